@@ -1,0 +1,2 @@
+// Package recourse is an embedded rules engine for retry and backoff policy.
+package recourse

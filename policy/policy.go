@@ -1,0 +1,224 @@
+package policy
+
+import (
+	"regexp"
+	"time"
+
+	"github.com/recourse-go/recourse/rules"
+)
+
+// Policy is one provider's policy, compiled: what the engine runs. It is
+// immutable once loaded and safe for concurrent use.
+type Policy struct {
+	Name    string // `provider`, unique in its Set
+	Version string // short hash of the resolved policy (parents included); changes whenever a decision could
+	File    string // where it was read from
+	Extends []string
+	Source  string
+
+	Match      []Match
+	Extract    Extract
+	Inspect    []Inspect
+	Operations []Operation
+	Idempotent []string // operation globs
+
+	AttemptTimeout time.Duration // 0 = none
+
+	Backoffs []Backoff
+	Costs    []CostTable
+	Limits   []Limit
+	Budget   *Budget  // nil = none
+	Breaker  *Breaker // nil = none
+
+	// Rules in order of evaluation. The last is always the rule named
+	// "default", which holds for every event; it has no When.
+	Rules []Rule
+	// Matcher finds the first of Rules (without the default) that holds.
+	Matcher *rules.Set
+}
+
+// Match claims requests for a policy, so that a transport can pick it.
+type Match struct {
+	Host string // exact, or with a leading "*." label; lower case
+	Path string // glob with * (one segment) and ** (any number); "" = every path
+}
+
+// Extract says where a provider keeps the facts of an error.
+type Extract struct {
+	Type, Codes, Message, RetryAfter []Extractor
+	Facts                            []Fact
+}
+
+// Fact is a named fact of the policy's own, `facts.NAME` in a rule.
+type Fact struct {
+	Name string
+	From []Extractor
+}
+
+// ExtractKind says what an Extractor reads.
+type ExtractKind uint8
+
+// The kinds of Extractor.
+const (
+	FromJSON    ExtractKind = iota + 1 // a gjson path into a JSON body
+	FromXML                            // an element's text by local name, or by local name and one attribute's value
+	FromXMLName                        // the local names of an element's children
+	FromHeader                         // a response header
+	FromText                           // a regular expression over the message, else the first 4 KiB of the body
+)
+
+// Extractor reads one fact from a response.
+type Extractor struct {
+	Kind  ExtractKind
+	Path  string         // FromJSON: gjson path; FromHeader: canonical name; FromXML, FromXMLName: element's local name
+	Attr  string         // FromXML: attribute's local name that must be equal to Value; "" = no condition
+	Value string         // FromXML: see Attr
+	Text  *regexp.Regexp // FromText: yields its first group, or the whole match
+	As    string         // retry_after only: "s", "ms", "duration", "time" or "epoch"; "" = by its form
+	Fold  bool           // lower-case what it yields
+}
+
+// Inspect says where a 2xx response can hide an error: only there its body is read.
+type Inspect struct {
+	Status      int      // 0 = any 2xx
+	Operations  []string // globs; empty = all
+	ContentType string   // media type, prefix match; "" = any
+	Max         int64    // bytes to read; at most 1 MiB
+}
+
+// Operation names a request. All conditions that are set must hold.
+type Operation struct {
+	Method    string // "" = any
+	Host      string
+	Path      string            // glob with * and **
+	Query     map[string]string // name → glob over the value
+	Header    map[string]string
+	Form      map[string]string // fields of an application/x-www-form-urlencoded body
+	Operation string
+}
+
+// JitterKind says how chance spreads a backoff's delay.
+type JitterKind string
+
+// The kinds of jitter. With d the capped delay and u in [0,1):
+// none = d; equal = d/2 + u·d/2; full = u·d;
+// decorrelated = min + u·(3·previous − min), capped.
+const (
+	JitterNone         JitterKind = "none"
+	JitterEqual        JitterKind = "equal"
+	JitterFull         JitterKind = "full"
+	JitterDecorrelated JitterKind = "decorrelated"
+)
+
+// Backoff is a named schedule of delays. It is always bounded: Attempts or Elapsed is positive.
+type Backoff struct {
+	Name       string
+	Initial    time.Duration
+	Min        time.Duration // no delay is ever shorter
+	Max        time.Duration // cap before jitter
+	Multiplier float64
+	Jitter     JitterKind
+	Attempts   int           // attempts in all, the first included; 0 = bounded by Elapsed alone
+	Elapsed    time.Duration // 0 = bounded by Attempts alone
+}
+
+// CostTable prices operations in a limit's units.
+type CostTable struct {
+	Name    string
+	Default int64
+	Costs   []Cost // first match wins: exact names first, then globs, the longest first
+}
+
+// Cost is the price of the operations that a glob matches.
+type Cost struct {
+	Operation string
+	Units     int64
+}
+
+// BytesCost is the name of the built-in cost table: the request's size in bytes.
+const BytesCost = "bytes"
+
+// Limit is one limit of a provider. Exactly one of these forms: a bucket
+// (Rate, Burst), a quota (Quota, Window, Burst), a number of concurrent
+// requests (Concurrency), or none of them: a gate, which only a hold closes.
+type Limit struct {
+	Name        string
+	Key         []string // of: account app tenant host ip device operation
+	Rate        float64  // units per second
+	Burst       int64
+	Quota       int64 // never more than Quota units in any Window
+	Window      time.Duration
+	Concurrency int64
+	Cost        string   // name of a CostTable, BytesCost, or "" = 1 a request
+	Operations  []string // globs; empty = every operation
+	Adapt       string   // "" or "aimd"
+}
+
+// Budget bounds retries: at most Ratio of first attempts, plus Min a second.
+type Budget struct {
+	Ratio float64
+	Min   float64 // per second
+	Key   string  // "provider" (default), "host", "account", …
+}
+
+// Breaker is a circuit breaker a host.
+type Breaker struct {
+	Key      string        // "host" (default), …
+	Failures int           // consecutive failures that open it
+	Ratio    float64       // share of failures in Window that opens it; 0 = unused
+	Min      int           // requests in Window before Ratio counts
+	Window   time.Duration // of Ratio
+	Open     time.Duration // how long it stays open before it lets probes through
+	Probes   int           // requests let through while half open
+}
+
+// Action is what a rule tells a worker to do.
+type Action uint8
+
+// The actions of a rule.
+const (
+	Fail   Action = iota // give up; also the zero value, the safe one
+	Accept               // not an error after all
+	Retry                // try again after a backoff
+	Wait                 // try again when the server said, or after a fixed time
+	Reauth               // refresh the credentials once, then try again
+)
+
+// String is the action's name in a policy file.
+func (a Action) String() string {
+	switch a {
+	case Accept:
+		return "accept"
+	case Retry:
+		return "retry"
+	case Wait:
+		return "wait"
+	case Reauth:
+		return "reauth"
+	}
+	return "fail"
+}
+
+// Rule is what to do with the events for which its expression holds.
+type Rule struct {
+	Name   string
+	When   string // "" only for the default
+	Action Action
+	As     string // with Fail: permanent, needs_user, resync or a label of the policy's own
+
+	Backoff   int           // index into Backoffs; -1 = none
+	Wait      time.Duration // fixed wait; 0 = none
+	MaxWait   time.Duration // longest hint that is obeyed; 0 = no limit of its own
+	OverFail  bool          // a longer hint fails the call instead of deferring it
+	Hold      []int         // indices into Limits to close until the wait is over
+	Safe      bool          // `replay: safe`: the server refused before processing
+	Last      bool
+	Pos       Position // of the rule in its file
+	Inherited string   // provider that it came from, when not this one
+}
+
+// Position is a place in a policy file. Line and Column count from 1, Column in characters.
+type Position struct {
+	File         string
+	Line, Column int
+}
