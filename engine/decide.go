@@ -1,0 +1,293 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// The values of Decision.As that the engine itself gives. A policy may use
+// labels of its own beside them.
+const (
+	AsPermanent = "permanent"  // a repeat cannot help
+	AsNeedsUser = "needs_user" // only the user (or an administrator) can help
+	AsResync    = "resync"     // the sync state is lost: start a full sync
+	AsAmbiguous = "ambiguous"  // it may have happened; a repeat could do it twice
+	AsExhausted = "exhausted"  // the attempts, the time or the waits are used up
+	AsBudget    = "budget"     // too many calls are retrying already
+	AsDeadline  = "deadline"   // the wait does not fit before the caller's deadline
+	AsCanceled  = "canceled"   // the caller gave up
+)
+
+// Decision is what to do after one attempt, and why. It is a plain value.
+type Decision struct {
+	Action policy.Action
+	As     string // with Fail: one of the As constants or the policy's own label
+
+	Policy *policy.Policy // the policy that decided
+	Rule   *policy.Rule   // the rule that matched; never nil
+
+	Delay    time.Duration // wait so long before the next attempt; jitter is included
+	MinDelay time.Duration // the least that Delay could have been
+	Hint     time.Duration // what the server asked for; 0 = nothing
+
+	Asked     bool // the wait was asked for by the server or fixed by the rule: it burns no attempt
+	Defer     bool // the hint is longer than the rule's max_wait: hand the call back with a time to resume
+	Exhausted bool // the rule wanted to go on, but what it may use is used up
+
+	Reason Reason // how the rule's action became this one
+	State  State  // the call's state after this decision
+}
+
+// Reason says how a rule's action became a decision.
+type Reason uint8
+
+// The reasons.
+const (
+	ReasonRule        Reason = iota // the rule says so
+	ReasonSuccess                   // no rule matched a successful reply
+	ReasonAttempts                  // the backoff's attempts are used up
+	ReasonElapsed                   // the backoff's elapsed time is used up
+	ReasonWaits                     // the call has waited too often
+	ReasonTotalWait                 // the call would wait too long in all
+	ReasonMaxWait                   // the hint is longer than the rule's max_wait
+	ReasonGate                      // not idempotent, and the outcome is unknown
+	ReasonVeto                      // the server said not to retry
+	ReasonReauthed                  // it was re-authenticated already
+	ReasonNoReauth                  // nothing here can re-authenticate
+	ReasonReauthError               // re-authentication failed
+	ReasonCanceled                  // the caller gave up
+	ReasonDeadline                  // the wait does not fit before the deadline
+	ReasonBudget                    // the retry budget is used up
+	ReasonCode                      // the calling code said so
+	ReasonBreaker                   // the circuit breaker is open
+	ReasonBody                      // the request's body cannot be sent again
+	ReasonInline                    // the wait is longer than a worker may be held
+)
+
+var reasons = [...]string{
+	ReasonRule:        "the rule says so",
+	ReasonSuccess:     "a successful reply that no rule matches",
+	ReasonAttempts:    "the backoff's attempts are used up",
+	ReasonElapsed:     "the backoff's elapsed time is used up",
+	ReasonWaits:       "the call has waited too often",
+	ReasonTotalWait:   "the call would wait too long in all",
+	ReasonMaxWait:     "the server asked for more than the rule's max_wait",
+	ReasonGate:        "not idempotent and the outcome is unknown: a repeat could do it twice",
+	ReasonVeto:        "the server said not to retry (x-should-retry: false)",
+	ReasonReauthed:    "refused again after re-authentication",
+	ReasonNoReauth:    "nothing is configured that could re-authenticate",
+	ReasonReauthError: "re-authentication failed",
+	ReasonCanceled:    "the caller gave up",
+	ReasonDeadline:    "the wait does not fit before the caller's deadline",
+	ReasonBudget:      "the retry budget is used up",
+	ReasonCode:        "the calling code said so",
+	ReasonBreaker:     "the circuit breaker is open",
+	ReasonBody:        "the request's body cannot be sent again",
+	ReasonInline:      "the wait is longer than a worker may be held",
+}
+
+// String is the reason as a phrase.
+func (r Reason) String() string {
+	if int(r) < len(reasons) {
+		return reasons[r]
+	}
+	return "unknown"
+}
+
+// successRule is the rule of successful replies that no rule matches.
+var successRule = policy.Rule{Name: "success", Action: policy.Accept, Backoff: -1}
+
+// Decide says what to do after an attempt. It is pure: s is the call's state
+// before the attempt ended, e what happened, u in [0,1) the chance that jitter
+// uses. It reads no clock, sleeps for nothing, allocates nothing, and may be
+// called by any number of goroutines at once.
+//
+// e.Attempt 0 means s.Attempts+1; e.Elapsed is the time spent trying so far,
+// this attempt included. A fresh State with e.Attempt > 1 counts the attempts
+// before as failures of whichever backoff the matched rule names.
+func (p *Provider) Decide(s State, e *rules.Event, u float64) Decision {
+	pol := p.policy
+	d := Decision{Policy: pol, Hint: e.RetryAfter}
+	attempt := max(e.Attempt, s.Attempts+1)
+	fresh := s.Attempts == 0
+	s.Attempts = attempt
+	s.Spent = max(s.Spent, e.Elapsed)
+
+	d.Rule = p.rule(e)
+	d.Action = d.Rule.Action
+	if d.Rule == &successRule {
+		d.Reason = ReasonSuccess
+	}
+
+	switch d.Action {
+	case policy.Accept:
+		d.State = s
+		return d
+	case policy.Fail:
+		d.As = d.Rule.As
+		if d.As == "" {
+			d.As = AsPermanent
+		}
+		if e.Network == rules.NetworkCanceled {
+			d.As, d.Reason = AsCanceled, ReasonCanceled
+		}
+		d.State = s
+		return d
+	}
+
+	// The rule wants another attempt. What forbids it comes first.
+	switch {
+	case e.Network == rules.NetworkCanceled:
+		return d.fail(s, AsCanceled, ReasonCanceled)
+	case !d.Rule.Safe && !e.Idempotent && unknownOutcome(e):
+		return d.fail(s, AsAmbiguous, ReasonGate)
+	case d.Action == policy.Reauth:
+		if s.Reauths > 0 {
+			return d.fail(s, AsNeedsUser, ReasonReauthed)
+		}
+		s.Reauths++
+		d.State = s
+		return d
+	case vetoed(e):
+		return d.fail(s, AsPermanent, ReasonVeto)
+	}
+
+	return p.schedule(d, s, e, u, attempt, fresh)
+}
+
+// schedule works out when the next attempt is due, or that there is none.
+func (p *Provider) schedule(d Decision, s State, e *rules.Event, u float64, attempt int, fresh bool) Decision {
+	asked := d.Hint
+	fixed := d.Rule.Wait
+	d.Asked = asked > 0 || fixed > 0
+
+	// What the rule's own schedule says.
+	if i := d.Rule.Backoff; i >= 0 {
+		b := &p.schedules[i]
+		used := s.slot(b.id)
+		if used.id == 0 {
+			*used = usedBackoff{id: b.id, since: s.Spent}
+			if fresh {
+				used.attempts, used.steps, used.since = int32(attempt-1), int32(attempt-1), 0
+			}
+		}
+		used.steps++
+		if !d.Asked {
+			used.attempts++
+			if b.Attempts > 0 && int(used.attempts) >= b.Attempts {
+				d.Exhausted = true
+				return d.fail(s, AsExhausted, ReasonAttempts)
+			}
+		}
+		d.Delay = b.delay(int(used.steps), u, s.Last)
+		d.MinDelay = b.delay(int(used.steps), 0, s.Last)
+		if !d.Asked && b.Elapsed > 0 && s.Spent-used.since+d.Delay > b.Elapsed {
+			d.Exhausted = true
+			d.Delay, d.MinDelay = 0, 0
+			return d.fail(s, AsExhausted, ReasonElapsed)
+		}
+	}
+
+	if !d.Asked {
+		d.Action = policy.Retry
+		s.Spent += d.Delay
+		s.Last = d.Delay
+		d.State = s
+		return d
+	}
+
+	// A wait that the server asked for, or that the rule fixes: a floor, to
+	// which jitter only adds.
+	d.Action = policy.Wait
+	floor := max(asked, fixed)
+	d.MinDelay = max(d.MinDelay, floor)
+	d.Delay = max(d.Delay, floor+time.Duration(u*float64(spread(floor))))
+	if m := d.Rule.MaxWait; m > 0 && asked > m {
+		if d.Rule.OverFail {
+			d.Delay, d.MinDelay, d.Exhausted = 0, 0, true
+			return d.fail(s, AsExhausted, ReasonMaxWait)
+		}
+		d.Defer, d.Reason = true, ReasonMaxWait
+	}
+	s.Waits++
+	s.Waited += d.Delay
+	switch {
+	case s.Waits > p.maxWaits:
+		d.Delay, d.MinDelay, d.Defer, d.Exhausted = 0, 0, false, true
+		return d.fail(s, AsExhausted, ReasonWaits)
+	case s.Waited > p.maxTotalWait:
+		d.Delay, d.MinDelay, d.Defer, d.Exhausted = 0, 0, false, true
+		return d.fail(s, AsExhausted, ReasonTotalWait)
+	}
+	s.Last = d.Delay
+	d.State = s
+	return d
+}
+
+// fail turns a decision into a give-up.
+func (d Decision) fail(s State, as string, why Reason) Decision {
+	d.Action, d.As, d.Reason = policy.Fail, as, why
+	d.Delay, d.MinDelay, d.Defer, d.Asked = 0, 0, false, false
+	d.State = s
+	return d
+}
+
+// rule is the first rule that holds for e.
+func (p *Provider) rule(e *rules.Event) *policy.Rule {
+	pol := p.policy
+	if i := pol.Matcher.Match(e); i >= 0 {
+		return &pol.Rules[i]
+	}
+	if Succeeded(e) {
+		return &successRule
+	}
+	return &pol.Rules[len(pol.Rules)-1]
+}
+
+// spread is the width of the jitter on top of an asked-for wait: a tenth of
+// it, so that callers that were told the same time do not all come back at
+// once, but at least 100 ms and at most 30 s.
+func spread(d time.Duration) time.Duration {
+	return min(max(d/10, 100*time.Millisecond), 30*time.Second)
+}
+
+// Succeeded reports whether an attempt's reply is a success by its protocol:
+// HTTP 2xx and 3xx, SMTP 2yz and 3yz, IMAP OK and PREAUTH.
+func Succeeded(e *rules.Event) bool {
+	if e.Network != "" {
+		return false
+	}
+	if e.Protocol == "imap" {
+		return e.IMAPStatus == "OK" || e.IMAPStatus == "PREAUTH"
+	}
+	return e.Status >= 200 && e.Status < 400
+}
+
+// unknownOutcome reports whether the request may have been carried out
+// although the caller cannot know. A refusal (HTTP 4xx, SMTP 4yz and 5yz, IMAP
+// NO and BAD) was not carried out; a reply that was lost after the request had
+// been sent, an HTTP 5xx, or an error hidden in a success, may have been.
+func unknownOutcome(e *rules.Event) bool {
+	if !e.Sent {
+		return false
+	}
+	switch e.Protocol {
+	case "imap":
+		return e.IMAPStatus != "NO" && e.IMAPStatus != "BAD"
+	case "smtp":
+		return e.Status < 400
+	}
+	return e.Status < 400 || e.Status >= 500
+}
+
+// vetoed reports an `x-should-retry: false` of the server's, as the services
+// of Anthropic and OpenAI send it.
+func vetoed(e *rules.Event) bool {
+	if len(e.Header) == 0 {
+		return false
+	}
+	v := e.Header["X-Should-Retry"]
+	return len(v) > 0 && (v[0] == "false" || v[0] == "False" || v[0] == "FALSE")
+}

@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/recourse-go/recourse/policy"
+)
+
+// schedule is a policy's backoff, ready to answer: the capped delays before
+// jitter are worked out once.
+type schedule struct {
+	policy.Backoff
+	id    uint32
+	steps []time.Duration // delay of step 1, 2, …; the last one repeats
+}
+
+// maxSteps bounds the table of a schedule that grows very slowly; beyond it
+// the delay stays at the last step or, if that is below the cap, at the cap.
+const maxSteps = 256
+
+func newSchedule(b policy.Backoff) schedule {
+	s := schedule{Backoff: b, id: backoffID(b.Name)}
+	d := float64(b.Initial)
+	limit := float64(b.Max)
+	if limit <= 0 {
+		limit = math.MaxInt64 / 4
+	}
+	mult := b.Multiplier
+	if !(mult >= 1) { // also NaN
+		mult = 1
+	}
+	for len(s.steps) < maxSteps {
+		if d >= limit {
+			s.steps = append(s.steps, time.Duration(limit))
+			break
+		}
+		s.steps = append(s.steps, time.Duration(d))
+		if mult == 1 {
+			break
+		}
+		d *= mult
+	}
+	return s
+}
+
+// base is the capped delay of step n (from 1) before jitter: the formula of
+// backoff.ExponentialBackOff, initial·multiplier^(n−1), with the cap applied first.
+func (s *schedule) base(n int) time.Duration {
+	if n < 1 {
+		n = 1
+	}
+	if n > len(s.steps) {
+		n = len(s.steps)
+	}
+	return s.steps[n-1]
+}
+
+// delay is step n's delay with chance u in [0,1). last is the delay before
+// this one, which decorrelated jitter grows from. It is never below Min.
+func (s *schedule) delay(n int, u float64, last time.Duration) time.Duration {
+	d := s.base(n)
+	switch s.Jitter {
+	case policy.JitterEqual:
+		d = d/2 + time.Duration(u*float64(d-d/2))
+	case policy.JitterFull:
+		d = time.Duration(u * float64(d))
+	case policy.JitterDecorrelated:
+		lo := max(s.Min, 0)
+		hi := 3 * float64(max(last, s.Initial))
+		d = lo + time.Duration(u*math.Max(0, hi-float64(lo)))
+		if s.Max > 0 && d > s.Max {
+			d = s.Max
+		}
+	}
+	return max(d, s.Min, 0)
+}
+
+// Backoff returns a policy's backoff as a backoff.BackOff, for code that is
+// built on github.com/cenkalti/backoff/v4 already. It answers backoff.Stop
+// when the schedule's attempts or its elapsed time are used up. Like every
+// BackOff it belongs to one operation at a time; Reset starts it anew.
+// ok is false when the policy has no backoff of that name.
+func (p *Provider) Backoff(name string) (b backoff.BackOff, ok bool) {
+	for i := range p.schedules {
+		if p.schedules[i].Name == name {
+			b := &scheduleBackOff{s: &p.schedules[i], clock: backoff.SystemClock, chance: rand.Float64}
+			b.Reset()
+			return b, true
+		}
+	}
+	return nil, false
+}
+
+// scheduleBackOff is a schedule with a clock and a source of chance.
+type scheduleBackOff struct {
+	s      *schedule
+	clock  backoff.Clock
+	chance func() float64
+
+	failed int
+	last   time.Duration
+	began  time.Time
+}
+
+var _ backoff.BackOff = (*scheduleBackOff)(nil)
+
+// Reset forgets the failures so far and starts the elapsed time.
+func (b *scheduleBackOff) Reset() {
+	b.failed, b.last, b.began = 0, 0, b.clock.Now()
+}
+
+// NextBackOff is the delay after one more failure, or backoff.Stop.
+func (b *scheduleBackOff) NextBackOff() time.Duration {
+	b.failed++
+	if b.s.Attempts > 0 && b.failed >= b.s.Attempts {
+		return backoff.Stop
+	}
+	d := b.s.delay(b.failed, b.chance(), b.last)
+	if b.s.Elapsed > 0 && b.clock.Now().Sub(b.began)+d > b.s.Elapsed {
+		return backoff.Stop
+	}
+	b.last = d
+	return d
+}
