@@ -1,0 +1,16 @@
+// Package rules matches a finished attempt against an ordered list of
+// conditions and says which holds first.
+//
+// A condition is an expr-lang expression over the facts of an [Event]:
+//
+//	status == 404 and operation == "history.list"
+//	"rateLimitExceeded" in codes
+//	status in 500..599 and not idempotent
+//	lower(message) contains "quota" or message matches "(?i)rate.?limit"
+//	retry_after > duration("10m")
+//
+// [Compile] checks all conditions of a list at once: syntax, names, types and
+// constants. What it accepts can fail at run time only by reading a code that
+// an event does not have, or by converting or dividing what it cannot; such a
+// condition counts as one that does not hold.
+package rules

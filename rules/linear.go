@@ -1,0 +1,43 @@
+package rules
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/vm"
+)
+
+// program compiles a `when` just as any user of expr would: the reference that
+// everything else in this package is held to.
+func program(when string) (p *vm.Program, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p, err = nil, fmt.Errorf("rules: expr cannot compile %q: %v", when, r)
+		}
+	}()
+	return expr.Compile(when, expr.Env(environment{}), expr.AsBool())
+}
+
+var machines = sync.Pool{New: func() any { return newMachine() }}
+
+// MatchLinear evaluates every rule in order with expr's own VM and returns the
+// index of the first that holds, or -1. It is the reference for Match, and
+// slow: some 450 ns and three allocations a rule.
+func (s *Set) MatchLinear(e *Event) int {
+	m := machines.Get().(*machine)
+	defer machines.Put(m)
+	defer m.forget()
+	m.env.set(e)
+	for i, p := range s.programs {
+		held, err := m.run(p)
+		if err != nil {
+			s.failures.Add(1)
+			continue
+		}
+		if held {
+			return i
+		}
+	}
+	return -1
+}
