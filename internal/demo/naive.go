@@ -1,0 +1,142 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxBody is the most that is read of a response, in bytes.
+const maxBody = 1 << 20
+
+// client is one way to call a provider.
+type client interface {
+	do(ctx context.Context, mailbox string, r *http.Request) answer
+}
+
+// answer is what became of a call.
+type answer struct {
+	status    int // of the last response; 0 = none
+	body      []byte
+	err       error
+	ambiguous bool      // it cannot be known whether the provider has done what was asked
+	deferred  time.Time // when to call again; zero = not deferred
+}
+
+// ok reports whether the call did what it was to do.
+func (a *answer) ok() bool {
+	return a.err == nil && a.deferred.IsZero() && a.status >= 200 && a.status <= 299
+}
+
+// naive is the loop that Warpflow's error page recommends ("Retry strategy"),
+// line by line:
+//
+//	async function fetchWithRetry(url, options, maxRetries = 3) {
+//	  for (let attempt = 0; attempt <= maxRetries; attempt++) {
+//	    const response = await fetch(url, options)
+//	    if (response.ok) return response.json()
+//	    if (response.status === 429 || response.status >= 500) {
+//	      const retryAfter = response.headers.get('Retry-After')
+//	      const delay = retryAfter
+//	        ? parseInt(retryAfter) * 1000
+//	        : Math.min(1000 * Math.pow(2, attempt), 30000)
+//	      await new Promise((resolve) => setTimeout(resolve, delay))
+//	      continue
+//	    }
+//	    throw new Error(`API error: ${response.status}`)
+//	  }
+//	  throw new Error('Max retries exceeded')
+//	}
+//
+// The page's "do not retry 400, 401, 403, or 404" is what the loop does. So
+// that an expired token costs a message and not the rest of the mailbox, the
+// worker around the loop renews a token that was refused before its next message.
+type naive struct {
+	client *http.Client
+	tokens *tokens
+}
+
+const (
+	naiveRetries  = 3
+	naiveMaxDelay = 30 * time.Second
+)
+
+func newNaive(transport http.RoundTripper, t *tokens) *naive {
+	return &naive{client: &http.Client{Transport: transport}, tokens: t}
+}
+
+func (n *naive) do(ctx context.Context, mailbox string, r *http.Request) answer {
+	if err := n.tokens.renewStale(ctx, mailbox); err != nil {
+		return answer{err: err}
+	}
+	var a answer
+	for attempt := range naiveRetries + 1 {
+		try := r.Clone(ctx)
+		if r.GetBody != nil {
+			body, err := r.GetBody()
+			if err != nil {
+				return answer{err: err}
+			}
+			try.Body = body
+		}
+		if err := n.tokens.put(try, mailbox); err != nil {
+			return answer{err: err}
+		}
+		resp, err := n.client.Do(try)
+		if err != nil {
+			return answer{err: err} // fetch rejects, and nothing catches it
+		}
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+		resp.Body.Close()
+		if err != nil {
+			return answer{err: err}
+		}
+		a = answer{status: resp.StatusCode, body: body}
+		switch {
+		case a.status >= 200 && a.status <= 299:
+			return a
+		case a.status == http.StatusTooManyRequests || a.status >= 500:
+			if err := sleep(ctx, naiveDelay(resp.Header.Get("Retry-After"), attempt)); err != nil {
+				return answer{err: err}
+			}
+			continue
+		case a.status == http.StatusUnauthorized:
+			n.tokens.refused(try, mailbox)
+		}
+		a.err = fmt.Errorf("demo: API error: %d", a.status)
+		return a
+	}
+	a.err = fmt.Errorf("demo: max retries exceeded, last status %d", a.status)
+	return a
+}
+
+// naiveDelay is the loop's delay after the attempt of that number, from 0.
+func naiveDelay(retryAfter string, attempt int) time.Duration {
+	if retryAfter == "" {
+		return min(time.Second<<attempt, naiveMaxDelay)
+	}
+	// parseInt reads the digits that a text begins with. Where there are none,
+	// as in an HTTP-date, it is NaN, and setTimeout takes that for one millisecond.
+	digits := len(retryAfter) - len(strings.TrimLeft(retryAfter, "0123456789"))
+	n, err := strconv.Atoi(retryAfter[:digits])
+	if err != nil {
+		return time.Millisecond
+	}
+	return time.Duration(n) * time.Second
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,57 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/recourse-go/recourse/engine"
+)
+
+// recourse is a client whose transport decides by the built-in policies.
+type recourse struct{ client *http.Client }
+
+func newRecourse(transport http.RoundTripper, t *tokens) (*recourse, error) {
+	eng, err := engine.New(engine.Options{
+		Reauth: func(ctx context.Context, r engine.ReauthRequest) error {
+			return t.renew(ctx, r.Account)
+		},
+		// These tokens live for seconds, where real ones live for an hour.
+		ReauthInterval: 100 * time.Millisecond,
+		Authorize:      t.put,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &recourse{&http.Client{Transport: eng.Transport(transport)}}, nil
+}
+
+func (c *recourse) do(ctx context.Context, mailbox string, r *http.Request) answer {
+	resp, err := c.client.Do(r.WithContext(engine.WithAccount(ctx, mailbox)))
+	if err != nil {
+		a := answer{err: err}
+		var gaveUp *engine.GiveUpError
+		var later *engine.DeferError
+		switch {
+		case errors.As(err, &later):
+			a.deferred = later.Until
+		case errors.As(err, &gaveUp):
+			a.ambiguous = gaveUp.Decision.As == engine.AsAmbiguous
+		}
+		return a
+	}
+	defer resp.Body.Close()
+	a := answer{status: resp.StatusCode}
+	a.body, a.err = io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if o, decided := engine.Outcome(resp); decided {
+		a.ambiguous = o.Decision.As == engine.AsAmbiguous
+		a.deferred = o.Until
+		if a.err == nil && !a.ok() {
+			a.err = fmt.Errorf("demo: status %d: %s", a.status, o.Decision.Reason)
+		}
+	}
+	return a
+}

@@ -1,0 +1,330 @@
+package demo
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/recourse-go/recourse/internal/fake"
+)
+
+// Report is the outcome of a run. Its JSON form is relied on from outside.
+type Report struct {
+	Passes []Pass `json:"passes"`
+
+	Seed    uint64 `json:"-"`
+	Workers int    `json:"-"`
+}
+
+// Pass is one pass over all providers.
+type Pass struct {
+	Name      string     `json:"name"` // Naive or Recourse
+	Seconds   float64    `json:"seconds"`
+	Providers []Provider `json:"providers"`
+}
+
+// Provider is what one provider saw in one pass. Peaks are the worst mailbox's;
+// a limit that the provider lacks is 0.
+type Provider struct {
+	Provider           string `json:"provider"`
+	Synced             int    `json:"synced"` // messages fetched, or sent and delivered
+	Lost               int    `json:"lost"`   // asked for and not synced, without having been deferred or rightly given up
+	Requests           int    `json:"requests"`
+	Refused            int    `json:"refused"`
+	EarlyRetries       int    `json:"early_retries"` // sent after a refusal had been read, and before the time that it named
+	Reauths            int    `json:"reauths"`
+	DuplicateSends     int    `json:"duplicate_sends"`
+	PeakConcurrency    int    `json:"peak_concurrency"`
+	ConcurrencyLimit   int    `json:"concurrency_limit"`
+	PeakUnitsPerSecond int64  `json:"peak_units_per_second"` // over any sliding second
+	UnitsLimit         int64  `json:"units_limit"`           // the most that the provider's bucket lets through in a second
+
+	GaveUp     int            `json:"-"` // rightly: deleted before they were fetched
+	Deferred   int            `json:"-"`
+	Unread     int            `json:"-"` // replies that the server withheld
+	LookedUp   int            `json:"-"` // sends of unknown outcome that the worker looked up
+	Resent     int            `json:"-"` // of these, the ones that had not gone out
+	RefusedFor map[string]int `json:"-"` // refusals by kind
+	Took       time.Duration  `json:"-"`
+}
+
+// result compares what was asked for with what the workers have and what the
+// servers counted.
+func (p *pass) result(took time.Duration) Pass {
+	r := Pass{Name: p.name, Seconds: took.Seconds()}
+	for _, t := range p.tasks {
+		c := t.server.Count()
+		v := Provider{
+			Provider: t.server.Name(),
+			Requests: c.Requests, Refused: c.RefusedTotal(), RefusedFor: c.Refused, EarlyRetries: c.EarlyRetries,
+			Reauths: c.Refreshes, DuplicateSends: c.DuplicateSend, Unread: c.Unread,
+			PeakConcurrency: c.PeakConcurrency, ConcurrencyLimit: c.ConcurrencyLimit,
+			PeakUnitsPerSecond: c.PeakUnitsPerSecond, UnitsLimit: c.UnitsLimit,
+			LookedUp: t.looked, Resent: t.resent, Took: t.took,
+		}
+		for _, mailbox := range t.server.Mailboxes() {
+			for _, m := range t.server.Messages(mailbox) {
+				v.add(t, item{mailbox, m.ID, false}, t.done[item{mailbox, m.ID, false}], m.Gone)
+			}
+			for i := range p.o.Sends {
+				it := sendItem(mailbox, i)
+				// A send counts as done where the mail is out, whatever the worker believes.
+				v.add(t, it, t.server.Sent(mailbox, it.id) > 0, false)
+			}
+		}
+		r.Providers = append(r.Providers, v)
+	}
+	return r
+}
+
+// add counts one item. A message that is gone is rightly given up.
+func (v *Provider) add(t *task, it item, done, gone bool) {
+	switch {
+	case done:
+		v.Synced++
+	case t.deferred[it]:
+		v.Deferred++
+	case gone:
+		v.GaveUp++
+	default:
+		v.Lost++
+	}
+}
+
+// WriteJSON writes the report as one JSON object.
+func (r *Report) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}
+
+// metric is one row of the table.
+type metric struct {
+	name string
+	of   func(v *Provider) int
+	// limit turns the row into "count / limit", and a worst case that has no sum; nil = a plain count.
+	limit func(v *Provider) int
+}
+
+// metrics are the rows of the table. Refusals are broken down by kind, each of
+// one or several of the servers' own kinds.
+func metrics() []metric {
+	refused := func(of ...string) func(v *Provider) int {
+		return func(v *Provider) int {
+			n := 0
+			for _, kind := range of {
+				n += v.RefusedFor[kind]
+			}
+			return n
+		}
+	}
+	return []metric{
+		{name: "messages synced", of: func(v *Provider) int { return v.Synced }},
+		{name: "messages lost", of: func(v *Provider) int { return v.Lost }},
+		{name: "deleted, given up", of: func(v *Provider) int { return v.GaveUp }},
+		{name: "requests", of: func(v *Provider) int { return v.Requests }},
+		{name: "refused", of: func(v *Provider) int { return v.Refused }},
+		{name: "  over the quota", of: refused("quota")},
+		{name: "  too many at once", of: refused("concurrency")},
+		{name: "  throttled", of: refused("throttled", "overloaded")},
+		{name: "  5xx", of: refused("unavailable", "server error", "failed late")},
+		{name: "  expired token", of: refused("token")},
+		{name: "  not ready, other", of: refused("not ready", "provider")},
+		{name: "early retries", of: func(v *Provider) int { return v.EarlyRetries }},
+		{name: "re-auths", of: func(v *Provider) int { return v.Reauths }},
+		{name: "duplicate sends", of: func(v *Provider) int { return v.DuplicateSends }},
+		{
+			name: "peak at once / limit", of: func(v *Provider) int { return v.PeakConcurrency },
+			limit: func(v *Provider) int { return v.ConcurrencyLimit },
+		},
+		{
+			name: "peak units/s / limit", of: func(v *Provider) int { return int(v.PeakUnitsPerSecond) },
+			limit: func(v *Provider) int { return int(v.UnitsLimit) },
+		},
+	}
+}
+
+// cell is a metric of one provider.
+func (m *metric) cell(v *Provider) string {
+	n := strconv.Itoa(m.of(v))
+	if m.limit == nil {
+		return n
+	}
+	if limit := m.limit(v); limit > 0 {
+		return n + " / " + strconv.Itoa(limit)
+	}
+	return n + " / -"
+}
+
+// sum is a metric of a whole pass.
+func (m *metric) sum(all []Provider) string {
+	if m.limit != nil {
+		return ""
+	}
+	n := 0
+	for i := range all {
+		n += m.of(&all[i])
+	}
+	return strconv.Itoa(n)
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
+
+// WriteTable writes the report as a table for people, the passes side by side,
+// with notes on how to read it.
+func (r *Report) WriteTable(w io.Writer) error {
+	// The first three rows are the heads: a pass, and a provider's name in two parts.
+	rows := [][]string{{""}, {""}, {""}}
+	for i := range r.Passes {
+		p := &r.Passes[i]
+		for j, v := range p.Providers {
+			pass := ""
+			if j == 0 {
+				pass = p.Name
+			}
+			first, second := "", v.Provider
+			if i := strings.IndexByte(v.Provider, '_'); i >= 0 && len(v.Provider) > 10 {
+				first, second = v.Provider[:i+1], v.Provider[i+1:]
+			}
+			rows[0], rows[1], rows[2] = append(rows[0], pass), append(rows[1], first), append(rows[2], second)
+		}
+		rows[0], rows[1], rows[2] = append(rows[0], ""), append(rows[1], ""), append(rows[2], "all")
+	}
+	rows = append(rows, nil)
+	for _, m := range metrics() {
+		row := []string{m.name}
+		for i := range r.Passes {
+			p := &r.Passes[i]
+			for j := range p.Providers {
+				row = append(row, m.cell(&p.Providers[j]))
+			}
+			row = append(row, m.sum(p.Providers))
+		}
+		rows = append(rows, row)
+	}
+	row := []string{"wall time"}
+	for i := range r.Passes {
+		p := &r.Passes[i]
+		for j := range p.Providers {
+			row = append(row, seconds(p.Providers[j].Took))
+		}
+		row = append(row, seconds(time.Duration(p.Seconds*float64(time.Second))))
+	}
+	rows = append(rows, row, nil)
+
+	widths := make([]int, len(row))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], len(cell))
+		}
+	}
+	total := 2 * (len(widths) - 1)
+	for _, n := range widths {
+		total += n
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		if row == nil {
+			b.WriteString(strings.Repeat("-", total) + "\n")
+			continue
+		}
+		var line strings.Builder
+		for i, cell := range row {
+			if i == 0 {
+				fmt.Fprintf(&line, "%-*s", widths[i], cell)
+			} else {
+				fmt.Fprintf(&line, "  %*s", widths[i], cell)
+			}
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	b.WriteString(`Requests, refusals, re-authentications, duplicates and peaks are as the servers counted them, refused
+requests included. Peaks are the worst mailbox's: requests in flight, and units over any sliding second;
+"-" = the provider has no such limit. An early retry was sent after its client had read a refusal for the
+mailbox, and before the time that the refusal named.
+`)
+	for i := range r.Passes {
+		p := &r.Passes[i]
+		var unread, looked, resent, deferred int
+		for _, v := range p.Providers {
+			unread, looked, resent, deferred = unread+v.Unread, looked+v.LookedUp, resent+v.Resent, deferred+v.Deferred
+		}
+		fmt.Fprintf(&b, "%s: %d replies were lost after the server had done its work", p.Name, unread)
+		if looked > 0 {
+			fmt.Fprintf(&b, "; %d sends of unknown outcome were looked up, %d sent again", looked, resent)
+		}
+		if deferred > 0 {
+			fmt.Fprintf(&b, "; %d calls were deferred", deferred)
+		}
+		b.WriteString(".\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// String is the progress in one line.
+func (g Progress) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-8s %5s", g.Pass, seconds(g.Elapsed))
+	for _, v := range g.Providers {
+		fmt.Fprintf(&b, "  %s %d/%d", v.Provider, v.Synced, v.Total)
+		if v.Failed > 0 {
+			fmt.Fprintf(&b, " (%d failed)", v.Failed)
+		}
+	}
+	return b.String()
+}
+
+// Short is the progress in fewer than 80 columns.
+func (g Progress) Short() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", g.Pass, seconds(g.Elapsed))
+	failed := 0
+	for _, v := range g.Providers {
+		fmt.Fprintf(&b, "  %s %d%%", v.Provider, 100*v.Synced/max(1, v.Total))
+		failed += v.Failed
+	}
+	if failed > 0 {
+		fmt.Fprintf(&b, "  %d failed", failed)
+	}
+	return b.String()
+}
+
+// WriteFaults states what goes wrong at each server, and how often.
+func WriteFaults(w io.Writer, servers []*fake.Server) error {
+	var b strings.Builder
+	for _, s := range servers {
+		c := s.Count()
+		fmt.Fprintf(&b, "%-15s", s.Name())
+		sep := " limits:"
+		if c.UnitsLimit > 0 {
+			fmt.Fprintf(&b, "%s at most %d units in a second", sep, c.UnitsLimit)
+			sep = ","
+		}
+		if c.ConcurrencyLimit > 0 {
+			fmt.Fprintf(&b, "%s %d requests at once", sep, c.ConcurrencyLimit)
+			sep = ","
+		}
+		if sep == "," {
+			b.WriteString(" a mailbox;")
+		}
+		for _, sends := range []bool{false, true} {
+			sep = " of reads:"
+			if sends {
+				sep = "; of sends:"
+			}
+			for _, f := range s.Faults() {
+				if f.Sends == sends {
+					fmt.Fprintf(&b, "%s %g%% %s", sep, f.Rate*100, f.Name)
+					sep = ","
+				}
+			}
+		}
+		b.WriteString("\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
