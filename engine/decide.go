@@ -64,6 +64,7 @@ const (
 	ReasonBreaker                   // the circuit breaker is open
 	ReasonBody                      // the request's body cannot be sent again
 	ReasonInline                    // the wait is longer than a worker may be held
+	ReasonLimit                     // the request is larger than a limit ever allows
 )
 
 var reasons = [...]string{
@@ -86,6 +87,7 @@ var reasons = [...]string{
 	ReasonBreaker:     "the circuit breaker is open",
 	ReasonBody:        "the request's body cannot be sent again",
 	ReasonInline:      "the wait is longer than a worker may be held",
+	ReasonLimit:       "the request is larger than a limit ever allows",
 }
 
 // String is the reason as a phrase.
@@ -108,15 +110,21 @@ var successRule = policy.Rule{Name: "success", Action: policy.Accept, Backoff: -
 // this attempt included. A fresh State with e.Attempt > 1 counts the attempts
 // before as failures of whichever backoff the matched rule names.
 func (p *Provider) Decide(s State, e *rules.Event, u float64) Decision {
-	pol := p.policy
-	d := Decision{Policy: pol, Hint: e.RetryAfter}
+	return p.live.Load().decide(s, e, u)
+}
+
+func (c *compiled) decide(s State, e *rules.Event, u float64) Decision {
+	return c.apply(c.rule(e), s, e, u)
+}
+
+// apply decides by a rule that has been found to hold.
+func (c *compiled) apply(rule *policy.Rule, s State, e *rules.Event, u float64) Decision {
+	d := Decision{Policy: c.policy, Rule: rule, Action: rule.Action, Hint: e.RetryAfter}
 	attempt := max(e.Attempt, s.Attempts+1)
 	fresh := s.Attempts == 0
 	s.Attempts = attempt
 	s.Spent = max(s.Spent, e.Elapsed)
 
-	d.Rule = p.rule(e)
-	d.Action = d.Rule.Action
 	if d.Rule == &successRule {
 		d.Reason = ReasonSuccess
 	}
@@ -154,18 +162,18 @@ func (p *Provider) Decide(s State, e *rules.Event, u float64) Decision {
 		return d.fail(s, AsPermanent, ReasonVeto)
 	}
 
-	return p.schedule(d, s, e, u, attempt, fresh)
+	return c.schedule(d, s, u, attempt, fresh)
 }
 
 // schedule works out when the next attempt is due, or that there is none.
-func (p *Provider) schedule(d Decision, s State, e *rules.Event, u float64, attempt int, fresh bool) Decision {
+func (c *compiled) schedule(d Decision, s State, u float64, attempt int, fresh bool) Decision {
 	asked := d.Hint
 	fixed := d.Rule.Wait
 	d.Asked = asked > 0 || fixed > 0
 
 	// What the rule's own schedule says.
 	if i := d.Rule.Backoff; i >= 0 {
-		b := &p.schedules[i]
+		b := &c.schedules[i]
 		used := s.slot(b.id)
 		if used.id == 0 {
 			*used = usedBackoff{id: b.id, since: s.Spent}
@@ -214,10 +222,10 @@ func (p *Provider) schedule(d Decision, s State, e *rules.Event, u float64, atte
 	s.Waits++
 	s.Waited += d.Delay
 	switch {
-	case s.Waits > p.maxWaits:
+	case s.Waits > c.maxWaits:
 		d.Delay, d.MinDelay, d.Defer, d.Exhausted = 0, 0, false, true
 		return d.fail(s, AsExhausted, ReasonWaits)
-	case s.Waited > p.maxTotalWait:
+	case s.Waited > c.maxTotalWait:
 		d.Delay, d.MinDelay, d.Defer, d.Exhausted = 0, 0, false, true
 		return d.fail(s, AsExhausted, ReasonTotalWait)
 	}
@@ -235,8 +243,8 @@ func (d Decision) fail(s State, as string, why Reason) Decision {
 }
 
 // rule is the first rule that holds for e.
-func (p *Provider) rule(e *rules.Event) *policy.Rule {
-	pol := p.policy
+func (c *compiled) rule(e *rules.Event) *policy.Rule {
+	pol := c.policy
 	if i := pol.Matcher.Match(e); i >= 0 {
 		return &pol.Rules[i]
 	}

@@ -1,71 +1,288 @@
 package engine
 
 import (
+	"context"
 	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
 )
 
-// Provider is a handle bound to one provider's policy. It is immutable and
-// safe for concurrent use; it goes on with the policy it was made with.
-type Provider struct {
-	policy       *policy.Policy
-	schedules    []schedule
-	maxWaits     int
-	maxTotalWait time.Duration
-}
-
-// newProvider prepares a policy for deciding.
-func newProvider(p *policy.Policy, o *Options) *Provider {
-	h := &Provider{policy: p, maxWaits: o.MaxWaits, maxTotalWait: o.MaxTotalWait}
-	if h.maxWaits <= 0 {
-		h.maxWaits = 20
-	}
-	if h.maxTotalWait <= 0 {
-		h.maxTotalWait = 24 * time.Hour
-	}
-	for _, b := range p.Backoffs {
-		h.schedules = append(h.schedules, newSchedule(b))
-	}
-	return h
-}
-
-// Policy is the policy that p decides by.
-func (p *Provider) Policy() *policy.Policy { return p.policy }
-
-// Options configure an Engine. The zero value is usable.
+// Options configure an Engine. The zero value is usable: the built-in packs,
+// no re-authentication, nobody told.
 type Options struct {
 	// Policies are the policies to decide by; nil = the built-in packs.
 	Policies *policy.Set
+
+	// MaxInline is the longest wait that holds a worker; a longer one is
+	// handed back as a *DeferError. 0 = 1 minute; there is no "unlimited".
+	MaxInline time.Duration
 	// MaxWaits bounds the asked-for waits of one call; 0 = 20.
 	MaxWaits int
 	// MaxTotalWait bounds the time one call spends in asked-for waits; 0 = 24 h.
 	MaxTotalWait time.Duration
+
+	// Reauth refreshes an account's credentials; nil = `reauth` rules fail as
+	// needs_user. See ReauthRequest.
+	Reauth func(context.Context, ReauthRequest) error
+	// ReauthInterval is the least time between two refreshes of one account;
+	// 0 = 30 s. Within it a refused new token is needs_user, and a failed
+	// refresh is remembered instead of repeated.
+	ReauthInterval time.Duration
+	// ReauthTimeout bounds one refresh; 0 = 1 minute.
+	ReauthTimeout time.Duration
+	// Authorize puts an account's current credentials on a request that
+	// Transport is about to send, a copy of the caller's; nil = requests are
+	// sent as they come (their credentials are set below Transport, or once).
+	Authorize func(req *http.Request, account string) error
+
+	// Classify reads errors that Recourse does not know into an event; it
+	// reports whether it did. nil = the built-in classification alone.
+	Classify func(error, *rules.Event) bool
+	// Observer is told what happens; nil = nobody.
+	Observer Observer
+	// LimitFor changes a limit's numbers for one key at run time; nil = never.
+	LimitFor func(limit string, k limiter.Keys) (limiter.Limit, bool)
+	// Rand is the source of jitter, in [0,1), safe for concurrent use; nil = math/rand/v2.
+	Rand func() float64
+	// AttemptHeader names a request header in which Transport sends the
+	// attempt's number, from 1, for tracing; "" = none.
+	AttemptHeader string
 }
 
-// Engine runs calls by policy. It is safe for concurrent use.
+// Engine runs calls by policy. It is safe for concurrent use, and needs no Close.
 type Engine struct {
+	o    Options
+	live atomic.Pointer[generation]
+	mu   sync.Mutex // serialises reloads
+}
+
+// generation is one loaded set of policies.
+type generation struct {
+	set       *policy.Set
 	providers map[string]*Provider
 }
 
-// New makes an Engine.
+// New makes an Engine. It fails only if a policy's limits cannot be built.
 func New(o Options) (*Engine, error) {
-	set := o.Policies
-	if set == nil {
-		set = policy.Builtin()
+	if o.Policies == nil {
+		o.Policies = policy.Builtin()
 	}
-	e := &Engine{providers: map[string]*Provider{}}
-	for _, p := range set.Policies() {
-		e.providers[p.Name] = newProvider(p, &o)
+	if o.MaxInline <= 0 {
+		o.MaxInline = time.Minute
+	}
+	if o.MaxWaits <= 0 {
+		o.MaxWaits = 20
+	}
+	if o.MaxTotalWait <= 0 {
+		o.MaxTotalWait = 24 * time.Hour
+	}
+	if o.ReauthInterval <= 0 {
+		o.ReauthInterval = 30 * time.Second
+	}
+	if o.ReauthTimeout <= 0 {
+		o.ReauthTimeout = time.Minute
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Float64
+	}
+	e := &Engine{o: o}
+	if err := e.Replace(o.Policies); err != nil {
+		return nil, err
 	}
 	return e, nil
 }
 
-// Provider returns the handle of a provider by its policy's name.
+// Replace makes set the policies of every attempt that begins from now on.
+// Calls in flight finish with the policy they began with. Limits keep their
+// levels and permits. Where a limit cannot be built nothing changes.
+func (e *Engine) Replace(set *policy.Set) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old := e.live.Load()
+	next := &generation{set: set, providers: map[string]*Provider{}}
+	type change struct {
+		p *Provider
+		c *compiled
+		l []limiter.Limit
+	}
+	var changes []change
+	for _, pol := range set.Policies() {
+		var p *Provider
+		if old != nil {
+			p = old.providers[pol.Name]
+		}
+		if p == nil {
+			p = &Provider{engine: e, name: pol.Name}
+		}
+		c := compile(pol, &e.o)
+		limits, err := c.place(p.limits)
+		if err != nil {
+			return err
+		}
+		if p.limiter == nil {
+			p.limiter, err = limiter.New(limits, limiter.Options{LimitFor: e.o.LimitFor})
+			if err != nil {
+				return fmt.Errorf("engine: provider %q: %w", pol.Name, err)
+			}
+		}
+		next.providers[pol.Name] = p
+		changes = append(changes, change{p, c, limits})
+	}
+	for _, ch := range changes {
+		if ch.p.live.Load() != nil {
+			if err := ch.p.limiter.Update(ch.l); err != nil {
+				return fmt.Errorf("engine: provider %q: %w", ch.p.name, err)
+			}
+		}
+		ch.p.limits = ch.l
+		ch.p.live.Store(ch.c)
+	}
+	e.live.Store(next)
+	return nil
+}
+
+// Policies are the policies that the engine decides by now.
+func (e *Engine) Policies() *policy.Set { return e.live.Load().set }
+
+// Provider returns the handle of a provider, by its policy's name. A handle
+// saves the look-up of every call and follows reloads.
 func (e *Engine) Provider(name string) (*Provider, error) {
-	if p := e.providers[name]; p != nil {
+	if p := e.live.Load().providers[name]; p != nil {
 		return p, nil
 	}
 	return nil, fmt.Errorf("engine: no policy for provider %q", name)
+}
+
+// Provider is a handle bound to one provider: its policy, its limits, its
+// budget. It is safe for concurrent use.
+type Provider struct {
+	engine  *Engine
+	name    string
+	live    atomic.Pointer[compiled]
+	limiter *limiter.Limiter
+	limits  []limiter.Limit // the limiter's, under Engine.mu; places never change
+	budgets budgets
+	auth    authorizer
+}
+
+// Policy is the policy that p decides by now.
+func (p *Provider) Policy() *policy.Policy { return p.live.Load().policy }
+
+// Limiter is the provider's limiter, for a debug page or to set holds by hand.
+func (p *Provider) Limiter() *limiter.Limiter { return p.limiter }
+
+// compiled is a policy, ready for the loop. It does not change.
+type compiled struct {
+	policy       *policy.Policy
+	schedules    []schedule
+	maxWaits     int
+	maxTotalWait time.Duration
+	limit        []int // where each of the policy's limits stands in the limiter
+	operations   atomic.Pointer[map[string]*operation]
+}
+
+// operation is what one operation of a policy takes, worked out once.
+type operation struct {
+	name string
+	uses []limiter.Use
+}
+
+// maxOperations bounds how many operations are remembered; names come from
+// callers, who might put an identifier into them.
+const maxOperations = 1024
+
+func compile(p *policy.Policy, o *Options) *compiled {
+	c := &compiled{policy: p, maxWaits: o.MaxWaits, maxTotalWait: o.MaxTotalWait}
+	for _, b := range p.Backoffs {
+		c.schedules = append(c.schedules, newSchedule(b))
+	}
+	c.operations.Store(&map[string]*operation{})
+	return c
+}
+
+// operation finds what an operation takes of the policy's limits.
+func (c *compiled) operation(name string) *operation {
+	known := c.operations.Load()
+	if op := (*known)[name]; op != nil {
+		return op
+	}
+	op := &operation{name: name}
+	for i := range c.policy.Limits {
+		l := &c.policy.Limits[i]
+		if len(l.Operations) > 0 && !slices.ContainsFunc(l.Operations, func(g string) bool { return policy.Glob(g, name) }) {
+			continue
+		}
+		u := limiter.Use{Limit: c.limit[i], Cost: 1}
+		switch l.Cost {
+		case "":
+		case policy.BytesCost:
+			u.Bytes = true
+		default:
+			for j := range c.policy.Costs {
+				if c.policy.Costs[j].Name == l.Cost {
+					u.Cost = c.policy.Costs[j].Of(name)
+				}
+			}
+		}
+		op.uses = append(op.uses, u)
+	}
+	if len(*known) < maxOperations {
+		grown := make(map[string]*operation, len(*known)+1)
+		for k, v := range *known {
+			grown[k] = v
+		}
+		grown[name] = op
+		c.operations.CompareAndSwap(known, &grown) // losing a race costs one more computation
+	}
+	return op
+}
+
+// place gives each of the policy's limits its place in the limiter: the one
+// that a limit of that name has had before, else a new one. Places never
+// change, so that a call that began before a reload still means the same limit;
+// one that the policy no longer has stays behind as a gate that nothing uses.
+func (c *compiled) place(old []limiter.Limit) ([]limiter.Limit, error) {
+	limits := make([]limiter.Limit, len(old))
+	for i, l := range old {
+		limits[i] = limiter.Limit{Name: l.Name, Key: l.Key}
+	}
+	c.limit = make([]int, len(c.policy.Limits))
+	for i := range c.policy.Limits {
+		l, err := limitOf(c.policy, &c.policy.Limits[i])
+		if err != nil {
+			return nil, err
+		}
+		at := slices.IndexFunc(limits, func(o limiter.Limit) bool { return o.Name == l.Name })
+		if at < 0 {
+			at = len(limits)
+			limits = append(limits, l)
+		}
+		limits[at] = l
+		c.limit[i] = at
+	}
+	return limits, nil
+}
+
+// limitOf turns a policy's limit into the limiter's.
+func limitOf(p *policy.Policy, l *policy.Limit) (limiter.Limit, error) {
+	r := limiter.Limit{
+		Name: l.Name, Rate: l.Rate, Burst: l.Burst, Quota: l.Quota, Window: l.Window,
+		Concurrency: l.Concurrency, Adapt: l.Adapt != "",
+	}
+	for _, k := range l.Key {
+		d, err := limiter.ParseDimension(k)
+		if err != nil {
+			return r, fmt.Errorf("engine: provider %q, limit %q: %w", p.Name, l.Name, err)
+		}
+		r.Key = append(r.Key, d)
+	}
+	return r, nil
 }

@@ -1,0 +1,164 @@
+package engine
+
+import (
+	"bytes"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/rules"
+)
+
+var eventPool = sync.Pool{New: func() any { return new(rules.Event) }}
+
+// maxDrain is how much of a failed response is read beyond its head, so that
+// its connection can be used again. More is cheaper to throw away.
+const maxDrain = 64 << 10
+
+// guardedBody is a response's body that gives the call's permit back, and ends
+// its watchdog, at the end of the body or when it is closed.
+type guardedBody struct {
+	io.ReadCloser
+	permit limiter.Permit
+	dog    *watchdog
+	done   atomic.Bool
+}
+
+// guard ties what the attempt holds to the response's body.
+func (x *exchange) guard(r *run) {
+	if x.resp.Body == nil || x.resp.StatusCode < 200 {
+		// 101 Switching Protocols: the body is a connection, which is the
+		// caller's for as long as they like.
+		r.permit.Release()
+		if x.dog != nil {
+			x.dog.pause()
+		}
+		return
+	}
+	if len(r.op.uses) == 0 && x.dog == nil {
+		return
+	}
+	x.resp.Body = &guardedBody{ReadCloser: x.resp.Body, permit: r.permit, dog: x.dog}
+}
+
+// Read implements io.Reader.
+func (b *guardedBody) Read(p []byte) (int, error) {
+	if b.dog != nil && !b.done.Load() {
+		b.dog.resume()
+	}
+	n, err := b.ReadCloser.Read(p)
+	if b.dog != nil {
+		b.dog.pause()
+	}
+	if err != nil {
+		b.release()
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b *guardedBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.release()
+	return err
+}
+
+func (b *guardedBody) release() {
+	if b.done.CompareAndSwap(false, true) {
+		b.permit.Release()
+		if b.dog != nil {
+			b.dog.end()
+		}
+	}
+}
+
+// idleBody is a body read inside Do's function: each read has the attempt's
+// timeout to itself.
+type idleBody struct {
+	io.ReadCloser
+	dog *watchdog
+}
+
+// Read implements io.Reader.
+func (b *idleBody) Read(p []byte) (int, error) {
+	b.dog.resume()
+	n, err := b.ReadCloser.Read(p)
+	b.dog.pause()
+	return n, err
+}
+
+// read takes the head of the response's body for classification.
+func (x *exchange) read() {
+	if x.resp.Body == nil {
+		x.whole = true
+		return
+	}
+	// One byte more than the head tells a body that ends here from a longer one.
+	x.head, x.rerr = io.ReadAll(io.LimitReader(x.resp.Body, classify.MaxBody+1))
+	if len(x.head) <= classify.MaxBody {
+		x.whole = true
+		x.resp.Body.Close()
+	}
+}
+
+// text is the part of the body that is classified.
+func (x *exchange) text() []byte {
+	return x.head[:min(len(x.head), classify.MaxBody)]
+}
+
+// replay puts the response's body together again.
+func (x *exchange) replay() {
+	if x.resp.Body == nil {
+		return
+	}
+	head := bytes.NewReader(x.head)
+	switch {
+	case x.rerr != nil:
+		x.resp.Body = replayedBody{io.MultiReader(head, failingReader{x.rerr}), x.resp.Body}
+	case x.whole:
+		x.resp.Body = replayedBody{head, x.resp.Body}
+	default:
+		x.resp.Body = replayedBody{io.MultiReader(head, x.resp.Body), x.resp.Body}
+	}
+}
+
+type replayedBody struct {
+	io.Reader
+	io.Closer
+}
+
+type failingReader struct{ err error }
+
+func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
+
+// drain reads on a little and closes the body, before the request is repeated:
+// a body left open keeps its connection from everybody else. What has been
+// read is kept for an error that may come of it.
+func (x *exchange) drain() {
+	if x.resp.Body == nil {
+		return
+	}
+	if !x.whole {
+		io.CopyN(io.Discard, x.resp.Body, maxDrain)
+		x.rerr = io.ErrUnexpectedEOF // if it is returned after all, it is not whole
+	}
+	x.resp.Body.Close()
+}
+
+// discard lets go of a failed attempt before the call waits or goes on.
+func (r *run) discard() {
+	if r.x != nil && r.x.resp != nil {
+		r.x.drain()
+		r.err = r.x.responseError(r.event)
+	}
+}
+
+// settle gives back what a finished attempt may still hold.
+func (r *run) settle() {
+	if r.x != nil && r.x.resp != nil && !r.x.whole {
+		return // until the rest of the body is read
+	}
+	r.permit.Release()
+}

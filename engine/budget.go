@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"sync"
+	"time"
+
+	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// budgets bound how much load retries may add, a key (a provider, a host, …)
+// at a time. Every first attempt earns its key `ratio` of a retry, every
+// second `min` retries; a retry that finds less than a whole one is given up.
+// So under a full outage the extra load is the ratio of the first attempts
+// plus min, however many workers there are.
+type budgets struct {
+	mu   sync.Mutex
+	keys map[string]*budget
+}
+
+type budget struct {
+	tokens float64
+	last   time.Time
+}
+
+// budgetMemory is how many seconds of min a quiet key may save up, and
+// budgetSavings the most that first attempts may.
+const (
+	budgetMemory  = 10
+	budgetSavings = 100
+	maxBudgets    = 4096
+)
+
+func budgetCap(b *policy.Budget) float64 {
+	return max(1, budgetMemory*b.Min, budgetSavings*b.Ratio)
+}
+
+// at brings a key's budget up to now. The caller holds the lock.
+func (s *budgets) at(b *policy.Budget, key string, now time.Time) *budget {
+	k := s.keys[key]
+	if k == nil {
+		if s.keys == nil {
+			s.keys = map[string]*budget{}
+		}
+		if len(s.keys) >= maxBudgets {
+			for key, k := range s.keys { // full ones are as good as new ones
+				if k.tokens+now.Sub(k.last).Seconds()*b.Min >= max(1, b.Min) {
+					delete(s.keys, key)
+				}
+			}
+		}
+		k = &budget{tokens: max(1, b.Min), last: now}
+		s.keys[key] = k
+	}
+	if dt := now.Sub(k.last).Seconds(); dt > 0 {
+		k.tokens = min(budgetCap(b), k.tokens+dt*b.Min)
+		k.last = now
+	}
+	return k
+}
+
+// earn counts a first attempt.
+func (s *budgets) earn(b *policy.Budget, key string, now time.Time) {
+	s.mu.Lock()
+	k := s.at(b, key, now)
+	k.tokens = min(budgetCap(b), k.tokens+b.Ratio)
+	s.mu.Unlock()
+}
+
+// spend takes one retry, if there is one.
+func (s *budgets) spend(b *policy.Budget, key string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.at(b, key, now)
+	if k.tokens < 1 {
+		return false
+	}
+	k.tokens--
+	return true
+}
+
+// keyOf is a call's key in a dimension: the part after which budgets and
+// breakers are kept apart.
+func keyOf(dimension string, k *limiter.Keys) string {
+	switch dimension {
+	case "account":
+		return k.Account
+	case "app":
+		return k.App
+	case "tenant":
+		return k.Tenant
+	case "host":
+		return k.Host
+	case "ip":
+		return k.IP
+	case "device":
+		return k.Device
+	case "operation":
+		return k.Operation
+	}
+	return "" // the provider as a whole
+}

@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/recourse-go/recourse/limiter"
+)
+
+// Call describes one call to a provider: whose quota it uses, what it is
+// called, what it may do. With Do it is an argument; with Transport it comes
+// from the request's context (WithCall, WithAccount), and whatever it leaves
+// empty is found from the request.
+type Call struct {
+	Provider  string // policy's name; Transport: "" = picked by host and path
+	Account   string // mailbox, grant or user: the key of limits, holds and re-authentication
+	Operation string // the policy's name of the operation; Transport: "" = named by the policy
+	Method    string // HTTP method, SMTP verb or IMAP command; Transport: the request's
+
+	App, Tenant, Host, IP, Device string // further keys of limits; Transport: Host "" = the request's
+
+	N        int   // requests in one, as in a batch; 0 = 1
+	Parallel int   // how many of them the provider runs side by side; 0 = 1
+	Bytes    int64 // size of what is sent, for limits in bytes; Transport: 0 = Content-Length
+
+	// Idempotent says that a repeat is harmless although neither the method
+	// nor the policy says so.
+	Idempotent bool
+	// Priority orders calls that wait for one limit; zero = interactive.
+	Priority limiter.Priority
+
+	// MaxInline is the longest wait that holds the worker; a longer one is
+	// handed back as a *DeferError. 0 = the Options'.
+	MaxInline time.Duration
+	// MaxAttempts bounds the attempts of this call beside what the policy
+	// says; 0 = the policy alone.
+	MaxAttempts int
+
+	// State is where an earlier process left off; zero = a new call.
+	State State
+}
+
+// keys are the limiter's keys of a call.
+func (c *Call) keys() limiter.Keys {
+	return limiter.Keys{
+		Account: c.Account, App: c.App, Tenant: c.Tenant, Host: c.Host,
+		IP: c.IP, Device: c.Device, Operation: c.Operation,
+	}
+}
+
+type callKey struct{}
+
+// WithCall returns a context whose requests Transport treats as c says.
+func WithCall(ctx context.Context, c Call) context.Context {
+	return context.WithValue(ctx, callKey{}, &c)
+}
+
+// WithAccount returns a context whose requests belong to an account. It keeps
+// whatever else an outer WithCall has said.
+func WithAccount(ctx context.Context, account string) context.Context {
+	var c Call
+	if outer := callFrom(ctx); outer != nil {
+		c = *outer
+	}
+	c.Account = account
+	return WithCall(ctx, c)
+}
+
+// callFrom is the Call of a context, or nil. It must not be changed.
+func callFrom(ctx context.Context) *Call {
+	c, _ := ctx.Value(callKey{}).(*Call)
+	return c
+}
+
+type attemptKey struct{}
+
+// Attempt is the number, from 1, of the attempt that ctx belongs to: inside
+// Do's function, and in the context of a request that Transport sends.
+func Attempt(ctx context.Context) int {
+	if n, ok := ctx.Value(attemptKey{}).(int); ok {
+		return n
+	}
+	return 1
+}

@@ -1,0 +1,178 @@
+package classify
+
+import (
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// What a body is, going by its bytes: servers and proxies mislabel error
+// bodies too often for Content-Type to be believed.
+type bodyKind uint8
+
+const (
+	kindText bodyKind = iota // plain text, or nothing
+	kindJSON
+	kindXML
+	kindHTML
+)
+
+// sniffLen is how much of a body tells text from binary.
+const sniffLen = 512
+
+// text is the body as valid UTF-8 and what it is. A compressed or binary body
+// has no text. Nothing is copied where the body is UTF-8 already.
+func text(b []byte, h map[string][]string) (string, bodyKind) {
+	if len(b) > MaxBody {
+		b = cutRune(b[:MaxBody])
+	}
+	if len(b) == 0 {
+		return "", kindText
+	}
+	s := unsafe.String(&b[0], len(b))
+	switch {
+	case strings.HasPrefix(s, "\xef\xbb\xbf"):
+		s = s[3:]
+	case strings.HasPrefix(s, "\xff\xfe"), strings.HasPrefix(s, "\xfe\xff"):
+		s = decodeUTF16(s)
+	}
+	if isBinary(s) {
+		return "", kindText
+	}
+	if !utf8.ValidString(s) {
+		if enc := get(h, "Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+			return "", kindText // compressed without a magic number
+		}
+		s = toUTF8(s, get(h, "Content-Type"))
+	}
+	return s, kindOf(s)
+}
+
+// cutRune drops a rune that is cut in two at the end of b.
+func cutRune(b []byte) []byte {
+	for i := 1; i < utf8.UTFMax && i <= len(b); i++ {
+		if c := b[len(b)-i]; utf8.RuneStart(c) {
+			if c >= utf8.RuneSelf && !utf8.FullRune(b[len(b)-i:]) {
+				return b[:len(b)-i]
+			}
+			break
+		}
+	}
+	return b
+}
+
+// isBinary reports whether s is compressed or has the bytes that the MIME
+// Sniffing standard (mimesniff.spec.whatwg.org, section 3) calls binary.
+func isBinary(s string) bool {
+	for _, magic := range [...]string{"\x1f\x8b", "\x28\xb5\x2f\xfd", "BZh9", "\xfd7zXZ", "PK\x03\x04"} {
+		if strings.HasPrefix(s, magic) {
+			return true
+		}
+	}
+	if len(s) > sniffLen {
+		s = s[:sniffLen]
+	}
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x20 && c != '\t' && c != '\n' && c != '\f' && c != '\r' && c != 0x1b {
+			return true
+		}
+	}
+	return false
+}
+
+// kindOf goes by the first bytes of s.
+func kindOf(s string) bodyKind {
+	s = skipSpace(s)
+	if strings.HasPrefix(s, ")]}'") { // guard against script inclusion, as Google sends
+		return kindJSON
+	}
+	if s == "" {
+		return kindText
+	}
+	switch s[0] {
+	case '{', '[', '"':
+		return kindJSON
+	case '<':
+		return markupKind(s)
+	}
+	return kindText
+}
+
+// markupKind tells HTML from other XML by the first element or doctype.
+func markupKind(s string) bodyKind {
+	for range 16 { // prologs longer than this are not worth the look
+		s = skipSpace(s)
+		var end string
+		switch {
+		case strings.HasPrefix(s, "<?"):
+			end = "?>"
+		case strings.HasPrefix(s, "<!--"):
+			end = "-->"
+		case hasPrefixFold(s, "<!doctype"):
+			if hasPrefixFold(skipSpace(s[len("<!doctype"):]), "html") {
+				return kindHTML
+			}
+			return kindXML
+		default:
+			for _, tag := range [...]string{"<html", "<head", "<body", "<title", "<script", "<center", "<h1", "<p>", "<meta"} {
+				if hasPrefixFold(s, tag) {
+					return kindHTML
+				}
+			}
+			return kindXML
+		}
+		i := strings.Index(s, end)
+		if i < 0 {
+			return kindHTML
+		}
+		s = s[i+len(end):]
+	}
+	return kindHTML
+}
+
+func skipSpace(s string) string {
+	for len(s) > 0 && (s[0] == ' ' || s[0] == '\n' || s[0] == '\t' || s[0] == '\r' || s[0] == '\f') {
+		s = s[1:]
+	}
+	return s
+}
+
+// hasPrefixFold is strings.HasPrefix without regard to ASCII case; prefix is lower case.
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// toUTF8 reads s by the charset of its content type, and where that is not a
+// Latin one replaces what is not UTF-8.
+func toUTF8(s, contentType string) string {
+	ct := strings.ToLower(contentType)
+	if strings.Contains(ct, "8859-1") || strings.Contains(ct, "windows-1252") || strings.Contains(ct, "latin1") {
+		return decodeLatin1(s)
+	}
+	return strings.ToValidUTF8(s, "\ufffd")
+}
+
+// decodeLatin1 reads ISO 8859-1; windows-1252 differs only in typography.
+func decodeLatin1(s string) string {
+	var b strings.Builder
+	b.Grow(len(s) + len(s)/8)
+	for i := 0; i < len(s); i++ {
+		b.WriteRune(rune(s[i]))
+	}
+	return b.String()
+}
+
+// decodeUTF16 reads s, which starts with a byte order mark.
+func decodeUTF16(s string) string {
+	little := s[0] == 0xff
+	u := make([]uint16, 0, len(s)/2)
+	for i := 2; i+1 < len(s); i += 2 {
+		if little {
+			u = append(u, uint16(s[i])|uint16(s[i+1])<<8)
+		} else {
+			u = append(u, uint16(s[i+1])|uint16(s[i])<<8)
+		}
+	}
+	return string(utf16.Decode(u))
+}

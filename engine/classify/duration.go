@@ -1,0 +1,356 @@
+package classify
+
+import (
+	"math"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// MaxHint is the longest wait that is believed to be what a server meant.
+const MaxHint = 7 * 24 * time.Hour
+
+// Numbers from epochSeconds up are points in time and not lengths: it is 31
+// years in seconds. From epochMillis up they count milliseconds: as seconds it
+// is the year 5138.
+const (
+	epochSeconds = 1_000_000_000
+	epochMillis  = 100_000_000_000
+)
+
+// Why a value asks for nothing.
+const (
+	whyUnreadable = "unreadable"
+	whyPast       = "zero or past"
+	whyTooLong    = "above 7 days"
+)
+
+// clock turns points in time into lengths. It prefers the server's own clock,
+// the response's Date, since the caller's may be off.
+type clock struct {
+	now  time.Time // when the response arrived; zero = the current time
+	date string    // the Date header
+
+	known bool
+	base  time.Time
+}
+
+// at is the time at which the response was made.
+func (c *clock) at() time.Time {
+	if !c.known {
+		c.known = true
+		if c.date != "" {
+			c.base, _ = parseTime(c.date)
+		}
+		if c.base.IsZero() {
+			c.base = c.now
+		}
+		if c.base.IsZero() {
+			c.base = time.Now()
+		}
+	}
+	return c.base
+}
+
+// until is the time from the response to t.
+func (c *clock) until(t time.Time) (time.Duration, string) {
+	return positive(t.Sub(c.at()))
+}
+
+func positive(d time.Duration) (time.Duration, string) {
+	if d <= 0 {
+		return 0, whyPast
+	}
+	return d, ""
+}
+
+// read is the wait that s means, read as `as` says: "s", "ms", "duration",
+// "time", "epoch", or by its form if as is empty. It is 0, with the reason,
+// where s means none. It may exceed MaxHint; what overflows does.
+func (c *clock) read(s, as string) (time.Duration, string) {
+	s = strings.TrimSpace(s)
+	switch as {
+	case "s":
+		return c.number(s, time.Second)
+	case "ms":
+		return c.number(s, time.Millisecond)
+	case "duration":
+		if d, ok := parseDuration(s); ok {
+			return positive(d)
+		}
+		return c.number(s, time.Second)
+	case "time":
+		if t, ok := parseTime(s); ok {
+			return c.until(t)
+		}
+		return 0, whyUnreadable
+	case "epoch":
+		n, ok := parseDecimal(s)
+		if !ok {
+			return 0, whyUnreadable
+		}
+		return c.epoch(n)
+	}
+	if n, ok := parseDecimal(s); ok {
+		return c.seconds(n)
+	}
+	if d, ok := parseDuration(s); ok {
+		return positive(d)
+	}
+	if t, ok := parseTime(s); ok {
+		return c.until(t)
+	}
+	return 0, whyUnreadable
+}
+
+// number reads a plain number of units; a number of seconds that can only be a
+// point in time is one.
+func (c *clock) number(s string, unit time.Duration) (time.Duration, string) {
+	n, ok := parseDecimal(s)
+	if !ok {
+		return 0, whyUnreadable
+	}
+	if unit == time.Second {
+		return c.seconds(n)
+	}
+	return positive(n.times(unit))
+}
+
+func (c *clock) seconds(n decimal) (time.Duration, string) {
+	if n.whole >= epochSeconds {
+		return c.epoch(n)
+	}
+	return positive(n.times(time.Second))
+}
+
+// epoch reads seconds or milliseconds since 1970, by magnitude.
+func (c *clock) epoch(n decimal) (time.Duration, string) {
+	if n.whole >= 1000*epochMillis {
+		return math.MaxInt64, ""
+	}
+	if n.whole >= epochMillis {
+		return c.until(time.UnixMilli(n.whole))
+	}
+	return c.until(time.Unix(n.whole, n.nanos))
+}
+
+// decimal is a number that is not negative, to nine places, rounded up.
+type decimal struct {
+	whole int64 // math.MaxInt64 where it overflows
+	nanos int64 // 0 to 999,999,999
+}
+
+// times is n units, math.MaxInt64 where that overflows.
+func (n decimal) times(unit time.Duration) time.Duration {
+	if n.whole > (math.MaxInt64-int64(unit))/int64(unit) {
+		return math.MaxInt64
+	}
+	part := (n.nanos*int64(unit/time.Microsecond) + 999_999) / 1_000_000 // unit is at least 1 ms
+	return time.Duration(n.whole)*unit + time.Duration(part)
+}
+
+// parseDecimal reads digits with or without a fraction: no sign, no exponent.
+func parseDecimal(s string) (n decimal, ok bool) {
+	i := 0
+	for ; i < len(s) && isDigit(s[i]); i++ {
+		if n.whole > (math.MaxInt64-9)/10 {
+			n.whole = math.MaxInt64
+			continue
+		}
+		n.whole = n.whole*10 + int64(s[i]-'0')
+	}
+	if i == 0 {
+		return decimal{}, false
+	}
+	if i == len(s) {
+		return n, true
+	}
+	if s[i] != '.' {
+		return decimal{}, false
+	}
+	frac := s[i+1:]
+	scale, more := int64(100_000_000), false
+	for j := 0; j < len(frac); j++ {
+		if !isDigit(frac[j]) {
+			return decimal{}, false
+		}
+		n.nanos += int64(frac[j]-'0') * scale
+		more = more || scale == 0 && frac[j] != '0'
+		scale /= 10
+	}
+	if more {
+		n.nanos++
+		if n.nanos == 1_000_000_000 && n.whole < math.MaxInt64 {
+			n.whole, n.nanos = n.whole+1, 0
+		}
+	}
+	return n, true
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// units are the words for lengths of time that servers use in prose.
+var units = [...]struct {
+	name string
+	unit time.Duration
+}{
+	{"ns", time.Nanosecond}, {"us", time.Microsecond}, {"µs", time.Microsecond},
+	{"ms", time.Millisecond}, {"msec", time.Millisecond}, {"msecs", time.Millisecond},
+	{"millisecond", time.Millisecond}, {"milliseconds", time.Millisecond},
+	{"s", time.Second}, {"sec", time.Second}, {"secs", time.Second}, {"second", time.Second}, {"seconds", time.Second},
+	{"m", time.Minute}, {"min", time.Minute}, {"mins", time.Minute}, {"minute", time.Minute}, {"minutes", time.Minute},
+	{"h", time.Hour}, {"hr", time.Hour}, {"hrs", time.Hour}, {"hour", time.Hour}, {"hours", time.Hour},
+	{"d", 24 * time.Hour}, {"day", 24 * time.Hour}, {"days", 24 * time.Hour},
+}
+
+// parseDuration reads Go's and protobuf's durations ("1m30s", "1.5s"), ISO
+// 8601's ("PT30S") and prose ("30 seconds", "1 hour 5 minutes"): numbers, each
+// with its unit. It is math.MaxInt64 where that overflows.
+func parseDuration(s string) (time.Duration, bool) {
+	s = strings.TrimSpace(s)
+	if len(s) > 64 {
+		return 0, false
+	}
+	if len(s) > 2 && (s[0] == 'P' || s[0] == 'p') {
+		return parseISODuration(s[1:])
+	}
+	var sum time.Duration
+	for s != "" {
+		i := 0
+		for i < len(s) && (isDigit(s[i]) || s[i] == '.') {
+			i++
+		}
+		n, ok := parseDecimal(s[:i])
+		if !ok {
+			return 0, false
+		}
+		s = strings.TrimLeft(s[i:], " ")
+		i = 0
+		for i < len(s) && !isDigit(s[i]) && s[i] != ' ' && s[i] != ',' {
+			i++
+		}
+		unit := unitOf(s[:i])
+		if unit == 0 {
+			return 0, false
+		}
+		sum = add(sum, n.of(unit))
+		s = strings.TrimLeft(s[i:], " ,")
+		s = strings.TrimPrefix(s, "and ")
+	}
+	return sum, sum != 0
+}
+
+// parseISODuration reads what follows the P; years and months have no fixed length.
+func parseISODuration(s string) (time.Duration, bool) {
+	var sum time.Duration
+	clockPart := false
+	for s != "" {
+		if s[0] == 'T' || s[0] == 't' {
+			clockPart = true
+			s = s[1:]
+			continue
+		}
+		i := 0
+		for i < len(s) && (isDigit(s[i]) || s[i] == '.') {
+			i++
+		}
+		n, ok := parseDecimal(s[:i])
+		if !ok || i == len(s) {
+			return 0, false
+		}
+		var unit time.Duration
+		switch c := s[i] | 0x20; {
+		case c == 'd' && !clockPart:
+			unit = 24 * time.Hour
+		case c == 'w' && !clockPart:
+			unit = 7 * 24 * time.Hour
+		case c == 'h' && clockPart:
+			unit = time.Hour
+		case c == 'm' && clockPart:
+			unit = time.Minute
+		case c == 's' && clockPart:
+			unit = time.Second
+		default:
+			return 0, false
+		}
+		sum = add(sum, n.of(unit))
+		s = s[i+1:]
+	}
+	return sum, sum != 0
+}
+
+func unitOf(s string) time.Duration {
+	s = strings.TrimSuffix(s, ".")
+	for i := range units {
+		if strings.EqualFold(units[i].name, s) {
+			return units[i].unit
+		}
+	}
+	return 0
+}
+
+// of is times for units of any length.
+func (n decimal) of(unit time.Duration) time.Duration {
+	if unit >= time.Millisecond {
+		whole := n.times(time.Millisecond)
+		k := int64(unit / time.Millisecond)
+		if int64(whole) > math.MaxInt64/k {
+			return math.MaxInt64
+		}
+		return whole * time.Duration(k)
+	}
+	if n.whole > math.MaxInt64/int64(unit) {
+		return math.MaxInt64
+	}
+	return time.Duration(n.whole) * unit
+}
+
+// add is the sum of two lengths, math.MaxInt64 where that overflows.
+func add(a, b time.Duration) time.Duration {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// Layouts of points in time that begin with a digit; those without a zone are UTC.
+var isoLayouts = [...]string{
+	time.RFC3339Nano, // reads RFC 3339 with and without a fraction
+	"2006-01-02T15:04:05.999999999",
+	"2006-01-02 15:04:05.999999999Z07:00",
+	"2006-01-02 15:04:05.999999999",
+	"2006-01-02 15:04:05.999999999 MST",
+	"2006-01-02T15:04Z07:00",
+}
+
+// parseTime reads RFC 3339 and its usual deviations, and the three forms of
+// HTTP-date (RFC 9110, section 5.6.7) also with "UTC" or an offset.
+func parseTime(s string) (time.Time, bool) {
+	s = strings.TrimSpace(s)
+	if len(s) < len("2006-01-02T15:04") || len(s) > 64 {
+		return time.Time{}, false
+	}
+	if isDigit(s[0]) {
+		for _, layout := range isoLayouts {
+			if t, err := time.Parse(layout, s); err == nil {
+				if layout == isoLayouts[4] && t.Location() != time.UTC && !strings.HasSuffix(s, "GMT") {
+					return time.Time{}, false // a zone of unknown offset
+				}
+				return t, true
+			}
+		}
+		return time.Time{}, false
+	}
+	if t, err := http.ParseTime(s); err == nil {
+		return t, true
+	}
+	if strings.HasSuffix(s, " UTC") {
+		if t, err := http.ParseTime(s[:len(s)-3] + "GMT"); err == nil {
+			return t, true
+		}
+	}
+	if t, err := time.Parse(time.RFC1123Z, s); err == nil {
+		return t, true
+	}
+	return time.Time{}, false
+}

@@ -1,0 +1,339 @@
+package classify
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/textproto"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+	"github.com/tidwall/gjson"
+)
+
+// Error fills e with the facts of an error that a client library returned. It
+// looks through everything that err wraps for, in this order:
+//
+//   - an answer of the provider: *net/textproto.Error and the errors of
+//     emersion/go-smtp (SMTP), of emersion/go-imap v1 and v2 (IMAP), and those
+//     that carry an HTTP response or its status beside headers or a body:
+//     googleapi.Error, oauth2.RetrieveError, Microsoft's OData and azcore
+//     errors, and whatever has the same fields;
+//   - an error below the protocol, see [Network].
+//
+// These are recognised by the names and types of their exported fields, so
+// none of the libraries is a dependency. What is not recognised leaves e with
+// only its Provider: no status, no network kind, and Sent true.
+//
+// e's Operation, Method and Protocol are read where the error says nothing
+// about them, and kept. Attempt, Elapsed and Idempotent stay as they are. Hints
+// are read against the current time where the response has no Date.
+func Error(p *policy.Policy, err error, e *rules.Event) Report {
+	return readError(p, err, e, nil)
+}
+
+// ErrorTrace is [Error] and tells where each fact came from.
+func ErrorTrace(p *policy.Policy, err error, e *rules.Event) (Trace, Report) {
+	var t Trace
+	rep := readError(p, err, e, &t)
+	return t, rep
+}
+
+func readError(p *policy.Policy, err error, e *rules.Event, t *Trace) (rep Report) {
+	operation, method, protocol := e.Operation, e.Method, e.Protocol
+	*e = rules.Event{
+		Provider: e.Provider, Operation: operation, Method: method, Protocol: protocol,
+		Attempt: e.Attempt, Elapsed: e.Elapsed, Idempotent: e.Idempotent, Sent: true,
+	}
+	if p != nil {
+		e.Provider = p.Name
+	}
+	if err == nil {
+		return Report{}
+	}
+	var a answer
+	if !findAnswer(err, &a, 0) {
+		e.Network, e.Sent = Network(err)
+		if e.Network != "" {
+			t.add("network", "error "+reflect.TypeOf(err).String(), e.Network, "")
+		}
+		return Report{}
+	}
+	switch {
+	case a.smtp != "":
+		rep = readSMTP(p, method, a.smtp, time.Time{}, e, t)
+	case a.imap != "":
+		rep = readIMAP(p, method, a.imap, "", time.Time{}, e, t)
+	default:
+		a.http.Operation, a.http.Method = operation, method
+		rep = readHTTP(p, &a.http, e, t)
+	}
+	if operation != "" {
+		e.Operation = operation
+	}
+	return rep
+}
+
+// answer is what an error holds of a provider's answer.
+type answer struct {
+	smtp string // a reply
+	imap string // an untagged response
+	http Response
+}
+
+// findAnswer looks through err and what it wraps, outermost first.
+func findAnswer(err error, a *answer, depth int) bool {
+	if err == nil || depth > 32 {
+		return false
+	}
+	if readShape(err, a) {
+		return true
+	}
+	switch w := err.(type) {
+	case interface{ Unwrap() error }:
+		return findAnswer(w.Unwrap(), a, depth+1)
+	case interface{ Unwrap() []error }:
+		for _, err := range w.Unwrap() {
+			if findAnswer(err, a, depth+1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// readShape reports whether err itself holds an answer.
+func readShape(err error, a *answer) (ok bool) {
+	defer func() {
+		if recover() != nil { // a foreign type may do anything in its methods
+			ok = false
+		}
+	}()
+	if t, is := err.(*textproto.Error); is {
+		if t == nil {
+			return false
+		}
+		a.smtp = smtpReply(t.Code, "", t.Msg)
+		return true
+	}
+	v := reflect.ValueOf(err)
+	for range 4 {
+		if v.Kind() != reflect.Pointer && v.Kind() != reflect.Interface {
+			break
+		}
+		v = v.Elem()
+	}
+	if v.Kind() != reflect.Struct {
+		return false
+	}
+	return readIMAPShape(v, a) || readSMTPShape(v, a) || readHTTPShape(err, v, a)
+}
+
+// readIMAPShape knows *imap.Error of go-imap v2, whose fields are Type, Code
+// and Text, and *imap.ErrStatusResp of v1, whose Resp has Type, Code and Info.
+func readIMAPShape(v reflect.Value, a *answer) bool {
+	if resp := v.FieldByName("Resp"); resp.Kind() == reflect.Pointer && resp.Elem().Kind() == reflect.Struct {
+		v = resp.Elem()
+	}
+	status, ok1 := stringField(v, "Type")
+	code, ok2 := stringField(v, "Code")
+	text, ok3 := stringField(v, "Text")
+	if !ok3 {
+		text, ok3 = stringField(v, "Info")
+	}
+	if !ok1 || !ok2 || !ok3 || imapStatus(status) == "" {
+		return false
+	}
+	a.imap = "* " + status
+	if code != "" {
+		a.imap += " [" + code + "]"
+	}
+	a.imap += " " + text
+	return true
+}
+
+// readSMTPShape knows *smtp.SMTPError of emersion/go-smtp: Code, EnhancedCode
+// and Message.
+func readSMTPShape(v reflect.Value, a *answer) bool {
+	enhanced := v.FieldByName("EnhancedCode")
+	code, ok1 := intField(v, "Code")
+	msg, ok2 := stringField(v, "Message")
+	if !ok1 || !ok2 || enhanced.Kind() != reflect.Array || enhanced.Len() != 3 || !enhanced.Index(0).CanInt() {
+		return false
+	}
+	var dotted string
+	if enhanced.Index(0).Int() > 0 {
+		dotted = strconv.FormatInt(enhanced.Index(0).Int(), 10) + "." +
+			strconv.FormatInt(enhanced.Index(1).Int(), 10) + "." +
+			strconv.FormatInt(enhanced.Index(2).Int(), 10)
+	}
+	a.smtp = smtpReply(code, dotted, msg)
+	return true
+}
+
+// smtpReply puts a reply together as a server sends it.
+func smtpReply(code int, enhanced, msg string) string {
+	if enhanced != "" {
+		msg = enhanced + " " + msg
+	}
+	if code < 200 || code > 599 {
+		return msg
+	}
+	return strconv.Itoa(code) + " " + strings.ReplaceAll(msg, "\n", "\n"+strconv.Itoa(code)+" ")
+}
+
+// readHTTPShape knows errors with an *http.Response, or with a status and at
+// least headers, a body, or a code of the provider's own.
+func readHTTPShape(err error, v reflect.Value, a *answer) bool {
+	r := &a.http
+	*r = Response{}
+	var body []byte
+	for _, name := range [...]string{"Body", "RawBody", "ResponseBody"} {
+		if f := v.FieldByName(name); f.Kind() == reflect.String {
+			body = []byte(f.String())
+		} else if f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Uint8 && f.CanInterface() {
+			body = bytes.Clone(f.Bytes())
+		}
+		if len(body) > 0 {
+			break
+		}
+	}
+	for _, name := range [...]string{"Response", "RawResponse", "Resp"} {
+		if f := v.FieldByName(name); f.IsValid() && f.CanInterface() {
+			if resp, ok := f.Interface().(*http.Response); ok && resp != nil {
+				r.Status, r.Header, r.Body = resp.StatusCode, resp.Header, body
+				if len(body) == 0 {
+					r.Body = replayedBody(resp)
+				}
+				return r.Status > 0
+			}
+		}
+	}
+	status := 0
+	for _, name := range [...]string{"ResponseStatusCode", "StatusCode", "HTTPStatusCode", "HTTPCode", "Status", "Code"} {
+		if n, ok := intField(v, name); ok && 100 <= n && n <= 599 {
+			status = n
+			break
+		}
+	}
+	if status == 0 {
+		return false
+	}
+	header, hasHeader := headerField(v)
+	code, message := ownWords(err)
+	switch {
+	case len(body) > 0:
+	case code != "" || message != "":
+		body = append(body, `{"error":{"code":`...)
+		body = gjson.AppendJSONString(body, code)
+		body = append(body, `,"message":`...)
+		body = gjson.AppendJSONString(body, message)
+		body = append(body, `}}`...)
+	case !hasHeader && v.NumField() > 3:
+		return false // a struct of something else that has a number in it
+	}
+	r.Status, r.Header, r.Body = status, header, body
+	return true
+}
+
+// headerField is the Header, Headers or ResponseHeaders of an error. Kiota's
+// keep theirs behind methods.
+func headerField(v reflect.Value) (http.Header, bool) {
+	for _, name := range [...]string{"Header", "Headers", "ResponseHeaders"} {
+		f := v.FieldByName(name)
+		if !f.IsValid() || !f.CanInterface() {
+			continue
+		}
+		switch h := f.Interface().(type) {
+		case http.Header:
+			return h, true
+		case map[string][]string:
+			return h, true
+		case interface {
+			ListKeys() []string
+			Get(string) []string
+		}:
+			if f.Kind() == reflect.Pointer && f.IsNil() {
+				continue
+			}
+			out := make(http.Header)
+			for _, k := range h.ListKeys() {
+				out[k] = h.Get(k)
+			}
+			return out, true
+		}
+	}
+	return nil, false
+}
+
+// ownWords are the code and message of Microsoft Graph's ODataError, which
+// has parsed the body and kept none of it.
+func ownWords(err error) (code, message string) {
+	get := reflect.ValueOf(err).MethodByName("GetErrorEscaped")
+	if !get.IsValid() || get.Type().NumIn() != 0 || get.Type().NumOut() != 1 {
+		return "", ""
+	}
+	main := get.Call(nil)[0]
+	if main.Kind() == reflect.Interface || main.Kind() == reflect.Pointer {
+		if main.IsNil() {
+			return "", ""
+		}
+	}
+	m, ok := main.Interface().(interface {
+		GetCode() *string
+		GetMessage() *string
+	})
+	if !ok {
+		return "", ""
+	}
+	if s := m.GetCode(); s != nil {
+		code = *s
+	}
+	if s := m.GetMessage(); s != nil {
+		message = *s
+	}
+	return code, message
+}
+
+// replayedBody is the body of a response if it was read before and can be
+// read again: then it is in memory. A body that is still on the network is the
+// caller's.
+func replayedBody(resp *http.Response) []byte {
+	s, ok := resp.Body.(io.ReadSeeker)
+	if !ok {
+		return nil
+	}
+	at, err := s.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil
+	}
+	defer s.Seek(at, io.SeekStart)
+	if _, err := s.Seek(0, io.SeekStart); err != nil {
+		return nil
+	}
+	b, _ := io.ReadAll(io.LimitReader(s, MaxBody))
+	return b
+}
+
+func stringField(v reflect.Value, name string) (string, bool) {
+	if v.Kind() != reflect.Struct {
+		return "", false
+	}
+	f := v.FieldByName(name)
+	if f.Kind() != reflect.String {
+		return "", false
+	}
+	return f.String(), true
+}
+
+func intField(v reflect.Value, name string) (int, bool) {
+	f := v.FieldByName(name)
+	if !f.IsValid() || !f.CanInt() {
+		return 0, false
+	}
+	return int(f.Int()), true
+}

@@ -1,0 +1,226 @@
+package classify
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// maxValues bounds how many values one fact can have.
+const maxValues = 64
+
+// patternWindow is how much of a body text patterns see.
+const patternWindow = 4 << 10
+
+// finder finds the facts of one answer.
+type finder struct {
+	header  map[string][]string
+	body    string
+	json    string // the readable part of body if that is JSON, else ""
+	xml     string // body if that is XML, else ""
+	message string
+	clock   clock
+	trace   *Trace
+}
+
+// fill sets what the policy extracts. What e holds already of codes and
+// message comes first and is the default.
+func (f *finder) fill(p *policy.Policy, e *rules.Event, hint asked) Report {
+	e.Type, e.Facts = "", nil
+	f.message = e.Message
+	if p != nil {
+		e.Provider = p.Name
+		x := &p.Extract
+		if s := f.first(x.Message, "message", ""); s != "" {
+			f.message, e.Message = s, s
+		}
+		e.Type = f.first(x.Type, "type", "")
+		e.Codes = f.union(e.Codes, x.Codes)
+		for i := range x.Facts {
+			name := x.Facts[i].Name
+			if s := f.first(x.Facts[i].From, "facts.", name); s != "" {
+				if e.Facts == nil {
+					e.Facts = make(map[string]string, len(x.Facts))
+				}
+				e.Facts[name] = s
+			}
+		}
+		f.asked(x.RetryAfter, &hint)
+	}
+	e.RetryAfter = hint.wait
+	if hint.tooLong > 0 {
+		return Report{hint.tooLong, hint.tooLongFrom}
+	}
+	return Report{}
+}
+
+// first is the first value that any of the extractors yields.
+func (f *finder) first(xs []policy.Extractor, fact, name string) string {
+	var buf [1]string
+	for i := range xs {
+		if v := f.values(buf[:0], &xs[i], 1); len(v) > 0 {
+			if f.trace != nil {
+				f.trace.add(fact+name, describe(&xs[i]), f.shown(&xs[i], v[0]), "")
+			}
+			return v[0]
+		}
+	}
+	return ""
+}
+
+// union appends to codes all values of all extractors, without repeats.
+func (f *finder) union(codes []string, xs []policy.Extractor) []string {
+	var buf [8]string
+	for i := range xs {
+	next:
+		for _, v := range f.values(buf[:0], &xs[i], maxValues) {
+			for _, c := range codes {
+				if c == v {
+					continue next
+				}
+			}
+			if len(codes) >= maxValues {
+				return codes
+			}
+			if codes == nil {
+				codes = make([]string, 0, 4)
+			}
+			codes = append(codes, v)
+			if f.trace != nil {
+				f.trace.add("codes", describe(&xs[i]), f.shown(&xs[i], v), "")
+			}
+		}
+	}
+	return codes
+}
+
+// asked raises h to the longest wait that the extractors yield.
+func (f *finder) asked(xs []policy.Extractor, h *asked) {
+	var buf [8]string
+	for i := range xs {
+		for _, v := range f.values(buf[:0], &xs[i], maxValues) {
+			d, why := f.clock.read(v, xs[i].As)
+			if d > MaxHint && d > h.tooLong {
+				h.tooLong, h.tooLongFrom = d, describe(&xs[i])
+			}
+			h.take(d)
+			if f.trace != nil {
+				f.trace.add("retry_after", describe(&xs[i]), f.shown(&xs[i], v), note(d, why))
+			}
+		}
+	}
+}
+
+// values appends to dst what x yields, trimmed and without empty values, at
+// most limit.
+func (f *finder) values(dst []string, x *policy.Extractor, limit int) []string {
+	n := len(dst)
+	switch x.Kind {
+	case policy.FromJSON:
+		if f.json != "" {
+			dst = jsonValues(dst, f.json, x.Path, limit)
+		}
+	case policy.FromXML:
+		if f.xml != "" {
+			dst = xmlValues(dst, f.xml, x.Path, x.Attr, x.Value, limit)
+		}
+	case policy.FromXMLName:
+		if f.xml != "" {
+			dst = xmlNames(dst, f.xml, x.Path, limit)
+		}
+	case policy.FromHeader:
+		for _, v := range f.header[x.Path] {
+			if len(dst) < limit {
+				dst = append(dst, v)
+			}
+		}
+	case policy.FromText:
+		return f.matches(dst, x, f.window(), limit)
+	}
+	kept := dst[:n]
+	for _, v := range dst[n:] {
+		if v = strings.TrimSpace(v); v == "" {
+			continue
+		}
+		if x.Text != nil {
+			if v = match(x.Text, v); v == "" {
+				continue
+			}
+		}
+		kept = append(kept, fold(x, v))
+	}
+	return kept
+}
+
+// window is what text patterns see.
+func (f *finder) window() string {
+	if f.message != "" {
+		return f.message
+	}
+	if len(f.body) > patternWindow {
+		return f.body[:patternWindow]
+	}
+	return f.body
+}
+
+// matches appends what the pattern of x yields in s.
+func (f *finder) matches(dst []string, x *policy.Extractor, s string, limit int) []string {
+	if x.Text == nil || !mayMatch(x.Text, s) {
+		return dst
+	}
+	if limit == 1 {
+		if v := match(x.Text, s); v != "" {
+			dst = append(dst, fold(x, v))
+		}
+		return dst
+	}
+	for _, loc := range x.Text.FindAllStringSubmatchIndex(s, limit) {
+		if v := strings.TrimSpace(group(s, loc)); v != "" {
+			dst = append(dst, fold(x, v))
+		}
+	}
+	return dst
+}
+
+func fold(x *policy.Extractor, v string) string {
+	if x.Fold {
+		return strings.ToLower(v)
+	}
+	return v
+}
+
+// match is what re yields in s, "" if nothing.
+func match(re *regexp.Regexp, s string) string {
+	if len(s) > patternWindow {
+		s = s[:patternWindow]
+	}
+	loc := re.FindStringSubmatchIndex(s)
+	if loc == nil {
+		return ""
+	}
+	return strings.TrimSpace(group(s, loc))
+}
+
+// group is the first group that took part in a match, or the whole match
+// where the pattern has no group.
+func group(s string, loc []int) string {
+	if len(loc) == 2 {
+		return s[loc[0]:loc[1]]
+	}
+	for i := 2; i+1 < len(loc); i += 2 {
+		if loc[i] >= 0 && loc[i] < loc[i+1] {
+			return s[loc[i]:loc[i+1]]
+		}
+	}
+	return ""
+}
+
+// shown is v as a trace may show it.
+func (f *finder) shown(x *policy.Extractor, v string) string {
+	if x.Kind == policy.FromHeader && secretHeader[x.Path] {
+		return "[hidden]"
+	}
+	return v
+}

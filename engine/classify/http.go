@@ -1,0 +1,112 @@
+package classify
+
+import (
+	"net/http"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// MaxBody is how many bytes of a body are read; the rest is ignored.
+const MaxBody = 64 << 10
+
+// Response is one HTTP response with its body already read.
+type Response struct {
+	Operation string      // the policy's name of the request; "" = unnamed
+	Method    string      // of the request
+	Status    int         // 100 to 599
+	Header    http.Header // of the response, names in any case
+	// Body is what was read of the response's body. The event refers to these
+	// bytes without a copy: they must not change while the event is in use.
+	Body []byte
+	// Now is when the response arrived. It counts only where the response has
+	// no Date of its own. Zero means the current time.
+	Now time.Time
+}
+
+// Report is what a caller may want to log about a response besides its facts.
+type Report struct {
+	// TooLong is the longest wait that the server asked for and that was
+	// ignored because it is above [MaxHint]; 0 = none.
+	TooLong time.Duration
+	// From is where TooLong was found, such as "header Retry-After".
+	From string
+}
+
+// HTTP fills e with the facts of the response r as the policy p finds them:
+// Provider, Operation, Method, Protocol, Status, Type, Codes, Message, Facts,
+// RetryAfter, Header and Body. It sets Sent and clears Network and IMAPStatus;
+// Attempt, Elapsed and Idempotent are the caller's. Without a policy (p nil)
+// only the facts that need none are filled, and Provider stays as it is.
+func HTTP(p *policy.Policy, r *Response, e *rules.Event) Report {
+	return readHTTP(p, r, e, nil)
+}
+
+// HTTPTrace is [HTTP] and tells where each fact came from.
+func HTTPTrace(p *policy.Policy, r *Response, e *rules.Event) (Trace, Report) {
+	var t Trace
+	rep := readHTTP(p, r, e, &t)
+	return t, rep
+}
+
+func readHTTP(p *policy.Policy, r *Response, e *rules.Event, t *Trace) Report {
+	h := canonical(r.Header)
+	body, kind := text(r.Body, h)
+	f := finder{
+		header: h,
+		body:   body,
+		clock:  clock{now: r.Now, date: get(h, "Date")},
+		trace:  t,
+	}
+	switch kind {
+	case kindJSON:
+		f.json = readable(body)
+	case kindXML:
+		f.xml = body
+	}
+	e.Operation, e.Method = r.Operation, upper(r.Method)
+	e.Protocol, e.Status, e.IMAPStatus = "http", r.Status, ""
+	e.Network, e.Sent = "", true
+	e.Header, e.Body = h, body
+	e.Codes, e.Message = nil, ""
+	hint := serverHint(h, r.Status, &f.clock, t)
+	return f.fill(p, e, hint)
+}
+
+// canonical returns h with canonical names: h itself where they are already.
+func canonical(h map[string][]string) map[string][]string {
+	for k := range h {
+		if http.CanonicalHeaderKey(k) != k {
+			return canonicalCopy(h)
+		}
+	}
+	return h
+}
+
+func canonicalCopy(h map[string][]string) map[string][]string {
+	names := make([]string, 0, len(h))
+	for k := range h {
+		names = append(names, k)
+	}
+	sort.Strings(names) // so that values of names that differ in case only have one order
+	c := make(map[string][]string, len(h))
+	for _, k := range names {
+		ck := http.CanonicalHeaderKey(k)
+		c[ck] = append(c[ck][:len(c[ck]):len(c[ck])], h[k]...)
+	}
+	return c
+}
+
+// get is the first value of a header under its canonical name.
+func get(h map[string][]string, name string) string {
+	if v := h[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// upper is strings.ToUpper after trimming; no copy is made of what is upper case already.
+func upper(s string) string { return strings.ToUpper(strings.TrimSpace(s)) }

@@ -1,0 +1,62 @@
+package classify
+
+import (
+	"strings"
+
+	"github.com/recourse-go/recourse/policy"
+)
+
+// Source is where one value of a fact came from.
+type Source struct {
+	Fact  string // as rules name it: "codes", "message", "facts.doc", "retry_after", …
+	From  string // "json error.status", "header Retry-After", "smtp reply", …
+	Value string // what was found, cut to 200 bytes; credentials are replaced
+	Note  string // "" or why the value does not count
+}
+
+// Trace is where the facts of an event came from, in the order they were found.
+type Trace []Source
+
+// add is called for values that count and, with a note, for those that do not.
+// A nil t takes nothing.
+func (t *Trace) add(fact, from, value, note string) {
+	if t == nil {
+		return
+	}
+	if len(value) > 200 {
+		value = string(cutRune([]byte(value[:200]))) + "…"
+	}
+	*t = append(*t, Source{fact, from, value, note})
+}
+
+// secretHeader holds the headers whose values are not shown.
+var secretHeader = map[string]bool{
+	"Authorization": true, "Proxy-Authorization": true, "Authentication-Info": true,
+	"Cookie": true, "Set-Cookie": true, "Www-Authenticate": true, "X-Api-Key": true,
+}
+
+// describe is an extractor as a policy file writes it.
+func describe(x *policy.Extractor) string {
+	var b strings.Builder
+	switch x.Kind {
+	case policy.FromJSON:
+		b.WriteString("json ")
+	case policy.FromXML:
+		b.WriteString("xml ")
+	case policy.FromXMLName:
+		b.WriteString("xml_name ")
+	case policy.FromHeader:
+		b.WriteString("header ")
+	}
+	b.WriteString(x.Path)
+	if x.Attr != "" {
+		b.WriteString("[@" + x.Attr + `="` + x.Value + `"]`)
+	}
+	if x.Text != nil {
+		if x.Kind != policy.FromText {
+			b.WriteString(" ")
+		}
+		b.WriteString("text '" + x.Text.String() + "'")
+	}
+	return b.String()
+}

@@ -1,0 +1,363 @@
+package classify
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// The XML reader goes through a document once, from token to token, and knows
+// just what facts need: elements by local name, their attributes and their own
+// text. It does not check that a document is well formed, so a fault that is
+// cut short still has its codes. It expands no entity but the five that XML
+// has built in and character references, and it never looks outside of the
+// document, so it costs no more than the document is long.
+
+// xmlToken is one tag, or the text before it.
+type xmlToken struct {
+	kind  xmlKind
+	name  string // local name of a tag
+	attrs string // what follows the name of a start tag
+	empty bool   // a start tag that is its own end
+	text  string // raw text
+	cdata bool   // text that holds no references
+}
+
+type xmlKind uint8
+
+const (
+	xmlStart xmlKind = iota + 1
+	xmlEnd
+	xmlText
+)
+
+// xmlNext returns the token at the start of s and what follows it; kind is 0
+// at the end of what can be read. Comments, processing instructions and
+// doctypes are passed over.
+func xmlNext(s string) (t xmlToken, rest string) {
+	for s != "" {
+		if s[0] != '<' {
+			i := strings.IndexByte(s, '<')
+			if i < 0 {
+				return xmlToken{}, "" // text that was cut short: not to be trusted
+			}
+			return xmlToken{kind: xmlText, text: s[:i]}, s[i:]
+		}
+		var end string
+		switch {
+		case strings.HasPrefix(s, "<![CDATA["):
+			body := s[len("<![CDATA["):]
+			i := strings.Index(body, "]]>")
+			if i < 0 {
+				return xmlToken{}, ""
+			}
+			return xmlToken{kind: xmlText, text: body[:i], cdata: true}, body[i+3:]
+		case strings.HasPrefix(s, "<!--"):
+			end = "-->"
+		case strings.HasPrefix(s, "<?"):
+			end = "?>"
+		case strings.HasPrefix(s, "<!"):
+			s = skipDoctype(s)
+			continue
+		default:
+			return xmlTag(s)
+		}
+		i := strings.Index(s, end)
+		if i < 0 {
+			return xmlToken{}, ""
+		}
+		s = s[i+len(end):]
+	}
+	return xmlToken{}, ""
+}
+
+// skipDoctype returns what follows the declaration at the start of s, which
+// may hold others in brackets.
+func skipDoctype(s string) string {
+	depth := 0
+	var quote byte
+	for i := 2; i < len(s); i++ {
+		switch c := s[i]; {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '"' || c == '\'':
+			quote = c
+		case c == '[' || c == '<':
+			depth++
+		case c == ']':
+			depth--
+		case c == '>':
+			if depth <= 0 {
+				return s[i+1:]
+			}
+			depth--
+		}
+	}
+	return ""
+}
+
+// xmlTag reads the tag at the start of s.
+func xmlTag(s string) (xmlToken, string) {
+	var quote byte
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '"' || c == '\'':
+			quote = c
+		case c == '>':
+			t := xmlToken{kind: xmlStart}
+			in := s[1:i]
+			if strings.HasPrefix(in, "/") {
+				t.kind, in = xmlEnd, in[1:]
+			} else if strings.HasSuffix(in, "/") {
+				t.empty, in = true, in[:len(in)-1]
+			}
+			t.name, t.attrs = in, ""
+			if j := strings.IndexAny(in, " \t\r\n"); j >= 0 {
+				t.name, t.attrs = in[:j], in[j:]
+			}
+			t.name = local(t.name)
+			return t, s[i+1:]
+		}
+	}
+	return xmlToken{}, ""
+}
+
+// local is a name without its namespace prefix.
+func local(name string) string {
+	return name[strings.IndexByte(name, ':')+1:]
+}
+
+// xmlAttr reports whether attrs, what follows a tag's name, has the attribute
+// of that local name and value.
+func xmlAttr(attrs, name, value string) bool {
+	for {
+		attrs = skipSpace(attrs)
+		i := strings.IndexByte(attrs, '=')
+		if i < 0 {
+			return false
+		}
+		k := strings.TrimSpace(attrs[:i])
+		attrs = skipSpace(attrs[i+1:])
+		if attrs == "" || attrs[0] != '"' && attrs[0] != '\'' {
+			return false
+		}
+		end := strings.IndexByte(attrs[1:], attrs[0])
+		if end < 0 {
+			return false
+		}
+		if local(k) == name && unescapeXML(attrs[1:1+end]) == value {
+			return true
+		}
+		attrs = attrs[end+2:]
+	}
+}
+
+// xmlValues appends to dst the own text of the elements with that local name,
+// and where attr is not empty with that attribute's value, at most limit of
+// them. An element that has other elements inside yields only the text that is
+// its own. Text that is a qualified name, as a SOAP fault's code is, yields
+// the local name.
+func xmlValues(dst []string, doc, name, attr, value string, limit int) []string {
+	if !strings.Contains(doc, name) {
+		return dst
+	}
+	// Elements of one name inside each other are read again and again: not
+	// more often than this many times the document.
+	work := 8 * len(doc)
+	for s := doc; len(dst) < limit && work > 0; {
+		var t xmlToken
+		if t, s = xmlNext(s); t.kind == 0 {
+			break
+		}
+		if t.kind != xmlStart || t.empty || t.name != name || attr != "" && !xmlAttr(t.attrs, attr, value) {
+			continue
+		}
+		v, read := xmlOwnText(s)
+		if v != "" {
+			dst = append(dst, unqualified(doc, v))
+		}
+		work -= read
+	}
+	return dst
+}
+
+// xmlOwnText is the text of the element whose content s starts with, "" if
+// the element does not end, and how many bytes it read for that.
+func xmlOwnText(s string) (own string, read int) {
+	whole := len(s)
+	text, copied := "", false
+	var b strings.Builder
+	for depth := 0; ; {
+		var t xmlToken
+		t, s = xmlNext(s)
+		switch t.kind {
+		case 0:
+			return "", whole
+		case xmlStart:
+			if !t.empty {
+				depth++
+			}
+		case xmlEnd:
+			if depth--; depth < 0 {
+				if copied {
+					text = b.String()
+				}
+				return strings.TrimSpace(text), whole - len(s)
+			}
+		case xmlText:
+			if depth > 0 {
+				continue
+			}
+			v := t.text
+			if !t.cdata {
+				v = unescapeXML(v)
+			}
+			switch {
+			case strings.TrimSpace(v) == "":
+			case text == "":
+				text = v
+			default:
+				if !copied {
+					b.WriteString(text)
+					copied = true
+				}
+				b.WriteString(v)
+			}
+		}
+	}
+}
+
+// xmlNames appends to dst the local names of the children of the elements with
+// that local name, at most limit of them.
+func xmlNames(dst []string, doc, parent string, limit int) []string {
+	if !strings.Contains(doc, parent) {
+		return dst
+	}
+	for s := doc; len(dst) < limit; {
+		var t xmlToken
+		if t, s = xmlNext(s); t.kind == 0 {
+			break
+		}
+		if t.kind != xmlStart || t.empty || t.name != parent {
+			continue
+		}
+		in := s
+		for depth := 0; depth >= 0 && len(dst) < limit; {
+			if t, in = xmlNext(in); t.kind == 0 {
+				break
+			}
+			switch t.kind {
+			case xmlStart:
+				if depth == 0 && t.name != "" {
+					dst = append(dst, t.name)
+				}
+				if !t.empty {
+					depth++
+				}
+			case xmlEnd:
+				depth--
+			}
+		}
+		s = in
+	}
+	return dst
+}
+
+// unqualified is v without its namespace prefix if v is a qualified name
+// whose prefix doc declares.
+func unqualified(doc, v string) string {
+	i := strings.IndexByte(v, ':')
+	if i <= 0 || i == len(v)-1 || len(v) > 256 {
+		return v
+	}
+	for j := 0; j < len(v); j++ {
+		c := v[j]
+		if !isLiteral(c) && c != '_' && (c != ':' || j != i) {
+			return v
+		}
+	}
+	if declares(doc, v[:i]) {
+		return v[i+1:]
+	}
+	return v
+}
+
+// declares reports whether doc has an attribute xmlns:prefix.
+func declares(doc, prefix string) bool {
+	for s := doc; ; {
+		i := strings.Index(s, "xmlns:")
+		if i < 0 {
+			return false
+		}
+		s = s[i+len("xmlns:"):]
+		if strings.HasPrefix(s, prefix) && strings.HasPrefix(skipSpace(s[len(prefix):]), "=") {
+			return true
+		}
+	}
+}
+
+// unescapeXML decodes the references that XML has built in; what it does not
+// know stays as it is.
+func unescapeXML(s string) string {
+	if strings.IndexByte(s, '&') < 0 {
+		return s
+	}
+	var b strings.Builder
+	b.Grow(len(s))
+	for s != "" {
+		i := strings.IndexByte(s, '&')
+		if i < 0 {
+			break
+		}
+		b.WriteString(s[:i])
+		s = s[i:]
+		end := strings.IndexByte(s[:min(len(s), 12)], ';')
+		r := rune(-1)
+		if end > 0 {
+			r = reference(s[1:end])
+		}
+		if r < 0 {
+			b.WriteByte('&')
+			s = s[1:]
+			continue
+		}
+		b.WriteRune(r)
+		s = s[end+1:]
+	}
+	b.WriteString(s)
+	return b.String()
+}
+
+// reference is what stands between & and ;, decoded, or -1.
+func reference(s string) rune {
+	switch s {
+	case "lt":
+		return '<'
+	case "gt":
+		return '>'
+	case "amp":
+		return '&'
+	case "quot":
+		return '"'
+	case "apos":
+		return '\''
+	}
+	if len(s) < 2 || s[0] != '#' {
+		return -1
+	}
+	s, base := s[1:], 10
+	if s[0] == 'x' || s[0] == 'X' {
+		s, base = s[1:], 16
+	}
+	n, err := strconv.ParseUint(s, base, 32)
+	if err != nil || n == 0 || n > utf8.MaxRune || !utf8.ValidRune(rune(n)) {
+		return -1
+	}
+	return rune(n)
+}

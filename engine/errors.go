@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// GiveUpError is every final failure of Do, and of Transport where there is no
+// response to return. It unwraps to the error of the last attempt.
+//
+// Its text names the provider, the rule and the reason. Of the last error it
+// shows the text, except that a URL's query, which may carry a token, is left out.
+type GiveUpError struct {
+	Decision  Decision
+	Operation string
+	Attempts  int          // attempts made, those of earlier processes included
+	Event     *rules.Event // the last attempt's facts; nil when there was none
+	Err       error        // the last attempt's error; nil only when there was no attempt
+	Cause     error        // what ended it from outside: a context's error, a limiter's, the re-authentication's; often nil
+}
+
+// Error says who gave up what, by which rule, why.
+func (e *GiveUpError) Error() string {
+	var b strings.Builder
+	b.WriteString("engine: ")
+	writeCall(&b, &e.Decision, e.Operation)
+	fmt.Fprintf(&b, ": gave up as %s", e.Decision.As)
+	if e.Attempts > 0 {
+		fmt.Fprintf(&b, " after %d attempt", e.Attempts)
+		if e.Attempts > 1 {
+			b.WriteByte('s')
+		}
+	}
+	if e.Decision.Rule != nil {
+		fmt.Fprintf(&b, " (rule %q: %s)", e.Decision.Rule.Name, e.Decision.Reason)
+	} else {
+		fmt.Fprintf(&b, " (%s)", e.Decision.Reason)
+	}
+	if e.Err != nil {
+		b.WriteString(": ")
+		b.WriteString(safeText(e.Err))
+	}
+	if e.Cause != nil {
+		b.WriteString(": ")
+		b.WriteString(safeText(e.Cause))
+	}
+	return b.String()
+}
+
+// Unwrap is the last attempt's error, or the cause where there was no attempt.
+func (e *GiveUpError) Unwrap() error {
+	if e.Err == nil {
+		return e.Cause
+	}
+	return e.Err
+}
+
+// Is also finds the cause: errors.Is(err, context.Canceled) holds for a call
+// that was cancelled while it waited.
+func (e *GiveUpError) Is(target error) bool {
+	return e.Err != nil && e.Cause != nil && errors.Is(e.Cause, target)
+}
+
+// As also finds the cause's type, after the last attempt's own.
+func (e *GiveUpError) As(target any) bool {
+	return e.Err != nil && e.Cause != nil && !errors.As(e.Err, target) && errors.As(e.Cause, target)
+}
+
+// Timeout reports whether the last attempt timed out, as net.Error has it.
+func (e *GiveUpError) Timeout() bool {
+	var t interface{ Timeout() bool }
+	return errors.As(e.Unwrap(), &t) && t.Timeout()
+}
+
+// DeferError hands a call back that must wait longer than a worker may be
+// held. Park the call until Until, then run it again with State in its Call.
+// It unwraps to the error of the last attempt, if there was one.
+type DeferError struct {
+	Until     time.Time
+	State     State
+	Decision  Decision
+	Operation string
+	Event     *rules.Event // the last attempt's facts; nil when a limit made it wait before any
+	Err       error        // the last attempt's error, or the limiter's
+}
+
+// Error says until when and why.
+func (e *DeferError) Error() string {
+	var b strings.Builder
+	b.WriteString("engine: ")
+	writeCall(&b, &e.Decision, e.Operation)
+	fmt.Fprintf(&b, ": deferred until %s", e.Until.UTC().Format(time.RFC3339))
+	if e.Decision.Rule != nil {
+		fmt.Fprintf(&b, " (rule %q: %s)", e.Decision.Rule.Name, e.Decision.Reason)
+	} else {
+		fmt.Fprintf(&b, " (%s)", e.Decision.Reason)
+	}
+	if e.Err != nil {
+		b.WriteString(": ")
+		b.WriteString(safeText(e.Err))
+	}
+	return b.String()
+}
+
+// Unwrap is the last attempt's error.
+func (e *DeferError) Unwrap() error { return e.Err }
+
+func writeCall(b *strings.Builder, d *Decision, operation string) {
+	if d.Policy != nil {
+		b.WriteString(d.Policy.Name)
+	} else {
+		b.WriteString("call")
+	}
+	if operation != "" {
+		b.WriteByte(' ')
+		b.WriteString(operation)
+	}
+}
+
+// safeText is an error's text without the query of any URL in it: signed URLs
+// and OAuth redirects carry secrets there.
+func safeText(err error) string {
+	var u *url.Error
+	text := err.Error()
+	if errors.As(err, &u) {
+		if i := strings.IndexAny(u.URL, "?#"); i >= 0 {
+			text = strings.ReplaceAll(text, u.URL, u.URL[:i])
+		}
+	}
+	return text
+}
+
+// ResponseError is a failed HTTP response as an error: what CheckResponse
+// makes of one. Its text has the status and the provider's code, never the
+// body or a header.
+type ResponseError struct {
+	Method, Operation string
+	Status            int
+	Header            http.Header
+	Body              []byte // at most classify.MaxBody of it
+	Code              string // the provider's error code, or its type
+	policy            *policy.Policy
+	event             *rules.Event
+}
+
+// Error names the status and the code.
+func (e *ResponseError) Error() string {
+	s := fmt.Sprintf("HTTP %d", e.Status)
+	if t := http.StatusText(e.Status); t != "" {
+		s += " " + t
+	}
+	if e.Code != "" {
+		s += fmt.Sprintf(" (%.80s)", e.Code)
+	}
+	return s
+}
+
+// codeError is an error with the calling code's own wish about it.
+type codeError struct {
+	err   error
+	after time.Duration // 0 = permanent
+}
+
+func (e *codeError) Error() string { return e.err.Error() }
+func (e *codeError) Unwrap() error { return e.err }
+
+// Permanent marks an error as final: Do returns it without another attempt,
+// whatever the policy says. Permanent(nil) is nil. A *backoff.PermanentError
+// of github.com/cenkalti/backoff/v4 has the same effect.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &codeError{err: err}
+}
+
+// RetryAfter marks an error as one to try again after d: Do waits at least so
+// long, whatever the policy's rules say of the error; the idempotency gate and
+// the bounds on waits hold all the same. RetryAfter(d, nil) is nil; a d that
+// is not positive counts as one nanosecond.
+func RetryAfter(d time.Duration, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &codeError{err: err, after: max(d, 1)}
+}

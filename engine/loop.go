@@ -1,0 +1,482 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// run is one call on its way through the decision loop, for Do and Transport
+// alike. It lives on the caller's stack.
+type run struct {
+	p    *Provider
+	c    *compiled // the policy that the call began with
+	op   *operation
+	call Call
+	fn   func(context.Context) error // Do's function
+	x    *exchange                   // Transport's request; nil in Do
+
+	state    State
+	permit   limiter.Permit
+	began    time.Time    // of the latest attempt
+	tokens   uint64       // refreshes seen when it began
+	err      error        // its error; in Transport nil where there was a response
+	event    *rules.Event // its facts, when it failed
+	decision Decision
+}
+
+// loop runs a call to its end. nil means that it succeeded, or that a rule
+// accepts how it failed. The order is
+//
+//	limit → attempt → classify → decide → hold → budget → deferral or deadline → wait
+//
+// and everything that can end a call stands here, in that order.
+func (r *run) loop(ctx context.Context) error {
+	for first := true; ; first = false {
+		// Limit: nothing is sent before everything that applies allows it,
+		// and nothing is taken before everything can be.
+		if err := r.limit(ctx); err != nil {
+			return r.limited(ctx, err)
+		}
+
+		// Attempt. The permit goes back with it, or with the response's body.
+		if r.attempt(ctx, first) {
+			return nil
+		}
+
+		// Classify and decide.
+		now := r.classify(ctx)
+		r.decide(ctx, now)
+		d := &r.decision
+
+		// Hold, whatever becomes of this call: others must not hit the wall too.
+		r.hold(ctx, now)
+
+		switch d.Action {
+		case policy.Accept:
+			return r.accepted(ctx)
+		case policy.Fail:
+			return r.giveUp(ctx, nil)
+		case policy.Reauth:
+			if err := r.reauth(ctx); err != nil {
+				return err
+			}
+			if d.Action == policy.Reauth {
+				continue // at once, with the new credentials
+			}
+		}
+		if r.x != nil && !r.x.repeatable() {
+			r.fail(AsPermanent, ReasonBody)
+			return r.giveUp(ctx, nil)
+		}
+
+		// Budget: a wait that the server asked for is no extra load.
+		if b := r.c.policy.Budget; b != nil && !d.Asked {
+			keys := r.call.keys()
+			if !r.p.budgets.spend(b, keyOf(b.Key, &keys), now) {
+				r.fail(AsBudget, ReasonBudget)
+				return r.giveUp(ctx, nil)
+			}
+		}
+
+		// Deferral, then the deadline: no sleep that cannot end well.
+		if d.Defer || d.Delay > r.maxInline() {
+			if !d.Defer {
+				d.Reason = ReasonInline
+			}
+			return r.deferred(ctx, now.Add(d.Delay), r.err)
+		}
+		if dl, ok := ctx.Deadline(); ok && now.Add(d.Delay).After(dl) {
+			r.fail(AsDeadline, ReasonDeadline)
+			return r.giveUp(ctx, nil)
+		}
+
+		// Wait, holding nothing.
+		r.discard()
+		r.notify(ctx, NoticeWait, d.Delay, nil)
+		if err := sleep(ctx, d.Delay); err != nil {
+			return r.ended(ctx, err)
+		}
+	}
+}
+
+// limit takes what the call needs of the provider's limits.
+func (r *run) limit(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(r.op.uses) == 0 {
+		return nil
+	}
+	req := limiter.Request{
+		Keys: r.call.keys(), Uses: r.op.uses, N: r.call.N, Parallel: r.call.Parallel,
+		Bytes: r.call.Bytes, Priority: r.call.Priority, MaxWait: r.maxInline(),
+	}
+	var err error
+	r.permit, err = r.p.limiter.Acquire(ctx, &req)
+	return err
+}
+
+// attempt makes one attempt, and reports whether it succeeded.
+func (r *run) attempt(ctx context.Context, first bool) bool {
+	r.began = time.Now()
+	r.tokens = r.p.auth.seq.Load()
+	if first && r.state.Attempts == 0 {
+		if b := r.c.policy.Budget; b != nil {
+			keys := r.call.keys()
+			r.p.budgets.earn(b, keyOf(b.Key, &keys), r.began)
+		}
+	}
+	ok := false
+	if r.x != nil {
+		ok = r.x.send(ctx, r)
+	} else {
+		r.err = r.invoke(ctx)
+		ok = r.err == nil
+		if ok {
+			r.permit.Succeeded()
+		}
+		r.permit.Release()
+	}
+	if ok && r.p.engine.o.Observer != nil {
+		r.notify(ctx, NoticeAttempt, time.Since(r.began), nil)
+	}
+	return ok
+}
+
+// classify works out the facts of a failed attempt, and reads the clock.
+func (r *run) classify(ctx context.Context) (now time.Time) {
+	now = time.Now()
+	if r.event == nil {
+		r.event = new(rules.Event)
+	}
+	e := r.event
+	*e = rules.Event{}
+	if r.x != nil && r.err == nil {
+		r.x.classify(r, e, now)
+	} else {
+		r.classifyError(ctx, e, now)
+	}
+	e.Attempt = r.state.Attempts + 1
+	e.Elapsed = r.state.Spent + now.Sub(r.began)
+	e.Idempotent = e.Idempotent || r.call.Idempotent
+	return now
+}
+
+// classifyError reads the facts of an error.
+func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) {
+	pol := r.c.policy
+	e.Provider, e.Operation, e.Method, e.Sent = pol.Name, r.op.name, r.call.Method, true
+	var resp *ResponseError
+	switch {
+	case r.p.engine.o.Classify != nil && r.p.engine.o.Classify(r.err, e):
+	case errors.As(r.err, &resp):
+		method := r.call.Method
+		if method == "" {
+			method = resp.Method
+		}
+		classify.HTTP(pol, &classify.Response{
+			Operation: r.op.name, Method: method,
+			Status: resp.Status, Header: resp.Header, Body: resp.Body, Now: now,
+		}, e)
+	default:
+		classify.Error(pol, r.err, e)
+	}
+	e.Provider, e.Operation = pol.Name, r.op.name
+	if r.call.Method != "" {
+		e.Method = r.call.Method
+	}
+	if r.x != nil {
+		r.x.refine(e)
+	}
+	if e.Protocol == "" {
+		e.Protocol = "http"
+	}
+	e.Idempotent = e.Idempotent || classify.Idempotent(pol, e.Protocol, e.Method, e.Operation, e.Header)
+	switch {
+	case errors.Is(r.err, errAttemptTimeout):
+		e.Network = rules.NetworkTimeout
+	case errors.Is(ctx.Err(), context.Canceled) && e.Status == 0 && e.IMAPStatus == "":
+		e.Network = rules.NetworkCanceled
+	}
+}
+
+// The rules of what the calling code decided itself.
+var (
+	permanentRule = policy.Rule{Name: "permanent", Action: policy.Fail, As: AsPermanent, Backoff: -1}
+	waitRule      = policy.Rule{Name: "retry-after", Action: policy.Wait, Backoff: -1}
+)
+
+// decide fills r.decision from the facts.
+func (r *run) decide(ctx context.Context, now time.Time) {
+	e := r.event
+	u := r.p.engine.o.Rand()
+	var code *codeError
+	var permanent *backoff.PermanentError
+	rule := (*policy.Rule)(nil)
+	switch {
+	case e.Network == rules.NetworkCanceled:
+	case errors.As(r.err, &code) && code.after > 0:
+		e.RetryAfter = max(e.RetryAfter, code.after)
+		rule = &waitRule
+	case code != nil, errors.As(r.err, &permanent):
+		rule = &permanentRule
+	}
+	if rule == nil {
+		rule = r.c.rule(e)
+		r.decision = r.c.apply(rule, r.state, e, u)
+	} else {
+		r.decision = r.c.apply(rule, r.state, e, u)
+		if r.decision.Reason == ReasonRule {
+			r.decision.Reason = ReasonCode
+		}
+	}
+	d := &r.decision
+	if m := r.call.MaxAttempts; m > 0 && d.State.Attempts >= m && d.Action != policy.Accept && d.Action != policy.Fail && !d.Asked {
+		d.Exhausted = true
+		r.decision = d.fail(d.State, AsExhausted, ReasonAttempts)
+	}
+	r.state = d.State
+	if r.state.Began.IsZero() {
+		r.state.Began = r.began
+		d.State.Began = r.began
+	}
+	if r.p.engine.o.Observer != nil {
+		r.notify(ctx, NoticeAttempt, now.Sub(r.began), r.err)
+		r.notify(ctx, NoticeDecision, d.Delay, r.err)
+	}
+}
+
+// hold closes the limits that the rule names for this call's keys: for as long
+// as the server asked or the rule fixes, else by the schedule of the key's own
+// consecutive refusals, which many calls may have shared.
+func (r *run) hold(ctx context.Context, now time.Time) {
+	d := &r.decision
+	if len(d.Rule.Hold) == 0 {
+		r.settle()
+		return
+	}
+	keys := r.call.keys()
+	for _, i := range d.Rule.Hold {
+		at := r.c.limit[i]
+		n := r.p.limiter.RefusedAt(at, keys, r.began, now)
+		length := max(d.Hint, d.Rule.Wait)
+		if length == 0 {
+			s := &fallbackSchedule
+			if b := d.Rule.Backoff; b >= 0 {
+				s = &r.c.schedules[b]
+			}
+			length = s.delay(n, r.p.engine.o.Rand(), 0)
+		}
+		r.p.limiter.HoldAt(at, keys, now.Add(length), now)
+		if r.p.engine.o.Observer != nil {
+			r.notifyHold(ctx, length, r.c.policy.Limits[i].Name)
+		}
+	}
+	r.settle()
+}
+
+// fallbackSchedule is how long a hold without a hint, a wait or a backoff lasts.
+var fallbackSchedule = newSchedule(policy.Backoff{
+	Initial: time.Second, Min: time.Second, Max: time.Minute, Multiplier: 2, Jitter: policy.JitterEqual, Attempts: 8,
+})
+
+// maxInline is the longest wait that holds this call's worker.
+func (r *run) maxInline() time.Duration {
+	if r.call.MaxInline > 0 {
+		return r.call.MaxInline
+	}
+	return r.p.engine.o.MaxInline
+}
+
+// reauth refreshes the account's credentials, or turns the decision into what
+// that failure means.
+func (r *run) reauth(ctx context.Context) error {
+	e := r.event
+	fresh, err := r.p.refresh(ctx, ReauthRequest{
+		Provider: r.c.policy.Name, Account: r.call.Account, Event: e,
+		Generation: r.tokens, Claims: claimsChallenge(e.Header),
+	})
+	if r.p.engine.o.Observer != nil {
+		r.notify(ctx, NoticeReauth, 0, err)
+	}
+	if err == nil {
+		if !fresh {
+			// The refusal was of an old token; the newer one has its own
+			// first try. A later refresh must have come between, so this
+			// cannot go on by itself.
+			r.state.Reauths--
+			r.decision.State.Reauths--
+		}
+		if r.x != nil && !r.x.repeatable() {
+			r.fail(AsPermanent, ReasonBody)
+			return r.giveUp(ctx, nil)
+		}
+		r.discard()
+		return nil
+	}
+	if ctx.Err() != nil {
+		return r.ended(ctx, ctx.Err())
+	}
+	var gave *GiveUpError
+	var later *DeferError
+	switch {
+	case errors.Is(err, errNoReauth):
+		r.fail(AsNeedsUser, ReasonNoReauth)
+		err = nil
+	case errors.Is(err, errTokenRefused):
+		r.fail(AsNeedsUser, ReasonReauthed)
+		err = nil
+	case errors.As(err, &later):
+		r.decision.Action, r.decision.Reason, r.decision.Defer = policy.Wait, ReasonReauthError, true
+		return r.deferred(ctx, later.Until, err)
+	case errors.As(err, &gave):
+		r.fail(gave.Decision.As, ReasonReauthError)
+	default:
+		r.fail(AsPermanent, ReasonReauthError)
+	}
+	return r.giveUp(ctx, err)
+}
+
+// fail turns the decision into a give-up that is not the rule's.
+func (r *run) fail(as string, why Reason) {
+	if why == ReasonBudget {
+		r.decision.Exhausted = true
+	}
+	r.decision = r.decision.fail(r.decision.State, as, why)
+}
+
+// accepted ends a call whose failure a rule calls a success.
+func (r *run) accepted(ctx context.Context) error {
+	if r.x != nil {
+		r.x.finish(r, time.Time{})
+	}
+	return nil
+}
+
+// giveUp ends a call for good.
+func (r *run) giveUp(ctx context.Context, cause error) error {
+	if r.p.engine.o.Observer != nil {
+		r.notify(ctx, NoticeGiveUp, 0, r.err)
+	}
+	if r.x != nil && r.x.resp != nil {
+		r.x.finish(r, time.Time{})
+		return nil
+	}
+	return r.gaveUp(cause)
+}
+
+func (r *run) gaveUp(cause error) *GiveUpError {
+	return &GiveUpError{
+		Decision: r.decision, Operation: r.op.name, Attempts: r.state.Attempts,
+		Event: r.event, Err: r.err, Cause: cause,
+	}
+}
+
+// deferred hands a call back until a later time.
+func (r *run) deferred(ctx context.Context, until time.Time, err error) error {
+	r.decision.Defer = true
+	if r.p.engine.o.Observer != nil {
+		r.notify(ctx, NoticeDefer, time.Until(until), err)
+	}
+	if r.x != nil && r.x.resp != nil {
+		r.x.finish(r, until)
+		return nil
+	}
+	return &DeferError{
+		Until: until, State: r.decision.State, Decision: r.decision,
+		Operation: r.op.name, Event: r.event, Err: err,
+	}
+}
+
+// ended ends a call whose context ended while it waited, or whose deadline
+// would come before its limits let it go on.
+func (r *run) ended(ctx context.Context, cause error) error {
+	r.decision.Policy, r.decision.State = r.c.policy, r.state
+	if errors.Is(cause, context.DeadlineExceeded) {
+		r.fail(AsDeadline, ReasonDeadline)
+		if ctx.Err() == nil {
+			return r.giveUp(ctx, cause)
+		}
+	} else {
+		r.fail(AsCanceled, ReasonCanceled)
+	}
+	if r.p.engine.o.Observer != nil {
+		r.notify(ctx, NoticeGiveUp, 0, cause)
+	}
+	return r.gaveUp(cause)
+}
+
+// limited ends a call that its limits do not let go on: it would wait too
+// long, past the deadline, or for ever.
+func (r *run) limited(ctx context.Context, err error) error {
+	r.decision.Policy, r.decision.State = r.c.policy, r.state
+	var wait *limiter.WaitError
+	var large *limiter.TooLargeError
+	switch {
+	case ctx.Err() != nil:
+		return r.ended(ctx, ctx.Err())
+	case errors.Is(err, context.DeadlineExceeded):
+		return r.ended(ctx, err)
+	case errors.As(err, &wait):
+		r.decision.Action, r.decision.Reason = policy.Wait, ReasonInline
+		if r.err != nil {
+			err = r.err
+		}
+		return r.deferred(ctx, wait.Until, err)
+	case errors.As(err, &large):
+		r.fail(AsPermanent, ReasonLimit)
+	default:
+		r.fail(AsPermanent, ReasonLimit)
+	}
+	return r.giveUp(ctx, err)
+}
+
+// notify tells the observer.
+func (r *run) notify(ctx context.Context, kind NoticeKind, d time.Duration, err error) {
+	o := r.p.engine.o.Observer
+	if o == nil {
+		return
+	}
+	n := &Notice{
+		Kind: kind, Time: time.Now(), Provider: r.c.policy.Name, Version: r.c.policy.Version,
+		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method,
+		Attempt: r.state.Attempts, Duration: d, Event: r.event, Err: err,
+	}
+	if kind != NoticeAttempt {
+		decision := r.decision
+		n.Decision = &decision
+	}
+	o.Observe(ctx, n)
+}
+
+func (r *run) notifyHold(ctx context.Context, d time.Duration, limit string) {
+	decision := r.decision
+	r.p.engine.o.Observer.Observe(ctx, &Notice{
+		Kind: NoticeHold, Time: time.Now(), Provider: r.c.policy.Name, Version: r.c.policy.Version,
+		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method,
+		Attempt: r.state.Attempts, Duration: d, Limit: limit, Event: r.event, Decision: &decision,
+	})
+}
+
+// sleep waits for d, or until the context ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

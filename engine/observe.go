@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/recourse-go/recourse/rules"
+)
+
+// Observer is told what the engine does. Observe is called from the goroutine
+// of the call, so it must be quick, and must be safe for concurrent use. The
+// Notice and what it points to are only lent: copy what is kept.
+//
+// A Notice carries no request, no body of it and no credentials; its Event
+// holds the response's headers and body, which an observer should not log.
+type Observer interface {
+	Observe(ctx context.Context, n *Notice)
+}
+
+// ObserverFunc makes a function an Observer.
+type ObserverFunc func(ctx context.Context, n *Notice)
+
+// Observe calls f.
+func (f ObserverFunc) Observe(ctx context.Context, n *Notice) { f(ctx, n) }
+
+// NoticeKind says what a Notice is about.
+type NoticeKind uint8
+
+// The kinds of Notice.
+const (
+	NoticeAttempt  NoticeKind = iota + 1 // an attempt has ended; Duration is its time
+	NoticeDecision                       // a failed attempt was decided
+	NoticeWait                           // the call is about to wait; Duration says how long
+	NoticeHold                           // a limit was closed for a key; Duration says how long
+	NoticeReauth                         // the account was re-authenticated, or Err says why not
+	NoticeGiveUp                         // the call has failed for good
+	NoticeDefer                          // the call was handed back; Duration says for how long
+	NoticeReload                         // the policies were replaced, or Err says why not
+	NoticeShadow                         // a candidate policy decides otherwise
+	NoticeNested                         // somebody above retries what was given up here
+	NoticeLeak                           // a response's body was never closed
+)
+
+var noticeKinds = [...]string{
+	NoticeAttempt: "attempt", NoticeDecision: "decision", NoticeWait: "wait", NoticeHold: "hold",
+	NoticeReauth: "reauth", NoticeGiveUp: "give-up", NoticeDefer: "defer", NoticeReload: "reload",
+	NoticeShadow: "shadow", NoticeNested: "nested", NoticeLeak: "leak",
+}
+
+// String is the kind's name.
+func (k NoticeKind) String() string {
+	if int(k) < len(noticeKinds) && noticeKinds[k] != "" {
+		return noticeKinds[k]
+	}
+	return "unknown"
+}
+
+// Notice is one thing that happened. Fields that do not concern its Kind are zero.
+type Notice struct {
+	Kind      NoticeKind
+	Time      time.Time
+	Provider  string
+	Version   string // of the policy
+	Account   string
+	Operation string
+	Method    string
+	Attempt   int
+	Duration  time.Duration
+	Limit     string       // NoticeHold: the limit's name
+	Event     *rules.Event // the failed attempt's facts; nil for a success
+	Decision  *Decision    // nil before there is one
+	Candidate *Decision    // NoticeShadow: what the candidate decides
+	Err       error
+}

@@ -1,0 +1,371 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// Transport returns an http.RoundTripper that runs every request through the
+// decision loop before it reaches base (nil = http.DefaultTransport):
+//
+//	client := &http.Client{Transport: eng.Transport(nil)}
+//
+// The policy is picked by the request's host and path (a host that no policy
+// claims gets `http`), the operation by method, path, query and form, the
+// account from the request's context (WithAccount, WithCall). A request is
+// repeated only if its body can be had again by GetBody, which
+// http.NewRequest sets for the usual kinds of body.
+//
+// When a call fails for good, or must wait longer than a worker may be held,
+// the last response is returned as it came, with its body, and a nil error, so
+// that an SDK above sees the provider's own error; Outcome tells what was
+// decided. Only where there is no response is the error a *GiveUpError or a
+// *DeferError around the last one.
+//
+// Permits of limits are held until the response's body has been read to its
+// end or closed.
+func (e *Engine) Transport(base http.RoundTripper) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return &transport{e, base}
+}
+
+type transport struct {
+	engine *Engine
+	base   http.RoundTripper
+}
+
+// fallbackProvider is the policy of hosts that no policy claims.
+const fallbackProvider = "http"
+
+// providerOf picks the provider of a request; nil = no policy for it.
+func (e *Engine) providerOf(c *Call, req *http.Request) *Provider {
+	g := e.live.Load()
+	if c != nil && c.Provider != "" {
+		return g.providers[c.Provider]
+	}
+	if req != nil {
+		if pol := g.set.Lookup(hostOf(req), req.URL.Path); pol != nil {
+			return g.providers[pol.Name]
+		}
+	}
+	return g.providers[fallbackProvider]
+}
+
+// hostOf is a request's host without its port, in lower case.
+func hostOf(req *http.Request) string {
+	h := req.URL.Hostname()
+	for i := 0; i < len(h); i++ {
+		if 'A' <= h[i] && h[i] <= 'Z' {
+			return strings.ToLower(h)
+		}
+	}
+	return h
+}
+
+// maxForm is the longest form body that is read to name an operation.
+const maxForm = 16 << 10
+
+// requestOf is a request as a policy's `operations` see it.
+func requestOf(req *http.Request) *policy.Request {
+	return &policy.Request{
+		Method: req.Method, Host: hostOf(req), Path: req.URL.Path, RawQuery: req.URL.RawQuery,
+		Header: req.Header,
+		Form:   func() map[string][]string { return formOf(req) },
+	}
+}
+
+// formOf reads the fields of a request's form body, from a copy of it.
+func formOf(req *http.Request) map[string][]string {
+	if req.GetBody == nil || !strings.HasPrefix(req.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		return nil
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil
+	}
+	defer body.Close()
+	b, err := io.ReadAll(io.LimitReader(body, maxForm))
+	if err != nil {
+		return nil
+	}
+	form, err := url.ParseQuery(string(b))
+	if err != nil {
+		return nil
+	}
+	return form
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	outer := callFrom(ctx)
+	p := t.engine.providerOf(outer, req)
+	if p == nil {
+		return t.base.RoundTrip(req)
+	}
+	c := p.live.Load()
+	x := exchange{base: t.base, req: req}
+	r := run{p: p, c: c, x: &x}
+	if outer != nil {
+		r.call = *outer
+		r.state = outer.State
+	}
+	if r.call.Operation == "" {
+		r.call.Operation = c.policy.OperationOf(requestOf(req))
+	}
+	if r.call.Host == "" {
+		r.call.Host = hostOf(req)
+	}
+	if r.call.Bytes == 0 && req.ContentLength > 0 {
+		r.call.Bytes = req.ContentLength
+	}
+	r.call.Method = req.Method
+	if r.call.Method == "" {
+		r.call.Method = http.MethodGet
+	}
+	r.op = c.operation(r.call.Operation)
+
+	err := r.loop(ctx)
+	if !x.taken && req.Body != nil {
+		req.Body.Close() // a RoundTripper always closes it
+	}
+	if err != nil {
+		return nil, err
+	}
+	return x.resp, nil
+}
+
+// exchange is one request of Transport's on its way.
+type exchange struct {
+	base http.RoundTripper
+	req  *http.Request
+
+	resp  *http.Response // the last one
+	dog   *watchdog      // of the last attempt; nil without attempt_timeout
+	taken bool           // base has had the request's own body
+
+	head  []byte // the start of a failed response's body
+	whole bool   // head is all of it
+	rerr  error  // what ended reading head, if not its length or the end
+
+	traced *trace // nil when not traced
+}
+
+// trace is what httptrace has seen of an attempt that is not idempotent.
+type trace struct{ asked, wrote atomic.Bool }
+
+// repeatable reports whether the request can be sent again.
+func (x *exchange) repeatable() bool {
+	return x.req.Body == nil || x.req.Body == http.NoBody || x.req.GetBody != nil
+}
+
+// request is the request of attempt n: the caller's own, unless something has
+// to be added to it.
+func (x *exchange) request(ctx context.Context, r *run, n int) (*http.Request, error) {
+	o := &r.p.engine.o
+	req := x.req
+	if n == 1 && ctx == req.Context() && o.Authorize == nil && o.AttemptHeader == "" {
+		x.taken = true
+		return req, nil
+	}
+	if o.Authorize != nil || o.AttemptHeader != "" {
+		req = req.Clone(ctx)
+	} else {
+		req = req.WithContext(ctx)
+	}
+	if x.taken && x.req.Body != nil && x.req.Body != http.NoBody {
+		body, err := x.req.GetBody()
+		if err != nil {
+			return nil, err
+		}
+		req.Body = body
+	}
+	x.taken = true
+	if o.AttemptHeader != "" {
+		req.Header.Set(o.AttemptHeader, strconv.Itoa(n))
+	}
+	if o.Authorize != nil {
+		if err := o.Authorize(req, r.call.Account); err != nil {
+			return nil, Permanent(err)
+		}
+	}
+	return req, nil
+}
+
+// send makes one attempt, and reports whether it succeeded.
+func (x *exchange) send(ctx context.Context, r *run) bool {
+	x.resp, x.head, x.whole, x.rerr, x.traced = nil, nil, false, nil, nil
+	n := r.state.Attempts + 1
+	outer := ctx
+	if n > 1 {
+		ctx = context.WithValue(ctx, attemptKey{}, n)
+	}
+	x.dog = nil
+	if t := r.c.policy.AttemptTimeout; t > 0 {
+		ctx, x.dog = watch(ctx, t)
+	}
+	if !idempotentMethod(r.call.Method) {
+		ctx = x.trace(ctx)
+	}
+	req, err := x.request(ctx, r, n)
+	if err == nil {
+		x.resp, err = x.base.RoundTrip(req)
+	}
+	r.err = err
+	if err != nil {
+		if x.dog != nil {
+			if outer.Err() == nil && errors.Is(context.Cause(ctx), errAttemptTimeout) {
+				r.err = &attemptError{err}
+			}
+			x.dog.end()
+		}
+		x.resp = nil
+		r.permit.Release()
+		return false
+	}
+	if x.dog != nil {
+		x.dog.pause()
+	}
+	if !x.suspect(r.c, r.op.name, r.call.Method) {
+		r.permit.Succeeded()
+		x.guard(r)
+		return true
+	}
+	x.guard(r)
+	x.read()
+	return false
+}
+
+// trace adds hooks that tell whether the request was written, since a request
+// that never was can be repeated whatever it does.
+func (x *exchange) trace(ctx context.Context) context.Context {
+	t := new(trace)
+	x.traced = t
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:      func(string) { t.asked.Store(true) },
+		WroteHeaders: func() { t.wrote.Store(true) },
+	})
+}
+
+// refine corrects what an error alone cannot tell: a request whose headers
+// were never written has not reached the server.
+func (x *exchange) refine(e *rules.Event) {
+	if t := x.traced; t != nil && t.asked.Load() && !t.wrote.Load() {
+		e.Sent = false
+	}
+	if e.Method == "" {
+		e.Method = x.req.Method
+	}
+	if h := x.req.Header; h.Get("Idempotency-Key") != "" {
+		e.Idempotent = true
+	}
+}
+
+// suspect reports whether a response needs a decision: it failed, or a rule
+// matches what is known of it without its body, or the policy says that
+// an error may hide in a body like this.
+func (x *exchange) suspect(c *compiled, operation, method string) bool {
+	status := x.resp.StatusCode
+	if status < 200 {
+		return false // 101: the connection is the caller's now
+	}
+	if status >= 400 {
+		return true
+	}
+	if c.policy.InspectFor(status, operation, x.resp.Header.Get("Content-Type")) != nil {
+		return true
+	}
+	e := eventPool.Get().(*rules.Event)
+	*e = rules.Event{
+		Provider: c.policy.Name, Operation: operation, Method: method, Protocol: "http",
+		Status: status, Header: x.resp.Header, Attempt: 1, Sent: true, Idempotent: true,
+	}
+	matched := c.policy.Matcher.Match(e) >= 0
+	e.Header = nil
+	eventPool.Put(e)
+	return matched
+}
+
+// classify fills in the facts of a response that needs a decision.
+func (x *exchange) classify(r *run, e *rules.Event, now time.Time) {
+	classify.HTTP(r.c.policy, &classify.Response{
+		Operation: r.op.name, Method: r.call.Method,
+		Status: x.resp.StatusCode, Header: x.resp.Header, Body: x.text(), Now: now,
+	}, e)
+	e.Sent = true
+	e.Idempotent = e.Idempotent || classify.Idempotent(r.c.policy, "http", r.call.Method, r.op.name, x.req.Header)
+}
+
+// responseError is the response as an error.
+func (x *exchange) responseError(e *rules.Event) *ResponseError {
+	err := &ResponseError{
+		Status: x.resp.StatusCode, Header: x.resp.Header, Body: x.text(),
+		Operation: e.Operation, Method: e.Method, Code: e.Code(),
+	}
+	if err.Code == "" {
+		err.Code = e.Type
+	}
+	return err
+}
+
+// finish makes the last response the call's result: its body is whole again,
+// and Outcome finds the decision.
+func (x *exchange) finish(r *run, until time.Time) {
+	x.replay()
+	if r.decision.Action == policy.Accept {
+		r.permit.Succeeded()
+	}
+	req := x.resp.Request
+	if req == nil {
+		req = x.req
+	}
+	x.resp.Request = req.WithContext(context.WithValue(req.Context(), outcomeKey{}, &Result{
+		Decision: r.decision, Event: r.event, Until: until, Attempts: r.state.Attempts,
+	}))
+}
+
+type outcomeKey struct{}
+
+// Result is what Transport decided about the response that it returned.
+type Result struct {
+	Decision Decision
+	Event    *rules.Event // the response's facts
+	Until    time.Time    // when to come back; zero unless Decision.Defer
+	Attempts int
+}
+
+// Outcome tells what Transport decided about a response that it returned:
+// why it gave up, or until when to defer the call. ok is false for a response
+// that succeeded without a decision, and for one that is not Transport's.
+func Outcome(resp *http.Response) (result Result, ok bool) {
+	if resp == nil || resp.Request == nil {
+		return Result{}, false
+	}
+	if r, found := resp.Request.Context().Value(outcomeKey{}).(*Result); found {
+		return *r, true
+	}
+	return Result{}, false
+}
+
+// idempotentMethod reports the common safe methods, without a look at the policy.
+func idempotentMethod(m string) bool {
+	switch m {
+	case "", http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:
+		return true
+	}
+	return false
+}
