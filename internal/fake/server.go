@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,6 +34,7 @@ type Server struct {
 	o     Options
 	now   func() time.Time
 	names []string // of the mailboxes, in order
+	seq   atomic.Int64
 
 	mu        sync.Mutex
 	boxes     map[string]*mailbox
@@ -346,12 +348,15 @@ func (s *Server) finished(id int64, closed bool) {
 		return
 	}
 	if closed {
-		r.closed = s.now()
+		r.closed = s.moment()
 		delete(s.refusals, id)
 	} else {
-		r.end = s.now()
+		r.end = s.moment()
 	}
 }
+
+// moment is now.
+func (s *Server) moment() moment { return moment{s.now(), s.seq.Add(1)} }
 
 // verdict is what the server makes of a request: an answer, and what becomes of it.
 type verdict struct {
@@ -440,11 +445,10 @@ func (s *Server) cost(o op) int64 {
 
 // countEarly counts the request if it was sent although the client knew better.
 func (s *Server) countEarly(m *mailbox, now time.Time, r *http.Request) {
-	nanos, err := strconv.ParseInt(r.Header.Get(sentHeader), 10, 64)
-	if err != nil {
+	sent, ok := parseMoment(r.Header.Get(sentHeader))
+	if !ok {
 		return
 	}
-	sent := time.Unix(0, nanos)
 	keep, blamed := m.refusals[:0], false
 	for _, f := range m.refusals {
 		blamed = blamed || f.early(sent)

@@ -4,13 +4,14 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
 
 // Headers between Stamp and the servers. No other client sees or sends them.
 const (
-	sentHeader    = "Fake-Sent"    // on requests: when the client sent it, in Unix nanoseconds
+	sentHeader    = "Fake-Sent"    // on requests: when the client sent it, a moment
 	refusalHeader = "Fake-Refusal" // on responses: the number of a refusal that named a time
 )
 
@@ -18,32 +19,49 @@ const (
 // although nobody closed it.
 const leaked = 100 * time.Millisecond
 
+// moment is a time with its place in the order of things: a clock may stand
+// still between two events, as it does in a synctest bubble. The zero value is never.
+type moment struct {
+	at  time.Time
+	seq int64 // counts all moments of one server, from 1
+}
+
+func (m moment) String() string {
+	return strconv.FormatInt(m.at.UnixNano(), 10) + " " + strconv.FormatInt(m.seq, 10)
+}
+
+// parseMoment reads what String wrote.
+func parseMoment(s string) (moment, bool) {
+	nanos, seq, ok := strings.Cut(s, " ")
+	n, err := strconv.ParseInt(nanos, 10, 64)
+	q, err2 := strconv.ParseInt(seq, 10, 64)
+	if !ok || err != nil || err2 != nil {
+		return moment{}, false
+	}
+	return moment{time.Unix(0, n), q}, true
+}
+
 // refusal is one answer that told the client when to come back.
 type refusal struct {
 	id     int64
 	named  time.Time // when it said
-	end    time.Time // when the client read its last byte; zero = not yet
-	closed time.Time // when the client closed its body; zero = not yet
+	end    moment    // when the client read its last byte
+	closed moment    // when the client closed its body
 }
 
-// finished returns when the client had finished reading the refusal: when it
-// closed the body. Up to then it may be making up its mind about what it read.
-func (r *refusal) finished() (time.Time, bool) {
-	switch {
-	case !r.end.IsZero() && (r.closed.IsZero() || r.closed.Sub(r.end) > leaked):
-		return r.end.Add(leaked), true
-	case !r.closed.IsZero():
-		return r.closed, true
-	}
-	return time.Time{}, false
-}
-
-// early reports whether a request sent at t came after the client had finished
+// early reports whether a request sent at m came after the client had finished
 // reading r, and before the time that r named. Requests that were in flight
 // when the refusal was read are not to blame, and are not counted.
-func (r *refusal) early(t time.Time) bool {
-	f, ok := r.finished()
-	return ok && t.After(f) && t.Before(r.named)
+//
+// A client has finished reading when it closes the body; up to then it may be
+// making up its mind about what it read. A body that is left open counts as
+// read some time after its last byte.
+func (r *refusal) early(m moment) bool {
+	if !m.at.Before(r.named) {
+		return false
+	}
+	return r.closed.seq != 0 && m.seq > r.closed.seq ||
+		r.end.seq != 0 && m.at.After(r.end.at.Add(leaked))
 }
 
 // Stamp wraps the transport that a client under test sends by (nil =
@@ -78,7 +96,7 @@ func (s *stamp) RoundTrip(req *http.Request) (*http.Response, error) {
 	if clone.Header == nil {
 		clone.Header = http.Header{}
 	}
-	clone.Header[sentHeader] = []string{strconv.FormatInt(srv.now().UnixNano(), 10)}
+	clone.Header[sentHeader] = []string{srv.moment().String()}
 	resp, err := s.base.RoundTrip(&clone)
 	if err != nil {
 		return resp, err
