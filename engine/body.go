@@ -23,11 +23,12 @@ type guardedBody struct {
 	io.ReadCloser
 	permit limiter.Permit
 	dog    *watchdog
+	failed bool // only Close ends it: until then the failure is being decided
 	done   atomic.Bool
 }
 
 // guard ties what the attempt holds to the response's body.
-func (x *exchange) guard(r *run) {
+func (x *exchange) guard(r *run, failed bool) {
 	if x.resp.Body == nil || x.resp.StatusCode < 200 {
 		// 101 Switching Protocols: the body is a connection, which is the
 		// caller's for as long as they like.
@@ -40,7 +41,7 @@ func (x *exchange) guard(r *run) {
 	if len(r.op.uses) == 0 && x.dog == nil {
 		return
 	}
-	x.resp.Body = &guardedBody{ReadCloser: x.resp.Body, permit: r.permit, dog: x.dog}
+	x.resp.Body = &guardedBody{ReadCloser: x.resp.Body, permit: r.permit, dog: x.dog, failed: failed}
 }
 
 // Read implements io.Reader.
@@ -52,7 +53,7 @@ func (b *guardedBody) Read(p []byte) (int, error) {
 	if b.dog != nil {
 		b.dog.pause()
 	}
-	if err != nil {
+	if err != nil && !b.failed {
 		b.release()
 	}
 	return n, err
@@ -97,10 +98,7 @@ func (x *exchange) read() {
 	}
 	// One byte more than the head tells a body that ends here from a longer one.
 	x.head, x.rerr = io.ReadAll(io.LimitReader(x.resp.Body, classify.MaxBody+1))
-	if len(x.head) <= classify.MaxBody {
-		x.whole = true
-		x.resp.Body.Close()
-	}
+	x.whole = len(x.head) <= classify.MaxBody
 }
 
 // text is the part of the body that is classified.
@@ -155,10 +153,18 @@ func (r *run) discard() {
 	}
 }
 
-// settle gives back what a finished attempt may still hold.
+// settle gives back what a finished attempt may still hold: after the hold, so
+// that nobody who gets it runs into the same wall.
 func (r *run) settle() {
-	if r.x != nil && r.x.resp != nil && !r.x.whole {
-		return // until the rest of the body is read
+	switch {
+	case r.x == nil || r.x.resp == nil:
+		r.permit.Release()
+	case r.x.whole && r.x.resp.Body != nil:
+		r.x.resp.Body.Close()
+		r.permit.Release()
 	}
-	r.permit.Release()
+	if r.doubt != nil {
+		r.doubt.leave()
+		r.doubt = nil
+	}
 }

@@ -55,6 +55,8 @@ type Options struct {
 	// AttemptHeader names a request header in which Transport sends the
 	// attempt's number, from 1, for tracing; "" = none.
 	AttemptHeader string
+	// Recent is how many decisions Engine.Recent remembers; 0 = none.
+	Recent int
 }
 
 // Engine runs calls by policy. It is safe for concurrent use, and needs no Close.
@@ -62,6 +64,9 @@ type Engine struct {
 	o    Options
 	live atomic.Pointer[generation]
 	mu   sync.Mutex // serialises reloads
+
+	reloads reloads
+	recent  *recent
 }
 
 // generation is one loaded set of policies.
@@ -93,10 +98,11 @@ func New(o Options) (*Engine, error) {
 	if o.Rand == nil {
 		o.Rand = rand.Float64
 	}
-	e := &Engine{o: o}
+	e := &Engine{o: o, recent: newRecent(o.Recent)}
 	if err := e.Replace(o.Policies); err != nil {
 		return nil, err
 	}
+	e.reloads.status = ReloadStatus{Version: o.Policies.Version(), Success: time.Now()}
 	return e, nil
 }
 
@@ -170,7 +176,10 @@ type Provider struct {
 	limiter *limiter.Limiter
 	limits  []limiter.Limit // the limiter's, under Engine.mu; places never change
 	budgets budgets
+	breaker breakers
 	auth    authorizer
+	doubts  doubts
+	shadow  atomic.Pointer[shadow]
 }
 
 // Policy is the policy that p decides by now.
@@ -185,6 +194,7 @@ type compiled struct {
 	schedules    []schedule
 	maxWaits     int
 	maxTotalWait time.Duration
+	holds        bool  // some rule closes a limit
 	limit        []int // where each of the policy's limits stands in the limiter
 	operations   atomic.Pointer[map[string]*operation]
 }
@@ -204,6 +214,7 @@ func compile(p *policy.Policy, o *Options) *compiled {
 	for _, b := range p.Backoffs {
 		c.schedules = append(c.schedules, newSchedule(b))
 	}
+	c.holds = slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return len(r.Hold) > 0 })
 	c.operations.Store(&map[string]*operation{})
 	return c
 }

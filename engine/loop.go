@@ -25,6 +25,8 @@ type run struct {
 
 	state    State
 	permit   limiter.Permit
+	breaker  func(error)  // tells the circuit breaker how the attempt went; mostly nil
+	doubt    *stripe      // what this call keeps back until it is decided; mostly nil
 	began    time.Time    // of the latest attempt
 	tokens   uint64       // refreshes seen when it began
 	err      error        // its error; in Transport nil where there was a response
@@ -44,6 +46,11 @@ func (r *run) loop(ctx context.Context) error {
 		// and nothing is taken before everything can be.
 		if err := r.limit(ctx); err != nil {
 			return r.limited(ctx, err)
+		}
+		if err := r.probe(); err != nil {
+			r.decision.Policy, r.decision.State = r.c.policy, r.state
+			r.fail(AsExhausted, ReasonBreaker)
+			return r.giveUp(ctx, err)
 		}
 
 		// Attempt. The permit goes back with it, or with the response's body.
@@ -112,6 +119,10 @@ func (r *run) limit(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	var doubt *stripe
+	if r.x != nil && r.c.holds {
+		doubt = r.p.doubts.of(r.call.Account)
+	}
 	if len(r.op.uses) == 0 {
 		return nil
 	}
@@ -119,9 +130,36 @@ func (r *run) limit(ctx context.Context) error {
 		Keys: r.call.keys(), Uses: r.op.uses, N: r.call.N, Parallel: r.call.Parallel,
 		Bytes: r.call.Bytes, Priority: r.call.Priority, MaxWait: r.maxInline(),
 	}
-	var err error
-	r.permit, err = r.p.limiter.Acquire(ctx, &req)
-	return err
+	for {
+		permit, err := r.p.limiter.Acquire(ctx, &req)
+		if err != nil {
+			return err
+		}
+		if doubt != nil {
+			doubt.settled(ctx)
+		}
+		if !permit.Held() {
+			r.permit = permit
+			return nil
+		}
+		permit.Refund() // a hold has come while the permit was on its way
+	}
+}
+
+// probe asks the host's circuit breaker, if the policy has one.
+func (r *run) probe() error {
+	b := r.c.policy.Breaker
+	if b == nil {
+		return nil
+	}
+	keys := r.call.keys()
+	done, err := r.p.breaker.allow(b, keyOf(b.Key, &keys))
+	if err != nil {
+		r.permit.Refund()
+		return err
+	}
+	r.breaker = done
+	return nil
 }
 
 // attempt makes one attempt, and reports whether it succeeded.
@@ -145,6 +183,10 @@ func (r *run) attempt(ctx context.Context, first bool) bool {
 		}
 		r.permit.Release()
 	}
+	if ok && r.breaker != nil {
+		r.breaker(nil)
+		r.breaker = nil
+	}
 	if ok && r.p.engine.o.Observer != nil {
 		r.notify(ctx, NoticeAttempt, time.Since(r.began), nil)
 	}
@@ -167,6 +209,10 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 	e.Attempt = r.state.Attempts + 1
 	e.Elapsed = r.state.Spent + now.Sub(r.began)
 	e.Idempotent = e.Idempotent || r.call.Idempotent
+	if r.breaker != nil {
+		r.breaker(evidence(e))
+		r.breaker = nil
+	}
 	return now
 }
 
@@ -243,6 +289,8 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 		d.Exhausted = true
 		r.decision = d.fail(d.State, AsExhausted, ReasonAttempts)
 	}
+	r.shadow(ctx, r.state, u, now)
+	r.record(now)
 	r.state = d.State
 	if r.state.Began.IsZero() {
 		r.state.Began = r.began
@@ -259,8 +307,8 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 // consecutive refusals, which many calls may have shared.
 func (r *run) hold(ctx context.Context, now time.Time) {
 	d := &r.decision
+	defer r.settle()
 	if len(d.Rule.Hold) == 0 {
-		r.settle()
 		return
 	}
 	keys := r.call.keys()
@@ -280,7 +328,6 @@ func (r *run) hold(ctx context.Context, now time.Time) {
 			r.notifyHold(ctx, length, r.c.policy.Limits[i].Name)
 		}
 	}
-	r.settle()
 }
 
 // fallbackSchedule is how long a hold without a hint, a wait or a backoff lasts.

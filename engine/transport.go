@@ -242,10 +242,14 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 	}
 	if !x.suspect(r.c, r.op.name, r.call.Method) {
 		r.permit.Succeeded()
-		x.guard(r)
+		x.guard(r, false)
 		return true
 	}
-	x.guard(r)
+	x.guard(r, true)
+	if r.c.holds {
+		r.doubt = r.p.doubts.of(r.call.Account)
+		r.doubt.enter()
+	}
 	x.read()
 	return false
 }

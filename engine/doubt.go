@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// doubts keep an account's other requests back for the moment between the
+// headers of a failed response and the hold that may follow from its body.
+// Without them a worker that has its permit already would send right into the
+// wall that another has just been told of, and many providers count that
+// against the account.
+//
+// Accounts share a fixed number of stripes, so a doubt may keep back a
+// stranger too: for microseconds, and never longer than maxDoubt.
+type doubts struct {
+	stripes [1024]stripe
+}
+
+type stripe struct {
+	open atomic.Int32 // responses being decided
+	mu   sync.Mutex
+	wait chan struct{} // closed when open gets to zero
+}
+
+// maxDoubt bounds the wait, for a response whose body does not come.
+const maxDoubt = 50 * time.Millisecond
+
+var doubtSeed = maphash.MakeSeed()
+
+func (d *doubts) of(account string) *stripe {
+	return &d.stripes[maphash.String(doubtSeed, account)%uint64(len(d.stripes))]
+}
+
+// enter begins a doubt.
+func (s *stripe) enter() {
+	s.mu.Lock()
+	if s.open.Add(1) == 1 {
+		s.wait = make(chan struct{})
+	}
+	s.mu.Unlock()
+}
+
+// leave ends it.
+func (s *stripe) leave() {
+	s.mu.Lock()
+	if s.open.Add(-1) == 0 {
+		close(s.wait)
+	}
+	s.mu.Unlock()
+}
+
+// settled waits until nothing is in doubt, or for maxDoubt.
+func (s *stripe) settled(ctx context.Context) {
+	if s.open.Load() == 0 {
+		return
+	}
+	s.mu.Lock()
+	wait := s.wait
+	open := s.open.Load()
+	s.mu.Unlock()
+	if open == 0 {
+		return
+	}
+	t := time.NewTimer(maxDoubt)
+	defer t.Stop()
+	select {
+	case <-wait:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// ShadowStatus counts what a candidate policy would have decided.
+type ShadowStatus struct {
+	Compared  uint64 // decisions made by both
+	Different uint64 // of these, with another action, label or rule
+}
+
+// shadow is a candidate policy beside the live one.
+type shadow struct {
+	compiled  *compiled
+	compared  atomic.Uint64
+	different atomic.Uint64
+}
+
+// Shadow evaluates the policies of set beside the live ones, without effect:
+// every failed attempt is also decided by the candidate of the same provider,
+// from the same response and the same state, and a difference is counted and
+// told to the observer. Shadow(nil) ends it. The counts begin anew each time.
+func (e *Engine) Shadow(set *policy.Set) {
+	for name, p := range e.live.Load().providers {
+		var s *shadow
+		if set != nil {
+			if pol, ok := set.Policy(name); ok {
+				s = &shadow{compiled: compile(pol, &e.o)}
+			}
+		}
+		p.shadow.Store(s)
+	}
+}
+
+// Shadow tells how often p's candidate policy has decided otherwise; ok is
+// false when it has none.
+func (p *Provider) Shadow() (status ShadowStatus, ok bool) {
+	s := p.shadow.Load()
+	if s == nil {
+		return ShadowStatus{}, false
+	}
+	return ShadowStatus{Compared: s.compared.Load(), Different: s.different.Load()}, true
+}
+
+// shadow lets the candidate decide what the live policy has just decided.
+func (r *run) shadow(ctx context.Context, before State, u float64, now time.Time) {
+	s := r.p.shadow.Load()
+	if s == nil {
+		return
+	}
+	e := *r.event
+	if r.x != nil && r.x.resp != nil { // its extractors may differ
+		e = rules.Event{}
+		classify.HTTP(s.compiled.policy, &classify.Response{
+			Operation: r.op.name, Method: r.call.Method,
+			Status: r.x.resp.StatusCode, Header: r.x.resp.Header, Body: r.x.text(), Now: now,
+		}, &e)
+		e.Sent, e.Attempt, e.Elapsed = r.event.Sent, r.event.Attempt, r.event.Elapsed
+		e.Idempotent = r.call.Idempotent || classify.Idempotent(s.compiled.policy, "http", r.call.Method, r.op.name, r.x.req.Header)
+	}
+	d := s.compiled.decide(before, &e, u)
+	s.compared.Add(1)
+	live := &r.decision
+	if d.Action == live.Action && d.As == live.As && d.Rule.Name == live.Rule.Name {
+		return
+	}
+	s.different.Add(1)
+	if o := r.p.engine.o.Observer; o != nil {
+		decision := *live
+		o.Observe(ctx, &Notice{
+			Kind: NoticeShadow, Time: now, Provider: r.c.policy.Name, Version: s.compiled.policy.Version,
+			Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Attempt: r.state.Attempts,
+			Event: r.event, Decision: &decision, Candidate: &d,
+		})
+	}
+}

@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+)
+
+// LogObserver is an Observer that writes one record a decision: Debug when the
+// call goes on, Info when it is handed back, Warn when it is given up, and
+// what concerns the engine itself (reloads, nested retries) beside them.
+//
+// Records carry the provider, operation, account, rule, reason, status and
+// codes, but no message, header or body, where a provider may quote what it
+// was sent. A nil logger is slog.Default().
+func LogObserver(l *slog.Logger) Observer {
+	if l == nil {
+		l = slog.Default()
+	}
+	return ObserverFunc(func(ctx context.Context, n *Notice) {
+		level, text := slog.LevelDebug, ""
+		switch n.Kind {
+		case NoticeWait:
+			text = "retrying"
+		case NoticeReauth:
+			text = "re-authenticated"
+			if n.Err != nil {
+				level, text = slog.LevelWarn, "re-authentication failed"
+			}
+		case NoticeDefer:
+			level, text = slog.LevelInfo, "deferred"
+		case NoticeGiveUp:
+			level, text = slog.LevelWarn, "gave up"
+		case NoticeReload:
+			level, text = slog.LevelInfo, "policies reloaded"
+			if n.Err != nil {
+				level, text = slog.LevelError, "policies not reloaded"
+			}
+		case NoticeNested:
+			level, text = slog.LevelWarn, "retried again above"
+		case NoticeLeak:
+			level, text = slog.LevelWarn, "response body never closed"
+		default:
+			return
+		}
+		if !l.Enabled(ctx, level) {
+			return
+		}
+		attrs := make([]slog.Attr, 0, 16)
+		add := func(k, v string) {
+			if v != "" {
+				attrs = append(attrs, slog.String(k, v))
+			}
+		}
+		add("provider", n.Provider)
+		add("operation", n.Operation)
+		add("account", n.Account)
+		add("policy_version", n.Version)
+		if n.Attempt > 0 {
+			attrs = append(attrs, slog.Int("attempt", n.Attempt))
+		}
+		if d := n.Decision; d != nil {
+			if d.Rule != nil {
+				add("rule", d.Rule.Name)
+			}
+			add("action", d.Action.String())
+			add("as", d.As)
+			add("reason", d.Reason.String())
+		}
+		if n.Duration > 0 {
+			attrs = append(attrs, slog.Duration("wait", n.Duration))
+		}
+		if e := n.Event; e != nil {
+			if e.Status != 0 {
+				attrs = append(attrs, slog.Int("status", e.Status))
+			}
+			add("imap_status", e.IMAPStatus)
+			add("network", e.Network)
+			add("code", e.Code())
+		}
+		if n.Err != nil && n.Kind == NoticeReload {
+			add("error", n.Err.Error())
+		}
+		l.LogAttrs(ctx, level, text, attrs...)
+	})
+}

@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/recourse-go/recourse/policy"
+)
+
+// WatchOptions say what Watch watches.
+type WatchOptions struct {
+	// Dir holds the policy files. A Kubernetes ConfigMap's directory, whose
+	// files are symbolic links that are swapped at once, is watched like any other.
+	Dir string
+	// Over are the policies that the directory's files overlay; nil = the built-in packs.
+	Over *policy.Set
+	// Interval is how often the directory is read; 0 = 5 s. Files are compared
+	// by content, so touching one changes nothing.
+	Interval time.Duration
+}
+
+// ReloadStatus tells how reloading fares, for a health check.
+type ReloadStatus struct {
+	Version string    // of the policies in force
+	Success time.Time // when they were put in force
+	Err     error     // why the newest content is not; nil = it is
+}
+
+// reloads is what Watch has done.
+type reloads struct {
+	mu     sync.Mutex
+	status ReloadStatus
+}
+
+// Reloads tells which policies are in force since when, and what is wrong
+// with newer ones.
+func (e *Engine) Reloads() ReloadStatus {
+	e.reloads.mu.Lock()
+	defer e.reloads.mu.Unlock()
+	return e.reloads.status
+}
+
+// Watch reads the directory now and then, and replaces the engine's policies
+// whenever its content has changed and is valid. On any error the policies in
+// force stay; the observer is told once for each content. Watch runs until
+// ctx ends and returns its error; run it in a goroutine of its own.
+func (e *Engine) Watch(ctx context.Context, o WatchOptions) error {
+	if o.Dir == "" {
+		return errors.New("engine: watch: no directory")
+	}
+	if o.Over == nil {
+		o.Over = policy.Builtin()
+	}
+	if o.Interval <= 0 {
+		o.Interval = 5 * time.Second
+	}
+	tick := time.NewTicker(o.Interval)
+	defer tick.Stop()
+	var seen string // the content last looked at, or the error of reading it
+	for {
+		files, err := policy.ReadDir(o.Dir)
+		content := digest(files, err)
+		if content != seen {
+			seen = content
+			e.reload(ctx, files, err, o.Over)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// digest tells one content of a directory from another.
+func digest(files []policy.File, err error) string {
+	if err != nil {
+		return "error: " + err.Error()
+	}
+	h := sha256.New()
+	for _, f := range files {
+		fmt.Fprintf(h, "%q %d\n", f.Name, len(f.Data))
+		h.Write(f.Data)
+	}
+	return string(h.Sum(nil))
+}
+
+// reload puts files in force if they are valid.
+func (e *Engine) reload(ctx context.Context, files []policy.File, err error, over *policy.Set) {
+	if err == nil && len(files) == 0 {
+		err = errors.New("engine: watch: no policy files")
+	}
+	var set *policy.Set
+	if err == nil {
+		var diags policy.Diagnostics
+		if set, diags = policy.Load(files, policy.LoadOptions{Over: over}); set == nil {
+			err = diags.Err()
+		}
+	}
+	if err == nil {
+		err = e.Replace(set)
+	}
+	now := time.Now()
+	e.reloads.mu.Lock()
+	e.reloads.status.Err = err
+	if err == nil {
+		e.reloads.status.Version, e.reloads.status.Success = set.Version(), now
+	}
+	version := e.reloads.status.Version
+	e.reloads.mu.Unlock()
+	if o := e.o.Observer; o != nil {
+		o.Observe(ctx, &Notice{Kind: NoticeReload, Time: now, Version: version, Err: err})
+	}
+}
