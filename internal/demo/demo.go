@@ -53,21 +53,29 @@ type ProviderProgress struct {
 	Total    int
 }
 
-// Run runs both passes. It ends early, with the context's error, when ctx does.
+// Run runs both passes over servers on loopback. It ends early, with the
+// context's error, when ctx does.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	o.Workers = cmp.Or(max(o.Workers, 0), 64)
-	o.Mailboxes = cmp.Or(max(o.Mailboxes, 0), 3)
-	o.Messages = cmp.Or(max(o.Messages, 0), 100)
-	o.Sends = cmp.Or(max(o.Sends, 0), 4)
-	o.Every = cmp.Or(max(o.Every, 0), 100*time.Millisecond)
-
+	o.fill()
 	servers := Servers(o)
 	network, err := fake.Listen(servers...)
 	if err != nil {
 		return nil, err
 	}
 	defer network.Close()
+	return run(ctx, o, servers, network)
+}
 
+// fill replaces zeros by their defaults.
+func (o *Options) fill() {
+	o.Workers = cmp.Or(max(o.Workers, 0), 64)
+	o.Mailboxes = cmp.Or(max(o.Mailboxes, 0), 3)
+	o.Messages = cmp.Or(max(o.Messages, 0), 100)
+	o.Sends = cmp.Or(max(o.Sends, 0), 4)
+	o.Every = cmp.Or(max(o.Every, 0), 100*time.Millisecond)
+}
+
+func run(ctx context.Context, o Options, servers []*fake.Server, network *fake.Network) (*Report, error) {
 	r := &Report{Seed: o.Seed, Workers: o.Workers}
 	for _, name := range []string{Naive, Recourse} {
 		p, err := runPass(ctx, o, name, servers, network)

@@ -252,12 +252,12 @@ mailbox, and before the time that the refusal named.
 		for _, v := range p.Providers {
 			unread, looked, resent, deferred = unread+v.Unread, looked+v.LookedUp, resent+v.Resent, deferred+v.Deferred
 		}
-		fmt.Fprintf(&b, "%s: %d replies were lost after the server had done its work", p.Name, unread)
+		fmt.Fprintf(&b, "%s: replies lost after the server had done its work: %d", p.Name, unread)
 		if looked > 0 {
-			fmt.Fprintf(&b, "; %d sends of unknown outcome were looked up, %d sent again", looked, resent)
+			fmt.Fprintf(&b, "; sends of unknown outcome: %d looked up, %d sent again", looked, resent)
 		}
 		if deferred > 0 {
-			fmt.Fprintf(&b, "; %d calls were deferred", deferred)
+			fmt.Fprintf(&b, "; deferred: %d", deferred)
 		}
 		b.WriteString(".\n")
 	}
@@ -278,7 +278,7 @@ func (g Progress) String() string {
 	return b.String()
 }
 
-// Short is the progress in fewer than 80 columns.
+// Short is the progress for a line that is written over.
 func (g Progress) Short() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s", g.Pass, seconds(g.Elapsed))
