@@ -1,0 +1,40 @@
+package policy
+
+import (
+	"embed"
+	"fmt"
+	"strings"
+	"sync"
+)
+
+//go:embed provider/*.yaml
+var provider embed.FS
+
+// BuiltinFiles are the files of the built-in policies, sorted by name.
+func BuiltinFiles() []File {
+	entries, _ := provider.ReadDir("provider") // embedded: it is there
+	var files []File
+	for _, e := range entries {
+		if e.IsDir() || !isPolicyFile(e.Name()) {
+			continue
+		}
+		data, _ := provider.ReadFile("provider/" + e.Name())
+		files = append(files, File{Name: "policy/provider/" + e.Name(), Data: data})
+	}
+	return files
+}
+
+// builtin loads the built-in policies once.
+var builtin = sync.OnceValues(func() (*Set, Diagnostics) {
+	return Load(BuiltinFiles(), LoadOptions{})
+})
+
+// Builtin is the set of the built-in policies, loaded on first use. It is never
+// nil: a test proves that they load.
+func Builtin() *Set {
+	s, ds := builtin()
+	if s == nil {
+		panic(fmt.Sprintf("policy: the built-in policies do not load:\n%s", strings.TrimSpace(fmt.Sprint(ds.Err()))))
+	}
+	return s
+}

@@ -1,0 +1,645 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/recourse-go/recourse/rules"
+)
+
+// From a resolved policy to what the engine runs, and the checks that need
+// the whole policy: names, numbers that must fit together, rules.
+
+// compiler compiles one policy.
+type compiler struct {
+	*resolved
+	r    *report
+	used map[*value]bool // backoffs and cost tables that something refers to, shared by all policies
+	p    *Policy
+
+	backoffAt map[string]int
+	limitAt   map[string]int
+	costAt    map[string]int
+	ruleOf    []*value // the entry behind each of p.Rules but the default
+}
+
+func (c *compiler) err(at span, code, hint, format string, args ...any) {
+	c.r.err(at, code, hint, c.in(at, format), args...)
+}
+
+// in makes a message name the policy when it is about a line of a policy that it extends.
+func (c *compiler) in(at span, format string) string {
+	if at.src != c.top.src && c.top.name != "" {
+		return format + fmt.Sprintf(" (in %s, which extends this)", strings.ReplaceAll(c.top.name, "%", "%%"))
+	}
+	return format
+}
+
+// compile checks the policy. What it returns is only fit for use if nothing was reported.
+func (c *compiler) compile() *Policy {
+	top := c.top.root
+	c.p = &Policy{Name: c.top.name, File: c.top.src.name}
+	c.p.Extends = top.strings("extends")
+	c.p.Source = scalarOr(top, "source", "")
+	if c.attemptTimeout != nil && !c.attemptTimeout.bad {
+		c.p.AttemptTimeout, _ = c.attemptTimeout.data.(time.Duration)
+	}
+	c.matches()
+	c.extracts()
+	c.inspects()
+	c.ops()
+	c.backoffs()
+	c.costTables()
+	c.limitList()
+	c.budgetAndBreaker()
+	c.ruleList()
+	c.p.Version = c.p.hash()
+	return c.p
+}
+
+func good(list []*value) []*value {
+	return slices.DeleteFunc(slices.Clone(list), func(v *value) bool { return v.bad })
+}
+
+func (c *compiler) matches() {
+	for _, m := range good(c.match) {
+		if h, ok := scalar[string](m, "host"); ok {
+			c.p.Match = append(c.p.Match, Match{Host: h, Path: scalarOr(m, "path", "")})
+		}
+	}
+}
+
+func (c *compiler) extracts() {
+	e := c.extract
+	if e == nil || e.bad {
+		return
+	}
+	read := func(list []*value) []Extractor {
+		var out []Extractor
+		for _, v := range good(list) {
+			x := Extractor{Fold: scalarOr(v, "fold", false), As: scalarOr(v, "as", "")}
+			for _, name := range extractorKinds {
+				f := v.child(name)
+				if f == nil || f.bad {
+					continue
+				}
+				x.Path = f.text()
+				switch name {
+				case "json":
+					x.Kind = FromJSON
+				case "xml":
+					x.Kind = FromXML
+					x.Path, x.Attr, x.Value, _ = parseXMLPath(f.text())
+				case "xml_name":
+					x.Kind = FromXMLName
+				case "header":
+					x.Kind = FromHeader
+				case "text":
+					x.Kind, x.Path = FromText, ""
+					x.Text = regexpOf(f)
+				}
+			}
+			if x.Kind != 0 {
+				out = append(out, x)
+			}
+		}
+		return out
+	}
+	c.p.Extract = Extract{Type: read(e.items("type")), Codes: read(e.items("codes")),
+		Message: read(e.items("message")), RetryAfter: read(e.items("retry_after"))}
+	if facts := e.child("facts"); facts != nil {
+		for _, name := range facts.names {
+			f := facts.get[name]
+			if !isFact(name) {
+				c.err(f.keySpan(), "bad-name", "letters, digits and '_', so that a rule can say facts.NAME", "%q is not a fact's name", cut(name))
+				continue
+			}
+			c.p.Extract.Facts = append(c.p.Extract.Facts, Fact{Name: name, From: read(f.list)})
+		}
+	}
+}
+
+func isFact(s string) bool {
+	return isLabel(s) && !strings.ContainsAny(s, "-.") && (s[0] < '0' || s[0] > '9')
+}
+
+func (c *compiler) inspects() {
+	for _, v := range good(c.inspect) {
+		in := Inspect{Status: int(scalarOr[int64](v, "status", 0)), Operations: v.strings("operations"),
+			ContentType: scalarOr(v, "content_type", ""), Max: scalarOr[int64](v, "max", 64<<10)}
+		c.p.Inspect = append(c.p.Inspect, in)
+	}
+}
+
+func (c *compiler) ops() {
+	conditions := func(v *value, name string, key func(string) string) map[string]string {
+		m := v.child(name)
+		if m == nil || len(m.names) == 0 {
+			return nil
+		}
+		out := map[string]string{}
+		for _, n := range m.names {
+			out[key(n)] = m.get[n].text()
+		}
+		return out
+	}
+	same := func(s string) string { return s }
+	for _, v := range good(c.operations) {
+		op := Operation{Method: scalarOr(v, "method", ""), Host: scalarOr(v, "host", ""), Path: scalarOr(v, "path", ""),
+			Query: conditions(v, "query", same), Header: conditions(v, "header", canonicalHeader), Form: conditions(v, "form", same),
+			Operation: scalarOr(v, "operation", "")}
+		c.p.Operations = append(c.p.Operations, op)
+	}
+	for _, v := range good(c.idempotent) {
+		c.p.Idempotent = append(c.p.Idempotent, v.text())
+	}
+}
+
+func (c *compiler) backoffs() {
+	c.backoffAt = map[string]int{}
+	if c.backoff == nil {
+		return
+	}
+	for _, name := range c.backoff.names {
+		v := c.backoff.get[name]
+		c.backoffAt[name] = len(c.p.Backoffs)
+		b := Backoff{Name: name,
+			Initial:    scalarOr(v, "initial", time.Second),
+			Min:        scalarOr[time.Duration](v, "min", 0),
+			Multiplier: scalarOr[float64](v, "multiplier", 2),
+			Jitter:     JitterKind(scalarOr(v, "jitter", string(JitterEqual))),
+			Attempts:   int(scalarOr[int64](v, "attempts", 0)),
+			Elapsed:    scalarOr[time.Duration](v, "elapsed", 0)}
+		b.Max = scalarOr(v, "max", max(64*time.Second, b.Initial))
+		c.p.Backoffs = append(c.p.Backoffs, b)
+		if v.bad || v.get == nil {
+			continue
+		}
+		if v.get["attempts"] == nil && v.get["elapsed"] == nil && !v.src.lost("backoff") {
+			c.err(v.keyOrFirst(), "unbounded-retry", "add attempts, elapsed or both, such as attempts: 6", "backoff %q never ends", name)
+		}
+		if m := v.get["max"]; m != nil && b.Max < b.Initial {
+			c.err(m.span(), "max-below-initial", fmt.Sprintf("raise max to %s or more", show(b.Initial)), "max %s is below initial %s", show(b.Max), show(b.Initial))
+		}
+		if m := v.get["min"]; m != nil && b.Min > b.Max {
+			c.err(m.span(), "min-above-max", fmt.Sprintf("lower min to %s or less", show(b.Max)), "min %s is above max %s", show(b.Min), show(b.Max))
+		}
+	}
+}
+
+// show prints a duration as a policy file writes it.
+func show(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}
+
+func (c *compiler) costTables() {
+	c.costAt = map[string]int{}
+	if c.costs == nil {
+		return
+	}
+	for _, name := range c.costs.names {
+		v := c.costs.get[name]
+		c.costAt[name] = len(c.p.Costs)
+		t := CostTable{Name: name}
+		if v.get != nil && !v.bad {
+			if v.get["default"] == nil && !c.lost("costs") {
+				c.err(v.keyOrFirst(), "missing-field", "add default: the cost of every other operation", "costs %q need %q", name, "default")
+			}
+			t.Default = scalarOr[int64](v, "default", 1)
+			for _, op := range v.names {
+				if n, ok := scalar[int64](v, op); ok && op != "default" {
+					t.Costs = append(t.Costs, Cost{Operation: op, Units: n})
+				}
+			}
+		}
+		t.sort()
+		c.p.Costs = append(c.p.Costs, t)
+	}
+}
+
+// sort puts exact names first, then globs, the longest first.
+func (t *CostTable) sort() {
+	slices.SortStableFunc(t.Costs, func(a, b Cost) int {
+		ag, bg := strings.Contains(a.Operation, "*"), strings.Contains(b.Operation, "*")
+		switch {
+		case ag != bg:
+			if bg {
+				return -1
+			}
+			return 1
+		case ag:
+			if d := literals(b.Operation) - literals(a.Operation); d != 0 {
+				return d
+			}
+		}
+		return strings.Compare(a.Operation, b.Operation)
+	})
+}
+
+func (c *compiler) limitList() {
+	c.limitAt = map[string]int{}
+	for _, v := range c.limits {
+		name, ok := scalar[string](v, "name")
+		if !ok {
+			continue
+		}
+		if _, dup := c.limitAt[name]; dup {
+			continue // reported by duplicates
+		}
+		c.limitAt[name] = len(c.p.Limits)
+		c.p.Limits = append(c.p.Limits, c.limit(v, name))
+	}
+}
+
+func (c *compiler) limit(v *value, name string) Limit {
+	l := Limit{Name: name, Key: v.strings("key"), Operations: v.strings("operations"),
+		Rate: scalarOr[float64](v, "rate", 0), Burst: scalarOr[int64](v, "burst", 0),
+		Concurrency: scalarOr[int64](v, "concurrency", 0), Cost: scalarOr(v, "cost", ""), Adapt: scalarOr(v, "adapt", "")}
+	q, _ := scalar[quota](v, "quota")
+	l.Quota, l.Window = q.n, q.window
+
+	seen := map[string]bool{}
+	for _, k := range v.items("key") {
+		if s := k.text(); seen[s] && s != "" {
+			c.err(k.span(), "duplicate-name", "", "key %q is given twice", s)
+		}
+		seen[k.text()] = true
+	}
+	if v.child("key") != nil && len(v.items("key")) == 0 && !v.child("key").bad {
+		c.err(v.child("key").span(), "empty-value", "one of "+strings.Join(dimensions, ", "), "limit %q has no key", name)
+	}
+
+	// What only fits some forms of a limit.
+	bucket := v.get["rate"] != nil || v.get["quota"] != nil
+	for _, f := range []string{"burst", "cost", "adapt"} {
+		x := v.get[f]
+		if x == nil {
+			continue
+		}
+		if !bucket || f == "adapt" && v.get["rate"] == nil {
+			needs := "rate or quota"
+			if f == "adapt" {
+				needs = "rate"
+			}
+			c.err(x.keySpan(), "misplaced-field", "", "%q has no meaning without %s", f, needs)
+		}
+	}
+
+	dearest, knownCost := int64(1), true
+	if x := v.get["cost"]; x != nil && !x.bad && l.Cost != BytesCost {
+		i, ok := c.costAt[l.Cost]
+		if ok {
+			c.used[c.costs.get[l.Cost]] = true
+			t := &c.p.Costs[i]
+			dearest = t.dearest(l.Operations)
+		} else {
+			knownCost = false
+			if !c.lost("costs") {
+				names := []string{BytesCost}
+				if c.costs != nil {
+					names = append(names, c.costs.names...)
+				}
+				c.err(x.span(), "unknown-cost", didYouMeanOf(l.Cost, names, "costs"), "no costs %q", l.Cost)
+			}
+		}
+	}
+	if q.bytes && l.Cost != BytesCost && v.get["quota"] != nil {
+		c.err(v.get["quota"].span(), "bad-quota", "add cost: bytes", "a quota in bytes counts requests here")
+	}
+	if l.Burst == 0 && v.get["burst"] == nil {
+		switch {
+		case l.Rate > 0:
+			l.Burst = max(1, int64(math.Ceil(min(l.Rate, 1e15))), dearest)
+		case l.Quota > 0 && l.Cost == BytesCost:
+			l.Burst = max(1, l.Quota/4)
+		case l.Quota > 0:
+			l.Burst = max(1, l.Quota/100, dearest)
+		}
+	}
+	if !bucket || !knownCost {
+		return l
+	}
+	at, whole := v.get["burst"], "burst"
+	if at == nil {
+		at, whole = v.get["quota"], "quota"
+	}
+	switch {
+	case at == nil || at.bad:
+	case l.Cost != BytesCost && dearest > l.Burst:
+		op := ""
+		if i, ok := c.costAt[l.Cost]; ok {
+			op = c.p.Costs[i].dearestName(l.Operations, dearest)
+		}
+		c.err(at.span(), "cost-above-burst", fmt.Sprintf("a burst of at least %d, or keep the operation out by `operations`", dearest),
+			"%s costs %d, above the burst of %d: it could never be sent", op, dearest, l.Burst)
+	case l.Quota > 0 && l.Burst > l.Quota, l.Quota > 0 && l.Burst == l.Quota && whole == "burst" && l.Quota > 1:
+		if l.Quota < dearest {
+			c.err(v.get["quota"].span(), "cost-above-burst", "", "an operation costs %d, above the quota of %d: it could never be sent", dearest, l.Quota)
+			break
+		}
+		c.err(at.span(), "burst-above-quota", "leave burst out: 1 % of the quota, or the dearest cost, is what it is then",
+			"a burst of %d leaves nothing of the quota of %d to refill", l.Burst, l.Quota)
+	}
+	return l
+}
+
+// dearest is the highest cost of the operations that a limit counts.
+func (t *CostTable) dearest(operations []string) int64 {
+	d := t.Default
+	if len(operations) > 0 && !slices.ContainsFunc(operations, func(g string) bool { return strings.Contains(g, "*") }) {
+		d = 0 // all are named
+		for _, op := range operations {
+			d = max(d, t.Of(op))
+		}
+		return d
+	}
+	for _, c := range t.Costs {
+		if counts(operations, c.Operation) {
+			d = max(d, c.Units)
+		}
+	}
+	return d
+}
+
+func (t *CostTable) dearestName(operations []string, units int64) string {
+	for _, c := range t.Costs {
+		if c.Units == units && counts(operations, c.Operation) {
+			return fmt.Sprintf("%q", c.Operation)
+		}
+	}
+	return "an operation"
+}
+
+func counts(operations []string, glob string) bool {
+	return len(operations) == 0 || slices.ContainsFunc(operations, func(g string) bool { return globsMeet(g, glob) })
+}
+
+func (c *compiler) budgetAndBreaker() {
+	if v := c.budget; v != nil && !v.bad {
+		c.p.Budget = &Budget{Ratio: scalarOr[float64](v, "ratio", 0), Min: scalarOr[float64](v, "min", 10), Key: scalarOr(v, "key", "provider")}
+	}
+	if v := c.breaker; v != nil && !v.bad {
+		b := &Breaker{Key: scalarOr(v, "key", "host"), Failures: int(scalarOr[int64](v, "failures", 0)), Ratio: scalarOr[float64](v, "ratio", 0),
+			Min: int(scalarOr[int64](v, "min", 20)), Window: scalarOr(v, "window", 10*time.Second),
+			Open: scalarOr(v, "open", 30*time.Second), Probes: int(scalarOr[int64](v, "probes", 1))}
+		if v.get["failures"] == nil && v.get["ratio"] == nil && !c.lost("breaker") {
+			c.err(v.keyOrFirst(), "missing-field", "failures: 5 opens it after five in a row", "breaker needs failures or ratio")
+		}
+		c.p.Breaker = b
+	}
+}
+
+func (c *compiler) ruleList() {
+	var compiled []rules.Rule
+	seen := map[string]bool{}
+	for _, v := range good(c.rules) {
+		name := scalarOr(v, "name", "")
+		if name != "" && seen[name] {
+			continue // reported by duplicates
+		}
+		seen[name] = true
+		rule := c.rule(v, name)
+		when, ok := scalar[string](v, "when")
+		if !ok {
+			continue // reported; its expression is not compiled
+		}
+		rule.When = when
+		c.p.Rules = append(c.p.Rules, rule)
+		c.ruleOf = append(c.ruleOf, v)
+		compiled = append(compiled, rules.Rule{Name: name, When: when})
+	}
+
+	var facts []string
+	for _, f := range c.p.Extract.Facts {
+		facts = append(facts, f.Name)
+	}
+	set, err := rules.Compile(compiled, rules.Options{Facts: facts})
+	var list rules.ErrorList
+	switch {
+	case errors.As(err, &list):
+		for _, e := range list {
+			c.whenError(c.ruleOf[e.Rule], e)
+		}
+	case err != nil: // cannot be: Compile promises an ErrorList
+		c.err(c.top.root.keyOrFirst(), "syntax", "", "%v", err)
+	default:
+		c.p.Matcher = set
+	}
+	for _, v := range c.ruleOf {
+		c.comment(v, list)
+	}
+
+	d := Rule{Name: "default", Action: Fail, As: "permanent", Backoff: -1, Pos: Position{File: c.top.src.name, Line: 1, Column: 1}}
+	if f := c.fallback; f != nil {
+		if f.src != c.top.src {
+			d.Inherited = f.src.provider
+		}
+		at := f.keySpan()
+		d.Pos = Position{File: f.src.name, Line: at.line, Column: at.col}
+		if !f.bad {
+			d.Action = actions[f.text()]
+			if d.Action != Fail {
+				d.As = ""
+				d.Backoff = c.schedule(f.span(), "default")
+			}
+		}
+	} else if !c.lost("default") {
+		c.err(c.top.root.keyOrFirst(), "missing-default", "add `default: fail`: what no rule knows is not repeated",
+			"no `default`: what to do when no rule matches")
+	}
+	c.p.Rules = append(c.p.Rules, d)
+}
+
+var actions = map[string]Action{"fail": Fail, "accept": Accept, "retry": Retry, "wait": Wait, "reauth": Reauth}
+
+func (c *compiler) rule(v *value, name string) Rule {
+	at := v.keyOrFirst()
+	if n := v.child("name"); n != nil && !n.bad {
+		at = n.span()
+	}
+	r := Rule{Name: name, Backoff: -1, Pos: Position{File: v.src.name, Line: at.line, Column: at.col},
+		Wait: scalarOr[time.Duration](v, "wait", 0), MaxWait: scalarOr[time.Duration](v, "max_wait", 0),
+		OverFail: scalarOr(v, "over", "") == "fail", Safe: scalarOr(v, "replay", "") == "safe", Last: scalarOr(v, "last", false)}
+	if v.src != c.top.src {
+		r.Inherited = v.src.provider
+	}
+	action, known := scalar[string](v, "action")
+	r.Action = actions[action]
+	again := r.Action == Retry || r.Action == Wait
+	if known {
+		// Fields that only go with some actions.
+		for _, f := range []struct {
+			name, with string
+			fits       bool
+		}{
+			{"as", "fail", r.Action == Fail},
+			{"backoff", "retry and wait", again},
+			{"wait", "wait", r.Action == Wait},
+			{"max_wait", "retry and wait", again},
+			{"over", "retry and wait", again},
+			{"replay", "retry, wait and reauth", again || r.Action == Reauth},
+		} {
+			if x := v.get[f.name]; x != nil && !f.fits {
+				hint := "remove it, or change the action"
+				if f.name == "wait" && r.Action == Retry {
+					hint = "action: wait waits a fixed time"
+				}
+				c.err(x.keySpan(), "misplaced-field", hint, "%q goes with %s, not with %s", f.name, f.with, action)
+			}
+		}
+		if x := v.get["over"]; x != nil && again && v.get["max_wait"] == nil && !x.bad {
+			c.r.warn(x.keySpan(), "no-effect", "add max_wait", "`over` says nothing without `max_wait`")
+		}
+	}
+	if known && r.Action == Fail {
+		r.As = scalarOr(v, "as", "permanent")
+	}
+	if x := v.get["backoff"]; x != nil {
+		if !x.bad {
+			r.Backoff = c.schedule(x.span(), x.text())
+		}
+	} else if again && v.get["wait"] == nil {
+		place := at
+		if x := v.get["action"]; x != nil {
+			place = x.span()
+		}
+		r.Backoff = c.schedule(place, "default")
+	}
+	for _, h := range v.items("hold") {
+		if h.bad {
+			continue
+		}
+		i, ok := c.limitAt[h.text()]
+		switch {
+		case !ok && !c.lost("limits"):
+			names := make([]string, 0, len(c.p.Limits))
+			for _, l := range c.p.Limits {
+				names = append(names, l.Name)
+			}
+			c.err(h.span(), "unknown-limit", didYouMeanOf(h.text(), names, "limits"), "no limit %q to hold", h.text())
+		case ok && slices.Contains(r.Hold, i):
+			c.err(h.span(), "duplicate-name", "", "limit %q is given twice", h.text())
+		case ok:
+			r.Hold = append(r.Hold, i)
+		}
+	}
+	return r
+}
+
+// schedule finds a backoff by name.
+func (c *compiler) schedule(at span, name string) int {
+	i, ok := c.backoffAt[name]
+	if ok {
+		c.used[c.backoff.get[name]] = true
+		return i
+	}
+	if c.lost("backoff") {
+		return -1
+	}
+	var names []string
+	if c.backoff != nil {
+		names = c.backoff.names
+	}
+	hint := didYouMeanOf(name, names, "backoffs")
+	if name == "default" {
+		hint = "add a section:  backoff: {default: {initial: 1s, max: 64s, attempts: 6}}"
+	}
+	c.err(at, "unknown-backoff", hint, "no backoff %q", name)
+	return -1
+}
+
+// whenError reports what package rules found in an expression.
+func (c *compiler) whenError(v *value, e *rules.Error) {
+	when := v.get["when"]
+	if c.lost("extract") && e.Code == rules.CodeUnknownFact && strings.Contains(when.text(), "facts.") {
+		return
+	}
+	if e.Code == rules.CodeSyntax && c.commented(when) >= 0 {
+		return // see comment
+	}
+	c.err(when.within(e.Offset, e.Length), e.Code, e.Hint, "%s", strings.ReplaceAll(e.Message, "\n", " "))
+}
+
+// commented is the offset of a comment right after an unquoted expression, or -1.
+func (c *compiler) commented(when *value) int {
+	if when.bad || when.node.Style != 0 {
+		return -1
+	}
+	text := when.src.text
+	for i := when.src.scalarEnd(when.node); i < len(text) && breakLen(text[i:]) == 0; i++ {
+		if text[i] == '#' {
+			return i
+		}
+		if text[i] != ' ' && text[i] != '\t' {
+			return -1
+		}
+	}
+	return -1
+}
+
+// comment reports an expression that " #" cut short: surely, if what is left
+// does not parse; perhaps, if the '#' begins a word.
+func (c *compiler) comment(v *value, list rules.ErrorList) {
+	when := v.get["when"]
+	i := c.commented(when)
+	if i < 0 {
+		return
+	}
+	src := when.src
+	rest := src.text[i:]
+	n := len(rest)
+	for k := range rest {
+		if breakLen(rest[k:]) > 0 {
+			n = k
+			break
+		}
+	}
+	at := src.spanAt(i, n)
+	hint := "quote the whole expression, or put the comment on a line of its own"
+	broken := slices.ContainsFunc(list, func(e *rules.Error) bool { return e.Code == rules.CodeSyntax && c.ruleOf[e.Rule] == v })
+	switch {
+	case broken:
+		c.r.err(at, "cut-when", hint, "a blank and '#' begin a comment: the expression ends before it")
+	case n > 1 && rest[1] != ' ' && rest[1] != '\t' && rest[1] != '#':
+		c.r.warn(at, "cut-when", hint, "a blank and '#' begin a comment: the expression ends before it")
+	}
+}
+
+// hash is a short digest of everything that a decision depends on.
+func (p *Policy) hash() string {
+	h := sha256.New()
+	q := *p
+	q.File, q.Source, q.Extends, q.Version, q.Matcher = "", "", nil, "", nil
+	fmt.Fprintf(h, "%q %v %+v %+v %q %v %+v %+v %+v", q.Name, q.Match, q.Inspect, q.Operations, q.Idempotent, q.AttemptTimeout, q.Backoffs, q.Costs, q.Limits)
+	if q.Budget != nil {
+		fmt.Fprintf(h, " budget %+v", *q.Budget)
+	}
+	if q.Breaker != nil {
+		fmt.Fprintf(h, " breaker %+v", *q.Breaker)
+	}
+	for _, x := range [][]Extractor{q.Extract.Type, q.Extract.Codes, q.Extract.Message, q.Extract.RetryAfter} {
+		hashExtractors(h, x)
+	}
+	for _, f := range q.Extract.Facts {
+		fmt.Fprintf(h, " %q", f.Name)
+		hashExtractors(h, f.From)
+	}
+	for _, r := range q.Rules {
+		r.Pos, r.Inherited = Position{}, ""
+		fmt.Fprintf(h, " %+v", r)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12]
+}

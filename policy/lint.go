@@ -1,0 +1,175 @@
+package policy
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/recourse-go/recourse/rules"
+)
+
+// What is legal and surely not meant, and two traps that a policy's rules can
+// only be probed for: re-authentication of the call that re-authenticates,
+// and retries of sends.
+
+// lint reports on the policy's rules. It needs them compiled.
+func (c *compiler) lint() {
+	if c.p.Matcher == nil {
+		return
+	}
+	for _, f := range c.p.Matcher.Lint() {
+		c.finding(f)
+	}
+	for i, v := range c.ruleOf {
+		switch r := &c.p.Rules[i]; r.Action {
+		case Reauth:
+			c.reauthOnToken(i, v)
+		case Retry, Wait:
+			if !r.Safe && v.get["replay"] == nil && v.src == c.top.src {
+				c.sendRetry(i, v)
+			}
+		}
+	}
+}
+
+func (c *compiler) finding(f rules.Finding) {
+	if f.Rule < 0 || f.Rule >= len(c.ruleOf) {
+		if f.By >= 0 && f.By < len(c.ruleOf) && c.ruleOf[f.By].src == c.top.src {
+			c.r.warn(c.nameSpan(f.By), f.Code, f.Hint, "%s", f.Message)
+		}
+		return
+	}
+	v := c.ruleOf[f.Rule]
+	if v.src == c.top.src {
+		c.r.warn(c.nameSpan(f.Rule), f.Code, f.Hint, "%s", f.Message)
+		return
+	}
+	// An inherited rule: its own file is checked by itself; what is new is
+	// that a rule of this policy hides it.
+	if f.By < 0 || f.By >= len(c.ruleOf) || c.ruleOf[f.By].src != c.top.src {
+		return
+	}
+	inherited := c.p.Rules[f.Rule].Name
+	c.r.warn(c.nameSpan(f.By), f.Code, fmt.Sprintf("give it that name to replace it, or add remove: [%s]", inherited),
+		"rule %q hides the inherited rule %q", c.p.Rules[f.By].Name, inherited)
+}
+
+func (c *compiler) nameSpan(rule int) span {
+	v := c.ruleOf[rule]
+	if n := v.get["name"]; n != nil && !n.bad {
+		return n.span()
+	}
+	return v.keyOrFirst()
+}
+
+var (
+	stringLiteral = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'`)
+	number3       = regexp.MustCompile(`\b[1-5][0-9][0-9]\b`)
+	tokenWord     = regexp.MustCompile(`(?i)^(.*[._:/-])?(token|tokens|refresh_token|oauth_token)([._:/-].*)?$|(?i)(token)[._-]?(refresh|exchange)|(?i)refresh[._-]?token`)
+	sendWord      = regexp.MustCompile(`^(.*[._:/-])?[sS]end([A-Z._:/-].*)?$|(?:\b|[._:/-])[sS]ubmit`)
+)
+
+// literalsOf are the strings and statuses that an expression names.
+func literalsOf(when string) (texts []string, statuses []int) {
+	for _, q := range stringLiteral.FindAllString(when, -1) {
+		texts = append(texts, strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(q[1:len(q)-1]))
+	}
+	for _, n := range number3.FindAllString(stringLiteral.ReplaceAllString(when, `""`), -1) {
+		s, _ := strconv.Atoi(n)
+		statuses = append(statuses, s)
+	}
+	return texts, statuses
+}
+
+// reauthOnToken refuses a rule that would answer a failed token request by
+// requesting a token.
+func (c *compiler) reauthOnToken(rule int, v *value) {
+	texts, statuses := literalsOf(c.p.Rules[rule].When)
+	var tokens []string
+	add := func(op string) {
+		if tokenWord.MatchString(op) && !slices.Contains(tokens, op) {
+			tokens = append(tokens, op)
+		}
+	}
+	for i := range c.p.Operations {
+		o := &c.p.Operations[i]
+		if o.Form["grant_type"] != "" && !slices.Contains(tokens, o.Operation) {
+			tokens = append(tokens, o.Operation)
+		}
+		add(o.Operation)
+	}
+	if strings.Contains(c.p.Rules[rule].When, "operation") {
+		for _, t := range texts {
+			add(t)
+		}
+	}
+	for _, op := range tokens {
+		if c.probe(rule, op, append([]int{400, 401, 403}, statuses...), texts) {
+			at, ok := v.get["action"]
+			place := c.nameSpan(rule)
+			if ok {
+				place = at.span()
+			}
+			c.err(place, "reauth-on-token", fmt.Sprintf("add: and operation != %q", op),
+				"rule %q would answer a failed %q, which fetches a token, by fetching a token", c.p.Rules[rule].Name, op)
+			return
+		}
+	}
+}
+
+// sendRetry warns of a rule that names a send and repeats it.
+func (c *compiler) sendRetry(rule int, v *value) {
+	texts, statuses := literalsOf(c.p.Rules[rule].When)
+	if !strings.Contains(c.p.Rules[rule].When, "operation") {
+		return
+	}
+	unknown := []int{0, 500, 502, 503, 504}
+	for _, s := range statuses {
+		if s >= 500 {
+			unknown = append(unknown, s)
+		}
+	}
+	for _, op := range texts {
+		if !sendWord.MatchString(op) || c.p.IsIdempotent(op) || !c.probe(rule, op, unknown, texts) {
+			continue
+		}
+		place := c.nameSpan(rule)
+		if at, ok := v.get["action"]; ok {
+			place = at.span()
+		}
+		c.r.warn(place, "send-retry", "replay: safe if the provider refused before sending; replay: gate if only what is idempotent may be repeated",
+			"rule %q repeats %q, which may have been sent", c.p.Rules[rule].Name, op)
+		return
+	}
+}
+
+// probe reports whether the rule decides some event of an operation with one of these
+// statuses and texts.
+func (c *compiler) probe(rule int, operation string, statuses []int, texts []string) bool {
+	if len(texts) > 16 {
+		texts = texts[:16]
+	}
+	if len(statuses) > 16 {
+		statuses = statuses[:16]
+	}
+	for _, status := range statuses {
+		for i := -1; i < len(texts); i++ {
+			e := rules.Event{Provider: c.p.Name, Operation: operation, Method: "POST", Protocol: "http", Status: status, Attempt: 1, Sent: true}
+			if status == 0 {
+				e.Network = rules.NetworkTimeout
+			}
+			if i >= 0 {
+				e.Type, e.Codes, e.Message = texts[i], texts, texts[i]
+				if status == 0 && slices.Contains([]string{rules.NetworkReset, rules.NetworkEOF, rules.NetworkTimeout}, texts[i]) {
+					e.Network = texts[i]
+				}
+			}
+			if c.p.Matcher.Match(&e) == rule {
+				return true
+			}
+		}
+	}
+	return false
+}

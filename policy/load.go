@@ -1,0 +1,332 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/textproto"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// File is one policy file, not yet read.
+type File struct {
+	Name string // as diagnostics show it
+	Data []byte
+}
+
+// LoadOptions say what Load builds on.
+type LoadOptions struct {
+	// Over is the Set that the files overlay: a file with the same provider
+	// replaces that policy (and may extend it), `extends` finds its policies, and
+	// the result has them too. Nil = the files stand alone.
+	Over *Set
+}
+
+// Set is a number of policies that were loaded together. It is immutable and
+// safe for concurrent use.
+type Set struct {
+	policies []*Policy // sorted by name
+	byName   map[string]*Policy
+	layers   map[string]*layer
+	hosts    hosts
+	version  string
+}
+
+// Load reads policy files and resolves what they extend. It reports every
+// problem of every file in one run, sorted by file (in the order given), line
+// and column. The Set is nil if any of them is an Error.
+func Load(files []File, o LoadOptions) (*Set, Diagnostics) {
+	r := newReport()
+	rs := &resolver{layers: map[string]*layer{}, r: r}
+	if o.Over != nil {
+		maps.Copy(rs.layers, o.Over.layers)
+	}
+
+	var own []*layer
+	for i, f := range files {
+		if _, ok := r.order[f.Name]; !ok {
+			r.order[f.Name] = i
+		}
+		src := newSource(f.Name, f.Data)
+		root := src.parse(r)
+		if root == nil {
+			continue
+		}
+		top := decode(src, root, r)
+		if top == nil {
+			continue
+		}
+		for _, name := range []string{"version", "provider"} {
+			if top.get[name] == nil && !src.lost(name) {
+				hint := "add `version: 1`"
+				if name == "provider" {
+					hint = "add `provider: NAME`"
+				}
+				r.err(top.keyOrFirst(), "missing-field", hint, "a policy needs %q", name)
+			}
+		}
+		l := &layer{name: scalarOr(top, "provider", ""), src: src, root: top}
+		src.provider = l.name
+		duplicates(l, r)
+		if l.name != "" {
+			if old := rs.layers[l.name]; old != nil && slices.Contains(own, old) {
+				at := top.get["provider"].span()
+				first := old.root.get["provider"].span()
+				r.err(at, "duplicate-provider", "choose another name, or extend that one", "provider %q is given twice, first at %s:%d", l.name, first.src.name, first.line)
+				own = append(own, l) // its other problems are worth a report
+				continue
+			} else {
+				l.lower = old
+			}
+			rs.layers[l.name] = l
+		}
+		own = append(own, l)
+	}
+
+	s := &Set{byName: map[string]*Policy{}, layers: rs.layers}
+	used := map[*value]bool{}
+	build := func(l *layer) *Policy {
+		acc, _ := rs.resolve(l)
+		c := &compiler{resolved: acc, r: r, used: used}
+		p := c.compile()
+		c.lint()
+		return p
+	}
+	// The files' own policies, then those of Over that inherit from one of them.
+	for _, l := range own {
+		if p := build(l); rs.layers[l.name] == l {
+			s.byName[l.name] = p
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(rs.layers)) {
+		l := rs.layers[name]
+		if slices.Contains(own, l) {
+			continue
+		}
+		acc := &resolver{layers: rs.layers, r: newReport()}
+		stack, ok := acc.stack(l)
+		if p := o.Over.byName[name]; ok && p != nil && !slices.ContainsFunc(stack, func(x *layer) bool { return slices.Contains(own, x) }) {
+			s.byName[name] = p
+			continue
+		}
+		s.byName[name] = build(l)
+	}
+	unused(own, used, r)
+	for _, name := range slices.Sorted(maps.Keys(s.byName)) {
+		s.policies = append(s.policies, s.byName[name])
+	}
+	s.claims(own, r)
+	ds := r.sorted()
+	if ds.HasErrors() {
+		return nil, ds
+	}
+	s.hosts = newHosts(s.policies)
+	h := sha256.New()
+	for _, p := range s.policies {
+		fmt.Fprintf(h, "%q %s\n", p.Name, p.Version)
+	}
+	s.version = hex.EncodeToString(h.Sum(nil))[:12]
+	return s, ds
+}
+
+// duplicates reports names that a file gives twice.
+func duplicates(l *layer, r *report) {
+	for _, section := range []string{"rules", "limits"} {
+		first := map[string]*value{}
+		for _, v := range l.root.items(section) {
+			name, ok := scalar[string](v, "name")
+			if !ok {
+				continue
+			}
+			n := v.get["name"]
+			if section == "rules" && name == "default" {
+				r.err(n.span(), "reserved-name", "choose another name", "the rule %q is that of the `default` below", name)
+				n.bad = true
+				continue
+			}
+			if old := first[name]; old != nil {
+				r.err(n.span(), "duplicate-name", "choose another name", "a %s named %q is already on line %d", strings.TrimSuffix(section, "s"), name, old.span().line)
+				v.bad = true
+				continue
+			}
+			first[name] = n
+		}
+	}
+}
+
+// unused reports backoffs and costs that nothing refers to. The backoff
+// "default" is used by code too.
+func unused(own []*layer, used map[*value]bool, r *report) {
+	for _, l := range own {
+		for _, section := range []struct{ name, code, what string }{
+			{"backoff", "unused-backoff", "rule uses backoff"}, {"costs", "unused-cost", "limit uses costs"},
+		} {
+			m := l.root.child(section.name)
+			if m == nil || l.src.lost("rules") || l.src.lost("limits") {
+				continue
+			}
+			for _, name := range m.names {
+				if v := m.get[name]; !used[v] && !v.bad && !(section.name == "backoff" && name == "default") && !mergedUse(v, used) {
+					r.warn(v.keySpan(), section.code, "remove it, or refer to it", "no %s %q", section.what, name)
+				}
+			}
+		}
+	}
+}
+
+// mergedUse reports whether a map that v was merged into is in use.
+func mergedUse(v *value, used map[*value]bool) bool {
+	for u := range used {
+		for _, c := range u.get {
+			for _, own := range v.get {
+				if c == own {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// claims reports matches that no request tells apart.
+func (s *Set) claims(own []*layer, r *report) {
+	type claim struct {
+		p  *Policy
+		m  Match
+		at span
+	}
+	var all []claim
+	for _, p := range s.policies {
+		l := s.layers[p.Name]
+		for ; l != nil && l.root.child("match") == nil; l = l.lower {
+		}
+		if l == nil {
+			continue
+		}
+		for _, v := range good(l.root.items("match")) {
+			if h, ok := scalar[string](v, "host"); ok {
+				all = append(all, claim{p, Match{Host: h, Path: scalarOr(v, "path", "")}, v.keyOrFirst()})
+			}
+		}
+	}
+	fresh := func(c claim) bool {
+		return slices.ContainsFunc(own, func(l *layer) bool { return l.src == c.at.src })
+	}
+	for i, a := range all {
+		for _, b := range all[:i] {
+			if a.m.Host != b.m.Host || literals(a.m.Path) != literals(b.m.Path) || !pathsMeet(a.m.Path, b.m.Path) || a.p == b.p {
+				continue
+			}
+			at, other := a, b
+			if !fresh(at) || fresh(other) && r.order[other.at.src.name] > r.order[at.at.src.name] {
+				at, other = other, at
+			}
+			r.err(at.at, "ambiguous-match", "give one of them a longer path", "%q and %q claim the same requests (%s:%d)",
+				at.p.Name, other.p.Name, other.at.src.name, other.at.line)
+		}
+	}
+}
+
+// Policy is the policy of a provider.
+func (s *Set) Policy(name string) (*Policy, bool) {
+	p, ok := s.byName[name]
+	return p, ok
+}
+
+// Policies are all policies, sorted by name. The caller may keep the slice.
+func (s *Set) Policies() []*Policy { return slices.Clone(s.policies) }
+
+// Version is a short hash of all policies; it changes whenever a decision could.
+func (s *Set) Version() string { return s.version }
+
+// ReadDir reads the policy files of a directory, not of those below it: *.yaml
+// and *.yml, sorted by name, without the test suites *_test.yaml and *_test.yml.
+func ReadDir(dir string) ([]File, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	var files []File
+	for _, e := range entries {
+		if e.IsDir() || !isPolicyFile(e.Name()) {
+			continue
+		}
+		f, err := readFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+func isPolicyFile(name string) bool {
+	ext := filepath.Ext(name)
+	return (ext == ".yaml" || ext == ".yml") && !strings.HasSuffix(strings.TrimSuffix(name, ext), "_test") && !strings.HasPrefix(name, ".")
+}
+
+// ReadFiles reads policy files and, by ReadDir, directories, in the order given.
+func ReadFiles(paths ...string) ([]File, error) {
+	var files []File
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, fmt.Errorf("policy: %w", err)
+		}
+		if info.IsDir() {
+			in, err := ReadDir(path)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, in...)
+			continue
+		}
+		f, err := readFile(path)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// readFile reads no more than it takes to see that a file is too large.
+func readFile(path string) (File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return File{}, fmt.Errorf("policy: %w", err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() && info.Mode()&fs.ModeType != fs.ModeNamedPipe && info.Mode()&fs.ModeCharDevice == 0 {
+		return File{}, fmt.Errorf("policy: %s is not a file", path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return File{}, fmt.Errorf("policy: %w", err)
+	}
+	return File{Name: path, Data: data}, nil
+}
+
+func canonicalHeader(s string) string { return textproto.CanonicalMIMEHeaderKey(s) }
+
+func regexpOf(v *value) *regexp.Regexp {
+	re, _ := v.data.(*regexp.Regexp)
+	return re
+}
+
+func hashExtractors(w io.Writer, list []Extractor) {
+	fmt.Fprintf(w, " [%d", len(list))
+	for _, x := range list {
+		fmt.Fprintf(w, " %d %q %q %q %v %v", x.Kind, x.Path, x.Attr, x.Value, x.As, x.Fold)
+		if x.Text != nil {
+			fmt.Fprintf(w, " %q", x.Text)
+		}
+	}
+}

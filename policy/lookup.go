@@ -1,0 +1,221 @@
+package policy
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// Finding things at run time: the policy of a request, its operation, and
+// what holds for that operation. All of it is read-only and does not allocate,
+// but for Request.Form.
+
+// Request is an HTTP request as Operation entries see it.
+type Request struct {
+	Method   string
+	Host     string // with or without a port
+	Path     string
+	RawQuery string
+	Header   map[string][]string // canonical names
+	// Form yields the fields of an application/x-www-form-urlencoded body. It is
+	// called only where an entry asks for one; nil = none.
+	Form func() map[string][]string
+}
+
+// hosts finds policies by host and path.
+type hosts struct {
+	exact    map[string][]claimed
+	suffix   map[string][]claimed // without the leading "*"
+	suffixes []string             // longest first
+}
+
+type claimed struct {
+	path string
+	p    *Policy
+}
+
+func newHosts(policies []*Policy) hosts {
+	h := hosts{exact: map[string][]claimed{}, suffix: map[string][]claimed{}}
+	for _, p := range policies {
+		for _, m := range p.Match {
+			if s, ok := strings.CutPrefix(m.Host, "*"); ok {
+				h.suffix[s] = append(h.suffix[s], claimed{m.Path, p})
+			} else {
+				h.exact[m.Host] = append(h.exact[m.Host], claimed{m.Path, p})
+			}
+		}
+	}
+	longestFirst := func(a, b claimed) int { return cmp.Compare(literals(b.path), literals(a.path)) }
+	for _, c := range h.exact {
+		slices.SortStableFunc(c, longestFirst)
+	}
+	for s, c := range h.suffix {
+		slices.SortStableFunc(c, longestFirst)
+		h.suffixes = append(h.suffixes, s)
+	}
+	slices.SortFunc(h.suffixes, func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b))
+	})
+	return h
+}
+
+// Lookup finds the policy whose `match` claims a request: the one with the
+// longest path, counted in literal characters; among equals an exact host goes
+// before a wildcard, and a longer wildcard before a shorter one. The host may
+// carry a port: a match without one takes any. Nil = no policy claims it.
+func (s *Set) Lookup(host, path string) *Policy {
+	if !isLower(host) {
+		host = strings.ToLower(host)
+	}
+	bare := withoutPort(host)
+	if path == "" {
+		path = "/"
+	}
+	var best *Policy
+	length := -1
+	try := func(list []claimed) {
+		for _, c := range list {
+			n := literals(c.path)
+			if n <= length {
+				return
+			}
+			if GlobPath(c.path, path) {
+				best, length = c.p, n
+				return
+			}
+		}
+	}
+	if bare != host {
+		try(s.hosts.exact[host])
+	}
+	try(s.hosts.exact[bare])
+	for _, suffix := range s.hosts.suffixes {
+		if hasSuffix(bare, suffix) || bare != host && hasSuffix(host, suffix) {
+			try(s.hosts.suffix[suffix])
+		}
+	}
+	return best
+}
+
+// hasSuffix is strings.HasSuffix with at least one character before.
+func hasSuffix(s, suffix string) bool {
+	return len(s) > len(suffix) && strings.HasSuffix(s, suffix)
+}
+
+func isLower(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 'A' && s[i] <= 'Z' || s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// withoutPort is host without a trailing ":port".
+func withoutPort(host string) string {
+	i := strings.LastIndexByte(host, ':')
+	if i < 0 || strings.IndexByte(host[i:], ']') >= 0 || strings.Count(host, ":") > 1 && host[0] != '[' {
+		return host
+	}
+	return host[:i]
+}
+
+// hostMatches reports whether a host fits a Match's or Operation's pattern.
+func hostMatches(pattern, host string) bool {
+	if !isLower(host) {
+		host = strings.ToLower(host)
+	}
+	bare := withoutPort(host)
+	if s, ok := strings.CutPrefix(pattern, "*"); ok {
+		return hasSuffix(bare, s) || hasSuffix(host, s)
+	}
+	return pattern == bare || pattern == host
+}
+
+// OperationOf names a request by the first of p.Operations whose conditions
+// all hold; "" = unnamed.
+func (p *Policy) OperationOf(r *Request) string {
+	var form map[string][]string
+	asked := false
+	for i := range p.Operations {
+		o := &p.Operations[i]
+		if o.Method != "" && o.Method != r.Method ||
+			o.Path != "" && !GlobPath(o.Path, r.Path) ||
+			o.Host != "" && !hostMatches(o.Host, r.Host) ||
+			!queryMatches(o.Query, r.RawQuery) || !valuesMatch(o.Header, r.Header) {
+			continue
+		}
+		if len(o.Form) > 0 {
+			if !asked {
+				asked = true
+				if r.Form != nil {
+					form = r.Form()
+				}
+			}
+			if !valuesMatch(o.Form, form) {
+				continue
+			}
+		}
+		return o.Operation
+	}
+	return ""
+}
+
+// valuesMatch reports whether each named value is there and fits its glob.
+func valuesMatch(want map[string]string, have map[string][]string) bool {
+	for name, glob := range want {
+		if !slices.ContainsFunc(have[name], func(v string) bool { return Glob(glob, v) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// IsIdempotent reports whether the policy says that repeating an operation is
+// harmless. The unnamed operation "" never is.
+func (p *Policy) IsIdempotent(operation string) bool {
+	return operation != "" && anyGlob(p.Idempotent, operation)
+}
+
+func anyGlob(globs []string, name string) bool {
+	for _, g := range globs {
+		if Glob(g, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// Of is what an operation costs, in units.
+func (t *CostTable) Of(operation string) int64 {
+	for i := range t.Costs {
+		if Glob(t.Costs[i].Operation, operation) {
+			return t.Costs[i].Units
+		}
+	}
+	return t.Default
+}
+
+// Applies reports whether the limit counts an operation.
+func (l *Limit) Applies(operation string) bool {
+	return len(l.Operations) == 0 || anyGlob(l.Operations, operation)
+}
+
+// InspectFor is the entry that says to read the body of a 2xx response, nil
+// if it cannot hide an error. The first entry that fits wins.
+func (p *Policy) InspectFor(status int, operation, contentType string) *Inspect {
+	for i := range p.Inspect {
+		in := &p.Inspect[i]
+		if in.Status != 0 && in.Status != status || status < 200 || status > 299 ||
+			len(in.Operations) > 0 && !anyGlob(in.Operations, operation) ||
+			!hasPrefixFold(contentType, in.ContentType) {
+			continue
+		}
+		return in
+	}
+	return nil
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}

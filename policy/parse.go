@@ -1,0 +1,430 @@
+package policy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// From a file's bytes to a YAML node, past what does not parse: each syntax
+// error is reported at its own place, the value or block that holds it is left
+// out, and the rest is read all the same.
+
+// Bounds on what a file may be.
+const (
+	maxFile   = 1 << 20 // bytes
+	maxDepth  = 20      // nested mappings and lists; the format itself needs 6
+	maxRepair = 24      // syntax errors reported in one file
+)
+
+// parse reads the file's one document. It returns nil if there is nothing to
+// read; the reason is reported then.
+func (s *source) parse(r *report) *yaml.Node {
+	top := span{s, 1, 1, 2}
+	switch {
+	case len(s.text) > maxFile:
+		s.text, s.starts = nil, []int{0}
+		r.err(top, "file-too-large", "a policy is a few hundred lines; split it, and share by `extends`",
+			"the file is larger than %d KiB", maxFile>>10)
+		return nil
+	case !utf8.Valid(s.text):
+		off := 0
+		for off < len(s.text) {
+			c, n := utf8.DecodeRune(s.text[off:])
+			if c == utf8.RuneError && n == 1 {
+				break
+			}
+			off += n
+		}
+		r.err(s.spanAt(off, 1), "not-utf8", "save the file as UTF-8", "the file is not UTF-8")
+		return nil
+	}
+
+	text := s.text
+	tried := map[int]int{}
+	for range maxRepair {
+		doc, more, err := readYAML(bytes.NewReader(text))
+		if err == nil {
+			if more != nil {
+				r.err(s.nodeSpan(more), "many-documents", "one file holds one policy: put the next one into a file of its own",
+					"a second YAML document")
+			}
+			if doc == nil || len(doc.Content) == 0 || isNull(doc.Content[0]) {
+				if len(s.damaged) == 0 {
+					r.err(top, "empty-file", "a policy begins with `version: 1` and `provider: NAME`", "the file is empty")
+				}
+				return nil
+			}
+			return doc.Content[0]
+		}
+		slow := &byteReader{text: text}
+		_, _, err = readYAML(slow)
+		if err == nil { // cannot be: both read the same bytes
+			break
+		}
+		p := s.diagnose(text, slow.read, err)
+		r.err(p.at, p.code, p.hint, "%s", p.message)
+		if p.replace {
+			s.broken = append(s.broken, p.from)
+			text = mask(text, p.from, p.to, 'x')
+			continue
+		}
+		line, _ := s.place(p.from)
+		section, from, to := s.block(text, line, tried[line])
+		s.damage(section)
+		if tried[line]++; from == to {
+			return nil
+		}
+		text = mask(text, from, to, ' ')
+	}
+	s.damage("")
+	return nil
+}
+
+// readYAML reads the first document, and the second one if there is any.
+func readYAML(r io.Reader) (doc, more *yaml.Node, err error) {
+	defer func() {
+		if p := recover(); p != nil { // the parser panics on some broken input
+			doc, more, err = nil, nil, fmt.Errorf("cannot be read as YAML: %v", p)
+		}
+	}()
+	d := yaml.NewDecoder(r)
+	doc = new(yaml.Node)
+	if err := d.Decode(doc); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, nil, nil
+		}
+		return nil, nil, err
+	}
+	more = new(yaml.Node)
+	if err := d.Decode(more); err != nil {
+		if errors.Is(err, io.EOF) {
+			return doc, nil, nil
+		}
+		return nil, nil, err
+	}
+	return doc, more, nil
+}
+
+// byteReader hands out one byte at a time, and so tells how far the parser
+// had to read to meet its error. (The parser itself tells a line, and often
+// that of the block around.)
+type byteReader struct {
+	text []byte
+	read int
+}
+
+func (b *byteReader) Read(p []byte) (int, error) {
+	if b.read == len(b.text) {
+		return 0, io.EOF
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	p[0] = b.text[b.read]
+	b.read++
+	return 1, nil
+}
+
+// mask overwrites the characters of text[from:to] but keeps its line breaks,
+// so that every place in the file stays what it was.
+func mask(text []byte, from, to int, with byte) []byte {
+	text = bytes.Clone(text)
+	for i := from; i < to; {
+		if n := breakLen(text[i:]); n > 0 {
+			i += n
+			continue
+		}
+		_, n := utf8.DecodeRune(text[i:])
+		switch {
+		case n == 1:
+			text[i] = with
+		case with == ' ':
+			copy(text[i:i+n], "    ")
+		} // else it stays: one character must stay one column
+		i += n
+	}
+	return text
+}
+
+// block is the part of the file to leave out because of a syntax error on a
+// line: the list entry or key around it, the second time the whole section,
+// the third time nothing. It also names the section.
+func (s *source) block(text []byte, line, tried int) (name string, from, to int) {
+	blank := func(n int) bool {
+		l := strings.TrimSpace(s.maskedLine(text, n))
+		return l == "" || l[0] == '#'
+	}
+	last := len(s.starts)
+	section := line
+	for section > 1 && (blank(section) || indent(s.maskedLine(text, section)) > 0 || strings.HasPrefix(s.maskedLine(text, section), "- ")) {
+		section--
+	}
+	end := max(section, line) + 1
+	for end <= last && (blank(end) || indent(s.maskedLine(text, end)) > 0 || strings.HasPrefix(s.maskedLine(text, end), "- ")) {
+		end++
+	}
+	first := section
+	switch {
+	case tried > 1:
+		return "", 0, 0
+	case tried == 1 || line == section:
+	default:
+		least := 1 << 30
+		for n := section + 1; n < end; n++ {
+			if !blank(n) {
+				least = min(least, indent(s.maskedLine(text, n)))
+			}
+		}
+		first = line
+		for first > section+1 && (blank(first) || indent(s.maskedLine(text, first)) > least) {
+			first--
+		}
+		stop := max(first, line) + 1
+		for stop < end && (blank(stop) || indent(s.maskedLine(text, stop)) > least) {
+			stop++
+		}
+		end = stop
+	}
+	from, to = s.starts[first-1], len(text)
+	if end <= last {
+		to = s.starts[end-1]
+	}
+	if len(bytes.TrimSpace(text[from:to])) == 0 {
+		return "", 0, 0
+	}
+	name, _, _ = strings.Cut(s.line(section), ":")
+	if fileObject.field(name) == nil {
+		name = ""
+	}
+	return name, from, to
+}
+
+// maskedLine is line n of text, which has the same places as s.text.
+func (s *source) maskedLine(text []byte, n int) string {
+	m := source{text: text, starts: s.starts}
+	return m.line(n)
+}
+
+// problem is a syntax error: where it is, what to say, and what to do to read on.
+type problem struct {
+	at                  span
+	code, message, hint string
+	from, to            int  // what to leave out
+	replace             bool // a scalar in its place keeps the rest intact
+}
+
+var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+
+// diagnose finds the cause of a syntax error that the parser met after
+// reading n bytes of text.
+func (s *source) diagnose(text []byte, n int, err error) problem {
+	message := yamlLine.ReplaceAllString(err.Error(), "")
+	// The parser looks one character ahead, and over blank lines.
+	off := max(0, n-1)
+	for off > 0 && (off >= len(text) || text[off] == ' ' || breakLen(text[off:]) > 0) {
+		off--
+	}
+	line, col := s.place(off)
+
+	// The line itself, then the one before: its value may have run on into this one.
+	for _, l := range []int{line, s.before(text, line)} {
+		if l > 0 {
+			if p, ok := s.trap(text, l, message); ok {
+				return p
+			}
+		}
+	}
+	// A quote that is not closed on its line closes at the next quote, lines below.
+	for l := line; l > 0 && l > line-50; l-- {
+		if p, ok := s.openQuote(text, l); ok {
+			return p
+		}
+	}
+	if strings.Contains(message, "expected ',' or") || strings.Contains(message, "did not find expected node content") {
+		if o := openBracket(text[:min(off+1, len(text))]); o >= 0 {
+			return problem{at: s.spanAt(o, 1), code: "yaml-syntax", from: o,
+				message: fmt.Sprintf("this %q is not closed, or an entry in it cannot be read: %s", text[o], message),
+				hint:    "entries are separated by commas; quote a value that holds any of , [ ] { } : #"}
+		}
+	}
+	hint := ""
+	switch {
+	case strings.Contains(message, "did not find expected key"), strings.Contains(message, "expected '-' indicator"):
+		hint = "the keys of one mapping, and the dashes of one list, begin in the same column"
+		col = indent(s.line(line)) + 1
+	case strings.Contains(message, "could not find expected ':'"):
+		hint = "a key is followed by a colon and a blank: `key: value`"
+		col = indent(s.line(line)) + 1
+	case strings.Contains(message, "mapping values are not allowed"):
+		hint = "check the indentation; quote a value that holds `: `"
+	case strings.Contains(message, "control characters"):
+		hint = "remove the invisible character"
+	}
+	at := s.spanAt(s.offset(line, col), 1)
+	return problem{at: at, code: "yaml-syntax", message: "not YAML: " + message, hint: hint, from: s.offset(line, col)}
+}
+
+// before is the nearest line above that is not blank, or 0.
+func (s *source) before(text []byte, line int) int {
+	for line--; line > 0; line-- {
+		if strings.TrimSpace(s.maskedLine(text, line)) != "" {
+			return line
+		}
+	}
+	return 0
+}
+
+// valueStart finds the values of a line: what follows "key: ", "- ", and the
+// commas and brackets of a flow list or mapping.
+var valueStart = regexp.MustCompile(`(?:^\s*(?:- +)*|[{,]\s*)(?:"[^"]*"|'[^']*'|[\w.$-]+):[ \t]+|^\s*(?:- +)+|[\[,]\s*`)
+
+// trap recognises what people write in a policy and YAML cannot read.
+func (s *source) trap(text []byte, line int, message string) (problem, bool) {
+	l := s.maskedLine(text, line)
+	start := s.starts[line-1]
+	if i := strings.IndexByte(l, '\t'); i >= 0 && strings.TrimSpace(l[:i]) == "" {
+		return problem{at: s.spanAt(start+i, 1), code: "yaml-tab", message: "a tab in the indentation",
+			hint: "YAML wants blanks", from: start + i}, true
+	}
+	for _, m := range valueStart.FindAllStringIndex(l, -1) {
+		v := l[m[1]:]
+		if v == "" {
+			continue
+		}
+		at := start + m[1]
+		key := strings.TrimRight(strings.TrimLeft(l[m[0]:m[1]], " -{,["), ": \t")
+		flow := strings.ContainsAny(l[:m[1]], "{[")
+		whole := len(strings.TrimRight(v, " \t"))
+		if flow { // up to the next key or the end of the mapping, as far as one can guess
+			whole = flowValueLen(v)
+		}
+		fix := func() string {
+			q := "'" + strings.ReplaceAll(v[:whole], "'", "''") + "'"
+			if key != "" {
+				q = key + ": " + q
+			}
+			return "quote the whole value: " + q
+		}
+		value := func(code, format string, args ...any) (problem, bool) {
+			return problem{at: s.spanAt(at, whole), code: code, message: fmt.Sprintf(format, args...), hint: fix(),
+				from: at, to: at + whole, replace: true}, true
+		}
+		switch v[0] {
+		case '"', '\'':
+			end := quotedLen(v)
+			rest := strings.TrimLeft(v[end:], " \t")
+			if end == 0 || rest == "" || rest[0] == '#' && len(rest) < len(v[end:]) || rest[0] == ':' ||
+				flow && strings.ContainsRune(",]}", rune(rest[0])) {
+				continue
+			}
+			if whole < end {
+				whole = end
+			}
+			return value("yaml-quote", "the value goes on after its closing quote")
+		case '@', '`', '%':
+			return value("yaml-character", "a value cannot begin with %q", v[0])
+		case '*', '&':
+			if strings.Contains(message, "alphabetic or numeric") || strings.Contains(message, "unknown anchor") {
+				return value("yaml-character", "a value cannot begin with %q, which names an alias or anchor", v[0])
+			}
+		case '!':
+			if strings.Contains(message, "tag") || strings.Contains(message, "whitespace") {
+				return value("tag", "a value that begins with %q is a YAML tag", v[0])
+			}
+		case '[', '{', '|', '>', '#':
+		default:
+			if key == "" || !strings.Contains(message, "mapping values") && !flow {
+				continue
+			}
+			if i := strings.Index(v[:whole], ": "); i >= 0 || strings.HasSuffix(v[:whole], ":") {
+				if i < 0 {
+					i = whole - 1
+				}
+				p, _ := value("yaml-colon", "a colon and a blank inside an unquoted value")
+				p.at = s.spanAt(at+i, 1)
+				return p, true
+			}
+		}
+	}
+	return problem{}, false
+}
+
+// openQuote tells whether a value of the line begins with a quote that is not closed on it.
+func (s *source) openQuote(text []byte, line int) (problem, bool) {
+	l := s.maskedLine(text, line)
+	for _, m := range valueStart.FindAllStringIndex(l, -1) {
+		v := l[m[1]:]
+		if v != "" && (v[0] == '"' || v[0] == '\'') && quotedLen(v) == 0 {
+			at := s.starts[line-1] + m[1]
+			return problem{at: s.spanAt(at, len(v)), code: "yaml-quote", message: "a quote that is not closed",
+				hint: "inside '…' a quote is written twice, inside \"…\" with a backslash", from: at, to: at + len(strings.TrimRight(v, " \t")), replace: true}, true
+		}
+	}
+	return problem{}, false
+}
+
+// quotedLen is the length of the quoted scalar that v begins with, quotes included; 0 = not closed.
+func quotedLen(v string) int {
+	for i := 1; i < len(v); i++ {
+		switch {
+		case v[i] == '\\' && v[0] == '"':
+			i++
+		case v[i] == v[0] && v[0] == '\'' && i+1 < len(v) && v[i+1] == '\'':
+			i++
+		case v[i] == v[0]:
+			return i + 1
+		}
+	}
+	return 0
+}
+
+var flowEnd = regexp.MustCompile(`\s*(?:,\s*[\w.$-]+:(?:\s|$)|\}\s*(?:,|\]|\}|#|$))`)
+
+func flowValueLen(v string) int {
+	if m := flowEnd.FindStringIndex(v); m != nil && m[0] > 0 {
+		return m[0]
+	}
+	return len(strings.TrimRight(v, " \t"))
+}
+
+// openBracket is the offset of the last bracket in text that is still open, or -1.
+func openBracket(text []byte) int {
+	var open []int
+	quote := byte(0)
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case quote != 0:
+			if c == '\\' && quote == '"' {
+				i++
+			} else if c == quote {
+				quote = 0
+			}
+		case (c == '"' || c == '\'') && (i == 0 || strings.IndexByte(" \t\n\r[{,", text[i-1]) >= 0):
+			quote = c
+		case c == '#' && (i == 0 || text[i-1] == ' ' || text[i-1] == '\n'):
+			for i+1 < len(text) && breakLen(text[i+1:]) == 0 {
+				i++
+			}
+		case (c == '[' || c == '{') && (len(open) > 0 || i == 0 || strings.IndexByte(" \t\n\r", text[i-1]) >= 0):
+			open = append(open, i)
+		case (c == ']' || c == '}') && len(open) > 0:
+			open = open[:len(open)-1]
+		}
+	}
+	if len(open) == 0 {
+		return -1
+	}
+	return open[len(open)-1]
+}
+
+func isNull(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" && n.Style&yaml.TaggedStyle == 0
+}

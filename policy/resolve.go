@@ -1,0 +1,280 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Inheritance: the policies that one extends, directly or not, are laid one
+// on the other, the most general at the bottom and each once. A layer on top
+// replaces entries of the same name in place; its new rules and operations come
+// first, except `last: true` rules, which come after everything below.
+
+// layer is one file's policy, before inheritance.
+type layer struct {
+	name  string
+	src   *source
+	root  *value
+	lower *layer // of the same name in the Set that this one overlays; nil = none
+}
+
+// resolved is a policy with everything it inherits. Its entries know the
+// files they came from.
+type resolved struct {
+	top     *layer
+	layers  []*layer // bottom first
+	partial bool     // a layer is missing
+
+	extract, backoff, costs, budget, breaker *value
+	attemptTimeout, fallback                 *value
+
+	match, inspect, operations, idempotent, limits, rules []*value
+}
+
+// resolver finds layers by name.
+type resolver struct {
+	layers map[string]*layer
+	r      *report
+}
+
+// parent finds the layer that an entry of l's `extends` names.
+func (rs *resolver) parent(l *layer, name string) *layer {
+	if name == l.name {
+		return l.lower // an overlay may extend what it replaces
+	}
+	return rs.layers[name]
+}
+
+// names are the policies that l could extend.
+func (rs *resolver) names(l *layer) []string {
+	names := slices.Sorted(maps.Keys(rs.layers))
+	return slices.DeleteFunc(names, func(n string) bool { return n == l.name && l.lower == nil })
+}
+
+// stack lists the layers of l, the most general first, each once. ok is false
+// if one is missing or the chain is a cycle.
+func (rs *resolver) stack(l *layer) (layers []*layer, ok bool) {
+	const visiting, done = 1, 2
+	state := map[*layer]int{}
+	ok = true
+	var visit func(l *layer)
+	visit = func(at *layer) {
+		state[at] = visiting
+		for _, e := range at.root.items("extends") {
+			if e.bad {
+				ok = false
+				continue
+			}
+			p := rs.parent(at, e.text())
+			switch {
+			case p == nil && e.text() == at.name:
+				ok = false
+				rs.r.err(e.span(), "extends-cycle", "", "%q extends itself", at.name)
+			case p == nil:
+				ok = false
+				rs.r.err(e.span(), "unknown-parent", didYouMeanOf(e.text(), rs.names(at), "policies"), "no policy %q to extend", e.text())
+			case state[p] == visiting:
+				ok = false
+				rs.r.err(e.span(), "extends-cycle", "", "%q extends %q, which extends %[1]q in turn", at.name, p.name)
+			case state[p] == 0:
+				visit(p)
+			}
+		}
+		state[at] = done
+		layers = append(layers, at)
+	}
+	visit(l)
+	return layers, ok
+}
+
+// resolve lays the layers of l on one another.
+func (rs *resolver) resolve(l *layer) (*resolved, bool) {
+	layers, ok := rs.stack(l)
+	acc := &resolved{top: l, layers: layers, partial: !ok}
+	for _, at := range layers {
+		acc.remove(at, rs.r)
+		acc.apply(at)
+	}
+	return acc, ok
+}
+
+// lost reports whether a part of a section could not be read, here or in a
+// policy that is inherited.
+func (acc *resolved) lost(section string) bool {
+	return acc.partial || slices.ContainsFunc(acc.layers, func(l *layer) bool { return l.src.lost(section) })
+}
+
+func (acc *resolved) lostAny() bool {
+	return acc.partial || slices.ContainsFunc(acc.layers, func(l *layer) bool { return len(l.src.damaged) > 0 })
+}
+
+func (acc *resolved) apply(l *layer) {
+	top := l.root
+	for i := range fileObject.fields {
+		f := &fileObject.fields[i]
+		v := top.child(f.name)
+		if v == nil {
+			continue
+		}
+		switch f.name {
+		case "match":
+			if l.name == acc.top.name { // the policy's own, or that of the one it replaces
+				acc.match = v.list
+			}
+		case "extract":
+			acc.extract = mergeMaps(acc.extract, v, f.merge == mergeDeep)
+		case "inspect":
+			acc.inspect = slices.Concat(v.list, acc.inspect)
+		case "operations":
+			acc.operations = mergeEntries(acc.operations, v.list, "operation", f.merge)
+		case "idempotent":
+			for _, g := range v.list {
+				if !slices.ContainsFunc(acc.idempotent, func(o *value) bool { return o.text() == g.text() }) {
+					acc.idempotent = append(acc.idempotent, g)
+				}
+			}
+		case "attempt_timeout":
+			acc.attemptTimeout = v
+		case "backoff":
+			acc.backoff = mergeMaps(acc.backoff, v, false)
+		case "costs":
+			acc.costs = mergeMaps(acc.costs, v, true)
+		case "limits":
+			acc.limits = mergeEntries(acc.limits, v.list, "name", f.merge)
+		case "budget":
+			acc.budget = mergeMaps(acc.budget, v, false)
+		case "breaker":
+			acc.breaker = mergeMaps(acc.breaker, v, false)
+		case "rules":
+			acc.rules = mergeEntries(acc.rules, v.list, "name", f.merge)
+		case "default":
+			acc.fallback = v
+		}
+	}
+}
+
+// mergeMaps is parent with child's entries in place of its own, and, if deep,
+// the same for the maps inside.
+func mergeMaps(parent, child *value, deep bool) *value {
+	if parent == nil || parent.get == nil {
+		return child
+	}
+	if child.get == nil {
+		return parent
+	}
+	m := *child
+	m.bad = m.bad || parent.bad
+	m.names = slices.Clone(parent.names)
+	m.get = maps.Clone(parent.get)
+	for _, name := range child.names {
+		c := child.get[name]
+		p := m.get[name]
+		if p == nil {
+			m.names = append(m.names, name)
+		} else if deep && c.get != nil && p.get != nil && c.field.kind == kindMap {
+			c = mergeMaps(p, c, true)
+		}
+		m.get[name] = c
+	}
+	return &m
+}
+
+// mergeEntries lays a list of named entries on the inherited one.
+func mergeEntries(parents, children []*value, key string, how merge) []*value {
+	name := func(v *value) string { s, _ := scalar[string](v, key); return s }
+	byName := map[string][]*value{}
+	for _, c := range children {
+		if n := name(c); n != "" {
+			byName[n] = append(byName[n], c)
+		}
+	}
+	var out []*value
+	placed := map[string]bool{}
+	for _, p := range parents {
+		n := name(p)
+		switch {
+		case n == "" || byName[n] == nil:
+			out = append(out, p)
+		case !placed[n]:
+			placed[n] = true
+			out = append(out, byName[n]...)
+		}
+	}
+	var first, last []*value
+	for _, c := range children {
+		switch n := name(c); {
+		case placed[n]:
+		case how == mergeNamed, how == mergeRules && scalarOr(c, "last", false):
+			last = append(last, c)
+		default:
+			first = append(first, c)
+		}
+	}
+	return slices.Concat(first, out, last)
+}
+
+// remove drops what l's `remove` names from what it inherits: a name of whatever
+// section, or one section's, as in limits.minute.
+func (acc *resolved) remove(l *layer, r *report) {
+	for _, rm := range l.root.items("remove") {
+		if rm.bad {
+			continue
+		}
+		var known, from []string
+		drop := func(section, name string) bool {
+			known = append(known, name)
+			switch rm.text() {
+			case section + "." + name:
+			case name:
+				if !slices.Contains(from, section) {
+					from = append(from, section)
+				}
+			default:
+				return false
+			}
+			known[len(known)-1] = ""
+			return true
+		}
+		entries := func(section, key string, list []*value) []*value {
+			return slices.DeleteFunc(slices.Clone(list), func(v *value) bool {
+				name := v.text()
+				if key != "" {
+					name, _ = scalar[string](v, key)
+				}
+				return name != "" && drop(section, name)
+			})
+		}
+		keys := func(section string, v *value) *value {
+			if v == nil || v.get == nil {
+				return v
+			}
+			c := *v
+			c.get = maps.Clone(v.get)
+			c.names = slices.DeleteFunc(slices.Clone(v.names), func(name string) bool {
+				gone := drop(section, name)
+				if gone {
+					delete(c.get, name)
+				}
+				return gone
+			})
+			return &c
+		}
+		acc.rules = entries("rules", "name", acc.rules)
+		acc.limits = entries("limits", "name", acc.limits)
+		acc.operations = entries("operations", "operation", acc.operations)
+		acc.idempotent = entries("idempotent", "", acc.idempotent)
+		acc.backoff = keys("backoff", acc.backoff)
+		acc.costs = keys("costs", acc.costs)
+		switch {
+		case !slices.Contains(known, ""):
+			if !acc.lostAny() {
+				r.err(rm.span(), "unknown-remove", didYouMean(rm.text(), known), "nothing of the name %q is inherited", cut(rm.text()))
+			}
+		case len(from) > 1:
+			r.warn(rm.span(), "ambiguous-remove", fmt.Sprintf("say which: %s.%s", from[0], rm.text()),
+				"%q is dropped from %s", rm.text(), strings.Join(from, " and "))
+		}
+	}
+}

@@ -1,0 +1,255 @@
+package policy
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// source is one policy file's text, cut into lines as YAML cuts them, so that
+// the parser's line and column numbers lead back to the bytes.
+type source struct {
+	name     string
+	provider string // once known; "" before
+	text     []byte // without a byte order mark
+	starts   []int  // offset of each line's first byte
+	// damaged names the sections that something had to be left out of to read
+	// the rest; "" stands for all. What seems to be missing there may not be.
+	damaged map[string]bool
+	broken  []int // offsets of values that did not parse and are reported
+}
+
+func newSource(name string, data []byte) *source {
+	s := &source{name: name, text: bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))}
+	s.starts = append(s.starts, 0)
+	for i := 0; i < len(s.text); {
+		n := breakLen(s.text[i:])
+		if n == 0 {
+			i++
+			continue
+		}
+		i += n
+		s.starts = append(s.starts, i)
+	}
+	return s
+}
+
+// lost reports whether a part of a section was left out.
+func (s *source) lost(section string) bool { return s.damaged[section] || s.damaged[""] }
+
+func (s *source) damage(section string) {
+	if s.damaged == nil {
+		s.damaged = map[string]bool{}
+	}
+	s.damaged[section] = true
+}
+
+// breakLen is the length of the line break that b begins with, or 0. The
+// breaks are those of YAML 1.1, which the parser counts lines by: LF, CR, CRLF,
+// NEL, LS and PS.
+func breakLen(b []byte) int {
+	switch {
+	case len(b) == 0:
+		return 0
+	case b[0] == '\r' && len(b) > 1 && b[1] == '\n':
+		return 2
+	case b[0] == '\n', b[0] == '\r':
+		return 1
+	case b[0] == 0xC2 && len(b) > 1 && b[1] == 0x85:
+		return 2
+	case b[0] == 0xE2 && len(b) > 2 && b[1] == 0x80 && (b[2] == 0xA8 || b[2] == 0xA9):
+		return 3
+	}
+	return 0
+}
+
+// line is the text of a line, which counts from 1, without its break.
+func (s *source) line(n int) string {
+	if n < 1 || n > len(s.starts) {
+		return ""
+	}
+	from, to := s.starts[n-1], len(s.text)
+	if n < len(s.starts) {
+		to = s.starts[n]
+	}
+	b := s.text[from:to]
+	for i := max(0, len(b)-3); i < len(b); i++ {
+		if l := breakLen(b[i:]); l > 0 && i+l == len(b) {
+			b = b[:i]
+			break
+		}
+	}
+	return string(b)
+}
+
+// offset is the byte offset of a line and column, both from 1, the column in characters.
+func (s *source) offset(line, col int) int {
+	if line < 1 {
+		return 0
+	}
+	if line > len(s.starts) {
+		return len(s.text)
+	}
+	i := s.starts[line-1]
+	for ; col > 1 && i < len(s.text); col-- {
+		_, n := utf8.DecodeRune(s.text[i:])
+		i += n
+	}
+	return min(i, len(s.text))
+}
+
+// place is the line and column, both from 1, of a byte offset.
+func (s *source) place(off int) (line, col int) {
+	off = min(max(off, 0), len(s.text))
+	lo, hi := 0, len(s.starts)
+	for hi-lo > 1 {
+		if mid := (lo + hi) / 2; s.starts[mid] <= off {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo + 1, utf8.RuneCount(s.text[s.starts[lo]:off]) + 1
+}
+
+// span is a stretch of one line of a file.
+type span struct {
+	src       *source
+	line, col int
+	end       int // column after the last character
+}
+
+// spanAt is the span of n bytes from off, cut at the end of the line.
+func (s *source) spanAt(off, n int) span {
+	line, col := s.place(off)
+	text := s.line(line)
+	from := off - s.starts[line-1]
+	if from > len(text) {
+		from = len(text)
+	}
+	n = min(max(n, 0), len(text)-from)
+	return span{s, line, col, col + max(1, utf8.RuneCountInString(text[from:from+n]))}
+}
+
+// nodeSpan is where a node stands: a scalar in full as far as it stays on its
+// first line, the first character of anything else.
+func (s *source) nodeSpan(n *yaml.Node) span {
+	if n == nil {
+		return span{s, 1, 1, 2}
+	}
+	off := s.offset(n.Line, n.Column)
+	if n.Kind == yaml.AliasNode {
+		return s.spanAt(off, 1+len(n.Value))
+	}
+	if n.Anchor != "" {
+		return s.spanAt(off, 1+len(n.Anchor))
+	}
+	if n.Style&yaml.TaggedStyle != 0 {
+		return s.spanAt(off, bytesUntil(s.text[off:], " \t\r\n,]}"))
+	}
+	if n.Kind != yaml.ScalarNode {
+		return s.spanAt(off, 1)
+	}
+	return s.spanAt(off, s.scalarEnd(n)-off)
+}
+
+func bytesUntil(b []byte, stop string) int {
+	if i := bytes.IndexAny(b, stop); i >= 0 {
+		return i
+	}
+	return len(b)
+}
+
+// scalarEnd is the offset just after a scalar's last character, its closing quote included.
+func (s *source) scalarEnd(n *yaml.Node) int {
+	off := s.offset(n.Line, n.Column)
+	at := s.scalarOffsets(n)
+	switch {
+	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
+		return off + 1
+	case n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0:
+		return min(at[len(n.Value)]+1, len(s.text))
+	default:
+		return at[len(n.Value)]
+	}
+}
+
+// scalarOffsets maps each byte of a scalar's value, and the end of it, to the
+// offset in the file that it was written at: through quotes and their escapes,
+// and through the folding and indentation of multi-line scalars.
+func (s *source) scalarOffsets(n *yaml.Node) []int {
+	at := make([]int, len(n.Value)+1)
+	i := s.offset(n.Line, n.Column)
+	double, single := n.Style&yaml.DoubleQuotedStyle != 0, n.Style&yaml.SingleQuotedStyle != 0
+	switch {
+	case double, single:
+		i++
+	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
+		if n.Line < len(s.starts) {
+			i = s.starts[n.Line] // the line after the indicator
+		}
+	}
+	for v := 0; v < len(n.Value); {
+		r, width := utf8.DecodeRuneInString(n.Value[v:])
+		blank := r == ' ' || r == '\t' || r == '\n'
+		// What is in the file between two characters of the value: blanks and
+		// breaks, and in double quotes an escaped break.
+		for i < len(s.text) {
+			if double && s.text[i] == '\\' && i+1 < len(s.text) && breakLen(s.text[i+1:]) > 0 {
+				i += 1 + breakLen(s.text[i+1:])
+				for i < len(s.text) && (s.text[i] == ' ' || s.text[i] == '\t') {
+					i++
+				}
+				continue
+			}
+			if blank || !(s.text[i] == ' ' || s.text[i] == '\t' || breakLen(s.text[i:]) > 0) {
+				break
+			}
+			i += max(1, breakLen(s.text[i:]))
+		}
+		for k := range width {
+			at[v+k] = i
+		}
+		v += width
+		switch {
+		case i >= len(s.text):
+		case double && s.text[i] == '\\':
+			i = min(i+escapeLen(s.text[i:]), len(s.text))
+		case single && r == '\'':
+			i = min(i+2, len(s.text))
+		case blank:
+			if s.text[i] == byte(r) {
+				i++
+			}
+		default:
+			_, w := utf8.DecodeRune(s.text[i:])
+			i += w
+		}
+	}
+	at[len(n.Value)] = min(i, len(s.text))
+	return at
+}
+
+// escapeLen is the length of the escape that b begins with in a double-quoted scalar.
+func escapeLen(b []byte) int {
+	if len(b) < 2 {
+		return len(b)
+	}
+	switch b[1] {
+	case 'x':
+		return 4
+	case 'u':
+		return 6
+	case 'U':
+		return 10
+	}
+	_, w := utf8.DecodeRune(b[1:])
+	return 1 + w
+}
+
+// indent is the number of blanks that a line begins with.
+func indent(line string) int {
+	return len(line) - len(strings.TrimLeft(line, " "))
+}
