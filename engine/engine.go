@@ -179,6 +179,7 @@ type Provider struct {
 	breaker breakers
 	auth    authorizer
 	doubts  doubts
+	nesting nesting
 	shadow  atomic.Pointer[shadow]
 }
 

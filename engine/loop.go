@@ -166,6 +166,9 @@ func (r *run) probe() error {
 func (r *run) attempt(ctx context.Context, first bool) bool {
 	r.began = time.Now()
 	r.tokens = r.p.auth.seq.Load()
+	if first {
+		r.watchNesting(ctx)
+	}
 	if first && r.state.Attempts == 0 {
 		if b := r.c.policy.Budget; b != nil {
 			keys := r.call.keys()
@@ -413,9 +416,12 @@ func (r *run) giveUp(ctx context.Context, cause error) error {
 	if r.p.engine.o.Observer != nil {
 		r.notify(ctx, NoticeGiveUp, 0, r.err)
 	}
-	if r.x != nil && r.x.resp != nil {
-		r.x.finish(r, time.Time{})
-		return nil
+	if r.x != nil {
+		r.p.nesting.gaveUp(r.x, r.call.Account, time.Now())
+		if r.x.resp != nil {
+			r.x.finish(r, time.Time{})
+			return nil
+		}
 	}
 	return r.gaveUp(cause)
 }

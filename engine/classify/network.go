@@ -63,23 +63,22 @@ func network(err error) (kind string, sent bool) {
 		return rules.NetworkEOF, true
 	}
 	// Errors that only their text tells apart: net/http's own, HTTP/2's, and
-	// those that were turned into text on the way.
-	if kind, sent := networkPhrase(err.Error()); kind != "" {
+	// those that were turned into text on the way. The text of a *url.Error
+	// holds the URL, which is not to be searched.
+	var request *url.Error
+	inner := err
+	if errors.As(err, &request) && request.Err != nil {
+		inner = request.Err
+	}
+	if kind, sent := networkPhrase(inner.Error()); kind != "" {
 		return kind, sent
 	}
 	var (
-		netErr  net.Error
-		opErr   *net.OpError
-		urlErr  *url.Error
-		errno   syscall.Errno
-		syscall *os.SyscallError
+		netErr net.Error // *net.OpError too
+		call   *os.SyscallError
+		errno  syscall.Errno
 	)
-	if errors.As(err, &urlErr) {
-		if err = urlErr.Err; err == nil {
-			return rules.NetworkOther, true
-		}
-	}
-	if urlErr != nil || errors.As(err, &netErr) || errors.As(err, &opErr) || errors.As(err, &syscall) || errors.As(err, &errno) {
+	if request != nil || errors.As(err, &netErr) || errors.As(err, &call) || errors.As(err, &errno) {
 		return rules.NetworkOther, true
 	}
 	return "", true
@@ -250,6 +249,9 @@ func networkPhrase(s string) (kind string, sent bool) {
 		s = s[:patternWindow]
 	}
 	s = strings.ToLower(s)
+	if strings.HasPrefix(s, "lookup ") {
+		return rules.NetworkDNS, false
+	}
 	dial := strings.Contains(s, "dial tcp") || strings.Contains(s, "dial udp") || strings.Contains(s, "dial unix")
 	for i := range phrases {
 		if strings.Contains(s, phrases[i].text) {
