@@ -1,0 +1,40 @@
+// Package limiter keeps calls inside the limits of a provider before they are
+// made: so many units a second, so many in any minute, so many at once, for
+// each account, app, tenant, … apart; and it lets a refusal of one call hold
+// back everyone else who would be refused.
+//
+// A [Limiter] is made of [Limit]s. A call says what it takes of them in a
+// [Request], and [Limiter.Acquire] takes all of it at one instant, or waits,
+// or says why not:
+//
+//	l, err := limiter.New([]limiter.Limit{
+//		{Name: "user", Key: []limiter.Dimension{limiter.Account}, Rate: 250, Burst: 250},
+//		{Name: "project", Key: []limiter.Dimension{limiter.App}, Quota: 1_200_000, Window: time.Minute},
+//		{Name: "inflight", Key: []limiter.Dimension{limiter.Account}, Concurrency: 10},
+//	}, limiter.Options{})
+//	…
+//	permit, err := l.Acquire(ctx, &limiter.Request{
+//		Keys: limiter.Keys{Account: "ann@example.com", App: "sync"},
+//		Uses: []limiter.Use{{Limit: 0, Cost: 5}, {Limit: 1, Cost: 5}, {Limit: 2}},
+//	})
+//	if err != nil {
+//		return err
+//	}
+//	defer permit.Release()
+//
+// What it promises, at every moment and for every key:
+//
+//   - In any time w, a bucket lets at most burst + rate·w units through, and a
+//     quota at most itself in any of its windows. There are never more permits
+//     out than a limit of concurrency has.
+//   - A call that waits holds nothing: it keeps nobody from what it does not
+//     wait for. A call that fails or is cancelled has used nothing up.
+//   - Calls of one account with the same limits and priority pass in the order
+//     in which they came. Where accounts share a limit, each gets its share
+//     while others wait.
+//   - Keys that are as good as new are dropped, which changes no answer.
+//
+// Times are arguments in the methods that end in At; the others read the
+// clock once. Time never runs backwards for a key: an older time than the
+// newest seen counts as that.
+package limiter

@@ -1,0 +1,247 @@
+package limiter
+
+import (
+	"encoding/binary"
+	"math"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// limit is a Limit at its place in the state of a key. It is immutable: a
+// reload makes new ones, and keeps the place.
+type limit struct {
+	Limit
+	law
+	group  int // the group of limits with the same key
+	slot   int // place in the group
+	index  int // place among the group's limits of the same form
+	shared bool
+
+	// What a key that was never used would have in its bucket: base at the
+	// time since (ns), filling from there. Without a reload: the full burst, always.
+	base  float64
+	since int64
+}
+
+// fresh is the level of a bucket that was never touched.
+func (m *limit) fresh(now int64) float64 {
+	if m.base >= float64(m.burst) {
+		return float64(m.burst)
+	}
+	return min(float64(m.burst), m.base+m.rate*time.Duration(now-m.since).Seconds())
+}
+
+// group is all limits that count by the same key. Their state for one key is
+// one entry, under one lock.
+type group struct {
+	id      int
+	dims    []Dimension
+	salt    uint64
+	slots   []*limit
+	buckets int // how many of slots are buckets
+	holders int // … and limits of concurrency
+}
+
+// key encodes the parts of k that g counts by.
+func (g *group) key(k *Keys) string {
+	if len(g.dims) == 1 {
+		return strings.Clone(k.Get(g.dims[0]))
+	}
+	var b []byte
+	for _, d := range g.dims {
+		s := k.Get(d)
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	return string(b)
+}
+
+// matches reports whether key is g.key(k), without building it.
+func (g *group) matches(key string, k *Keys) bool {
+	if len(g.dims) == 1 {
+		return key == k.Get(g.dims[0])
+	}
+	for _, d := range g.dims {
+		s := k.Get(d)
+		var buf [binary.MaxVarintLen64]byte
+		n := binary.PutUvarint(buf[:], uint64(len(s)))
+		if len(key) < n+len(s) || key[:n] != string(buf[:n]) || key[n:n+len(s)] != s {
+			return false
+		}
+		key = key[n+len(s):]
+	}
+	return key == ""
+}
+
+// keys is the inverse of key.
+func (g *group) keys(key string) (k Keys) {
+	if len(g.dims) == 1 {
+		k.set(g.dims[0], key)
+		return k
+	}
+	for _, d := range g.dims {
+		n, w := uint64(0), 0
+		for s := uint(0); w < len(key); s += 7 {
+			c := key[w]
+			w++
+			n |= uint64(c&0x7f) << s
+			if c < 0x80 {
+				break
+			}
+		}
+		k.set(d, key[w:w+int(n)])
+		key = key[w+int(n):]
+	}
+	return k
+}
+
+// entry is the state of a group's limits for one key. All of it is guarded by
+// its shard's lock. What only few keys have is behind ext.
+type entry struct {
+	key     string
+	ext     *ext
+	buckets []rate.Limiter // by limit.index
+	holders []int32        // permits out, by limit.index
+	touched int64
+	pins    int32  // lanes of waiting calls that point here
+	gen     uint32 // of the config that the buckets follow
+	group   int
+	shard   uint32
+}
+
+// ext is what a key has once it was held, refused, waited for or given numbers of its own.
+type ext struct {
+	slots []extSlot // by limit.slot
+	lanes map[uint64]*lane
+	timer *time.Timer // fires when the next waiting call may pass
+	wake  int64       // when timer fires; 0 = it is not running
+}
+
+type extSlot struct {
+	hold int64 // closed until then; 0 = not held. It stays set after its time, until endHold took note
+
+	// After a hold, a limit without a rate lets window calls at once through.
+	window, probes int32
+	lapse          int64 // when that is over, if no probe is out
+
+	refused   int32
+	refusedAt int64
+
+	cut   float64 // 1 − the factor on the limit's numbers, as of cutAt
+	cutAt int64
+	next  int64 // no further cut before
+
+	own *law // from Options.LimitFor; nil = the limit's
+	q   *queue
+	log *windowLog
+}
+
+const (
+	probeLapse   = int64(time.Minute) // a limit that nobody probes for so long after a hold is open again
+	refusalLapse = int64(time.Hour)   // refusals further apart are not consecutive
+	maxWindow    = 1 << 10            // a limit that has let so many through at once is open again
+)
+
+// Additive increase, multiplicative decrease: see Limit.Adapt.
+const (
+	adaptCut   = 0.7
+	adaptRaise = 0.005 // of the configured number, a second
+	adaptFloor = 0.05
+	adaptEvery = int64(time.Second)
+)
+
+func newEntry(g *group, k *Keys, gen uint32, now int64, t time.Time) *entry {
+	e := &entry{key: g.key(k), group: g.id, gen: gen, touched: now}
+	e.grow(g, now, t)
+	return e
+}
+
+// grow gives e the state of the limits that g has and e lacks: all, when e is new.
+func (e *entry) grow(g *group, now int64, t time.Time) {
+	if n := g.buckets; len(e.buckets) < n {
+		had := len(e.buckets)
+		b := make([]rate.Limiter, n)
+		copy(b, e.buckets)
+		e.buckets = b
+		for _, m := range g.slots {
+			if m.form == bucketForm && m.index >= had {
+				fill(&b[m.index], m.rate, m.burst, m.fresh(now), t)
+			}
+		}
+	}
+	if n := g.holders; len(e.holders) < n {
+		h := make([]int32, n)
+		copy(h, e.holders)
+		e.holders = h
+	}
+	if e.ext != nil && len(e.ext.slots) < len(g.slots) {
+		s := make([]extSlot, len(g.slots))
+		copy(s, e.ext.slots)
+		e.ext.slots = s
+	}
+	for _, m := range g.slots {
+		if m.form == windowForm {
+			if s := e.more(g, m); s.log == nil {
+				s.log = &windowLog{}
+			}
+		}
+	}
+}
+
+// more returns the rare state of m, making room for it.
+func (e *entry) more(g *group, m *limit) *extSlot {
+	if e.ext == nil {
+		e.ext = &ext{}
+	}
+	if len(e.ext.slots) < len(g.slots) {
+		s := make([]extSlot, len(g.slots))
+		copy(s, e.ext.slots)
+		e.ext.slots = s
+	}
+	return &e.ext.slots[m.slot]
+}
+
+// slot returns the rare state of m, or nil.
+func (e *entry) slot(m *limit) *extSlot {
+	if e.ext == nil || m.slot >= len(e.ext.slots) {
+		return nil
+	}
+	return &e.ext.slots[m.slot]
+}
+
+// lawOf is what holds for this key: its own numbers or the limit's.
+func (x *extSlot) lawOf(m *limit) *law {
+	if x != nil && x.own != nil {
+		return x.own
+	}
+	return &m.law
+}
+
+// fill makes b a bucket with level units in it at t. It works in place: a
+// rate.Limiter holds a lock, so it is never copied once in use.
+func fill(b *rate.Limiter, perSecond float64, burst int64, level float64, t time.Time) {
+	b.SetBurstAt(t, int(burst)) // of the zero Limiter: last = t, no tokens
+	if level >= float64(burst) {
+		b.AllowN(t, -int(burst)) // with limit 0 nothing accrues: tokens = burst
+		b.SetLimitAt(t, rate.Limit(perSecond))
+		return
+	}
+	whole := math.Floor(max(level, 0))
+	b.AllowN(t, -int(whole))
+	b.SetLimitAt(t, rate.Limit(perSecond))
+}
+
+// drainBucket leaves b with nothing in it at t, filling from there.
+func drainBucket(b *rate.Limiter, burst int64, t time.Time) {
+	b.SetBurstAt(t, 0)
+	b.SetBurstAt(t, 0) // the first call cut nothing: tokens are cut to the burst before it changes
+	b.SetBurstAt(t, int(burst))
+}
+
+// retune gives b new numbers and keeps its level, so that a change never grants a burst.
+func retune(b *rate.Limiter, perSecond float64, burst int64, t time.Time) {
+	b.SetLimitAt(t, rate.Limit(perSecond))
+	b.SetBurstAt(t, int(burst))
+}

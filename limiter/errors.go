@@ -1,0 +1,48 @@
+package limiter
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// WaitError says that a call would have waited longer than it may, or gave up
+// waiting. Nothing was taken.
+type WaitError struct {
+	Limit string    // the limit that keeps it waiting longest
+	Until time.Time // when it could pass, as far as that is known; a Concurrency limit's holders may go at any time, so it counts as now
+
+	// Err is why the call does not wait: the context's error when that ended,
+	// [context.DeadlineExceeded] when it would have ended first, nil when the
+	// wait would have exceeded Request.MaxWait.
+	Err error
+}
+
+func (e *WaitError) Error() string {
+	switch e.Err {
+	case nil:
+		return fmt.Sprintf("limiter: limit %q: wait until %s exceeds the longest wait allowed", e.Limit, e.Until.Format(time.RFC3339Nano))
+	case context.DeadlineExceeded:
+		return fmt.Sprintf("limiter: limit %q: wait until %s exceeds the context's deadline", e.Limit, e.Until.Format(time.RFC3339Nano))
+	}
+	return fmt.Sprintf("limiter: limit %q: gave up waiting: %v", e.Limit, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *WaitError) Unwrap() error { return e.Err }
+
+// TooLargeError says that a call can never pass a limit, however long it
+// waits: it costs more than the limit's burst.
+type TooLargeError struct {
+	Limit string
+	Cost  int64 // units that the call would cost
+	Max   int64 // units that can pass at once
+	MaxN  int   // the largest Request.N that can pass; 0 if not even one request can, or if the cost does not depend on N
+}
+
+// ErrTooLarge is another name of [TooLargeError].
+type ErrTooLarge = TooLargeError
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("limiter: limit %q: a cost of %d exceeds the %d units that can pass at once (at most %d requests)", e.Limit, e.Cost, e.Max, e.MaxN)
+}

@@ -1,0 +1,181 @@
+package limiter
+
+import (
+	"math"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Hold closes a limit for a key until the given time, for everyone who uses
+// that key. A hold is only ever extended: an earlier time than that of a hold
+// in force changes nothing. When it ends, the key's bucket is empty and fills
+// at its rate, so that calls that waited go one after another; a limit without
+// a rate lets one call through as a probe, then twice as many a round, until
+// it is open again.
+//
+// Calls that wait and could not pass before their own deadline any more fail
+// at once. limit is an index into the limits; one that does not exist is ignored.
+func (l *Limiter) Hold(limit int, k Keys, until time.Time) { l.hold(l.now(), limit, &k, l.ns(until)) }
+
+// HoldAt is Hold at the time now.
+func (l *Limiter) HoldAt(now time.Time, limit int, k Keys, until time.Time) {
+	l.hold(l.ns(now), limit, &k, l.ns(until))
+}
+
+func (l *Limiter) hold(now int64, limit int, k *Keys, until int64) {
+	if until == 0 {
+		until = 1 // 0 says that there is no hold
+	}
+	c, e, m := l.open(now, limit, k, true)
+	if e == nil {
+		return
+	}
+	var late []*waiter
+	if x := e.more(c.cfg.groups[m.group], m); until > c.now {
+		if x.hold != 0 && c.now >= x.hold {
+			e.endHold(m, x, c.now, c.t)
+		}
+		if x.hold == 0 || x.hold < until {
+			x.hold = until
+			if x.q != nil {
+				late = x.q.late(until)
+				l.arm(e, c.now)
+			}
+		}
+	}
+	c.unlock()
+	for _, w := range late {
+		l.expire(w, m.Name, until)
+	}
+}
+
+// Lift ends a hold at once and as if it had never been: for a hold that a
+// success disproves.
+func (l *Limiter) Lift(limit int, k Keys) { l.lift(l.now(), limit, &k) }
+
+// LiftAt is Lift at the time now.
+func (l *Limiter) LiftAt(now time.Time, limit int, k Keys) { l.lift(l.ns(now), limit, &k) }
+
+func (l *Limiter) lift(now int64, limit int, k *Keys) {
+	c, e, m := l.open(now, limit, k, false)
+	if e == nil {
+		return
+	}
+	now = c.now
+	waiting := false
+	if x := e.slot(m); x != nil {
+		if x.hold != 0 && now >= x.hold {
+			e.endHold(m, x, c.now, c.t) // too late: it had ended by itself
+		} else {
+			x.hold = 0
+		}
+		x.window = 0
+		waiting = x.q != nil
+	}
+	c.unlock()
+	if waiting {
+		l.drain(e, now)
+	}
+}
+
+// Refused counts a refusal by the provider for a key, and returns how many
+// there were since a call of that key last succeeded ([Permit.Succeeded]).
+// A limit with Adapt is lowered for the key. Refusals more than an hour apart
+// are not counted together.
+func (l *Limiter) Refused(limit int, k Keys) int { return l.refused(l.now(), limit, &k) }
+
+// RefusedAt is Refused at the time now.
+func (l *Limiter) RefusedAt(now time.Time, limit int, k Keys) int {
+	return l.refused(l.ns(now), limit, &k)
+}
+
+func (l *Limiter) refused(now int64, limit int, k *Keys) int {
+	c, e, m := l.open(now, limit, k, true)
+	if e == nil {
+		return 0
+	}
+	defer c.unlock()
+	x := e.more(c.cfg.groups[m.group], m)
+	if x.refused > 0 && c.now-x.refusedAt >= refusalLapse {
+		x.refused = 0
+	}
+	if x.refused < math.MaxInt32 {
+		x.refused++
+	}
+	x.refusedAt = c.now
+	if x.lawOf(m).adapt && (x.next == 0 || c.now >= x.next) {
+		e.recover(m, x, c.now, c.t)
+		x.cut = 1 - max(adaptFloor, (1-x.cut)*adaptCut)
+		x.cutAt, x.next = c.now, c.now+adaptEvery
+		e.tune(m, x, c.t)
+	}
+	if x.q != nil {
+		l.arm(e, c.now)
+	}
+	return int(x.refused)
+}
+
+// open finds, locked, one limit's state for a key. The entry is nil, and
+// nothing locked, when there is no such limit, or no such key and create is false.
+func (l *Limiter) open(now int64, limit int, k *Keys, create bool) (*call, *entry, *limit) {
+	cfg := l.config.Load()
+	if uint(limit) >= uint(len(cfg.limits)) {
+		return nil, nil, nil
+	}
+	m := cfg.limits[limit]
+	c, e, _ := l.openKey(now, cfg, cfg.groups[m.group], k, create)
+	return c, e, m
+}
+
+func (l *Limiter) openKey(now int64, cfg *config, g *group, k *Keys, create bool) (c *call, e *entry, created bool) {
+	c = &call{l: l, cfg: cfg, now: now}
+	hash, sh := l.place(g, k)
+	c.touches = append(c.tchBuf[:0], touch{g: g, hash: hash, shard: sh})
+	c.locks = append(c.lckBuf[:0], sh)
+	c.lock()
+	e = l.shards[sh].table.find(hash, g, k)
+	if e == nil && !create {
+		c.unlock()
+		return nil, nil, false
+	}
+	created = e == nil
+	c.entries(k)
+	return c, c.touches[0].e, created
+}
+
+// endHold takes note that a hold is over: what it does to the limit, as of its end.
+func (e *entry) endHold(m *limit, x *extSlot, now int64, t time.Time) {
+	end := x.hold
+	x.hold = 0
+	if m.form == bucketForm {
+		drainBucket(&e.buckets[m.index], x.lawOf(m).burst, t.Add(time.Duration(end-now)))
+		return
+	}
+	x.window, x.lapse = 1, end+probeLapse
+}
+
+// recover raises a lowered limit for the time that has passed.
+func (e *entry) recover(m *limit, x *extSlot, now int64, t time.Time) {
+	if x.cut == 0 || now <= x.cutAt {
+		return
+	}
+	x.cut = max(0, x.cut-adaptRaise*time.Duration(now-x.cutAt).Seconds())
+	x.cutAt = now
+	e.tune(m, x, t)
+}
+
+// tune gives the bucket of m the rate that its law and refusals make.
+func (e *entry) tune(m *limit, x *extSlot, t time.Time) {
+	if m.form == bucketForm {
+		e.buckets[m.index].SetLimitAt(t, rate.Limit(x.lawOf(m).rate*(1-x.cut)))
+	}
+}
+
+// lowered is n under the refusals of the key, and at least 1.
+func (x *extSlot) lowered(n int64) int64 {
+	if x == nil || x.cut == 0 {
+		return n
+	}
+	return max(1, int64(float64(n)*(1-x.cut)))
+}

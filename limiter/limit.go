@@ -1,0 +1,263 @@
+package limiter
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Dimension is one part of a key: whom a limit counts.
+type Dimension uint8
+
+// The dimensions of a key. A limit without any counts all calls together.
+const (
+	Account Dimension = iota
+	App
+	Tenant
+	Host
+	IP
+	Device
+	Operation
+	dimensions // how many there are
+)
+
+var dimensionNames = [dimensions]string{"account", "app", "tenant", "host", "ip", "device", "operation"}
+
+// String is the dimension's name in a policy file.
+func (d Dimension) String() string {
+	if d < dimensions {
+		return dimensionNames[d]
+	}
+	return fmt.Sprintf("dimension(%d)", uint8(d))
+}
+
+// ParseDimension is the inverse of [Dimension.String].
+func ParseDimension(s string) (Dimension, bool) {
+	for i, n := range dimensionNames {
+		if n == s {
+			return Dimension(i), true
+		}
+	}
+	return 0, false
+}
+
+// Keys says on whose behalf a call is made. A part that is not known is "",
+// which is a key like any other: all calls without an account share one.
+type Keys struct {
+	Account, App, Tenant, Host, IP, Device, Operation string
+}
+
+// Get returns the part of the key that d names.
+func (k *Keys) Get(d Dimension) string {
+	switch d {
+	case Account:
+		return k.Account
+	case App:
+		return k.App
+	case Tenant:
+		return k.Tenant
+	case Host:
+		return k.Host
+	case IP:
+		return k.IP
+	case Device:
+		return k.Device
+	case Operation:
+		return k.Operation
+	}
+	return ""
+}
+
+func (k *Keys) set(d Dimension, s string) {
+	switch d {
+	case Account:
+		k.Account = s
+	case App:
+		k.App = s
+	case Tenant:
+		k.Tenant = s
+	case Host:
+		k.Host = s
+	case IP:
+		k.IP = s
+	case Device:
+		k.Device = s
+	case Operation:
+		k.Operation = s
+	}
+}
+
+// Limit is one limit, kept for each key apart. It has exactly one of these forms:
+//
+//   - a token bucket (Rate, Burst): in any time w at most Burst + Rate·w units;
+//   - a quota (Quota, Window): never more than Quota units in any Window;
+//   - Concurrency: at most so many permits held at once;
+//   - none of them: a gate, which lets everything through until it is held.
+type Limit struct {
+	Name string      // unique in a Limiter
+	Key  []Dimension // whom it counts; their order does not matter; empty = everyone together
+
+	Rate  float64 // bucket: units a second, > 0
+	Burst int64   // units that can pass at once; 0 = as many as Rate gives in a second, at least 1 and MaxCost
+
+	Quota  int64         // units in any Window
+	Window time.Duration // of Quota
+
+	Concurrency int64
+
+	// MaxCost is what the dearest request costs, if that is known. A quota is
+	// kept by a bucket of burst B and rate (Quota − B)/Window. B is Burst, or
+	// when that is 0 the larger of MaxCost and 1 % of Quota. Where such a
+	// bucket would give less than half of the quota (B ≥ Quota/2, without a
+	// smaller Burst being asked for), the grants of the last Window are
+	// remembered instead.
+	MaxCost int64
+
+	// Adapt lowers the limit of a key after each refusal that [Limiter.Refused]
+	// reports (× 0.7, at most once a second, never below 5 %), and raises it
+	// again by 0.5 % of the configured number a second, never above that.
+	Adapt bool
+}
+
+// Use is what one request takes of a limit.
+type Use struct {
+	Limit int   // index into the limits
+	Cost  int64 // units; ignored by a Concurrency limit (which takes Request.Parallel) and by a gate
+	Bytes bool  // the cost is Request.Bytes instead
+}
+
+// Priority says who goes first when calls wait for the same limit.
+type Priority int8
+
+// The priorities. Backfill leaves half of each bucket's burst to Interactive
+// and waits behind it, but is sure of [Options.BackfillShare] of what passes.
+const (
+	Interactive Priority = iota
+	Backfill
+	priorities
+)
+
+// Request is what a call wants: all Uses at one instant, or nothing.
+type Request struct {
+	Keys Keys
+	Uses []Use // each limit at most once
+
+	N        int   // requests that the call makes (a batch of n costs n times Cost); 0 = 1
+	Parallel int   // permits of a Concurrency limit, cut to what the limit has; 0 = 1
+	Bytes    int64 // size of what is sent, for Uses with Bytes
+
+	Priority Priority
+
+	// MaxWait bounds the wait of Acquire: a call that would wait longer fails
+	// at once with a *WaitError. 0 = only the context bounds it.
+	MaxWait time.Duration
+}
+
+func (r *Request) cost(u *Use) int64 {
+	if u.Bytes {
+		return max(r.Bytes, 0)
+	}
+	c, n := max(u.Cost, 0), int64(max(r.N, 1))
+	if n == 1 || c == 0 {
+		return c
+	}
+	if c > maxUnits/n {
+		return maxUnits
+	}
+	return c * n
+}
+
+// maxUnits is the largest number of units that is told apart: what a float64
+// holds exactly. More is cut to it.
+const maxUnits = 1 << 53
+
+type form uint8
+
+const (
+	gateForm form = iota
+	bucketForm
+	windowForm
+	concurrencyForm
+)
+
+// law is a limit's numbers, checked and ready for use.
+type law struct {
+	form   form
+	adapt  bool
+	rate   float64 // bucketForm: units a second
+	burst  int64   // bucketForm
+	quota  int64   // windowForm: units in any window
+	window int64   // windowForm: ns
+	conc   int64   // concurrencyForm
+}
+
+// most is the largest cost that can ever pass.
+func (w *law) most() int64 {
+	switch w.form {
+	case bucketForm:
+		return w.burst
+	case windowForm:
+		return w.quota
+	}
+	return math.MaxInt64
+}
+
+// headroom is what backfill leaves in a full bucket for interactive calls.
+func (w *law) headroom(cost int64) int64 {
+	if w.form != bucketForm {
+		return 0
+	}
+	return max(0, min(w.burst/2, w.burst-cost))
+}
+
+// law checks the limit and works out its numbers.
+func (m *Limit) law() (law, error) {
+	fail := func(format string, a ...any) (law, error) {
+		return law{}, fmt.Errorf("limiter: limit %q: "+format, append([]any{m.Name}, a...)...)
+	}
+	forms := 0
+	for _, set := range []bool{m.Rate != 0, m.Quota != 0 || m.Window != 0, m.Concurrency != 0} {
+		if set {
+			forms++
+		}
+	}
+	switch {
+	case forms > 1:
+		return fail("more than one of rate, quota and concurrency")
+	case math.IsNaN(m.Rate) || m.Rate < 0 || m.Rate > 1e15:
+		return fail("rate %v is not between 0 and 1e15 a second", m.Rate)
+	case m.Burst < 0 || m.Burst > maxUnits:
+		return fail("burst %d is not between 0 and %d", m.Burst, int64(maxUnits))
+	case m.Quota < 0 || m.Quota > maxUnits:
+		return fail("quota %d is not between 0 and %d", m.Quota, int64(maxUnits))
+	case m.Concurrency < 0 || m.Concurrency > math.MaxInt32:
+		return fail("concurrency %d is not between 0 and %d", m.Concurrency, math.MaxInt32)
+	case m.MaxCost < 0 || m.MaxCost > maxUnits:
+		return fail("dearest cost %d is not between 0 and %d", m.MaxCost, int64(maxUnits))
+	case (m.Quota != 0) != (m.Window != 0) || m.Window < 0:
+		return fail("quota %d in a window of %v", m.Quota, m.Window)
+	case m.Burst != 0 && m.Rate == 0 && m.Quota == 0:
+		return fail("a burst without a rate or a quota")
+	}
+	w := law{adapt: m.Adapt}
+	switch {
+	case m.Rate != 0:
+		w.form, w.rate, w.burst = bucketForm, m.Rate, m.Burst
+		if w.burst == 0 {
+			w.burst = max(1, m.MaxCost, int64(min(math.Ceil(m.Rate), maxUnits)))
+		}
+	case m.Quota != 0:
+		b := m.Burst
+		if b == 0 {
+			b = max(1, m.MaxCost, (m.Quota+99)/100)
+		}
+		if b >= m.Quota || m.Burst == 0 && b >= m.Quota-b {
+			w.form, w.quota, w.window = windowForm, m.Quota, int64(m.Window)
+		} else {
+			w.form, w.rate, w.burst = bucketForm, float64(m.Quota-b)/m.Window.Seconds(), b
+		}
+	case m.Concurrency != 0:
+		w.form, w.conc = concurrencyForm, m.Concurrency
+	}
+	return w, nil
+}

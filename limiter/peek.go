@@ -1,0 +1,191 @@
+package limiter
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+	"time"
+)
+
+// State is one limit for one key, at one moment: for people, and for tests.
+type State struct {
+	Limit string
+	Keys  Keys // the parts that the limit counts by; the others are ""
+
+	Level       float64 // units that could pass now (of a bucket, or left of the quota)
+	Burst       int64   // units that could pass at most
+	Rate        float64 // units a second at which Level fills now
+	InFlight    int64   // permits out
+	Concurrency int64   // permits there are now; 0 = no limit of that form
+
+	Waiting int       // calls that wait at this limit
+	Held    time.Time // closed until then; zero = not held
+	Probing bool      // a hold has ended, and few calls at once are let through
+	Refused int       // consecutive refusals
+	Factor  float64   // what refusals have left of the configured numbers; 1 = all
+}
+
+// Used is how much of the limit is used, from 0 to 1; 1 also while it is held.
+func (s *State) Used() float64 {
+	switch {
+	case !s.Held.IsZero():
+		return 1
+	case s.Concurrency > 0:
+		return min(1, float64(s.InFlight)/float64(s.Concurrency))
+	case s.Burst > 0:
+		return min(1, max(0, 1-s.Level/float64(s.Burst)))
+	}
+	return 0
+}
+
+// Peek tells the state of a limit for a key, and changes nothing. A key that
+// was never used reads as what it would be. A limit that does not exist reads
+// as the zero State.
+func (l *Limiter) Peek(limit int, k Keys) State { return l.peek(l.now(), limit, &k) }
+
+// PeekAt is Peek at the time now.
+func (l *Limiter) PeekAt(now time.Time, limit int, k Keys) State {
+	return l.peek(l.ns(now), limit, &k)
+}
+
+func (l *Limiter) peek(now int64, limit int, k *Keys) State {
+	cfg := l.config.Load()
+	if uint(limit) >= uint(len(cfg.limits)) {
+		return State{}
+	}
+	m := cfg.limits[limit]
+	g := cfg.groups[m.group]
+	hash, s := l.place(g, k)
+	sh := &l.shards[s]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now = max(now, sh.newest)
+	if e := sh.table.find(hash, g, k); e != nil {
+		if c := l.config.Load(); e.gen < c.gen {
+			e.follow(c, now, l.time(now))
+		}
+		return l.state(g, m, e, now)
+	}
+	st := State{Limit: m.Name, Concurrency: m.conc, Burst: m.most(), Rate: m.rate, Factor: 1}
+	switch m.form {
+	case bucketForm:
+		st.Level = m.fresh(now)
+	case windowForm:
+		st.Level = float64(m.quota)
+	default:
+		st.Burst = 0
+	}
+	for _, d := range g.dims {
+		st.Keys.set(d, k.Get(d))
+	}
+	return st
+}
+
+func (l *Limiter) state(g *group, m *limit, e *entry, now int64) State {
+	t := l.time(now)
+	st := State{Limit: m.Name, Keys: g.keys(e.key), Factor: 1}
+	x := e.slot(m)
+	w := x.lawOf(m)
+	if x != nil {
+		e.settle(m, x, now, t)
+		st.Factor = 1 - x.cut
+		st.Probing = x.window > 0
+		if x.refused > 0 && now-x.refusedAt < refusalLapse {
+			st.Refused = int(x.refused)
+		}
+		if x.hold != 0 {
+			st.Held = l.time(x.hold)
+		}
+		if x.q != nil {
+			for i := range x.q.classes {
+				for _, f := range x.q.classes[i].flows {
+					for _, ln := range f.lanes {
+						st.Waiting += ln.n
+					}
+				}
+			}
+		}
+	}
+	switch m.form {
+	case bucketForm:
+		st.Burst, st.Rate = w.burst, w.rate*st.Factor
+		st.Level = e.buckets[m.index].TokensAt(t)
+	case windowForm:
+		x.log.expire(w.window, now)
+		st.Burst = x.lowered(w.quota)
+		st.Level = float64(max(0, st.Burst-x.log.used))
+	case concurrencyForm:
+		st.Concurrency = x.lowered(w.conc)
+		st.InFlight = int64(e.holders[m.index])
+	}
+	return st
+}
+
+// All iterates over the state of every limit of every live key, in no order.
+// Each key is seen as it is at one moment; the limiter is not stopped
+// meanwhile, and may be used by the loop.
+func (l *Limiter) All() iter.Seq[State] { return l.all(func(State) bool { return true }) }
+
+// Held iterates over the limits and keys that are held now.
+func (l *Limiter) Held() iter.Seq[State] {
+	return l.all(func(s State) bool { return !s.Held.IsZero() })
+}
+
+func (l *Limiter) all(want func(State) bool) iter.Seq[State] {
+	const atATime = 256 // slots looked at under the lock
+	return func(yield func(State) bool) {
+		var batch []State
+		for i := range l.shards {
+			sh := &l.shards[i]
+			for from, more := 0, true; more; from += atATime {
+				batch = batch[:0]
+				sh.mu.Lock()
+				now, cfg := sh.clamp(l.now()), l.config.Load()
+				for j := from; j < min(from+atATime, len(sh.table.slots)); j++ {
+					e := sh.table.slots[j].e
+					if e == nil {
+						continue
+					}
+					if e.gen < cfg.gen {
+						e.follow(cfg, now, l.time(now))
+					}
+					g := cfg.groups[e.group]
+					for _, m := range g.slots {
+						if st := l.state(g, m, e, now); want(st) {
+							batch = append(batch, st)
+						}
+					}
+				}
+				more = from+atATime < len(sh.table.slots)
+				sh.mu.Unlock()
+				for _, st := range batch {
+					if !yield(st) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// Fullest returns the n limits and keys of which most is used, the fullest first.
+func (l *Limiter) Fullest(n int) []State {
+	if n <= 0 {
+		return nil
+	}
+	var top []State // at most 2n
+	order := func(a, b State) int {
+		return cmp.Or(cmp.Compare(b.Used(), a.Used()), cmp.Compare(b.Waiting, a.Waiting))
+	}
+	cut := func() {
+		slices.SortStableFunc(top, order)
+		top = top[:min(n, len(top))]
+	}
+	for s := range l.All() {
+		if top = append(top, s); len(top) >= 2*n {
+			cut()
+		}
+	}
+	cut()
+	return top
+}

@@ -1,0 +1,265 @@
+package limiter
+
+import "time"
+
+// Permit is leave to make a call, and what the call holds until [Permit.Release].
+//
+// A Permit is a value: it can be copied, and whichever copy is released first
+// counts. The methods of the zero Permit, and of one that was released, do
+// nothing. A Permit is safe for concurrent use.
+type Permit struct {
+	l         *Limiter
+	home      uint32 // shard of the record
+	slot, gen uint32
+}
+
+// record is what a permit took. Its generation tells a permit's own record
+// from a later permit's in the same place: odd while in use.
+type record struct {
+	gen  uint32
+	next uint32 // next free record + 1
+	refs []ref
+}
+
+// permit notes what was taken. All of refs' shards are locked.
+func (l *Limiter) permit(refs []ref) Permit {
+	// The record lives in the lowest shard of those that a release needs, so
+	// that the release can lock in ascending order.
+	home, holds := uint32(1<<32-1), false
+	for i := range refs {
+		r := &refs[i]
+		h := r.lim.form == concurrencyForm || r.probe
+		if h && !holds {
+			home, holds = r.e.shard, true
+		} else if h == holds {
+			home = min(home, r.e.shard)
+		}
+	}
+	if len(refs) == 0 {
+		return Permit{}
+	}
+	sh := &l.shards[home]
+	var slot uint32
+	if sh.free != 0 {
+		slot = sh.free - 1
+		sh.free = sh.records[slot].next
+	} else {
+		slot = uint32(len(sh.records))
+		sh.records = append(sh.records, record{})
+	}
+	rec := &sh.records[slot]
+	rec.gen++
+	rec.refs = append(rec.refs[:0], refs...)
+	return Permit{l: l, home: home, slot: slot, gen: rec.gen}
+}
+
+// record returns the permit's record, or nil if it was released. The home shard is locked.
+func (p *Permit) record() *record {
+	if rec := &p.l.shards[p.home].records[p.slot]; rec.gen == p.gen {
+		return rec
+	}
+	return nil
+}
+
+// Release gives back what the permit holds of the limits of concurrency.
+// Every permit must be released, once the call's response is read to its end.
+func (p Permit) Release() {
+	if p.l != nil {
+		p.end(false)
+	}
+}
+
+// Cancel is for a permit that was not used: it is released, and the units that
+// it took are given back.
+func (p Permit) Cancel() {
+	if p.l != nil {
+		p.end(true)
+	}
+}
+
+func (p Permit) end(refund bool) {
+	l := p.l
+	sh := &l.shards[p.home]
+	sh.mu.Lock()
+	rec := p.record()
+	if rec == nil {
+		sh.mu.Unlock()
+		return
+	}
+	rec.gen++ // from here on this permit is released, and the record ours
+	var wake [4]*entry
+	woken := wake[:0]
+	others := false
+	for i := range rec.refs {
+		r := &rec.refs[i]
+		if r.e.shard != p.home {
+			others = others || refund || r.probe || r.lim.form == concurrencyForm
+			continue
+		}
+		if l.giveBack(r, refund) {
+			woken = addWake(woken, r.e)
+		}
+	}
+	if !others {
+		l.recycle(sh, p.slot)
+		sh.mu.Unlock()
+		l.wakeAll(woken)
+		return
+	}
+	// The rest is in other shards. Until it is recycled, the record is ours
+	// alone; it may move when its shard's records grow, but its refs do not.
+	refs := rec.refs
+	sh.mu.Unlock()
+	for i := range refs {
+		r := &refs[i]
+		if r.e.shard == p.home {
+			continue
+		}
+		o := &l.shards[r.e.shard]
+		o.mu.Lock()
+		if l.giveBack(r, refund) {
+			woken = addWake(woken, r.e)
+		}
+		o.mu.Unlock()
+	}
+	sh.mu.Lock()
+	l.recycle(sh, p.slot)
+	sh.mu.Unlock()
+	l.wakeAll(woken)
+}
+
+// recycle frees a record. Its shard is locked.
+func (l *Limiter) recycle(sh *shard, slot uint32) {
+	rec := &sh.records[slot]
+	clear(rec.refs) // a free record keeps no entry alive
+	rec.next = sh.free
+	sh.free = slot + 1
+}
+
+func addWake(es []*entry, e *entry) []*entry {
+	for _, x := range es {
+		if x == e {
+			return es
+		}
+	}
+	return append(es, e)
+}
+
+// giveBack ends r's part of a permit and reports whether calls that wait for
+// its key may go on. The shard of r is locked.
+func (l *Limiter) giveBack(r *ref, refund bool) (wake bool) {
+	e, m := r.e, r.lim
+	x := e.slot(m)
+	if m.form == concurrencyForm {
+		e.holders[m.index] -= int32(r.got)
+	}
+	now := l.shards[e.shard].newest
+	if refund && m.form == bucketForm {
+		e.buckets[m.index].AllowN(l.time(now), -int(r.got)) // cut to the burst when next looked at
+	}
+	if x == nil {
+		return false
+	}
+	if r.probe {
+		x.probes--
+		if x.hold == 0 && x.window > 0 {
+			// As long as no refusal closes the limit again, each call that ends
+			// lets one more through: twice as many a round.
+			x.window++
+			x.lapse = now + probeLapse
+			if x.window > maxWindow || m.form == concurrencyForm && int64(x.window) >= x.lawOf(m).conc {
+				x.window = 0
+			}
+		}
+	}
+	if refund && m.form == windowForm {
+		x.log.refund(r.got)
+	}
+	return x.q != nil && (refund || r.probe || m.form == concurrencyForm)
+}
+
+// Refund gives the units back that the permit took: for a call that turned out
+// not to reach the provider. What it holds of the limits of concurrency stays
+// until Release. A bucket that is full takes nothing back.
+func (p Permit) Refund() {
+	if p.l == nil {
+		return
+	}
+	p.each(func(r *ref) (wake bool) {
+		if r.lim.form != bucketForm && r.lim.form != windowForm || r.got == 0 {
+			return false
+		}
+		k := *r
+		k.probe = false
+		r.got = 0
+		return p.l.giveBack(&k, true)
+	})
+}
+
+// Succeeded says that the provider did not refuse the call: the counts of
+// consecutive refusals of the permit's keys start again from 0.
+func (p Permit) Succeeded() {
+	if p.l == nil {
+		return
+	}
+	p.each(func(r *ref) bool {
+		if x := r.e.slot(r.lim); x != nil {
+			x.refused = 0
+		}
+		return false
+	})
+}
+
+// each calls f for everything that the permit took, with the shard locked that it is in.
+func (p Permit) each(f func(*ref) (wake bool)) {
+	l := p.l
+	home := &l.shards[p.home]
+	home.mu.Lock()
+	rec := p.record()
+	if rec == nil {
+		home.mu.Unlock()
+		return
+	}
+	var wake [4]*entry
+	woken := wake[:0]
+	var lockBuf [4]uint32
+	locks := lockBuf[:0]
+	for i := range rec.refs {
+		if r := &rec.refs[i]; r.e.shard == p.home {
+			if f(r) {
+				woken = addWake(woken, r.e)
+			}
+		} else {
+			locks = addLock(locks, r.e.shard)
+		}
+	}
+	home.mu.Unlock()
+	for _, s := range locks {
+		// A record may move when its shard's others grow, and may be released
+		// meanwhile: look it up each time, with both shards locked.
+		both := [2]uint32{min(p.home, s), max(p.home, s)}
+		l.lock(both[:])
+		if rec := p.record(); rec != nil {
+			for i := range rec.refs {
+				if r := &rec.refs[i]; r.e.shard == s && f(r) {
+					woken = addWake(woken, r.e)
+				}
+			}
+		}
+		l.unlock(both[:])
+	}
+	l.wakeAll(woken)
+}
+
+// wakeAll lets calls go on that wait for these keys.
+func (l *Limiter) wakeAll(es []*entry) {
+	for _, e := range es {
+		l.drain(e, l.now())
+	}
+}
+
+// time converts from nanoseconds since the limiter's base.
+func (l *Limiter) time(ns int64) time.Time { return l.base.Add(time.Duration(ns)) }
+
+// ns is the inverse of time.
+func (l *Limiter) ns(t time.Time) int64 { return int64(t.Sub(l.base)) }
