@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// ran is what one run of the command gave.
+type ran struct {
+	code           int
+	stdout, stderr string
+}
+
+// try runs the command as a shell would.
+func try(t *testing.T, stdin string, args ...string) ran {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), args, strings.NewReader(stdin), &stdout, &stderr)
+	return ran{code, stdout.String(), stderr.String()}
+}
+
+// golden compares got with testdata/name.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("differs from %s (run with -update to accept):\n got:\n%s\nwant:\n%s", path, got, want)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	tests := []struct {
+		name   string
+		args   []string
+		code   int
+		stdout string // what it must contain
+		stderr string
+	}{
+		{"nothing", nil, exitUsage, "", "usage: recourse COMMAND"},
+		{"help", []string{"help"}, exitOK, "usage: recourse COMMAND", ""},
+		{"help of help", []string{"help", "help"}, exitOK, "usage: recourse COMMAND", ""},
+		{"-h", []string{"-h"}, exitOK, "usage: recourse COMMAND", ""},
+		{"--help", []string{"--help"}, exitOK, "usage: recourse COMMAND", ""},
+		{"help of a command", []string{"help", "decide"}, exitOK, "usage: recourse decide [flags] [FILE|-]", ""},
+		{"help of an unknown command", []string{"help", "dicide"}, exitUsage, "", `unknown command "dicide" (did you mean "decide"?)`},
+		{"help of two", []string{"help", "decide", "check"}, exitUsage, "", "one command at a time"},
+		{"unknown command", []string{"chekc"}, exitUsage, "", `unknown command "chekc" (did you mean "check"?)`},
+		{"unknown command like none", []string{"frobnicate"}, exitUsage, "", "recourse: unknown command \"frobnicate\"\n"},
+		{"unknown flag", []string{"check", "--stirct"}, exitUsage, "", `unknown flag --stirct (did you mean "--strict"?)`},
+		{"unknown flag, one dash", []string{"check", "-stirct"}, exitUsage, "", `unknown flag --stirct (did you mean "--strict"?)`},
+		{"unknown flag after arguments", []string{"check", "x.yaml", "--formt", "json"}, exitUsage, "", `unknown flag --formt (did you mean "--format"?)`},
+		{"flag without its value", []string{"check", "--format"}, exitUsage, "", "flag needs an argument: -format"},
+		{"flag with a wrong value", []string{"check", "--format", "xml"}, exitUsage, "", "want one of text, json, github"},
+		{"-h of a command", []string{"check", "-h"}, exitOK, "usage: recourse check [flags] [FILE|DIR]...", ""},
+		{"--help after arguments", []string{"check", "x.yaml", "--help"}, exitOK, "usage: recourse check", ""},
+		{"version", []string{"version"}, exitOK, "policies ", ""},
+		{"--version", []string{"--version"}, exitOK, "policies ", ""},
+		{"version with an argument", []string{"version", "x"}, exitUsage, "", `no arguments, got "x"`},
+		{"schema", []string{"schema"}, exitOK, `"$schema"`, ""},
+		{"schema with an argument", []string{"schema", "x"}, exitUsage, "", `no arguments, got "x"`},
+		{"schema with a flag", []string{"schema", "--format", "json"}, exitUsage, "", "unknown flag --format"},
+		{"completion", []string{"completion", "bash"}, exitOK, "complete -o filenames -F _recourse recourse", ""},
+		{"completion of no shell", []string{"completion"}, exitUsage, "", "want one of bash, zsh, fish"},
+		{"completion of an unknown shell", []string{"completion", "tcsh"}, exitUsage, "", `want one of bash, zsh, fish, got "tcsh"`},
+		{"decide two files", []string{"decide", "a", "b"}, exitUsage, "", "one file at a time, got 2"},
+		{"decide a missing file", []string{"decide", "testdata/none.jsonl"}, exitFailed, "", "no such file"},
+		{"decide a directory", []string{"decide", "testdata"}, exitFailed, "", "testdata is a directory"},
+		{"decide by a missing directory", []string{"decide", "--policies", "testdata/none"}, exitFailed, "", "no such file"},
+		{"decide by a directory without policies", []string{"decide", "--policies", "schema"}, exitFailed, "", "no policy (*.yaml) in schema"},
+		{"decide by broken policies", []string{"decide", "--policies", "testdata/check"}, exitFailed, "", "the policies in testdata/check have errors"},
+		{"check a missing file", []string{"check", "testdata/none.yaml"}, exitFailed, "", "no such file"},
+		{"check one file and a missing one", []string{"check", "testdata/policies/acme.yaml", "testdata/none.yaml"}, exitFailed, "", "no such file"},
+		{"check a directory without policies", []string{"check", "schema"}, exitFailed, "", "no policy (*.yaml) in schema"},
+		{"check the built-in policies", []string{"check"}, exitOK, ": 0 errors, ", ""},
+		{"check a good file", []string{"check", "testdata/policies/acme.yaml"}, exitOK, "1 file: 0 errors, 0 warnings\n", ""},
+		{"check a good file, strict", []string{"check", "--strict", "testdata/policies/acme.yaml"}, exitOK, "1 file: 0 errors, 0 warnings\n", ""},
+		{"check a directory", []string{"check", "testdata/policies"}, exitOK, "1 file: 0 errors, 0 warnings\n", ""},
+		{"check a bad file", []string{"check", "testdata/check/bad.yaml"}, exitCheck, "1 file: 2 errors, 0 warnings\n", ""},
+		{"check warnings", []string{"check", "testdata/check/warned.yaml"}, exitOK, "1 file: 0 errors, 1 warning\n", ""},
+		{"check warnings, strict", []string{"check", "testdata/check/warned.yaml", "--strict"}, exitCheck, "1 file: 0 errors, 1 warning\n", ""},
+		{"a name that looks like a flag", []string{"check", "--", "--strict"}, exitFailed, "", "--strict: no such file"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := try(t, "", tt.args...)
+			if got.code != tt.code {
+				t.Errorf("recourse %s: exit code %d, want %d\nstdout: %s\nstderr: %s", strings.Join(tt.args, " "), got.code, tt.code, got.stdout, got.stderr)
+			}
+			for _, o := range []struct{ name, got, want string }{{"stdout", got.stdout, tt.stdout}, {"stderr", got.stderr, tt.stderr}} {
+				if o.want == "" && o.got != "" {
+					t.Errorf("recourse %s: %s is %q, want nothing", strings.Join(tt.args, " "), o.name, o.got)
+				}
+				if !strings.Contains(o.got, o.want) {
+					t.Errorf("recourse %s: %s is\n%s\nwant it to contain\n%s", strings.Join(tt.args, " "), o.name, o.got, o.want)
+				}
+			}
+		})
+	}
+}
+
+// Every command has a page of help that fits a terminal.
+func TestHelp(t *testing.T) {
+	for _, name := range commandNames() {
+		t.Run(name, func(t *testing.T) {
+			got := try(t, "", "help", name)
+			if got.code != exitOK || got.stderr != "" {
+				t.Fatalf("recourse help %s: exit code %d, stderr %q", name, got.code, got.stderr)
+			}
+			if !strings.HasPrefix(got.stdout, "usage: recourse "+name) && name != "help" {
+				t.Errorf("recourse help %s begins with %.40q, want its usage", name, got.stdout)
+			}
+			for line := range strings.Lines(got.stdout) {
+				if n := len([]rune(strings.TrimRight(line, "\n"))); n > 80 {
+					t.Errorf("recourse help %s: line of %d columns, want at most 80: %s", name, n, line)
+				}
+			}
+		})
+	}
+}
+
+func TestFlagsAnywhere(t *testing.T) {
+	tests := []struct {
+		name string
+		args string
+		rest string
+		on   bool
+		word string
+		err  string
+	}{
+		{"before", "--on --word b x y", "x y", true, "b", ""},
+		{"after", "x y --on --word=b", "x y", true, "b", ""},
+		{"between", "x -on y -word b z", "x y z", true, "b", ""},
+		{"standard input", "- --on", "-", true, "a", ""},
+		{"end of flags", "--on -- --word b", "--word b", true, "a", ""},
+		{"end of flags after an argument", "x --on -- --word", "x --word", true, "a", ""},
+		{"two ends of flags", "-- --", "--", false, "a", ""},
+		{"value that is two dashes", "--text -- x", "x", false, "a", ""},
+		{"nothing", "", "", false, "a", ""},
+		{"unknown", "x --wrod b", "", false, "a", `unknown flag --wrod (did you mean "--word"?)`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			fs := flag.NewFlagSet("x", flag.ContinueOnError)
+			on := fs.Bool("on", false, "")
+			fs.String("text", "", "")
+			word := choice(fs, "word", "", "a", "b")
+			rest, err := parseFlags(fs, strings.Fields(tt.args))
+			if tt.err != "" {
+				if err == nil || err.Error() != tt.err {
+					t.Errorf("parseFlags(%s): error %v, want %s", tt.args, err, tt.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatalf("parseFlags(%s): %v", tt.args, err)
+			}
+			if got := strings.Join(rest, " "); got != tt.rest || *on != tt.on || *word != tt.word {
+				t.Errorf("parseFlags(%s) = %q, on %t, word %s; want %q, %t, %s", tt.args, got, *on, *word, tt.rest, tt.on, tt.word)
+			}
+		})
+	}
+}
+
+// An interrupted command ends, even while it waits for its standard input.
+func TestInterrupt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	stdin, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	defer w.Close()
+	var stdout, stderr bytes.Buffer
+	if code := run(ctx, []string{"decide"}, stdin, &stdout, &stderr); code != exitFailed {
+		t.Errorf("exit code %d, want %d", code, exitFailed)
+	}
+	if want := "recourse decide: interrupted\n"; stderr.String() != want {
+		t.Errorf("stderr %q, want %q", stderr.String(), want)
+	}
+}

@@ -1,0 +1,345 @@
+package corpus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// Chance is the u that answers are given with, so that they do not vary.
+const Chance = 0.5
+
+// maxInline is the longest wait that engine.Do sits out when its options say
+// nothing; a longer one is handed back.
+const maxInline = time.Minute
+
+// Answer is the decision about one case. Its fields are printed in this order.
+type Answer struct {
+	ID       json.RawMessage `json:"id"`
+	Provider string          `json:"provider"` // as the case names it
+	Policy   string          `json:"policy"`   // whose rules decided
+	Rule     string          `json:"rule"`
+	Action   string          `json:"action"` // accept, retry, wait, reauth or fail
+	As       string          `json:"as"`     // empty unless Action is fail
+
+	DelaySeconds    float64 `json:"delay_seconds"`     // with u = 0.5
+	MinDelaySeconds float64 `json:"min_delay_seconds"` // the least that chance can give
+	HintSeconds     float64 `json:"hint_seconds"`      // what the server asked for
+
+	Defer     bool     `json:"defer"` // the wait is too long to sit out
+	Exhausted bool     `json:"exhausted"`
+	Hold      []string `json:"hold"` // limits to close until the wait is over
+	Reason    string   `json:"reason"`
+}
+
+// Failure stands in the place of the answer to a line that cannot be read.
+type Failure struct {
+	ID    json.RawMessage `json:"id"`
+	Error string          `json:"error"`
+}
+
+// Decider decides cases. It is safe for concurrent use.
+type Decider struct {
+	engine *engine.Engine
+	set    *policy.Set
+}
+
+// NewDecider prepares to decide by the policies of set.
+func NewDecider(set *policy.Set) (*Decider, error) {
+	e, err := engine.New(engine.Options{Policies: set})
+	if err != nil {
+		return nil, err
+	}
+	return &Decider{engine: e, set: set}, nil
+}
+
+// Subject is a case made ready to decide: the policy, the event, the state.
+type Subject struct {
+	Provider *engine.Provider
+	Policy   *policy.Policy
+	Event    rules.Event
+	State    engine.State
+	Now      time.Time
+	Note     string          // why this policy, when the case's provider has none; else ""
+	Report   classify.Report // what was asked for in vain
+	Trace    classify.Trace  // where the facts came from; only of Explain
+	tracing  bool
+}
+
+// Explain is Prepare, and records where the facts came from.
+func (d *Decider) Explain(c *Case) (Subject, error) { return d.prepare(c, true) }
+
+// Prepare finds the case's policy and turns the case into an event.
+func (d *Decider) Prepare(c *Case) (Subject, error) { return d.prepare(c, false) }
+
+func (d *Decider) prepare(c *Case, trace bool) (Subject, error) {
+	s := Subject{tracing: trace}
+	if err := d.request(c); err != nil {
+		return s, err
+	}
+	if err := d.choose(c, &s); err != nil {
+		return s, err
+	}
+	if len(c.State) > 0 {
+		if err := json.Unmarshal(c.State, &s.State); err != nil {
+			return s, fmt.Errorf("state: %w", err)
+		}
+	}
+	s.Now = c.Now
+	if s.Now.IsZero() {
+		if date := c.Headers["Date"]; len(date) > 0 {
+			s.Now, _ = http.ParseTime(date[0])
+		}
+		if s.Now.IsZero() {
+			s.Now = time.Now()
+		}
+	}
+	c.event(&s)
+	return s, nil
+}
+
+// Decide answers a case.
+func (d *Decider) Decide(c *Case) (Answer, error) {
+	s, err := d.Prepare(c)
+	if err != nil {
+		return Answer{}, err
+	}
+	return s.Answer(c, s.Provider.Decide(s.State, &s.Event, Chance)), nil
+}
+
+// choose finds the policy that decides c.
+func (d *Decider) choose(c *Case, s *Subject) error {
+	if p, ok := d.set.Policy(c.Provider); ok {
+		s.Policy = p
+	} else {
+		protocol := c.protocol(nil)
+		p, ok := d.set.Policy(protocol)
+		if !ok {
+			return fmt.Errorf("provider: unknown %q, and there is no policy %q to fall back to", clip(c.Provider), protocol)
+		}
+		s.Policy = p
+		if c.Provider == "" {
+			s.Note = fmt.Sprintf("no provider given, decided by %s", protocol)
+		} else {
+			s.Note = fmt.Sprintf("unknown provider %q, decided by %s", clip(c.Provider), protocol)
+		}
+	}
+	var err error
+	s.Provider, err = d.engine.Provider(s.Policy.Name)
+	return err
+}
+
+// protocol is what the case speaks: as it says, else as its policy's name and
+// parents tell, else http.
+func (c *Case) protocol(p *policy.Policy) string {
+	if c.Protocol != "" {
+		return c.Protocol
+	}
+	if c.IMAPStatus != "" {
+		return "imap"
+	}
+	names := []string{c.Provider}
+	if p != nil {
+		names = append(names, p.Extends...)
+	}
+	for _, name := range names {
+		for _, protocol := range []string{"imap", "smtp"} {
+			if name == protocol || strings.HasSuffix(name, "_"+protocol) {
+				return protocol
+			}
+		}
+	}
+	return "http"
+}
+
+// event fills s.Event from the case, and s.Trace if s.tracing is set.
+func (c *Case) event(s *Subject) {
+	e := &s.Event
+	protocol := c.protocol(s.Policy)
+	operation := c.Operation
+	if protocol != "http" {
+		operation = c.command()
+	}
+	e.Provider, e.Protocol = s.Policy.Name, protocol
+	e.Operation, e.Method, e.Status = operation, c.Method, c.Status
+
+	switch {
+	case protocol == "smtp" && (c.Status != 0 || len(c.Body) > 0):
+		if reply := c.smtpReply(); s.tracing {
+			s.Trace, s.Report = classify.SMTPTrace(s.Policy, operation, reply, s.Now, e)
+		} else {
+			s.Report = classify.SMTP(s.Policy, operation, reply, s.Now, e)
+		}
+	case protocol == "imap" && (c.IMAPStatus != "" || len(c.Body) > 0):
+		if s.tracing {
+			s.Trace, s.Report = classify.IMAPTrace(s.Policy, operation, string(c.Body), c.IMAPStatus, s.Now, e)
+		} else {
+			s.Report = classify.IMAP(s.Policy, operation, string(c.Body), c.IMAPStatus, s.Now, e)
+		}
+	case protocol == "http":
+		r := classify.Response{
+			Operation: operation, Method: c.Method, Status: c.Status,
+			Header: http.Header(c.Headers), Body: c.Body, Now: s.Now,
+		}
+		if s.tracing {
+			s.Trace, s.Report = classify.HTTPTrace(s.Policy, &r, e)
+		} else {
+			s.Report = classify.HTTP(s.Policy, &r, e)
+		}
+	}
+
+	e.Attempt, e.Elapsed = c.Attempt, c.Elapsed
+	e.Sent = true
+	if c.NetworkError != "" {
+		e.Network, e.Sent = classify.NetworkText(c.NetworkError)
+		s.note("network", "network_error", c.NetworkError)
+	}
+	if c.Sent != nil {
+		e.Sent = *c.Sent
+	}
+	c.Facts.replace(s)
+
+	switch {
+	case c.IdempotencyKey != "":
+		e.Idempotent = true
+	case c.Idempotent != nil:
+		e.Idempotent = *c.Idempotent
+	default:
+		e.Idempotent = classify.Idempotent(s.Policy, protocol, c.Method, operation, nil)
+	}
+}
+
+// command is the SMTP verb or IMAP command of the case: the operation, else
+// the method.
+func (c *Case) command() string {
+	if c.Operation != "" {
+		return strings.ToUpper(c.Operation)
+	}
+	return c.Method
+}
+
+// smtpReply is the reply's text, which starts with its code even when the case
+// gives that in status only.
+func (c *Case) smtpReply() string {
+	body := string(c.Body)
+	if c.Status == 0 {
+		return body
+	}
+	code := strconv.Itoa(c.Status)
+	if strings.HasPrefix(body, code) {
+		return body
+	}
+	return code + " " + body
+}
+
+// Answer puts a decision about the subject in the words of the output.
+func (s *Subject) Answer(c *Case, d engine.Decision) Answer {
+	a := Answer{
+		ID:       c.ID,
+		Provider: c.Provider, Policy: s.Policy.Name, Rule: d.Rule.Name,
+		Action: d.Action.String(), As: d.As,
+		DelaySeconds: d.Delay.Seconds(), MinDelaySeconds: d.MinDelay.Seconds(), HintSeconds: d.Hint.Seconds(),
+		Defer: Defers(&d), Exhausted: d.Exhausted,
+		Hold: Limits(s.Policy, d.Rule), Reason: d.Reason.String(),
+	}
+	if len(a.ID) == 0 {
+		a.ID = json.RawMessage(`""`)
+	}
+	if s.Note != "" {
+		a.Reason = s.Note + "; " + a.Reason
+	}
+	if t := s.Report.TooLong; t > 0 {
+		a.Reason += fmt.Sprintf("; ignored a wait of %s (%s)", t, s.Report.From)
+	}
+	return a
+}
+
+// Defers reports whether engine.Do with its default options would hand the
+// call back instead of waiting.
+func Defers(d *engine.Decision) bool { return d.Defer || d.Delay > maxInline }
+
+// Limits names the limits that a rule holds.
+func Limits(p *policy.Policy, r *policy.Rule) []string {
+	names := make([]string, 0, len(r.Hold))
+	for _, i := range r.Hold {
+		names = append(names, p.Limits[i].Name)
+	}
+	return names
+}
+
+// Tally counts what Run did.
+type Tally struct {
+	Answered int // lines with a decision
+	Failed   int // lines that could not be read
+}
+
+// Run answers r's lines on w, one line each and in order, in constant memory.
+// A line that cannot be read is answered with a Failure; blank lines are
+// skipped. What has been answered goes out before Run waits for more. The
+// error is one of r, w or ctx; the answers before it have been written.
+func (d *Decider) Run(ctx context.Context, r io.Reader, w io.Writer) (Tally, error) {
+	var t Tally
+	lines := newLineReader(r)
+	out := newAnswerWriter(w)
+	for {
+		if err := ctx.Err(); err != nil {
+			return t, errors.Join(out.flush(), err)
+		}
+		line, err := lines.next()
+		switch {
+		case err == nil:
+		case errors.Is(err, errLineTooLong):
+			t.Failed++
+			if err := out.write(Failure{salvageID(line), err.Error()}); err != nil {
+				return t, err
+			}
+			continue
+		case errors.Is(err, io.EOF):
+			return t, out.flush()
+		default:
+			return t, errors.Join(out.flush(), err)
+		}
+		if blank(line) {
+			continue
+		}
+		var answer any
+		c, err := ParseCase(line)
+		if err == nil {
+			answer, err = d.Decide(&c)
+		}
+		if err != nil {
+			t.Failed++
+			answer = Failure{salvageID(line), err.Error()}
+		} else {
+			t.Answered++
+		}
+		if err := out.write(answer); err != nil {
+			return t, err
+		}
+		if lines.waiting() {
+			if err := out.flush(); err != nil {
+				return t, err
+			}
+		}
+	}
+}
+
+func blank(line []byte) bool {
+	for _, b := range line {
+		if b != ' ' && b != '\t' && b != '\r' {
+			return false
+		}
+	}
+	return true
+}

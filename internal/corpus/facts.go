@@ -1,0 +1,113 @@
+package corpus
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// Facts are facts that are given outright, in place of those that a response
+// yields. What is nil is not given.
+type Facts struct {
+	Type, Message, Network *string
+	Codes                  []string
+	Named                  map[string]string // facts.NAME
+	RetryAfter             *time.Duration
+}
+
+// Given is the From of facts that were given outright.
+const Given = "given"
+
+// replace puts the given facts into the subject's event.
+func (f *Facts) replace(s *Subject) {
+	e := &s.Event
+	if f.Type != nil {
+		e.Type = *f.Type
+		s.note("type", Given, e.Type)
+	}
+	if f.Codes != nil {
+		e.Codes = f.Codes
+		s.note("codes", Given, strings.Join(e.Codes, ", "))
+	}
+	if f.Message != nil {
+		e.Message = *f.Message
+		s.note("message", Given, e.Message)
+	}
+	if f.Network != nil {
+		e.Network = *f.Network
+		s.note("network", Given, e.Network)
+	}
+	if f.RetryAfter != nil {
+		e.RetryAfter = *f.RetryAfter
+		s.note("retry_after", Given, e.RetryAfter.String())
+	}
+	if len(f.Named) > 0 {
+		all := make(map[string]string, len(e.Facts)+len(f.Named))
+		for name, v := range e.Facts {
+			all[name] = v
+		}
+		for name, v := range f.Named {
+			all[name] = v
+			s.note("facts."+name, Given, v)
+		}
+		e.Facts = all
+	}
+}
+
+// note records where a fact came from, in place of what was recorded before.
+func (s *Subject) note(fact, from, value string) {
+	if !s.tracing {
+		return
+	}
+	kept := s.Trace[:0]
+	for _, t := range s.Trace {
+		if t.Fact != fact {
+			kept = append(kept, t)
+		}
+	}
+	s.Trace = append(kept, classify.Source{Fact: fact, From: from, Value: value})
+}
+
+// Claims is the name of the policy that claims a request to a URL, "" if none does.
+func (d *Decider) Claims(address string) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", fmt.Errorf("url: %w", err)
+	}
+	if p := d.set.Lookup(u.Host, u.Path); p != nil {
+		return p.Name, nil
+	}
+	return "", nil
+}
+
+// request fills what the case's URL tells: the method, the provider by the
+// policies' `match`, the operation by the policy's `operations`.
+func (d *Decider) request(c *Case) error {
+	if c.URL == "" {
+		return nil
+	}
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return fmt.Errorf("url: %w", err)
+	}
+	if u.Host == "" {
+		return fmt.Errorf("url: %q has no host", clip(c.URL))
+	}
+	if c.Method == "" {
+		c.Method = "GET"
+	}
+	p, ok := d.set.Policy(c.Provider)
+	if !ok && c.Provider == "" {
+		if p = d.set.Lookup(u.Host, u.Path); p != nil {
+			c.Provider = p.Name
+		}
+	}
+	if p != nil && c.Operation == "" {
+		c.Operation = p.OperationOf(&policy.Request{Method: c.Method, Host: u.Host, Path: u.Path, RawQuery: u.RawQuery})
+	}
+	return nil
+}

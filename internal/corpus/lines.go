@@ -1,0 +1,72 @@
+package corpus
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// MaxLine is the longest line that is read, in bytes. A longer one is
+// answered with an error and skipped without being held in memory.
+const MaxLine = 8 << 20
+
+// errLineTooLong says that a line is longer than MaxLine.
+var errLineTooLong = fmt.Errorf("longer than %d MiB", MaxLine>>20)
+
+// lineReader reads lines of any length in bounded memory.
+type lineReader struct {
+	r     *bufio.Reader
+	long  []byte // collects a line that is longer than r's buffer
+	first bool
+}
+
+func newLineReader(r io.Reader) *lineReader {
+	return &lineReader{r: bufio.NewReaderSize(r, 256<<10), first: true}
+}
+
+// next returns the next line without its end. The line is valid until the
+// next call. With errLineTooLong it returns the line's beginning, and the rest
+// has been skipped. At the end it returns io.EOF and no line.
+func (l *lineReader) next() ([]byte, error) {
+	line, err := l.r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		line, err = l.collect(line)
+	}
+	if l.first {
+		// The byte order mark that some editors put first is no part of the data.
+		line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
+		l.first = false
+	}
+	line = bytes.TrimRight(line, "\r\n")
+	if errors.Is(err, io.EOF) && len(line) > 0 {
+		return line, nil
+	}
+	return line, err
+}
+
+// collect goes on reading a line of which r's buffer holds the beginning.
+func (l *lineReader) collect(begin []byte) ([]byte, error) {
+	l.long = append(l.long[:0], begin...)
+	for {
+		part, err := l.r.ReadSlice('\n')
+		if len(l.long) <= MaxLine {
+			l.long = append(l.long, part[:min(len(part), MaxLine+1-len(l.long))]...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if len(l.long) > MaxLine && (err == nil || errors.Is(err, io.EOF)) {
+			return l.long, errLineTooLong
+		}
+		return l.long, err
+	}
+}
+
+// waiting reports whether the next line is not there yet, so that what has
+// been written so far should go out.
+func (l *lineReader) waiting() bool {
+	ahead, _ := l.r.Peek(l.r.Buffered())
+	return bytes.IndexByte(ahead, '\n') < 0
+}

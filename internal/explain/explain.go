@@ -1,0 +1,286 @@
+// Package explain says why a policy decides as it does: which rule, why not
+// the ones before it, where each fact came from, and what comes next.
+package explain
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/internal/corpus"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// Explanation is a decision and all that led to it. It marshals to the JSON
+// that `recourse explain --format json` prints.
+type Explanation struct {
+	Decision corpus.Answer `json:"decision"`
+	Rule     Rule          `json:"rule"`
+	Facts    []Fact        `json:"facts"`
+	Passed   []Passed      `json:"passed"` // the rules before, which did not hold
+	Next     []Attempt     `json:"next"`   // what follows if every attempt ends like this one
+	Notes    []string      `json:"notes"`  // what else a reader should know
+}
+
+// Rule is the rule that decided.
+type Rule struct {
+	Name      string `json:"name"`
+	When      string `json:"when"` // empty for the default and for a plain success
+	File      string `json:"file"`
+	Line      int    `json:"line"`
+	Inherited string `json:"inherited"` // the policy that it came from, when not this one
+	Then      string `json:"then"`      // what it says, in words
+}
+
+// Fact is what a rule could read.
+type Fact struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	From  string `json:"from"`
+	Note  string `json:"note"` // why the value does not count; empty if it does
+}
+
+// Passed is a rule that did not hold.
+type Passed struct {
+	Rule   string `json:"rule"`
+	Failed string `json:"failed"` // the part of its condition that did not hold
+	Saw    string `json:"saw"`    // what that part read
+	Error  string `json:"error"`  // why it could not be evaluated; empty if it could
+}
+
+// Attempt is what follows an attempt.
+type Attempt struct {
+	Number     int     `json:"number"` // of the attempt that ends like this
+	Action     string  `json:"action"`
+	As         string  `json:"as"`
+	MinSeconds float64 `json:"min_delay_seconds"`
+	MaxSeconds float64 `json:"max_delay_seconds"`
+	Reason     string  `json:"reason"`
+}
+
+// almostOne is the greatest chance below 1.
+const almostOne = 1 - 1.0/(1<<53)
+
+// horizon bounds how many attempts are foreseen.
+const horizon = 100
+
+// Explain decides a case and tells why.
+func Explain(d *corpus.Decider, c *corpus.Case) (*Explanation, error) {
+	s, err := d.Explain(c)
+	if err != nil {
+		return nil, err
+	}
+	return Of(&s, c), nil
+}
+
+// Of explains the decision about a subject that [corpus.Decider.Explain] made of c.
+func Of(s *corpus.Subject, c *corpus.Case) *Explanation {
+	decision := s.Provider.Decide(s.State, &s.Event, corpus.Chance)
+	x := &Explanation{
+		Decision: s.Answer(c, decision),
+		Rule:     rule(s.Policy, decision.Rule),
+		Facts:    facts(s, c),
+		Passed:   []Passed{},
+		Next:     next(s, decision),
+		Notes:    []string{},
+	}
+	for _, step := range s.Policy.Matcher.Explain(&s.Event) {
+		if step.Held {
+			break
+		}
+		p := Passed{Rule: s.Policy.Rules[step.Rule].Name, Failed: step.Failed, Saw: step.Saw}
+		if step.Err != nil {
+			p.Error = step.Err.Error()
+		}
+		x.Passed = append(x.Passed, p)
+	}
+	if s.Note != "" {
+		x.Notes = append(x.Notes, s.Note)
+	}
+	if t := s.Report.TooLong; t > 0 {
+		x.Notes = append(x.Notes, fmt.Sprintf("the server asked for %s (%s), which is too long to be meant and was ignored", duration(t), s.Report.From))
+	}
+	if unseen(s, decision.Rule) {
+		x.Notes = append(x.Notes, "a transport does not read the body of this response: no `inspect` entry of the policy covers it, and it would be accepted")
+	}
+	return x
+}
+
+// unseen reports whether a rule judged the body of a success that a transport
+// would not have read.
+func unseen(s *corpus.Subject, r *policy.Rule) bool {
+	e := &s.Event
+	if e.Protocol != "http" || e.Status < 200 || e.Status > 299 || e.Body == "" || r.When == "" {
+		return false
+	}
+	kind := ""
+	if v := e.Header["Content-Type"]; len(v) > 0 {
+		kind = v[0]
+	}
+	return s.Policy.InspectFor(e.Status, e.Operation, kind) == nil
+}
+
+func rule(p *policy.Policy, r *policy.Rule) Rule {
+	return Rule{Name: r.Name, When: r.When, File: r.Pos.File, Line: r.Pos.Line, Inherited: r.Inherited, Then: then(p, r)}
+}
+
+// then is what a rule says, in words.
+func then(p *policy.Policy, r *policy.Rule) string {
+	words := []string{r.Action.String()}
+	if r.Action == policy.Fail && r.As != "" {
+		words[0] += " as " + r.As
+	}
+	if r.Action == policy.Retry || r.Action == policy.Wait {
+		switch {
+		case r.Wait > 0:
+			words = append(words, "fixed wait "+duration(r.Wait))
+		case r.Backoff >= 0:
+			words = append(words, "backoff "+schedule(&p.Backoffs[r.Backoff]))
+		}
+		if r.MaxWait > 0 {
+			over := "defer"
+			if r.OverFail {
+				over = "fail"
+			}
+			words = append(words, fmt.Sprintf("longer than %s: %s", duration(r.MaxWait), over))
+		}
+		if r.Safe {
+			words = append(words, "safe to replay")
+		}
+	}
+	if len(r.Hold) > 0 {
+		words = append(words, "hold "+strings.Join(corpus.Limits(p, r), ", "))
+	}
+	return strings.Join(words, "; ")
+}
+
+func schedule(b *policy.Backoff) string {
+	words := []string{fmt.Sprintf("%s (%s to %s, ×%s", b.Name, duration(b.Initial), duration(b.Max), strconv.FormatFloat(b.Multiplier, 'g', 4, 64))}
+	if b.Attempts > 0 {
+		words = append(words, fmt.Sprintf("%d attempts", b.Attempts))
+	}
+	if b.Elapsed > 0 {
+		words = append(words, "within "+duration(b.Elapsed))
+	}
+	return strings.Join(words, ", ") + ")"
+}
+
+// facts lists what is known, in the order of the documentation, with its sources.
+func facts(s *corpus.Subject, c *corpus.Case) []Fact {
+	e := &s.Event
+	var list []Fact
+	add := func(name, value, from string) {
+		found := false
+		for _, t := range s.Trace {
+			if t.Fact == name {
+				found = true
+				list = append(list, Fact{name, t.Value, t.From, t.Note})
+			}
+		}
+		if !found && value != "" && value != "0" {
+			list = append(list, Fact{name, value, from, ""})
+		}
+	}
+	given := corpus.Given
+	byURL := func(is bool) string {
+		if is {
+			return "url"
+		}
+		return given
+	}
+	add("protocol", e.Protocol, "provider")
+	add("operation", e.Operation, byURL(c.URL != ""))
+	add("method", e.Method, given)
+	add("status", strconv.Itoa(e.Status), given)
+	add("imap_status", e.IMAPStatus, given)
+	add("type", e.Type, given)
+	add("codes", strings.Join(e.Codes, ", "), given)
+	add("message", e.Message, given)
+	names := make([]string, 0, len(e.Facts))
+	for name := range e.Facts {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		add("facts."+name, e.Facts[name], given)
+	}
+	if c.NetworkError != "" && c.Facts.Network == nil {
+		list = append(list, Fact{"network", e.Network, "network_error " + strconv.Quote(c.NetworkError), ""})
+	} else {
+		add("network", e.Network, given)
+	}
+	asked := ""
+	if e.RetryAfter > 0 {
+		asked = duration(e.RetryAfter)
+	}
+	add("retry_after", asked, given)
+	attempt := max(e.Attempt, s.State.Attempts+1)
+	from := "a first attempt"
+	if e.Attempt > 0 {
+		from = given
+	} else if s.State.Attempts > 0 {
+		from = "state"
+	}
+	add("attempt", strconv.Itoa(attempt), from)
+	if e.Elapsed > 0 {
+		add("elapsed", duration(e.Elapsed), given)
+	}
+	from = "method and policy"
+	switch {
+	case c.IdempotencyKey != "":
+		from = "idempotency key"
+	case c.Idempotent != nil:
+		from = given
+	}
+	add("idempotent", strconv.FormatBool(e.Idempotent), from)
+	from = "a reply came"
+	switch {
+	case c.Sent != nil:
+		from = given
+	case e.Network != "":
+		from = "network error"
+	case e.Status == 0 && e.IMAPStatus == "":
+		from = "assumed"
+	}
+	add("sent", strconv.FormatBool(e.Sent), from)
+	return list
+}
+
+// next foresees what follows, should every attempt end like this one.
+func next(s *corpus.Subject, d engine.Decision) []Attempt {
+	list := []Attempt{}
+	e := s.Event
+	state := s.State
+	for range horizon {
+		high := s.Provider.Decide(state, &e, almostOne)
+		list = append(list, Attempt{
+			Number: d.State.Attempts, Action: d.Action.String(), As: d.As,
+			MinSeconds: d.MinDelay.Seconds(), MaxSeconds: max(high.Delay, d.Delay).Seconds(), Reason: d.Reason.String(),
+		})
+		if d.Action == policy.Fail || d.Action == policy.Accept || d.Defer {
+			break
+		}
+		state = d.State
+		e.Attempt, e.Elapsed = 0, 0
+		d = s.Provider.Decide(state, &e, corpus.Chance)
+	}
+	return list
+}
+
+// duration prints a duration without needless zeros: 1h, 2m30s, 1.5s.
+func duration(d time.Duration) string {
+	if d >= time.Second {
+		d = d.Round(time.Millisecond)
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}

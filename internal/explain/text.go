@@ -1,0 +1,233 @@
+package explain
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Style says how text is laid out.
+type Style struct {
+	Width int  // columns; 0 = 80
+	Color bool // emphasise with ANSI colours
+}
+
+// rows of attempts that are printed before the rest is summed up.
+const foreseen = 8
+
+// WriteText prints the explanation for a person.
+func (x *Explanation) WriteText(w io.Writer, style Style) error {
+	if style.Width <= 0 {
+		style.Width = 80
+	}
+	t := &page{w: bufio.NewWriter(w), style: style}
+	d := &x.Decision
+
+	t.line(t.paint(bold, t.fit(d.Policy+": "+headline(x), 0)))
+	for _, n := range x.Notes {
+		t.wrapped("  note  ", n)
+	}
+	t.blank()
+
+	name := x.Rule.Name
+	if x.Rule.File != "" {
+		name += fmt.Sprintf("  (%s:%d)", x.Rule.File, x.Rule.Line)
+	}
+	t.wrapped("  rule  ", name)
+	if x.Rule.Inherited != "" {
+		t.wrapped("        ", "inherited from "+x.Rule.Inherited)
+	}
+	if x.Rule.When != "" {
+		t.wrapped("  when  ", strings.Join(strings.Fields(x.Rule.When), " "))
+	}
+	t.wrapped("  then  ", x.Rule.Then)
+	t.wrapped("  why   ", d.Reason)
+
+	t.heading("Facts")
+	width := 0
+	for _, f := range x.Facts {
+		width = max(width, utf8.RuneCountInString(f.Name))
+	}
+	const value = 34
+	for _, f := range x.Facts {
+		from := f.From
+		if f.Note != "" {
+			from += " (does not count: " + f.Note + ")"
+		}
+		left := fmt.Sprintf("  %-*s  ", width, f.Name)
+		if shown := clean(f.Value); utf8.RuneCountInString(shown) <= value {
+			t.wrapped(left+fmt.Sprintf("%-*s  ", value, shown), from)
+		} else {
+			t.line(t.fit(left+shown, 0))
+			t.wrapped(strings.Repeat(" ", len(left)+value)+"  ", from)
+		}
+	}
+
+	if len(x.Passed) > 0 {
+		t.heading("Why not the rules before")
+		width = 0
+		for _, p := range x.Passed {
+			width = max(width, utf8.RuneCountInString(p.Rule))
+		}
+		width = min(width, 24)
+		for _, p := range x.Passed {
+			why := strings.Join(strings.Fields(p.Failed), " ")
+			switch {
+			case p.Error != "":
+				why = "failed: " + p.Error
+			case p.Saw != "":
+				why += "  — " + p.Saw
+			}
+			left := fmt.Sprintf("  %-*s  ", width, p.Rule)
+			if utf8.RuneCountInString(p.Rule) > width {
+				t.line("  " + p.Rule)
+				left = strings.Repeat(" ", width+4)
+			}
+			t.wrapped(left, why)
+		}
+	}
+
+	if len(x.Next) > 0 && x.Next[0].Action != "accept" {
+		t.heading("If every attempt ends like this one")
+		for i, a := range x.Next {
+			if i == foreseen && len(x.Next) > foreseen+1 {
+				t.line(fmt.Sprintf("  …  and so on for %d more", len(x.Next)-foreseen-1))
+			}
+			if i >= foreseen && i < len(x.Next)-1 {
+				continue
+			}
+			t.wrapped(fmt.Sprintf("  attempt %-3d ", a.Number), a.words())
+		}
+	}
+	return t.w.Flush()
+}
+
+// headline says the decision in one line.
+func headline(x *Explanation) string {
+	d := &x.Decision
+	var b strings.Builder
+	b.WriteString(d.Action)
+	switch d.Action {
+	case "fail":
+		b.WriteString(" as " + d.As)
+	case "retry", "wait":
+		b.WriteString(" " + span(x.Next[0].MinSeconds, x.Next[0].MaxSeconds))
+		if d.HintSeconds > 0 {
+			b.WriteString(", asked for " + seconds(d.HintSeconds))
+		}
+		if d.Defer {
+			b.WriteString(", deferred")
+		}
+	}
+	b.WriteString(" (rule " + d.Rule + ")")
+	return b.String()
+}
+
+func (a *Attempt) words() string {
+	switch a.Action {
+	case "retry", "wait":
+		return a.Action + " " + span(a.MinSeconds, a.MaxSeconds)
+	case "reauth":
+		return "refresh the credentials, then at once again"
+	case "fail":
+		return "fail as " + a.As + ": " + a.Reason
+	}
+	return a.Action
+}
+
+func seconds(s float64) string { return duration(time.Duration(s * 1e9)) }
+
+func span(low, high float64) string {
+	if a, b := seconds(low), seconds(high); a != b {
+		return a + " to " + b
+	}
+	return seconds(high)
+}
+
+// page lays out lines.
+type page struct {
+	w     *bufio.Writer
+	style Style
+}
+
+// ANSI colours, on and off.
+var (
+	bold  = [2]string{"\x1b[1m", "\x1b[0m"}
+	cyan  = [2]string{"\x1b[36m", "\x1b[0m"}
+	plain = [2]string{}
+)
+
+func (p *page) paint(c [2]string, s string) string {
+	if !p.style.Color {
+		c = plain
+	}
+	return c[0] + s + c[1]
+}
+
+func (p *page) line(s string) { fmt.Fprintln(p.w, strings.TrimRight(s, " ")) }
+
+func (p *page) blank() { fmt.Fprintln(p.w) }
+
+func (p *page) heading(s string) {
+	p.blank()
+	p.line(p.paint(cyan, s))
+}
+
+// fit cuts s so that it ends at the right margin.
+func (p *page) fit(s string, used int) string {
+	if room := p.style.Width - used; utf8.RuneCountInString(s) > room {
+		return string([]rune(s)[:room-1]) + "…"
+	}
+	return s
+}
+
+// wrapped prints text after left, on as many lines as it takes.
+func (p *page) wrapped(left, text string) {
+	indent := strings.Repeat(" ", utf8.RuneCountInString(left))
+	room := max(p.style.Width-len(indent), 10)
+	for line := range broken(clean(text), room) {
+		p.line(left + line)
+		left = indent
+	}
+}
+
+// broken yields text in pieces of at most width columns, broken at spaces
+// where there are any.
+func broken(text string, width int) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		rest := []rune(text)
+		for len(rest) > width {
+			at := width
+			for at > width/3 && rest[at] != ' ' {
+				at--
+			}
+			if rest[at] != ' ' {
+				at = width
+			}
+			if !yield(string(rest[:at])) {
+				return
+			}
+			rest = rest[at:]
+			for len(rest) > 0 && rest[0] == ' ' {
+				rest = rest[1:]
+			}
+		}
+		yield(string(rest))
+	}
+}
+
+// clean replaces what could confuse a terminal.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
+			return ' '
+		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == utf8.RuneError:
+			return '·'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,72 @@
+package suite
+
+import (
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// Coverage says how much of a policy its tests have seen.
+type Coverage struct {
+	Provider  string
+	Rules     int
+	Matched   int
+	Unmatched []Uncovered // rules that no test matched
+	// Undecided are parts of conditions that were never what kept their rule
+	// from matching: the tests would pass without them.
+	Undecided []Uncovered
+}
+
+// Percent is the share of rules that matched, 100 for a policy without rules.
+func (c *Coverage) Percent() float64 {
+	if c.Rules == 0 {
+		return 100
+	}
+	return 100 * float64(c.Matched) / float64(c.Rules)
+}
+
+// Uncovered is a rule, or a part of its condition.
+type Uncovered struct {
+	Rule string
+	Part string // "" = the whole rule
+	Pos  policy.Position
+}
+
+// covers collects the coverage of a run. Rules are told apart by where they
+// are written: a policy that inherits a rule tests it for its parent too.
+type covers struct {
+	matched  map[policy.Position]bool
+	decisive map[policy.Position]map[string]bool // the parts that kept a rule from matching
+}
+
+// saw records what an event makes of a policy's rules.
+func (c *covers) saw(p *policy.Policy, e *rules.Event) {
+	for _, step := range p.Matcher.Explain(e) {
+		pos := p.Rules[step.Rule].Pos
+		if step.Held {
+			c.matched[pos] = true
+			return
+		}
+		if c.decisive[pos] == nil {
+			c.decisive[pos] = map[string]bool{}
+		}
+		c.decisive[pos][step.Failed] = true
+	}
+}
+
+// of sums up the coverage of a policy's own rules, without the default.
+func (c *covers) of(p *policy.Policy) Coverage {
+	r := Coverage{Provider: p.Name}
+	for i := range p.Rules[:len(p.Rules)-1] {
+		rule := &p.Rules[i]
+		if rule.Inherited != "" {
+			continue
+		}
+		r.Rules++
+		if !c.matched[rule.Pos] {
+			r.Unmatched = append(r.Unmatched, Uncovered{Rule: rule.Name, Pos: rule.Pos})
+			continue
+		}
+		r.Matched++
+	}
+	return r
+}

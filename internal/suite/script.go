@@ -1,0 +1,187 @@
+package suite
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// player plays one script in virtual time.
+type player struct {
+	*runner
+	script   *policy.Script
+	test     Test
+	clock    time.Time
+	state    engine.State
+	attempts []*attempt
+	waited   time.Duration
+	over     bool // the last decision made an end
+}
+
+func (r *runner) runScript(c *policy.Script) Test {
+	p := &player{
+		runner: r, script: c, clock: Epoch,
+		test: Test{Provider: r.policy.Name, Name: c.Name, Pos: c.Pos, Script: true},
+	}
+	if !c.Given.Now.IsZero() {
+		p.clock = c.Given.Now
+	}
+	for i := range c.Steps {
+		for range max(c.Steps[i].Repeat, 1) {
+			if !p.play(i) {
+				return p.test
+			}
+		}
+	}
+	p.judge()
+	return p.test
+}
+
+// play makes one attempt and reports whether the script goes on.
+func (p *player) play(i int) bool {
+	step := &p.script.Steps[i]
+	if p.over {
+		last := p.attempts[len(p.attempts)-1]
+		p.test.failed(last, []Failure{{
+			Pos: step.Pos, Step: i + 1, What: "attempts", Want: "another attempt",
+			Got: fmt.Sprintf("%s after attempt %d", last.ending(), len(p.attempts)),
+		}})
+		return false
+	}
+	p.clock = p.clock.Add(step.Takes)
+	p.state.Spent += step.Takes
+	given := merged(&p.script.Given, &step.Given)
+	given.Now = time.Time{}
+	if !step.Given.Now.IsZero() {
+		p.clock = step.Given.Now
+	}
+	a, err := p.attempt(given, p.clock)
+	if err != nil {
+		p.test.failed(nil, []Failure{unreadable(step.Pos, i+1, err)})
+		return false
+	}
+	a.subject.State = p.state
+	e := &a.subject.Event
+	if e.Attempt == 0 {
+		e.Attempt = p.state.Attempts + 1
+	}
+	e.Elapsed = max(e.Elapsed, p.state.Spent)
+	a.decide()
+	p.attempts = append(p.attempts, a)
+	p.covers.saw(p.policy, e)
+	if step.Want != nil {
+		p.test.failed(a, p.compare(step.Want, a, i+1))
+	}
+	p.state = a.decision.State
+	switch a.decision.Action {
+	case policy.Retry, policy.Wait:
+		p.waited += a.decision.Delay
+		p.clock = p.clock.Add(a.decision.Delay)
+		p.over = a.decision.Defer
+	case policy.Reauth:
+	default:
+		p.over = true
+	}
+	return len(p.test.Failures) == 0
+}
+
+// judge compares the script as a whole with what is wanted.
+func (p *player) judge() {
+	if len(p.attempts) == 0 {
+		return
+	}
+	w := &p.script.Want
+	last := p.attempts[len(p.attempts)-1]
+	p.test.failed(last, p.compare(&w.Want, last, 0))
+	miss := func(what, want, got string) {
+		p.test.failed(last, []Failure{{Pos: at(&w.Want, what), What: what, Want: want, Got: got}})
+	}
+	if w.Attempts > 0 && len(p.attempts) != w.Attempts {
+		miss("attempts", strconv.Itoa(w.Attempts), strconv.Itoa(len(p.attempts)))
+	}
+	if w.Waited != nil && !w.Waited.Holds(p.waited, p.waited) {
+		miss("waited", w.Waited.String(), p.waited.String())
+	}
+	if w.Waits == nil {
+		return
+	}
+	var waits []*attempt
+	for _, a := range p.attempts {
+		if a.decision.Action == policy.Retry || a.decision.Action == policy.Wait {
+			waits = append(waits, a)
+		}
+	}
+	if len(waits) != len(w.Waits) {
+		miss("waits", strconv.Itoa(len(w.Waits))+" of them", strconv.Itoa(len(waits)))
+		return
+	}
+	for i, a := range waits {
+		if !w.Waits[i].Holds(a.decision.MinDelay, a.most) {
+			miss("waits", fmt.Sprintf("%s before attempt %d", w.Waits[i], i+2), policy.Range{Least: a.decision.MinDelay, Most: a.most}.String())
+		}
+	}
+}
+
+// ending is the decision that makes an end, in words.
+func (a *attempt) ending() string {
+	d := &a.decision
+	switch {
+	case d.Action == policy.Fail:
+		return "fail as " + d.As
+	case d.Defer:
+		return "deferred"
+	}
+	return d.Action.String()
+}
+
+// merged is what a step gives on top of what its script gives.
+func merged(script, step *policy.Given) policy.Given {
+	g := *step
+	text := func(dst *string, src string) {
+		if *dst == "" {
+			*dst = src
+		}
+	}
+	text(&g.URL, script.URL)
+	text(&g.Operation, script.Operation)
+	text(&g.Method, script.Method)
+	text(&g.Protocol, script.Protocol)
+	text(&g.IdempotencyKey, script.IdempotencyKey)
+	text(&g.IMAPStatus, script.IMAPStatus)
+	text(&g.Body, script.Body)
+	text(&g.NetworkError, script.NetworkError)
+	if g.Status == 0 {
+		g.Status = script.Status
+	}
+	if g.Idempotent == nil {
+		g.Idempotent = script.Idempotent
+	}
+	if g.Sent == nil {
+		g.Sent = script.Sent
+	}
+	if g.Headers == nil {
+		g.Headers = script.Headers
+	}
+	if g.Facts == nil {
+		g.Facts = script.Facts
+	}
+	if g.Type == nil {
+		g.Type = script.Type
+	}
+	if g.Message == nil {
+		g.Message = script.Message
+	}
+	if g.Network == nil {
+		g.Network = script.Network
+	}
+	if g.Codes == nil {
+		g.Codes = script.Codes
+	}
+	if g.RetryAfter == nil {
+		g.RetryAfter = script.RetryAfter
+	}
+	return g
+}

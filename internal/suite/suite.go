@@ -1,0 +1,144 @@
+// Package suite runs the test suites of policies: what `recourse test` does.
+//
+// Time and chance are arguments of the decision, so a script of hours runs at
+// once, and nothing depends on luck.
+package suite
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/recourse-go/recourse/internal/corpus"
+	"github.com/recourse-go/recourse/internal/explain"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// Epoch is when the virtual time of a test begins, unless it says otherwise.
+var Epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Options say which tests run.
+type Options struct {
+	// Run limits the run to the tests whose "provider/name" matches; nil = all.
+	Run *regexp.Regexp
+}
+
+// Report is what a run found.
+type Report struct {
+	Tests    []Test
+	Coverage []Coverage // of each policy that has a suite, by name
+}
+
+// Failed counts the tests that failed.
+func (r *Report) Failed() int {
+	n := 0
+	for i := range r.Tests {
+		if len(r.Tests[i].Failures) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Test is the outcome of one case or script.
+type Test struct {
+	Provider string
+	Name     string
+	Script   bool
+	Pos      policy.Position
+	Failures []Failure // none = passed
+	// Given is the response that the first failure is about, and Explained the
+	// decision about it; nil where the test passed or none was made.
+	Given     string
+	Explained *explain.Explanation
+}
+
+// Failure is one expectation that did not hold.
+type Failure struct {
+	Pos       policy.Position
+	Step      int    // of a script, from 1; 0 = the case, or the script as a whole
+	What      string // "rule", "action", …
+	Want, Got string
+	Hint      string
+}
+
+// Run runs suites against the policies of set, in the order given.
+func Run(set *policy.Set, suites []*policy.Suite, o Options) (*Report, error) {
+	d, err := corpus.NewDecider(set)
+	if err != nil {
+		return nil, err
+	}
+	r := &runner{
+		decider: d,
+		covers:  covers{matched: map[policy.Position]bool{}, decisive: map[policy.Position]map[string]bool{}},
+	}
+	var tested []*policy.Policy
+	report := &Report{}
+	for _, s := range suites {
+		p, known := set.Policy(s.Provider)
+		if !known {
+			report.Tests = append(report.Tests, Test{
+				Provider: s.Provider, Name: "provider", Pos: s.Pos,
+				Failures: []Failure{{Pos: s.Pos, What: "provider", Want: "a policy", Got: strconv.Quote(s.Provider), Hint: "no such policy is loaded"}},
+			})
+			continue
+		}
+		r.policy = p
+		if !slices.Contains(tested, p) {
+			tested = append(tested, p)
+		}
+		for i := range s.Cases {
+			if c := &s.Cases[i]; o.wants(s, c.Name) {
+				report.Tests = append(report.Tests, r.runCase(c))
+			}
+		}
+		for i := range s.Scripts {
+			if c := &s.Scripts[i]; o.wants(s, c.Name) {
+				report.Tests = append(report.Tests, r.runScript(c))
+			}
+		}
+	}
+	for _, p := range tested {
+		report.Coverage = append(report.Coverage, r.covers.of(p))
+	}
+	slices.SortFunc(report.Coverage, func(a, b Coverage) int { return strings.Compare(a.Provider, b.Provider) })
+	return report, nil
+}
+
+func (o *Options) wants(s *policy.Suite, name string) bool {
+	return o.Run == nil || o.Run.MatchString(s.Provider+"/"+name)
+}
+
+// runner runs the tests of one policy at a time.
+type runner struct {
+	decider *corpus.Decider
+	policy  *policy.Policy
+	covers  covers
+}
+
+func (r *runner) runCase(c *policy.SuiteCase) Test {
+	t := Test{Provider: r.policy.Name, Name: c.Name, Pos: c.Pos}
+	a, err := r.attempt(c.Given, Epoch)
+	if err != nil {
+		t.Failures = []Failure{unreadable(c.Pos, 0, err)}
+		return t
+	}
+	a.decide()
+	r.covers.saw(r.policy, &a.subject.Event)
+	t.failed(a, r.compare(&c.Want, a, 0))
+	return t
+}
+
+// failed adds failures, and explains the attempt that the first one is about.
+func (t *Test) failed(a *attempt, f []Failure) {
+	if len(f) > 0 && t.Explained == nil && a != nil {
+		t.Given, t.Explained = describe(&a.given), explain.Of(&a.subject, a.response)
+	}
+	t.Failures = append(t.Failures, f...)
+}
+
+func unreadable(pos policy.Position, step int, err error) Failure {
+	return Failure{Pos: pos, Step: step, What: "given", Want: "a response", Got: err.Error()}
+}
