@@ -34,10 +34,11 @@ func (l *Limiter) hold(now int64, limit int, k *Keys, until int64) {
 	var late []*waiter
 	if x := e.more(c.cfg.groups[m.group], m); until > c.now {
 		if x.hold != 0 && c.now >= x.hold {
-			e.endHold(m, x, c.now, c.t)
+			e.endHold(m, x, c.now, c.time())
 		}
 		if x.hold == 0 || x.hold < until {
 			x.hold = until
+			l.noteHold(until)
 			if x.q != nil {
 				late = x.q.late(until)
 				l.arm(e, c.now)
@@ -66,7 +67,7 @@ func (l *Limiter) lift(now int64, limit int, k *Keys) {
 	waiting := false
 	if x := e.slot(m); x != nil {
 		if x.hold != 0 && now >= x.hold {
-			e.endHold(m, x, c.now, c.t) // too late: it had ended by itself
+			e.endHold(m, x, c.now, c.time()) // too late: it had ended by itself
 		} else {
 			x.hold = 0
 		}
@@ -83,14 +84,19 @@ func (l *Limiter) lift(now int64, limit int, k *Keys) {
 // there were since a call of that key last succeeded ([Permit.Succeeded]).
 // A limit with Adapt is lowered for the key. Refusals more than an hour apart
 // are not counted together.
-func (l *Limiter) Refused(limit int, k Keys) int { return l.refused(l.now(), limit, &k) }
-
-// RefusedAt is Refused at the time now.
-func (l *Limiter) RefusedAt(now time.Time, limit int, k Keys) int {
-	return l.refused(l.ns(now), limit, &k)
+func (l *Limiter) Refused(limit int, k Keys) int {
+	now := l.now()
+	return l.refused(now, limit, &k, now)
 }
 
-func (l *Limiter) refused(now int64, limit int, k *Keys) int {
+// RefusedAt is Refused at the time now, for a call that was sent at sent: one
+// that was already on its way when the refusal before it was counted belongs
+// to that one and is not counted again.
+func (l *Limiter) RefusedAt(now time.Time, limit int, k Keys, sent time.Time) int {
+	return l.refused(l.ns(now), limit, &k, l.ns(sent))
+}
+
+func (l *Limiter) refused(now int64, limit int, k *Keys, sent int64) int {
 	c, e, m := l.open(now, limit, k, true)
 	if e == nil {
 		return 0
@@ -100,15 +106,18 @@ func (l *Limiter) refused(now int64, limit int, k *Keys) int {
 	if x.refused > 0 && c.now-x.refusedAt >= refusalLapse {
 		x.refused = 0
 	}
+	if x.refused > 0 && sent < x.refusedAt {
+		return int(x.refused)
+	}
 	if x.refused < math.MaxInt32 {
 		x.refused++
 	}
 	x.refusedAt = c.now
 	if x.lawOf(m).adapt && (x.next == 0 || c.now >= x.next) {
-		e.recover(m, x, c.now, c.t)
+		e.recover(m, x, c.now, c.time())
 		x.cut = 1 - max(adaptFloor, (1-x.cut)*adaptCut)
 		x.cutAt, x.next = c.now, c.now+adaptEvery
-		e.tune(m, x, c.t)
+		e.tune(m, x, c.time())
 	}
 	if x.q != nil {
 		l.arm(e, c.now)
@@ -131,8 +140,8 @@ func (l *Limiter) open(now int64, limit int, k *Keys, create bool) (*call, *entr
 func (l *Limiter) openKey(now int64, cfg *config, g *group, k *Keys, create bool) (c *call, e *entry, created bool) {
 	c = &call{l: l, cfg: cfg, now: now}
 	hash, sh := l.place(g, k)
-	c.touches = append(c.tchBuf[:0], touch{g: g, hash: hash, shard: sh})
-	c.locks = append(c.lckBuf[:0], sh)
+	c.touches = []touch{{g: g, hash: hash, shard: sh}}
+	c.locks = []uint32{sh}
 	c.lock()
 	e = l.shards[sh].table.find(hash, g, k)
 	if e == nil && !create {

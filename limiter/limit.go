@@ -149,15 +149,16 @@ type Request struct {
 	Priority Priority
 
 	// MaxWait bounds the wait of Acquire: a call that would wait longer fails
-	// at once with a *WaitError. 0 = only the context bounds it.
+	// at once with a *WaitError. 0 = only the context bounds it; negative = it
+	// does not wait at all.
 	MaxWait time.Duration
 }
 
 func (r *Request) cost(u *Use) int64 {
 	if u.Bytes {
-		return max(r.Bytes, 0)
+		return min(max(r.Bytes, 0), maxUnits)
 	}
-	c, n := max(u.Cost, 0), int64(max(r.N, 1))
+	c, n := min(max(u.Cost, 0), maxUnits), int64(max(r.N, 1))
 	if n == 1 || c == 0 {
 		return c
 	}
@@ -168,8 +169,8 @@ func (r *Request) cost(u *Use) int64 {
 }
 
 // maxUnits is the largest number of units that is told apart: what a float64
-// holds exactly. More is cut to it.
-const maxUnits = 1 << 53
+// (2⁵³) and an int (2³⁰ on 32-bit machines) hold exactly. More is cut to it.
+const maxUnits = 1 << (30 + 23*(^uint(0)>>63))
 
 type form uint8
 

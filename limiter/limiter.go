@@ -43,12 +43,13 @@ type Options struct {
 
 // Limiter keeps calls inside limits. It is made by [New] and safe for concurrent use.
 type Limiter struct {
-	clock    func() time.Time // nil = time.Now
-	base     time.Time        // times are nanoseconds since then
-	seed     maphash.Seed
-	limitFor func(string, Keys) (Limit, bool)
-	share    float64
-	idle     int64
+	heldUntil atomic.Int64     // end of the latest hold in force; 0 = none is
+	clock     func() time.Time // nil = time.Now
+	base      time.Time        // times are nanoseconds since then
+	seed      maphash.Seed
+	limitFor  func(string, Keys) (Limit, bool)
+	share     float64
+	idle      int64
 
 	config atomic.Pointer[config]
 	reload sync.Mutex // held by Update
@@ -257,9 +258,11 @@ func (l *Limiter) enter(ctx context.Context, now int64, r *Request, queue bool) 
 	if l.limitFor != nil {
 		l.except(now, r)
 	}
-	var c call
-	c.l, c.cfg, c.now = l, l.config.Load(), now
-	if err := c.resolve(r); err != nil {
+	var rm room
+	var err error
+	c := call{l: l, cfg: l.config.Load(), now: now}
+	c.refs, c.touches, c.locks, err = l.resolve(c.cfg, r, rm.refs[:0], rm.touches[:0], rm.locks[:0])
+	if err != nil {
 		return Permit{}, nil, err
 	}
 	if len(c.refs) == 0 {
@@ -276,7 +279,7 @@ func (l *Limiter) enter(ctx context.Context, now int64, r *Request, queue bool) 
 		c.unlock()
 		l.drain(e, c.now)
 	}
-	use := l.take(c.refs, r.Priority, r.Keys.Account, nil, c.now, c.t)
+	use := l.take(c.refs, r.Priority, r.Keys.Account, nil, c.now, c.time())
 	if use < 0 {
 		p := l.permit(c.refs)
 		sh := &l.shards[c.locks[0]]
@@ -305,17 +308,10 @@ func (c *call) overdue() *entry {
 
 // blocked is what becomes of a call that refs[use] refuses.
 func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, queue bool) (Permit, *waiter, error) {
-	for i := range c.refs {
-		f := &c.refs[i]
-		if most := f.e.slot(f.lim).lawOf(f.lim).most(); f.cost > most {
-			err := &TooLargeError{Limit: f.lim.Name, Cost: f.cost, Max: most}
-			if u := &r.Uses[i]; !u.Bytes {
-				err.MaxN = int(min(most/u.Cost, math.MaxInt32))
-			}
-			return Permit{}, nil, err
-		}
+	if err := tooLarge(c.refs, r.N); err != nil {
+		return Permit{}, nil, err
 	}
-	until, last := l.estimate(c.refs, r.Priority, c.now, c.t)
+	until, last := l.estimate(c.refs, r.Priority, c.now, c.time())
 	deadline, byContext := int64(math.MaxInt64), false
 	if r.MaxWait > 0 {
 		deadline = later(c.now, r.MaxWait.Seconds())
@@ -334,6 +330,21 @@ func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, que
 	w.deadline, w.byContext, w.until = deadline, byContext, until
 	l.arm(w.ln.q.e, c.now)
 	return Permit{}, w, nil
+}
+
+// tooLarge is the error for a call that can never pass, or nil.
+func tooLarge(refs []ref, n int) error {
+	for i := range refs {
+		f := &refs[i]
+		if most := f.e.slot(f.lim).lawOf(f.lim).most(); f.cost > most {
+			err := &TooLargeError{Limit: f.lim.Name, Cost: f.cost, Max: most}
+			if !f.bytes {
+				err.MaxN = int(min(most/max(1, f.cost/int64(max(n, 1))), math.MaxInt32))
+			}
+			return err
+		}
+	}
+	return nil
 }
 
 // wait waits until w is decided, the context ends, or maxWait (0 = no bound) is over.
@@ -381,10 +392,6 @@ func (cfg *config) with(limits []Limit, now int64) (*config, error) {
 		g2.slots = slices.Clone(g.slots)
 		next.groups = append(next.groups, &g2)
 	}
-	was := make(map[string]*limit)
-	for _, m := range cfg.limits {
-		was[m.Name] = m
-	}
 	var errs []error
 	named := make(map[string]bool)
 	for i, lim := range limits {
@@ -408,7 +415,7 @@ func (cfg *config) with(limits []Limit, now int64) (*config, error) {
 		lim.Key = dims
 		g := next.group(dims)
 		m := &limit{Limit: lim, law: w, group: g.id, shared: !slices.Contains(dims, Account), base: float64(w.burst), since: now}
-		if old := was[lim.Name]; old != nil && old.group == g.id && old.form == w.form {
+		if old := g.slot(lim.Name, w.form); old != nil { // also one that an earlier reload dropped
 			m.slot, m.index = old.slot, old.index
 			m.base = min(old.fresh(now), float64(w.burst))
 			g.slots[m.slot] = m
@@ -430,6 +437,16 @@ func (cfg *config) with(limits []Limit, now int64) (*config, error) {
 		return nil, errors.Join(errs...)
 	}
 	return next, nil
+}
+
+// slot returns the limit of this name and form that has a place in g, or nil.
+func (g *group) slot(name string, f form) *limit {
+	for _, m := range g.slots {
+		if m.Name == name && m.form == f {
+			return m
+		}
+	}
+	return nil
 }
 
 // group returns the group of limits with this key, which may be new.
@@ -469,24 +486,31 @@ func (l *Limiter) Update(limits []Limit) error {
 // follow brings the keys of a shard up to cfg, some at a time, and lets calls
 // go on that may pass now.
 func (l *Limiter) follow(sh *shard, cfg *config, now int64) {
-	const atATime = 1 << 10
-	for from := 0; ; from += atATime {
+	atATime, restarts, moves := 1<<10, 0, uint32(0)
+	for from := 0; ; {
 		var wake []*entry
 		sh.mu.Lock()
-		now = sh.clamp(now)
-		t := l.time(now)
-		slots := sh.table.slots
-		for i := from; i < min(from+atATime, len(slots)); i++ {
-			e := slots[i].e
-			if e == nil || e.gen >= cfg.gen {
-				continue
-			}
-			e.follow(cfg, now, t)
-			if e.waits() {
-				wake = append(wake, e)
+		if from > 0 && sh.table.moves != moves {
+			// Keys have moved, perhaps to where this loop was already. If that
+			// happens often, do all at once.
+			from = 0
+			if restarts++; restarts > 3 {
+				atATime = len(sh.table.slots)
 			}
 		}
-		done := from+atATime >= len(slots)
+		now = sh.clamp(now)
+		t, slots := l.time(now), sh.table.slots
+		to := min(from+atATime, len(slots))
+		for _, s := range slots[from:to] {
+			if e := s.e; e != nil && e.gen < cfg.gen {
+				e.follow(cfg, now, t)
+				if e.waits() {
+					wake = append(wake, e)
+				}
+			}
+		}
+		from, moves = to, sh.table.moves
+		done := to == len(slots)
 		sh.mu.Unlock()
 		for _, e := range wake {
 			l.drain(e, now)
@@ -561,7 +585,7 @@ func (l *Limiter) except(now int64, r *Request) {
 		}
 		wake := false
 		for _, x := range xs {
-			wake = e.setOwn(g, x.m, x.own, created, c.now, c.t) || wake
+			wake = e.setOwn(g, x.m, x.own, created, c.now, c.time()) || wake
 		}
 		c.unlock()
 		if wake {

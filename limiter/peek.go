@@ -151,6 +151,9 @@ func (l *Limiter) all(want func(State) bool) iter.Seq[State] {
 					}
 					g := cfg.groups[e.group]
 					for _, m := range g.slots {
+						if !slices.Contains(cfg.limits, m) {
+							continue // an earlier reload dropped it
+						}
 						if st := l.state(g, m, e, now); want(st) {
 							batch = append(batch, st)
 						}

@@ -32,6 +32,7 @@ type waiter struct {
 	ln         *lane
 	prev, next *waiter
 	seq        uint64 // order of arrival
+	n          int    // Request.N
 	refs       []ref
 	refBuf     [3]ref
 	deadline   int64 // it fails when it can't pass by then
@@ -330,7 +331,7 @@ func (ln *lane) add(w *waiter, sign int64) {
 
 // join makes the call wait for refs[use], which refuses it. All is locked.
 func (l *Limiter) join(c *call, r *Request, use int) *waiter {
-	w := &waiter{seq: l.seq.Add(1), done: make(chan struct{}), deadline: math.MaxInt64}
+	w := &waiter{seq: l.seq.Add(1), n: r.N, done: make(chan struct{}), deadline: math.MaxInt64}
 	w.refs = append(w.refBuf[:0], c.refs...)
 	home := c.refs[0].e
 	if home.ext == nil {
@@ -509,7 +510,7 @@ func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *
 		}
 	case windowForm:
 		x.log.expire(w.window, now)
-		if x.log.used+r.cost > x.lowered(w.quota) {
+		if x.log.used+r.cost > max(x.lowered(w.quota), r.cost) {
 			return false
 		}
 		x.log.take(r.cost, w.window, now)
@@ -599,7 +600,8 @@ func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64, t time.Time)
 		}
 		return later(start, need/(w.rate*factor))
 	case windowForm:
-		return max(start, x.log.ready(cost, x.lowered(w.quota), w.window, now))
+		quota := max(x.lowered(w.quota), cost)
+		return max(start, x.log.ready(min(cost+ahead, quota), quota, w.window, now))
 	case concurrencyForm:
 		most := x.lowered(w.conc)
 		if int64(e.holders[m.index])+min(cost, most) > most {
@@ -719,7 +721,7 @@ func (l *Limiter) drain(e *entry, now int64) {
 		ln, at := l.pending(cfg, e, now, l.time(now))
 		if ln == nil || stuck > 0 {
 			if ln != nil {
-				at = now + int64(time.Microsecond)
+				at = now + int64(100*time.Microsecond) // a rounding error: can't be due and refused for long
 			}
 			if e.ext != nil {
 				e.ext.wake = 0 // its timer may have just fired
@@ -765,6 +767,11 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 	if i < 0 {
 		w.permit = l.permit(w.refs)
 		l.finish(w, granted)
+		return true
+	}
+	if err := tooLarge(w.refs, w.n); err != nil { // its limit has become smaller
+		w.err = err
+		l.finish(w, failed)
 		return true
 	}
 	if until, last := l.estimateHead(ln, w, now, t); until > w.deadline {

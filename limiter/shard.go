@@ -40,18 +40,26 @@ type touch struct {
 }
 
 // call is one request while it is looked at: its limits, their keys, and the
-// locks on them. It lives on the caller's stack.
+// locks on them. It and its room live on the caller's stack.
 type call struct {
 	l       *Limiter
 	cfg     *config
 	now     int64
-	t       time.Time
 	refs    []ref
 	touches []touch
 	locks   []uint32 // ascending
-	refBuf  [6]ref
-	tchBuf  [3]touch
-	lckBuf  [3]uint32
+}
+
+// time is now, as the buckets want it. It is no field: through it, all of the
+// call would escape to the heap.
+func (c *call) time() time.Time { return c.l.time(c.now) }
+
+// room is what most calls need. It is apart from call, and resolve returns
+// slices instead of setting them, so that none of this escapes to the heap.
+type room struct {
+	refs    [6]ref
+	touches [3]touch
+	locks   [3]uint32
 }
 
 // ref is one limit of a request, for the request's key.
@@ -61,6 +69,7 @@ type ref struct {
 	cost  int64 // units that it asks for; permits of a concurrency limit
 	got   int64 // what it took: fewer permits, where the limit has no more
 	touch uint8
+	bytes bool // cost is the request's size: it does not depend on N
 	probe bool // passed as a probe after a hold
 }
 
@@ -90,23 +99,22 @@ func mix(x uint64) uint64 {
 }
 
 // resolve checks the request and finds the keys that it concerns, without any lock.
-func (c *call) resolve(r *Request) error {
-	c.refs, c.touches, c.locks = c.refBuf[:0], c.tchBuf[:0], c.lckBuf[:0]
+func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, locks []uint32) ([]ref, []touch, []uint32, error) {
 	for i := range r.Uses {
 		u := &r.Uses[i]
-		if uint(u.Limit) >= uint(len(c.cfg.limits)) {
-			return &requestError{"no such limit", u.Limit}
+		if uint(u.Limit) >= uint(len(cfg.limits)) {
+			return nil, nil, nil, &requestError{"no such limit", u.Limit}
 		}
-		m := c.cfg.limits[u.Limit]
+		m := cfg.limits[u.Limit]
 		ti := 0
-		for ti < len(c.touches) && c.touches[ti].g.id != m.group {
+		for ti < len(touches) && touches[ti].g.id != m.group {
 			ti++
 		}
-		if ti == len(c.touches) {
-			g := c.cfg.groups[m.group]
-			hash, sh := c.l.place(g, &r.Keys)
-			c.touches = append(c.touches, touch{g: g, hash: hash, shard: sh})
-			c.locks = addLock(c.locks, sh)
+		if ti == len(touches) {
+			g := cfg.groups[m.group]
+			hash, sh := l.place(g, &r.Keys)
+			touches = append(touches, touch{g: g, hash: hash, shard: sh})
+			locks = addLock(locks, sh)
 		}
 		cost := int64(0)
 		switch m.form {
@@ -115,14 +123,14 @@ func (c *call) resolve(r *Request) error {
 		case concurrencyForm:
 			cost = int64(min(max(r.Parallel, 1), math.MaxInt32))
 		}
-		for j := range c.refs {
-			if c.refs[j].lim == m {
-				return &requestError{"named twice", u.Limit}
+		for j := range refs {
+			if refs[j].lim == m {
+				return nil, nil, nil, &requestError{"named twice", u.Limit}
 			}
 		}
-		c.refs = append(c.refs, ref{lim: m, cost: cost, touch: uint8(ti)})
+		refs = append(refs, ref{lim: m, cost: cost, touch: uint8(ti), bytes: u.Bytes})
 	}
-	return nil
+	return refs, touches, locks, nil
 }
 
 // addLock keeps locks ascending and without repeats.
@@ -163,7 +171,6 @@ func (c *call) lock() {
 	for _, s := range c.locks {
 		l.shards[s].newest = c.now
 	}
-	c.t = l.time(c.now)
 }
 
 // entries finds the call's entries, and makes those that do not exist.
@@ -173,11 +180,11 @@ func (c *call) entries(k *Keys) {
 		sh := &c.l.shards[t.shard]
 		e := sh.table.find(t.hash, t.g, k)
 		if e == nil {
-			e = newEntry(t.g, k, c.cfg.gen, c.now, c.t)
+			e = newEntry(t.g, k, c.cfg.gen, c.now, c.time())
 			e.shard = t.shard
 			sh.table.insert(t.hash, e)
 		} else if e.gen < c.cfg.gen {
-			e.follow(c.cfg, c.now, c.t)
+			e.follow(c.cfg, c.now, c.time())
 		}
 		e.touched = c.now
 		t.e = e

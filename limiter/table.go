@@ -8,7 +8,8 @@ package limiter
 type table struct {
 	slots []slot // a power of two; nil when empty
 	n     int
-	hand  int // where the next sweep goes on
+	hand  int    // where the next sweep goes on
+	moves uint32 // how often entries changed their slots
 }
 
 type slot struct {
@@ -61,6 +62,7 @@ func (t *table) resize(size int) {
 		}
 	}
 	t.hand = 0
+	t.moves++
 }
 
 // remove frees slot i and closes the gap, so that no tombstones are needed.
@@ -68,6 +70,7 @@ func (t *table) resize(size int) {
 func (t *table) remove(i int) {
 	mask := len(t.slots) - 1
 	t.n--
+	t.moves++
 	for j := (i + 1) & mask; t.slots[j].e != nil; j = (j + 1) & mask {
 		home := int(t.slots[j].hash) & mask
 		if (j-home)&mask >= (j-i)&mask { // j may move to i: its home is not between them
