@@ -290,9 +290,9 @@ func limitOf(p *policy.Policy, l *policy.Limit) (limiter.Limit, error) {
 		Concurrency: l.Concurrency, Adapt: l.Adapt != "",
 	}
 	for _, k := range l.Key {
-		d, err := limiter.ParseDimension(k)
-		if err != nil {
-			return r, fmt.Errorf("engine: provider %q, limit %q: %w", p.Name, l.Name, err)
+		d, ok := limiter.ParseDimension(k)
+		if !ok {
+			return r, fmt.Errorf("engine: provider %q, limit %q: unknown key %q", p.Name, l.Name, k)
 		}
 		r.Key = append(r.Key, d)
 	}

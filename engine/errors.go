@@ -182,8 +182,8 @@ func Permanent(err error) error {
 }
 
 // RetryAfter marks an error as one to try again after d: Do waits at least so
-// long, whatever the policy's rules say of the error; the idempotency gate and
-// the bounds on waits hold all the same. RetryAfter(d, nil) is nil; a d that
+// long, whatever the policy's rules and the idempotency gate say of the error.
+// The bounds on waits hold all the same. RetryAfter(d, nil) is nil; a d that
 // is not positive counts as one nanosecond.
 func RetryAfter(d time.Duration, err error) error {
 	if err == nil {

@@ -72,12 +72,10 @@ func (r *run) loop(ctx context.Context) error {
 		case policy.Fail:
 			return r.giveUp(ctx, nil)
 		case policy.Reauth:
-			if err := r.reauth(ctx); err != nil {
+			if again, err := r.reauth(ctx); !again {
 				return err
 			}
-			if d.Action == policy.Reauth {
-				continue // at once, with the new credentials
-			}
+			continue // at once, with the new credentials
 		}
 		if r.x != nil && !r.x.repeatable() {
 			r.fail(AsPermanent, ReasonBody)
@@ -142,7 +140,7 @@ func (r *run) limit(ctx context.Context) error {
 			r.permit = permit
 			return nil
 		}
-		permit.Refund() // a hold has come while the permit was on its way
+		permit.Cancel() // a hold has come while the permit was on its way
 	}
 }
 
@@ -155,7 +153,7 @@ func (r *run) probe() error {
 	keys := r.call.keys()
 	done, err := r.p.breaker.allow(b, keyOf(b.Key, &keys))
 	if err != nil {
-		r.permit.Refund()
+		r.permit.Cancel()
 		return err
 	}
 	r.breaker = done
@@ -260,7 +258,7 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 // The rules of what the calling code decided itself.
 var (
 	permanentRule = policy.Rule{Name: "permanent", Action: policy.Fail, As: AsPermanent, Backoff: -1}
-	waitRule      = policy.Rule{Name: "retry-after", Action: policy.Wait, Backoff: -1}
+	waitRule      = policy.Rule{Name: "retry-after", Action: policy.Wait, Backoff: -1, Safe: true}
 )
 
 // decide fills r.decision from the facts.
@@ -317,7 +315,7 @@ func (r *run) hold(ctx context.Context, now time.Time) {
 	keys := r.call.keys()
 	for _, i := range d.Rule.Hold {
 		at := r.c.limit[i]
-		n := r.p.limiter.RefusedAt(at, keys, r.began, now)
+		n := r.p.limiter.RefusedAt(now, at, keys, r.began)
 		length := max(d.Hint, d.Rule.Wait)
 		if length == 0 {
 			s := &fallbackSchedule
@@ -326,7 +324,7 @@ func (r *run) hold(ctx context.Context, now time.Time) {
 			}
 			length = s.delay(n, r.p.engine.o.Rand(), 0)
 		}
-		r.p.limiter.HoldAt(at, keys, now.Add(length), now)
+		r.p.limiter.HoldAt(now, at, keys, now.Add(length))
 		if r.p.engine.o.Observer != nil {
 			r.notifyHold(ctx, length, r.c.policy.Limits[i].Name)
 		}
@@ -346,9 +344,9 @@ func (r *run) maxInline() time.Duration {
 	return r.p.engine.o.MaxInline
 }
 
-// reauth refreshes the account's credentials, or turns the decision into what
-// that failure means.
-func (r *run) reauth(ctx context.Context) error {
+// reauth refreshes the account's credentials and reports whether to go on with
+// them; if not, the call ends with err.
+func (r *run) reauth(ctx context.Context) (again bool, err error) {
 	e := r.event
 	fresh, err := r.p.refresh(ctx, ReauthRequest{
 		Provider: r.c.policy.Name, Account: r.call.Account, Event: e,
@@ -367,13 +365,13 @@ func (r *run) reauth(ctx context.Context) error {
 		}
 		if r.x != nil && !r.x.repeatable() {
 			r.fail(AsPermanent, ReasonBody)
-			return r.giveUp(ctx, nil)
+			return false, r.giveUp(ctx, nil)
 		}
 		r.discard()
-		return nil
+		return true, nil
 	}
 	if ctx.Err() != nil {
-		return r.ended(ctx, ctx.Err())
+		return false, r.ended(ctx, ctx.Err())
 	}
 	var gave *GiveUpError
 	var later *DeferError
@@ -386,13 +384,13 @@ func (r *run) reauth(ctx context.Context) error {
 		err = nil
 	case errors.As(err, &later):
 		r.decision.Action, r.decision.Reason, r.decision.Defer = policy.Wait, ReasonReauthError, true
-		return r.deferred(ctx, later.Until, err)
+		return false, r.deferred(ctx, later.Until, err)
 	case errors.As(err, &gave):
 		r.fail(gave.Decision.As, ReasonReauthError)
 	default:
 		r.fail(AsPermanent, ReasonReauthError)
 	}
-	return r.giveUp(ctx, err)
+	return false, r.giveUp(ctx, err)
 }
 
 // fail turns the decision into a give-up that is not the rule's.
