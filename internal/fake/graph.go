@@ -125,7 +125,7 @@ func (graph) refuse(why trouble, w wait) answer {
 	case overloaded:
 		return body(429, "TooManyRequests", "Too many requests.")
 	case unavailable:
-		if w.form < 0.5 {
+		if w.form < 0.2 {
 			return body(503, "MailboxInfoStale", "The mailbox is being moved to another database.")
 		}
 		return body(503, "ErrorServerBusy", "The server cannot service this request right now. Try again later.")
