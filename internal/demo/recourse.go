@@ -12,7 +12,10 @@ import (
 )
 
 // recourse is a client whose transport decides by the built-in policies.
-type recourse struct{ client *http.Client }
+type recourse struct {
+	client *http.Client
+	calls  map[string]engine.Call // by mailbox
+}
 
 func newRecourse(transport http.RoundTripper, t *tokens) (*recourse, error) {
 	eng, err := engine.New(engine.Options{
@@ -26,11 +29,20 @@ func newRecourse(transport http.RoundTripper, t *tokens) (*recourse, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &recourse{&http.Client{Transport: eng.Transport(transport)}}, nil
+	c := &recourse{&http.Client{Transport: eng.Transport(transport)}, map[string]engine.Call{}}
+	for mailbox, a := range t.accounts {
+		call := engine.Call{Account: mailbox}
+		// A policy is picked by the host, except where each customer has another.
+		if eng.Policies().Lookup(a.server.Host(), "/") == nil {
+			call.Provider = a.server.Name()
+		}
+		c.calls[mailbox] = call
+	}
+	return c, nil
 }
 
 func (c *recourse) do(ctx context.Context, mailbox string, r *http.Request) answer {
-	resp, err := c.client.Do(r.WithContext(engine.WithAccount(ctx, mailbox)))
+	resp, err := c.client.Do(r.WithContext(engine.WithCall(ctx, c.calls[mailbox])))
 	if err != nil {
 		a := answer{err: err}
 		var gaveUp *engine.GiveUpError

@@ -18,7 +18,7 @@ func NewWarpflow(o Options) *Server { return newServer(warpflow{}, o) }
 type warpflow struct{}
 
 func (warpflow) Name() string { return "warpflow" }
-func (warpflow) Host() string { return "api.warpflow.com" }
+func (warpflow) Host() string { return "signals.warpflow.example" }
 
 func (warpflow) tokenPath() string { return "/oauth2/token" }
 
