@@ -1,0 +1,268 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// notices keeps what an observer was told.
+type notices struct {
+	mu  sync.Mutex
+	all []Notice
+}
+
+func (o *notices) Observe(_ context.Context, n *Notice) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.all = append(o.all, *n)
+}
+
+func (o *notices) of(k NoticeKind) (ns []Notice) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, n := range o.all {
+		if n.Kind == k {
+			ns = append(ns, n)
+		}
+	}
+	return ns
+}
+
+// configMap writes a directory as Kubernetes mounts a ConfigMap: the files are
+// links into ..data, which is a link to a directory of the version.
+func configMap(t *testing.T, dir, version, content string) {
+	t.Helper()
+	data := filepath.Join(dir, ".."+version)
+	if err := os.Mkdir(data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(data, "test.yaml"), []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	tmp := filepath.Join(dir, "..tmp")
+	if err := os.Symlink(filepath.Base(data), tmp); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(tmp, filepath.Join(dir, "..data")); err != nil {
+		t.Fatal(err)
+	}
+	os.Symlink(filepath.Join("..data", "test.yaml"), filepath.Join(dir, "test.yaml"))
+}
+
+func TestWatch(t *testing.T) {
+	dir := t.TempDir()
+	over, diags := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(loopYAML)}}, policy.LoadOptions{})
+	if over == nil {
+		t.Fatal(diags.Err())
+	}
+	configMap(t, dir, "v1", loopYAML)
+	synctest.Test(t, func(t *testing.T) {
+		seen := &notices{}
+		e := testEngine(t, Options{Observer: seen})
+		first := e.Policies().Version()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- e.Watch(ctx, WatchOptions{Dir: dir, Over: over, Interval: time.Second}) }()
+		step := func() {
+			time.Sleep(3 * time.Second)
+			synctest.Wait()
+		}
+		decide := func() string {
+			p, err := e.Provider("test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p.Decide(State{}, &rules.Event{Protocol: "http", Status: 418}, 0).As
+		}
+		step()
+		if n := seen.of(NoticeReload); len(n) != 1 || n[0].Err != nil {
+			t.Fatalf("after the start: %+v", n)
+		}
+		teapot := strings.Replace(loopYAML, "rules:\n", "rules:\n  - {name: teapot, when: status == 418, action: fail, as: resync}\n", 1)
+		configMap(t, dir, "v2", teapot)
+		step()
+		if as := decide(); as != AsResync || e.Reloads().Version == first || e.Reloads().Err != nil {
+			t.Errorf("after a swap of links: as %q, %+v", as, e.Reloads())
+		}
+		good := e.Reloads()
+		configMap(t, dir, "v3", strings.Replace(teapot, "418", "four hundred", 1))
+		step()
+		step()
+		if n := seen.of(NoticeReload); len(n) != 3 || n[2].Err == nil {
+			t.Errorf("a broken file was told %d times, want once: %+v", len(n)-2, n)
+		}
+		if st := e.Reloads(); decide() != AsResync || st.Err == nil || st.Version != good.Version || !st.Success.Equal(good.Success) {
+			t.Errorf("a broken file changed something: as %q, %+v", decide(), st)
+		}
+		configMap(t, dir, "v4", loopYAML)
+		step()
+		if st := e.Reloads(); decide() != AsPermanent || st.Err != nil {
+			t.Errorf("after the repair: as %q, %+v", decide(), st)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Watch ended with %v", err)
+		}
+	})
+}
+
+// A reload in the middle of a call: the call finishes by the policy it began with.
+func TestReplaceInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := testEngine(t, Options{})
+		other, _ := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(strings.NewReplacer(
+			"name: inflight, key: account, concurrency: 2", "name: added, key: account, concurrency: 1",
+			"action: retry, backoff: default}\n  - {name: network", "action: fail}\n  - {name: network").Replace(loopYAML))}}, policy.LoadOptions{})
+		if other == nil {
+			t.Fatal("the other policy does not load")
+		}
+		s := newServer(reply{status: 500}, reply{status: 200, took: time.Minute}, reply{status: 500})
+		tr := e.Transport(s)
+		done := make(chan int)
+		go func() {
+			resp, err := tr.RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
+			if err != nil {
+				t.Error(err)
+			}
+			resp.Body.Close()
+			done <- resp.StatusCode
+		}()
+		synctest.Wait()
+		if err := e.Replace(other); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-done; got != 200 {
+			t.Errorf("the call in flight ended with HTTP %d, want the retry of the policy it began with", got)
+		}
+		resp, err := tr.RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
+		if err != nil || resp.StatusCode != 500 {
+			t.Errorf("a new call got %v, %v; want the new policy's failure", resp, err)
+		}
+		resp.Body.Close()
+	})
+}
+
+func TestShadow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := &notices{}
+		e := testEngine(t, Options{Observer: seen})
+		candidate, _ := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(strings.Replace(loopYAML,
+			"rules:\n", "rules:\n  - {name: missing, when: 'status == 404', action: fail, as: resync}\n", 1))}}, policy.LoadOptions{})
+		if candidate == nil {
+			t.Fatal("the candidate does not load")
+		}
+		e.Shadow(candidate)
+		tr := e.Transport(newServer(reply{status: 404}, reply{status: 500}))
+		for range 2 {
+			resp, err := tr.RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out, ok := Outcome(resp); ok && out.Decision.As != AsPermanent {
+				t.Errorf("the candidate had an effect: %+v", out.Decision)
+			}
+			resp.Body.Close()
+		}
+		p, _ := e.Provider("test")
+		if st, ok := p.Shadow(); !ok || st != (ShadowStatus{Compared: 2, Different: 1}) {
+			t.Errorf("got %+v, %v; want 2 compared, 1 different", st, ok)
+		}
+		if n := seen.of(NoticeShadow); len(n) != 1 || n[0].Candidate.As != AsResync || n[0].Decision.As != AsPermanent {
+			t.Errorf("told %+v", n)
+		}
+		e.Shadow(nil)
+		if _, ok := p.Shadow(); ok {
+			t.Error("the candidate is still there")
+		}
+	})
+}
+
+func TestRecent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := testEngine(t, Options{Recent: 2})
+		tr := e.Transport(newServer(reply{status: 503}, reply{status: 500}, reply{status: 404, body: `{"error":{"code":"gone"}}`}))
+		resp, err := tr.RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		got := e.Recent()
+		if len(got) != 2 || got[0].Status != 404 || got[0].Code != "gone" || got[0].Attempt != 3 || got[1].Rule != "server" || got[1].Delay < 2*time.Second || got[0].Account != "a" || got[0].Operation != "items.get" {
+			t.Errorf("got %+v", got)
+		}
+	})
+	if got := testEngine(t, Options{}).Recent(); got != nil {
+		t.Errorf("remembers %v although it is off", got)
+	}
+}
+
+func TestBreaker(t *testing.T) {
+	yaml := loopYAML + "breaker: {failures: 3, open: 30s, probes: 1}\n"
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		n := 0
+		base := roundTripper(func(req *http.Request) (*http.Response, error) {
+			n++
+			status := 200
+			if down {
+				status = 503
+			}
+			return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+		})
+		tr := testEngine(t, Options{Rand: func() float64 { return 0 }}, yaml).Transport(base)
+		resp, err := tr.RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, _ := Outcome(resp); n != 3 || out.Decision.Reason != ReasonBreaker || resp.StatusCode != 503 {
+			t.Errorf("%d attempts, then %v with HTTP %d; want 3, then an open breaker with the 503", n, out.Decision.Reason, resp.StatusCode)
+		}
+		start := time.Now()
+		_, err = tr.RoundTrip(request(t, t.Context(), "GET", "/items/2", ""))
+		var gave *GiveUpError
+		if !errors.As(err, &gave) || gave.Decision.Reason != ReasonBreaker || n != 3 || time.Since(start) != 0 {
+			t.Errorf("with the breaker open: %v after %d requests and %v", err, n, time.Since(start))
+		}
+		down = false
+		time.Sleep(31 * time.Second)
+		resp, err = tr.RoundTrip(request(t, t.Context(), "GET", "/items/3", ""))
+		if err != nil || resp.StatusCode != 200 {
+			t.Errorf("the probe: %v, %v", resp, err)
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// Somebody above who retries what was given up is reported once.
+func TestNested(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := &notices{}
+		tr := testEngine(t, Options{Observer: seen}).Transport(newServer(
+			reply{status: 400}, reply{status: 400}, reply{status: 400}))
+		for range 3 {
+			resp, err := tr.RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			time.Sleep(time.Second)
+		}
+		if n := seen.of(NoticeNested); len(n) != 1 || n[0].Operation != "items.get" {
+			t.Errorf("reported %+v, want once", n)
+		}
+	})
+}
