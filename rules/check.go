@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
 	"regexp/syntax"
 	"slices"
 	"strconv"
@@ -47,15 +46,7 @@ type check struct {
 }
 
 // parse returns the checked tree of c.when, or nil when c.errs says why not.
-func (c *check) parse() (tree *parser.Tree) {
-	defer func() {
-		// expr is not meant to panic on any input; should it, the rule is
-		// refused and the program goes on.
-		if r := recover(); r != nil {
-			c.add(0, len(c.when), CodeUnsupported, "", "expr cannot handle this expression: %v", r)
-			tree = nil
-		}
-	}()
+func (c *check) parse() *parser.Tree {
 	if len(c.when) > maxSource {
 		c.add(maxSource, 0, CodeTooLarge, "split the rule", "condition of %d bytes, the most is %d", len(c.when), maxSource)
 		return nil
@@ -532,6 +523,11 @@ func (c *check) condition(n ast.Node) {
 
 // span is the part of the source that n covers, in bytes.
 func (c *check) span(n ast.Node) (from, to int) {
+	s := c.sourceSpan(n)
+	return s.from, s.to
+}
+
+func (c *check) sourceSpan(n ast.Node) sourceSpan {
 	first, last := runeSpan(n)
 	// A closing bracket belongs to no node, so look for those still open.
 	open := 0
@@ -547,7 +543,8 @@ func (c *check) span(n ast.Node) (from, to int) {
 		}
 		last = max(last, t.To)
 	}
-	return c.offsets(file.Location{From: first, To: last})
+	from, to := c.offsets(file.Location{From: first, To: last})
+	return sourceSpan{first, last, from, to}
 }
 
 func runeSpan(n ast.Node) (first, last int) {
@@ -752,6 +749,3 @@ func (c *check) costs(n ast.Node) {
 		c.costs(kid)
 	}
 }
-
-// regexpOf compiles a pattern that check has accepted.
-func regexpOf(pattern string) *regexp.Regexp { return regexp.MustCompile(pattern) }

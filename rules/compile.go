@@ -1,8 +1,12 @@
 package rules
 
 import (
+	"regexp"
+	"slices"
+	"sync"
 	"sync/atomic"
 
+	"github.com/expr-lang/expr/optimizer"
 	"github.com/expr-lang/expr/vm"
 )
 
@@ -22,10 +26,13 @@ type Options struct {
 // Set is an ordered list of compiled rules of which the first that holds wins.
 // It does not change after Compile and is safe for concurrent use.
 type Set struct {
-	rules    []Rule
-	facts    []string
+	rules     []Rule
+	conjuncts [][]*condition // of each rule, in source order
+	index     *tree
+	failures  atomic.Uint64
+
+	linear   sync.Once // for programs, which only MatchLinear needs
 	programs []*vm.Program
-	failures atomic.Uint64
 }
 
 // Compile checks and compiles rules. The error is an ErrorList with every
@@ -35,25 +42,47 @@ func Compile(rs []Rule, o Options) (*Set, error) {
 	if o.MaxNodes <= 0 {
 		o.MaxNodes = defaultMaxNodes
 	}
-	s := &Set{rules: append([]Rule(nil), rs...), facts: append([]string(nil), o.Facts...)}
+	s := &Set{rules: slices.Clone(rs), conjuncts: make([][]*condition, len(rs))}
+	config, regexps := newConfig(o.MaxNodes), map[string]*regexp.Regexp{}
 	var errs ErrorList
-	config := newConfig(o.MaxNodes)
+	var clauses []clause
 	for i, r := range s.rules {
-		c := check{rule: i, when: r.When, config: config, facts: s.facts}
-		if tree := c.parse(); tree != nil {
-			p, err := program(r.When)
-			if err != nil {
-				c.add(0, len(r.When), CodeUnsupported, "", "%v", err)
-			}
-			s.programs = append(s.programs, p)
-		}
+		c := check{rule: i, when: r.When, config: config, facts: o.Facts}
+		s.conjuncts[i] = c.compile(regexps)
+		clauses = append(clauses, clausesOf(i, s.conjuncts[i])...)
 		errs = append(errs, c.errs...)
 	}
 	if len(errs) > 0 {
 		errs.sort()
 		return nil, errs
 	}
+	s.index = buildIndex(clauses)
 	return s, nil
+}
+
+// compile checks c.when and turns it into conditions that must all hold.
+func (c *check) compile(regexps map[string]*regexp.Regexp) (conjuncts []*condition) {
+	defer func() {
+		// expr is not meant to panic on any input; should it, the rule is
+		// refused and the program goes on.
+		if r := recover(); r != nil {
+			c.add(0, len(c.when), CodeUnsupported, "", "expr cannot handle this expression: %v", r)
+		}
+	}()
+	tree := c.parse()
+	if tree == nil {
+		return nil
+	}
+	var spans []sourceSpan
+	for _, n := range flattenAnd(tree.Node, nil) {
+		spans = append(spans, c.sourceSpan(n))
+	}
+	if err := optimizer.Optimize(&tree.Node, c.config); err != nil {
+		c.add(0, len(c.when), CodeUnsupported, "", "%v", err)
+		return nil
+	}
+	t := translator{config: c.config, source: tree.Source, regexps: regexps}
+	return t.conjuncts(tree, spans)
 }
 
 // Len is the number of rules.
