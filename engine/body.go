@@ -2,9 +2,12 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/limiter"
@@ -18,13 +21,15 @@ var eventPool = sync.Pool{New: func() any { return new(rules.Event) }}
 const maxDrain = 64 << 10
 
 // guardedBody is a response's body that gives the call's permit back, and ends
-// its watchdog, at the end of the body or when it is closed.
+// its watchdog, at the end of the body or when it is closed. With an Observer,
+// one that is collected without either is reported, and closed after all.
 type guardedBody struct {
 	io.ReadCloser
 	permit limiter.Permit
 	dog    *watchdog
 	failed bool // only Close ends it: until then the failure is being decided
 	done   atomic.Bool
+	leak   runtime.Cleanup // reports a body that nobody closed
 }
 
 // guard ties what the attempt holds to the response's body.
@@ -41,7 +46,39 @@ func (x *exchange) guard(r *run, failed bool) {
 	if len(r.op.uses) == 0 && x.dog == nil {
 		return
 	}
-	x.resp.Body = &guardedBody{ReadCloser: x.resp.Body, permit: r.permit, dog: x.dog, failed: failed}
+	b := &guardedBody{ReadCloser: x.resp.Body, permit: r.permit, dog: x.dog, failed: failed}
+	if o := r.p.engine.o.Observer; o != nil && !failed {
+		b.leak = runtime.AddCleanup(b, leaked, &leak{
+			observer: o, body: x.resp.Body, permit: r.permit, dog: x.dog,
+			notice: Notice{
+				Kind: NoticeLeak, Provider: r.c.policy.Name, Version: r.c.policy.Version,
+				Account: r.call.Account, Operation: r.op.name, Method: r.call.Method,
+			},
+		})
+	}
+	x.resp.Body = b
+}
+
+// leak is what a body that was collected without being closed leaves behind:
+// its permit would be held for ever, and its connection with it.
+type leak struct {
+	observer Observer
+	body     io.Closer
+	permit   limiter.Permit
+	dog      *watchdog
+	notice   Notice
+}
+
+func leaked(l *leak) {
+	go func() { // cleanups must not block
+		l.body.Close()
+		l.permit.Release()
+		if l.dog != nil {
+			l.dog.end()
+		}
+		l.notice.Time = time.Now()
+		l.observer.Observe(context.Background(), &l.notice)
+	}()
 }
 
 // Read implements io.Reader.
@@ -68,6 +105,7 @@ func (b *guardedBody) Close() error {
 
 func (b *guardedBody) release() {
 	if b.done.CompareAndSwap(false, true) {
+		b.leak.Stop()
 		b.permit.Release()
 		if b.dog != nil {
 			b.dog.end()
