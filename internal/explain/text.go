@@ -15,7 +15,7 @@ type Style struct {
 	Color bool // emphasise with ANSI colours
 }
 
-// rows of attempts that are printed before the rest is summed up.
+// foreseen is how many rows of attempts are printed before the last one.
 const foreseen = 8
 
 // WriteText prints the explanation for a person.
@@ -90,19 +90,45 @@ func (x *Explanation) WriteText(w io.Writer, style Style) error {
 		}
 	}
 
-	if len(x.Next) > 0 && x.Next[0].Action != "accept" {
+	if len(x.Next) > 1 {
 		t.heading("If every attempt ends like this one")
-		for i, a := range x.Next {
-			if i == foreseen && len(x.Next) > foreseen+1 {
-				t.line(fmt.Sprintf("  …  and so on for %d more", len(x.Next)-foreseen-1))
+		rows := x.rows()
+		for i, r := range rows {
+			if i == foreseen && len(rows) > foreseen+1 {
+				t.line("  …")
 			}
-			if i >= foreseen && i < len(x.Next)-1 {
-				continue
+			if i < foreseen || i == len(rows)-1 {
+				t.wrapped("  "+r[0]+"  ", r[1])
 			}
-			t.wrapped(fmt.Sprintf("  attempt %-3d ", a.Number), a.words())
 		}
 	}
 	return t.w.Flush()
+}
+
+// rows are the foreseen attempts in words, those alike in one row.
+func (x *Explanation) rows() [][2]string {
+	var rows [][2]string
+	for i := 0; i < len(x.Next); {
+		a := &x.Next[i]
+		same := i + 1
+		for same < len(x.Next) && x.Next[same].words() == a.words() {
+			same++
+		}
+		which := fmt.Sprintf("attempt %d", a.Number)
+		if last := x.Next[same-1].Number; last > a.Number {
+			which = fmt.Sprintf("attempts %d to %d", a.Number, last)
+		}
+		rows = append(rows, [2]string{which, a.words()})
+		i = same
+	}
+	width := 0
+	for _, r := range rows {
+		width = max(width, len(r[0]))
+	}
+	for i := range rows {
+		rows[i][0] = fmt.Sprintf("%-*s", width, rows[i][0])
+	}
+	return rows
 }
 
 // headline says the decision in one line.
@@ -129,11 +155,11 @@ func headline(x *Explanation) string {
 func (a *Attempt) words() string {
 	switch a.Action {
 	case "retry", "wait":
-		return a.Action + " " + span(a.MinSeconds, a.MaxSeconds)
+		return "then " + a.Action + " " + span(a.MinSeconds, a.MaxSeconds)
 	case "reauth":
-		return "refresh the credentials, then at once again"
+		return "then refresh the credentials, and try again at once"
 	case "fail":
-		return "fail as " + a.As + ": " + a.Reason
+		return "then fail as " + a.As + ": " + a.Reason
 	}
 	return a.Action
 }
