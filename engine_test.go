@@ -244,7 +244,7 @@ func TestDecideByProvider(t *testing.T) {
 		as     string
 	}{
 		{"history is gone", rules.Event{Provider: "gmail", Operation: "history.list", Status: 404, Codes: []string{"notFound"}}, policy.Fail, engine.AsResync},
-		{"a message is gone", rules.Event{Provider: "gmail", Operation: "messages.get", Status: 404, Codes: []string{"notFound"}}, policy.Fail, engine.AsPermanent},
+		{"a message is gone", rules.Event{Provider: "gmail", Operation: "messages.get", Status: 404, Codes: []string{"notFound"}}, policy.Fail, "gone"},
 		{"a quota in a 403", rules.Event{Provider: "gmail", Operation: "messages.get", Status: 403, Codes: []string{"rateLimitExceeded"}}, policy.Retry, ""},
 		{"not ready", rules.Event{Provider: "nylas_v3", Operation: "messages.list", Status: 202}, policy.Retry, ""},
 		{"concurrency", rules.Event{Provider: "microsoft_graph", Operation: "messages.list", Status: 429, Codes: []string{"ApplicationThrottled"}}, policy.Retry, ""},
