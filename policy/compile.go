@@ -27,6 +27,7 @@ type compiler struct {
 	limitAt   map[string]int
 	costAt    map[string]int
 	ruleOf    []*value // the entry behind each of p.Rules but the default
+	probes    int      // how often lint may still probe
 }
 
 func (c *compiler) err(at span, code, hint, format string, args ...any) {
@@ -302,7 +303,7 @@ func (c *compiler) limit(v *value, name string) Limit {
 	if x := v.get["cost"]; x != nil && !x.bad && l.Cost != BytesCost {
 		i, ok := c.costAt[l.Cost]
 		if ok {
-			c.used[c.costs.get[l.Cost]] = true
+			use(c.costs.get[l.Cost], c.used)
 			t := &c.p.Costs[i]
 			dearest = t.dearest(l.Operations)
 		} else {
@@ -543,7 +544,7 @@ func (c *compiler) rule(v *value, name string) Rule {
 func (c *compiler) schedule(at span, name string) int {
 	i, ok := c.backoffAt[name]
 	if ok {
-		c.used[c.backoff.get[name]] = true
+		use(c.backoff.get[name], c.used)
 		return i
 	}
 	if c.lost("backoff") {
@@ -570,7 +571,11 @@ func (c *compiler) whenError(v *value, e *rules.Error) {
 	if e.Code == rules.CodeSyntax && c.commented(when) >= 0 {
 		return // see comment
 	}
-	c.err(when.within(e.Offset, e.Length), e.Code, e.Hint, "%s", strings.ReplaceAll(e.Message, "\n", " "))
+	code := e.Code
+	if code == rules.CodeEmpty {
+		code = "empty-when" // nothing but a comment
+	}
+	c.err(when.within(e.Offset, e.Length), code, e.Hint, "%s", strings.ReplaceAll(e.Message, "\n", " "))
 }
 
 // commented is the offset of a comment right after an unquoted expression, or -1.

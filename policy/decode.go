@@ -135,7 +135,7 @@ func (d *decoder) walk(n, key *yaml.Node, depth int) bool {
 		d.r.err(d.src.nodeSpan(n), "too-deep", "no policy nests like this", "nested more than %d deep", maxDepth)
 		return false
 	}
-	if slices.Contains(d.src.broken, d.src.offset(n.Line, n.Column)) && n.Kind == yaml.ScalarNode {
+	if len(d.src.broken) > 0 && n.Kind == yaml.ScalarNode && slices.Contains(d.src.broken, d.src.offset(n.Line, n.Column)) {
 		d.bad[n] = true
 		return true
 	}
@@ -157,7 +157,11 @@ func (d *decoder) walk(n, key *yaml.Node, depth int) bool {
 		d.r.err(d.src.nodeSpan(n), "alias", "write the value out, or quote it if it is text: "+quoted(), "an alias: policies have none")
 		return true
 	case n.Anchor != "":
-		d.r.err(d.src.nodeSpan(n), "anchor", "share by `extends`; or quote the value if it is text: "+quoted(), "an anchor: policies have none")
+		hint := "share by `extends`"
+		if n.Kind == yaml.ScalarNode {
+			hint += "; or quote the value if it is text: " + quoted()
+		}
+		d.r.err(d.src.nodeSpan(n), "anchor", hint, "an anchor: policies have none")
 	}
 	if n.Style&yaml.TaggedStyle != 0 {
 		d.bad[n] = true
@@ -275,6 +279,14 @@ func (d *decoder) wrongType(v *value, want string) {
 		if got != "text" && strings.HasPrefix(want, "text") {
 			hint = fmt.Sprintf("quote it: '%s'", v.node.Value)
 		}
+		switch {
+		case strings.HasPrefix(want, "a whole number") && got == "a number" && strings.HasPrefix(strings.TrimPrefix(v.node.Value, "-"), "0"):
+			hint = "without a leading zero"
+		case want == "true or false" && slices.Contains([]string{"yes", "on", "y"}, strings.ToLower(v.node.Value)):
+			hint = "write true"
+		case want == "true or false" && slices.Contains([]string{"no", "off", "n"}, strings.ToLower(v.node.Value)):
+			hint = "write false"
+		}
 		if want == "a list" {
 			hint = fmt.Sprintf("write [%s], or one entry a line, each after a dash", v.node.Value)
 		}
@@ -303,7 +315,11 @@ func (d *decoder) object(v *value) {
 	o := v.field.object
 	if v.node.Kind != yaml.MappingNode {
 		v.bad = true
-		d.wrongType(v, "a mapping: "+o.title+" with "+strings.Join(o.names()[:min(3, len(o.fields))], ", ")+" …")
+		names, more := o.names(), ""
+		if len(names) > 3 {
+			names, more = names[:3], " …"
+		}
+		d.wrongType(v, "a mapping: "+o.title+" with "+strings.Join(names, ", ")+more)
 		return
 	}
 	d.pairs(v, func(k, n *yaml.Node) {
@@ -513,8 +529,12 @@ func (d *decoder) scalar(v *value) {
 		return
 	}
 	if tag != "!!str" && tag != "!!timestamp" && tag != "!!merge" {
-		if unit := map[kind]string{kindRate: "/s", kindQuota: "/1m"}[f.kind]; unit != "" && tag == "!!int" {
-			fail(map[kind]string{kindRate: "bad-rate", kindQuota: "bad-quota"}[f.kind], "with its time: "+s+unit, "%s without a time", label(v.key, f))
+		switch {
+		case f.kind == kindRate && tag == "!!int":
+			fail("bad-rate", "with its time: "+s+"/s", "%s without a time", label(v.key, f))
+			return
+		case f.kind == kindQuota && tag == "!!int":
+			fail("bad-quota", "with its time: "+s+"/1m", "%s without a time", label(v.key, f))
 			return
 		}
 		v.bad = true
@@ -606,11 +626,11 @@ func (d *decoder) scalar(v *value) {
 		v.data = h
 	case kindMethod, kindHeader:
 		if !isToken(s) {
-			code, what := "bad-name", "a method"
+			what := "a method"
 			if f.kind == kindHeader {
 				what = "a header's name"
 			}
-			fail(code, "", "%q is not %s", cut(s), what)
+			fail("bad-name", "", "%q is not %s", cut(s), what)
 			return
 		}
 		v.data = strings.ToUpper(s)

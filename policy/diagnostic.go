@@ -140,15 +140,19 @@ func (ds Diagnostics) Err() error {
 	return fmt.Errorf("policy: %d errors\n%s", n, b.String())
 }
 
+// mostProblems is how many of one file's problems are reported.
+const mostProblems = 500
+
 // report collects diagnostics, each once.
 type report struct {
 	list  Diagnostics
 	seen  map[Diagnostic]bool
 	order map[string]int // files in the order in which they were given
+	count map[string]int // of each file's diagnostics
 }
 
 func newReport() *report {
-	return &report{seen: map[Diagnostic]bool{}, order: map[string]int{}}
+	return &report{seen: map[Diagnostic]bool{}, order: map[string]int{}, count: map[string]int{}}
 }
 
 func (r *report) add(sev Severity, at span, code, hint, format string, args ...any) {
@@ -161,6 +165,13 @@ func (r *report) add(sev Severity, at span, code, hint, format string, args ...a
 		return
 	}
 	r.seen[d] = true
+	switch r.count[at.src.name]++; {
+	case r.count[at.src.name] > mostProblems:
+		return
+	case r.count[at.src.name] == mostProblems:
+		d.Severity, d.Code, d.Hint = Error, "too-many-problems", "mend these first"
+		d.Message = fmt.Sprintf("more than %d problems in one file", mostProblems)
+	}
 	r.list = append(r.list, d)
 }
 

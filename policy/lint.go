@@ -22,6 +22,8 @@ func (c *compiler) lint() {
 	for _, f := range c.p.Matcher.Lint() {
 		c.finding(f)
 	}
+	c.unknownOperations()
+	c.probes = 4_000_000 / (len(c.ruleOf) + 1)
 	for i, v := range c.ruleOf {
 		switch r := &c.p.Rules[i]; r.Action {
 		case Reauth:
@@ -32,6 +34,73 @@ func (c *compiler) lint() {
 			}
 		}
 	}
+}
+
+var operationNames = regexp.MustCompile(`\boperation\s*(?:==|!=|in)\s*(\[[^\]]*\]|"[^"]*"|'[^']*')`)
+
+// unknownOperations warns of operations in the policy's own file that look like a
+// misspelling of one that requests are named. Others may be named by the
+// caller.
+func (c *compiler) unknownOperations() {
+	if len(c.p.Operations) == 0 {
+		return
+	}
+	known := map[string]bool{}
+	var names []string
+	for i := range c.p.Operations {
+		if n := c.p.Operations[i].Operation; !known[n] {
+			known[n] = true
+			names = append(names, n)
+		}
+	}
+	check := func(v *value, at span, glob string) {
+		if v.src != c.top.src || known[glob] || strings.Contains(glob, "*") || len(names) > 500 {
+			return
+		}
+		if best := misspelt(glob, names); best != "" {
+			c.r.warn(at, "unknown-operation", fmt.Sprintf("did you mean %q?", best), "no request is named %q", cut(glob))
+		}
+	}
+	each := func(list []*value) {
+		for _, g := range good(list) {
+			check(g, g.span(), g.text())
+		}
+	}
+	each(c.idempotent)
+	for _, v := range good(c.inspect) {
+		each(v.items("operations"))
+	}
+	for _, v := range good(c.limits) {
+		each(v.items("operations"))
+	}
+	if c.costs != nil {
+		for _, name := range c.costs.names {
+			for _, op := range c.costs.get[name].names {
+				if v := c.costs.get[name].get[op]; op != "default" {
+					check(v, v.keySpan(), op)
+				}
+			}
+		}
+	}
+	for i, v := range c.ruleOf {
+		when := c.p.Rules[i].When
+		for _, m := range operationNames.FindAllStringSubmatchIndex(when, -1) {
+			for _, q := range stringLiteral.FindAllStringIndex(when[m[2]:m[3]], -1) {
+				from, to := m[2]+q[0]+1, m[2]+q[1]-1
+				check(v, v.get["when"].within(from, to-from), when[from:to])
+			}
+		}
+	}
+}
+
+// misspelt is the name that another one is a slip of the pen away from, or "".
+func misspelt(written string, names []string) string {
+	for _, n := range names {
+		if len(n) > 4 && len(n) <= 64 && len(written) <= 64 && (editDistance(written, n) <= 1 || strings.EqualFold(written, n)) {
+			return n
+		}
+	}
+	return ""
 }
 
 func (c *compiler) finding(f rules.Finding) {
@@ -165,6 +234,9 @@ func (c *compiler) probe(rule int, operation string, statuses []int, texts []str
 				if status == 0 && slices.Contains([]string{rules.NetworkReset, rules.NetworkEOF, rules.NetworkTimeout}, texts[i]) {
 					e.Network = texts[i]
 				}
+			}
+			if c.probes--; c.probes < 0 {
+				return false // a policy of thousands of such rules
 			}
 			if c.p.Matcher.Match(&e) == rule {
 				return true

@@ -173,7 +173,7 @@ func unused(own []*layer, used map[*value]bool, r *report) {
 				continue
 			}
 			for _, name := range m.names {
-				if v := m.get[name]; !used[v] && !v.bad && !(section.name == "backoff" && name == "default") && !mergedUse(v, used) {
+				if v := m.get[name]; !v.bad && !(section.name == "backoff" && name == "default") && !isUsed(v, used) {
 					r.warn(v.keySpan(), section.code, "remove it, or refer to it", "no %s %q", section.what, name)
 				}
 			}
@@ -181,15 +181,21 @@ func unused(own []*layer, used map[*value]bool, r *report) {
 	}
 }
 
-// mergedUse reports whether a map that v was merged into is in use.
-func mergedUse(v *value, used map[*value]bool) bool {
-	for u := range used {
-		for _, c := range u.get {
-			for _, own := range v.get {
-				if c == own {
-					return true
-				}
-			}
+// use marks a backoff or cost table as used, and its entries: they may come from several files.
+func use(v *value, used map[*value]bool) {
+	used[v] = true
+	for _, c := range v.get {
+		used[c] = true
+	}
+}
+
+func isUsed(v *value, used map[*value]bool) bool {
+	if used[v] {
+		return true
+	}
+	for _, c := range v.get {
+		if used[c] {
+			return true
 		}
 	}
 	return false
@@ -221,7 +227,7 @@ func (s *Set) claims(own []*layer, r *report) {
 	}
 	for i, a := range all {
 		for _, b := range all[:i] {
-			if a.m.Host != b.m.Host || literals(a.m.Path) != literals(b.m.Path) || !pathsMeet(a.m.Path, b.m.Path) || a.p == b.p {
+			if a.p == b.p || a.m.Host != b.m.Host || literals(a.m.Path) != literals(b.m.Path) || !pathsMeet(a.m.Path, b.m.Path) {
 				continue
 			}
 			at, other := a, b

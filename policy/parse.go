@@ -19,8 +19,9 @@ import (
 // Bounds on what a file may be.
 const (
 	maxFile   = 1 << 20 // bytes
-	maxDepth  = 20      // nested mappings and lists; the format itself needs 6
-	maxRepair = 24      // syntax errors reported in one file
+	maxLine   = 16 << 10
+	maxDepth  = 20 // nested mappings and lists; the format itself needs 6
+	maxRepair = 24 // syntax errors reported in one file
 )
 
 // parse reads the file's one document. It returns nil if there is nothing to
@@ -44,6 +45,13 @@ func (s *source) parse(r *report) *yaml.Node {
 		}
 		r.err(s.spanAt(off, 1), "not-utf8", "save the file as UTF-8", "the file is not UTF-8")
 		return nil
+	}
+
+	for i := range s.starts {
+		if l := s.line(i + 1); len(l) > maxLine {
+			r.err(span{s, i + 1, 1, 2}, "line-too-long", "fold it over several lines", "a line of more than %d KiB", maxLine>>10)
+			return nil
+		}
 	}
 
 	text := s.text
@@ -233,13 +241,29 @@ func (s *source) diagnose(text []byte, n int, err error) problem {
 	}
 	line, col := s.place(off)
 
-	// The line itself, then the one before: its value may have run on into this one.
-	for _, l := range []int{line, s.before(text, line)} {
-		if l > 0 {
-			if p, ok := s.trap(text, l, message); ok {
-				return p
-			}
+	// The parser looks for comments before it looks at what it has, so it may
+	// have read on. The text up to a line above fails alike if it holds the cause.
+	first := line
+	for n := 0; n < 40 && first > 1 && off < 64<<10; n++ {
+		_, _, e := readYAML(bytes.NewReader(text[:s.starts[first-1]]))
+		if e == nil || yamlLine.ReplaceAllString(e.Error(), "") != message {
+			break
 		}
+		first--
+	}
+	for l := first; l <= line; l++ {
+		if p, ok := s.trap(text, l, message); ok {
+			return p
+		}
+	}
+	if l := s.before(text, first); l > 0 { // its value may have run on
+		if p, ok := s.trap(text, l, message); ok {
+			return p
+		}
+	}
+	if first < line {
+		line, col = first, indent(s.line(first))+1
+		off = s.starts[first] - 1
 	}
 	// A quote that is not closed on its line closes at the next quote, lines below.
 	for l := line; l > 0 && l > line-50; l-- {
@@ -301,9 +325,14 @@ func (s *source) trap(text []byte, line int, message string) (problem, bool) {
 		at := start + m[1]
 		key := strings.TrimRight(strings.TrimLeft(l[m[0]:m[1]], " -{,["), ": \t")
 		flow := strings.ContainsAny(l[:m[1]], "{[")
-		whole := len(strings.TrimRight(v, " \t"))
-		if flow { // up to the next key or the end of the mapping, as far as one can guess
+		whole := 0
+		switch {
+		case flow && key == "":
+			whole = len(strings.TrimRight(v[:strings.IndexAny(v+",", ",]")], " \t"))
+		case flow: // up to the next key or the end of the mapping, as far as one can guess
 			whole = flowValueLen(v)
+		default:
+			whole = plainLen(v)
 		}
 		fix := func() string {
 			q := "'" + strings.ReplaceAll(v[:whole], "'", "''") + "'"
@@ -340,6 +369,11 @@ func (s *source) trap(text []byte, line int, message string) (problem, bool) {
 			}
 		case '[', '{', '|', '>', '#':
 		default:
+			if i := strings.IndexByte(v[:whole], '?'); i >= 0 && flow && strings.Contains(message, "expected ',' or") {
+				p, _ := value("yaml-character", "inside { } and [ ], an unquoted value cannot have a '?'")
+				p.at = s.spanAt(at+i, 1)
+				return p, true
+			}
 			if key == "" || !strings.Contains(message, "mapping values") && !flow {
 				continue
 			}
@@ -383,6 +417,25 @@ func quotedLen(v string) int {
 		}
 	}
 	return 0
+}
+
+// plainLen is the length of a value that was meant to be one, without the
+// comment behind it: a '#' after a blank and outside quotes.
+func plainLen(v string) int {
+	quote := byte(0)
+	for i := 0; i < len(v); i++ {
+		switch c := v[i]; {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '"' || c == '\'':
+			quote = c
+		case c == '#' && i > 0 && (v[i-1] == ' ' || v[i-1] == '\t'):
+			return len(strings.TrimRight(v[:i], " \t"))
+		}
+	}
+	return len(strings.TrimRight(v, " \t"))
 }
 
 var flowEnd = regexp.MustCompile(`\s*(?:,\s*[\w.$-]+:(?:\s|$)|\}\s*(?:,|\]|\}|#|$))`)

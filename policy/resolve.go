@@ -77,7 +77,7 @@ func (rs *resolver) stack(l *layer) (layers []*layer, ok bool) {
 				rs.r.err(e.span(), "unknown-parent", didYouMeanOf(e.text(), rs.names(at), "policies"), "no policy %q to extend", e.text())
 			case state[p] == visiting:
 				ok = false
-				rs.r.err(e.span(), "extends-cycle", "", "%q extends %q, which extends %[1]q in turn", at.name, p.name)
+				rs.r.err(e.span(), "extends-cycle", "", "%q extends %q, which leads back to %[1]q", at.name, p.name)
 			case state[p] == 0:
 				visit(p)
 			}

@@ -35,6 +35,9 @@ func closest(written string, known []string) string {
 		return ""
 	}
 	norm := func(s string) string { return strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(s)) }
+	if len(known) > 500 {
+		known = known[:500]
+	}
 	w, best, bestAt := norm(written), "", 1<<30
 	for _, k := range known {
 		if k == written || len(k) > 64 {
