@@ -140,7 +140,7 @@ func (e *Engine) CheckResponse(ctx context.Context, resp *http.Response) error {
 	method := ""
 	if x.req != nil {
 		method = x.req.Method
-		operation = c.policy.OperationOf(requestOf(x.req))
+		operation = operationOf(c.policy, x.req)
 	}
 	if !x.suspect(c, operation, method) {
 		return nil

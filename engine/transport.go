@@ -79,18 +79,23 @@ func hostOf(req *http.Request) string {
 // maxForm is the longest form body that is read to name an operation.
 const maxForm = 16 << 10
 
-// requestOf is a request as a policy's `operations` see it.
-func requestOf(req *http.Request) *policy.Request {
-	return &policy.Request{
+// operationOf names a request by a policy's `operations`.
+func operationOf(p *policy.Policy, req *http.Request) string {
+	r := policy.Request{
 		Method: req.Method, Host: hostOf(req), Path: req.URL.Path, RawQuery: req.URL.RawQuery,
 		Header: req.Header,
-		Form:   func() map[string][]string { return formOf(req) },
 	}
+	if ct := req.Header["Content-Type"]; len(ct) > 0 && strings.HasPrefix(ct[0], formType) {
+		r.Form = func() map[string][]string { return formOf(req) }
+	}
+	return p.OperationOf(&r)
 }
+
+const formType = "application/x-www-form-urlencoded"
 
 // formOf reads the fields of a request's form body, from a copy of it.
 func formOf(req *http.Request) map[string][]string {
-	if req.GetBody == nil || !strings.HasPrefix(req.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+	if req.GetBody == nil {
 		return nil
 	}
 	body, err := req.GetBody()
@@ -125,7 +130,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.state = outer.State
 	}
 	if r.call.Operation == "" {
-		r.call.Operation = c.policy.OperationOf(requestOf(req))
+		r.call.Operation = operationOf(c.policy, req)
 	}
 	if r.call.Host == "" {
 		r.call.Host = hostOf(req)

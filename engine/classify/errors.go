@@ -273,6 +273,7 @@ func headerField(v reflect.Value) (http.Header, bool) {
 // ownWords are the code and message of Microsoft Graph's ODataError, which
 // has parsed the body and kept none of it.
 func ownWords(err error) (code, message string) {
+	defer func() { _ = recover() }() // foreign methods: then it has no words
 	get := reflect.ValueOf(err).MethodByName("GetErrorEscaped")
 	if !get.IsValid() || get.Type().NumIn() != 0 || get.Type().NumOut() != 1 {
 		return "", ""

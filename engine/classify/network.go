@@ -24,13 +24,43 @@ import (
 // A context that the caller cancelled is [rules.NetworkCanceled]; one whose
 // deadline passed is [rules.NetworkTimeout].
 func Network(err error) (kind string, sent bool) {
-	if err == nil {
+	budget := 1000
+	if err == nil || !finite(err, &budget) {
 		return "", true
 	}
 	return network(err)
 }
 
+// finite reports whether err wraps no more than a budget of errors. One that
+// wraps itself would keep package errors busy for ever.
+func finite(err error, budget *int) bool {
+	for err != nil {
+		if *budget--; *budget < 0 {
+			return false
+		}
+		switch w := err.(type) {
+		case interface{ Unwrap() error }:
+			err = w.Unwrap()
+		case interface{ Unwrap() []error }:
+			for _, err := range w.Unwrap() {
+				if !finite(err, budget) {
+					return false
+				}
+			}
+			return true
+		default:
+			return true
+		}
+	}
+	return true
+}
+
 func network(err error) (kind string, sent bool) {
+	defer func() {
+		if recover() != nil { // the methods of foreign errors, nil pointers among them
+			kind, sent = "", true
+		}
+	}()
 	op := dialing(err)
 	switch {
 	case errors.Is(err, context.Canceled):

@@ -1,0 +1,77 @@
+package engine
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// What a success costs is promised: nothing on the heap for Do, and for
+// Transport no more than two allocations beside the base's own.
+func TestSuccessAllocates(t *testing.T) {
+	bare := strings.NewReplacer(loopYAML[strings.Index(loopYAML, "limits:"):strings.Index(loopYAML, "budget:")], "",
+		", hold: sending", "", ", hold: requests", "").Replace(loopYAML)
+	ctx := context.Background()
+	ok := func(context.Context) error { return nil }
+	for name, yaml := range map[string]string{"unlimited": bare, "limited": strings.ReplaceAll(loopYAML, "100/s, burst: 100", "1000000/s, burst: 1000000")} {
+		p, err := testEngine(t, Options{}, yaml).Provider("test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		call := Call{Provider: "test", Account: "a", Operation: "items.get", Method: "GET"}
+		if n := testing.AllocsPerRun(200, func() {
+			if err := p.Do(ctx, call, ok); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("%s: Do allocates %v times, want 0", name, n)
+		}
+	}
+
+	resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}
+	base := roundTripper(func(req *http.Request) (*http.Response, error) {
+		resp.Body, resp.Request = http.NoBody, req
+		return resp, nil
+	})
+	for name, yaml := range map[string]string{"unlimited": bare, "limited": strings.ReplaceAll(loopYAML, "100/s, burst: 100", "1000000/s, burst: 1000000")} {
+		tr := testEngine(t, Options{}, yaml).Transport(base)
+		req := request(t, ctx, "GET", "/items/1", "")
+		if n := testing.AllocsPerRun(200, func() {
+			resp, err := tr.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+		}); n > 2 {
+			t.Errorf("%s: Transport allocates %v times, want at most 2", name, n)
+		}
+	}
+}
+
+func BenchmarkDoSuccess(b *testing.B) {
+	bare := strings.NewReplacer(loopYAML[strings.Index(loopYAML, "limits:"):strings.Index(loopYAML, "rules:")], "",
+		", hold: sending", "", ", hold: requests", "").Replace(loopYAML)
+	p, _ := testEngine(b, Options{}, bare).Provider("test")
+	ctx := context.Background()
+	ok := func(context.Context) error { return nil }
+	call := Call{Provider: "test", Account: "a", Operation: "items.get", Method: "GET"}
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Do(ctx, call, ok)
+	}
+}
+
+func BenchmarkTransportSuccess(b *testing.B) {
+	bare := strings.NewReplacer(loopYAML[strings.Index(loopYAML, "limits:"):strings.Index(loopYAML, "rules:")], "",
+		", hold: sending", "", ", hold: requests", "").Replace(loopYAML)
+	resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}
+	base := roundTripper(func(req *http.Request) (*http.Response, error) { return resp, nil })
+	tr := testEngine(b, Options{}, bare).Transport(base)
+	req := request(b, context.Background(), "GET", "/items/1", "")
+	b.ReportAllocs()
+	for b.Loop() {
+		resp, _ := tr.RoundTrip(req)
+		resp.Body.Close()
+	}
+}
