@@ -255,6 +255,30 @@ func TestTransport(t *testing.T) {
 	}
 }
 
+// The body of a success is the caller's: nothing is read ahead of them, also
+// where a rule accepts successes by name.
+func TestTransportStreams(t *testing.T) {
+	yaml := strings.Replace(loopYAML, "rules:\n", "rules:\n  - {name: fine, when: status == 200, action: accept}\n", 1)
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(reply{status: 200, body: "first", stall: true})
+		tr := testEngine(t, Options{}, yaml).Transport(s)
+		ctx, cancel := context.WithCancel(t.Context())
+		resp, err := tr.RoundTrip(request(t, ctx, "GET", "/items/1", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 5)
+		if _, err := io.ReadFull(resp.Body, b); err != nil || string(b) != "first" {
+			t.Errorf("read %q, %v before the body's end", b, err)
+		}
+		cancel()
+		resp.Body.Close()
+		if _, ok := Outcome(resp); ok {
+			t.Error("a plain success has an outcome")
+		}
+	})
+}
+
 // A body that cannot be had again is not sent again.
 func TestTransportBodyWithoutGetBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -285,8 +285,8 @@ func (x *exchange) refine(e *rules.Event) {
 }
 
 // suspect reports whether a response needs a decision: it failed, or a rule
-// matches what is known of it without its body, or the policy says that
-// an error may hide in a body like this.
+// that does more than accept it matches what is known without its body, or the
+// policy says that an error may hide in a body like this.
 func (x *exchange) suspect(c *compiled, operation, method string) bool {
 	status := x.resp.StatusCode
 	if status < 200 {
@@ -303,10 +303,14 @@ func (x *exchange) suspect(c *compiled, operation, method string) bool {
 		Provider: c.policy.Name, Operation: operation, Method: method, Protocol: "http",
 		Status: status, Header: x.resp.Header, Attempt: 1, Sent: true, Idempotent: true,
 	}
-	matched := c.policy.Matcher.Match(e) >= 0
+	suspect := false
+	if i := c.policy.Matcher.Match(e); i >= 0 {
+		rule := &c.policy.Rules[i]
+		suspect = rule.Action != policy.Accept || len(rule.Hold) > 0
+	}
 	e.Header = nil
 	eventPool.Put(e)
-	return matched
+	return suspect
 }
 
 // classify fills in the facts of a response that needs a decision.
