@@ -213,10 +213,10 @@ func readHTTPShape(err error, v reflect.Value, a *answer) bool {
 			}
 		}
 	}
-	status := 0
+	status, named := 0, false
 	for _, name := range [...]string{"ResponseStatusCode", "StatusCode", "HTTPStatusCode", "HTTPCode", "Status", "Code"} {
 		if n, ok := intField(v, name); ok && 100 <= n && n <= 599 {
-			status = n
+			status, named = n, name != "Status" && name != "Code"
 			break
 		}
 	}
@@ -233,8 +233,8 @@ func readHTTPShape(err error, v reflect.Value, a *answer) bool {
 		body = append(body, `,"message":`...)
 		body = gjson.AppendJSONString(body, message)
 		body = append(body, `}}`...)
-	case !hasHeader && v.NumField() > 3:
-		return false // a struct of something else that has a number in it
+	case !hasHeader && !named && !strings.Contains(strings.ToLower(v.Type().Name()), "http"):
+		return false // a code of something else
 	}
 	r.Status, r.Header, r.Body = status, header, body
 	return true

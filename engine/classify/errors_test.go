@@ -70,7 +70,7 @@ type (
 		EnhancedCode [3]int
 		Message      string
 	}
-	webdavError struct { // github.com/emersion/go-webdav internal.HTTPError
+	HTTPError struct { // github.com/emersion/go-webdav internal.HTTPError
 		Code int
 		Err  error
 	}
@@ -83,7 +83,7 @@ func (*odataError) Error() string     { return "odata" }
 func (*imapV2Error) Error() string    { return "imap" }
 func (*imapV1Error) Error() string    { return "imap" }
 func (*smtpError) Error() string      { return "smtp" }
-func (*webdavError) Error() string    { return "webdav" }
+func (*HTTPError) Error() string    { return "webdav" }
 
 func (h *kiotaHeaders) ListKeys() []string {
 	var keys []string
@@ -143,7 +143,7 @@ func TestError(t *testing.T) {
 		{"OData", &odataError{kiotaAPIError{ResponseStatusCode: 429, ResponseHeaders: &kiotaHeaders{map[string][]string{"retry-after": {"10"}}}}, &odataMain{"ApplicationThrottled", `over its "limit"`}},
 			rules.Event{Protocol: "http", Status: 429, Message: `over its "limit"`, RetryAfter: 10 * time.Second}},
 		{"OData without anything but a status", &odataError{kiotaAPIError: kiotaAPIError{ResponseStatusCode: 503}}, rules.Event{Protocol: "http", Status: 503}},
-		{"go-webdav", &webdavError{Code: 507, Err: errors.New("x")}, rules.Event{Protocol: "http", Status: 507}},
+		{"go-webdav", &HTTPError{Code: 507, Err: errors.New("x")}, rules.Event{Protocol: "http", Status: 507}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := newEvent()
