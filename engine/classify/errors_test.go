@@ -83,7 +83,7 @@ func (*odataError) Error() string     { return "odata" }
 func (*imapV2Error) Error() string    { return "imap" }
 func (*imapV1Error) Error() string    { return "imap" }
 func (*smtpError) Error() string      { return "smtp" }
-func (*HTTPError) Error() string    { return "webdav" }
+func (*HTTPError) Error() string      { return "webdav" }
 
 func (h *kiotaHeaders) ListKeys() []string {
 	var keys []string
@@ -169,7 +169,7 @@ type (
 	panicky       struct{ Code int }
 	loop          struct{}
 	stringsInside struct{ Type, Code, Text string }
-	notHTTP       struct {
+	foreignCode   struct {
 		Code       int
 		A, B, C, D string
 	}
@@ -181,7 +181,7 @@ func (*panicky) GetErrorEscaped() string { panic("no") }
 func (loop) Error() string               { return "x" }
 func (l loop) Unwrap() error             { return l }
 func (stringsInside) Error() string      { return "x" }
-func (notHTTP) Error() string            { return "x" }
+func (foreignCode) Error() string        { return "x" }
 
 func TestErrorHostile(t *testing.T) {
 	for _, err := range []error{
@@ -194,7 +194,7 @@ func TestErrorHostile(t *testing.T) {
 		&panicky{Code: 500},
 		loop{},
 		stringsInside{"a", "b", "c"},
-		notHTTP{Code: 404},
+		foreignCode{Code: 404},
 		&googleapiError{Code: 7},
 		&retrieveError{Response: nil},
 		&odataError{},
