@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/recourse-go/recourse/policy"
@@ -15,10 +16,10 @@ var checkCommand = &command{
 	args:    "[FILE|DIR]...",
 	summary: "check policy files: every mistake, with its place and a hint",
 	details: `
-Checks the policy files given, and every *.yaml in the directories given; without
-any, the built-in policies. What they extend may be built in. All mistakes are
-reported in one run, on the standard output. The exit code is 3 when there is an
-error or, with --strict, a warning.
+Checks the policy files given and every *.yaml in the directories given, test
+suites (*_test.yaml) too; without any, the built-in ones. What they extend may
+be built in. All mistakes are reported in one run, on the standard output. The
+exit code is 3 when there is an error or, with --strict, a warning.
 `,
 	setup: func(fs *flag.FlagSet) func(*call) int {
 		strict := fs.Bool("strict", false, "let warnings fail too")
@@ -48,23 +49,24 @@ type checkDiagnostic struct {
 }
 
 func check(c *call, strict bool, format string) int {
-	var files []policy.File
-	o := policy.LoadOptions{}
-	if len(c.args) == 0 {
-		files = policy.BuiltinFiles()
-	} else {
-		var err error
-		if files, err = policy.ReadFiles(c.args...); err != nil {
-			return c.fail(err)
-		}
-		if len(files) == 0 {
-			return c.fail(fmt.Errorf("no policy (*.yaml) in %s", strings.Join(c.args, ", ")))
-		}
-		o.Over = policy.Builtin()
+	files, suites, err := c.checked()
+	if err != nil {
+		return c.fail(err)
 	}
-	_, found := policy.Load(files, o)
+	var found policy.Diagnostics
+	if len(files) > 0 {
+		o := policy.LoadOptions{}
+		if len(c.args) > 0 {
+			o.Over = policy.Builtin()
+		}
+		_, found = policy.Load(files, o)
+	}
+	for _, f := range suites {
+		_, more := policy.ParseSuite(f)
+		found = append(found, more...)
+	}
 
-	r := checkReport{Files: len(files), Diagnostics: []checkDiagnostic{}}
+	r := checkReport{Files: len(files) + len(suites), Diagnostics: []checkDiagnostic{}}
 	for _, d := range found {
 		severity := "warning"
 		if d.Severity == policy.Error {
@@ -78,7 +80,6 @@ func check(c *call, strict bool, format string) int {
 			Severity: severity, Code: d.Code, Message: d.Message, Hint: d.Hint, Source: d.Line,
 		})
 	}
-	var err error
 	switch format {
 	case "json":
 		err = writeJSON(c.stdout, r)
@@ -105,6 +106,40 @@ func check(c *call, strict bool, format string) int {
 		return exitCheck
 	}
 	return exitOK
+}
+
+// checked reads the policies and the suites that the arguments name, the
+// built-in ones without any.
+func (c *call) checked() (policies, suites []policy.File, err error) {
+	if len(c.args) == 0 {
+		return policy.BuiltinFiles(), policy.BuiltinSuites(), nil
+	}
+	for _, arg := range c.args {
+		if policy.IsSuite(arg) {
+			one, err := policy.ReadSuites(arg)
+			if err != nil {
+				return nil, nil, err
+			}
+			suites = append(suites, one...)
+			continue
+		}
+		some, err := policy.ReadFiles(arg)
+		if err != nil {
+			return nil, nil, err
+		}
+		policies = append(policies, some...)
+		if info, err := os.Stat(arg); err == nil && info.IsDir() {
+			beside, err := policy.ReadSuites(arg)
+			if err != nil {
+				return nil, nil, err
+			}
+			suites = append(suites, beside...)
+		}
+	}
+	if len(policies)+len(suites) == 0 {
+		return nil, nil, fmt.Errorf("no policy (*.yaml) in %s", strings.Join(c.args, ", "))
+	}
+	return policies, suites, nil
 }
 
 // summary is the last line of the text output.

@@ -178,7 +178,8 @@ func printUsage(w io.Writer) {
 	}
 	fmt.Fprint(w, `  help        explain a command: recourse help decide
 
-Exit codes: 0 fine, 1 could not run, 2 bad usage, 3 check failed, 4 tests failed.
+Exit codes: 0 fine, 1 could not run, 2 bad usage, 3 check failed,
+4 tests failed.
 `)
 }
 
@@ -220,12 +221,13 @@ func flagsOf(fs *flag.FlagSet) []flagLine {
 	var lines []flagLine
 	fs.VisitAll(func(f *flag.Flag) {
 		value, usage := flag.UnquoteUsage(f)
-		l := flagLine{name: f.Name, form: "--" + f.Name, usage: strings.TrimSuffix(usage, " "+value)}
+		l := flagLine{name: f.Name, form: "--" + f.Name, usage: usage}
 		if b, ok := f.Value.(interface{ IsBoolFlag() bool }); !ok || !b.IsBoolFlag() {
 			l.takesValue = true
 			l.form += " " + value
 			if strings.Contains(value, "|") {
 				l.values = strings.Split(value, "|")
+				l.usage = strings.TrimSuffix(usage, " "+value)
 			}
 		}
 		lines = append(lines, l)

@@ -13,7 +13,7 @@ import (
 
 var demoCommand = &command{
 	name:    "demo",
-	summary: "the main job: sync workers against local fake providers over real HTTP",
+	summary: "the main job: sync workers against fake providers over local HTTP",
 	details: `
 Starts a Gmail, a Microsoft Graph, a Nylas and a Warpflow on loopback. They
 enforce their limits and misbehave at stated rates. Then a few hundred messages

@@ -90,7 +90,7 @@ func TestCommandLine(t *testing.T) {
 		{"check the built-in policies", []string{"check"}, exitOK, ": 0 errors, ", ""},
 		{"check a good file", []string{"check", "testdata/policies/acme.yaml"}, exitOK, "1 file: 0 errors, 0 warnings\n", ""},
 		{"check a good file, strict", []string{"check", "--strict", "testdata/policies/acme.yaml"}, exitOK, "1 file: 0 errors, 0 warnings\n", ""},
-		{"check a directory", []string{"check", "testdata/policies"}, exitOK, "1 file: 0 errors, 0 warnings\n", ""},
+		{"check a directory", []string{"check", "testdata/policies"}, exitOK, "2 files: 0 errors, 0 warnings\n", ""},
 		{"check a bad file", []string{"check", "testdata/check/bad.yaml"}, exitCheck, "1 file: 2 errors, 0 warnings\n", ""},
 		{"check warnings", []string{"check", "testdata/check/warned.yaml"}, exitOK, "1 file: 0 errors, 1 warning\n", ""},
 		{"check warnings, strict", []string{"check", "testdata/check/warned.yaml", "--strict"}, exitCheck, "1 file: 0 errors, 1 warning\n", ""},

@@ -42,8 +42,8 @@ code is 4 when a test fails, when there is none, and when the coverage is below
 	setup: func(fs *flag.FlagSet) func(*call) int {
 		var o testOptions
 		fs.StringVar(&o.run, "run", "", "only tests whose provider/name matches `RE`")
-		fs.BoolVar(&o.cover, "cover", false, "name rules that no test matches, and conditions that none needs")
-		fs.Float64Var(&o.coverMin, "cover-min", 0, "fail when fewer than `PCT` percent of a policy's rules match")
+		fs.BoolVar(&o.cover, "cover", false, "name the rules and conditions that no test needs")
+		fs.Float64Var(&o.coverMin, "cover-min", 0, "fail when less than `PCT` percent of rules match")
 		format := choice(fs, "format", "how to print the outcome", "text", "json", "junit")
 		return func(c *call) int {
 			o.format = *format

@@ -79,7 +79,7 @@ func (x *Explanation) WriteText(w io.Writer, style Style) error {
 			case p.Error != "":
 				why = "failed: " + p.Error
 			case p.Saw != "":
-				why += "  — " + p.Saw
+				why += "  — saw " + p.Saw
 			}
 			left := fmt.Sprintf("  %-*s  ", width, p.Rule)
 			if utf8.RuneCountInString(p.Rule) > width {
