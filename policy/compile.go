@@ -157,6 +157,7 @@ func (c *compiler) ops() {
 			Operation: scalarOr(v, "operation", "")}
 		c.p.Operations = append(c.p.Operations, op)
 	}
+	c.p.operations = newOperationIndex(c.p.Operations)
 	for _, v := range good(c.idempotent) {
 		c.p.Idempotent = append(c.p.Idempotent, v.text())
 	}

@@ -132,35 +132,6 @@ func hostMatches(pattern, host string) bool {
 	return pattern == bare || pattern == host
 }
 
-// OperationOf names a request by the first of p.Operations whose conditions
-// all hold; "" = unnamed.
-func (p *Policy) OperationOf(r *Request) string {
-	var form map[string][]string
-	asked := false
-	for i := range p.Operations {
-		o := &p.Operations[i]
-		if o.Method != "" && o.Method != r.Method ||
-			o.Path != "" && !GlobPath(o.Path, r.Path) ||
-			o.Host != "" && !hostMatches(o.Host, r.Host) ||
-			!queryMatches(o.Query, r.RawQuery) || !valuesMatch(o.Header, r.Header) {
-			continue
-		}
-		if len(o.Form) > 0 {
-			if !asked {
-				asked = true
-				if r.Form != nil {
-					form = r.Form()
-				}
-			}
-			if !valuesMatch(o.Form, form) {
-				continue
-			}
-		}
-		return o.Operation
-	}
-	return ""
-}
-
 // valuesMatch reports whether each named value is there and fits its glob.
 func valuesMatch(want map[string]string, have map[string][]string) bool {
 	for name, glob := range want {

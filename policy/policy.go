@@ -35,6 +35,8 @@ type Policy struct {
 	Rules []Rule
 	// Matcher finds the first of Rules (without the default) that holds.
 	Matcher *rules.Set
+
+	operations *operationIndex // of Operations; nil = look at them one by one
 }
 
 // Match claims requests for a policy, so that a transport can pick it.

@@ -67,7 +67,7 @@ func TestInheritEverything(t *testing.T) {
 	}
 	got, want := *c, *p
 	for _, x := range []*Policy{&got, &want} {
-		x.Name, x.Version, x.File, x.Source, x.Extends, x.Match, x.Matcher = "", "", "", "", nil, nil, nil
+		x.Name, x.Version, x.File, x.Source, x.Extends, x.Match, x.Matcher, x.operations = "", "", "", "", nil, nil, nil, nil
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
