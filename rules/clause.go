@@ -41,6 +41,7 @@ func clausesOf(rule int, conjuncts []*condition) []clause {
 		if len(ways) == 0 || len(ways)*len(clauses) > maxClauses {
 			for i := range clauses {
 				clauses[i].rest = append(clauses[i].rest, c)
+				clauses[i].words(c)
 			}
 			continue
 		}
@@ -70,12 +71,19 @@ func waysOf(c *condition) [][]*condition {
 	var ways [][]*condition
 	for _, kid := range c.more.kids {
 		way := flattenConditions(kid, nil)
-		if !slices.ContainsFunc(way, func(c *condition) bool { _, _, ok := valuesOf(c); return ok }) {
+		if !slices.ContainsFunc(way, isIndexable) {
 			return nil
 		}
 		ways = append(ways, way)
 	}
 	return ways
+}
+
+// isIndexable tells whether c says something about a field.
+func isIndexable(c *condition) bool {
+	_, _, exact := valuesOf(c)
+	_, _, words := wordsOf(c)
+	return exact || words
 }
 
 // and is c with more conditions; not ok if they contradict each other.
@@ -87,6 +95,7 @@ func (c clause) and(conditions []*condition) (clause, bool) {
 		switch {
 		case !ok:
 			c.rest = append(c.rest, cond)
+			c.words(cond)
 		case old == nil:
 			if v.empty() {
 				return c, false
@@ -110,4 +119,19 @@ func (c clause) and(conditions []*condition) (clause, bool) {
 		}
 	}
 	return c, true
+}
+
+// words adds what cond, which c.rest holds, needs to be found in a text. Of
+// several the most telling is kept.
+func (c *clause) words(cond *condition) {
+	f, texts, ok := wordsOf(cond)
+	if !ok {
+		return
+	}
+	switch old := c.constraint(f); {
+	case old == nil:
+		c.constraints = append(c.constraints, constraint{field: f, values: values{texts: texts}})
+	case len(better(old.texts, texts)) == len(texts):
+		old.texts = better(old.texts, texts)
+	}
 }

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"regexp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,12 +42,12 @@ func Compile(rs []Rule, o Options) (*Set, error) {
 		o.MaxNodes = defaultMaxNodes
 	}
 	s := &Set{rules: slices.Clone(rs), conjuncts: make([][]*condition, len(rs))}
-	config, regexps := newConfig(o.MaxNodes), map[string]*regexp.Regexp{}
+	config, patterns := newConfig(o.MaxNodes), map[string]*pattern{}
 	var errs ErrorList
 	var clauses []clause
 	for i, r := range s.rules {
 		c := check{rule: i, when: r.When, config: config, facts: o.Facts}
-		s.conjuncts[i] = c.compile(regexps)
+		s.conjuncts[i] = c.compile(patterns)
 		clauses = append(clauses, clausesOf(i, s.conjuncts[i])...)
 		errs = append(errs, c.errs...)
 	}
@@ -61,7 +60,7 @@ func Compile(rs []Rule, o Options) (*Set, error) {
 }
 
 // compile checks c.when and turns it into conditions that must all hold.
-func (c *check) compile(regexps map[string]*regexp.Regexp) (conjuncts []*condition) {
+func (c *check) compile(patterns map[string]*pattern) (conjuncts []*condition) {
 	defer func() {
 		// expr is not meant to panic on any input; should it, the rule is
 		// refused and the program goes on.
@@ -81,7 +80,7 @@ func (c *check) compile(regexps map[string]*regexp.Regexp) (conjuncts []*conditi
 		c.add(0, len(c.when), CodeUnsupported, "", "%v", err)
 		return nil
 	}
-	t := translator{config: c.config, source: tree.Source, regexps: regexps}
+	t := translator{config: c.config, source: tree.Source, patterns: patterns}
 	return t.conjuncts(tree, spans)
 }
 

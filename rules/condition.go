@@ -2,7 +2,6 @@ package rules
 
 import (
 	"bytes"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -50,7 +49,7 @@ type operands struct {
 	textSet map[string]struct{} // of texts, where they are many
 	bytes   []byte              // the constant operand of condLowerOther
 	nums    []int64
-	re      *regexp.Regexp
+	pattern *pattern
 	program *vm.Program
 	reads   []field // what program reads
 }
@@ -191,7 +190,7 @@ func (c *condition) evalPlain(e *Event, it string) truth {
 	case condEndsWith:
 		return truthOf(strings.HasSuffix(s, c.text))
 	case condMatches:
-		return truthOf(c.more.re.MatchString(s))
+		return truthOf(c.more.pattern.match(s))
 	case condLess:
 		return truthOf(s < c.text)
 	case condLessEq:
@@ -303,7 +302,7 @@ func (c *condition) evalLowered(s string) truth {
 		case condEndsWith:
 			return bytes.HasSuffix(lowered, c.more.bytes)
 		default:
-			return c.more.re.Match(lowered)
+			return c.more.pattern.re.Match(lowered)
 		}
 	}))
 }

@@ -18,8 +18,9 @@ import (
 // indexer builds the tree.
 type indexer struct {
 	clauses []clause
-	fields  []field // at most 64
-	placed  int     // clauses in nodes so far, to bound copies
+	weights []float64 // what testing each clause costs
+	fields  []field   // at most 64
+	placed  int       // clauses in nodes so far, to bound copies
 	budget  int
 	known   map[string]*tree // equal lists of clauses share one tree
 	leaves  map[string][]*condition
@@ -35,8 +36,13 @@ func buildIndex(clauses []clause) *tree {
 	ix := &indexer{clauses: clauses, known: map[string]*tree{}, leaves: map[string][]*condition{}}
 	seen := map[field]bool{}
 	for _, c := range clauses {
+		w := float64(costCompare)
+		for _, cond := range c.rest {
+			w += testCost(cond)
+		}
+		ix.weights = append(ix.weights, w)
 		for _, con := range c.constraints {
-			if f := con.field; !seen[f] && f.fact != factBody && len(ix.fields) < 64 {
+			if f := con.field; !seen[f] && (f.fact != factBody || f.words != 0) && len(ix.fields) < 64 {
 				seen[f] = true
 				ix.fields = append(ix.fields, f)
 			}
@@ -142,18 +148,69 @@ type split struct {
 	texts   []string
 }
 
-// lookupCost is what asking for a field costs, in candidates that could have
-// been tested instead.
+// What things cost, in about two nanoseconds.
+const (
+	costCompare = 1
+	costSearch  = 5 // for a text in a message
+	costRegexp  = 40
+	costProgram = 400
+	bodyFactor  = 8 // how much longer than a message a body is
+)
+
+// lookupCost is what asking for a field costs.
 func lookupCost(f field) float64 {
+	cost := 2.0
 	switch {
 	case f.isNum():
-		return 1
+		return 1.5
 	case f.fact == factCodes:
-		return 2
-	case f.fact == factCustom, f.fact == factHeader, f.fact == factMessage:
 		return 4
+	case f.fact == factCustom:
+		cost = 6
+	case f.fact == factHeader, f.fact == factMessage:
+		cost = 8
 	}
-	return 1.5
+	switch {
+	case f.words == 0:
+		return cost
+	case f.fact == factBody:
+		cost *= bodyFactor
+	}
+	if f.words == shortWords {
+		return cost + 12
+	}
+	return cost + 6
+}
+
+// testCost is what evaluating c costs.
+func testCost(c *condition) float64 {
+	cost := float64(costCompare)
+	switch c.op {
+	case condContains, condContainsText, condLowerContains, condLowerEq:
+		cost = costSearch
+	case condLowerOther:
+		cost = 4 * costSearch
+	case condMatches:
+		if cost = costRegexp; len(c.more.pattern.literals) > 0 {
+			cost = float64(costSearch * len(c.more.pattern.literals))
+		}
+	case condProgram:
+		return costProgram
+	}
+	if c.left != nil && c.left.op == valueFact {
+		switch c.left.fact {
+		case factBody:
+			cost *= bodyFactor
+		case factCustom, factHeader:
+			cost += 4
+		}
+	}
+	if c.more != nil {
+		for _, kid := range c.more.kids {
+			cost += testCost(kid)
+		}
+	}
+	return cost
 }
 
 // choose finds the field that leaves the fewest candidates; nil if testing all
@@ -162,14 +219,14 @@ func (ix *indexer) choose(list []int32, used fieldSet) *split {
 	if len(list) < 2 {
 		return nil
 	}
-	best := &split{cost: float64(len(list))}
+	best := &split{cost: ix.weight(list)}
 	for i, f := range ix.fields {
 		if used.has(i) {
 			continue
 		}
 		s := &split{list: list, field: i}
 		switch {
-		case f.fact == factCodes:
+		case f.isList():
 			ix.splitTexts(s, f, false)
 		case f.isNum():
 			ix.splitNums(s, f)
@@ -186,14 +243,24 @@ func (ix *indexer) choose(list []int32, used fieldSet) *split {
 	return best
 }
 
+// weight is what testing all of list costs.
+func (ix *indexer) weight(list []int32) float64 {
+	w := 0.0
+	for _, i := range list {
+		w += ix.weights[i]
+	}
+	return w
+}
+
 func (ix *indexer) splitTexts(s *split, f field, mayCopy bool) {
-	count, excluded := map[string]int{}, map[string]bool{}
+	count, weight, excluded := map[string]int{}, map[string]float64{}, map[string]bool{}
 	for _, i := range s.list {
 		switch con := ix.clauses[i].constraint(f); {
 		case con != nil && !con.not:
 			s.inside = append(s.inside, i)
 			for _, text := range con.texts {
 				count[text]++
+				weight[text] += ix.weights[i]
 			}
 		default:
 			s.outside = append(s.outside, i)
@@ -204,7 +271,13 @@ func (ix *indexer) splitTexts(s *split, f field, mayCopy bool) {
 			}
 		}
 	}
-	s.cost = expected(count) + float64(len(s.outside))
+	s.cost = expected(count, weight) + ix.weight(s.outside)
+	if f.words != 0 {
+		// Few texts hold any of the words, so count their rules little.
+		if s.cost = expected(count, weight)/4 + ix.weight(s.outside); len(count) > maxWords {
+			s.inside = nil
+		}
+	}
 	for text := range count {
 		s.texts = append(s.texts, text)
 	}
@@ -222,18 +295,18 @@ func (ix *indexer) splitTexts(s *split, f field, mayCopy bool) {
 	slices.Sort(s.texts)
 }
 
-// expected is how many of the clauses below a value an event meets, when it is
-// as likely to be meant by any of them.
-func expected[K comparable](count map[K]int) float64 {
-	sum, squares := 0, 0
-	for _, n := range count {
+// expected is the weight of the clauses below the value that an event has, when
+// it is as likely to be meant by any of them.
+func expected[K comparable](count map[K]int, weight map[K]float64) float64 {
+	sum, product := 0, 0.0
+	for k, n := range count {
 		sum += n
-		squares += n * n
+		product += float64(n) * weight[k]
 	}
 	if sum == 0 {
 		return 0
 	}
-	return float64(squares) / float64(sum)
+	return product / float64(sum)
 }
 
 // mayCopy tells whether n copies are within bounds.
@@ -265,16 +338,17 @@ func (ix *indexer) splitNums(s *split, f field) {
 	} else {
 		s.copied = ix.mayCopy((len(s.bounds) + 1) * len(s.outside))
 	}
-	count := map[int]int{}
+	count, weight := map[int]int{}, map[int]float64{}
 	for _, i := range s.inside {
 		v := ix.clauses[i].constraint(f).values
 		for cell := 0; cell <= len(s.bounds); cell++ {
 			if v.hasNum(cellStart(s.bounds, cell)) {
 				count[cell]++
+				weight[cell] += ix.weights[i]
 			}
 		}
 	}
-	s.cost = expected(count) + float64(len(s.outside))
+	s.cost = expected(count, weight) + ix.weight(s.outside)
 }
 
 // boundsOf lists the numbers at which the answer of some clause may change.
@@ -341,7 +415,10 @@ func (ix *indexer) node(s *split, used, decided fieldSet) *tree {
 		}
 		return ix.tree(list, used, inside)
 	}
-	if f.isNum() {
+	if f.words != 0 {
+		t.kind = treeWords
+		ix.words(t, s, f, used, inside)
+	} else if f.isNum() {
 		t.kind = treeNum
 		t.bounds = s.bounds
 		for cell := range len(s.bounds) + 1 {
@@ -371,6 +448,22 @@ func (ix *indexer) node(s *split, used, decided fieldSet) *tree {
 		t.also = ix.tree(s.outside, used, decided)
 	}
 	return t
+}
+
+// words builds what is below each of the texts that s looks for.
+func (ix *indexer) words(t *tree, s *split, f field, used, inside fieldSet) {
+	listOf, places := ix.byText(s, f), map[*tree]uint8{}
+	t.scanner = newScanner(s.texts)
+	for _, text := range s.texts {
+		kid := ix.tree(listOf(text), used, inside)
+		place, ok := places[kid]
+		if !ok {
+			place = uint8(len(t.kids))
+			places[kid] = place
+			t.kids = append(t.kids, kid)
+		}
+		t.scanner.kidOf = append(t.scanner.kidOf, place)
+	}
 }
 
 // byText lists the clauses for each text, without going through all of them

@@ -27,6 +27,7 @@ type tree struct {
 	dense   []uint16  // the place in kids of each number from bounds[0] on
 	kids    []*tree
 	other   *tree // for any other text
+	scanner *scanner
 	also    *tree // to be looked at beside the rest
 }
 
@@ -39,6 +40,7 @@ const (
 	treeLeaf treeKind = iota
 	treeText
 	treeCodes
+	treeWords
 	treeNum
 )
 
@@ -61,6 +63,8 @@ func (t *tree) first(e *Event, s *Set, best int32) int32 {
 			if next = t.texts.find(textOf(e, t.fact, t.name)); next == nil {
 				next = t.other
 			}
+		case treeWords:
+			best = t.firstWord(textOf(e, t.fact, t.name), e, s, best)
 		case treeCodes:
 			for _, code := range e.Codes {
 				best = t.texts.find(code).first(e, s, best)

@@ -3,7 +3,6 @@ package rules
 import (
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"time"
@@ -20,9 +19,9 @@ import (
 // would have made its program, and the conditions mean what that program means.
 // What they cannot express becomes a program of its own.
 type translator struct {
-	config  *conf.Config
-	source  file.Source
-	regexps map[string]*regexp.Regexp // shared by all rules of a set
+	config   *conf.Config
+	source   file.Source
+	patterns map[string]*pattern // shared by all rules of a set
 
 	vars      []variable
 	inLoop    bool
@@ -232,7 +231,7 @@ func (t *translator) binary(n *ast.BinaryNode) *condition {
 		if !ok || left == nil {
 			return nil
 		}
-		more := &operands{re: t.regexp(pattern.Value)}
+		more := &operands{pattern: t.pattern(pattern.Value)}
 		if left.op == valueLower {
 			return &condition{op: condLowerOther, num: int64(condMatches), left: left.a, more: more}
 		}
@@ -453,13 +452,13 @@ func (t *translator) search(operator string, left, right ast.Node) *condition {
 	return &condition{op: computed, left: l, more: &operands{right: r}}
 }
 
-func (t *translator) regexp(pattern string) *regexp.Regexp {
-	re := t.regexps[pattern]
-	if re == nil {
-		re = regexp.MustCompile(pattern) // check has seen it
-		t.regexps[pattern] = re
+func (t *translator) pattern(expr string) *pattern {
+	p := t.patterns[expr]
+	if p == nil {
+		p = newPattern(expr)
+		t.patterns[expr] = p
 	}
-	return re
+	return p
 }
 
 func (t *translator) builtin(n *ast.BuiltinNode) *condition {

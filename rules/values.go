@@ -2,6 +2,7 @@ package rules
 
 import (
 	"math"
+	"regexp/syntax"
 	"slices"
 	"sort"
 )
@@ -9,9 +10,26 @@ import (
 // field is a fact that a condition can be about, with the name of a custom
 // fact or header. The zero field is # inside a loop over the codes.
 type field struct {
-	fact fact
-	name string
+	fact  fact
+	name  string
+	words wordLength // not 0: the field is which of many texts occur in the fact
 }
+
+// wordLength divides the texts that are looked for, since the shortest of them
+// decides how much of a fact can be skipped.
+type wordLength uint8
+
+const (
+	shortWords wordLength = iota + 1
+	longWords
+)
+
+// longWord is the length in bytes from which a text counts as long.
+const longWord = 8
+
+// isList tells whether a field has several values at once, of which any may
+// satisfy a constraint.
+func (f field) isList() bool { return f.fact == factCodes || f.words != 0 }
 
 func (f field) isNum() bool { return f.fact.isNum() || f.fact.isBool() }
 
@@ -104,7 +122,7 @@ func (f field) intersect(a, b values) values {
 }
 
 func (f field) union(a, b values) values {
-	if f.fact == factCodes {
+	if f.isList() {
 		return someTexts(append(slices.Clone(a.texts), b.texts...)...)
 	}
 	return f.complement(f.intersect(f.complement(a), f.complement(b)))
@@ -124,7 +142,7 @@ func (v values) empty() bool { return !v.not && len(v.texts) == 0 && len(v.spans
 
 // within tells whether every value of a is one of b.
 func (f field) within(a, b values) bool {
-	if f.fact == factCodes {
+	if f.isList() {
 		for _, s := range a.texts {
 			if !b.hasText(s) {
 				return false
@@ -202,9 +220,58 @@ func plainValuesOf(c *condition) (f field, v values, ok bool) {
 func (v *value) field() (field, bool) {
 	switch v.op {
 	case valueFact:
-		return field{v.fact, v.text}, true
+		return field{fact: v.fact, name: v.text}, true
 	case valueIt:
 		return field{}, true
 	}
 	return field{}, false
+}
+
+// wordsOf tells of a condition which texts, case ignored, it needs one of in
+// which fact. It needs more than that as a rule, so it still has to be tested.
+func wordsOf(c *condition) (f field, texts []string, ok bool) {
+	if c.not {
+		return f, nil, false
+	}
+	switch c.op {
+	case condContains, condStartsWith, condEndsWith, condLowerContains:
+		texts = literalRunes(&syntax.Regexp{Op: syntax.OpLiteral, Rune: []rune(c.text)}).best()
+	case condMatches:
+		texts = c.more.pattern.literals
+	case condLowerOther:
+		switch conditionOp(c.num) {
+		case condMatches:
+			texts = c.more.pattern.literals
+		case condContains, condStartsWith, condEndsWith:
+			texts = literalRunes(&syntax.Regexp{Op: syntax.OpLiteral, Rune: []rune(c.text)}).best()
+		}
+	case condAnd:
+		for _, kid := range c.more.kids {
+			if kf, kt, kok := wordsOf(kid); kok && (!ok || shortest(kt) > shortest(texts)) {
+				f, texts, ok = kf, kt, true
+			}
+		}
+		return f, texts, ok
+	case condOr:
+		for i, kid := range c.more.kids {
+			kf, kt, ok := wordsOf(kid)
+			if !ok || i > 0 && (kf.fact != f.fact || kf.name != f.name) {
+				return f, nil, false
+			}
+			f, texts = kf, unique(append(texts, kt...))
+		}
+	}
+	if len(texts) == 0 || len(texts) > maxLiterals {
+		return f, nil, false
+	}
+	if c.op != condOr {
+		if f, ok = c.left.field(); !ok || f.fact == factNone {
+			return f, nil, false
+		}
+	}
+	f.words = shortWords
+	if shortest(texts) >= longWord {
+		f.words = longWords
+	}
+	return f, texts, true
 }

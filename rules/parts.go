@@ -1,0 +1,19 @@
+package rules
+
+// Part is what became of one part of a rule's condition: of one of the
+// operands of its outermost `and`, or of all of it where there is none.
+type Part struct {
+	Text string // as the rule has it
+	Held bool
+}
+
+// Parts evaluates every part of a rule's condition, also after one that does
+// not hold: for telling which of them a test needs. rule is an index into the
+// rules that were compiled.
+func (s *Set) Parts(rule int, e *Event) []Part {
+	parts := make([]Part, 0, len(s.conjuncts[rule]))
+	for _, c := range s.conjuncts[rule] {
+		parts = append(parts, Part{s.source(rule, c), c.eval(e, "") == yes})
+	}
+	return parts
+}

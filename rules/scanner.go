@@ -1,0 +1,113 @@
+package rules
+
+// scanner finds which of many texts occur in a text, case ignored, without
+// looking at every byte of it. A text of at least min bytes that occurs covers
+// a whole block of a few bytes that starts at a multiple of step, so only those
+// blocks are looked up; the lookups do not depend on each other, and nearly all
+// miss.
+//
+// Skipping ahead by what was read (as Boyer, Moore, Horspool do) looks at fewer
+// places, but each has to wait for the last; an automaton (Aho, Corasick) waits
+// at every byte.
+type scanner struct {
+	min     int // the length of the shortest text
+	step    int
+	mask    uint32 // of a block's bytes
+	shift   uint8
+	odd     bool     // some text holds a letter that hasOddLetter is about
+	table   []uint16 // by the hash of a block: 0, or 1 + its place in blocks
+	blocks  [][]occurrence
+	texts   []string
+	kidOf   []uint8 // of each text, its place in the tree's kids
+	longest int
+}
+
+// occurrence is a text that holds a block, and where.
+type occurrence struct {
+	text   uint16
+	offset uint16
+}
+
+const blockFactor = 0x9e3779b1
+
+// newScanner prepares a search for texts, which are lower-case ASCII of at
+// least minLiteral bytes.
+func newScanner(texts []string) *scanner {
+	sc := &scanner{texts: texts, min: shortest(texts), mask: 1<<32 - 1}
+	width := 4
+	if sc.min < 6 {
+		sc.mask, width = 1<<24-1, 3
+	}
+	sc.step = sc.min - width + 1
+	size := 256
+	for sc.shift = 32 - 8; size < 16*sc.step*len(texts) && size < 8192; size *= 2 {
+		sc.shift--
+	}
+	sc.table = make([]uint16, size)
+	for i, text := range texts {
+		for offset := range sc.step {
+			h := (blockAt(text, offset) & sc.mask * blockFactor) >> sc.shift
+			if sc.table[h] == 0 {
+				sc.blocks = append(sc.blocks, nil)
+				sc.table[h] = uint16(len(sc.blocks))
+			}
+			list := &sc.blocks[sc.table[h]-1]
+			*list = append(*list, occurrence{uint16(i), uint16(offset)})
+		}
+		for _, c := range text {
+			sc.odd = sc.odd || c == 'k' || c == 's' || c == 'i'
+		}
+	}
+	return sc
+}
+
+// blockAt reads four bytes, or the last three, with the case of letters lost.
+// Other characters fall together too; whoever finds a block compares.
+func blockAt(s string, at int) uint32 {
+	if at+4 <= len(s) {
+		s = s[at : at+4]
+		return (uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24) | 0x20202020
+	}
+	s = s[at : at+3]
+	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | 0x202020
+}
+
+// firstWord goes on, for each text of t that s holds, with the rules that need
+// it, as tree.first does.
+func (t *tree) firstWord(s string, e *Event, set *Set, best int32) int32 {
+	sc := t.scanner
+	if len(s) < sc.min {
+		return best
+	}
+	if sc.odd && hasOddLetter(s) {
+		for _, kid := range t.kids {
+			best = kid.first(e, set, best)
+		}
+		return best
+	}
+	var seen [maxWords / 64]uint64
+	end := len(s) - 3
+	if sc.mask != 1<<32-1 {
+		end++
+	}
+	for at := 0; at < end; at += sc.step {
+		block := sc.table[(blockAt(s, at)&sc.mask*blockFactor)>>sc.shift]
+		if block == 0 {
+			continue
+		}
+		for _, o := range sc.blocks[block-1] {
+			text, from := sc.texts[o.text], at-int(o.offset)
+			if from < 0 || len(s)-from < len(text) || !foldedPrefix(s[from:], text) {
+				continue
+			}
+			if kid := sc.kidOf[o.text]; seen[kid/64]&(1<<(kid%64)) == 0 {
+				seen[kid/64] |= 1 << (kid % 64)
+				best = t.kids[kid].first(e, set, best)
+			}
+		}
+	}
+	return best
+}
+
+// maxWords bounds the texts of one scanner.
+const maxWords = 256
