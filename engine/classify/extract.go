@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"net/http"
 	"regexp"
 	"strings"
 
@@ -16,25 +17,27 @@ const patternWindow = 4 << 10
 
 // finder finds the facts of one answer.
 type finder struct {
-	header  map[string][]string
-	body    string
-	json    string // the readable part of body if that is JSON, else ""
-	xml     string // body if that is XML, else ""
-	message string
-	clock   clock
-	trace   *Trace
+	header map[string][]string
+	body   string
+	json   jsonDoc
+	xml    string // body if that is XML, else ""
+	window window // what text patterns see
+	clock  clock
+	trace  *Trace
 }
 
 // fill sets what the policy extracts. What e holds already of codes and
 // message comes first and is the default.
 func (f *finder) fill(p *policy.Policy, e *rules.Event, hint asked) Report {
 	e.Type, e.Facts = "", nil
-	f.message = e.Message
 	if p != nil {
 		e.Provider = p.Name
+		f.look(e.Message)
+		defer f.window.set("")
 		x := &p.Extract
 		if s := f.first(x.Message, "message", ""); s != "" {
-			f.message, e.Message = s, s
+			e.Message = s
+			f.look(s)
 		}
 		e.Type = f.first(x.Type, "type", "")
 		e.Codes = f.union(e.Codes, x.Codes)
@@ -119,8 +122,8 @@ func (f *finder) values(dst []string, x *policy.Extractor, limit int) []string {
 	n := len(dst)
 	switch x.Kind {
 	case policy.FromJSON:
-		if f.json != "" {
-			dst = jsonValues(dst, f.json, x.Path, limit)
+		if f.json.text != "" {
+			dst = f.json.values(dst, x.Path, limit)
 		}
 	case policy.FromXML:
 		if f.xml != "" {
@@ -131,13 +134,13 @@ func (f *finder) values(dst []string, x *policy.Extractor, limit int) []string {
 			dst = xmlNames(dst, f.xml, x.Path, limit)
 		}
 	case policy.FromHeader:
-		for _, v := range f.header[x.Path] {
+		for _, v := range f.header[http.CanonicalHeaderKey(x.Path)] {
 			if len(dst) < limit {
 				dst = append(dst, v)
 			}
 		}
 	case policy.FromText:
-		return f.matches(dst, x, f.window(), limit)
+		return f.matches(dst, x, limit)
 	}
 	kept := dst[:n]
 	for _, v := range dst[n:] {
@@ -154,22 +157,25 @@ func (f *finder) values(dst []string, x *policy.Extractor, limit int) []string {
 	return kept
 }
 
-// window is what text patterns see.
-func (f *finder) window() string {
-	if f.message != "" {
-		return f.message
+// look lets text patterns see the message, and where there is none the start
+// of the body.
+func (f *finder) look(message string) {
+	s := message
+	if s == "" {
+		s = f.body
 	}
-	if len(f.body) > patternWindow {
-		return f.body[:patternWindow]
+	if len(s) > patternWindow {
+		s = s[:patternWindow]
 	}
-	return f.body
+	f.window.set(s)
 }
 
-// matches appends what the pattern of x yields in s.
-func (f *finder) matches(dst []string, x *policy.Extractor, s string, limit int) []string {
-	if x.Text == nil || !mayMatch(x.Text, s) {
+// matches appends what the pattern of x yields in the window.
+func (f *finder) matches(dst []string, x *policy.Extractor, limit int) []string {
+	if x.Text == nil || !f.window.mayMatch(x.Text) {
 		return dst
 	}
+	s := f.window.text
 	if limit == 1 {
 		if v := match(x.Text, s); v != "" {
 			dst = append(dst, fold(x, v))
@@ -219,7 +225,7 @@ func group(s string, loc []int) string {
 
 // shown is v as a trace may show it.
 func (f *finder) shown(x *policy.Extractor, v string) string {
-	if x.Kind == policy.FromHeader && secretHeader[x.Path] {
+	if x.Kind == policy.FromHeader && secretHeader[http.CanonicalHeaderKey(x.Path)] {
 		return "[hidden]"
 	}
 	return v

@@ -63,7 +63,7 @@ func readHTTP(p *policy.Policy, r *Response, e *rules.Event, t *Trace) Report {
 	}
 	switch kind {
 	case kindJSON:
-		f.json = readable(body)
+		f.json.read(body)
 	case kindXML:
 		f.xml = body
 	}
@@ -79,11 +79,37 @@ func readHTTP(p *policy.Policy, r *Response, e *rules.Event, t *Trace) Report {
 // canonical returns h with canonical names: h itself where they are already.
 func canonical(h map[string][]string) map[string][]string {
 	for k := range h {
-		if http.CanonicalHeaderKey(k) != k {
+		if !isCanonical(k) && http.CanonicalHeaderKey(k) != k {
 			return canonicalCopy(h)
 		}
 	}
 	return h
+}
+
+// isCanonical reports whether a name is surely canonical: letters, digits and
+// hyphens, of which only those after a hyphen are capitals.
+func isCanonical(name string) bool {
+	first := true
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		switch {
+		case c == '-':
+			first = true
+			continue
+		case 'a' <= c && c <= 'z':
+			if first {
+				return false
+			}
+		case 'A' <= c && c <= 'Z':
+			if !first {
+				return false
+			}
+		case c < '0' || c > '9':
+			return false
+		}
+		first = false
+	}
+	return true
 }
 
 func canonicalCopy(h map[string][]string) map[string][]string {

@@ -118,8 +118,8 @@ func TestHTTPJSON(t *testing.T) {
 	}
 }
 
-func TestHTTPXML(t *testing.T) {
-	const fault = `<?xml version="1.0" encoding="utf-8"?>
+// ewsFault is how EWS throttles, after DavMail issue 161.
+const ewsFault = `<?xml version="1.0" encoding="utf-8"?>
 <s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/">
   <s:Body><s:Fault>
     <faultcode xmlns:a="http://schemas.microsoft.com/exchange/services/2006/types">a:ErrorServerBusy</faultcode>
@@ -134,6 +134,9 @@ func TestHTTPXML(t *testing.T) {
     </detail>
   </s:Fault></s:Body>
 </s:Envelope>`
+
+func TestHTTPXML(t *testing.T) {
+	const fault = ewsFault
 	busy := wantHTTP{typ: "ErrorServerBusy", codes: "ErrorServerBusy", message: "The server is busy & sorry.", wait: 178510 * time.Millisecond}
 	for _, tt := range []struct {
 		name, body string
