@@ -117,20 +117,37 @@ type Range struct {
 // A microsecond more or less does not count.
 func (r Range) Holds(least, most time.Duration) bool {
 	const slack = time.Microsecond
-	return least >= r.Least-slack && most <= r.Most+slack
+	return least+slack >= r.Least && most-slack <= r.Most
 }
 
 // String is the range as a suite writes it.
 func (r Range) String() string {
+	least, most := FormatDuration(r.Least), FormatDuration(r.Most)
 	switch {
-	case r.Least == r.Most:
-		return r.Least.String()
+	case least == most:
+		return least
 	case r.Most == math.MaxInt64:
-		return r.Least.String() + ".."
+		return least + ".."
 	case r.Least == 0:
-		return ".." + r.Most.String()
+		return ".." + most
 	}
-	return r.Least.String() + ".." + r.Most.String()
+	return least + ".." + most
+}
+
+// FormatDuration writes a duration without needless zeros, such as "1m30s" or
+// "2h", rounded to milliseconds from one second on.
+func FormatDuration(d time.Duration) string {
+	if d >= time.Second {
+		d = d.Round(time.Millisecond)
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // ParseRange reads a stretch of time: "7s", "7s..9s", "7s..", "..9s" or "0s".

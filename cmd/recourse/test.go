@@ -289,7 +289,7 @@ func (r *testReport) writeText(c *call, o testOptions) error {
 			fmt.Fprintf(w, "  never matched: %s (%s:%d)\n", u.Rule, u.File, u.Line)
 		}
 		for _, u := range v.Undecided {
-			fmt.Fprintf(w, "  never decisive: %s in %s (%s:%d)\n", u.Part, u.Rule, u.File, u.Line)
+			fmt.Fprintf(w, "  never decisive: %s, in %s (%s:%d)\n", u.Part, u.Rule, u.File, u.Line)
 		}
 	}
 	for _, name := range r.TooLow {

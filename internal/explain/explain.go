@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/internal/corpus"
@@ -101,7 +100,7 @@ func Of(s *corpus.Subject, c *corpus.Case) *Explanation {
 		x.Notes = append(x.Notes, s.Note)
 	}
 	if t := s.Report.TooLong; t > 0 {
-		x.Notes = append(x.Notes, fmt.Sprintf("the server asked for %s (%s), which is too long to be meant and was ignored", duration(t), s.Report.From))
+		x.Notes = append(x.Notes, fmt.Sprintf("the server asked for %s (%s), which is too long to be meant and was ignored", policy.FormatDuration(t), s.Report.From))
 	}
 	if unseen(s, decision.Rule) {
 		x.Notes = append(x.Notes, "a transport does not read the body of this response: no `inspect` entry of the policy covers it, and it would be accepted")
@@ -136,7 +135,7 @@ func then(p *policy.Policy, r *policy.Rule) string {
 	if r.Action == policy.Retry || r.Action == policy.Wait {
 		switch {
 		case r.Wait > 0:
-			words = append(words, "fixed wait "+duration(r.Wait))
+			words = append(words, "fixed wait "+policy.FormatDuration(r.Wait))
 		case r.Backoff >= 0:
 			words = append(words, "backoff "+schedule(&p.Backoffs[r.Backoff]))
 		}
@@ -145,7 +144,7 @@ func then(p *policy.Policy, r *policy.Rule) string {
 			if r.OverFail {
 				over = "fail"
 			}
-			words = append(words, fmt.Sprintf("longer than %s: %s", duration(r.MaxWait), over))
+			words = append(words, fmt.Sprintf("longer than %s: %s", policy.FormatDuration(r.MaxWait), over))
 		}
 		if r.Safe {
 			words = append(words, "safe to replay")
@@ -158,12 +157,12 @@ func then(p *policy.Policy, r *policy.Rule) string {
 }
 
 func schedule(b *policy.Backoff) string {
-	words := []string{fmt.Sprintf("%s (%s to %s, ×%s", b.Name, duration(b.Initial), duration(b.Max), strconv.FormatFloat(b.Multiplier, 'g', 4, 64))}
+	words := []string{fmt.Sprintf("%s (%s to %s, ×%s", b.Name, policy.FormatDuration(b.Initial), policy.FormatDuration(b.Max), strconv.FormatFloat(b.Multiplier, 'g', 4, 64))}
 	if b.Attempts > 0 {
 		words = append(words, fmt.Sprintf("%d attempts", b.Attempts))
 	}
 	if b.Elapsed > 0 {
-		words = append(words, "within "+duration(b.Elapsed))
+		words = append(words, "within "+policy.FormatDuration(b.Elapsed))
 	}
 	return strings.Join(words, ", ") + ")"
 }
@@ -214,7 +213,7 @@ func facts(s *corpus.Subject, c *corpus.Case) []Fact {
 	}
 	asked := ""
 	if e.RetryAfter > 0 {
-		asked = duration(e.RetryAfter)
+		asked = policy.FormatDuration(e.RetryAfter)
 	}
 	add("retry_after", asked, given)
 	attempt := max(e.Attempt, s.State.Attempts+1)
@@ -226,7 +225,7 @@ func facts(s *corpus.Subject, c *corpus.Case) []Fact {
 	}
 	add("attempt", strconv.Itoa(attempt), from)
 	if e.Elapsed > 0 {
-		add("elapsed", duration(e.Elapsed), given)
+		add("elapsed", policy.FormatDuration(e.Elapsed), given)
 	}
 	from = "method and policy"
 	switch {
@@ -268,19 +267,4 @@ func next(s *corpus.Subject, d engine.Decision) []Attempt {
 		d = s.Provider.Decide(state, &e, corpus.Chance)
 	}
 	return list
-}
-
-// duration prints a duration without needless zeros: 1h, 2m30s, 1.5s.
-func duration(d time.Duration) string {
-	if d >= time.Second {
-		d = d.Round(time.Millisecond)
-	}
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = s[:len(s)-2]
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = s[:len(s)-2]
-	}
-	return s
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/recourse-go/recourse/policy"
 )
 
 // Style says how text is laid out.
@@ -164,7 +166,7 @@ func (a *Attempt) words() string {
 	return a.Action
 }
 
-func seconds(s float64) string { return duration(time.Duration(s * 1e9)) }
+func seconds(s float64) string { return policy.FormatDuration(time.Duration(s * 1e9)) }
 
 func span(low, high float64) string {
 	if a, b := seconds(low), seconds(high); a != b {

@@ -93,7 +93,7 @@ func (r *runner) compare(w *policy.Want, a *attempt, step int) []Failure {
 	text("action", w.Action, d.Action.String())
 	text("as", w.As, d.As)
 	if w.Hint != nil && !w.Hint.Holds(d.Hint, d.Hint) {
-		miss("hint", w.Hint.String(), d.Hint.String(), "")
+		miss("hint", w.Hint.String(), policy.FormatDuration(d.Hint), "")
 	}
 	if w.Delay != nil && !w.Delay.Holds(d.MinDelay, a.most) {
 		miss("delay", w.Delay.String(), policy.Range{Least: d.MinDelay, Most: a.most}.String(), "")

@@ -11,8 +11,8 @@ type Coverage struct {
 	Rules     int
 	Matched   int
 	Unmatched []Uncovered // rules that no test matched
-	// Undecided are parts of conditions that were never what kept their rule
-	// from matching: the tests would pass without them.
+	// Undecided are the parts of matched rules' conditions that never were all
+	// that kept their rule from matching: the tests would pass without them.
 	Undecided []Uncovered
 }
 
@@ -35,7 +35,7 @@ type Uncovered struct {
 // are written: a policy that inherits a rule tests it for its parent too.
 type covers struct {
 	matched  map[policy.Position]bool
-	decisive map[policy.Position]map[string]bool // the parts that kept a rule from matching
+	decisive map[policy.Position]map[string]bool // the parts that alone kept a rule from matching
 }
 
 // saw records what an event makes of a policy's rules.
@@ -46,10 +46,19 @@ func (c *covers) saw(p *policy.Policy, e *rules.Event) {
 			c.matched[pos] = true
 			return
 		}
-		if c.decisive[pos] == nil {
-			c.decisive[pos] = map[string]bool{}
+		failed, alone := "", true
+		for _, part := range p.Matcher.Parts(step.Rule, e) {
+			if !part.Held {
+				alone = failed == ""
+				failed = part.Text
+			}
 		}
-		c.decisive[pos][step.Failed] = true
+		if alone && failed != "" {
+			if c.decisive[pos] == nil {
+				c.decisive[pos] = map[string]bool{}
+			}
+			c.decisive[pos][failed] = true
+		}
 	}
 }
 
@@ -67,6 +76,12 @@ func (c *covers) of(p *policy.Policy) Coverage {
 			continue
 		}
 		r.Matched++
+		// The parts are the same for every event.
+		for _, part := range p.Matcher.Parts(i, &rules.Event{}) {
+			if !c.decisive[rule.Pos][part.Text] {
+				r.Undecided = append(r.Undecided, Uncovered{Rule: rule.Name, Part: part.Text, Pos: rule.Pos})
+			}
+		}
 	}
 	return r
 }

@@ -103,7 +103,7 @@ func (p *player) judge() {
 		miss("attempts", strconv.Itoa(w.Attempts), strconv.Itoa(len(p.attempts)))
 	}
 	if w.Waited != nil && !w.Waited.Holds(p.waited, p.waited) {
-		miss("waited", w.Waited.String(), p.waited.String())
+		miss("waited", w.Waited.String(), policy.FormatDuration(p.waited))
 	}
 	if w.Waits == nil {
 		return
