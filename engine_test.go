@@ -3,11 +3,15 @@ package recourse_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -282,6 +286,49 @@ rules:
 	for _, want := range []string{"mine.yaml:4:", "status", "mine.yaml:5:", "default"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the diagnostics do not mention %q:\n%s", want, &text)
+		}
+	}
+}
+
+// The README's code compiles, its policies load, and its table is complete.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range regexp.MustCompile("(?ms)^```(go|yaml)\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+		t.Run(fmt.Sprintf("%s-%d", m[1], i), func(t *testing.T) {
+			if m[1] == "yaml" {
+				set, diags := policy.Load([]policy.File{{Name: "README.md", Data: []byte(m[2])}}, policy.LoadOptions{Over: policy.Builtin()})
+				if set == nil || len(diags) > 0 {
+					t.Errorf("%v in\n%s", diags, m[2])
+				}
+				return
+			}
+			// The block stands, for the compiler, in a folder of this module.
+			dir := t.TempDir()
+			code, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
+			here, err := filepath.Abs("internal/readme/main.go")
+			if err != nil {
+				t.Fatal(err)
+			}
+			places, err := json.Marshal(map[string]any{"Replace": map[string]string{here: code}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, data := range map[string][]byte{code: []byte(m[2]), overlay: places} {
+				if err := os.WriteFile(name, data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if out, err := exec.Command("go", "build", "-overlay", overlay, "-o", os.DevNull, "./internal/readme").CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+	for _, p := range policy.Builtin().Policies() {
+		if !strings.Contains(string(text), "`"+p.Name+"`") {
+			t.Errorf("the table of policies lacks %q", p.Name)
 		}
 	}
 }
