@@ -169,7 +169,7 @@ func (d *decoder) walk(n, key *yaml.Node, depth int) bool {
 		if prefix == "when: " {
 			hint = "quote the expression: " + quoted()
 		}
-		d.r.err(d.src.nodeSpan(n), "tag", hint, "%s is a YAML tag here, and what follows is all of the value", n.Tag)
+		d.r.err(d.src.nodeSpan(n), "tag", hint, "%s is a YAML tag here, and what follows is all of the value", cut(n.Tag))
 	}
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -181,7 +181,7 @@ func (d *decoder) walk(n, key *yaml.Node, depth int) bool {
 			}
 			if f := first[k.Value]; f != nil {
 				d.bad[k] = true
-				d.r.err(d.src.nodeSpan(k), "duplicate-key", "keep one of the two", "%q is given twice, first on line %d", k.Value, f.Line)
+				d.r.err(d.src.nodeSpan(k), "duplicate-key", "keep one of the two", "%q is given twice, first on line %d", cut(k.Value), f.Line)
 				continue
 			}
 			first[k.Value] = k
@@ -253,7 +253,7 @@ func (d *decoder) value(f *field, n, key *yaml.Node) *value {
 func label(key *yaml.Node, f *field) string {
 	switch {
 	case key != nil:
-		return strconv.Quote(key.Value)
+		return strconv.Quote(cut(key.Value))
 	case f.name != "":
 		return "an entry of " + strconv.Quote(f.name)
 	}
@@ -325,7 +325,7 @@ func (d *decoder) object(v *value) {
 	d.pairs(v, func(k, n *yaml.Node) {
 		f := o.field(k.Value)
 		if f == nil {
-			d.r.err(d.src.nodeSpan(k), "unknown-field", d.unknownHint(o, k.Value), "unknown field %q in %s", k.Value, o.title)
+			d.r.err(d.src.nodeSpan(k), "unknown-field", d.unknownHint(o, k.Value), "unknown field %q in %s", cut(k.Value), o.title)
 			// A field that was misspelt is not missing.
 			if best := closest(k.Value, o.names()); best != "" && v.get[best] == nil {
 				v.get[best] = &value{field: o.field(best), src: d.src, key: k, node: n, bad: true}
@@ -437,8 +437,11 @@ func (d *decoder) mapping(v *value) {
 }
 
 func cut(s string) string {
-	if len(s) > 60 {
-		return s[:57] + "…"
+	n := 0
+	for i := range s {
+		if n++; n == 58 && len(s) > 60 {
+			return s[:i] + "…"
+		}
 	}
 	return s
 }
