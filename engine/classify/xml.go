@@ -100,8 +100,23 @@ func skipDoctype(s string) string {
 
 // xmlTag reads the tag at the start of s.
 func xmlTag(s string) (xmlToken, string) {
+	t := xmlToken{kind: xmlStart}
+	i := 1
+	if i < len(s) && s[i] == '/' {
+		t.kind = xmlEnd
+		i++
+	}
+	start := i
+	for i < len(s) && s[i] != '>' && s[i] != '/' && s[i] > ' ' {
+		if s[i] == ':' {
+			start = i + 1 // what came before is a prefix
+		}
+		i++
+	}
+	t.name = s[start:i]
+	attrs := i
 	var quote byte
-	for i := 1; i < len(s); i++ {
+	for ; i < len(s); i++ {
 		switch c := s[i]; {
 		case quote != 0:
 			if c == quote {
@@ -110,18 +125,12 @@ func xmlTag(s string) (xmlToken, string) {
 		case c == '"' || c == '\'':
 			quote = c
 		case c == '>':
-			t := xmlToken{kind: xmlStart}
-			in := s[1:i]
-			if strings.HasPrefix(in, "/") {
-				t.kind, in = xmlEnd, in[1:]
-			} else if strings.HasSuffix(in, "/") {
-				t.empty, in = true, in[:len(in)-1]
+			if t.kind == xmlStart && i > attrs && s[i-1] == '/' {
+				t.empty = true
+				t.attrs = s[attrs : i-1]
+			} else {
+				t.attrs = s[attrs:i]
 			}
-			t.name, t.attrs = in, ""
-			if j := strings.IndexAny(in, " \t\r\n"); j >= 0 {
-				t.name, t.attrs = in[:j], in[j:]
-			}
-			t.name = local(t.name)
 			return t, s[i+1:]
 		}
 	}
@@ -164,14 +173,15 @@ func xmlAttr(attrs, name, value string) bool {
 // its own. Text that is a qualified name, as a SOAP fault's code is, yields
 // the local name.
 func xmlValues(dst []string, doc, name, attr, value string, limit int) []string {
-	if !strings.Contains(doc, name) {
-		return dst
-	}
+	next := -1 // where the name occurs next
 	// Elements of one name inside each other are read again and again: not
 	// more often than this many times the document.
 	work := 8 * len(doc)
 	for s := doc; len(dst) < limit && work > 0; {
 		var t xmlToken
+		if !occurs(doc, name, len(doc)-len(s), &next) {
+			break
+		}
 		if t, s = xmlNext(s); t.kind == 0 {
 			break
 		}
@@ -185,6 +195,19 @@ func xmlValues(dst []string, doc, name, attr, value string, limit int) []string 
 		work -= read
 	}
 	return dst
+}
+
+// occurs reports whether doc contains name from i on. next is where it was
+// found last.
+func occurs(doc, name string, i int, next *int) bool {
+	if *next < i {
+		j := strings.Index(doc[i:], name)
+		if j < 0 {
+			return false
+		}
+		*next = i + j
+	}
+	return true
 }
 
 // xmlOwnText is the text of the element whose content s starts with, "" if
@@ -236,10 +259,8 @@ func xmlOwnText(s string) (own string, read int) {
 // xmlNames appends to dst the local names of the children of the elements with
 // that local name, at most limit of them.
 func xmlNames(dst []string, doc, parent string, limit int) []string {
-	if !strings.Contains(doc, parent) {
-		return dst
-	}
-	for s := doc; len(dst) < limit; {
+	next := -1
+	for s := doc; len(dst) < limit && occurs(doc, parent, len(doc)-len(s), &next); {
 		var t xmlToken
 		if t, s = xmlNext(s); t.kind == 0 {
 			break
