@@ -19,6 +19,7 @@ type jsonDoc struct {
 	members [maxMembers]member
 	n       int
 	noted   bool // members holds all there are
+	cut     bool // there was more, which cannot be read
 }
 
 const maxMembers = 24
@@ -125,7 +126,7 @@ scan:
 			ends()
 		}
 	}
-	d.n, d.noted = 0, false
+	d.n, d.noted, d.cut = 0, false, true
 	if safe == 0 {
 		return
 	}
