@@ -220,7 +220,7 @@ func (c *compiled) schedule(d Decision, s State, u float64, attempt int, fresh b
 		d.Defer, d.Reason = true, ReasonMaxWait
 	}
 	s.Waits++
-	s.Waited += d.Delay
+	s.Waited += floor // what was asked for: jitter must not make a day too long
 	switch {
 	case s.Waits > c.maxWaits:
 		d.Delay, d.MinDelay, d.Defer, d.Exhausted = 0, 0, false, true
