@@ -265,6 +265,9 @@ func (d *decoder) wrongType(v *value, want string) {
 	switch v.node.Kind {
 	case yaml.MappingNode:
 		got = "a mapping"
+		if want == "a list" {
+			hint = "begin each entry with a dash and a blank"
+		}
 	case yaml.SequenceNode:
 		got = "a list"
 	case yaml.ScalarNode:
@@ -287,7 +290,7 @@ func (d *decoder) wrongType(v *value, want string) {
 		case want == "true or false" && slices.Contains([]string{"no", "off", "n"}, strings.ToLower(v.node.Value)):
 			hint = "write false"
 		}
-		if want == "a list" {
+		if want == "a list" && !strings.ContainsAny(v.node.Value, "\n,") {
 			hint = fmt.Sprintf("write [%s], or one entry a line, each after a dash", v.node.Value)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -81,6 +82,11 @@ func (s *source) parse(r *report) *yaml.Node {
 		if p.replace {
 			s.broken = append(s.broken, p.from)
 			text = mask(text, p.from, p.to, 'x')
+			continue
+		}
+		if p.blank {
+			s.broken = append(s.broken, p.value)
+			text = mask(text, p.from, p.to, ' ')
 			continue
 		}
 		line, _ := s.place(p.from)
@@ -226,6 +232,8 @@ type problem struct {
 	code, message, hint string
 	from, to            int  // what to leave out
 	replace             bool // a scalar in its place keeps the rest intact
+	blank               bool // blanks in its place do
+	value               int  // with blank: the offset of the value that is cut short
 }
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
@@ -260,6 +268,14 @@ func (s *source) diagnose(text []byte, n int, err error) problem {
 		if p, ok := s.trap(text, l, message); ok {
 			return p
 		}
+		if p, ok := s.interrupted(text, l, first); ok {
+			return p
+		}
+	}
+	if strings.Contains(message, "unknown escape") {
+		if p, ok := s.escape(line, off); ok {
+			return p
+		}
 	}
 	if first < line {
 		line, col = first, indent(s.line(first))+1
@@ -288,6 +304,8 @@ func (s *source) diagnose(text []byte, n int, err error) problem {
 		col = indent(s.line(line)) + 1
 	case strings.Contains(message, "mapping values are not allowed"):
 		hint = "check the indentation; quote a value that holds `: `"
+	case strings.Contains(message, "incompatible YAML document"):
+		hint = "leave the %YAML line out"
 	case strings.Contains(message, "control characters"):
 		hint = "remove the invisible character"
 	}
@@ -369,8 +387,8 @@ func (s *source) trap(text []byte, line int, message string) (problem, bool) {
 			}
 		case '[', '{', '|', '>', '#':
 		default:
-			if i := strings.IndexByte(v[:whole], '?'); i >= 0 && flow && strings.Contains(message, "expected ',' or") {
-				p, _ := value("yaml-character", "inside { } and [ ], an unquoted value cannot have a '?'")
+			if i := strings.IndexAny(v[:whole], "?[]{}"); i >= 0 && flow && key != "" && strings.Contains(message, "expected ',' or") {
+				p, _ := value("yaml-character", "inside { } and [ ], an unquoted value cannot have %q", v[i])
 				p.at = s.spanAt(at+i, 1)
 				return p, true
 			}
@@ -382,10 +400,55 @@ func (s *source) trap(text []byte, line int, message string) (problem, bool) {
 					i = whole - 1
 				}
 				p, _ := value("yaml-colon", "a colon and a blank inside an unquoted value")
+				if word := v[strings.LastIndexAny(v[:i], " \t")+1 : i]; flow && isField(word) {
+					p.hint = fmt.Sprintf("a comma before %q?", word)
+				}
 				p.at = s.spanAt(at+i, 1)
 				return p, true
 			}
 		}
+	}
+	return problem{}, false
+}
+
+// interrupted recognises an unquoted value that goes on below its comment.
+func (s *source) interrupted(text []byte, line, next int) (problem, bool) {
+	l := s.maskedLine(text, line)
+	m := valueStart.FindStringIndex(l)
+	if m == nil || m[1] == len(l) || strings.IndexByte("'\"[{|>", l[m[1]]) >= 0 || indent(s.maskedLine(text, next)) <= indent(l) {
+		return problem{}, false
+	}
+	n := plainLen(l[m[1]:])
+	i := strings.IndexByte(l[m[1]+n:], '#')
+	if i < 0 {
+		return problem{}, false
+	}
+	at := s.starts[line-1] + m[1]
+	return problem{at: s.spanAt(at+n+i, len(l)), code: "cut-when", message: "a comment in the middle of a value that goes on below",
+		hint: "put the comment on a line of its own above, and quote the value", from: s.starts[next-1], to: s.lineEnd(next), blank: true, value: at}, true
+}
+
+// lineEnd is the offset of a line's break.
+func (s *source) lineEnd(line int) int { return s.starts[line-1] + len(s.line(line)) }
+
+// escape recognises a backslash that means nothing in double quotes.
+func (s *source) escape(line, off int) (problem, bool) {
+	for off > s.starts[line-1] && s.text[off] != '\\' {
+		off--
+	}
+	l := s.line(line)
+	for _, m := range valueStart.FindAllStringIndex(l, -1) {
+		v, at := l[m[1]:], s.starts[line-1]+m[1]
+		if v == "" || v[0] != '"' || at > off || s.text[off] != '\\' {
+			continue
+		}
+		n := quotedLen(v)
+		if n == 0 || at+n <= off {
+			continue
+		}
+		_, width := utf8.DecodeRune(s.text[off+1:])
+		return problem{at: s.spanAt(off, 1+width), code: "yaml-quote", message: fmt.Sprintf("%s means nothing in double quotes", s.text[off:off+1+width]),
+			hint: "write the backslash twice, or use single quotes", from: at, to: at + n, replace: true}, true
 	}
 	return problem{}, false
 }
@@ -445,6 +508,11 @@ func flowValueLen(v string) int {
 		return m[0]
 	}
 	return len(strings.TrimRight(v, " \t"))
+}
+
+// isField reports whether a word is a field of anything.
+func isField(word string) bool {
+	return slices.ContainsFunc(objects, func(o *object) bool { return o.field(word) != nil })
 }
 
 // openBracket is the offset of the last bracket in text that is still open, or -1.
