@@ -1,11 +1,11 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
+	"net/textproto"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -103,7 +103,7 @@ func (c *compiler) extracts() {
 					x.Kind = FromHeader
 				case "text":
 					x.Kind, x.Path = FromText, ""
-					x.Text = regexpOf(f)
+					x.Text, _ = f.data.(*regexp.Regexp)
 				}
 			}
 			if x.Kind != 0 {
@@ -153,7 +153,7 @@ func (c *compiler) ops() {
 	same := func(s string) string { return s }
 	for _, v := range good(c.operations) {
 		op := Operation{Method: scalarOr(v, "method", ""), Host: scalarOr(v, "host", ""), Path: scalarOr(v, "path", ""),
-			Query: conditions(v, "query", same), Header: conditions(v, "header", canonicalHeader), Form: conditions(v, "form", same),
+			Query: conditions(v, "query", same), Header: conditions(v, "header", textproto.CanonicalMIMEHeaderKey), Form: conditions(v, "form", same),
 			Operation: scalarOr(v, "operation", "")}
 		c.p.Operations = append(c.p.Operations, op)
 	}
@@ -622,30 +622,4 @@ func (c *compiler) comment(v *value, list rules.ErrorList) {
 	case n > 1 && rest[1] != ' ' && rest[1] != '\t' && rest[1] != '#':
 		c.r.warn(at, "cut-when", hint, "a blank and '#' begin a comment: the expression ends before it")
 	}
-}
-
-// hash is a short digest of everything that a decision depends on.
-func (p *Policy) hash() string {
-	h := sha256.New()
-	q := *p
-	q.File, q.Source, q.Extends, q.Version, q.Matcher = "", "", nil, "", nil
-	fmt.Fprintf(h, "%q %v %+v %+v %q %v %+v %+v %+v", q.Name, q.Match, q.Inspect, q.Operations, q.Idempotent, q.AttemptTimeout, q.Backoffs, q.Costs, q.Limits)
-	if q.Budget != nil {
-		fmt.Fprintf(h, " budget %+v", *q.Budget)
-	}
-	if q.Breaker != nil {
-		fmt.Fprintf(h, " breaker %+v", *q.Breaker)
-	}
-	for _, x := range [][]Extractor{q.Extract.Type, q.Extract.Codes, q.Extract.Message, q.Extract.RetryAfter} {
-		hashExtractors(h, x)
-	}
-	for _, f := range q.Extract.Facts {
-		fmt.Fprintf(h, " %q", f.Name)
-		hashExtractors(h, f.From)
-	}
-	for _, r := range q.Rules {
-		r.Pos, r.Inherited = Position{}, ""
-		fmt.Fprintf(h, " %+v", r)
-	}
-	return hex.EncodeToString(h.Sum(nil))[:12]
 }

@@ -1,16 +1,12 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
-	"net/textproto"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -128,11 +124,7 @@ func Load(files []File, o LoadOptions) (*Set, Diagnostics) {
 		return nil, ds
 	}
 	s.hosts = newHosts(s.policies)
-	h := sha256.New()
-	for _, p := range s.policies {
-		fmt.Fprintf(h, "%q %s\n", p.Name, p.Version)
-	}
-	s.version = hex.EncodeToString(h.Sum(nil))[:12]
+	s.version = s.digest()
 	return s, ds
 }
 
@@ -318,21 +310,4 @@ func readFile(path string) (File, error) {
 		return File{}, fmt.Errorf("policy: %w", err)
 	}
 	return File{Name: path, Data: data}, nil
-}
-
-func canonicalHeader(s string) string { return textproto.CanonicalMIMEHeaderKey(s) }
-
-func regexpOf(v *value) *regexp.Regexp {
-	re, _ := v.data.(*regexp.Regexp)
-	return re
-}
-
-func hashExtractors(w io.Writer, list []Extractor) {
-	fmt.Fprintf(w, " [%d", len(list))
-	for _, x := range list {
-		fmt.Fprintf(w, " %d %q %q %q %v %v", x.Kind, x.Path, x.Attr, x.Value, x.As, x.Fold)
-		if x.Text != nil {
-			fmt.Fprintf(w, " %q", x.Text)
-		}
-	}
 }

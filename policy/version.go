@@ -1,0 +1,53 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+)
+
+// hash is a short digest of everything that a decision depends on.
+func (p *Policy) hash() string {
+	h := sha256.New()
+	q := *p
+	q.File, q.Source, q.Extends, q.Version, q.Matcher = "", "", nil, "", nil
+	fmt.Fprintf(h, "%q %v %+v %+v %q %v %+v %+v %+v", q.Name, q.Match, q.Inspect, q.Operations, q.Idempotent, q.AttemptTimeout, q.Backoffs, q.Costs, q.Limits)
+	if q.Budget != nil {
+		fmt.Fprintf(h, " budget %+v", *q.Budget)
+	}
+	if q.Breaker != nil {
+		fmt.Fprintf(h, " breaker %+v", *q.Breaker)
+	}
+	for _, x := range [][]Extractor{q.Extract.Type, q.Extract.Codes, q.Extract.Message, q.Extract.RetryAfter} {
+		hashExtractors(h, x)
+	}
+	for _, f := range q.Extract.Facts {
+		fmt.Fprintf(h, " %q", f.Name)
+		hashExtractors(h, f.From)
+	}
+	for _, r := range q.Rules {
+		r.Pos, r.Inherited = Position{}, ""
+		fmt.Fprintf(h, " %+v", r)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12]
+}
+
+func hashExtractors(w io.Writer, list []Extractor) {
+	fmt.Fprintf(w, " [%d", len(list))
+	for _, x := range list {
+		fmt.Fprintf(w, " %d %q %q %q %v %v", x.Kind, x.Path, x.Attr, x.Value, x.As, x.Fold)
+		if x.Text != nil {
+			fmt.Fprintf(w, " %q", x.Text)
+		}
+	}
+}
+
+// digest is a short digest of the versions of all policies.
+func (s *Set) digest() string {
+	h := sha256.New()
+	for _, p := range s.policies {
+		fmt.Fprintf(h, "%q %s\n", p.Name, p.Version)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12]
+}
