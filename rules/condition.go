@@ -341,7 +341,6 @@ const (
 	valueTrim                 // trim(a)
 	valueLower                // lower(a); only as the left side of a condition, see condLowerEq
 
-	valueCodes  // len(codes)
 	valueLen    // len(a), in characters
 	valueCount  // count(codes, cond), that stops at num unless that is 0
 	valueIndex  // indexOf(a, b), in bytes
@@ -389,8 +388,6 @@ func (v *value) number(e *Event, it string) (n int64, ok bool) {
 		return numOf(e, v.fact), true
 	case valueConst:
 		return v.num, true
-	case valueCodes:
-		return int64(len(e.Codes)), true
 	case valueLen:
 		s, ok := v.a.textual(e, it)
 		return int64(utf8.RuneCountInString(s)), ok

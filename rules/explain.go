@@ -116,7 +116,7 @@ func (v *value) fields(to *[]field) {
 	if f, ok := v.field(); ok && v.op == valueFact && !slices.Contains(*to, f) {
 		*to = append(*to, f)
 	}
-	if codes := (field{fact: factCodes}); (v.op == valueCode || v.op == valueCodes || v.op == valueCount) && !slices.Contains(*to, codes) {
+	if codes := (field{fact: factCodes}); (v.op == valueCode || v.op == valueCount) && !slices.Contains(*to, codes) {
 		*to = append(*to, codes)
 	}
 	for _, part := range []*value{v.a, v.b} {
@@ -138,6 +138,8 @@ func (f field) String() string {
 		return fmt.Sprintf("header(%q)", f.name)
 	case factNone:
 		return "#"
+	case factCodeCount:
+		return "len(codes)"
 	}
 	for name, fact := range facts {
 		if fact == f.fact {

@@ -23,6 +23,7 @@ const (
 	// Numbers; a duration counts nanoseconds, false is 0 and true 1.
 	factStatus
 	factAttempt
+	factCodeCount // len(codes)
 	factRetryAfter
 	factElapsed
 	factIdempotent
@@ -88,6 +89,8 @@ func numOf(e *Event, f fact) int64 {
 		return int64(e.Status)
 	case factAttempt:
 		return int64(e.Attempt)
+	case factCodeCount:
+		return int64(len(e.Codes))
 	case factRetryAfter:
 		return int64(e.RetryAfter)
 	case factElapsed:

@@ -17,14 +17,31 @@ import (
 
 // indexer builds the tree.
 type indexer struct {
-	clauses []clause
-	weights []float64 // what testing each clause costs
-	fields  []field   // at most 64
-	placed  int       // clauses in nodes so far, to bound copies
+	clauses []indexedClause
+	fields  []field // at most 64
+	placed  int     // clauses in nodes so far, to bound copies
 	budget  int
-	known   map[string]*tree // equal lists of clauses share one tree
-	leaves  map[string][]*condition
+
+	texts   []string // every text of a constraint, by its number
+	textNum map[string]int32
+	counts  []int32   // scratch for splitTexts, by text; all zero between calls
+	weights []float64 // likewise
+
+	trees    map[string]*tree // equal lists of clauses share one tree
+	scanners map[string]*scanner
+	tests    map[string][]*condition
 }
+
+// indexedClause is a clause with what the indexer needs to know at once.
+type indexedClause struct {
+	*clause
+	fields []int     // of each constraint, the index in indexer.fields, or -1
+	texts  [][]int32 // of each constraint, the numbers of its texts
+	weight float64   // what testing it costs
+}
+
+// on returns the place of the constraint on a field, or -1.
+func (c *indexedClause) on(f int) int { return slices.Index(c.fields, f) }
 
 // fieldSet is a set of indices into indexer.fields.
 type fieldSet uint64
@@ -33,27 +50,56 @@ func (s fieldSet) has(i int) bool { return s&(1<<i) != 0 }
 
 // buildIndex makes a tree for clauses, which are in the order of their rules.
 func buildIndex(clauses []clause) *tree {
-	ix := &indexer{clauses: clauses, known: map[string]*tree{}, leaves: map[string][]*condition{}}
-	seen := map[field]bool{}
-	for _, c := range clauses {
-		w := float64(costCompare)
-		for _, cond := range c.rest {
-			w += testCost(cond)
-		}
-		ix.weights = append(ix.weights, w)
-		for _, con := range c.constraints {
-			if f := con.field; !seen[f] && (f.fact != factBody || f.words != 0) && len(ix.fields) < 64 {
-				seen[f] = true
-				ix.fields = append(ix.fields, f)
-			}
-		}
+	ix := &indexer{
+		budget:  8*len(clauses) + 512,
+		textNum: map[string]int32{}, trees: map[string]*tree{}, scanners: map[string]*scanner{}, tests: map[string][]*condition{},
 	}
-	ix.budget = 16*len(clauses) + 1024
+	fieldNum := map[field]int{}
 	list := make([]int32, len(clauses))
-	for i := range list {
+	for i := range clauses {
+		c := indexedClause{clause: &clauses[i], weight: costCompare}
+		for _, cond := range c.rest {
+			c.weight += testCost(cond)
+		}
+		for _, con := range c.constraints {
+			for _, cond := range con.conditions {
+				c.weight += testCost(cond)
+			}
+			c.fields = append(c.fields, ix.number(con.field, fieldNum))
+			c.texts = append(c.texts, ix.intern(con.texts))
+		}
+		ix.clauses = append(ix.clauses, c)
 		list[i] = int32(i)
 	}
+	ix.counts, ix.weights = make([]int32, len(ix.texts)), make([]float64, len(ix.texts))
 	return ix.tree(list, 0, 0)
+}
+
+func (ix *indexer) number(f field, known map[field]int) int {
+	n, ok := known[f]
+	if !ok {
+		n = -1
+		if (f.fact != factBody || f.words != 0) && len(ix.fields) < 64 {
+			n = len(ix.fields)
+			ix.fields = append(ix.fields, f)
+		}
+		known[f] = n
+	}
+	return n
+}
+
+func (ix *indexer) intern(texts []string) []int32 {
+	nums := make([]int32, len(texts))
+	for i, text := range texts {
+		n, ok := ix.textNum[text]
+		if !ok {
+			n = int32(len(ix.texts))
+			ix.textNum[text] = n
+			ix.texts = append(ix.texts, text)
+		}
+		nums[i] = n
+	}
+	return nums
 }
 
 // tree builds the tree of a list of clauses. used are the fields that nodes
@@ -70,7 +116,7 @@ func (ix *indexer) tree(list []int32, used, decided fieldSet) *tree {
 	for _, i := range list {
 		key = binary.LittleEndian.AppendUint32(key, uint32(i))
 	}
-	if t := ix.known[string(key)]; t != nil {
+	if t := ix.trees[string(key)]; t != nil {
 		return t
 	}
 	ix.placed += len(list)
@@ -81,28 +127,18 @@ func (ix *indexer) tree(list []int32, used, decided fieldSet) *tree {
 		t = ix.leaf(list, decided)
 	}
 	t.min = ix.clauses[list[0]].rule
-	ix.known[string(key)] = t
+	ix.trees[string(key)] = t
 	return t
 }
 
 // reachable cuts list behind the first clause that needs nothing more to hold.
 func (ix *indexer) reachable(list []int32, decided fieldSet) []int32 {
 	for n, i := range list {
-		if len(ix.clauses[i].rest) == 0 && !ix.open(i, decided) {
+		if c := &ix.clauses[i]; len(c.rest) == 0 && !slices.ContainsFunc(c.fields, func(f int) bool { return f < 0 || !decided.has(f) }) {
 			return list[:n+1]
 		}
 	}
 	return list
-}
-
-// open tells whether clause i has a constraint that is not decided.
-func (ix *indexer) open(i int32, decided fieldSet) bool {
-	for _, con := range ix.clauses[i].constraints {
-		if f := slices.Index(ix.fields, con.field); f < 0 || !decided.has(f) {
-			return true
-		}
-	}
-	return false
 }
 
 func (ix *indexer) leaf(list []int32, decided fieldSet) *tree {
@@ -113,14 +149,14 @@ func (ix *indexer) leaf(list []int32, decided fieldSet) *tree {
 	return t
 }
 
-// conditions lists the conditions that are left of clause i.
+// conditions lists what is left to test of clause i.
 func (ix *indexer) conditions(i int32, decided fieldSet) []*condition {
 	c := &ix.clauses[i]
 	var left []*condition
 	key := binary.LittleEndian.AppendUint32(nil, uint32(i))
-	for n, con := range c.constraints {
-		if f := slices.Index(ix.fields, con.field); f < 0 || !decided.has(f) {
-			left = append(left, con.conditions...)
+	for n, f := range c.fields {
+		if f < 0 || !decided.has(f) {
+			left = append(left, c.constraints[n].conditions...)
 			key = append(key, byte(n))
 		}
 	}
@@ -128,24 +164,11 @@ func (ix *indexer) conditions(i int32, decided fieldSet) []*condition {
 	if len(left) == 0 {
 		return nil
 	}
-	if shared := ix.leaves[string(key)]; shared != nil {
+	if shared := ix.tests[string(key)]; shared != nil {
 		return shared
 	}
-	ix.leaves[string(key)] = left
+	ix.tests[string(key)] = left
 	return left
-}
-
-// split is a way to divide a list of clauses by a field.
-type split struct {
-	list  []int32
-	field int
-	cost  float64 // of matching, in candidates
-
-	inside  []int32 // clauses that go below certain values only
-	outside []int32 // all others
-	copied  bool    // the others are copied below every value
-	bounds  []int64 // of numbers: where a new cell begins
-	texts   []string
 }
 
 // What things cost, in about two nanoseconds.
@@ -186,13 +209,20 @@ func lookupCost(f field) float64 {
 func testCost(c *condition) float64 {
 	cost := float64(costCompare)
 	switch c.op {
+	case condIn:
+		cost += float64(min(len(c.more.texts), manyTexts)) / 4
 	case condContains, condContainsText, condLowerContains, condLowerEq:
 		cost = costSearch
 	case condLowerOther:
 		cost = 4 * costSearch
 	case condMatches:
-		if cost = costRegexp; len(c.more.pattern.literals) > 0 {
-			cost = float64(costSearch * len(c.more.pattern.literals))
+		switch p := c.more.pattern; {
+		case p.simple.start || p.simple.end:
+			cost = float64(len(p.simple.texts))
+		case len(p.literals) > 0:
+			cost = float64(costSearch * len(p.literals))
+		default:
+			cost = costRegexp
 		}
 	case condProgram:
 		return costProgram
@@ -209,36 +239,63 @@ func testCost(c *condition) float64 {
 		for _, kid := range c.more.kids {
 			cost += testCost(kid)
 		}
+		if c.op >= condAnyCode && c.op <= condOneCode {
+			cost *= 2
+		}
 	}
 	return cost
 }
 
-// choose finds the field that leaves the fewest candidates; nil if testing all
-// of list is as good.
+// split is a way to divide a list of clauses by a field.
+type split struct {
+	list  []int32
+	field int
+	cost  float64 // of matching
+
+	inside  []int32 // clauses that go below certain values only
+	outside []int32 // all others
+	copied  bool    // the others are copied below every value
+	bounds  []int64 // of numbers: where a new cell begins
+	texts   []int32
+}
+
+// choose finds the field that leaves the least to test; nil if testing all of
+// list is as good.
 func (ix *indexer) choose(list []int32, used fieldSet) *split {
 	if len(list) < 2 {
 		return nil
 	}
-	best := &split{cost: ix.weight(list)}
+	var best *split
+	least := ix.weight(list)
 	for i, f := range ix.fields {
 		if used.has(i) {
 			continue
 		}
 		s := &split{list: list, field: i}
-		switch {
-		case f.isList():
-			ix.splitTexts(s, f, false)
-		case f.isNum():
-			ix.splitNums(s, f)
-		default:
-			ix.splitTexts(s, f, true)
+		for _, n := range list {
+			c := &ix.clauses[n]
+			// Texts that a field must not have, and numbers from wide ranges,
+			// say too little to go by.
+			if on := c.on(i); on >= 0 && !c.constraints[on].not {
+				s.inside = append(s.inside, n)
+			} else {
+				s.outside = append(s.outside, n)
+			}
 		}
-		if s.cost += lookupCost(f); len(s.inside) > 0 && s.cost < best.cost {
-			best = s
+		if len(s.inside) == 0 {
+			continue
 		}
-	}
-	if best.list == nil {
-		return nil
+		expected := 0.0
+		if f.isNum() {
+			expected = ix.splitNums(s, f)
+		} else {
+			expected = ix.splitTexts(s, f)
+		}
+		// An event is as likely to be meant by any of the clauses.
+		s.cost = lookupCost(f) + expected*float64(len(s.inside))/float64(len(list)) + ix.weight(s.outside)
+		if s.cost < least && len(s.inside) > 0 {
+			best, least = s, s.cost
+		}
 	}
 	return best
 }
@@ -247,81 +304,70 @@ func (ix *indexer) choose(list []int32, used fieldSet) *split {
 func (ix *indexer) weight(list []int32) float64 {
 	w := 0.0
 	for _, i := range list {
-		w += ix.weights[i]
+		w += ix.clauses[i].weight
 	}
 	return w
 }
 
-func (ix *indexer) splitTexts(s *split, f field, mayCopy bool) {
-	count, weight, excluded := map[string]int{}, map[string]float64{}, map[string]bool{}
-	for _, i := range s.list {
-		switch con := ix.clauses[i].constraint(f); {
-		case con != nil && !con.not:
-			s.inside = append(s.inside, i)
-			for _, text := range con.texts {
-				count[text]++
-				weight[text] += ix.weights[i]
+// splitTexts fills s, and returns the weight of the clauses below the value that
+// an event has if one of s.inside is meant.
+func (ix *indexer) splitTexts(s *split, f field) (expected float64) {
+	total := 0
+	for _, i := range s.inside {
+		c := &ix.clauses[i]
+		for _, text := range c.texts[c.on(s.field)] {
+			if ix.counts[text] == 0 {
+				s.texts = append(s.texts, text)
 			}
-		default:
-			s.outside = append(s.outside, i)
-			if con != nil {
-				for _, text := range con.texts {
-					excluded[text] = true
+			ix.counts[text]++
+			ix.weights[text] += c.weight
+			total++
+		}
+	}
+	for _, text := range s.texts {
+		expected += float64(ix.counts[text]) * ix.weights[text] / float64(total)
+	}
+	if f.words != 0 {
+		expected /= 4 // few texts hold any of the words
+	}
+	if words := len(s.texts); f.words != 0 && words > maxWords {
+		s.inside = nil
+	}
+	if !f.isList() {
+		values := len(s.texts)
+		for _, i := range s.outside {
+			c := &ix.clauses[i]
+			if on := c.on(s.field); on >= 0 {
+				for _, text := range c.texts[on] {
+					if ix.counts[text] == 0 {
+						ix.counts[text] = 1
+						s.texts = append(s.texts, text)
+					}
 				}
 			}
 		}
-	}
-	s.cost = expected(count, weight) + ix.weight(s.outside)
-	if f.words != 0 {
-		// Few texts hold any of the words, so count their rules little.
-		if s.cost = expected(count, weight)/4 + ix.weight(s.outside); len(count) > maxWords {
-			s.inside = nil
-		}
-	}
-	for text := range count {
-		s.texts = append(s.texts, text)
-	}
-	if mayCopy {
-		for text := range excluded {
-			if count[text] == 0 {
-				s.texts = append(s.texts, text)
+		s.copied = ix.mayCopy(len(s.texts)+1, s.outside)
+		if !s.copied {
+			for _, text := range s.texts[values:] {
+				ix.counts[text] = 0
 			}
+			s.texts = s.texts[:values]
 		}
-		s.copied = ix.mayCopy((len(s.texts) + 1) * len(s.outside))
 	}
-	if !s.copied {
-		s.texts = slices.DeleteFunc(s.texts, func(text string) bool { return count[text] == 0 })
+	for _, text := range s.texts {
+		ix.counts[text], ix.weights[text] = 0, 0
 	}
 	slices.Sort(s.texts)
+	return expected
 }
 
-// expected is the weight of the clauses below the value that an event has, when
-// it is as likely to be meant by any of them.
-func expected[K comparable](count map[K]int, weight map[K]float64) float64 {
-	sum, product := 0, 0.0
-	for k, n := range count {
-		sum += n
-		product += float64(n) * weight[k]
-	}
-	if sum == 0 {
-		return 0
-	}
-	return product / float64(sum)
-}
+// mayCopy tells whether copying list below n values is within bounds.
+func (ix *indexer) mayCopy(n int, list []int32) bool { return ix.placed+n*len(list) <= ix.budget }
 
-// mayCopy tells whether n copies are within bounds.
-func (ix *indexer) mayCopy(n int) bool { return ix.placed+n <= ix.budget }
-
-func (ix *indexer) splitNums(s *split, f field) {
-	for _, i := range s.list {
-		if ix.clauses[i].constraint(f) != nil {
-			s.inside = append(s.inside, i)
-		} else {
-			s.outside = append(s.outside, i)
-		}
-	}
-	s.bounds = ix.boundsOf(s.inside, f)
-	covered, total := ix.cover(s, f)
+// splitNums does for numbers what splitTexts does.
+func (ix *indexer) splitNums(s *split, f field) (expected float64) {
+	s.bounds = ix.boundsOf(s.inside, s.field)
+	covered, total := ix.cover(s)
 	if total > 8*len(s.inside)+64 {
 		// Wide ranges would be copied too often: keep to the narrow ones.
 		var narrow []int32
@@ -334,28 +380,36 @@ func (ix *indexer) splitNums(s *split, f field) {
 		}
 		slices.Sort(s.outside)
 		s.inside = narrow
-		s.bounds = ix.boundsOf(s.inside, f)
+		s.bounds = ix.boundsOf(s.inside, s.field)
 	} else {
-		s.copied = ix.mayCopy((len(s.bounds) + 1) * len(s.outside))
+		s.copied = ix.mayCopy(len(s.bounds)+1, s.outside)
 	}
-	count, weight := map[int]int{}, map[int]float64{}
+	count, weight := make([]int, len(s.bounds)+1), make([]float64, len(s.bounds)+1)
+	total = 0
 	for _, i := range s.inside {
-		v := ix.clauses[i].constraint(f).values
-		for cell := 0; cell <= len(s.bounds); cell++ {
-			if v.hasNum(cellStart(s.bounds, cell)) {
-				count[cell]++
-				weight[cell] += ix.weights[i]
-			}
-		}
+		ix.eachCell(s, i, func(cell int) {
+			count[cell]++
+			weight[cell] += ix.clauses[i].weight
+			total++
+		})
 	}
-	s.cost = expected(count, weight) + ix.weight(s.outside)
+	for cell, n := range count {
+		expected += float64(n) * weight[cell] / float64(max(total, 1))
+	}
+	return expected
+}
+
+// spans are the numbers that clause i allows a field to have.
+func (ix *indexer) spans(i int32, f int) []span {
+	c := &ix.clauses[i]
+	return c.constraints[c.on(f)].spans
 }
 
 // boundsOf lists the numbers at which the answer of some clause may change.
-func (ix *indexer) boundsOf(list []int32, f field) []int64 {
+func (ix *indexer) boundsOf(list []int32, f int) []int64 {
 	var bounds []int64
 	for _, i := range list {
-		for _, s := range ix.clauses[i].constraint(f).spans {
+		for _, s := range ix.spans(i, f) {
 			if s.lo > math.MinInt64 {
 				bounds = append(bounds, s.lo)
 			}
@@ -368,19 +422,11 @@ func (ix *indexer) boundsOf(list []int32, f field) []int64 {
 	return slices.Compact(bounds)
 }
 
-// cellStart is the least number of a cell. Cell 0 is below the first bound.
-func cellStart(bounds []int64, cell int) int64 {
-	if cell == 0 {
-		return math.MinInt64
-	}
-	return bounds[cell-1]
-}
-
 // cover counts the cells that each clause inside s covers.
-func (ix *indexer) cover(s *split, f field) (covered []int, total int) {
+func (ix *indexer) cover(s *split) (covered []int, total int) {
 	for _, i := range s.inside {
 		n := 0
-		for _, sp := range ix.clauses[i].constraint(f).spans {
+		for _, sp := range ix.spans(i, s.field) {
 			n += cellOf(s.bounds, sp.hi) - cellOf(s.bounds, sp.lo) + 1
 		}
 		covered = append(covered, n)
@@ -389,7 +435,16 @@ func (ix *indexer) cover(s *split, f field) (covered []int, total int) {
 	return covered, total
 }
 
-// cellOf finds the cell of n.
+// eachCell calls f for every cell that clause i covers.
+func (ix *indexer) eachCell(s *split, i int32, f func(cell int)) {
+	for _, sp := range ix.spans(i, s.field) {
+		for cell := cellOf(s.bounds, sp.lo); cell <= cellOf(s.bounds, sp.hi); cell++ {
+			f(cell)
+		}
+	}
+}
+
+// cellOf finds the cell of n: cell 0 is below the first bound.
 func cellOf(bounds []int64, n int64) int {
 	return sort.Search(len(bounds), func(i int) bool { return bounds[i] > n })
 }
@@ -400,49 +455,31 @@ func (ix *indexer) node(s *split, used, decided fieldSet) *tree {
 	t := &tree{fact: f.fact, name: f.name}
 	used |= 1 << s.field
 	inside := decided | 1<<s.field
-
-	// below builds the tree for one value.
-	below := func(allows func(*constraint) bool) *tree {
-		var list []int32
-		from := s.inside
-		if s.copied {
-			from = s.list
-		}
-		for _, i := range from {
-			if con := ix.clauses[i].constraint(f); con == nil || allows(con) {
-				list = append(list, i)
-			}
-		}
-		return ix.tree(list, used, inside)
-	}
-	if f.words != 0 {
-		t.kind = treeWords
-		ix.words(t, s, f, used, inside)
-	} else if f.isNum() {
-		t.kind = treeNum
-		t.bounds = s.bounds
-		for cell := range len(s.bounds) + 1 {
-			n := cellStart(s.bounds, cell)
-			t.kids = append(t.kids, below(func(con *constraint) bool { return con.hasNum(n) }))
+	switch {
+	case f.isNum():
+		t.kind, t.bounds = treeNum, s.bounds
+		for _, list := range ix.byCell(s) {
+			t.kids = append(t.kids, ix.tree(list, used, inside))
 		}
 		t.makeDense()
-	} else {
+	case f.words != 0:
+		t.kind = treeWords
+		ix.wordsNode(t, s, used, inside)
+	default:
 		t.kind = treeText
 		if f.fact == factCodes {
 			t.kind = treeCodes
 		}
-		listOf := ix.byText(s, f)
-		for _, text := range s.texts {
-			kid := ix.tree(listOf(text), used, inside)
+		lists, other := ix.byText(s)
+		for n, text := range s.texts {
+			kid := ix.tree(lists[n], used, inside)
 			if kid == nil {
 				kid = nothing
 			}
-			t.texts.add(text, kid)
+			t.texts.add(ix.texts[text], kid)
 		}
 		t.texts.build()
-		if s.copied {
-			t.other = below(func(con *constraint) bool { return con.not })
-		}
+		t.other = ix.tree(other, used, inside)
 	}
 	if !s.copied {
 		t.also = ix.tree(s.outside, used, decided)
@@ -450,45 +487,72 @@ func (ix *indexer) node(s *split, used, decided fieldSet) *tree {
 	return t
 }
 
-// words builds what is below each of the texts that s looks for.
-func (ix *indexer) words(t *tree, s *split, f field, used, inside fieldSet) {
-	listOf, places := ix.byText(s, f), map[*tree]uint8{}
-	t.scanner = newScanner(s.texts)
-	for _, text := range s.texts {
-		kid := ix.tree(listOf(text), used, inside)
+// byCell lists the clauses for each cell.
+func (ix *indexer) byCell(s *split) [][]int32 {
+	lists := make([][]int32, len(s.bounds)+1)
+	for _, i := range s.inside {
+		ix.eachCell(s, i, func(cell int) { lists[cell] = append(lists[cell], i) })
+	}
+	if s.copied {
+		for cell := range lists {
+			lists[cell] = append(lists[cell], s.outside...)
+			slices.Sort(lists[cell])
+		}
+	}
+	return lists
+}
+
+// byText lists the clauses for each of s.texts, and for any other text.
+func (ix *indexer) byText(s *split) (lists [][]int32, other []int32) {
+	lists = make([][]int32, len(s.texts))
+	for _, i := range s.inside {
+		c := &ix.clauses[i]
+		for _, text := range c.texts[c.on(s.field)] {
+			n, _ := slices.BinarySearch(s.texts, text)
+			lists[n] = append(lists[n], i)
+		}
+	}
+	if !s.copied {
+		return lists, nil
+	}
+	for _, i := range s.outside {
+		c := &ix.clauses[i]
+		on := c.on(s.field)
+		for n, text := range s.texts {
+			if on < 0 || !slices.Contains(c.texts[on], text) {
+				lists[n] = append(lists[n], i)
+			}
+		}
+	}
+	for n := range lists {
+		slices.Sort(lists[n])
+	}
+	return lists, s.outside
+}
+
+// wordsNode builds what is below each of the texts that s looks for.
+func (ix *indexer) wordsNode(t *tree, s *split, used, inside fieldSet) {
+	lists, _ := ix.byText(s)
+	places := map[*tree]uint8{}
+	t.kidOf = make([]uint8, len(s.texts))
+	key := make([]byte, 0, 4*len(s.texts))
+	for n, list := range lists {
+		kid := ix.tree(list, used, inside)
 		place, ok := places[kid]
 		if !ok {
 			place = uint8(len(t.kids))
 			places[kid] = place
 			t.kids = append(t.kids, kid)
 		}
-		t.scanner.kidOf = append(t.scanner.kidOf, place)
+		t.kidOf[n] = place
+		key = binary.LittleEndian.AppendUint32(key, uint32(s.texts[n]))
 	}
-}
-
-// byText lists the clauses for each text, without going through all of them
-// for each.
-func (ix *indexer) byText(s *split, f field) func(text string) []int32 {
-	lists := map[string][]int32{}
-	var open []int32 // those that a list of texts does not choose
-	for _, i := range s.list {
-		switch con := ix.clauses[i].constraint(f); {
-		case con != nil && !con.not:
-			for _, text := range con.texts {
-				lists[text] = append(lists[text], i)
-			}
-		case s.copied:
-			open = append(open, i)
+	if t.scanner = ix.scanners[string(key)]; t.scanner == nil {
+		texts := make([]string, len(s.texts))
+		for n, text := range s.texts {
+			texts[n] = ix.texts[text]
 		}
-	}
-	return func(text string) []int32 {
-		list := lists[text]
-		for _, i := range open {
-			if con := ix.clauses[i].constraint(f); con == nil || con.hasText(text) {
-				list = append(list, i)
-			}
-		}
-		slices.Sort(list)
-		return list
+		t.scanner = newScanner(texts)
+		ix.scanners[string(key)] = t.scanner
 	}
 }

@@ -1,6 +1,9 @@
 package rules
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"math/bits"
+)
 
 // Match returns the index of the first rule that holds for e, or -1. A rule
 // that fails at run time counts as not matched (see Errors). It allocates
@@ -28,7 +31,8 @@ type tree struct {
 	kids    []*tree
 	other   *tree // for any other text
 	scanner *scanner
-	also    *tree // to be looked at beside the rest
+	kidOf   []uint8 // of each text that scanner looks for, its place in kids
+	also    *tree   // to be looked at beside the rest
 }
 
 // nothing is a tree without rules, for a text that all rules exclude.
@@ -137,11 +141,14 @@ func (t *tree) makeDense() {
 	t.dense = dense
 }
 
-// textTable is a hash table from texts to trees; the zero value is empty. It
-// beats Go's map since it never grows and holds short texts.
+// textTable is a hash table from texts to trees; the zero value is empty. Since
+// it does not change, it can look at a few bytes of a text only, and know which
+// lengths are worth a look.
 type textTable struct {
-	slots []textSlot
-	mask  uint64
+	slots    []textSlot
+	mask     uint64
+	lengths  uint64 // the bit of each text's length; bit 63 for all from 63 on
+	thorough bool   // too many texts collide: hash all bytes
 }
 
 type textSlot struct {
@@ -152,10 +159,11 @@ type textSlot struct {
 // fewTexts is up to where comparing one by one beats hashing.
 const fewTexts = 4
 
-var textSeed = maphash.MakeSeed()
-
 // find returns the tree of a text, or nil.
 func (t *textTable) find(s string) *tree {
+	if t.lengths&(1<<min(len(s), 63)) == 0 {
+		return nil
+	}
 	if t.mask == 0 {
 		for i := range t.slots {
 			if t.slots[i].text == s {
@@ -164,7 +172,7 @@ func (t *textTable) find(s string) *tree {
 		}
 		return nil
 	}
-	for i := maphash.String(textSeed, s) & t.mask; t.slots[i].kid != nil; i = (i + 1) & t.mask {
+	for i := t.hash(s) & t.mask; t.slots[i].kid != nil; i = (i + 1) & t.mask {
 		if t.slots[i].text == s {
 			return t.slots[i].kid
 		}
@@ -172,9 +180,35 @@ func (t *textTable) find(s string) *tree {
 	return nil
 }
 
+var textSeed = maphash.MakeSeed()
+
+// hash mixes the length with the first and last eight bytes.
+func (t *textTable) hash(s string) uint64 {
+	if t.thorough {
+		return maphash.String(textSeed, s)
+	}
+	n := len(s)
+	var first, last uint64
+	switch {
+	case n >= 8:
+		f, l := s[:8], s[n-8:]
+		first = uint64(f[0]) | uint64(f[1])<<8 | uint64(f[2])<<16 | uint64(f[3])<<24 | uint64(f[4])<<32 | uint64(f[5])<<40 | uint64(f[6])<<48 | uint64(f[7])<<56
+		last = uint64(l[0]) | uint64(l[1])<<8 | uint64(l[2])<<16 | uint64(l[3])<<24 | uint64(l[4])<<32 | uint64(l[5])<<40 | uint64(l[6])<<48 | uint64(l[7])<<56
+	case n >= 4:
+		f, l := s[:4], s[n-4:]
+		first = uint64(f[0]) | uint64(f[1])<<8 | uint64(f[2])<<16 | uint64(f[3])<<24
+		last = uint64(l[0]) | uint64(l[1])<<8 | uint64(l[2])<<16 | uint64(l[3])<<24
+	case n > 0:
+		first = uint64(s[0]) | uint64(s[n/2])<<8 | uint64(s[n-1])<<16
+	}
+	hi, lo := bits.Mul64(first^0x9e3779b97f4a7c15, last^uint64(n)^0xbf58476d1ce4e5b9)
+	return hi ^ lo
+}
+
 // add puts a text into a table that is not built yet.
 func (t *textTable) add(s string, kid *tree) {
 	t.slots = append(t.slots, textSlot{s, kid})
+	t.lengths |= 1 << min(len(s), 63)
 }
 
 // build lays the table out; at most half of it is full.
@@ -186,13 +220,22 @@ func (t *textTable) build() {
 	for size < 2*uint64(len(t.slots)) {
 		size *= 2
 	}
-	old := t.slots
-	t.slots, t.mask = make([]textSlot, size), size-1
-	for _, s := range old {
-		i := maphash.String(textSeed, s.text) & t.mask
-		for t.slots[i].kid != nil {
-			i = (i + 1) & t.mask
+	texts := t.slots
+	for {
+		t.slots, t.mask = make([]textSlot, size), size-1
+		farthest := uint64(0)
+		for _, s := range texts {
+			home := t.hash(s.text) & t.mask
+			i := home
+			for t.slots[i].kid != nil {
+				i = (i + 1) & t.mask
+			}
+			t.slots[i] = s
+			farthest = max(farthest, (i-home)&t.mask)
 		}
-		t.slots[i] = s
+		if farthest <= 16 || t.thorough {
+			return
+		}
+		t.thorough = true
 	}
 }

@@ -4,20 +4,27 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
-// pattern is a compiled regexp, with texts of which one must occur in whatever
-// it matches. Those are cheap to look for: the regexp itself costs some 30 ns a
-// byte, and is rarely needed.
+// pattern is a compiled regexp, with what is known of it that is cheaper to test
+// than the regexp itself, which costs some 30 ns a byte.
 type pattern struct {
 	re *regexp.Regexp
-	// literals are lower-case ASCII of at least minLiteral bytes; case does not
-	// count. None are known if it is empty.
+	// literals are texts, lower-case ASCII of at least minLiteral bytes, of
+	// which one must occur in whatever re matches, case ignored. None are known
+	// if it is empty.
 	literals []string
-	// plain says that finding one of literals, case ignored, is all that the
-	// pattern asks.
-	plain bool
+	simple   simplePattern
+}
+
+// simplePattern is all there is to a regexp that only lists texts; it says
+// nothing if texts is empty.
+type simplePattern struct {
+	texts      []string // one of which occurs
+	fold       bool     // case ignored; the texts are lower-case
+	start, end bool     // at the start, at the end, as the whole
 }
 
 const (
@@ -28,27 +35,177 @@ const (
 // newPattern compiles an expression that check has accepted.
 func newPattern(expr string) *pattern {
 	p := &pattern{re: regexp.MustCompile(expr)}
-	tree, err := syntax.Parse(expr, syntax.Perl)
-	if err != nil {
-		return p
+	if tree, err := syntax.Parse(expr, syntax.Perl); err == nil {
+		tree = tree.Simplify()
+		p.literals = literalsOf(tree).best()
+		p.simple = simplePatternOf(tree)
 	}
-	l := literalsOf(tree.Simplify())
-	p.literals = l.best()
-	p.plain = l.plain && l.exact != nil && len(p.literals) > 0
 	return p
 }
 
 // match is p.re.MatchString(s), avoided where it can be.
 func (p *pattern) match(s string) bool {
-	if len(p.literals) == 0 {
+	switch {
+	case len(p.simple.texts) > 0:
+		return p.simple.match(s) || p.simple.fold && hasOddLetter(s) && p.re.MatchString(s)
+	case len(p.literals) == 0:
 		return p.re.MatchString(s)
 	}
 	for _, l := range p.literals {
 		if indexFolded(s, l) >= 0 {
-			return p.plain || p.re.MatchString(s)
+			return p.re.MatchString(s)
 		}
 	}
 	return hasOddLetter(s) && p.re.MatchString(s)
+}
+
+func (p *simplePattern) match(s string) bool {
+	for _, text := range p.texts {
+		from := s
+		if p.end {
+			if len(s) < len(text) || p.start && len(s) != len(text) {
+				continue
+			}
+			from = s[len(s)-len(text):]
+		}
+		switch anchored := p.start || p.end; {
+		case anchored && len(from) < len(text):
+		case anchored && !p.fold:
+			if from[:len(text)] == text {
+				return true
+			}
+		case anchored:
+			if foldedPrefix(from, text) {
+				return true
+			}
+		case p.fold:
+			if indexFolded(s, text) >= 0 {
+				return true
+			}
+		default:
+			if strings.Contains(s, text) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// simplePatternOf finds out whether re only lists texts.
+func simplePatternOf(re *syntax.Regexp) (p simplePattern) {
+	for re.Op == syntax.OpCapture {
+		re = re.Sub[0]
+	}
+	parts := []*syntax.Regexp{re}
+	if re.Op == syntax.OpConcat {
+		parts = re.Sub
+	}
+	if len(parts) > 1 && parts[0].Op == syntax.OpBeginText {
+		p.start, parts = true, parts[1:]
+	}
+	if last := len(parts) - 1; last > 0 && parts[last].Op == syntax.OpEndText {
+		p.end, parts = true, parts[:last]
+	}
+	for _, p.fold = range []bool{true, false} {
+		if texts := expand(parts, p.fold); texts != nil && !slices.Contains(texts, "") {
+			p.texts = texts
+			return p
+		}
+	}
+	return simplePattern{}
+}
+
+// expand lists all texts that the parts match one after the other; nil if they
+// are too many, or match more than texts of ASCII whose letters all ignore case,
+// or all do not.
+func expand(parts []*syntax.Regexp, fold bool) []string {
+	all := []string{""}
+	for _, part := range parts {
+		var texts []string
+		switch part.Op {
+		case syntax.OpEmptyMatch:
+			continue
+		case syntax.OpCapture, syntax.OpConcat:
+			texts = expand(part.Sub, fold)
+		case syntax.OpQuest:
+			if texts = expand(part.Sub, fold); texts != nil {
+				texts = append(texts, "")
+			}
+		case syntax.OpAlternate:
+			for _, sub := range part.Sub {
+				some := expand([]*syntax.Regexp{sub}, fold)
+				if some == nil {
+					return nil
+				}
+				texts = append(texts, some...)
+			}
+		case syntax.OpLiteral:
+			texts = expandLiteral(part, fold)
+		case syntax.OpCharClass:
+			texts = expandClass(part, fold)
+		}
+		if len(texts) == 0 || len(all)*len(texts) > maxLiterals {
+			return nil
+		}
+		var next []string
+		for _, a := range all {
+			for _, b := range texts {
+				next = append(next, a+b)
+			}
+		}
+		all = next
+	}
+	return unique(all)
+}
+
+func expandLiteral(re *syntax.Regexp, fold bool) []string {
+	var text []byte
+	for _, r := range re.Rune {
+		if r >= utf8.RuneSelf || isLetter(r) && fold != (re.Flags&syntax.FoldCase != 0) {
+			return nil
+		}
+		text = append(text, byte(r))
+	}
+	if fold {
+		return []string{asciiLower(string(text))}
+	}
+	return []string{string(text)}
+}
+
+func expandClass(re *syntax.Regexp, fold bool) []string {
+	members, ok := classMembers(re)
+	if !ok {
+		return nil
+	}
+	var texts []string
+	for _, r := range members {
+		switch {
+		case fold && isLetter(r) && !slices.Contains(members, r^0x20):
+			return nil
+		case fold && (r == 'ſ' || r == '\u212a'): // found by hasOddLetter
+		case r >= utf8.RuneSelf:
+			return nil
+		case fold:
+			texts = append(texts, asciiLower(string(r)))
+		default:
+			texts = append(texts, string(r))
+		}
+	}
+	return unique(texts)
+}
+
+func isLetter(r rune) bool { return 'a' <= r|0x20 && r|0x20 <= 'z' }
+
+// classMembers lists the characters of a small class.
+func classMembers(re *syntax.Regexp) (members []rune, ok bool) {
+	for i := 0; i < len(re.Rune); i += 2 {
+		for r := re.Rune[i]; r <= re.Rune[i+1]; r++ {
+			if members = append(members, r); len(members) > 16 {
+				return nil, false
+			}
+		}
+	}
+	return members, true
 }
 
 // hasOddLetter tells whether s has one of the letters outside ASCII that match
@@ -87,7 +244,6 @@ func isASCII(s string) bool {
 type literals struct {
 	exact []string // it matches one of these and nothing else; nil if that is not known
 	need  []string // what it matches holds one of these; nil if that is not known
-	plain bool     // exact is all there is to it: no anchor, and case does not count
 }
 
 // best is the more telling of exact and need; nil if neither is of use.
@@ -126,12 +282,11 @@ func shortest(set []string) int {
 
 func literalsOf(re *syntax.Regexp) literals {
 	switch re.Op {
-	case syntax.OpEmptyMatch:
-		return literals{exact: []string{""}, plain: true}
-	case syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpEndText, syntax.OpWordBoundary, syntax.OpNoWordBoundary:
+	case syntax.OpEmptyMatch, syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpEndText,
+		syntax.OpWordBoundary, syntax.OpNoWordBoundary:
 		return literals{exact: []string{""}}
 	case syntax.OpLiteral:
-		return literalRunes(re)
+		return literalRunes(re.Rune)
 	case syntax.OpCharClass:
 		return literalClass(re)
 	case syntax.OpCapture:
@@ -144,7 +299,7 @@ func literalsOf(re *syntax.Regexp) literals {
 		}
 	case syntax.OpQuest:
 		if sub := literalsOf(re.Sub[0]); sub.exact != nil && len(sub.exact) < maxLiterals {
-			return literals{exact: unique(append([]string{""}, sub.exact...)), plain: sub.plain}
+			return literals{exact: unique(append([]string{""}, sub.exact...))}
 		}
 	case syntax.OpConcat:
 		return literalConcat(re)
@@ -154,64 +309,43 @@ func literalsOf(re *syntax.Regexp) literals {
 	return literals{}
 }
 
-func literalRunes(re *syntax.Regexp) literals {
-	l := literals{plain: true}
-	run, longest := "", ""
-	ascii := true
-	for _, r := range re.Rune {
+// literalRunes is for a text. Of one with characters outside ASCII, whose other
+// cases are not looked for, the longest part inside ASCII is needed.
+func literalRunes(runes []rune) literals {
+	run, longest, ascii := "", "", true
+	for _, r := range runes {
 		if r >= utf8.RuneSelf {
 			run, ascii = "", false
 			continue
 		}
-		c := lowerByte(byte(r))
-		if 'a' <= c && c <= 'z' && re.Flags&syntax.FoldCase == 0 {
-			l.plain = false
-		}
-		if run += string(rune(c)); len(run) > len(longest) {
+		if run += string(rune(lowerByte(byte(r)))); len(run) > len(longest) {
 			longest = run
 		}
 	}
 	if ascii {
-		l.exact = []string{run}
-	} else {
-		l.plain, l.need = false, usable([]string{longest})
+		return literals{exact: []string{run}}
 	}
-	return l
+	return literals{need: usable([]string{longest})}
 }
 
 func literalClass(re *syntax.Regexp) literals {
-	const most = 8 // characters
-	l := literals{plain: true}
-	has := map[rune]bool{}
-	for i := 0; i < len(re.Rune); i += 2 {
-		if re.Rune[i+1]-re.Rune[i] > most {
+	members, ok := classMembers(re)
+	var l literals
+	for _, r := range members {
+		if ok && r < utf8.RuneSelf {
+			l.exact = append(l.exact, asciiLower(string(r)))
+		} else if ok && (r == 'ſ' || r == '\u212a') {
+			continue // found by hasOddLetter
+		} else {
 			return literals{}
 		}
-		for r := re.Rune[i]; r <= re.Rune[i+1]; r++ {
-			has[r] = true
-		}
 	}
-	for r := range has {
-		switch {
-		case r == 'ſ' && has['s'], r == '\u212a' && has['k']:
-		case r >= utf8.RuneSelf:
-			return literals{}
-		default:
-			c := lowerByte(byte(r))
-			l.exact = append(l.exact, string(rune(c)))
-			if 'a' <= c && c <= 'z' && !(has[rune(c)] && has[rune(c-('a'-'A'))]) {
-				l.plain = false
-			}
-		}
-	}
-	if l.exact = unique(l.exact); len(l.exact) > most {
-		return literals{}
-	}
+	l.exact = unique(l.exact)
 	return l
 }
 
 func literalConcat(re *syntax.Regexp) literals {
-	whole := literals{exact: []string{""}, plain: true}
+	whole := literals{exact: []string{""}}
 	run := []string{""} // what the parts since the last unknown one match
 	for _, part := range re.Sub {
 		sub := literalsOf(part)
@@ -223,25 +357,23 @@ func literalConcat(re *syntax.Regexp) literals {
 				}
 			}
 			run = unique(next)
-			whole.plain = whole.plain && sub.plain
 			continue
 		}
 		whole.need = better(better(whole.need, usable(run)), usable(sub.need))
-		whole.exact, whole.plain = nil, false
+		whole.exact = nil
 		if run = []string{""}; sub.exact != nil {
 			run = sub.exact
 		}
 	}
 	if whole.exact != nil {
-		whole.exact = run
-		return whole
+		return literals{exact: run}
 	}
 	whole.need = better(whole.need, usable(run))
 	return whole
 }
 
 func literalAlternate(re *syntax.Regexp) literals {
-	whole := literals{exact: []string{}, need: []string{}, plain: true}
+	whole := literals{exact: []string{}, need: []string{}}
 	for _, part := range re.Sub {
 		sub := literalsOf(part)
 		if whole.exact != nil && sub.exact != nil {
@@ -254,7 +386,6 @@ func literalAlternate(re *syntax.Regexp) literals {
 		} else {
 			whole.need = nil
 		}
-		whole.plain = whole.plain && sub.plain
 	}
 	if whole.exact = unique(whole.exact); len(whole.exact) > maxLiterals {
 		whole.exact = nil

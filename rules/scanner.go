@@ -10,16 +10,14 @@ package rules
 // places, but each has to wait for the last; an automaton (Aho, Corasick) waits
 // at every byte.
 type scanner struct {
-	min     int // the length of the shortest text
-	step    int
-	mask    uint32 // of a block's bytes
-	shift   uint8
-	odd     bool     // some text holds a letter that hasOddLetter is about
-	table   []uint16 // by the hash of a block: 0, or 1 + its place in blocks
-	blocks  [][]occurrence
-	texts   []string
-	kidOf   []uint8 // of each text, its place in the tree's kids
-	longest int
+	min    int // the length of the shortest text
+	step   int
+	mask   uint32 // of a block's bytes
+	shift  uint8
+	odd    bool     // some text holds a letter that hasOddLetter is about
+	table  []uint16 // by the hash of a block: 0, or 1 + its place in blocks
+	blocks [][]occurrence
+	texts  []string
 }
 
 // occurrence is a text that holds a block, and where.
@@ -100,7 +98,7 @@ func (t *tree) firstWord(s string, e *Event, set *Set, best int32) int32 {
 			if from < 0 || len(s)-from < len(text) || !foldedPrefix(s[from:], text) {
 				continue
 			}
-			if kid := sc.kidOf[o.text]; seen[kid/64]&(1<<(kid%64)) == 0 {
+			if kid := t.kidOf[o.text]; seen[kid/64]&(1<<(kid%64)) == 0 {
 				seen[kid/64] |= 1 << (kid % 64)
 				best = t.kids[kid].first(e, set, best)
 			}

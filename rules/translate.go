@@ -597,7 +597,7 @@ func (t *translator) numberBuiltin(n *ast.BuiltinNode) (*value, numKind) {
 			}
 		}
 	case n.Name == "len" && len(n.Arguments) == 1 && isCodes(n.Arguments[0]):
-		return &value{op: valueCodes}, numInt
+		return &value{op: valueFact, fact: factCodeCount}, numInt
 	case n.Name == "len" && len(n.Arguments) == 1:
 		if a := t.text(n.Arguments[0]); a != nil && a.op != valueLower {
 			return &value{op: valueLen, a: a}, numInt

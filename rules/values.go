@@ -2,7 +2,6 @@ package rules
 
 import (
 	"math"
-	"regexp/syntax"
 	"slices"
 	"sort"
 )
@@ -15,8 +14,8 @@ type field struct {
 	words wordLength // not 0: the field is which of many texts occur in the fact
 }
 
-// wordLength divides the texts that are looked for, since the shortest of them
-// decides how much of a fact can be skipped.
+// wordLength divides the texts that are looked for in messages and bodies, since
+// the shortest of them decides how much can be skipped.
 type wordLength uint8
 
 const (
@@ -235,7 +234,7 @@ func wordsOf(c *condition) (f field, texts []string, ok bool) {
 	}
 	switch c.op {
 	case condContains, condStartsWith, condEndsWith, condLowerContains:
-		texts = literalRunes(&syntax.Regexp{Op: syntax.OpLiteral, Rune: []rune(c.text)}).best()
+		texts = literalRunes([]rune(c.text)).best()
 	case condMatches:
 		texts = c.more.pattern.literals
 	case condLowerOther:
@@ -243,7 +242,7 @@ func wordsOf(c *condition) (f field, texts []string, ok bool) {
 		case condMatches:
 			texts = c.more.pattern.literals
 		case condContains, condStartsWith, condEndsWith:
-			texts = literalRunes(&syntax.Regexp{Op: syntax.OpLiteral, Rune: []rune(c.text)}).best()
+			texts = literalRunes([]rune(c.text)).best()
 		}
 	case condAnd:
 		for _, kid := range c.more.kids {
@@ -270,7 +269,7 @@ func wordsOf(c *condition) (f field, texts []string, ok bool) {
 		}
 	}
 	f.words = shortWords
-	if shortest(texts) >= longWord {
+	if (f.fact == factMessage || f.fact == factBody) && shortest(texts) >= longWord {
 		f.words = longWords
 	}
 	return f, texts, true

@@ -1,0 +1,82 @@
+package bench
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+var packs = []string{"nylas_v3", "gmail", "microsoft_graph"}
+
+var sizes = []int{10, 100, 1000, 10000}
+
+// sink keeps the compiler from dropping what is measured.
+var sink int
+
+func BenchmarkMatch(b *testing.B)       { benchmarkMatch(b, (*rules.Set).Match) }
+func BenchmarkMatchLinear(b *testing.B) { benchmarkMatch(b, (*rules.Set).MatchLinear) }
+
+func benchmarkMatch(b *testing.B, match func(*rules.Set, *rules.Event) int) {
+	run := func(name string, s set) {
+		b.Run(name, func(b *testing.B) {
+			match(s.Set, s.events[0]) // MatchLinear compiles its programs when first asked
+			b.ReportAllocs()
+			for i := 0; b.Loop(); {
+				sink += match(s.Set, s.events[i])
+				if i++; i == len(s.events) {
+					i = 0
+				}
+			}
+		})
+	}
+	for _, name := range packs {
+		run("pack="+name, packSet(b, name))
+	}
+	for _, n := range sizes {
+		run(fmt.Sprintf("rules=%d", n), manySet(b, n))
+	}
+	run("residual", residualSet(b))
+	b.Run("residual_bare", func(b *testing.B) {
+		re, message := regexp.MustCompile(residualPattern), residualSet(b).events[0].Message
+		b.ReportAllocs()
+		for b.Loop() {
+			if strings.Contains(message, residualText) && re.MatchString(message) {
+				sink++
+			}
+		}
+	})
+}
+
+func BenchmarkCompile(b *testing.B) {
+	run := func(name string, all []rules.Rule, o rules.Options) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := rules.Compile(all, o); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	p, _ := policy.Builtin().Policy("nylas_v3")
+	all, options := packRules(p)
+	run("pack=nylas_v3", all, options)
+	run("rules=1000", manyRules(1000), rules.Options{})
+}
+
+// packRules gives a policy's conditions back as Compile takes them.
+func packRules(p *policy.Policy) ([]rules.Rule, rules.Options) {
+	var all []rules.Rule
+	for _, r := range p.Rules[:len(p.Rules)-1] {
+		all = append(all, rules.Rule{Name: r.Name, When: r.When})
+	}
+	var o rules.Options
+	for _, f := range p.Extract.Facts {
+		o.Facts = append(o.Facts, f.Name)
+	}
+	return all, o
+}
