@@ -103,6 +103,9 @@ func network(err error) (kind string, sent bool) {
 	if kind, sent := networkPhrase(inner.Error()); kind != "" {
 		return kind, sent
 	}
+	if aboutRequest(inner.Error()) {
+		return "", true
+	}
 	var (
 		netErr net.Error // *net.OpError too
 		call   *os.SyscallError
@@ -171,6 +174,9 @@ func NetworkText(s string) (kind string, sent bool) {
 	}
 	if len(s) > patternWindow {
 		s = s[:patternWindow]
+	}
+	if aboutRequest(s) {
+		return "", true
 	}
 	s = strings.ToLower(s)
 	dial := strings.Contains(s, "dial ")
@@ -272,6 +278,25 @@ var looseWords = [...]phrase{
 	{"disconnect", rules.NetworkEOF, true},
 	{"connection lost", rules.NetworkReset, true},
 	{"aborted", rules.NetworkReset, true},
+}
+
+// aboutRequest reports whether an error of net/http's is about the request
+// itself, or about where the server's redirects led it: no trouble of the
+// network, and no repeat ends otherwise.
+func aboutRequest(s string) bool {
+	if len(s) > patternWindow {
+		s = s[:patternWindow]
+	}
+	s = strings.ToLower(s)
+	for _, t := range [...]string{
+		"unsupported protocol scheme", "no host in request url", "nil request.url", "missing protocol scheme",
+		"invalid header field", "invalid method", "invalid url escape", "invalid control character in url",
+	} {
+		if strings.Contains(s, t) {
+			return true
+		}
+	}
+	return strings.Contains(s, "stopped after ") && strings.Contains(s, " redirects")
 }
 
 func networkPhrase(s string) (kind string, sent bool) {
