@@ -14,21 +14,25 @@ import (
 func Schema() []byte { return bytes.Clone(schema()) }
 
 var schema = sync.OnceValue(func() []byte {
+	return renderSchema("Recourse policy", "policy/field.go", objects,
+		member{"anyOf", []any{ordered{{"required", []string{"default"}}}, ordered{{"required", []string{"extends"}}}}})
+})
+
+// renderSchema renders the schema of a file: the first of objects, which
+// refers to the others. more says what the table cannot.
+func renderSchema(title, source string, objects []*object, more ...member) []byte {
 	defs := ordered{}
-	for _, o := range objects {
-		if o != fileObject {
-			defs = append(defs, member{o.id, o.schema()})
-		}
+	for _, o := range objects[1:] {
+		defs = append(defs, member{o.id, o.schema()})
 	}
 	root := ordered{
 		{"$schema", "https://json-schema.org/draft/2020-12/schema"},
-		{"$comment", "Generated from the decoder's table; see policy/field.go."},
-		{"title", "Recourse policy"},
+		{"$comment", "Generated from the decoder's table; see " + source + "."},
+		{"title", title},
 	}
-	root = append(root, fileObject.schema()...)
-	root = append(root,
-		member{"anyOf", []any{ordered{{"required", []string{"default"}}}, ordered{{"required", []string{"extends"}}}}},
-		member{"$defs", defs})
+	root = append(root, objects[0].schema()...)
+	root = append(root, more...)
+	root = append(root, member{"$defs", defs})
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -37,7 +41,7 @@ var schema = sync.OnceValue(func() []byte {
 		return nil // cannot be: strings, numbers and lists only
 	}
 	return b.Bytes()
-})
+}
 
 // ordered is a JSON object whose members keep their order.
 type ordered []member

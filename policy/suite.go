@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -279,6 +281,18 @@ var suiteObject = &object{
 	},
 }
 
+// suiteObjects are all objects of a suite, the file as a whole first.
+var suiteObjects = []*object{suiteObject, suiteCaseObject, scriptObject, stepObject, givenObject, wantObject, scriptWantObject}
+
+// SuiteSchema is the JSON Schema (draft 2020-12) of a test suite, rendered from
+// the table that ParseSuite checks files against. suite.schema.json is a copy
+// for editors.
+func SuiteSchema() []byte { return bytes.Clone(suiteSchema()) }
+
+var suiteSchema = sync.OnceValue(func() []byte {
+	return renderSchema("Recourse test suite", "policy/suite.go", suiteObjects)
+})
+
 // ParseSuite reads a suite. All problems are reported in one run; the suite is
 // nil if one of them is an error.
 func ParseSuite(f File) (*Suite, Diagnostics) {
@@ -496,7 +510,7 @@ func (b *suiteBuilder) want(v *value) Want {
 	if h := v.child("hold"); h != nil && !h.bad && len(h.list) == 0 {
 		w.HoldNothing = true
 	}
-	if len(v.names) == 0 {
+	if len(v.node.Content) == 0 {
 		b.r.err(v.keySpan(), "empty-want", "say at least which action is wanted", "nothing is wanted")
 	}
 	return w

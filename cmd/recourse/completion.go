@@ -58,8 +58,8 @@ func completions() []completed {
 		fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
 		c.setup(fs)
 		one.flags = flagsOf(fs)
-		if c.name == "completion" {
-			one.words = strings.Split(c.args, "|")
+		if !one.files && strings.Contains(c.args, "|") {
+			one.words = strings.Split(strings.Trim(c.args, "[]"), "|")
 		}
 		all = append(all, one)
 	}

@@ -23,7 +23,7 @@ _recourse() {
 	test) words="--cover --cover-min --format --run" ;;
 	decide) words="--policies" ;;
 	explain) words="--format --policies" ;;
-	schema) words="" ;;
+	schema) words="policy suite" ;;
 	completion) words="bash zsh fish" ;;
 	version) words="" ;;
 	help) words="demo check test decide explain schema completion version help" ;;

@@ -7,7 +7,7 @@ _recourse() {
 		'test:run the test suites of policies'
 		'decide:answer recorded errors: JSON Lines in, one decision a line out'
 		'explain:say which rule decides about a response, and why'
-		'schema:print the JSON Schema of policy files'
+		'schema:print the JSON Schema of policy files, or of test suites'
 		'completion:print a shells completion script'
 		'version:print the versions of the command and of its built-in policies'
 		'help:explain a command'
@@ -25,7 +25,7 @@ _recourse() {
 	test) _arguments '--cover[name the rules and conditions that no test needs]' '--cover-min[fail when less than PCT percent of rules match]:cover-min:' '--format[how to print the outcome]:format:(text json junit)' '--run[only tests whose provider/name matches RE]:run:' '*:file:_files' ;;
 	decide) _arguments '--policies[policies that overlay the built-in ones, from DIR]:directory:_files -/' '*:file:_files' ;;
 	explain) _arguments '--format[how to print the explanation]:format:(text json)' '--policies[policies that overlay the built-in ones, from DIR]:directory:_files -/' ;;
-	schema) _arguments ;;
+	schema) _arguments '1:argument:(policy suite)' ;;
 	completion) _arguments '1:argument:(bash zsh fish)' ;;
 	version) _arguments ;;
 	help) _arguments '1:argument:(demo check test decide explain schema completion version help)' ;;
