@@ -85,8 +85,7 @@ func (l *Limiter) lift(now int64, limit int, k *Keys) {
 // A limit with Adapt is lowered for the key. Refusals more than an hour apart
 // are not counted together.
 func (l *Limiter) Refused(limit int, k Keys) int {
-	now := l.now()
-	return l.refused(now, limit, &k, now)
+	return l.refused(l.now(), limit, &k, math.MaxInt64)
 }
 
 // RefusedAt is Refused at the time now, for a call that was sent at sent: one
@@ -133,15 +132,16 @@ func (l *Limiter) open(now int64, limit int, k *Keys, create bool) (*call, *entr
 		return nil, nil, nil
 	}
 	m := cfg.limits[limit]
-	c, e, _ := l.openKey(now, cfg, cfg.groups[m.group], k, create)
-	return c, e, m
+	c, e, _ := l.openKey(now, cfg.groups[m.group], k, create)
+	if e == nil {
+		return nil, nil, nil
+	}
+	return c, e, c.cfg.current(m)
 }
 
-func (l *Limiter) openKey(now int64, cfg *config, g *group, k *Keys, create bool) (c *call, e *entry, created bool) {
-	c = &call{l: l, cfg: cfg, now: now}
+func (l *Limiter) openKey(now int64, g *group, k *Keys, create bool) (c *call, e *entry, created bool) {
 	hash, sh := l.place(g, k)
-	c.touches = []touch{{g: g, hash: hash, shard: sh}}
-	c.locks = []uint32{sh}
+	c = &call{l: l, now: now, touches: []touch{{g: g, hash: hash, shard: sh}}, locks: []uint32{sh}}
 	c.lock()
 	e = l.shards[sh].table.find(hash, g, k)
 	if e == nil && !create {

@@ -205,7 +205,7 @@ func (w *law) most() int64 {
 
 // headroom is what backfill leaves in a full bucket for interactive calls.
 func (w *law) headroom(cost int64) int64 {
-	if w.form != bucketForm {
+	if w.form != bucketForm || cost == 0 {
 		return 0
 	}
 	return max(0, min(w.burst/2, w.burst-cost))

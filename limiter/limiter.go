@@ -502,11 +502,15 @@ func (l *Limiter) follow(sh *shard, cfg *config, now int64) {
 		t, slots := l.time(now), sh.table.slots
 		to := min(from+atATime, len(slots))
 		for _, s := range slots[from:to] {
-			if e := s.e; e != nil && e.gen < cfg.gen {
+			e := s.e
+			if e == nil {
+				continue
+			}
+			if e.gen < cfg.gen {
 				e.follow(cfg, now, t)
-				if e.waits() {
-					wake = append(wake, e)
-				}
+			}
+			if e.waits() { // also where some call has brought it up to cfg already
+				wake = append(wake, e)
 			}
 		}
 		from, moves = to, sh.table.moves
@@ -579,13 +583,14 @@ func (l *Limiter) except(now int64, r *Request) {
 		if len(xs) == 0 {
 			continue
 		}
-		c, e, created := l.openKey(now, cfg, g, &r.Keys, some)
+		c, e, created := l.openKey(now, g, &r.Keys, some)
 		if e == nil {
 			continue // no numbers of its own, and none to undo
 		}
 		wake := false
 		for _, x := range xs {
-			wake = e.setOwn(g, x.m, x.own, created, c.now, c.time()) || wake
+			m := c.cfg.current(x.m)
+			wake = e.setOwn(c.cfg.groups[gi], m, x.own, created, c.now, c.time()) || wake
 		}
 		c.unlock()
 		if wake {

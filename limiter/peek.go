@@ -60,9 +60,11 @@ func (l *Limiter) peek(now int64, limit int, k *Keys) State {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now = max(now, sh.newest)
+	cfg = l.config.Load()
+	g, m = cfg.groups[m.group], cfg.current(m)
 	if e := sh.table.find(hash, g, k); e != nil {
-		if c := l.config.Load(); e.gen < c.gen {
-			e.follow(c, now, l.time(now))
+		if e.gen < cfg.gen {
+			e.follow(cfg, now, l.time(now))
 		}
 		return l.state(g, m, e, now)
 	}

@@ -148,7 +148,7 @@ func addWake(es []*entry, e *entry) []*entry {
 // giveBack ends r's part of a permit and reports whether calls that wait for
 // its key may go on. The shard of r is locked.
 func (l *Limiter) giveBack(r *ref, refund bool) (wake bool) {
-	e, m := r.e, r.lim
+	e, m := r.e, l.config.Load().current(r.lim)
 	x := e.slot(m)
 	if m.form == concurrencyForm {
 		e.holders[m.index] -= int32(r.got)

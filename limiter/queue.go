@@ -479,9 +479,7 @@ func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now 
 		for i := range refs {
 			if x := refs[i].e.slot(refs[i].lim); x != nil && x.q != nil && !x.q.empty() {
 				x.q.served(prio, account, refs[i].got)
-				if prio == Interactive && x.q.due() {
-					l.arm(refs[i].e, now) // backfill need not wait for as much any more
-				}
+				l.arm(refs[i].e, now) // that may have changed who is next, and what it needs
 			}
 		}
 	}
@@ -668,9 +666,12 @@ func (l *Limiter) pending(cfg *config, e *entry, now int64, t time.Time) (*lane,
 			continue
 		}
 		cost := ln.head.refs[ln.use].cost
-		head := int64(0)
+		head, w := int64(0), x.lawOf(g.slots[i])
+		if cost > w.most() {
+			return ln, now // since a reload
+		}
 		if ln.prio == Backfill && !x.q.due() {
-			head = x.lawOf(g.slots[i]).headroom(cost)
+			head = w.headroom(cost)
 		}
 		at := e.readyAt(g.slots[i], cost, 0, head, now, t)
 		if at <= now || at != onEvent && at > ln.head.deadline {
@@ -743,6 +744,7 @@ func (l *Limiter) drain(e *entry, now int64) {
 				l.unlock(ln.locks)
 				continue
 			}
+			cfg = l.config.Load()
 		}
 		if !l.step(cfg, ln, now) {
 			stuck++
@@ -756,13 +758,7 @@ func (l *Limiter) drain(e *entry, now int64) {
 func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 	t := l.time(now)
 	w := ln.head
-	for i := range w.refs {
-		r := &w.refs[i]
-		if r.e.gen < cfg.gen {
-			r.e.follow(cfg, now, t)
-		}
-		r.lim = cfg.groups[r.e.group].slots[r.lim.slot]
-	}
+	l.renew(cfg, w, now, t)
 	i := l.take(w.refs, ln.prio, ln.account, ln, now, t)
 	if i < 0 {
 		w.permit = l.permit(w.refs)
@@ -804,6 +800,16 @@ func (l *Limiter) estimateHead(ln *lane, w *waiter, now int64, t time.Time) (unt
 	return until, last
 }
 
+// renew brings what w waits for up to cfg.
+func (l *Limiter) renew(cfg *config, w *waiter, now int64, t time.Time) {
+	for i := range w.refs {
+		if e := w.refs[i].e; e.gen < cfg.gen {
+			e.follow(cfg, now, t)
+		}
+	}
+	cfg.refresh(w.refs)
+}
+
 // finish tells w what became of it. All of its lane's shards are locked.
 func (l *Limiter) finish(w *waiter, s waitState) (wake *entry) {
 	w.state = s
@@ -840,6 +846,7 @@ func (l *Limiter) abandon(w *waiter) (left bool, until int64, limit string) {
 	for _, s := range ln.locks {
 		now = max(now, l.shards[s].newest)
 	}
+	l.renew(l.config.Load(), w, now, l.time(now))
 	until, last := l.estimateHead(ln, w, now, l.time(now))
 	limit = w.refs[last].lim.Name
 	w.state = gone

@@ -160,7 +160,9 @@ func (l *Limiter) unlock(locks []uint32) {
 	}
 }
 
-// lock takes the call's locks and settles the instant at which everything is decided.
+// lock takes the call's locks and settles the instant at which everything is
+// decided, and the limits by which: those in force now. (No key here can
+// follow newer ones, since whoever made it do so held the lock before.)
 func (c *call) lock() {
 	l := c.l
 	for _, s := range c.locks {
@@ -171,7 +173,25 @@ func (c *call) lock() {
 	for _, s := range c.locks {
 		l.shards[s].newest = c.now
 	}
+	if cfg := l.config.Load(); cfg != c.cfg {
+		c.cfg = cfg
+		for i := range c.touches {
+			c.touches[i].g = cfg.groups[c.touches[i].g.id]
+		}
+		cfg.refresh(c.refs)
+	}
 }
+
+// refresh replaces the limits of refs, which a reload may have made stale, by
+// those in force.
+func (cfg *config) refresh(refs []ref) {
+	for i := range refs {
+		refs[i].lim = cfg.current(refs[i].lim)
+	}
+}
+
+// current is what has taken m's place.
+func (cfg *config) current(m *limit) *limit { return cfg.groups[m.group].slots[m.slot] }
 
 // entries finds the call's entries, and makes those that do not exist.
 func (c *call) entries(k *Keys) {
@@ -270,13 +290,14 @@ const (
 func (l *Limiter) sweep(sh *shard, slots int, now int64, idleFor int64) (dropped int) {
 	cfg, t := l.config.Load(), l.time(now)
 	tb := &sh.table
-	for slots = min(slots, len(tb.slots)); slots > 0; slots-- {
+	for slots = min(slots, len(tb.slots)); slots > 0; {
 		if tb.hand >= len(tb.slots) {
 			tb.hand = 0
 		}
 		e := tb.slots[tb.hand].e
 		if e == nil || e.ext == nil && now-e.touched < idleFor {
 			tb.hand++
+			slots--
 			continue
 		}
 		if e.gen < cfg.gen {
@@ -285,6 +306,7 @@ func (l *Limiter) sweep(sh *shard, slots int, now int64, idleFor int64) (dropped
 		g := cfg.groups[e.group]
 		if clean := e.ext == nil || e.tidy(g, now, t); !clean || now-e.touched < idleFor || !e.idle(g, now, t) {
 			tb.hand++
+			slots--
 			continue
 		}
 		tb.remove(tb.hand) // what follows may be in this slot now
