@@ -324,6 +324,9 @@ func (d *decoder) object(v *value) {
 	d.pairs(v, func(k, n *yaml.Node) {
 		f := o.field(k.Value)
 		if f == nil {
+			if d.r.full(d.src) {
+				return
+			}
 			d.r.err(d.src.nodeSpan(k), "unknown-field", d.unknownHint(o, k.Value), "unknown field %q in %s", cut(k.Value), o.title)
 			// A field that was misspelt is not missing.
 			if best := closest(k.Value, o.names()); best != "" && v.get[best] == nil {

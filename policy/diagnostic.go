@@ -155,6 +155,9 @@ func newReport() *report {
 	return &report{seen: map[Diagnostic]bool{}, order: map[string]int{}, count: map[string]int{}}
 }
 
+// full reports whether no more of a file's problems are reported.
+func (r *report) full(src *source) bool { return r.count[src.name] > mostProblems }
+
 func (r *report) add(sev Severity, at span, code, hint, format string, args ...any) {
 	d := Diagnostic{
 		Pos:       Position{File: at.src.name, Line: at.line, Column: at.col},

@@ -200,7 +200,11 @@ func (s *Set) claims(own []*layer, r *report) {
 		m  Match
 		at span
 	}
-	var all []claim
+	type rank struct {
+		host   string
+		length int // of the path: the longest wins
+	}
+	groups := map[rank][]claim{}
 	for _, p := range s.policies {
 		l := s.layers[p.Name]
 		for ; l != nil && l.root.child("match") == nil; l = l.lower {
@@ -210,24 +214,31 @@ func (s *Set) claims(own []*layer, r *report) {
 		}
 		for _, v := range good(l.root.items("match")) {
 			if h, ok := scalar[string](v, "host"); ok {
-				all = append(all, claim{p, Match{Host: h, Path: scalarOr(v, "path", "")}, v.keyOrFirst()})
+				m := Match{Host: h, Path: scalarOr(v, "path", "")}
+				at := rank{h, literals(m.Path)}
+				groups[at] = append(groups[at], claim{p, m, v.keyOrFirst()})
 			}
 		}
 	}
 	fresh := func(c claim) bool {
 		return slices.ContainsFunc(own, func(l *layer) bool { return l.src == c.at.src })
 	}
-	for i, a := range all {
-		for _, b := range all[:i] {
-			if a.p == b.p || a.m.Host != b.m.Host || literals(a.m.Path) != literals(b.m.Path) || !pathsMeet(a.m.Path, b.m.Path) {
-				continue
+	for _, group := range groups {
+		if !slices.ContainsFunc(group, func(c claim) bool { return c.p != group[0].p }) {
+			continue // one policy alone: any of its matches will do
+		}
+		for i, a := range group {
+			for _, b := range group[:i] {
+				if a.p == b.p || !pathsMeet(a.m.Path, b.m.Path) {
+					continue
+				}
+				at, other := a, b
+				if !fresh(at) || fresh(other) && r.order[other.at.src.name] > r.order[at.at.src.name] {
+					at, other = other, at
+				}
+				r.err(at.at, "ambiguous-match", "give one of them a longer path", "%q and %q claim the same requests (%s:%d)",
+					at.p.Name, other.p.Name, other.at.src.name, other.at.line)
 			}
-			at, other := a, b
-			if !fresh(at) || fresh(other) && r.order[other.at.src.name] > r.order[at.at.src.name] {
-				at, other = other, at
-			}
-			r.err(at.at, "ambiguous-match", "give one of them a longer path", "%q and %q claim the same requests (%s:%d)",
-				at.p.Name, other.p.Name, other.at.src.name, other.at.line)
 		}
 	}
 }
