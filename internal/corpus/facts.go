@@ -43,7 +43,7 @@ func (f *Facts) replace(s *Subject) {
 	}
 	if f.RetryAfter != nil {
 		e.RetryAfter = *f.RetryAfter
-		s.note("retry_after", Given, e.RetryAfter.String())
+		s.note("retry_after", Given, policy.FormatDuration(e.RetryAfter))
 	}
 	if len(f.Named) > 0 {
 		all := make(map[string]string, len(e.Facts)+len(f.Named))

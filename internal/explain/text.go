@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/recourse-go/recourse/policy"
@@ -46,7 +47,7 @@ func (x *Explanation) WriteText(w io.Writer, style Style) error {
 		t.wrapped("  when  ", strings.Join(strings.Fields(x.Rule.When), " "))
 	}
 	t.wrapped("  then  ", x.Rule.Then)
-	t.wrapped("  why   ", d.Reason)
+	t.wrapped("  why   ", x.Next[0].Reason)
 
 	t.heading("Facts")
 	width := 0
@@ -253,7 +254,7 @@ func clean(s string) string {
 		switch {
 		case r == '\n' || r == '\r' || r == '\t':
 			return ' '
-		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == utf8.RuneError:
+		case !unicode.IsPrint(r) || r == utf8.RuneError:
 			return '·'
 		}
 		return r
