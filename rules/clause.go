@@ -62,19 +62,47 @@ func clausesOf(rule int, conjuncts []*condition) []clause {
 // about a field; nil if it cannot. Only what cannot fail is split: the failure
 // of one alternative would keep the rule from holding whatever the others say.
 func waysOf(c *condition) [][]*condition {
-	if _, _, ok := valuesOf(c); ok {
-		return [][]*condition{{c}}
-	}
-	if c.op != condOr || c.mayFail() {
+	if c.op == condOr && c.mayFail() {
 		return nil
 	}
-	var ways [][]*condition
-	for _, kid := range c.more.kids {
-		way := flattenConditions(kid, nil)
+	ways := multiplied(c)
+	for _, way := range ways {
 		if !slices.ContainsFunc(way, isIndexable) {
 			return nil
 		}
-		ways = append(ways, way)
+	}
+	return ways
+}
+
+// multiplied writes c as alternatives without `or` in them, as far as that
+// tells about fields; nil if they become too many.
+func multiplied(c *condition) [][]*condition {
+	if c.op != condAnd && c.op != condOr || isIndexable(c) && c.op == condOr {
+		return [][]*condition{{c}}
+	}
+	ways := [][]*condition{{}}
+	if c.op == condOr {
+		ways = nil
+	}
+	for _, kid := range c.more.kids {
+		more := multiplied(kid)
+		if c.op == condOr {
+			ways = append(ways, more...)
+			continue
+		}
+		var product [][]*condition
+		for _, a := range ways {
+			for _, b := range more {
+				product = append(product, slices.Concat(a, b))
+			}
+		}
+		ways = product
+		if more == nil {
+			return nil
+		}
+	}
+	if len(ways) > maxClauses {
+		return nil
 	}
 	return ways
 }

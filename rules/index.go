@@ -250,7 +250,6 @@ func testCost(c *condition) float64 {
 type split struct {
 	list  []int32
 	field int
-	cost  float64 // of matching
 
 	inside  []int32 // clauses that go below certain values only
 	outside []int32 // all others
@@ -259,14 +258,15 @@ type split struct {
 	texts   []int32
 }
 
-// choose finds the field that leaves the least to test; nil if testing all of
+// choose finds the field that saves most tests for what it costs to ask for,
+// so that cheap fields come first and long texts last; nil if testing all of
 // list is as good.
 func (ix *indexer) choose(list []int32, used fieldSet) *split {
 	if len(list) < 2 {
 		return nil
 	}
 	var best *split
-	least := ix.weight(list)
+	all, most := ix.weight(list), 1.0
 	for i, f := range ix.fields {
 		if used.has(i) {
 			continue
@@ -292,9 +292,9 @@ func (ix *indexer) choose(list []int32, used fieldSet) *split {
 			expected = ix.splitTexts(s, f)
 		}
 		// An event is as likely to be meant by any of the clauses.
-		s.cost = lookupCost(f) + expected*float64(len(s.inside))/float64(len(list)) + ix.weight(s.outside)
-		if s.cost < least && len(s.inside) > 0 {
-			best, least = s, s.cost
+		left := expected*float64(len(s.inside))/float64(len(list)) + ix.weight(s.outside)
+		if gain := (all - left) / lookupCost(f); gain > most && len(s.inside) > 0 {
+			best, most = s, gain
 		}
 	}
 	return best

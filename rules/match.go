@@ -23,16 +23,16 @@ type tree struct {
 	min     int32 // the lowest rule below
 	kind    treeKind
 	fact    fact
-	name    string
+	also    *tree     // to be looked at beside the rest
+	kids    []*tree   // of a number: kids[i] is for those from bounds[i-1] up to bounds[i]
 	entries []entry   // of a leaf, in the rules' order
-	texts   textTable // below each value of a text, or of a code
-	bounds  []int64   // of a number: kids[i] is for those from bounds[i-1] up to bounds[i]
 	dense   []uint16  // the place in kids of each number from bounds[0] on
-	kids    []*tree
-	other   *tree // for any other text
+	texts   textTable // below each value of a text, or of a code
+	other   *tree     // for any other text
 	scanner *scanner
 	kidOf   []uint8 // of each text that scanner looks for, its place in kids
-	also    *tree   // to be looked at beside the rest
+	name    string
+	bounds  []int64
 }
 
 // nothing is a tree without rules, for a text that all rules exclude.
@@ -71,19 +71,22 @@ func (t *tree) first(e *Event, s *Set, best int32) int32 {
 			best = t.firstWord(textOf(e, t.fact, t.name), e, s, best)
 		case treeCodes:
 			for _, code := range e.Codes {
-				best = t.texts.find(code).first(e, s, best)
+				if kid := t.texts.find(code); kid != nil {
+					best = kid.first(e, s, best)
+				}
 			}
 		}
-		if t.also == nil {
-			t = next
-			continue
-		}
 		also := t.also
-		if next != nil && next.min > also.min {
-			next, also = also, next
+		switch {
+		case next == nil:
+			next = also
+		case also != nil && also.min < next.min:
+			best = also.first(e, s, best)
+		case also != nil:
+			best = next.first(e, s, best)
+			next = also
 		}
-		best = next.first(e, s, best)
-		t = also
+		t = next
 	}
 	return best
 }

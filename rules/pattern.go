@@ -16,6 +16,7 @@ type pattern struct {
 	// which one must occur in whatever re matches, case ignored. None are known
 	// if it is empty.
 	literals []string
+	scanner  *scanner // for literals; nil if they are too short for it
 	simple   simplePattern
 }
 
@@ -30,6 +31,7 @@ type simplePattern struct {
 const (
 	minLiteral  = 3  // bytes; shorter ones are everywhere
 	maxLiterals = 32 // for one pattern
+	scannable   = 6  // bytes; a scanner for shorter ones looks nearly everywhere
 )
 
 // newPattern compiles an expression that check has accepted.
@@ -40,23 +42,24 @@ func newPattern(expr string) *pattern {
 		p.literals = literalsOf(tree).best()
 		p.simple = simplePatternOf(tree)
 	}
+	if shortest(p.literals) >= scannable {
+		p.scanner = newScanner(p.literals)
+	}
 	return p
 }
 
 // match is p.re.MatchString(s), avoided where it can be.
 func (p *pattern) match(s string) bool {
-	switch {
+	switch simple := p.simple.fold && !p.simple.start && !p.simple.end; {
+	case p.scanner != nil && (simple || len(p.simple.texts) == 0):
+		if p.scanner.contains(s) {
+			return simple || p.re.MatchString(s)
+		}
+		return p.scanner.odd && hasOddLetter(s) && p.re.MatchString(s)
 	case len(p.simple.texts) > 0:
 		return p.simple.match(s) || p.simple.fold && hasOddLetter(s) && p.re.MatchString(s)
-	case len(p.literals) == 0:
-		return p.re.MatchString(s)
 	}
-	for _, l := range p.literals {
-		if indexFolded(s, l) >= 0 {
-			return p.re.MatchString(s)
-		}
-	}
-	return hasOddLetter(s) && p.re.MatchString(s)
+	return p.re.MatchString(s)
 }
 
 func (p *simplePattern) match(s string) bool {

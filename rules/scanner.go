@@ -70,6 +70,39 @@ func blockAt(s string, at int) uint32 {
 	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | 0x202020
 }
 
+// contains tells whether s holds one of the texts.
+func (sc *scanner) contains(s string) bool {
+	for at, end := 0, sc.end(s); at < end; at += sc.step {
+		if list := sc.at(s, at); list != 0 {
+			for _, o := range sc.blocks[list-1] {
+				if sc.found(s, at, o) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// end is behind the last place in s where a block can begin.
+func (sc *scanner) end(s string) int {
+	if sc.mask == 1<<32-1 {
+		return len(s) - 3
+	}
+	return len(s) - 2
+}
+
+// at looks up the block of s that begins at a place below end.
+func (sc *scanner) at(s string, at int) uint16 {
+	return sc.table[(blockAt(s, at)&sc.mask*blockFactor)>>sc.shift]
+}
+
+// found tells whether the text of o is where its block was seen.
+func (sc *scanner) found(s string, at int, o occurrence) bool {
+	text, from := sc.texts[o.text], at-int(o.offset)
+	return from >= 0 && len(s)-from >= len(text) && foldedPrefix(s[from:], text)
+}
+
 // firstWord goes on, for each text of t that s holds, with the rules that need
 // it, as tree.first does.
 func (t *tree) firstWord(s string, e *Event, set *Set, best int32) int32 {
@@ -84,21 +117,13 @@ func (t *tree) firstWord(s string, e *Event, set *Set, best int32) int32 {
 		return best
 	}
 	var seen [maxWords / 64]uint64
-	end := len(s) - 3
-	if sc.mask != 1<<32-1 {
-		end++
-	}
-	for at := 0; at < end; at += sc.step {
-		block := sc.table[(blockAt(s, at)&sc.mask*blockFactor)>>sc.shift]
-		if block == 0 {
+	for at, end := 0, sc.end(s); at < end; at += sc.step {
+		list := sc.at(s, at)
+		if list == 0 {
 			continue
 		}
-		for _, o := range sc.blocks[block-1] {
-			text, from := sc.texts[o.text], at-int(o.offset)
-			if from < 0 || len(s)-from < len(text) || !foldedPrefix(s[from:], text) {
-				continue
-			}
-			if kid := t.kidOf[o.text]; seen[kid/64]&(1<<(kid%64)) == 0 {
+		for _, o := range sc.blocks[list-1] {
+			if kid := t.kidOf[o.text]; seen[kid/64]&(1<<(kid%64)) == 0 && sc.found(s, at, o) {
 				seen[kid/64] |= 1 << (kid % 64)
 				best = t.kids[kid].first(e, set, best)
 			}
