@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -200,7 +201,7 @@ func (r *report) sorted() Diagnostics {
 		if d := a.Pos.Column - b.Pos.Column; d != 0 {
 			return d
 		}
-		return int(a.Severity) - int(b.Severity)
+		return cmp.Or(int(a.Severity)-int(b.Severity), strings.Compare(a.Code, b.Code), strings.Compare(a.Message, b.Message))
 	})
 	return r.list
 }
