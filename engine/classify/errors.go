@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,22 +30,32 @@ import (
 // none of the libraries is a dependency. What is not recognised leaves e with
 // only its Provider: no status, no network kind, and Sent true.
 //
-// e's Operation, Method and Protocol are read where the error says nothing
-// about them, and kept. Attempt, Elapsed and Idempotent stay as they are. Hints
-// are read against the current time where the response has no Date.
+// e's Operation and Method are what the caller set, so is Protocol where the
+// error does not tell; where neither does, it is that of the policies imap or
+// smtp if p is one of them, is named after one (gmail_imap), or extends one.
+// Attempt, Elapsed and Idempotent stay as they are.
 func Error(p *policy.Policy, err error, e *rules.Event) Report {
-	return readError(p, err, e, nil)
+	return readError(p, err, time.Time{}, e, nil)
 }
 
-// ErrorTrace is [Error] and tells where each fact came from.
-func ErrorTrace(p *policy.Policy, err error, e *rules.Event) (Trace, Report) {
+// ErrorAt is [Error] for an error that came up at now, against which hints are
+// read where the answer has no Date.
+func ErrorAt(p *policy.Policy, err error, now time.Time, e *rules.Event) Report {
+	return readError(p, err, now, e, nil)
+}
+
+// ErrorTrace is [ErrorAt] and tells where each fact came from.
+func ErrorTrace(p *policy.Policy, err error, now time.Time, e *rules.Event) (Trace, Report) {
 	var t Trace
-	rep := readError(p, err, e, &t)
+	rep := readError(p, err, now, e, &t)
 	return t, rep
 }
 
-func readError(p *policy.Policy, err error, e *rules.Event, t *Trace) (rep Report) {
+func readError(p *policy.Policy, err error, now time.Time, e *rules.Event, t *Trace) (rep Report) {
 	operation, method, protocol := e.Operation, e.Method, e.Protocol
+	if protocol == "" {
+		protocol = protocolOf(p)
+	}
 	*e = rules.Event{
 		Provider: e.Provider, Operation: operation, Method: method, Protocol: protocol,
 		Attempt: e.Attempt, Elapsed: e.Elapsed, Idempotent: e.Idempotent, Sent: true,
@@ -63,19 +74,37 @@ func readError(p *policy.Policy, err error, e *rules.Event, t *Trace) (rep Repor
 		}
 		return Report{}
 	}
+	command := method
+	if command == "" {
+		command = operation
+	}
 	switch {
 	case a.smtp != "":
-		rep = readSMTP(p, method, a.smtp, time.Time{}, e, t)
+		rep = readSMTP(p, command, a.smtp, now, e, t)
 	case a.imap != "":
-		rep = readIMAP(p, method, a.imap, "", time.Time{}, e, t)
+		rep = readIMAP(p, command, a.imap, "", now, e, t)
 	default:
-		a.http.Operation, a.http.Method = operation, method
+		a.http.Operation, a.http.Method, a.http.Now = operation, method, now
 		rep = readHTTP(p, &a.http, e, t)
 	}
 	if operation != "" {
 		e.Operation = operation
 	}
 	return rep
+}
+
+// protocolOf is the protocol that a policy is about, "" where that is HTTP or
+// not known.
+func protocolOf(p *policy.Policy) string {
+	if p == nil {
+		return ""
+	}
+	for _, protocol := range [...]string{"imap", "smtp"} {
+		if p.Name == protocol || strings.HasSuffix(p.Name, "_"+protocol) || slices.Contains(p.Extends, protocol) {
+			return protocol
+		}
+	}
+	return ""
 }
 
 // answer is what an error holds of a provider's answer.

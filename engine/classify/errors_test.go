@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -154,7 +155,7 @@ func TestError(t *testing.T) {
 				t.Errorf("given %v\ngot  sent %v network %q provider %q", tt.err, e.Sent, e.Network, e.Provider)
 			}
 			traced := newEvent()
-			classify.ErrorTrace(google, tt.err, traced)
+			classify.ErrorTrace(google, tt.err, arrival, traced)
 			checkSame(t, tt.err, e, traced)
 		})
 	}
@@ -227,4 +228,13 @@ func TestErrorKeeps(t *testing.T) {
 	classify.Error(nil, io.EOF, e)
 	want = &rules.Event{Operation: "DATA", Method: "DATA", Protocol: "smtp", Network: "eof", Sent: true}
 	checkSame(t, "EOF", want, e)
+	e = &rules.Event{Operation: "UID FETCH"}
+	classify.Error(&policy.Policy{Name: "gmail_imap"}, io.EOF, e)
+	want = &rules.Event{Provider: "gmail_imap", Operation: "UID FETCH", Protocol: "imap", Network: "eof", Sent: true}
+	checkSame(t, "EOF", want, e)
+	e = &rules.Event{}
+	classify.ErrorAt(google, &googleapiError{Code: 429, Body: `{"error":{"message":"Retry after 2026-09-11T20:00:00Z"}}`}, arrival, e)
+	if e.RetryAfter != 30*time.Second {
+		t.Errorf("got wait %v, want 30s", e.RetryAfter)
+	}
 }
