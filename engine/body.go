@@ -191,6 +191,15 @@ func (r *run) discard() {
 	}
 }
 
+// forget lets go of the facts of earlier attempts of a call that succeeded.
+func (r *run) forget() {
+	if r.event != nil {
+		*r.event = rules.Event{}
+		eventPool.Put(r.event)
+		r.event = nil
+	}
+}
+
 // settle gives back what a finished attempt may still hold: after the hold, so
 // that nobody who gets it runs into the same wall.
 func (r *run) settle() {

@@ -55,6 +55,7 @@ func (r *run) loop(ctx context.Context) error {
 
 		// Attempt. The permit goes back with it, or with the response's body.
 		if r.attempt(ctx, first) {
+			r.forget()
 			return nil
 		}
 
@@ -198,7 +199,7 @@ func (r *run) attempt(ctx context.Context, first bool) bool {
 func (r *run) classify(ctx context.Context) (now time.Time) {
 	now = time.Now()
 	if r.event == nil {
-		r.event = new(rules.Event)
+		r.event = eventPool.Get().(*rules.Event)
 	}
 	e := r.event
 	*e = rules.Event{}
@@ -221,10 +222,10 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) {
 	pol := r.c.policy
 	e.Provider, e.Operation, e.Method, e.Sent = pol.Name, r.op.name, r.call.Method, true
-	var resp *ResponseError
+	resp, failed := errors.AsType[*ResponseError](r.err)
 	switch {
 	case r.p.engine.o.Classify != nil && r.p.engine.o.Classify(r.err, e):
-	case errors.As(r.err, &resp):
+	case failed:
 		method := r.call.Method
 		if method == "" {
 			method = resp.Method
@@ -261,24 +262,31 @@ var (
 	waitRule      = policy.Rule{Name: "retry-after", Action: policy.Wait, Backoff: -1, Safe: true}
 )
 
+// wish is the rule of what the calling code wants done about its error; nil =
+// it leaves that to the policy.
+func wish(err error, e *rules.Event) *policy.Rule {
+	if err == nil || e.Network == rules.NetworkCanceled {
+		return nil
+	}
+	if code, ok := errors.AsType[*codeError](err); ok {
+		if code.after == 0 {
+			return &permanentRule
+		}
+		e.RetryAfter = max(e.RetryAfter, code.after)
+		return &waitRule
+	}
+	if _, ok := errors.AsType[*backoff.PermanentError](err); ok {
+		return &permanentRule
+	}
+	return nil
+}
+
 // decide fills r.decision from the facts.
 func (r *run) decide(ctx context.Context, now time.Time) {
 	e := r.event
 	u := r.p.engine.o.Rand()
-	var code *codeError
-	var permanent *backoff.PermanentError
-	rule := (*policy.Rule)(nil)
-	switch {
-	case e.Network == rules.NetworkCanceled:
-	case errors.As(r.err, &code) && code.after > 0:
-		e.RetryAfter = max(e.RetryAfter, code.after)
-		rule = &waitRule
-	case code != nil, errors.As(r.err, &permanent):
-		rule = &permanentRule
-	}
-	if rule == nil {
-		rule = r.c.rule(e)
-		r.decision = r.c.apply(rule, r.state, e, u)
+	if rule := wish(r.err, e); rule == nil {
+		r.decision = r.c.decide(r.state, e, u)
 	} else {
 		r.decision = r.c.apply(rule, r.state, e, u)
 		if r.decision.Reason == ReasonRule {
@@ -517,9 +525,10 @@ func (r *run) notifyHold(ctx context.Context, d time.Duration, limit string) {
 	})
 }
 
-// sleep waits for d, or until the context ends.
+// sleep waits for d, or until the context ends. Less than a microsecond is
+// over before a timer could be set.
 func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
+	if d < time.Microsecond {
 		return ctx.Err()
 	}
 	t := time.NewTimer(d)
