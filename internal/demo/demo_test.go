@@ -217,10 +217,10 @@ func TestProgress(t *testing.T) {
 	p := Progress{Pass: Recourse, Elapsed: 12340 * time.Millisecond, Providers: []ProviderProgress{
 		{"gmail", 100, 100, 200}, {"microsoft_graph", 250, 0, 250}, {"nylas_v3", 0, 1, 100}, {"warpflow", 0, 0, 0},
 	}}
-	if got, want := p.String(), "recourse 12.3s  gmail 100/200 (100 failed)  microsoft_graph 250/250  nylas_v3 0/100 (1 failed)  warpflow 0/0"; got != want {
+	if got, want := p.String(), "recourse 12.3s  gmail 100/200 (100 given up)  microsoft_graph 250/250  nylas_v3 0/100 (1 given up)  warpflow 0/0"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	got, want := p.Short(), "recourse 12.3s  gmail 50%  microsoft_graph 100%  nylas_v3 0%  warpflow 0%  101 failed"
+	got, want := p.Short(), "recourse 12.3s  gmail 50%  microsoft_graph 100%  nylas_v3 0%  warpflow 0%  101 given up"
 	if got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

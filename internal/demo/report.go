@@ -272,7 +272,7 @@ func (g Progress) String() string {
 	for _, v := range g.Providers {
 		fmt.Fprintf(&b, "  %s %d/%d", v.Provider, v.Synced, v.Total)
 		if v.Failed > 0 {
-			fmt.Fprintf(&b, " (%d failed)", v.Failed)
+			fmt.Fprintf(&b, " (%d given up)", v.Failed)
 		}
 	}
 	return b.String()
@@ -288,7 +288,7 @@ func (g Progress) Short() string {
 		failed += v.Failed
 	}
 	if failed > 0 {
-		fmt.Fprintf(&b, "  %d failed", failed)
+		fmt.Fprintf(&b, "  %d given up", failed)
 	}
 	return b.String()
 }

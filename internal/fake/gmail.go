@@ -43,10 +43,11 @@ func (gmail) faults() []fault {
 		{trouble: overloaded, rate: 0.01},
 		{trouble: unavailable, rate: 0.02},
 		{trouble: failed, rate: 0.01},
-		{trouble: withheld, rate: 0.01},
+		{trouble: dropped, rate: 0.01},
 		{trouble: throttled, rate: 0.05, wait: 2 * time.Second, sends: true},
 		{trouble: failedAfter, rate: 0.15, sends: true},
 		{trouble: withheld, rate: 0.20, sends: true},
+		{trouble: dropped, rate: 0.10, sends: true},
 	}
 }
 

@@ -33,10 +33,11 @@ func (graph) faults() []fault {
 		{trouble: throttled, rate: 0.01, wait: 1500 * time.Millisecond},
 		{trouble: unavailable, rate: 0.03},
 		{trouble: failed, rate: 0.01},
-		{trouble: withheld, rate: 0.01},
+		{trouble: dropped, rate: 0.01},
 		{trouble: throttled, rate: 0.05, wait: 1500 * time.Millisecond, sends: true},
 		{trouble: failedAfter, rate: 0.15, sends: true},
 		{trouble: withheld, rate: 0.20, sends: true},
+		{trouble: dropped, rate: 0.10, sends: true},
 	}
 }
 
@@ -125,8 +126,8 @@ func (graph) refuse(why trouble, w wait) answer {
 	case overloaded:
 		return body(429, "TooManyRequests", "Too many requests.")
 	case unavailable:
-		if w.form < 0.2 {
-			return body(503, "MailboxInfoStale", "The mailbox is being moved to another database.")
+		if w.form < 0.5 {
+			return body(503, "serviceNotAvailable", "The service is not available. Try the request again after a delay.")
 		}
 		return body(503, "ErrorServerBusy", "The server cannot service this request right now. Try again later.")
 	case failed:

@@ -123,8 +123,9 @@ const (
 	missing     trouble = "not found"    // 404; not counted as a refusal
 	malformed   trouble = "bad request"  // 400
 
-	withheld    trouble = "reply lost"  // processed, and the connection closed without a reply
-	failedAfter trouble = "failed late" // processed, and then answered with a 5xx
+	dropped     trouble = "connection lost" // before processing
+	withheld    trouble = "reply lost"      // processed, and the connection closed without a reply
+	failedAfter trouble = "failed late"     // processed, and then answered with a 5xx
 )
 
 // wait is when a refusal tells the client to come back.
@@ -504,6 +505,9 @@ func (s *Server) judge(m *mailbox, c call, r *http.Request, now time.Time, cost 
 	}
 
 	f, ok := s.befalls(m, c, attempt)
+	if ok && f.trouble == dropped {
+		return verdict{admitted: true, lost: true}
+	}
 	if ok && f.trouble != withheld && f.trouble != failedAfter {
 		var until time.Time
 		if f.wait > 0 {

@@ -29,10 +29,11 @@ func (warpflow) faults() []fault {
 		{trouble: throttled, rate: 0.02, wait: 2 * time.Second},
 		{trouble: unavailable, rate: 0.04},
 		{trouble: failed, rate: 0.01},
-		{trouble: withheld, rate: 0.01},
+		{trouble: dropped, rate: 0.01},
 		{trouble: throttled, rate: 0.05, wait: 2 * time.Second, sends: true},
 		{trouble: failedAfter, rate: 0.15, sends: true},
 		{trouble: withheld, rate: 0.20, sends: true},
+		{trouble: dropped, rate: 0.10, sends: true},
 	}
 }
 
