@@ -129,7 +129,11 @@ func (e *Engine) CheckResponse(ctx context.Context, resp *http.Response) error {
 		dog.pause()
 		resp.Body = &idleBody{resp.Body, dog}
 	}
-	p := e.providerOf(callFrom(ctx), resp.Request)
+	host := ""
+	if resp.Request != nil {
+		host = hostOf(resp.Request)
+	}
+	p := e.providerOf(callFrom(ctx), resp.Request, host)
 	if p == nil {
 		return nil
 	}
@@ -140,7 +144,7 @@ func (e *Engine) CheckResponse(ctx context.Context, resp *http.Response) error {
 	method := ""
 	if x.req != nil {
 		method = x.req.Method
-		operation = operationOf(c.policy, x.req)
+		operation = operationOf(c.policy, x.req, host)
 	}
 	if !x.suspect(c, operation, method) {
 		return nil

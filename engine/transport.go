@@ -52,13 +52,13 @@ type transport struct {
 const fallbackProvider = "http"
 
 // providerOf picks the provider of a request; nil = no policy for it.
-func (e *Engine) providerOf(c *Call, req *http.Request) *Provider {
+func (e *Engine) providerOf(c *Call, req *http.Request, host string) *Provider {
 	g := e.live.Load()
 	if c != nil && c.Provider != "" {
 		return g.providers[c.Provider]
 	}
 	if req != nil {
-		if pol := g.set.Lookup(hostOf(req), req.URL.Path); pol != nil {
+		if pol := g.set.Lookup(host, req.URL.Path); pol != nil {
 			return g.providers[pol.Name]
 		}
 	}
@@ -80,9 +80,12 @@ func hostOf(req *http.Request) string {
 const maxForm = 16 << 10
 
 // operationOf names a request by a policy's `operations`.
-func operationOf(p *policy.Policy, req *http.Request) string {
+func operationOf(p *policy.Policy, req *http.Request, host string) string {
+	if len(p.Operations) == 0 {
+		return ""
+	}
 	r := policy.Request{
-		Method: req.Method, Host: hostOf(req), Path: req.URL.Path, RawQuery: req.URL.RawQuery,
+		Method: req.Method, Host: host, Path: req.URL.Path, RawQuery: req.URL.RawQuery,
 		Header: req.Header,
 	}
 	if ct := req.Header["Content-Type"]; len(ct) > 0 && strings.HasPrefix(ct[0], formType) {
@@ -118,7 +121,8 @@ func formOf(req *http.Request) map[string][]string {
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	outer := callFrom(ctx)
-	p := t.engine.providerOf(outer, req)
+	host := hostOf(req)
+	p := t.engine.providerOf(outer, req, host)
 	if p == nil {
 		return t.base.RoundTrip(req)
 	}
@@ -130,10 +134,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.state = outer.State
 	}
 	if r.call.Operation == "" {
-		r.call.Operation = operationOf(c.policy, req)
+		r.call.Operation = operationOf(c.policy, req, host)
 	}
 	if r.call.Host == "" {
-		r.call.Host = hostOf(req)
+		r.call.Host = host
 	}
 	if r.call.Bytes == 0 && req.ContentLength > 0 {
 		r.call.Bytes = req.ContentLength
@@ -295,7 +299,7 @@ func (x *exchange) suspect(c *compiled, operation, method string) bool {
 	if status >= 400 {
 		return true
 	}
-	if c.policy.InspectFor(status, operation, x.resp.Header.Get("Content-Type")) != nil {
+	if len(c.policy.Inspect) > 0 && c.policy.InspectFor(status, operation, x.resp.Header.Get("Content-Type")) != nil {
 		return true
 	}
 	e := eventPool.Get().(*rules.Event)

@@ -22,7 +22,7 @@ const (
 const sniffLen = 512
 
 // text is the body as valid UTF-8 and what it is. A compressed or binary body
-// has no text. Nothing is copied where the body is UTF-8 already.
+// has no text; WBXML, which is binary as well, is turned into XML. Nothing is copied where the body is UTF-8 already.
 func text(b []byte, h map[string][]string) (string, bodyKind) {
 	if len(b) > MaxBody {
 		b = cutRune(b[:MaxBody])
@@ -34,6 +34,8 @@ func text(b []byte, h map[string][]string) (string, bodyKind) {
 	switch {
 	case strings.HasPrefix(s, "\xef\xbb\xbf"):
 		s = s[3:]
+	case strings.HasPrefix(s, wbxmlHeader):
+		return decodeWBXML(s), kindXML
 	case strings.HasPrefix(s, "\xff\xfe"), strings.HasPrefix(s, "\xfe\xff"):
 		s = decodeUTF16(s)
 	}

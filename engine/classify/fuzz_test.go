@@ -26,7 +26,7 @@ var everything = &policy.Policy{Name: "everything", Extract: policy.Extract{
 }}
 
 func FuzzHTTP(f *testing.F) {
-	for _, body := range []string{jsonBody, ewsFault, htmlBody[:2000], "\x1f\x8b\x08", "\xff\xfea\x00", `{"error":{"errors":[{"reason":"a"`, `[{"a":1,"b":"c"}]`, "", `<D:error><D:x/></D:error>`, ")]}'{}"} {
+	for _, body := range []string{jsonBody, ewsFault, htmlBody[:2000], "\x1f\x8b\x08", "\xff\xfea\x00", `{"error":{"errors":[{"reason":"a"`, `[{"a":1,"b":"c"}]`, "", `<D:error><D:x/></D:error>`, ")]}'{}", wbxml + "\x45\x4e\x03111\x00\x01\x01"} {
 		f.Add(503, "text/html; charset=iso-8859-1", "retry-after", "5", []byte(body))
 		f.Add(200, "application/json", "Content-Encoding", "br", []byte(body))
 	}

@@ -32,6 +32,8 @@ var hostileBodies = []struct{ name, body string }{
 	{"qualified names", "<r>" + strings.Repeat("<ResponseCode>xmlns:a</ResponseCode>", 1800) + "</r>"},
 	{"angle brackets", strings.Repeat("<", classify.MaxBody)},
 	{"text that a pattern nearly matches", strings.Repeat("Retry after 2026-09-11T20:00:00.000", 1800)},
+	{"WBXML elements", wbxml + strings.Repeat("\x7f", 60000)},
+	{"WBXML of data", wbxml + strings.Repeat("\x45\xc3\x00", 20000)},
 	{"numbers", strings.Repeat("9", classify.MaxBody)},
 }
 

@@ -1,0 +1,126 @@
+package classify
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Exchange ActiveSync answers in WBXML, and nearly all of its errors are a
+// Status inside of a 200. So a body of it is turned into the XML that it
+// stands for, as far as errors need it: the elements around a Status have
+// their names, others stand for themselves as T and their code page and token
+// ("T2-14"), and opaque data, which is people's mail, is left out.
+//
+// Code pages and tokens: MS-ASWBXML, section 2.1.2.1
+// (https://learn.microsoft.com/openspecs/exchange_server_protocols/ms-aswbxml).
+
+// wbxmlHeader is WBXML 1.3, an unknown public identifier, UTF-8, no string
+// table: the only header that ActiveSync has (MS-ASWBXML, section 2.1.2).
+const wbxmlHeader = "\x03\x01\x6a\x00"
+
+// wbxmlNames are the elements that carry a status or hold one, by code page
+// and token.
+var wbxmlNames = map[[2]byte]string{
+	{0, 0x05}: "Sync", {0, 0x06}: "Responses", {0, 0x07}: "Add", {0, 0x08}: "Change", {0, 0x09}: "Delete", {0, 0x0A}: "Fetch",
+	{0, 0x0B}: "SyncKey", {0, 0x0D}: "ServerId", {0, 0x0E}: "Status", {0, 0x0F}: "Collection", {0, 0x12}: "CollectionId",
+	{0, 0x14}: "MoreAvailable", {0, 0x16}: "Commands", {0, 0x1C}: "Collections", {0, 0x24}: "Wait", {0, 0x25}: "Limit",
+	{5, 0x05}: "MoveItems", {5, 0x0A}: "Response", {5, 0x0B}: "Status",
+	{6, 0x05}: "GetItemEstimate", {6, 0x08}: "Collection", {6, 0x0D}: "Response", {6, 0x0E}: "Status",
+	{7, 0x0C}: "Status", {7, 0x0E}: "Changes", {7, 0x12}: "SyncKey", {7, 0x13}: "FolderCreate", {7, 0x14}: "FolderDelete",
+	{7, 0x15}: "FolderUpdate", {7, 0x16}: "FolderSync",
+	{8, 0x07}: "MeetingResponse", {8, 0x0A}: "Result", {8, 0x0B}: "Status",
+	{10, 0x05}: "ResolveRecipients", {10, 0x06}: "Response", {10, 0x07}: "Status",
+	{11, 0x05}: "ValidateCert", {11, 0x07}: "Certificate", {11, 0x0A}: "Status",
+	{13, 0x05}: "Ping", {13, 0x07}: "Status", {13, 0x08}: "HeartbeatInterval", {13, 0x09}: "Folders", {13, 0x0A}: "Folder", {13, 0x0D}: "MaxFolders",
+	{14, 0x05}: "Provision", {14, 0x06}: "Policies", {14, 0x07}: "Policy", {14, 0x0B}: "Status",
+	{15, 0x05}: "Search", {15, 0x07}: "Store", {15, 0x0C}: "Status", {15, 0x0D}: "Response", {15, 0x0E}: "Result",
+	{18, 0x05}: "Settings", {18, 0x06}: "Status",
+	{20, 0x05}: "ItemOperations", {20, 0x06}: "Fetch", {20, 0x0D}: "Status", {20, 0x0E}: "Response",
+	{21, 0x05}: "SendMail", {21, 0x06}: "SmartForward", {21, 0x07}: "SmartReply", {21, 0x12}: "Status",
+}
+
+// decodeWBXML is the XML that s, which starts with wbxmlHeader, stands for. It
+// stops at what it does not know and at MaxBody.
+func decodeWBXML(s string) string {
+	var b strings.Builder
+	var open []string
+	page := byte(0)
+	for i := len(wbxmlHeader); i < len(s) && b.Len() < MaxBody; {
+		c := s[i]
+		i++
+		switch c {
+		case 0x00: // SWITCH_PAGE
+			if i == len(s) {
+				return b.String()
+			}
+			page = s[i]
+			i++
+		case 0x01: // END
+			if len(open) == 0 {
+				return b.String()
+			}
+			b.WriteString("</" + open[len(open)-1] + ">")
+			open = open[:len(open)-1]
+		case 0x03: // STR_I
+			end := strings.IndexByte(s[i:], 0)
+			if end < 0 {
+				return b.String()
+			}
+			writeXMLText(&b, s[i:i+end])
+			i += end + 1
+		case 0xC3: // OPAQUE
+			n, size := mbUint(s[i:])
+			if size == 0 || n > len(s)-i-size {
+				return b.String()
+			}
+			i += size + n
+		default:
+			token := c & 0x3F
+			if token < 0x05 || c >= 0x80 || len(open) >= maxDepth {
+				return b.String()
+			}
+			name, ok := wbxmlNames[[2]byte{page, token}]
+			if !ok {
+				name = "T" + strconv.Itoa(int(page)) + "-" + strconv.FormatUint(uint64(token), 16)
+			}
+			b.WriteString("<" + name)
+			if c&0x40 != 0 {
+				open = append(open, name)
+			} else {
+				b.WriteByte('/')
+			}
+			b.WriteByte('>')
+		}
+	}
+	return b.String()
+}
+
+// mbUint reads a multi-byte integer of WBXML and its length, 0 if there is none.
+func mbUint(s string) (n, size int) {
+	for size < len(s) && size < 4 {
+		c := s[size]
+		size++
+		n = n<<7 | int(c&0x7F)
+		if c < 0x80 {
+			return n, size
+		}
+	}
+	return 0, 0
+}
+
+func writeXMLText(b *strings.Builder, s string) {
+	if len(s) > patternWindow || !utf8.ValidString(s) {
+		return // somebody's mail
+	}
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; c {
+		case '<':
+			b.WriteString("&lt;")
+		case '&':
+			b.WriteString("&amp;")
+		default:
+			b.WriteByte(c)
+		}
+	}
+}
