@@ -35,7 +35,7 @@ func text(b []byte, h map[string][]string) (string, bodyKind) {
 	case strings.HasPrefix(s, "\xef\xbb\xbf"):
 		s = s[3:]
 	case strings.HasPrefix(s, wbxmlHeader):
-		return decodeWBXML(s), kindXML
+		return capText(decodeWBXML(s)), kindXML
 	case strings.HasPrefix(s, "\xff\xfe"), strings.HasPrefix(s, "\xfe\xff"):
 		s = decodeUTF16(s)
 	}
@@ -48,7 +48,20 @@ func text(b []byte, h map[string][]string) (string, bodyKind) {
 		}
 		s = toUTF8(s, get(h, "Content-Type"))
 	}
+	s = capText(s)
 	return s, kindOf(s)
+}
+
+// capText cuts text that grew while it was decoded.
+func capText(s string) string {
+	if len(s) <= MaxBody {
+		return s
+	}
+	for i := MaxBody; ; i-- {
+		if utf8.RuneStart(s[i]) {
+			return s[:i]
+		}
+	}
 }
 
 // cutRune drops a rune that is cut in two at the end of b.

@@ -145,7 +145,7 @@ func (n decimal) times(unit time.Duration) time.Duration {
 	if n.whole > (math.MaxInt64-int64(unit))/int64(unit) {
 		return math.MaxInt64
 	}
-	part := (n.nanos*int64(unit/time.Microsecond) + 999_999) / 1_000_000 // unit is at least 1 ms
+	part := (n.nanos*int64(unit/time.Microsecond) + 999_999) / 1_000_000 // of 1 ms to 1 h
 	return time.Duration(n.whole)*unit + time.Duration(part)
 }
 
@@ -208,7 +208,7 @@ var units = [...]struct {
 // with its unit. It is math.MaxInt64 where that overflows.
 func parseDuration(s string) (time.Duration, bool) {
 	s = strings.TrimSpace(s)
-	if len(s) > 64 {
+	if s == "" || len(s) > 64 {
 		return 0, false
 	}
 	if len(s) > 2 && (s[0] == 'P' || s[0] == 'p') {
@@ -237,13 +237,13 @@ func parseDuration(s string) (time.Duration, bool) {
 		s = strings.TrimLeft(s[i:], " ,")
 		s = strings.TrimPrefix(s, "and ")
 	}
-	return sum, sum != 0
+	return sum, true
 }
 
 // parseISODuration reads what follows the P; years and months have no fixed length.
 func parseISODuration(s string) (time.Duration, bool) {
 	var sum time.Duration
-	clockPart := false
+	clockPart, any := false, false
 	for s != "" {
 		if s[0] == 'T' || s[0] == 't' {
 			clockPart = true
@@ -273,10 +273,10 @@ func parseISODuration(s string) (time.Duration, bool) {
 		default:
 			return 0, false
 		}
-		sum = add(sum, n.of(unit))
+		sum, any = add(sum, n.of(unit)), true
 		s = s[i+1:]
 	}
-	return sum, sum != 0
+	return sum, any
 }
 
 func unitOf(s string) time.Duration {
@@ -291,15 +291,16 @@ func unitOf(s string) time.Duration {
 
 // of is times for units of any length.
 func (n decimal) of(unit time.Duration) time.Duration {
-	if unit >= time.Millisecond {
-		whole := n.times(time.Millisecond)
-		k := int64(unit / time.Millisecond)
-		if int64(whole) > math.MaxInt64/k {
+	switch {
+	case unit > time.Hour: // days and weeks
+		hours, k := n.times(time.Hour), unit/time.Hour
+		if hours > math.MaxInt64/k {
 			return math.MaxInt64
 		}
-		return whole * time.Duration(k)
-	}
-	if n.whole > math.MaxInt64/int64(unit) {
+		return hours * k
+	case unit >= time.Millisecond:
+		return n.times(unit)
+	case n.whole > int64(math.MaxInt64/unit):
 		return math.MaxInt64
 	}
 	return time.Duration(n.whole) * unit

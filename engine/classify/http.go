@@ -3,6 +3,7 @@ package classify
 import (
 	"net/http"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,6 +73,9 @@ func readHTTP(p *policy.Policy, r *Response, e *rules.Event, t *Trace) Report {
 	e.Network, e.Sent = "", true
 	e.Header, e.Body = h, body
 	e.Codes, e.Message = nil, ""
+	if t != nil {
+		t.add("status", "http status", strconv.Itoa(r.Status), "")
+	}
 	hint := serverHint(h, r.Status, &f.clock, t)
 	return f.fill(p, e, hint)
 }

@@ -58,10 +58,7 @@ func protocolEvent(e *rules.Event, protocol, command, body string) {
 
 // plainText is s as valid UTF-8, capped at MaxBody.
 func plainText(s string) string {
-	if len(s) > MaxBody {
-		s = s[:MaxBody]
-	}
-	return strings.ToValidUTF8(s, "\ufffd")
+	return capText(strings.ToValidUTF8(capText(s), "\ufffd"))
 }
 
 // parseSMTP takes a reply apart. status is 0 if the first line has none.
