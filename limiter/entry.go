@@ -223,21 +223,19 @@ func (x *extSlot) lawOf(m *limit) *law {
 // rate.Limiter holds a lock, so it is never copied once in use.
 func fill(b *rate.Limiter, perSecond float64, burst int64, level float64, t time.Time) {
 	b.SetBurstAt(t, int(burst)) // of the zero Limiter: last = t, no tokens
-	if level >= float64(burst) {
-		b.AllowN(t, -int(burst)) // with limit 0 nothing accrues: tokens = burst
-		b.SetLimitAt(t, rate.Limit(perSecond))
-		return
-	}
-	whole := math.Floor(max(level, 0))
-	b.AllowN(t, -int(whole))
-	b.SetLimitAt(t, rate.Limit(perSecond))
+	level = min(max(level, 0), float64(burst))
+	whole := math.Floor(level)
+	b.AllowN(t, -int(whole)) // with limit 0 nothing accrues
+	part := time.Duration((level - whole) / perSecond * 1e9)
+	b.SetLimitAt(t.Add(-part), rate.Limit(perSecond)) // units come whole: the rest by dating the bucket back
 }
 
 // drainBucket leaves b with nothing in it at t, filling from there.
-func drainBucket(b *rate.Limiter, burst int64, t time.Time) {
+func drainBucket(b *rate.Limiter, t time.Time) {
+	burst := b.Burst()
 	b.SetBurstAt(t, 0)
 	b.SetBurstAt(t, 0) // the first call cut nothing: tokens are cut to the burst before it changes
-	b.SetBurstAt(t, int(burst))
+	b.SetBurstAt(t, burst)
 }
 
 // retune gives b new numbers and keeps its level, so that a change never grants a burst.

@@ -33,9 +33,7 @@ func (l *Limiter) hold(now int64, limit int, k *Keys, until int64) {
 	}
 	var late []*waiter
 	if x := e.more(c.cfg.groups[m.group], m); until > c.now {
-		if x.hold != 0 && c.now >= x.hold {
-			e.endHold(m, x, c.now, c.time())
-		}
+		e.settle(m, x, c.now, c.time())
 		if x.hold == 0 || x.hold < until {
 			x.hold = until
 			l.noteHold(until)
@@ -66,11 +64,8 @@ func (l *Limiter) lift(now int64, limit int, k *Keys) {
 	now = c.now
 	waiting := false
 	if x := e.slot(m); x != nil {
-		if x.hold != 0 && now >= x.hold {
-			e.endHold(m, x, c.now, c.time()) // too late: it had ended by itself
-		} else {
-			x.hold = 0
-		}
+		e.settle(m, x, c.now, c.time()) // perhaps it had ended by itself
+		x.hold = 0
 		x.window = 0
 		waiting = x.q != nil
 	}
@@ -102,6 +97,7 @@ func (l *Limiter) refused(now int64, limit int, k *Keys, sent int64) int {
 	}
 	defer c.unlock()
 	x := e.more(c.cfg.groups[m.group], m)
+	e.settle(m, x, c.now, c.time())
 	if x.refused > 0 && c.now-x.refusedAt >= refusalLapse {
 		x.refused = 0
 	}
@@ -113,7 +109,6 @@ func (l *Limiter) refused(now int64, limit int, k *Keys, sent int64) int {
 	}
 	x.refusedAt = c.now
 	if x.lawOf(m).adapt && (x.next == 0 || c.now >= x.next) {
-		e.recover(m, x, c.now, c.time())
 		x.cut = 1 - max(adaptFloor, (1-x.cut)*adaptCut)
 		x.cutAt, x.next = c.now, c.now+adaptEvery
 		e.tune(m, x, c.time())
@@ -158,7 +153,7 @@ func (e *entry) endHold(m *limit, x *extSlot, now int64, t time.Time) {
 	end := x.hold
 	x.hold = 0
 	if m.form == bucketForm {
-		drainBucket(&e.buckets[m.index], x.lawOf(m).burst, t.Add(time.Duration(end-now)))
+		drainBucket(&e.buckets[m.index], t.Add(time.Duration(end-now)))
 		return
 	}
 	x.window, x.lapse = 1, end+probeLapse
@@ -169,9 +164,37 @@ func (e *entry) recover(m *limit, x *extSlot, now int64, t time.Time) {
 	if x.cut == 0 || now <= x.cutAt {
 		return
 	}
-	x.cut = max(0, x.cut-adaptRaise*time.Duration(now-x.cutAt).Seconds())
+	was, since := x.cut, time.Duration(now-x.cutAt).Seconds()
+	x.cut = max(0, was-adaptRaise*since)
+	if m.form == bucketForm {
+		// What the bucket got meanwhile is the rising rate's integral, however
+		// often this is called: first give it the mean rate for that time.
+		// (A lowered bucket was last changed at cutAt. Its full rate is read
+		// from it, because a reload may have changed m since.)
+		b := &e.buckets[m.index]
+		full := float64(b.Limit()) / (1 - was)
+		if w := x.lawOf(m).rate; math.Abs(full-w) < 1e-9*w {
+			full = w // rounding errors do not add up
+		}
+		rising := (was - x.cut) / adaptRaise // seconds
+		mean := 1 - (was+x.cut)/2*rising/since - x.cut*(1-rising/since)
+		b.SetLimitAt(t.Add(time.Duration(x.cutAt-now)), rate.Limit(full*mean))
+		b.SetLimitAt(t, rate.Limit(full*(1-x.cut)))
+	}
 	x.cutAt = now
-	e.tune(m, x, t)
+}
+
+// fillTime is how long a bucket of the given rate takes to get so many units,
+// in seconds, at what refusals have left of the rate and while that recovers.
+func (x *extSlot) fillTime(units, perSecond float64) float64 {
+	if x == nil || x.cut == 0 {
+		return units / perSecond
+	}
+	f, rising := 1-x.cut, x.cut/adaptRaise
+	if n := perSecond * (f + 1) / 2 * rising; units > n {
+		return rising + (units-n)/perSecond
+	}
+	return (math.Sqrt(f*f+2*adaptRaise*units/perSecond) - f) / adaptRaise
 }
 
 // tune gives the bucket of m the rate that its law and refusals make.

@@ -1,6 +1,9 @@
 package limiter
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Permit is leave to make a call, and what the call holds until [Permit.Release].
 //
@@ -18,11 +21,12 @@ type Permit struct {
 type record struct {
 	gen  uint32
 	next uint32 // next free record + 1
+	at   int64  // when it was taken
 	refs []ref
 }
 
 // permit notes what was taken. All of refs' shards are locked.
-func (l *Limiter) permit(refs []ref) Permit {
+func (l *Limiter) permit(refs []ref, now int64) Permit {
 	// The record lives in the lowest shard of those that a release needs, so
 	// that the release can lock in ascending order.
 	home, holds := uint32(1<<32-1), false
@@ -49,6 +53,7 @@ func (l *Limiter) permit(refs []ref) Permit {
 	}
 	rec := &sh.records[slot]
 	rec.gen++
+	rec.at = now
 	rec.refs = append(rec.refs[:0], refs...)
 	return Permit{l: l, home: home, slot: slot, gen: rec.gen}
 }
@@ -96,7 +101,7 @@ func (p Permit) end(refund bool) {
 			others = others || refund || r.probe || r.lim.form == concurrencyForm
 			continue
 		}
-		if l.giveBack(r, refund) {
+		if l.giveBack(r, refund, rec.at) {
 			woken = addWake(woken, r.e)
 		}
 	}
@@ -108,7 +113,7 @@ func (p Permit) end(refund bool) {
 	}
 	// The rest is in other shards. Until it is recycled, the record is ours
 	// alone; it may move when its shard's records grow, but its refs do not.
-	refs := rec.refs
+	refs, at := rec.refs, rec.at
 	sh.mu.Unlock()
 	for i := range refs {
 		r := &refs[i]
@@ -117,7 +122,7 @@ func (p Permit) end(refund bool) {
 		}
 		o := &l.shards[r.e.shard]
 		o.mu.Lock()
-		if l.giveBack(r, refund) {
+		if l.giveBack(r, refund, at) {
 			woken = addWake(woken, r.e)
 		}
 		o.mu.Unlock()
@@ -145,17 +150,20 @@ func addWake(es []*entry, e *entry) []*entry {
 	return append(es, e)
 }
 
-// giveBack ends r's part of a permit and reports whether calls that wait for
-// its key may go on. The shard of r is locked.
-func (l *Limiter) giveBack(r *ref, refund bool) (wake bool) {
+// giveBack ends r's part of a permit that was given at the time at, and
+// reports whether calls that wait for its key may go on. The shard of r is locked.
+func (l *Limiter) giveBack(r *ref, refund bool, at int64) (wake bool) {
 	e, m := r.e, l.config.Load().current(r.lim)
 	x := e.slot(m)
 	if m.form == concurrencyForm {
 		e.holders[m.index] -= int32(r.got)
 	}
 	now := l.shards[e.shard].newest
-	if refund && m.form == bucketForm {
-		e.buckets[m.index].AllowN(l.time(now), -int(r.got)) // cut to the burst when next looked at
+	if refund || r.probe {
+		now = l.shards[e.shard].clamp(l.now())
+	}
+	if refund {
+		refund = e.refund(r, m, x, at, now, l.time(now))
 	}
 	if x == nil {
 		return false
@@ -172,10 +180,37 @@ func (l *Limiter) giveBack(r *ref, refund bool) (wake bool) {
 			}
 		}
 	}
-	if refund && m.form == windowForm {
-		x.log.refund(r.got)
-	}
 	return x.q != nil && (refund || r.probe || m.form == concurrencyForm)
+}
+
+// refund gives back the units of r, as far as they are still missing, and
+// reports whether there were any.
+func (e *entry) refund(r *ref, m *limit, x *extSlot, at, now int64, t time.Time) bool {
+	if x != nil {
+		e.settle(m, x, now, t)
+	}
+	switch m.form {
+	case bucketForm:
+		// If the bucket was full meanwhile, what it lacked has come back
+		// already. That can't have been faster than its rate. A reload may
+		// have cut it to a smaller burst: then nothing is sure.
+		if r.lim != m {
+			return false
+		}
+		perSecond := max(m.rate, x.lawOf(m).rate)
+		n := float64(r.got) - perSecond*time.Duration(now-at).Seconds()
+		if n <= 0 {
+			return false
+		}
+		e.buckets[m.index].AllowN(t, -int(n)) // cut to the burst when next looked at
+		part := time.Duration((n - math.Floor(n)) / perSecond * 1e9)
+		e.buckets[m.index].AllowN(t.Add(-part), 0) // units come whole: the rest by dating the bucket back
+		return true
+	case windowForm:
+		x.log.refund(r.got, at)
+		return r.got > 0
+	}
+	return false
 }
 
 // Refund gives the units back that the permit took: for a call that turned out
@@ -185,25 +220,26 @@ func (p Permit) Refund() {
 	if p.l == nil {
 		return
 	}
-	p.each(func(r *ref) (wake bool) {
+	p.each(func(r *ref, at int64) (wake bool) {
 		if r.lim.form != bucketForm && r.lim.form != windowForm || r.got == 0 {
 			return false
 		}
 		k := *r
 		k.probe = false
 		r.got = 0
-		return p.l.giveBack(&k, true)
+		return p.l.giveBack(&k, true, at)
 	})
 }
 
 // Succeeded says that the provider did not refuse the call: the counts of
-// consecutive refusals of the permit's keys start again from 0.
+// consecutive refusals of the permit's keys start again from 0, unless the
+// permit is older than the last refusal.
 func (p Permit) Succeeded() {
 	if p.l == nil {
 		return
 	}
-	p.each(func(r *ref) bool {
-		if x := r.e.slot(r.lim); x != nil {
+	p.each(func(r *ref, at int64) bool {
+		if x := r.e.slot(r.lim); x != nil && at >= x.refusedAt {
 			x.refused = 0
 		}
 		return false
@@ -211,7 +247,7 @@ func (p Permit) Succeeded() {
 }
 
 // each calls f for everything that the permit took, with the shard locked that it is in.
-func (p Permit) each(f func(*ref) (wake bool)) {
+func (p Permit) each(f func(r *ref, at int64) (wake bool)) {
 	l := p.l
 	home := &l.shards[p.home]
 	home.mu.Lock()
@@ -226,7 +262,7 @@ func (p Permit) each(f func(*ref) (wake bool)) {
 	locks := lockBuf[:0]
 	for i := range rec.refs {
 		if r := &rec.refs[i]; r.e.shard == p.home {
-			if f(r) {
+			if f(r, rec.at) {
 				woken = addWake(woken, r.e)
 			}
 		} else {
@@ -241,7 +277,7 @@ func (p Permit) each(f func(*ref) (wake bool)) {
 		l.lock(both[:])
 		if rec := p.record(); rec != nil {
 			for i := range rec.refs {
-				if r := &rec.refs[i]; r.e.shard == s && f(r) {
+				if r := &rec.refs[i]; r.e.shard == s && f(r, rec.at) {
 					woken = addWake(woken, r.e)
 				}
 			}

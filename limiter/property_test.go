@@ -160,7 +160,7 @@ func check(t interface {
 
 // history is what a limit granted to one key, and what it was allowed to.
 type history struct {
-	grants []grant
+	grants []*grant
 	holds  [][2]int64 // closed from, to
 }
 
@@ -176,7 +176,7 @@ type regime struct {
 }
 
 // over returns the worst window of the grants: how many units more than allowed.
-func over(grants []grant, regimes []regime, limit int) (worst float64, from, to int64) {
+func over(grants []*grant, regimes []regime, limit int) (worst float64, from, to int64) {
 	worst = math.Inf(-1)
 	for i := range grants {
 		sum := 0.0
@@ -286,6 +286,7 @@ func schedule(rt *rapid.T, root context.Context) {
 		uses    []Use
 		n       int
 		par     int
+		refs    []*grant
 		cancel  context.CancelFunc
 		granted bool
 		ended   bool
@@ -392,7 +393,9 @@ func schedule(rt *rapid.T, root context.Context) {
 						}
 						m.par = int(min(int64(m.par), now))
 					}
-					h.grants = append(h.grants, grant{m.at, u.Cost * int64(m.n)})
+					g := &grant{m.at, u.Cost * int64(m.n)}
+					m.refs = append(m.refs, g)
+					h.grants = append(h.grants, g)
 				}
 			}()
 		case "release", "cancel":
@@ -407,7 +410,25 @@ func schedule(rt *rapid.T, root context.Context) {
 						holders[m.keys.Account] -= int64(m.par)
 					}
 				}
+				switch rapid.IntRange(0, 3).Draw(rt, "how") {
+				case 0: // it was never used: what it took does not count
+					m.permit.Cancel()
+					for _, g := range m.refs {
+						g.units = 0
+					}
+				case 1:
+					m.permit.Refund()
+					for _, g := range m.refs {
+						g.units = 0
+					}
+					fallthrough
+				default:
+					m.permit.Release()
+				}
+				m.permit.Cancel()
 				m.permit.Release()
+				m.permit.Refund()
+				m.permit.Succeeded()
 			} else if !m.granted && rapid.Bool().Draw(rt, "cancel") {
 				m.cancel()
 			}
@@ -485,7 +506,7 @@ func schedule(rt *rapid.T, root context.Context) {
 		if first[i].Rate == 0 && first[i].Quota == 0 {
 			continue
 		}
-		if o, from, to := over(h.grants, regimes, i); o > 1e-6 {
+		if o, from, to := over(h.grants, regimes, i); o > 1e-5 { // x/time/rate forgives what a nanosecond brings
 			panic(fmt.Sprintf("%v: %g units too many from %d to %d: %v under %v", id, o, from, to, h.grants, regimes))
 		}
 	}

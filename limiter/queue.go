@@ -449,7 +449,7 @@ func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now 
 			if x := e.slot(m); x != nil {
 				extra = true
 				if !l.passes(r, x, prio, account, ln, now, t) {
-					l.untake(refs[:i], t)
+					l.untake(refs[:i], now, t)
 					return i
 				}
 				continue
@@ -471,7 +471,7 @@ func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now 
 			}
 		}
 		if !ok {
-			l.untake(refs[:i], t)
+			l.untake(refs[:i], now, t)
 			return i
 		}
 	}
@@ -531,6 +531,7 @@ func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *
 // settle brings x up to the time now.
 func (e *entry) settle(m *limit, x *extSlot, now int64, t time.Time) {
 	if x.hold != 0 && now >= x.hold {
+		e.recover(m, x, x.hold, t.Add(time.Duration(x.hold-now)))
 		e.endHold(m, x, now, t)
 	}
 	if x.window > 0 && x.probes == 0 && now >= x.lapse {
@@ -547,7 +548,7 @@ func (x *extSlot) owed(ln *lane) bool {
 }
 
 // untake undoes what take did at the same instant.
-func (l *Limiter) untake(refs []ref, t time.Time) {
+func (l *Limiter) untake(refs []ref, now int64, t time.Time) {
 	for i := range refs {
 		r := &refs[i]
 		e, m := r.e, r.lim
@@ -557,7 +558,7 @@ func (l *Limiter) untake(refs []ref, t time.Time) {
 				e.buckets[m.index].AllowN(t, -int(r.got))
 			}
 		case windowForm:
-			e.slot(m).log.refund(r.got)
+			e.slot(m).log.refund(r.got, now)
 		case concurrencyForm:
 			e.holders[m.index] -= int32(r.got)
 		}
@@ -576,7 +577,7 @@ const onEvent = math.MaxInt64
 // headroom is what must be left.
 func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64, t time.Time) int64 {
 	x := e.slot(m)
-	start, factor, level := now, 1.0, -1.0
+	start, level := now, -1.0
 	if x != nil {
 		e.settle(m, x, now, t)
 		if x.hold > now {
@@ -584,7 +585,6 @@ func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64, t time.Time)
 		} else if x.window > 0 && x.probes >= x.window {
 			return onEvent
 		}
-		factor = 1 - x.cut
 	}
 	w := x.lawOf(m)
 	switch m.form {
@@ -596,7 +596,7 @@ func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64, t time.Time)
 		if need <= 0 {
 			return start
 		}
-		return later(start, need/(w.rate*factor))
+		return later(start, x.fillTime(need, w.rate))
 	case windowForm:
 		quota := max(x.lowered(w.quota), cost)
 		return max(start, x.log.ready(min(cost+ahead, quota), quota, w.window, now))
@@ -761,7 +761,7 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 	l.renew(cfg, w, now, t)
 	i := l.take(w.refs, ln.prio, ln.account, ln, now, t)
 	if i < 0 {
-		w.permit = l.permit(w.refs)
+		w.permit = l.permit(w.refs, now)
 		l.finish(w, granted)
 		return true
 	}

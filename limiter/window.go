@@ -39,16 +39,15 @@ func (w *windowLog) take(units, window, now int64) {
 	w.spans = append(w.spans, span{now, now, units})
 }
 
-// refund takes back the newest units.
-func (w *windowLog) refund(units int64) {
-	for n := len(w.spans); units > 0 && n > 0; n = len(w.spans) {
-		s := &w.spans[n-1]
-		u := min(units, s.units)
-		s.units -= u
-		w.used -= u
-		units -= u
-		if s.units == 0 {
-			w.spans = w.spans[:n-1]
+// refund takes back units that were taken at the time at. What is forgotten
+// already is not given back a second time.
+func (w *windowLog) refund(units, at int64) {
+	for i := range w.spans {
+		if s := &w.spans[i]; s.first <= at && at <= s.last {
+			u := min(units, s.units)
+			s.units -= u
+			w.used -= u
+			return
 		}
 	}
 }
