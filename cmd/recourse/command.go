@@ -258,10 +258,10 @@ func (o *oneOf) Set(s string) error {
 	return nil
 }
 
-// isTerminal reports whether w is a terminal, so that colour and live lines
-// make sense.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// isTerminal reports whether a stream is a terminal: colours and live lines
+// make sense there, and input would have to be typed.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}

@@ -54,6 +54,8 @@ func explainCase(c *call, policies, format string) int {
 		if data, err = eventOf(c.args); err != nil {
 			return c.misused("%v", err)
 		}
+	} else if isTerminal(c.stdin) {
+		return c.misused("want NAME=VALUE arguments, or a JSON object on the standard input")
 	} else {
 		data, err = io.ReadAll(io.LimitReader(interruptible(c.ctx, c.stdin), maxEvent+1))
 		switch {

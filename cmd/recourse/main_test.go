@@ -97,6 +97,43 @@ func TestCommandLine(t *testing.T) {
 		{"check a bad file", []string{"check", "testdata/check/bad.yaml"}, exitCheck, "1 file: 2 errors, 0 warnings\n", ""},
 		{"check warnings", []string{"check", "testdata/check/warned.yaml"}, exitOK, "1 file: 0 errors, 1 warning\n", ""},
 		{"check warnings, strict", []string{"check", "testdata/check/warned.yaml", "--strict"}, exitCheck, "1 file: 0 errors, 1 warning\n", ""},
+		{"check a suite", []string{"check", "testdata/policies/acme_test.yaml"}, exitOK, "1 file: 0 errors, 0 warnings\n", ""},
+		{"check a broken suite", []string{"check", "testdata/check/suite_test.yaml"}, exitCheck, "1 file: 6 errors, 0 warnings\n", ""},
+
+		{"test", []string{"test", "testdata/policies"}, exitOK, "4 tests: 4 passed, 0 failed\n", ""},
+		{"test a suite", []string{"test", "testdata/policies/acme_test.yaml"}, exitOK, "4 tests: 4 passed, 0 failed\n", ""},
+		{"test a policy", []string{"test", "testdata/policies/acme.yaml"}, exitOK, "4 tests: 4 passed, 0 failed\n", ""},
+		{"test one", []string{"test", "testdata/policies", "--run", "^acme/quota$"}, exitOK, "1 test: 1 passed, 0 failed\n", ""},
+		{"test none of them", []string{"test", "testdata/policies", "--run", "nothing"}, exitTests, "0 tests", "no tests"},
+		{"test a directory without suites", []string{"test", "schema"}, exitTests, "0 tests", "no tests"},
+		{"test what fails", []string{"test", "testdata/failing"}, exitTests, "3 tests: 1 passed, 2 failed\n", ""},
+		{"test with enough coverage", []string{"test", "testdata/policies", "--cover-min", "100"}, exitOK, "4 passed", ""},
+		{"test with too little coverage", []string{"test", "testdata/failing", "--run", "right", "--cover-min", "50"}, exitTests, "the coverage of acme is below 50 %", ""},
+		{"test with an impossible coverage", []string{"test", "--cover-min", "101"}, exitUsage, "", "want a percentage from 0 to 100, got 101"},
+		{"test with a coverage that is no number", []string{"test", "--cover-min", "half"}, exitUsage, "", "invalid value"},
+		{"test with a broken pattern", []string{"test", "--run", "("}, exitUsage, "", "--run: error parsing regexp"},
+		{"test in an unknown format", []string{"test", "--format", "tap"}, exitUsage, "", "want one of text, json, junit"},
+		{"test a missing file", []string{"test", "testdata/none_test.yaml"}, exitFailed, "", "no such file"},
+		{"test with broken policies", []string{"test", "testdata/check"}, exitFailed, "", "the policies have errors"},
+		{"test the built-in policies", []string{"test", "--cover-min", "100"}, exitOK, "0 failed", ""},
+
+		{"explain", []string{"explain", "provider=gmail", "status=403", "code=rateLimitExceeded"}, exitOK, "gmail: ", ""},
+		{"explain nothing", []string{"explain"}, exitUsage, "", "want NAME=VALUE arguments, or a JSON object"},
+		{"explain an unknown name", []string{"explain", "statsu=403"}, exitUsage, "", `unknown name "statsu" (did you mean "status"?)`},
+		{"explain without a value", []string{"explain", "status"}, exitUsage, "", `want NAME=VALUE, got "status"`},
+		{"explain a status that is none", []string{"explain", "status=high"}, exitUsage, "", `status: want a number, got "high"`},
+		{"explain a status out of range", []string{"explain", "status=1000"}, exitUsage, "", "status: want a whole number from 0 to 999, got 1000"},
+		{"explain a flag that is none", []string{"explain", "sent=maybe"}, exitUsage, "", `sent: want true or false, got "maybe"`},
+		{"explain a duration that is none", []string{"explain", "retry_after=soon"}, exitUsage, "", `retry_after: want a duration such as 30s, got "soon"`},
+		{"explain a network error that is none", []string{"explain", "network=slow"}, exitUsage, "", "network: want one of timeout, dns,"},
+		{"explain a time that is none", []string{"explain", "now=today"}, exitUsage, "", "now: want a time like 2006-01-02T15:04:05Z"},
+		{"explain a missing body", []string{"explain", "body=@testdata/none"}, exitUsage, "", "no such file"},
+		{"explain a body from a file", []string{"explain", "status=400", "body=@testdata/cases.jsonl"}, exitOK, "no provider given, decided by http", ""},
+		{"explain a URL", []string{"explain", "url=https://gmail.googleapis.com/gmail/v1/users/me/messages/1", "status=404"}, exitOK, "messages.get", ""},
+		{"explain a URL without a host", []string{"explain", "url=/messages"}, exitFailed, "", `url: "/messages" has no host`},
+		{"explain a misspelt provider", []string{"explain", "provider=gmial", "status=403"}, exitOK, "did you mean provider=gmail?", ""},
+		{"explain in an unknown format", []string{"explain", "--format", "yaml"}, exitUsage, "", "want one of text, json"},
+
 		{"a name that looks like a flag", []string{"check", "--", "--strict"}, exitFailed, "", "--strict: no such file"},
 	}
 	for _, tt := range tests {
@@ -114,6 +151,55 @@ func TestCommandLine(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What explain reads from its standard input.
+func TestExplainEvent(t *testing.T) {
+	tests := []struct {
+		name, stdin string
+		code        int
+		stdout      string
+		stderr      string
+	}{
+		{"a case", `{"id": "1", "provider": "acme", "status": 423, "want_action": "fail"}`, exitOK, "(rule closed)", ""},
+		{"over several lines", "{\n  \"provider\": \"acme\",\n  \"status\": 423\n}\n", exitOK, "(rule closed)", ""},
+		{"facts", `{"provider": "acme", "status": 400, "codes": ["quota"]}`, exitOK, "(rule quota)", ""},
+		{"blank", " \n", exitUsage, "", "want NAME=VALUE arguments, or a JSON object on the standard input"},
+		{"no JSON", "status=423", exitFailed, "", "not JSON: invalid character 's' looking for beginning of value at byte 1"},
+		{"two objects", "{}\n{}", exitFailed, "", "not JSON: invalid character '{' after top-level value"},
+		{"a wrong field", `{"status": "423"}`, exitFailed, "", "status: want a number, got a string"},
+		{"too long", strings.Repeat(" ", maxEvent+1), exitFailed, "", "the event is longer than 8 MiB"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := try(t, tt.stdin, "explain", "--policies", "testdata/policies")
+			if got.code != tt.code || !strings.Contains(got.stdout, tt.stdout) || !strings.Contains(got.stderr, tt.stderr) {
+				t.Errorf("exit code %d, stdout %q, stderr %q; want %d, %q, %q", got.code, got.stdout, got.stderr, tt.code, tt.stdout, tt.stderr)
+			}
+		})
+	}
+}
+
+// What decide reads: a file, or the standard input.
+func TestDecideInput(t *testing.T) {
+	line := `{"id":"a","provider":"acme","status":423}` + "\n"
+	file := filepath.Join(t.TempDir(), "-case.jsonl")
+	if err := os.WriteFile(file, []byte(line), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{nil, {"-"}, {file}, {"--", file}} {
+		stdin := line
+		if len(args) > 0 && args[0] != "-" {
+			stdin = "not read"
+		}
+		got := try(t, stdin, append([]string{"decide", "--policies=testdata/policies"}, args...)...)
+		if got.code != exitOK || !strings.Contains(got.stdout, `"rule":"closed"`) || strings.Count(got.stdout, "\n") != 1 || got.stderr != "" {
+			t.Errorf("recourse decide %q: %+v, want one line, decided by the rule closed", args, got)
+		}
+	}
+	if got := try(t, "", "decide"); got != (ran{}) {
+		t.Errorf("recourse decide of nothing: %+v, want nothing and exit code 0", got)
 	}
 }
 
