@@ -275,3 +275,26 @@ func TestVersionFollowsDecisions(t *testing.T) {
 		}
 	}
 }
+
+// A new rule that leaves nothing to an inherited one is reported where it stands.
+func TestHiddenInheritedRule(t *testing.T) {
+	_, ds := Load([]File{
+		{Name: "parent.yaml", Data: []byte(parent)},
+		{Name: "child.yaml", Data: []byte("version: 1\nprovider: child\nextends: [parent]\nrules:\n  - {name: broad, when: status >= 400 and status < 404, action: fail}\n")},
+	}, LoadOptions{})
+	var got []string
+	for _, d := range ds {
+		got = append(got, d.Pos.File+" "+d.Code+" "+d.Message)
+		if d.Severity != Warning {
+			t.Errorf("%s\nwant warnings only", d)
+		}
+	}
+	want := []string{
+		`child.yaml shadowed rule "broad" hides the inherited rule "one"`,
+		`child.yaml shadowed rule "broad" hides the inherited rule "three"`,
+		`child.yaml shadowed rule "broad" hides the inherited rule "two"`,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
