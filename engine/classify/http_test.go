@@ -118,7 +118,7 @@ func TestHTTPJSON(t *testing.T) {
 	}
 }
 
-// ewsFault is how EWS throttles, after DavMail issue 161.
+// ewsFault is how EWS throttles, after a report to DavMail (#161).
 const ewsFault = `<?xml version="1.0" encoding="utf-8"?>
 <s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/">
   <s:Body><s:Fault>
