@@ -27,6 +27,7 @@ type Options struct {
 type Set struct {
 	rules     []Rule
 	conjuncts [][]*condition // of each rule, in source order
+	dropped   [][]sourceSpan // of each rule, the parts that are always true
 	index     *tree
 	failures  atomic.Uint64
 
@@ -41,13 +42,13 @@ func Compile(rs []Rule, o Options) (*Set, error) {
 	if o.MaxNodes <= 0 {
 		o.MaxNodes = defaultMaxNodes
 	}
-	s := &Set{rules: slices.Clone(rs), conjuncts: make([][]*condition, len(rs))}
+	s := &Set{rules: slices.Clone(rs), conjuncts: make([][]*condition, len(rs)), dropped: make([][]sourceSpan, len(rs))}
 	config, patterns := newConfig(o.MaxNodes), map[string]*pattern{}
 	var errs ErrorList
 	var clauses []clause
 	for i, r := range s.rules {
 		c := check{rule: i, when: r.When, config: config, facts: o.Facts}
-		s.conjuncts[i] = c.compile(patterns)
+		s.conjuncts[i], s.dropped[i] = c.compile(patterns)
 		clauses = append(clauses, clausesOf(i, s.conjuncts[i])...)
 		errs = append(errs, c.errs...)
 	}
@@ -59,8 +60,9 @@ func Compile(rs []Rule, o Options) (*Set, error) {
 	return s, nil
 }
 
-// compile checks c.when and turns it into conditions that must all hold.
-func (c *check) compile(patterns map[string]*pattern) (conjuncts []*condition) {
+// compile checks c.when and turns it into conditions that must all hold; dropped
+// are the parts of it that always do.
+func (c *check) compile(patterns map[string]*pattern) (conjuncts []*condition, dropped []sourceSpan) {
 	defer func() {
 		// expr is not meant to panic on any input; should it, the rule is
 		// refused and the program goes on.
@@ -70,7 +72,7 @@ func (c *check) compile(patterns map[string]*pattern) (conjuncts []*condition) {
 	}()
 	tree := c.parse()
 	if tree == nil {
-		return nil
+		return nil, nil
 	}
 	var spans []sourceSpan
 	for _, n := range flattenAnd(tree.Node, nil) {
@@ -78,7 +80,7 @@ func (c *check) compile(patterns map[string]*pattern) (conjuncts []*condition) {
 	}
 	if err := optimizer.Optimize(&tree.Node, c.config); err != nil {
 		c.add(0, len(c.when), CodeUnsupported, "", "%v", err)
-		return nil
+		return nil, nil
 	}
 	t := translator{config: c.config, source: tree.Source, patterns: patterns}
 	return t.conjuncts(tree, spans)

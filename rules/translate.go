@@ -37,8 +37,9 @@ type variable struct {
 // conjuncts splits tree, of which spans has the original parts, into the
 // conditions that must all hold, in source order. Since a rule matches when
 // every conjunct is true and none fails, they may be tested in any order.
-func (t *translator) conjuncts(tree *parser.Tree, spans []sourceSpan) []*condition {
-	var all []*condition
+// dropped are the parts of which nothing is left, since they are always true.
+func (t *translator) conjuncts(tree *parser.Tree, spans []sourceSpan) (all []*condition, dropped []sourceSpan) {
+	var kept []sourceSpan
 	for _, n := range flattenAnd(tree.Node, nil) {
 		from, to := spanOf(n, spans)
 		for _, c := range flattenConditions(t.orProgram(n), nil) {
@@ -48,9 +49,15 @@ func (t *translator) conjuncts(tree *parser.Tree, spans []sourceSpan) []*conditi
 			c := *c
 			c.from, c.to = int32(from), int32(to)
 			all = append(all, &c)
+			kept = append(kept, sourceSpan{from: from, to: to})
 		}
 	}
-	return all
+	for _, s := range spans {
+		if !slices.ContainsFunc(kept, func(k sourceSpan) bool { return k.from <= s.from && s.to <= k.to }) {
+			dropped = append(dropped, s)
+		}
+	}
+	return all, dropped
 }
 
 func flattenAnd(n ast.Node, to []ast.Node) []ast.Node {

@@ -141,15 +141,42 @@ func (v values) empty() bool { return !v.not && len(v.texts) == 0 && len(v.spans
 
 // within tells whether every value of a is one of b.
 func (f field) within(a, b values) bool {
-	if f.isList() {
-		for _, s := range a.texts {
-			if !b.hasText(s) {
+	if f.isNum() {
+		for i, j := 0, 0; i < len(a.spans); i++ {
+			for j < len(b.spans) && b.spans[j].hi < a.spans[i].hi {
+				j++ // neighbouring spans are always joined, so one has to hold all
+			}
+			if j == len(b.spans) || b.spans[j].lo > a.spans[i].lo {
 				return false
 			}
 		}
 		return true
 	}
-	return f.intersect(a, f.complement(b)).empty()
+	if a.not {
+		return b.not && !slices.ContainsFunc(b.texts, a.hasText)
+	}
+	return !slices.ContainsFunc(a.texts, func(s string) bool { return !b.hasText(s) })
+}
+
+// overlap tells whether a and b have a value in common.
+func (f field) overlap(a, b values) bool {
+	if f.isNum() {
+		for i, j := 0, 0; i < len(a.spans) && j < len(b.spans); {
+			switch {
+			case a.spans[i].hi < b.spans[j].lo:
+				i++
+			case b.spans[j].hi < a.spans[i].lo:
+				j++
+			default:
+				return true
+			}
+		}
+		return false
+	}
+	if a.not {
+		a, b = b, a
+	}
+	return a.not || slices.ContainsFunc(a.texts, b.hasText)
 }
 
 // valuesOf tells of a condition that is about one field only which values

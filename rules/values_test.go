@@ -1,0 +1,68 @@
+package rules
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestValues holds the algebra of values to membership, value by value.
+func TestValues(t *testing.T) {
+	num, text := field{fact: factStatus}, field{fact: factType}
+	texts := []string{"", "a", "b", "c"}
+	draw := func(t *rapid.T) (field, values) {
+		if rapid.Bool().Draw(t, "num") {
+			v := someNums(rapid.SliceOfN(rapid.Int64Range(-3, 8), 0, 5).Draw(t, "nums")...)
+			if rapid.Bool().Draw(t, "to the top") {
+				v = num.union(v, values{spans: []span{{5, math.MaxInt64}}})
+			}
+			return num, v
+		}
+		v := someTexts(rapid.SliceOfN(rapid.SampledFrom(texts), 0, 4).Draw(t, "texts")...)
+		v.not = rapid.Bool().Draw(t, "not")
+		return text, v
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		f, a := draw(t)
+		g, b := draw(t)
+		if f != g {
+			return
+		}
+		within, overlap := true, false
+		try := func(x string, inA, inB bool, in func(values) bool) {
+			if inA && !inB {
+				within = false
+			}
+			overlap = overlap || inA && inB
+			for _, op := range []struct {
+				name      string
+				got, want bool
+			}{
+				{"intersect", in(f.intersect(a, b)), inA && inB},
+				{"union", in(f.union(a, b)), inA || inB},
+				{"complement", in(f.complement(a)), !inA},
+			} {
+				if op.got != op.want {
+					t.Fatalf("%s of %+v and %+v has %s: %v, want %v", op.name, a, b, x, op.got, op.want)
+				}
+			}
+		}
+		if f == num {
+			for _, n := range []int64{math.MinInt64, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, math.MaxInt64} {
+				try(fmt.Sprint(n), a.hasNum(n), b.hasNum(n), func(v values) bool { return v.hasNum(n) })
+			}
+		} else {
+			for _, s := range append(texts, "other") {
+				try(s, a.hasText(s), b.hasText(s), func(v values) bool { return v.hasText(s) })
+			}
+		}
+		if got := f.within(a, b); got != within {
+			t.Fatalf("within(%+v, %+v) = %v, want %v", a, b, got, within)
+		}
+		if got := f.overlap(a, b); got != overlap {
+			t.Fatalf("overlap(%+v, %+v) = %v, want %v", a, b, got, overlap)
+		}
+	})
+}
