@@ -22,7 +22,7 @@ type Options struct {
 	Seed      uint64 // decides what goes wrong, and the order of the work
 	Workers   int    // in all, shared out evenly; 0 = 64, at least one a provider
 	Mailboxes int    // of each provider; 0 = 3
-	Messages  int    // to sync in each mailbox; 0 = 100
+	Messages  int    // to sync in each mailbox; 0 = 80, less for fewer than 20 workers so that a run takes less than a minute
 	Sends     int    // messages to send from each mailbox; 0 = 4
 
 	// Progress is told how far the run is, from one goroutine at a time; nil = nobody.
@@ -70,7 +70,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 func (o *Options) fill() {
 	o.Workers = cmp.Or(max(o.Workers, 0), 64)
 	o.Mailboxes = cmp.Or(max(o.Mailboxes, 0), 3)
-	o.Messages = cmp.Or(max(o.Messages, 0), 100)
+	o.Messages = cmp.Or(max(o.Messages, 0), min(80, 20+3*o.Workers))
 	o.Sends = cmp.Or(max(o.Sends, 0), 4)
 	o.Every = cmp.Or(max(o.Every, 0), 100*time.Millisecond)
 }

@@ -72,7 +72,7 @@ func TestPasses(t *testing.T) {
 				if v.RefusedFor["quota"] != 0 || v.RefusedFor["concurrency"] != 0 {
 					t.Errorf("%s: refused %v, want none for a quota or concurrency", v.Provider, v.RefusedFor)
 				}
-				if want := 3*(100+4) - v.GaveUp; v.Synced != want {
+				if want := 3*(min(80, 20+3*tt.workers)+4) - v.GaveUp; v.Synced != want {
 					t.Errorf("%s: %d synced, want %d", v.Provider, v.Synced, want)
 				}
 			}

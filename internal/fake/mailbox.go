@@ -31,6 +31,7 @@ type mailbox struct {
 	refusals   []*refusal // those that named a time, until a while after it
 	generation int        // number of the newest token; 0 = none issued yet
 	uses       int        // requests made with the newest token
+	issued     time.Time  // when the newest token was
 
 	peakInflight int
 	peakUnits    int64

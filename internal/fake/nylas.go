@@ -24,7 +24,7 @@ func (nylas) Host() string { return "api.us.nylas.com" }
 func (nylas) tokenPath() string { return "/v3/connect/token" }
 
 func (nylas) limits() limits {
-	return limits{rate: 200, burst: 200, throttle: time.Second, tokenLife: 60}
+	return limits{rate: 200, burst: 200, throttle: time.Second, tokenLife: 60, tokenAge: 10 * time.Second}
 }
 
 func (nylas) faults() []fault {

@@ -22,8 +22,9 @@ type Options struct {
 	Now       func() time.Time // nil = time.Now
 	// Faultless leaves out the seeded misbehaviour and the deleted messages; the limits stay.
 	Faultless bool
-	// TokenLife is the number of requests after which an access token expires;
-	// 0 = 60 for Nylas and never for the others, negative = never.
+	// TokenLife is the number of requests after which an access token expires.
+	// 0 = 60 for Nylas, and each but the first for at least 10 seconds, so that
+	// no call meets two expiries; never for the others. Negative = never.
 	TokenLife int
 }
 
@@ -85,6 +86,7 @@ type limits struct {
 	concurrency int           // 0 = none
 	throttle    time.Duration // the wait that a refusal for one of these names
 	tokenLife   int           // requests; 0 = for ever
+	tokenAge    time.Duration // no token but a mailbox's first expires sooner, unless Options.TokenLife says when
 }
 
 // op is what a request asks for.
@@ -306,7 +308,7 @@ func (s *Server) Issue(mailbox string) string {
 		s.refreshed++
 	}
 	m.generation++
-	m.uses = 0
+	m.uses, m.issued = 0, s.now()
 	return s.token(m)
 }
 
@@ -333,7 +335,8 @@ func (s *Server) authorized(m *mailbox, r *http.Request) bool {
 	if life == 0 {
 		return ok && token != ""
 	}
-	if !ok || m.generation == 0 || token != s.token(m) || m.uses >= life {
+	old := s.o.TokenLife > 0 || m.generation == 1 || s.now().Sub(m.issued) >= s.limits().tokenAge
+	if !ok || m.generation == 0 || token != s.token(m) || m.uses >= life && old {
 		return false
 	}
 	m.uses++
