@@ -308,7 +308,7 @@ func (c *call) overdue() *entry {
 
 // blocked is what becomes of a call that refs[use] refuses.
 func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, queue bool) (Permit, *waiter, error) {
-	if err := tooLarge(c.refs, r.N); err != nil {
+	if err := tooLarge(c.refs); err != nil {
 		return Permit{}, nil, err
 	}
 	until, last := l.estimate(c.refs, r.Priority, c.now, c.time())
@@ -333,13 +333,13 @@ func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, que
 }
 
 // tooLarge is the error for a call that can never pass, or nil.
-func tooLarge(refs []ref, n int) error {
+func tooLarge(refs []ref) error {
 	for i := range refs {
 		f := &refs[i]
 		if most := f.e.slot(f.lim).lawOf(f.lim).most(); f.cost > most {
 			err := &TooLargeError{Limit: f.lim.Name, Cost: f.cost, Max: most}
-			if !f.bytes {
-				err.MaxN = int(min(most/max(1, f.cost/int64(max(n, 1))), math.MaxInt32))
+			if f.each > 0 {
+				err.MaxN = int(min(most/f.each, math.MaxInt32))
 			}
 			return err
 		}

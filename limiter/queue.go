@@ -32,7 +32,6 @@ type waiter struct {
 	ln         *lane
 	prev, next *waiter
 	seq        uint64 // order of arrival
-	n          int    // Request.N
 	refs       []ref
 	refBuf     [3]ref
 	deadline   int64 // it fails when it can't pass by then
@@ -331,7 +330,7 @@ func (ln *lane) add(w *waiter, sign int64) {
 
 // join makes the call wait for refs[use], which refuses it. All is locked.
 func (l *Limiter) join(c *call, r *Request, use int) *waiter {
-	w := &waiter{seq: l.seq.Add(1), n: r.N, done: make(chan struct{}), deadline: math.MaxInt64}
+	w := &waiter{seq: l.seq.Add(1), done: make(chan struct{}), deadline: math.MaxInt64}
 	w.refs = append(w.refBuf[:0], c.refs...)
 	home := c.refs[0].e
 	if home.ext == nil {
@@ -765,7 +764,7 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 		l.finish(w, granted)
 		return true
 	}
-	if err := tooLarge(w.refs, w.n); err != nil { // its limit has become smaller
+	if err := tooLarge(w.refs); err != nil { // its limit has become smaller
 		w.err = err
 		l.finish(w, failed)
 		return true

@@ -68,8 +68,8 @@ type ref struct {
 	lim   *limit
 	cost  int64 // units that it asks for; permits of a concurrency limit
 	got   int64 // what it took: fewer permits, where the limit has no more
+	each  int64 // what one of Request.N costs; 0 = the cost does not depend on it
 	touch uint8
-	bytes bool // cost is the request's size: it does not depend on N
 	probe bool // passed as a probe after a hold
 }
 
@@ -116,10 +116,12 @@ func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, 
 			touches = append(touches, touch{g: g, hash: hash, shard: sh})
 			locks = addLock(locks, sh)
 		}
-		cost := int64(0)
+		cost, each := int64(0), int64(0)
 		switch m.form {
 		case bucketForm, windowForm:
-			cost = r.cost(u)
+			if cost = r.cost(u); !u.Bytes {
+				each = u.Cost
+			}
 		case concurrencyForm:
 			cost = int64(min(max(r.Parallel, 1), math.MaxInt32))
 		}
@@ -128,7 +130,7 @@ func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, 
 				return nil, nil, nil, &requestError{"named twice", u.Limit}
 			}
 		}
-		refs = append(refs, ref{lim: m, cost: cost, touch: uint8(ti), bytes: u.Bytes})
+		refs = append(refs, ref{lim: m, cost: cost, each: each, touch: uint8(ti)})
 	}
 	return refs, touches, locks, nil
 }
