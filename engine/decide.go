@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -158,7 +159,7 @@ func (c *compiled) apply(rule *policy.Rule, s State, e *rules.Event, u float64) 
 		s.Reauths++
 		d.State = s
 		return d
-	case vetoed(e):
+	case len(e.Header) > 0 && classify.Veto(e.Header):
 		return d.fail(s, AsPermanent, ReasonVeto)
 	}
 
@@ -288,14 +289,4 @@ func unknownOutcome(e *rules.Event) bool {
 		return e.Status < 400
 	}
 	return e.Status < 400 || e.Status >= 500
-}
-
-// vetoed reports an `x-should-retry: false` of the server's, as the services
-// of Anthropic and OpenAI send it.
-func vetoed(e *rules.Event) bool {
-	if len(e.Header) == 0 {
-		return false
-	}
-	v := e.Header["X-Should-Retry"]
-	return len(v) > 0 && (v[0] == "false" || v[0] == "False" || v[0] == "FALSE")
 }

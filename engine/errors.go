@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -146,8 +145,6 @@ type ResponseError struct {
 	Header            http.Header
 	Body              []byte // at most classify.MaxBody of it
 	Code              string // the provider's error code, or its type
-	policy            *policy.Policy
-	event             *rules.Event
 }
 
 // Error names the status and the code.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -235,7 +236,7 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 			Status: resp.Status, Header: resp.Header, Body: resp.Body, Now: now,
 		}, e)
 	default:
-		classify.Error(pol, r.err, e)
+		classify.ErrorAt(pol, r.err, now, e)
 	}
 	e.Provider, e.Operation = pol.Name, r.op.name
 	if r.call.Method != "" {
@@ -247,7 +248,11 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 	if e.Protocol == "" {
 		e.Protocol = "http"
 	}
-	e.Idempotent = e.Idempotent || classify.Idempotent(pol, e.Protocol, e.Method, e.Operation, e.Header)
+	var sent http.Header // the request's headers, as far as they are known
+	if r.x != nil {
+		sent = r.x.req.Header
+	}
+	e.Idempotent = e.Idempotent || classify.Idempotent(pol, e.Protocol, e.Method, e.Operation, sent)
 	switch {
 	case errors.Is(r.err, errAttemptTimeout):
 		e.Network = rules.NetworkTimeout

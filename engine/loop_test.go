@@ -96,7 +96,6 @@ type trackedBody struct {
 	io.Reader
 	s    *server
 	once sync.Once
-	ctx  context.Context
 }
 
 func (b *trackedBody) Close() error {

@@ -283,9 +283,6 @@ func (x *exchange) refine(e *rules.Event) {
 	if e.Method == "" {
 		e.Method = x.req.Method
 	}
-	if h := x.req.Header; h.Get("Idempotency-Key") != "" {
-		e.Idempotent = true
-	}
 }
 
 // suspect reports whether a response needs a decision: it failed, or a rule
