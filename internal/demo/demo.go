@@ -283,6 +283,9 @@ func (p *pass) work(ctx context.Context, t *task, it item) {
 			}
 		}
 	}
+	if ctx.Err() != nil {
+		return // interrupted, and neither done nor given up
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
