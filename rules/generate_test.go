@@ -22,13 +22,16 @@ var (
 	durationFacts = []string{"retry_after", "elapsed"}
 	boolFacts     = []string{"idempotent", "sent"}
 	texts         = []string{"", "a", "A", "b", "ab", "GET", "http", "rateLimitExceeded", "É", "é", "İ", "i", "K", "k", "x y", "5", "-3", "\xff", "  a ",
-		"Quota exceeded for quota metric 'Queries'"}
+		"Quota exceeded for quota metric 'Queries'", "Rate Limit exceeded", "rate-limit", "quota", "exceeded", "sKIP this", "ſkip", "ſKip", "try again later",
+		"TRY AGAIN LATER", "again", "limit"}
 	ints      = []int{-1, 0, 1, 2, 3, 200, 400, 403, 404, 429, 499, 500, 503, 599}
 	durations = []string{"0s", "1s", "90s", "10m", "-1s", "1h"}
-	patterns  = []string{"a", "^a", "(?i)quota", `\d+`, "^$", "É|k", "b$", `(?s).*`, `[^a]`}
+	patterns  = []string{"a", "^a", "(?i)quota", `\d+`, "^$", "É|k", "b$", `(?s).*`, `[^a]`,
+		"(?i)rate.?limit|quota exceeded", "(?i)keep|skip", "^(a|ab|quota)", "(?i)^quota", "exceeded$", "(?i)[sk]kip", "metric '(Queries|Others)'", "(?i:rate) limit",
+		"(?i)(rate|quota)[- ]?(limit|exceeded)", "(?i)^(try|skip) again later$", "quota|limit", "(?i)try (again )?later", "(a|b)+exceeded|x*quota", "(?i)skip", "skip"}
 )
 
-func literal(c chooser) string { return fmt.Sprintf("%q", pick(c, texts[:len(texts)-3])) } // expr reads Go's escapes
+func literal(c chooser) string { return fmt.Sprintf("%q", pick(c, texts)) } // expr reads Go's escapes
 
 // randomCondition writes a random condition of about the given depth.
 func randomCondition(c chooser, depth int) string {
@@ -134,7 +137,13 @@ func atomOver(c chooser, it string) string {
 
 // plainAtom writes a condition as real policies hold them.
 func plainAtom(c chooser) string {
-	switch c.choose(12) {
+	switch c.choose(15) {
+	case 12:
+		return fmt.Sprintf("%s matches `%s`", pick(c, textFacts), pick(c, patterns))
+	case 13:
+		return fmt.Sprintf("message matches `%s`", pick(c, patterns))
+	case 14:
+		return fmt.Sprintf("%s contains %s", pick(c, textFacts), literal(c))
 	case 0, 1:
 		return fmt.Sprintf("%s %s %d", pick(c, intFacts), pick(c, []string{"==", "==", "==", "!=", "<", "<=", ">", ">="}), pick(c, ints))
 	case 2:
@@ -231,7 +240,7 @@ func duration(c chooser) string {
 func randomEvent(c chooser) *Event {
 	e := &Event{
 		Provider: pick(c, texts), Operation: pick(c, texts), Method: pick(c, texts), Protocol: pick(c, texts), IMAPStatus: pick(c, texts),
-		Type: pick(c, texts), Message: pick(c, texts) + pick(c, texts), Network: pick(c, texts),
+		Type: pick(c, texts), Message: pick(c, texts) + pick(c, texts) + pick(c, texts), Network: pick(c, texts),
 		Body:   pick(c, append([]string{`{"error":{"code":403}}`, `{"error":3}`, `[`}, texts...)),
 		Status: pick(c, ints), Attempt: pick(c, ints[:5]), Idempotent: c.choose(2) == 0, Sent: c.choose(2) == 0,
 	}

@@ -1,0 +1,139 @@
+package rules
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+type randChooser struct{ *rand.Rand }
+
+func (r randChooser) choose(n int) int { return r.IntN(n) }
+
+// TestLargeSets holds the index to MatchLinear on sets that take it to its
+// bounds.
+func TestLargeSets(t *testing.T) {
+	c := randChooser{rand.New(rand.NewPCG(1, 2))}
+	far := func(i int) string { return fmt.Sprintf("application%05dthrottled", i) } // alike but for the middle
+	tests := []struct {
+		name string
+		size int
+		when func(i int) string
+	}{
+		{"every kind", 300, func(int) string {
+			when := plainAtom(c)
+			for range c.choose(4) {
+				if other := plainAtom(c); c.choose(4) == 0 {
+					when = "(" + when + " or " + other + ")"
+				} else {
+					when += " and " + other
+				}
+			}
+			return when
+		}},
+		{"wide ranges", 600, func(i int) string {
+			lo := c.choose(600)
+			return fmt.Sprintf("status in %d..%d and attempt == %d", lo, lo+c.choose(400), i%7)
+		}},
+		{"open ranges", 400, func(i int) string { return fmt.Sprintf("status >= %d and attempt == %d", c.choose(600), i%7) }},
+		{"one status, many types", 600, func(i int) string { return fmt.Sprintf("status == 403 and type == %q", far(i)) }},
+		{"a grid", 900, func(i int) string { return fmt.Sprintf("status == %d and type == %q", 400+i%30, far(i/30)) }},
+		{"many codes", 600, func(i int) string { return fmt.Sprintf("status == 403 and %q in codes", far(i)) }},
+		{"two codes each", 400, func(i int) string { return fmt.Sprintf("%q in codes and %q in codes", far(i%20), far(i/20)) }},
+		{"all but one", 300, func(i int) string { return fmt.Sprintf("type != %q and operation == %q", far(i%5), far(i)) }},
+		{"many words", 600, func(i int) string { return fmt.Sprintf("message contains %q", far(i)) }},
+		{"nothing to index", 200, func(i int) string { return fmt.Sprintf("len(message) %% 200 == %d", i) }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var rules []Rule
+			for i := range tt.size {
+				rules = append(rules, Rule{Name: fmt.Sprint(i), When: tt.when(i)})
+			}
+			s, err := Compile(rules, testOptions)
+			if err != nil {
+				t.Fatal(err)
+			}
+			matched := 0
+			for range 150 {
+				e := randomEvent(c)
+				e.Status, e.Attempt = c.choose(700), c.choose(8)
+				if c.choose(3) > 0 {
+					e.Status = 403
+				}
+				e.Type, e.Operation = far(c.choose(30)), far(c.choose(tt.size))
+				e.Message = strings.Repeat("x", c.choose(200)) + strings.ToUpper(far(c.choose(tt.size)))
+				if c.choose(2) == 0 {
+					e.Message = "x" + far(c.choose(tt.size))
+				}
+				for range c.choose(3) {
+					e.Codes = append(e.Codes, far(c.choose(tt.size)), far(c.choose(20)))
+				}
+				want := s.MatchLinear(e)
+				if got := s.Match(e); got != want {
+					t.Fatalf("Match = %d (%s), MatchLinear = %d\nevent: %+v", got, rules[max(got, 0)].When, want, *e)
+				}
+				if want >= 0 {
+					matched++
+				}
+			}
+			if matched == 0 {
+				t.Error("no event matched: the test shows nothing")
+			}
+			s.Lint()
+		})
+	}
+}
+
+// TestMatchDoesNotAllocate covers everything that is not left to expr's VM; the
+// events are made on the stack, which Match must not force to the heap.
+func TestMatchDoesNotAllocate(t *testing.T) {
+	tests := []struct {
+		name string
+		when string
+	}{
+		{"equal", `status == 403 and type == "PERMISSION_DENIED"`},
+		{"code", `"Second" in codes`},
+		{"list", `operation in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "history.list"]`},
+		{"contains", `message contains "limit exceeded" and body contains "error"`},
+		{"lower", `lower(message) contains "rate limit" and lower(code) == "ratelimitexceeded"`},
+		{"lower outside ASCII", `lower(type) in ["é", "permission_denied"] and lower(message) matches "limit" and not (lower(message) contains "é")`},
+		{"pattern", `message matches "[Rr]etry after \\d{4}-\\d\\d-\\d\\d"`},
+		{"simple pattern", `message matches "(?i)quota|rate limit|too many"`},
+		{"loops", `any(codes, # startsWith "rate") and all(codes, len(#) > 3) and one(codes, # == "Second") and count(codes, # != "") == 2`},
+		{"header and facts", `header("Retry-After") == "90" and facts.a == "usageLimits"`},
+		{"numbers", `attempt + 1 == 4 and status % 100 == 3 and elapsed > duration("1m") and elapsed - retry_after >= duration("1s")`},
+		{"choice", `(idempotent ? status : attempt) == 403 and (sent ? code : type) == "rateLimitExceeded"`},
+		{"let", `let m = trim(message); m startsWith "User" and m endsWith "Z"`},
+		{"or", `(status == 403 or "x" in codes) and (message contains "x" or type contains "DENIED")`},
+		{"no match", `status == 500`},
+		{"failing", `codes[7] == "x"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, err := Compile([]Rule{{When: `operation == "none"`}, {When: tt.when}}, testOptions)
+			if err != nil {
+				t.Fatal(err)
+			}
+			codes := []string{"rateLimitExceeded", "Second"}
+			facts := map[string]string{"a": "usageLimits"}
+			header := map[string][]string{"Retry-After": {"90"}}
+			matched := 0
+			allocs := testing.AllocsPerRun(100, func() {
+				e := Event{
+					Operation: "history.list", Status: 403, Type: "PERMISSION_DENIED", Codes: codes, Facts: facts, Header: header,
+					Message: "User-rate limit exceeded. Rate Limit.  Retry after 2026-11-22T10:00:00.000Z", Body: `{"error": {}}`,
+					Attempt: 3, RetryAfter: 90e9, Elapsed: 600e9, Idempotent: true, Sent: true,
+				}
+				matched += s.Match(&e)
+			})
+			if allocs != 0 {
+				t.Errorf("Match allocates %v times with %q, want 0", allocs, tt.when)
+			}
+			if want := tt.name != "no match" && tt.name != "failing"; want != (matched > 0) {
+				t.Errorf("Match(%q) matched: %v, want %v", tt.when, matched > 0, want)
+			}
+		})
+	}
+}
