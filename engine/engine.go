@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,6 +74,7 @@ type Engine struct {
 type generation struct {
 	set       *policy.Set
 	providers map[string]*Provider
+	byHost    map[string]*Provider // hosts of which one policy has every path
 }
 
 // New makes an Engine. It fails only if a policy's limits cannot be built.
@@ -151,8 +153,35 @@ func (e *Engine) Replace(set *policy.Set) error {
 		ch.p.limits = ch.l
 		ch.p.live.Store(ch.c)
 	}
+	next.byHost = wholeHosts(next)
 	e.live.Store(next)
 	return nil
+}
+
+// wholeHosts finds the hosts that need no look at the path: claimed once, for
+// every path, and not by a wildcard too.
+func wholeHosts(g *generation) map[string]*Provider {
+	claims := map[string]int{}
+	var wild []string
+	for _, pol := range g.set.Policies() {
+		for _, m := range pol.Match {
+			if suffix, ok := strings.CutPrefix(m.Host, "*"); ok {
+				wild = append(wild, suffix)
+			} else {
+				claims[m.Host]++
+			}
+		}
+	}
+	hosts := map[string]*Provider{}
+	for _, pol := range g.set.Policies() {
+		for _, m := range pol.Match {
+			if m.Path == "" && claims[m.Host] == 1 && !strings.Contains(m.Host, ":") &&
+				!slices.ContainsFunc(wild, func(s string) bool { return strings.HasSuffix(m.Host, s) }) {
+				hosts[m.Host] = g.providers[pol.Name]
+			}
+		}
+	}
+	return hosts
 }
 
 // Policies are the policies that the engine decides by now.

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -56,6 +57,9 @@ func (e *Engine) providerOf(c *Call, req *http.Request, host string) *Provider {
 	g := e.live.Load()
 	if c != nil && c.Provider != "" {
 		return g.providers[c.Provider]
+	}
+	if p := g.byHost[host]; p != nil {
+		return p
 	}
 	if req != nil {
 		if pol := g.set.Lookup(host, req.URL.Path); pol != nil {
@@ -127,8 +131,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.base.RoundTrip(req)
 	}
 	c := p.live.Load()
-	x := exchange{base: t.base, req: req}
-	r := run{p: p, c: c, x: &x}
+	x := exchangePool.Get().(*exchange)
+	x.base, x.req = t.base, req
+	r := run{p: p, c: c, x: x}
 	if outer != nil {
 		r.call = *outer
 		r.state = outer.State
@@ -152,11 +157,18 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !x.taken && req.Body != nil {
 		req.Body.Close() // a RoundTripper always closes it
 	}
+	resp := x.resp
+	*x = exchange{}
+	exchangePool.Put(x)
 	if err != nil {
 		return nil, err
 	}
-	return x.resp, nil
+	return resp, nil
 }
+
+// exchangePool saves an allocation a request. Nothing keeps an exchange beyond
+// RoundTrip.
+var exchangePool = sync.Pool{New: func() any { return new(exchange) }}
 
 // exchange is one request of Transport's on its way.
 type exchange struct {
@@ -172,6 +184,7 @@ type exchange struct {
 	rerr  error  // what ended reading head, if not its length or the end
 
 	traced *trace // nil when not traced
+	probe  rules.Event
 }
 
 // trace is what httptrace has seen of an attempt that is not idempotent.
@@ -299,18 +312,15 @@ func (x *exchange) suspect(c *compiled, operation, method string) bool {
 	if len(c.policy.Inspect) > 0 && c.policy.InspectFor(status, operation, x.resp.Header.Get("Content-Type")) != nil {
 		return true
 	}
-	e := eventPool.Get().(*rules.Event)
-	*e = rules.Event{
-		Provider: c.policy.Name, Operation: operation, Method: method, Protocol: "http",
-		Status: status, Header: x.resp.Header, Attempt: 1, Sent: true, Idempotent: true,
-	}
+	e := &x.probe
+	e.Provider, e.Operation, e.Method, e.Protocol = c.policy.Name, operation, method, "http"
+	e.Status, e.Header = status, x.resp.Header
+	e.Attempt, e.Sent, e.Idempotent = 1, true, true
 	suspect := false
 	if i := c.policy.Matcher.Match(e); i >= 0 {
 		rule := &c.policy.Rules[i]
 		suspect = rule.Action != policy.Accept || len(rule.Hold) > 0
 	}
-	e.Header = nil
-	eventPool.Put(e)
 	return suspect
 }
 

@@ -30,8 +30,9 @@ type hosts struct {
 }
 
 type claimed struct {
-	path string
-	p    *Policy
+	path   string
+	length int // of path, in literal characters
+	p      *Policy
 }
 
 func newHosts(policies []*Policy) hosts {
@@ -39,13 +40,13 @@ func newHosts(policies []*Policy) hosts {
 	for _, p := range policies {
 		for _, m := range p.Match {
 			if s, ok := strings.CutPrefix(m.Host, "*"); ok {
-				h.suffix[s] = append(h.suffix[s], claimed{m.Path, p})
+				h.suffix[s] = append(h.suffix[s], claimed{m.Path, literals(m.Path), p})
 			} else {
-				h.exact[m.Host] = append(h.exact[m.Host], claimed{m.Path, p})
+				h.exact[m.Host] = append(h.exact[m.Host], claimed{m.Path, literals(m.Path), p})
 			}
 		}
 	}
-	longestFirst := func(a, b claimed) int { return cmp.Compare(literals(b.path), literals(a.path)) }
+	longestFirst := func(a, b claimed) int { return cmp.Compare(b.length, a.length) }
 	for _, c := range h.exact {
 		slices.SortStableFunc(c, longestFirst)
 	}
@@ -75,12 +76,11 @@ func (s *Set) Lookup(host, path string) *Policy {
 	length := -1
 	try := func(list []claimed) {
 		for _, c := range list {
-			n := literals(c.path)
-			if n <= length {
+			if c.length <= length {
 				return
 			}
-			if GlobPath(c.path, path) {
-				best, length = c.p, n
+			if c.path == "" || GlobPath(c.path, path) {
+				best, length = c.p, c.length
 				return
 			}
 		}
