@@ -344,18 +344,12 @@ func (s *Server) authorized(m *mailbox, r *http.Request) bool {
 }
 
 // finished notes that the client has read a refusal to its end, or closed it.
-func (s *Server) finished(id int64, closed bool) {
+func (s *Server) finished(id int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.refusals[id]
-	if r == nil {
-		return
-	}
-	if closed {
-		r.closed = s.moment()
+	if r := s.refusals[id]; r != nil {
+		r.read = s.moment()
 		delete(s.refusals, id)
-	} else {
-		r.end = s.moment()
 	}
 }
 

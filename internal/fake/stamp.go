@@ -15,10 +15,6 @@ const (
 	refusalHeader = "Fake-Refusal" // on responses: the number of a refusal that named a time
 )
 
-// leaked is how long after a body's last byte its reading counts as finished
-// although nobody closed it.
-const leaked = 100 * time.Millisecond
-
 // moment is a time with its place in the order of things: a clock may stand
 // still between two events, as it does in a synctest bubble. The zero value is never.
 type moment struct {
@@ -43,25 +39,16 @@ func parseMoment(s string) (moment, bool) {
 
 // refusal is one answer that told the client when to come back.
 type refusal struct {
-	id     int64
-	named  time.Time // when it said
-	end    moment    // when the client read its last byte
-	closed moment    // when the client closed its body
+	id    int64
+	named time.Time // when it said
+	read  moment    // when the client had read its last byte, or closed it
 }
 
 // early reports whether a request sent at m came after the client had finished
 // reading r, and before the time that r named. Requests that were in flight
 // when the refusal was read are not to blame, and are not counted.
-//
-// A client has finished reading when it closes the body; up to then it may be
-// making up its mind about what it read. A body that is left open counts as
-// read some time after its last byte.
 func (r *refusal) early(m moment) bool {
-	if !m.at.Before(r.named) {
-		return false
-	}
-	return r.closed.seq != 0 && m.seq > r.closed.seq ||
-		r.end.seq != 0 && m.at.After(r.end.at.Add(leaked))
+	return r.read.seq != 0 && m.seq > r.read.seq && m.at.Before(r.named)
 }
 
 // Stamp wraps the transport that a client under test sends by (nil =
@@ -112,22 +99,21 @@ func (s *stamp) RoundTrip(req *http.Request) (*http.Response, error) {
 // refusalBody tells the server when a refusal has been read.
 type refusalBody struct {
 	io.ReadCloser
-	srv    *Server
-	id     int64
-	end    sync.Once
-	closed sync.Once
+	srv  *Server
+	id   int64
+	once sync.Once
 }
 
 func (b *refusalBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
-		b.end.Do(func() { b.srv.finished(b.id, false) })
+		b.once.Do(func() { b.srv.finished(b.id) })
 	}
 	return n, err
 }
 
 func (b *refusalBody) Close() error {
 	err := b.ReadCloser.Close()
-	b.closed.Do(func() { b.srv.finished(b.id, true) })
+	b.once.Do(func() { b.srv.finished(b.id) })
 	return err
 }
