@@ -57,47 +57,47 @@ type operands struct {
 type conditionOp uint8
 
 const (
-	condTrue conditionOp = iota
-	condFlag             // idempotent, sent
-	condAnd              // kids
-	condOr               // kids
-	condIf               // kids[0] ? kids[1] : kids[2]
-	condSame             // kids[0] == kids[1]
+	// On a text, which is left.
+	condEq             conditionOp = iota // left == text
+	condIn                                // left in texts
+	condContains                          // left contains text
+	condStartsWith                        // left startsWith text
+	condEndsWith                          // left endsWith text
+	condMatches                           // left matches pattern
+	condLess                              // left < text
+	condLessEq                            // left <= text
+	condEqText                            // left == right
+	condContainsText                      // left contains right
+	condStartsWithText                    // left startsWith right
+	condEndsWithText                      // left endsWith right
+	condLessText                          // left < right
+	condLessEqText                        // left <= right
+	condLowerEq                           // lower(left) == text, which is ASCII
+	condLowerContains                     // lower(left) contains text, which is ASCII
+	condLowerOther                        // lower(left) ==, in, contains, startsWith, endsWith or matches; num says which
 
-	condEq         // left == text
-	condIn         // left in texts
-	condContains   // left contains text
-	condStartsWith // left startsWith text
-	condEndsWith   // left endsWith text
-	condMatches    // left matches re
-	condLess       // left < text
-	condLessEq     // left <= text
+	// On a number or a duration.
+	condNumEq        // left == num
+	condNumLess      // left < num
+	condNumLessEq    // left <= num
+	condNumIn        // left in nums
+	condNumEqNum     // left == right
+	condNumLessNum   // left < right
+	condNumLessEqNum // left <= right
 
-	condLowerEq       // lower(left) == text
-	condLowerContains // lower(left) contains text, which is ASCII
-	condLowerOther    // lower(left) contains, startsWith, endsWith, matches or in: see num
-
-	condEqText         // left == right
-	condContainsText   // left contains right
-	condStartsWithText // left startsWith right
-	condEndsWithText   // left endsWith right
-	condLessText       // left < right
-	condLessEqText     // left <= right
-
-	condNumEq     // left == num
-	condNumLess   // left < num
-	condNumLessEq // left <= num
-	condNumIn     // left in nums
-	condNumEqNum
-	condNumLessNum
-	condNumLessEqNum
-
+	// On the codes.
 	condHasCode     // text in codes
 	condHasCodeText // left in codes
 	condAnyCode     // any(codes, kids[0])
 	condAllCodes    // all(codes, kids[0])
 	condOneCode     // one(codes, kids[0])
 
+	condTrue
+	condFlag    // idempotent, sent
+	condAnd     // kids
+	condOr      // kids
+	condIf      // kids[0] ? kids[1] : kids[2]
+	condSame    // kids[0] == kids[1]
 	condProgram // expr's VM
 )
 
@@ -111,11 +111,24 @@ func (c *condition) eval(e *Event, it string) truth {
 }
 
 func (c *condition) evalPlain(e *Event, it string) truth {
+	if c.op <= condLowerOther {
+		return c.evalText(e, it)
+	}
 	switch c.op {
+	case condNumEq, condNumLess, condNumLessEq, condNumIn, condNumEqNum, condNumLessNum, condNumLessEqNum:
+		return c.evalNum(e, it)
 	case condTrue:
 		return yes
 	case condFlag:
 		return truth(numOf(e, c.fact))
+	case condHasCode:
+		return truthOf(hasCode(e.Codes, c.text))
+	case condHasCodeText:
+		if s, ok := c.left.textual(e, it); ok {
+			return truthOf(hasCode(e.Codes, s))
+		}
+	case condAnyCode, condAllCodes, condOneCode:
+		return c.evalCodes(e)
 	case condAnd:
 		for _, kid := range c.more.kids {
 			if t := kid.eval(e, it); t != yes {
@@ -137,34 +150,22 @@ func (c *condition) evalPlain(e *Event, it string) truth {
 		case no:
 			return c.more.kids[2].eval(e, it)
 		}
-		return failed
 	case condSame:
-		a, b := c.more.kids[0].eval(e, it), no
-		if a != failed {
-			b = c.more.kids[1].eval(e, it)
-		}
-		if a == failed || b == failed {
+		a := c.more.kids[0].eval(e, it)
+		if a == failed {
 			return failed
 		}
-		return truthOf(a == b)
-	case condHasCode:
-		return truthOf(hasCode(e.Codes, c.text))
-	case condAnyCode, condAllCodes, condOneCode:
-		return c.evalCodes(e)
+		if b := c.more.kids[1].eval(e, it); b != failed {
+			return truthOf(a == b)
+		}
 	case condProgram:
 		return c.evalProgram(e)
 	}
-	if c.op >= condNumEq {
-		if c.op == condHasCodeText {
-			s, ok := c.left.textual(e, it)
-			if !ok {
-				return failed
-			}
-			return truthOf(hasCode(e.Codes, s))
-		}
-		return c.evalNum(e, it)
-	}
+	return failed
+}
 
+// evalText is for the operators on a text.
+func (c *condition) evalText(e *Event, it string) truth {
 	s, ok := c.left.textual(e, it)
 	if !ok {
 		return failed
@@ -173,16 +174,7 @@ func (c *condition) evalPlain(e *Event, it string) truth {
 	case condEq:
 		return truthOf(s == c.text)
 	case condIn:
-		if c.more.textSet != nil {
-			_, found := c.more.textSet[s]
-			return truthOf(found)
-		}
-		for _, x := range c.more.texts {
-			if s == x {
-				return yes
-			}
-		}
-		return no
+		return truthOf(c.more.has(s))
 	case condContains:
 		return truthOf(strings.Contains(s, c.text))
 	case condStartsWith:
@@ -222,6 +214,19 @@ func (c *condition) evalPlain(e *Event, it string) truth {
 		return truthOf(s <= x)
 	}
 	return failed
+}
+
+func (o *operands) has(s string) bool {
+	if o.textSet != nil {
+		_, found := o.textSet[s]
+		return found
+	}
+	for _, text := range o.texts {
+		if s == text {
+			return true
+		}
+	}
+	return false
 }
 
 func hasCode(codes []string, code string) bool {

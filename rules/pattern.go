@@ -58,8 +58,20 @@ func (p *pattern) match(s string) bool {
 		return p.scanner.odd && hasOddLetter(s) && p.re.MatchString(s)
 	case len(p.simple.texts) > 0:
 		return p.simple.match(s) || p.simple.fold && hasOddLetter(s) && p.re.MatchString(s)
+	case len(p.literals) > 0 && !p.mayHold(s):
+		return false
 	}
 	return p.re.MatchString(s)
+}
+
+// mayHold tells whether s can hold one of p's literals.
+func (p *pattern) mayHold(s string) bool {
+	for _, text := range p.literals {
+		if indexFolded(s, text) >= 0 {
+			return true
+		}
+	}
+	return hasOddLetter(s)
 }
 
 func (p *simplePattern) match(s string) bool {

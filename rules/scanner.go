@@ -44,7 +44,7 @@ func newScanner(texts []string) *scanner {
 	sc.table = make([]uint16, size)
 	for i, text := range texts {
 		for offset := range sc.step {
-			h := (blockAt(text, offset) & sc.mask * blockFactor) >> sc.shift
+			h := sc.block(text, offset) * blockFactor >> sc.shift
 			if sc.table[h] == 0 {
 				sc.blocks = append(sc.blocks, nil)
 				sc.table[h] = uint16(len(sc.blocks))
@@ -59,42 +59,47 @@ func newScanner(texts []string) *scanner {
 	return sc
 }
 
-// blockAt reads four bytes, or the last three, with the case of letters lost.
-// Other characters fall together too; whoever finds a block compares.
-func blockAt(s string, at int) uint32 {
+// four reads four bytes with the case of letters lost. Other characters fall
+// together too; whoever finds a block compares.
+func four(s string) uint32 {
+	_ = s[3]
+	return (uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24) | 0x20202020
+}
+
+// block reads the block of a text that begins at a place, four bytes or three.
+func (sc *scanner) block(s string, at int) uint32 {
 	if at+4 <= len(s) {
-		s = s[at : at+4]
-		return (uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24) | 0x20202020
+		return four(s[at:]) & sc.mask
 	}
 	s = s[at : at+3]
-	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | 0x202020
+	return (uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | 0x20202020) & sc.mask
+}
+
+// next finds the next block of s, from a place on, that some text holds: where
+// it is, and its place in blocks; 0 if there is none.
+func (sc *scanner) next(s string, at int) (int, uint16) {
+	table, mask, shift, step := sc.table, sc.mask, sc.shift&31, sc.step
+	for ; at+4 <= len(s); at += step {
+		if list := table[four(s[at:at+4])&mask*blockFactor>>shift]; list != 0 {
+			return at, list
+		}
+	}
+	if at+3 == len(s) && mask == 1<<24-1 {
+		return at, table[sc.block(s, at)*blockFactor>>shift]
+	}
+	return at, 0
 }
 
 // contains tells whether s holds one of the texts.
 func (sc *scanner) contains(s string) bool {
-	for at, end := 0, sc.end(s); at < end; at += sc.step {
-		if list := sc.at(s, at); list != 0 {
-			for _, o := range sc.blocks[list-1] {
-				if sc.found(s, at, o) {
-					return true
-				}
+	for at, list := sc.next(s, 0); list != 0; at, list = sc.next(s, at+sc.step) {
+		for _, o := range sc.blocks[list-1] {
+			if sc.found(s, at, o) {
+				return true
 			}
 		}
 	}
 	return false
-}
-
-// end is behind the last place in s where a block can begin.
-func (sc *scanner) end(s string) int {
-	if sc.mask == 1<<32-1 {
-		return len(s) - 3
-	}
-	return len(s) - 2
-}
-
-// at looks up the block of s that begins at a place below end.
-func (sc *scanner) at(s string, at int) uint16 {
-	return sc.table[(blockAt(s, at)&sc.mask*blockFactor)>>sc.shift]
 }
 
 // found tells whether the text of o is where its block was seen.
@@ -117,11 +122,7 @@ func (t *tree) firstWord(s string, e *Event, set *Set, best int32) int32 {
 		return best
 	}
 	var seen [maxWords / 64]uint64
-	for at, end := 0, sc.end(s); at < end; at += sc.step {
-		list := sc.at(s, at)
-		if list == 0 {
-			continue
-		}
+	for at, list := sc.next(s, 0); list != 0; at, list = sc.next(s, at+sc.step) {
 		for _, o := range sc.blocks[list-1] {
 			if kid := t.kidOf[o.text]; seen[kid/64]&(1<<(kid%64)) == 0 && sc.found(s, at, o) {
 				seen[kid/64] |= 1 << (kid % 64)
