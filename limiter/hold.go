@@ -24,15 +24,15 @@ func (l *Limiter) HoldAt(now time.Time, limit int, k Keys, until time.Time) {
 }
 
 func (l *Limiter) hold(now int64, limit int, k *Keys, until int64) {
-	if until == 0 {
-		until = 1 // 0 says that there is no hold
-	}
 	c, e, m := l.open(now, limit, k, true)
 	if e == nil {
 		return
 	}
 	var late []*waiter
 	if x := e.more(c.cfg.groups[m.group], m); until > c.now {
+		if until == 0 {
+			until = 1 // 0 says that there is no hold
+		}
 		e.settle(m, x, c.now, c.time())
 		if x.hold == 0 || x.hold < until {
 			x.hold = until

@@ -311,7 +311,7 @@ func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, que
 	if err := tooLarge(c.refs); err != nil {
 		return Permit{}, nil, err
 	}
-	until, last := l.estimate(c.refs, r.Priority, c.now, c.time())
+	until, last := l.estimate(c.refs, r.Priority, r.Keys.Account, c.now, c.time())
 	deadline, byContext := int64(math.MaxInt64), false
 	if r.MaxWait > 0 {
 		deadline = later(c.now, r.MaxWait.Seconds())

@@ -115,6 +115,13 @@ func check(t interface {
 						if f.at != fi || fi > 0 && c.flows.Less(fi, (fi-1)/2) {
 							t.Fatalf("key %q: flows out of order", e.key)
 						}
+						mine := int64(0)
+						for _, ln := range f.lanes {
+							mine += ln.units[ln.use]
+						}
+						if mine != f.units {
+							t.Fatalf("key %q: flow of %d units says %d", e.key, mine, f.units)
+						}
 						for li, ln := range f.lanes {
 							if ln.at != li || ln.flow != f || ln.q != x.q || ln.refs[ln.use].lim.slot != si || ln.refs[ln.use].e != e || li > 0 && f.lanes.Less(li, (li-1)/2) {
 								t.Fatalf("key %q: bad place of lane %+v", e.key, ln)

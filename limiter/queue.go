@@ -94,6 +94,7 @@ type class struct {
 type flow struct {
 	account string
 	tag     float64 // virtual time at which the account is next served
+	units   int64   // what all that wait would take
 	lanes   laneHeap
 	at      int // index in class.flows; -1 = nothing waits
 }
@@ -173,6 +174,7 @@ func (q *queue) park(ln *lane, use int) {
 		heap.Fix(&c.flows, f.at)
 	}
 	c.units += ln.units[use]
+	f.units += ln.units[use]
 	c.lanes++
 }
 
@@ -187,6 +189,7 @@ func (q *queue) unpark(ln *lane) {
 		heap.Fix(&c.flows, f.at)
 	}
 	c.units -= ln.units[ln.use]
+	f.units -= ln.units[ln.use]
 	c.lanes--
 	if c.lanes == 0 {
 		*c = class{}
@@ -241,20 +244,41 @@ func (q *queue) served(prio Priority, account string, cost int64) {
 		return
 	}
 	f := c.flow(true, account)
+	if f.at < 0 {
+		f.tag = max(f.tag, c.v)
+	}
 	c.v = max(c.v, f.tag)
-	f.tag = c.v + w
+	f.tag += w
 	if f.at >= 0 {
 		heap.Fix(&c.flows, f.at)
 	}
 }
 
-// ahead of a call that comes now: the units that go before it.
-func (q *queue) units(prio Priority) int64 {
-	u := q.classes[Interactive].units
+// before is how many units go before a call that comes now: those that wait
+// in its class and go first, and with backfill all interactive ones.
+func (q *queue) before(prio Priority, account string) (units int64) {
 	if prio == Backfill {
-		u += q.classes[Backfill].units
+		units = q.classes[Interactive].units
 	}
-	return u
+	c := &q.classes[prio]
+	if !q.shared || c.lanes == 0 {
+		return units + c.units
+	}
+	own, turn := int64(0), c.v
+	if f := c.accounts[account]; f != nil {
+		own, turn = f.units, max(c.v, f.tag)
+	}
+	turn += float64(own) // of the call: every account goes first that gets its own by then
+	if len(c.flows) > 64 {
+		// Too many to look at each: at most this.
+		return units + own + min(c.units-own, int64(float64(len(c.flows))*(turn-c.v+1)))
+	}
+	for _, f := range c.flows {
+		if f.account != account {
+			units += max(0, min(f.units, int64(turn-f.tag)+1))
+		}
+	}
+	return units + own
 }
 
 // late returns the calls that wait here and would be too late at the time until.
@@ -325,6 +349,7 @@ func (ln *lane) add(w *waiter, sign int64) {
 	}
 	if ln.q != nil {
 		ln.q.classes[ln.prio].units += sign * w.refs[ln.use].cost
+		ln.flow.units += sign * w.refs[ln.use].cost
 	}
 }
 
@@ -619,14 +644,14 @@ func later(now int64, seconds float64) int64 {
 
 // estimate is when a call that comes now would pass all its limits, and which
 // of them it would wait for longest. What waits for an event counts as now.
-func (l *Limiter) estimate(refs []ref, prio Priority, now int64, t time.Time) (until int64, last int) {
+func (l *Limiter) estimate(refs []ref, prio Priority, account string, now int64, t time.Time) (until int64, last int) {
 	until = math.MinInt64
 	for i := range refs {
 		r := &refs[i]
 		x := r.e.slot(r.lim)
 		ahead := int64(0)
 		if x != nil && x.q != nil {
-			ahead = x.q.units(prio)
+			ahead = x.q.before(prio, account)
 		}
 		head := int64(0)
 		if prio == Backfill {

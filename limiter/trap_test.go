@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -298,7 +299,7 @@ func TestTrapStarvation(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 950*time.Millisecond)
 		defer cancel()
-		var big, small int
+		var big, small atomic.Int64
 		for i := range 20 {
 			r, n := &Request{Uses: []Use{{Cost: 1}}}, &small
 			if i == 0 {
@@ -310,14 +311,14 @@ func TestTrapStarvation(t *testing.T) {
 					if err != nil {
 						return
 					}
-					*n++
+					n.Add(1)
 					p.Release()
 				}
 			}()
 		}
 		<-ctx.Done()
 		synctest.Wait()
-		if big < 5 || small < 100 || big*100+small < 1020 {
+		if big, small := big.Load(), small.Load(); big < 5 || small < 100 || big*100+small < 1020 {
 			t.Errorf("big calls passed %d times, small ones %d times", big, small)
 		}
 	})

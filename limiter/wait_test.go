@@ -75,6 +75,7 @@ func TestTenThousandWaiters(t *testing.T) {
 					t.Fatalf("%d calls wait, want %d", now, n)
 				}
 				time.Sleep(time.Hour)
+				synctest.Wait()
 				if len(order) != n || !slices.IsSorted(order) {
 					t.Fatalf("%d of %d passed, in order: %v", len(order), n, slices.IsSorted(order))
 				}
