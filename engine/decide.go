@@ -168,6 +168,11 @@ func (c *compiled) apply(rule *policy.Rule, s State, e *rules.Event, u float64) 
 
 // schedule works out when the next attempt is due, or that there is none.
 func (c *compiled) schedule(d Decision, s State, u float64, attempt int, fresh bool) Decision {
+	// Something else than the credentials was refused, so they were good, or may
+	// well have expired before the next attempt: that has its own refresh. What
+	// bounds this is the schedule here, and ReauthInterval.
+	s.Reauths = 0
+
 	asked := d.Hint
 	fixed := d.Rule.Wait
 	d.Asked = asked > 0 || fixed > 0

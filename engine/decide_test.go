@@ -155,6 +155,26 @@ func TestDecideSequence(t *testing.T) {
 	}
 }
 
+// A refresh is spent on the refusal right after it, not on one after a wait of
+// twenty minutes in which the new token has expired too.
+func TestDecideReauthAgain(t *testing.T) {
+	c := testPolicy(t,
+		policy.Rule{Name: "auth", When: `status == 401`, Action: policy.Reauth, Backoff: -1},
+		policy.Rule{Name: "throttled", When: `status == 429`, Action: policy.Wait, Backoff: 0})
+	var s State
+	for i, want := range []struct {
+		status int
+		action policy.Action
+		as     string
+	}{{401, policy.Reauth, ""}, {429, policy.Wait, ""}, {401, policy.Reauth, ""}, {401, policy.Fail, AsNeedsUser}} {
+		d := c.decide(s, &rules.Event{Protocol: "http", Status: want.status, RetryAfter: time.Second, Idempotent: true, Sent: true}, 0)
+		if d.Action != want.action || d.As != want.as {
+			t.Fatalf("step %d, HTTP %d: got %v as %q (%v), want %v as %q", i, want.status, d.Action, d.As, d.Reason, want.action, want.as)
+		}
+		s = d.State
+	}
+}
+
 func TestDecideAllocates(t *testing.T) {
 	c := testPolicy(t, policy.Rule{Name: "server", When: `status == 500 and "x" in codes`, Action: policy.Retry, Backoff: 0})
 	e := rules.Event{Protocol: "http", Status: 500, Codes: []string{"x"}, Idempotent: true}
