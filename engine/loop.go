@@ -190,8 +190,13 @@ func (r *run) attempt(ctx context.Context, first bool) bool {
 		r.breaker(nil)
 		r.breaker = nil
 	}
-	if ok && r.p.engine.o.Observer != nil {
-		r.notify(ctx, NoticeAttempt, time.Since(r.began), nil)
+	if o := r.p.engine.o.Observer; ok && o != nil {
+		now := time.Now()
+		o.Observe(ctx, &Notice{
+			Kind: NoticeAttempt, Time: now, Provider: r.c.policy.Name, Version: r.c.policy.Version,
+			Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
+			Attempt: r.state.Attempts + 1, Duration: now.Sub(r.began),
+		})
 	}
 	return ok
 }
@@ -511,10 +516,10 @@ func (r *run) notify(ctx context.Context, kind NoticeKind, d time.Duration, err 
 	}
 	n := &Notice{
 		Kind: kind, Time: time.Now(), Provider: r.c.policy.Name, Version: r.c.policy.Version,
-		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method,
+		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
 		Attempt: r.state.Attempts, Duration: d, Event: r.event, Err: err,
 	}
-	if kind != NoticeAttempt {
+	if r.decision.Policy != nil {
 		decision := r.decision
 		n.Decision = &decision
 	}
@@ -525,7 +530,7 @@ func (r *run) notifyHold(ctx context.Context, d time.Duration, limit string) {
 	decision := r.decision
 	r.p.engine.o.Observer.Observe(ctx, &Notice{
 		Kind: NoticeHold, Time: time.Now(), Provider: r.c.policy.Name, Version: r.c.policy.Version,
-		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method,
+		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
 		Attempt: r.state.Attempts, Duration: d, Limit: limit, Event: r.event, Decision: &decision,
 	})
 }

@@ -23,6 +23,18 @@ type ObserverFunc func(ctx context.Context, n *Notice)
 // Observe calls f.
 func (f ObserverFunc) Observe(ctx context.Context, n *Notice) { f(ctx, n) }
 
+// Observers tells each of several Observers, in order. A nil one is left out.
+type Observers []Observer
+
+// Observe tells all of them.
+func (os Observers) Observe(ctx context.Context, n *Notice) {
+	for _, o := range os {
+		if o != nil {
+			o.Observe(ctx, n)
+		}
+	}
+}
+
 // NoticeKind says what a Notice is about.
 type NoticeKind uint8
 
@@ -64,11 +76,12 @@ type Notice struct {
 	Account   string
 	Operation string
 	Method    string
-	Attempt   int
+	Host      string // that the call goes to; Do: as its Call says
+	Attempt   int    // its number from 1; of other kinds, the attempts made so far
 	Duration  time.Duration
 	Limit     string       // NoticeHold: the limit's name
 	Event     *rules.Event // the failed attempt's facts; nil for a success
-	Decision  *Decision    // nil before there is one
+	Decision  *Decision    // nil before there is one, and for a success
 	Candidate *Decision    // NoticeShadow: what the candidate decides
 	Err       error
 }

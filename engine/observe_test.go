@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/recourse-go/recourse/policy"
+)
+
+// What an observer is told of a call, one line a notice.
+func TestNotices(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		replies []reply
+		want    []string
+	}{
+		{"success", []reply{{status: 200}}, []string{
+			"attempt 1 status=- decided=-",
+		}},
+		{"a retry that succeeds", []reply{{status: 503}, {status: 200}}, []string{
+			"attempt 1 status=503 decided=retry by server",
+			"decision 1 status=503 decided=retry by server",
+			"wait 1 status=503 decided=retry by server",
+			"attempt 2 status=- decided=-",
+		}},
+		{"a failure for good", []reply{{status: 400}}, []string{
+			"attempt 1 status=400 decided=fail by default",
+			"decision 1 status=400 decided=fail by default",
+			"give-up 1 status=400 decided=fail by default",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var got []string
+				e := testEngine(t, Options{Observer: ObserverFunc(func(_ context.Context, n *Notice) {
+					status, decided := "-", "-"
+					if n.Event != nil {
+						status = fmt.Sprint(n.Event.Status)
+					}
+					if d := n.Decision; d != nil {
+						decided = fmt.Sprintf("%v by %s", d.Action, d.Rule.Name)
+					}
+					got = append(got, fmt.Sprintf("%v %d status=%s decided=%s", n.Kind, n.Attempt, status, decided))
+					if n.Provider != "test" || n.Account != "a" || n.Operation != "items.get" || n.Method != "GET" || n.Host != "api.test" {
+						t.Errorf("%v: provider %q, account %q, operation %q, method %q, host %q",
+							n.Kind, n.Provider, n.Account, n.Operation, n.Method, n.Host)
+					}
+				})})
+				resp, err := e.Transport(newServer(c.replies...)).RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				if !slices.Equal(got, c.want) {
+					t.Errorf("told\n%q\nwant\n%q", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestObserversTellsAll(t *testing.T) {
+	var told []int
+	count := func(i int) Observer {
+		return ObserverFunc(func(context.Context, *Notice) { told = append(told, i) })
+	}
+	Observers{count(1), nil, count(2)}.Observe(t.Context(), &Notice{Decision: &Decision{Action: policy.Retry}})
+	if !slices.Equal(told, []int{1, 2}) {
+		t.Errorf("told %v, want [1 2]", told)
+	}
+}
