@@ -123,6 +123,9 @@ func (ix *indexer) tree(list []int32, used, decided fieldSet) *tree {
 	var t *tree
 	if s := ix.choose(list, used); s != nil {
 		t = ix.node(s, used, decided)
+		if t.own = ix.clauses[s.inside[0]].rule; s.copied {
+			t.own = ix.clauses[list[0]].rule
+		}
 	} else {
 		t = ix.leaf(list, decided)
 	}

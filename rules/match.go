@@ -21,6 +21,7 @@ const noRule = int32(1<<31 - 1)
 // tree is a node of the index.
 type tree struct {
 	min     int32 // the lowest rule below
+	own     int32 // the same without also
 	kind    treeKind
 	fact    fact
 	also    *tree     // to be looked at beside the rest
@@ -58,33 +59,30 @@ type entry struct {
 func (t *tree) first(e *Event, s *Set, best int32) int32 {
 	for t != nil && t.min < best {
 		var next *tree
-		switch t.kind {
-		case treeLeaf:
+		switch {
+		case t.kind == treeLeaf:
 			return t.firstEntry(e, s, best)
-		case treeNum:
+		case t.own >= best:
+		case t.kind == treeNum:
 			next = t.kids[t.cell(numOf(e, t.fact))]
-		case treeText:
+		case t.kind == treeText:
 			if next = t.texts.find(textOf(e, t.fact, t.name)); next == nil {
 				next = t.other
 			}
-		case treeWords:
+		case t.kind == treeWords:
 			best = t.firstWord(textOf(e, t.fact, t.name), e, s, best)
-		case treeCodes:
+		default:
 			for _, code := range e.Codes {
 				if kid := t.texts.find(code); kid != nil {
 					best = kid.first(e, s, best)
 				}
 			}
 		}
-		also := t.also
-		switch {
-		case next == nil:
-			next = also
-		case also != nil && also.min < next.min:
-			best = also.first(e, s, best)
-		case also != nil:
+		if next == nil {
+			next = t.also
+		} else if t.also != nil {
 			best = next.first(e, s, best)
-			next = also
+			next = t.also
 		}
 		t = next
 	}
@@ -194,13 +192,9 @@ func (t *textTable) hash(s string) uint64 {
 	var first, last uint64
 	switch {
 	case n >= 8:
-		f, l := s[:8], s[n-8:]
-		first = uint64(f[0]) | uint64(f[1])<<8 | uint64(f[2])<<16 | uint64(f[3])<<24 | uint64(f[4])<<32 | uint64(f[5])<<40 | uint64(f[6])<<48 | uint64(f[7])<<56
-		last = uint64(l[0]) | uint64(l[1])<<8 | uint64(l[2])<<16 | uint64(l[3])<<24 | uint64(l[4])<<32 | uint64(l[5])<<40 | uint64(l[6])<<48 | uint64(l[7])<<56
+		first, last = eight(s), eight(s[n-8:])
 	case n >= 4:
-		f, l := s[:4], s[n-4:]
-		first = uint64(f[0]) | uint64(f[1])<<8 | uint64(f[2])<<16 | uint64(f[3])<<24
-		last = uint64(l[0]) | uint64(l[1])<<8 | uint64(l[2])<<16 | uint64(l[3])<<24
+		first, last = uint64(four(s)), uint64(four(s[n-4:]))
 	case n > 0:
 		first = uint64(s[0]) | uint64(s[n/2])<<8 | uint64(s[n-1])<<16
 	}

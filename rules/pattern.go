@@ -239,9 +239,15 @@ func hasOddLetter(s string) bool {
 }
 
 func isASCII(s string) bool {
+	const high = 0x8080808080808080
+	for len(s) >= 32 {
+		if (eight(s)|eight(s[8:])|eight(s[16:])|eight(s[24:]))&high != 0 {
+			return false
+		}
+		s = s[32:]
+	}
 	for len(s) >= 8 {
-		if (uint64(s[0])|uint64(s[1])<<8|uint64(s[2])<<16|uint64(s[3])<<24|
-			uint64(s[4])<<32|uint64(s[5])<<40|uint64(s[6])<<48|uint64(s[7])<<56)&0x8080808080808080 != 0 {
+		if eight(s)&high != 0 {
 			return false
 		}
 		s = s[8:]
@@ -252,6 +258,13 @@ func isASCII(s string) bool {
 		}
 	}
 	return true
+}
+
+// eight reads the first eight bytes of s.
+func eight(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // literals is what is known of the texts that a part of a regexp matches, all
