@@ -33,7 +33,7 @@ func (l *Limiter) hold(now int64, limit int, k *Keys, until int64) {
 		if until == 0 {
 			until = 1 // 0 says that there is no hold
 		}
-		e.settle(m, x, c.now, c.time())
+		e.settle(m, x, c.now, l.time(c.now))
 		if x.hold == 0 || x.hold < until {
 			x.hold = until
 			l.noteHold(until)
@@ -43,7 +43,7 @@ func (l *Limiter) hold(now int64, limit int, k *Keys, until int64) {
 			}
 		}
 	}
-	c.unlock()
+	l.unlock(c.locks)
 	for _, w := range late {
 		l.expire(w, m.Name, until)
 	}
@@ -64,12 +64,12 @@ func (l *Limiter) lift(now int64, limit int, k *Keys) {
 	now = c.now
 	waiting := false
 	if x := e.slot(m); x != nil {
-		e.settle(m, x, c.now, c.time()) // perhaps it had ended by itself
+		e.settle(m, x, c.now, l.time(c.now)) // perhaps it had ended by itself
 		x.hold = 0
 		x.window = 0
 		waiting = x.q != nil
 	}
-	c.unlock()
+	l.unlock(c.locks)
 	if waiting {
 		l.drain(e, now)
 	}
@@ -95,9 +95,9 @@ func (l *Limiter) refused(now int64, limit int, k *Keys, sent int64) int {
 	if e == nil {
 		return 0
 	}
-	defer c.unlock()
+	defer l.unlock(c.locks)
 	x := e.more(c.cfg.groups[m.group], m)
-	e.settle(m, x, c.now, c.time())
+	e.settle(m, x, c.now, l.time(c.now))
 	if x.refused > 0 && c.now-x.refusedAt >= refusalLapse {
 		x.refused = 0
 	}
@@ -111,7 +111,7 @@ func (l *Limiter) refused(now int64, limit int, k *Keys, sent int64) int {
 	if x.lawOf(m).adapt && (x.next == 0 || c.now >= x.next) {
 		x.cut = 1 - max(adaptFloor, (1-x.cut)*adaptCut)
 		x.cutAt, x.next = c.now, c.now+adaptEvery
-		e.tune(m, x, c.time())
+		e.tune(m, x, l.time(c.now))
 	}
 	if x.q != nil {
 		l.arm(e, c.now)
@@ -136,15 +136,15 @@ func (l *Limiter) open(now int64, limit int, k *Keys, create bool) (*call, *entr
 
 func (l *Limiter) openKey(now int64, g *group, k *Keys, create bool) (c *call, e *entry, created bool) {
 	hash, sh := l.place(g, k)
-	c = &call{l: l, now: now, touches: []touch{{g: g, hash: hash, shard: sh}}, locks: []uint32{sh}}
-	c.lock()
+	c = &call{now: now, touches: []touch{{g: g, hash: hash, shard: sh}}, locks: []uint32{sh}}
+	l.begin(c)
 	e = l.shards[sh].table.find(hash, g, k)
 	if e == nil && !create {
-		c.unlock()
+		l.unlock(c.locks)
 		return nil, nil, false
 	}
 	created = e == nil
-	c.entries(k)
+	l.entries(c, k)
 	return c, c.touches[0].e, created
 }
 

@@ -126,7 +126,7 @@ func (l *Limiter) Acquire(ctx context.Context, r *Request) (Permit, error) {
 	if err := ctx.Err(); err != nil {
 		return Permit{}, err
 	}
-	p, w, err := l.enter(ctx, l.now(), r, true)
+	p, w, _, err := l.enter(ctx, l.now(), r, true)
 	if w == nil {
 		return p, err
 	}
@@ -135,7 +135,7 @@ func (l *Limiter) Acquire(ctx context.Context, r *Request) (Permit, error) {
 
 // TryAcquire takes everything that r names now, or nothing.
 func (l *Limiter) TryAcquire(r *Request) (Permit, bool) {
-	p, _, err := l.enter(nil, l.now(), r, false)
+	p, _, _, err := l.enter(nil, l.now(), r, false)
 	return p, err == nil
 }
 
@@ -145,12 +145,12 @@ func (l *Limiter) TryAcquire(r *Request) (Permit, bool) {
 // never pass.
 func (l *Limiter) TryAcquireAt(now time.Time, r *Request) (p Permit, wait time.Duration, ok bool) {
 	at := l.ns(now)
-	p, _, err := l.enter(nil, at, r, false)
-	switch err := err.(type) {
+	p, _, until, err := l.enter(nil, at, r, false)
+	switch err {
 	case nil:
 		return p, 0, true
-	case *WaitError:
-		return Permit{}, max(0, time.Duration(l.ns(err.Until)-at)), false
+	case errRefused:
+		return Permit{}, max(0, time.Duration(until-at)), false
 	}
 	return Permit{}, math.MaxInt64, false
 }
@@ -165,7 +165,7 @@ func (l *Limiter) ReserveAt(now time.Time, r *Request) (Reservation, error) {
 }
 
 func (l *Limiter) reserve(now int64, r *Request) (Reservation, error) {
-	p, w, err := l.enter(nil, now, r, true)
+	p, w, _, err := l.enter(nil, now, r, true)
 	if err != nil {
 		return Reservation{}, err
 	}
@@ -249,51 +249,57 @@ func (e *requestError) Error() string {
 	return fmt.Sprintf("limiter: limit %d of the request: %s", e.limit, e.what)
 }
 
+// errRefused and errNever are for those who do not wait, and need no details.
+var (
+	errRefused = errors.New("limiter: refused")
+	errNever   = errors.New("limiter: can never pass")
+)
+
 // enter takes what r names at the time now. If that is not possible, it
-// returns an error, or with queue a waiter. ctx may be nil.
-func (l *Limiter) enter(ctx context.Context, now int64, r *Request, queue bool) (Permit, *waiter, error) {
+// returns with queue a waiter or an error of the caller's; without queue
+// errRefused and when it could pass, or errNever. ctx may be nil.
+func (l *Limiter) enter(ctx context.Context, now int64, r *Request, queue bool) (p Permit, w *waiter, until int64, err error) {
 	if r.Priority < Interactive || r.Priority >= priorities {
-		return Permit{}, nil, fmt.Errorf("limiter: no such priority: %d", r.Priority)
+		return Permit{}, nil, 0, fmt.Errorf("limiter: no such priority: %d", r.Priority)
 	}
 	if l.limitFor != nil {
 		l.except(now, r)
 	}
 	var rm room
-	var err error
-	c := call{l: l, cfg: l.config.Load(), now: now}
+	c := call{cfg: l.config.Load(), now: now}
 	c.refs, c.touches, c.locks, err = l.resolve(c.cfg, r, rm.refs[:0], rm.touches[:0], rm.locks[:0])
 	if err != nil {
-		return Permit{}, nil, err
+		return Permit{}, nil, 0, err
 	}
 	if len(c.refs) == 0 {
-		return Permit{}, nil, nil
+		return Permit{}, nil, 0, nil
 	}
 	for tries := 0; ; tries++ {
-		c.lock()
-		c.entries(&r.Keys)
+		l.begin(&c)
+		l.entries(&c, &r.Keys)
 		e := c.overdue()
 		if e == nil || tries == 3 {
 			break
 		}
 		// Others could have passed by now, and their timer is late: they go first.
-		c.unlock()
+		l.unlock(c.locks)
 		l.drain(e, c.now)
 	}
-	use := l.take(c.refs, r.Priority, r.Keys.Account, nil, c.now, c.time())
+	use := l.take(c.refs, r.Priority, r.Keys.Account, nil, c.now, l.time(c.now))
 	if use < 0 {
-		p := l.permit(c.refs, c.now)
+		p = l.permit(c.refs, c.now)
 		sh := &l.shards[c.locks[0]]
 		sh.calls++
 		tend := sh.calls%sweepEvery == 0
-		c.unlock()
+		l.unlock(c.locks)
 		if tend {
 			l.tend(c.now)
 		}
-		return p, nil, nil
+		return p, nil, 0, nil
 	}
-	p, w, err := l.blocked(ctx, &c, r, use, queue)
-	c.unlock()
-	return p, w, err
+	w, until, err = l.blocked(ctx, &c, r, use, queue)
+	l.unlock(c.locks)
+	return Permit{}, w, until, err
 }
 
 // overdue returns a key of the call at which others should have passed already.
@@ -307,11 +313,20 @@ func (c *call) overdue() *entry {
 }
 
 // blocked is what becomes of a call that refs[use] refuses.
-func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, queue bool) (Permit, *waiter, error) {
-	if err := tooLarge(c.refs); err != nil {
-		return Permit{}, nil, err
+func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, queue bool) (*waiter, int64, error) {
+	if !queue {
+		for i := range c.refs {
+			if f := &c.refs[i]; f.cost > f.e.slot(f.lim).lawOf(f.lim).most() {
+				return nil, 0, errNever
+			}
+		}
+		until, _ := l.estimate(c.refs, r.Priority, r.Keys.Account, c.now, l.time(c.now))
+		return nil, until, errRefused
 	}
-	until, last := l.estimate(c.refs, r.Priority, r.Keys.Account, c.now, c.time())
+	if err := tooLarge(c.refs); err != nil {
+		return nil, 0, err
+	}
+	until, last := l.estimate(c.refs, r.Priority, r.Keys.Account, c.now, l.time(c.now))
 	deadline, byContext := int64(math.MaxInt64), false
 	if r.MaxWait > 0 {
 		deadline = later(c.now, r.MaxWait.Seconds())
@@ -323,13 +338,13 @@ func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, que
 			}
 		}
 	}
-	if !queue || until > deadline || r.MaxWait < 0 {
-		return Permit{}, nil, &WaitError{Limit: c.refs[last].lim.Name, Until: l.time(until), Err: deadlineErr(byContext)}
+	if until > deadline || r.MaxWait < 0 {
+		return nil, until, &WaitError{Limit: c.refs[last].lim.Name, Until: l.time(until), Err: deadlineErr(byContext)}
 	}
 	w := l.join(c, r, use)
 	w.deadline, w.byContext, w.until = deadline, byContext, until
 	l.arm(w.ln.q.e, c.now)
-	return Permit{}, w, nil
+	return w, until, nil
 }
 
 // tooLarge is the error for a call that can never pass, or nil.
@@ -590,9 +605,9 @@ func (l *Limiter) except(now int64, r *Request) {
 		wake := false
 		for _, x := range xs {
 			m := c.cfg.current(x.m)
-			wake = e.setOwn(c.cfg.groups[gi], m, x.own, created, c.now, c.time()) || wake
+			wake = e.setOwn(c.cfg.groups[gi], m, x.own, created, c.now, l.time(c.now)) || wake
 		}
-		c.unlock()
+		l.unlock(c.locks)
 		if wake {
 			l.drain(e, c.now)
 		}

@@ -42,7 +42,6 @@ type touch struct {
 // call is one request while it is looked at: its limits, their keys, and the
 // locks on them. It and its room live on the caller's stack.
 type call struct {
-	l       *Limiter
 	cfg     *config
 	now     int64
 	refs    []ref
@@ -50,12 +49,9 @@ type call struct {
 	locks   []uint32 // ascending
 }
 
-// time is now, as the buckets want it. It is no field: through it, all of the
-// call would escape to the heap.
-func (c *call) time() time.Time { return c.l.time(c.now) }
-
-// room is what most calls need. It is apart from call, and resolve returns
-// slices instead of setting them, so that none of this escapes to the heap.
+// room is what most calls need. It is apart from call, resolve returns slices
+// instead of setting them, and call has neither the limiter nor a time.Time in
+// it, so that none of this escapes to the heap.
 type room struct {
 	refs    [6]ref
 	touches [3]touch
@@ -162,11 +158,10 @@ func (l *Limiter) unlock(locks []uint32) {
 	}
 }
 
-// lock takes the call's locks and settles the instant at which everything is
+// begin takes the call's locks and settles the instant at which everything is
 // decided, and the limits by which: those in force now. (No key here can
 // follow newer ones, since whoever made it do so held the lock before.)
-func (c *call) lock() {
-	l := c.l
+func (l *Limiter) begin(c *call) {
 	for _, s := range c.locks {
 		sh := &l.shards[s]
 		sh.mu.Lock()
@@ -196,17 +191,17 @@ func (cfg *config) refresh(refs []ref) {
 func (cfg *config) current(m *limit) *limit { return cfg.groups[m.group].slots[m.slot] }
 
 // entries finds the call's entries, and makes those that do not exist.
-func (c *call) entries(k *Keys) {
+func (l *Limiter) entries(c *call, k *Keys) {
 	for i := range c.touches {
 		t := &c.touches[i]
-		sh := &c.l.shards[t.shard]
+		sh := &l.shards[t.shard]
 		e := sh.table.find(t.hash, t.g, k)
 		if e == nil {
-			e = newEntry(t.g, k, c.cfg.gen, c.now, c.time())
+			e = newEntry(t.g, k, c.cfg.gen, c.now, l.time(c.now))
 			e.shard = t.shard
 			sh.table.insert(t.hash, e)
 		} else if e.gen < c.cfg.gen {
-			e.follow(c.cfg, c.now, c.time())
+			e.follow(c.cfg, c.now, l.time(c.now))
 		}
 		e.touched = c.now
 		t.e = e
@@ -215,8 +210,6 @@ func (c *call) entries(k *Keys) {
 		c.refs[i].e = c.touches[c.refs[i].touch].e
 	}
 }
-
-func (c *call) unlock() { c.l.unlock(c.locks) }
 
 // idle reports whether e is as a key that was never used, so that dropping it
 // changes no answer.

@@ -1,0 +1,66 @@
+package limiter
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestPeek(t *testing.T) {
+	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+	l, err := New([]Limit{
+		{Name: "user", Key: byAccount, Rate: 10, Burst: 100},
+		{Name: "inflight", Key: byAccount, Concurrency: 4},
+		{Name: "tenant", Key: []Dimension{Host, Tenant}, Quota: 10, Window: time.Minute, Burst: 10},
+		{Name: "gate", Key: nil},
+	}, Options{Clock: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		k := Keys{Account: fmt.Sprint(i), Tenant: "t", Host: "h"}
+		if _, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: 0, Cost: int64(10 * i)}, {Limit: 2, Cost: 1}, {Limit: 3}}}); !ok {
+			t.Fatal("refused")
+		}
+	}
+	until := now.Add(time.Hour)
+	l.Hold(1, Keys{Account: "3"}, until)
+
+	if got, want := l.Peek(2, Keys{Account: "any", Tenant: "t", Host: "h"}),
+		(State{Limit: "tenant", Keys: Keys{Tenant: "t", Host: "h"}, Burst: 10, Factor: 1}); got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if got, want := l.Peek(0, Keys{Account: "never seen", App: "x"}),
+		(State{Limit: "user", Keys: Keys{Account: "never seen"}, Level: 100, Burst: 100, Rate: 10, Factor: 1}); got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	n := l.Len()
+	l.Peek(0, Keys{Account: "never seen"})
+	if l.Len() != n {
+		t.Error("to peek makes a key")
+	}
+	held := slices.Collect(l.Held())
+	if len(held) != 1 || held[0].Keys.Account != "3" || held[0].Limit != "inflight" || !held[0].Held.Equal(until) {
+		t.Errorf("held: %+v", held)
+	}
+	all := slices.Collect(l.All())
+	if want := 10*2 + 1 + 1; len(all) != want {
+		t.Errorf("%d states, want %d", len(all), want)
+	}
+	var top []string
+	for _, s := range l.Fullest(4) {
+		top = append(top, s.Limit+" "+s.Keys.Account)
+	}
+	slices.Sort(top[:2])
+	if want := []string{"inflight 3", "tenant ", "user 9", "user 8"}; !slices.Equal(top, want) {
+		t.Errorf("fullest: %q, want %q", top, want)
+	}
+	if got := l.Fullest(0); len(got) != 0 {
+		t.Errorf("the fullest 0 are %v", got)
+	}
+	for range l.All() {
+		l.Hold(0, Keys{Account: "used in the loop"}, until) // no lock is held
+		break
+	}
+}

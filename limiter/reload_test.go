@@ -1,0 +1,261 @@
+package limiter
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestUpdate(t *testing.T) {
+	start := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+	k := Keys{Account: "ann"}
+	base := func() []Limit {
+		return []Limit{
+			{Name: "user", Key: byAccount, Rate: 10, Burst: 100},
+			{Name: "inflight", Key: byAccount, Concurrency: 4},
+		}
+	}
+	take := func(t *testing.T, l *Limiter, limit int, cost int64) Permit {
+		t.Helper()
+		p, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: limit, Cost: cost}}})
+		if !ok {
+			t.Fatalf("a cost of %d was refused", cost)
+		}
+		return p
+	}
+	for _, c := range []struct {
+		name  string
+		used  int64
+		next  []Limit
+		level float64 // at once, of the limit "user"
+		later float64 // 1 s later
+	}{
+		{"a higher burst grants nothing", 50, []Limit{{Name: "user", Key: byAccount, Rate: 10, Burst: 1000}}, 50, 60},
+		{"not to a full bucket either", 0, []Limit{{Name: "user", Key: byAccount, Rate: 10, Burst: 1000}}, 100, 110},
+		{"a higher rate fills from now on", 50, []Limit{{Name: "user", Key: byAccount, Rate: 20, Burst: 100}}, 50, 70},
+		{"a lower burst cuts", 0, []Limit{{Name: "user", Key: byAccount, Rate: 10, Burst: 30}}, 30, 30},
+		{"a quota instead of a rate is kept by the same bucket", 50, []Limit{{Name: "user", Key: byAccount, Quota: 700, Window: time.Minute, Burst: 100}}, 50, 60},
+		{"places may change", 50, []Limit{{Name: "inflight", Key: byAccount, Concurrency: 4}, {Name: "user", Key: byAccount, Rate: 10, Burst: 100}}, 50, 60},
+		{"another key is another limit", 50, []Limit{{Name: "user", Key: byApp, Rate: 10, Burst: 100}}, 100, 100},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			now := start
+			l, err := New(base(), Options{Clock: func() time.Time { return now }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.used > 0 {
+				take(t, l, 0, c.used)
+			}
+			if err := l.Update(c.next); err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(c.next, func(m Limit) bool { return m.Name == "user" })
+			if got := l.Peek(i, k).Level; got != c.level {
+				t.Errorf("level %g, want %g", got, c.level)
+			}
+			if got := l.Peek(i, Keys{Account: "new"}).Level; got > max(100, c.level) {
+				t.Errorf("a new key has %g: more than a full one before", got)
+			}
+			now = now.Add(time.Second)
+			if got := l.Peek(i, k).Level; got != c.later {
+				t.Errorf("a second later the level is %g, want %g", got, c.later)
+			}
+		})
+	}
+
+	t.Run("permits and holds stay", func(t *testing.T) {
+		now := start
+		l, err := New(base(), Options{Clock: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := take(t, l, 1, 0), take(t, l, 1, 0)
+		l.Hold(0, k, now.Add(time.Hour))
+		l.Refused(0, k)
+		next := []Limit{{Name: "new", Key: byAccount, Rate: 1}, {Name: "inflight", Key: byAccount, Concurrency: 2}, {Name: "user", Key: byAccount, Rate: 1, Burst: 1}}
+		if err := l.Update(next); err != nil {
+			t.Fatal(err)
+		}
+		if s := l.Peek(1, k); s.InFlight != 2 || s.Concurrency != 2 {
+			t.Errorf("%+v: want 2 of 2 permits out", s)
+		}
+		if s := l.Peek(2, k); !s.Held.Equal(now.Add(time.Hour)) || s.Refused != 1 {
+			t.Errorf("%+v: the hold or the refusal is gone", s)
+		}
+		if _, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: 1}}}); ok {
+			t.Error("a third permit of 2")
+		}
+		a.Release()
+		if err := l.Update(next[:1]); err != nil { // the limit is gone: its permits stay good
+			t.Fatal(err)
+		}
+		b.Release()
+		if err := l.Update(next); err != nil {
+			t.Fatal(err)
+		}
+		if s := l.Peek(1, k); s.InFlight != 0 {
+			t.Errorf("%+v: want no permit out", s)
+		}
+		if s := l.Peek(2, k); s.Held.IsZero() {
+			t.Errorf("%+v: a limit that comes back has lost its hold", s)
+		}
+		check(t, l)
+	})
+
+	t.Run("an error changes nothing", func(t *testing.T) {
+		l := mustNew(t, base()...)
+		err := l.Update([]Limit{{Name: "user", Rate: -1}, {Name: "user"}})
+		if err == nil || l.Peek(0, k).Rate != 10 || l.Peek(1, k).Concurrency != 4 {
+			t.Errorf("%v; %+v", err, l.Peek(0, k))
+		}
+	})
+
+	t.Run("those who wait are timed anew", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			l := mustNew(t, base()...)
+			take(t, l, 0, 100)
+			start := time.Now()
+			var mu sync.Mutex
+			got := map[int64]error{}
+			at := map[int64]time.Duration{}
+			for _, cost := range []int64{80, 10} {
+				go func() {
+					_, err := l.Acquire(context.Background(), &Request{Keys: k, Uses: []Use{{Cost: cost}}})
+					mu.Lock()
+					defer mu.Unlock()
+					got[cost], at[cost] = err, time.Since(start)
+				}()
+				synctest.Wait()
+			}
+			time.Sleep(time.Second)
+			if err := l.Update([]Limit{{Name: "user", Key: byAccount, Rate: 5, Burst: 50}}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			var large *TooLargeError
+			if !errors.As(got[80], &large) || at[80] != time.Second {
+				t.Errorf("a call that the new burst can't let pass got %v after %v", got[80], at[80])
+			}
+			if got[10] != nil || at[10] != time.Second {
+				t.Errorf("the call behind it got %v after %v", got[10], at[10])
+			}
+			check(t, l)
+		})
+	})
+}
+
+// TestUpdateWhileBusy changes the numbers under load, from many goroutines.
+func TestUpdateWhileBusy(t *testing.T) {
+	limits := func(i int) []Limit {
+		m := []Limit{
+			{Name: "user", Key: byAccount, Rate: 1e6 + float64(i), Burst: 1e6, Adapt: true},
+			{Name: "inflight", Key: byAccount, Concurrency: int64(2 + i%3)},
+			{Name: "project", Key: byApp, Rate: 1e6, Burst: 1e6},
+		}
+		for j := range i % 3 {
+			m = append(m, Limit{Name: string(rune('a' + j)), Key: byAccount, Rate: 1e6})
+		}
+		return m
+	}
+	l := mustNew(t, limits(0)...)
+	ctx := context.Background()
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			k := Keys{Account: string(rune('a' + g%4)), App: "x"}
+			for i := range 500 {
+				p, err := l.Acquire(ctx, &Request{Keys: k, Uses: []Use{{Limit: 0, Cost: 1}, {Limit: 1}, {Limit: 2, Cost: 1}}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				switch i % 5 {
+				case 0:
+					p.Cancel()
+				case 1:
+					p.Succeeded()
+				case 2:
+					l.Refused(0, k)
+				case 3:
+					l.Peek(0, k)
+				}
+				p.Release()
+			}
+		})
+	}
+	for i := range 200 {
+		if err := l.Update(limits(i)); err != nil {
+			t.Fatal(err)
+		}
+		for range l.All() {
+		}
+	}
+	wg.Wait()
+	check(t, l)
+	for s := range l.All() {
+		if s.InFlight != 0 || s.Waiting != 0 {
+			t.Errorf("at the end: %+v", s)
+		}
+	}
+}
+
+func TestLimitFor(t *testing.T) {
+	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+	var vip Limit // its Rate or Concurrency is 0 when there is none
+	l, err := New([]Limit{
+		{Name: "user", Key: byAccount, Rate: 10, Burst: 10},
+		{Name: "inflight", Key: byAccount, Concurrency: 1},
+	}, Options{
+		Clock: func() time.Time { return now },
+		LimitFor: func(limit string, k Keys) (Limit, bool) {
+			return vip, k.Account == "vip" && limit == "user" && (vip.Rate != 0 || vip.Concurrency != 0)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(account string, n int) bool {
+		p, ok := l.TryAcquire(&Request{Keys: Keys{Account: account}, N: n, Uses: []Use{{Limit: 0, Cost: 1}, {Limit: 1}}})
+		p.Release()
+		return ok
+	}
+	type step struct {
+		name   string
+		vip    Limit
+		sleep  time.Duration
+		cost   int
+		ok     bool
+		burst  int64
+		atMost float64
+	}
+	for _, s := range []step{
+		{"a key with more: full from the start", Limit{Rate: 100, Burst: 100}, 0, 60, true, 100, 40},
+		{"kept while it is so", Limit{Rate: 100, Burst: 100}, 0, 60, false, 100, 40},
+		{"less: the level is cut", Limit{Rate: 20, Burst: 20}, 0, 20, true, 20, 0},
+		{"more again: no burst", Limit{Rate: 100, Burst: 100}, 0, 1, false, 100, 0},
+		{"but it fills", Limit{Rate: 100, Burst: 100}, time.Second / 2, 50, true, 100, 0},
+		{"another form is ignored", Limit{Concurrency: 7}, time.Second, 10, true, 10, 0},
+		{"a wrong one too", Limit{Rate: -7}, time.Second, 10, true, 10, 0},
+		{"none: the limit's own numbers", Limit{}, time.Second, 10, true, 10, 0},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			vip = s.vip
+			now = now.Add(s.sleep)
+			if ok := try("vip", s.cost); ok != s.ok {
+				t.Errorf("a cost of %d: %v, want %v", s.cost, ok, s.ok)
+			}
+			if st := l.Peek(0, Keys{Account: "vip"}); st.Burst != s.burst || st.Level > s.atMost {
+				t.Errorf("%+v, want a burst of %d, level at most %g", st, s.burst, s.atMost)
+			}
+			if st := l.Peek(0, Keys{Account: "other"}); st.Burst != 10 {
+				t.Errorf("another key: %+v", st)
+			}
+		})
+	}
+}
