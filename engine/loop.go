@@ -191,11 +191,14 @@ func (r *run) attempt(ctx context.Context, first bool) bool {
 		r.breaker = nil
 	}
 	if o := r.p.engine.o.Observer; ok && o != nil {
-		now := time.Now()
+		now, status := time.Now(), 0
+		if r.x != nil {
+			status = r.x.resp.StatusCode
+		}
 		o.Observe(ctx, &Notice{
 			Kind: NoticeAttempt, Time: now, Provider: r.c.policy.Name, Version: r.c.policy.Version,
 			Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
-			Attempt: r.state.Attempts + 1, Duration: now.Sub(r.began),
+			Attempt: r.state.Attempts + 1, Duration: now.Sub(r.began), Status: status,
 		})
 	}
 	return ok
@@ -519,6 +522,9 @@ func (r *run) notify(ctx context.Context, kind NoticeKind, d time.Duration, err 
 		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
 		Attempt: r.state.Attempts, Duration: d, Event: r.event, Err: err,
 	}
+	if r.event != nil {
+		n.Status = r.event.Status
+	}
 	if r.decision.Policy != nil {
 		decision := r.decision
 		n.Decision = &decision
@@ -531,7 +537,7 @@ func (r *run) notifyHold(ctx context.Context, d time.Duration, limit string) {
 	r.p.engine.o.Observer.Observe(ctx, &Notice{
 		Kind: NoticeHold, Time: time.Now(), Provider: r.c.policy.Name, Version: r.c.policy.Version,
 		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
-		Attempt: r.state.Attempts, Duration: d, Limit: limit, Event: r.event, Decision: &decision,
+		Attempt: r.state.Attempts, Duration: d, Status: r.event.Status, Limit: limit, Event: r.event, Decision: &decision,
 	})
 }
 

@@ -79,6 +79,7 @@ type Notice struct {
 	Host      string // that the call goes to; Do: as its Call says
 	Attempt   int    // its number from 1; of other kinds, the attempts made so far
 	Duration  time.Duration
+	Status    int          // of the latest attempt's reply, HTTP or SMTP; 0 = none, or not known
 	Limit     string       // NoticeHold: the limit's name
 	Event     *rules.Event // the failed attempt's facts; nil for a success
 	Decision  *Decision    // nil before there is one, and for a success

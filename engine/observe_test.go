@@ -18,13 +18,13 @@ func TestNotices(t *testing.T) {
 		want    []string
 	}{
 		{"success", []reply{{status: 200}}, []string{
-			"attempt 1 status=- decided=-",
+			"attempt 1 status=200 decided=-",
 		}},
 		{"a retry that succeeds", []reply{{status: 503}, {status: 200}}, []string{
 			"attempt 1 status=503 decided=retry by server",
 			"decision 1 status=503 decided=retry by server",
 			"wait 1 status=503 decided=retry by server",
-			"attempt 2 status=- decided=-",
+			"attempt 2 status=200 decided=-",
 		}},
 		{"a failure for good", []reply{{status: 400}}, []string{
 			"attempt 1 status=400 decided=fail by default",
@@ -36,9 +36,12 @@ func TestNotices(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var got []string
 				e := testEngine(t, Options{Observer: ObserverFunc(func(_ context.Context, n *Notice) {
-					status, decided := "-", "-"
-					if n.Event != nil {
-						status = fmt.Sprint(n.Event.Status)
+					status, decided := fmt.Sprint(n.Status), "-"
+					if n.Event != nil && n.Event.Status != n.Status {
+						t.Errorf("%v: status %d beside an event of %d", n.Kind, n.Status, n.Event.Status)
+					}
+					if success := n.Kind == NoticeAttempt && n.Status == 200; success != (n.Event == nil) {
+						t.Errorf("%v %d: status %d, event %v", n.Kind, n.Attempt, n.Status, n.Event)
 					}
 					if d := n.Decision; d != nil {
 						decided = fmt.Sprintf("%v by %s", d.Action, d.Rule.Name)

@@ -1,0 +1,58 @@
+// Package recourseotel tells OpenTelemetry what a Recourse engine does: a span
+// for each attempt, events on the caller's span, and metrics in base units.
+//
+//	observer, err := recourseotel.New(recourseotel.Options{})
+//	…
+//	eng, err := engine.New(engine.Options{Observer: observer})
+//
+// # Spans
+//
+// Every attempt is a span of kind client, a child of the span in the call's
+// context, named and described after the semantic conventions for HTTP clients
+// (https://opentelemetry.io/docs/specs/semconv/http/http-spans/, v1.43.0, read
+// on 2026-11-23): http.request.method, http.response.status_code,
+// http.request.resend_count, server.address and error.type, the latter the
+// status, the kind of network failure (timeout, connect, reset, …) or, where an
+// error hides in a reply that says success, the rule that found it. The span's
+// name is the method and the policy's name of the operation, which stands for
+// url.template; url.full is left out, since it names messages and may carry
+// tokens. Attempts of Do that are not HTTP have a span of the same kind without
+// the HTTP attributes. Beside these:
+//
+//	recourse.provider        the policy's name
+//	recourse.policy.version  its version
+//	recourse.operation       the operation
+//	recourse.rule            the rule that matched; like what follows, only where there was a decision
+//	recourse.action          accept, retry, wait, reauth or fail
+//	recourse.as              why it is final: permanent, needs_user, resync, …
+//	recourse.reason          how the rule's action became this one
+//	recourse.code            the provider's error code, cut at 64 bytes
+//	recourse.delay           seconds until the next attempt
+//	recourse.account         only with Options.Account
+//
+// A span is made when its attempt has ended, with the time of its beginning,
+// so spans of whatever instruments the transport below are its siblings. It
+// ends at the response's headers.
+//
+// The span in the call's context gets events named recourse.wait,
+// recourse.hold, recourse.reauth, recourse.give_up and recourse.defer.
+//
+// # Metrics
+//
+//	recourse.attempt.duration  histogram, s            provider, operation, http.response.status_code, error.type
+//	recourse.decisions         counter, {decision}     provider, rule, action, as
+//	recourse.wait.duration     histogram, s            provider, action
+//	recourse.hold.duration     histogram, s            provider, limit
+//	recourse.defer.duration    histogram, s            provider
+//	recourse.reauths           counter, {reauth}       provider, outcome
+//	recourse.give_ups          counter, {call}         provider, operation, rule, as
+//	recourse.reloads           counter, {reload}       outcome
+//	recourse.differences       counter, {decision}     provider: a shadow policy decided otherwise
+//	recourse.nested            counter, {report}       provider: something above retries too
+//	recourse.leaks             counter, {response}     provider: bodies that were never closed
+//
+// Their attributes come from policies, not from requests, and are bounded; an
+// account is never one of them. Names of operations can come from the calling
+// code: a provider's first Options.Operations are told apart, the others are
+// "_OTHER". Nothing here carries a header, a body, a message or an error's text.
+package recourseotel

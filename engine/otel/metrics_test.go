@@ -1,0 +1,102 @@
+package recourseotel_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+
+	"github.com/recourse-go/recourse/engine"
+	recourseotel "github.com/recourse-go/recourse/engine/otel"
+)
+
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, recourseotel.Options{}, engine.Options{
+			Reauth: func(context.Context, engine.ReauthRequest) error { return nil },
+		})
+		w.send("GET", "/items/1", reply{status: 503}, reply{status: 503}, reply{status: 200, body: "{}"})
+		w.send("GET", "/items/1", reply{status: 401}, reply{status: 410})
+		w.send("POST", "/send", reply{status: 500})
+		w.send("GET", "/items/1", reply{status: 429, header: "Retry-After: 600"})
+		equal(t, "metrics", w.metrics(), []string{
+			"recourse.attempt.duration s error.type=401 http.response.status_code=401 recourse.operation=items.get recourse.provider=test = 1, 0",
+			"recourse.attempt.duration s error.type=429 http.response.status_code=429 recourse.operation=items.get recourse.provider=test = 1, 0",
+			"recourse.attempt.duration s error.type=500 http.response.status_code=500 recourse.operation=send recourse.provider=test = 1, 0",
+			"recourse.attempt.duration s error.type=503 http.response.status_code=503 recourse.operation=items.get recourse.provider=test = 2, 0",
+			"recourse.attempt.duration s http.response.status_code=200 recourse.operation=items.get recourse.provider=test = 1, 0",
+			"recourse.attempt.duration s http.response.status_code=410 recourse.operation=items.get recourse.provider=test = 1, 0",
+			"recourse.decisions {decision} recourse.action=accept recourse.provider=test recourse.rule=gone = 1",
+			"recourse.decisions {decision} recourse.action=accept recourse.provider=test recourse.rule=success = 1",
+			"recourse.decisions {decision} recourse.action=fail recourse.as=ambiguous recourse.provider=test recourse.rule=server = 1",
+			"recourse.decisions {decision} recourse.action=reauth recourse.provider=test recourse.rule=token = 1",
+			"recourse.decisions {decision} recourse.action=retry recourse.provider=test recourse.rule=server = 2",
+			"recourse.decisions {decision} recourse.action=wait recourse.provider=test recourse.rule=throttled = 1",
+			"recourse.defer.duration s recourse.provider=test = 1, 600",
+			"recourse.give_ups {call} recourse.as=ambiguous recourse.operation=send recourse.provider=test recourse.rule=server = 1",
+			"recourse.hold.duration s recourse.limit=user recourse.provider=test = 1, 600",
+			"recourse.reauths {reauth} recourse.outcome=success recourse.provider=test = 1",
+			"recourse.wait.duration s recourse.action=retry recourse.provider=test = 2, 3",
+		})
+	})
+}
+
+// Everything that an engine can tell about itself is counted.
+func TestMetricsOfNotices(t *testing.T) {
+	reader := sdkmetric.NewManualReader()
+	observer, err := recourseotel.New(recourseotel.Options{MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []engine.Notice{
+		{Kind: engine.NoticeReload},
+		{Kind: engine.NoticeReload, Err: errors.New("bad")},
+		{Kind: engine.NoticeReauth, Provider: "test", Err: errors.New("bad")},
+		{Kind: engine.NoticeShadow, Provider: "test", Decision: &engine.Decision{}, Candidate: &engine.Decision{}},
+		{Kind: engine.NoticeNested, Provider: "test"},
+		{Kind: engine.NoticeLeak, Provider: "test"},
+		{Kind: engine.NoticeGiveUp, Provider: "test", Decision: &engine.Decision{As: engine.AsCanceled}},
+		{Kind: engine.NoticeDefer, Provider: "test", Duration: -time.Second},
+	} {
+		observer.Observe(t.Context(), &n)
+	}
+	w := &world{t: t, reader: reader}
+	equal(t, "metrics", w.metrics(), []string{
+		"recourse.defer.duration s recourse.provider=test = 1, 0",
+		"recourse.differences {decision} recourse.provider=test = 1",
+		"recourse.give_ups {call} recourse.as=canceled recourse.provider=test = 1",
+		"recourse.leaks {response} recourse.provider=test = 1",
+		"recourse.nested {report} recourse.provider=test = 1",
+		"recourse.reauths {reauth} recourse.outcome=failure recourse.provider=test = 1",
+		"recourse.reloads {reload} recourse.outcome=failure = 1",
+		"recourse.reloads {reload} recourse.outcome=success = 1",
+	})
+}
+
+// Names of operations that come from the calling code cannot make metrics
+// without bound, and accounts are not in them at all.
+func TestMetricsAreBounded(t *testing.T) {
+	w := newWorld(t, recourseotel.Options{Operations: 2, Account: true}, engine.Options{})
+	for i := range 50 {
+		call := engine.Call{Provider: "test", Account: fmt.Sprintf("user%d", i), Operation: fmt.Sprintf("op%d", i)}
+		if err := w.engine.Do(t.Context(), call, func(context.Context) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, m := range w.metrics() {
+		name, _, _ := strings.Cut(m, " =")
+		count := strings.Fields(strings.TrimPrefix(m, name+" = "))[0]
+		got = append(got, name+" "+count)
+	}
+	equal(t, "metrics", got, []string{
+		"recourse.attempt.duration s recourse.operation=_OTHER recourse.provider=test 48,",
+		"recourse.attempt.duration s recourse.operation=op0 recourse.provider=test 1,",
+		"recourse.attempt.duration s recourse.operation=op1 recourse.provider=test 1,",
+	})
+}
