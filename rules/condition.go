@@ -102,18 +102,19 @@ const (
 )
 
 // eval evaluates c over e; it is the value of # inside any, all and the like.
-func (c *condition) eval(e *Event, it string) truth {
-	t := c.evalPlain(e, it)
+func (c *condition) eval(e *Event, it string) (t truth) {
+	if c.op <= condLowerOther {
+		t = c.evalText(e, it)
+	} else {
+		t = c.evalOther(e, it)
+	}
 	if c.not && t != failed {
 		t ^= yes
 	}
 	return t
 }
 
-func (c *condition) evalPlain(e *Event, it string) truth {
-	if c.op <= condLowerOther {
-		return c.evalText(e, it)
-	}
+func (c *condition) evalOther(e *Event, it string) truth {
 	switch c.op {
 	case condNumEq, condNumLess, condNumLessEq, condNumIn, condNumEqNum, condNumLessNum, condNumLessEqNum:
 		return c.evalNum(e, it)
@@ -166,8 +167,12 @@ func (c *condition) evalPlain(e *Event, it string) truth {
 
 // evalText is for the operators on a text.
 func (c *condition) evalText(e *Event, it string) truth {
-	s, ok := c.left.textual(e, it)
-	if !ok {
+	var s string
+	if v := c.left; v.op == valueFact {
+		s = textOf(e, v.fact, v.text)
+	} else if text, ok := v.textual(e, it); ok {
+		s = text
+	} else {
 		return failed
 	}
 	switch c.op {

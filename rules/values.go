@@ -256,48 +256,50 @@ func (v *value) field() (field, bool) {
 // wordsOf tells of a condition which texts, case ignored, it needs one of in
 // which fact. It needs more than that as a rule, so it still has to be tested.
 func wordsOf(c *condition) (f field, texts []string, ok bool) {
-	if c.not {
+	f, texts, ok = needOf(c)
+	if !ok || f.fact == factNone || len(texts) > maxLiterals {
 		return f, nil, false
-	}
-	switch c.op {
-	case condContains, condStartsWith, condEndsWith, condLowerContains:
-		texts = literalRunes([]rune(c.text)).best()
-	case condMatches:
-		texts = c.more.pattern.literals
-	case condLowerOther:
-		switch conditionOp(c.num) {
-		case condMatches:
-			texts = c.more.pattern.literals
-		case condContains, condStartsWith, condEndsWith:
-			texts = literalRunes([]rune(c.text)).best()
-		}
-	case condAnd:
-		for _, kid := range c.more.kids {
-			if kf, kt, kok := wordsOf(kid); kok && (!ok || shortest(kt) > shortest(texts)) {
-				f, texts, ok = kf, kt, true
-			}
-		}
-		return f, texts, ok
-	case condOr:
-		for i, kid := range c.more.kids {
-			kf, kt, ok := wordsOf(kid)
-			if !ok || i > 0 && (kf.fact != f.fact || kf.name != f.name) {
-				return f, nil, false
-			}
-			f, texts = kf, unique(append(texts, kt...))
-		}
-	}
-	if len(texts) == 0 || len(texts) > maxLiterals {
-		return f, nil, false
-	}
-	if c.op != condOr {
-		if f, ok = c.left.field(); !ok || f.fact == factNone {
-			return f, nil, false
-		}
 	}
 	f.words = shortWords
 	if (f.fact == factMessage || f.fact == factBody) && shortest(texts) >= longWord {
 		f.words = longWords
 	}
 	return f, texts, true
+}
+
+func needOf(c *condition) (f field, texts []string, ok bool) {
+	if c.not {
+		return f, nil, false
+	}
+	op := c.op
+	if op == condLowerOther {
+		op = conditionOp(c.num)
+	}
+	switch op {
+	case condContains, condStartsWith, condEndsWith, condLowerContains:
+		texts = literalRunes([]rune(c.text)).best()
+	case condMatches:
+		texts = c.more.pattern.literals
+	case condAnd:
+		for _, kid := range c.more.kids {
+			if kf, kt, kok := needOf(kid); kok && (!ok || shortest(kt) > shortest(texts)) {
+				f, texts, ok = kf, kt, true
+			}
+		}
+		return f, texts, ok
+	case condOr:
+		for i, kid := range c.more.kids {
+			kf, kt, kok := needOf(kid)
+			if !kok || i > 0 && kf != f {
+				return f, nil, false
+			}
+			f, texts = kf, append(texts, kt...)
+		}
+		return f, unique(texts), true
+	}
+	if len(texts) == 0 {
+		return f, nil, false
+	}
+	f, ok = c.left.field()
+	return f, texts, ok
 }
