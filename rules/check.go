@@ -529,9 +529,13 @@ func (c *check) span(n ast.Node) (from, to int) {
 
 func (c *check) sourceSpan(n ast.Node) sourceSpan {
 	first, last := runeSpan(n)
-	// A closing bracket belongs to no node, so look for those still open.
+	// No node covers a `let`, an `if` or a closing bracket: look for those
+	// before it, and for brackets still open.
 	open := 0
-	for _, t := range c.lexed {
+	for i, t := range c.lexed {
+		if t.Is(lexer.Operator, "let", "if") && c.lexed[i+1].From == first {
+			first = t.From
+		}
 		if t.From < first || t.From >= last && open <= 0 || t.Kind != lexer.Bracket {
 			continue
 		}
@@ -551,6 +555,9 @@ func runeSpan(n ast.Node) (first, last int) {
 	first, last = n.Location().From, n.Location().To
 	for _, kid := range children(n) {
 		f, l := runeSpan(kid)
+		if last == 0 {
+			first = f // an `if` has no place of its own
+		}
 		first, last = min(first, f), max(last, l)
 	}
 	return first, last

@@ -176,7 +176,7 @@ func (f field) show(e *Event) string {
 
 func quoted(s string) string {
 	if len(s) > maxShown {
-		return fmt.Sprintf("%q... (%d bytes)", s[:maxShown], len(s))
+		return fmt.Sprintf("%q... (%d bytes)", strings.ToValidUTF8(s[:maxShown], ""), len(s))
 	}
 	return strconv.Quote(s)
 }

@@ -23,7 +23,7 @@ var machines = sync.Pool{New: func() any { return newMachine() }}
 
 // MatchLinear evaluates every rule in order with expr's own VM and returns the
 // index of the first that holds, or -1. It is the reference for Match, and
-// slow: some 450 ns and three allocations a rule.
+// slow: 70 ns and an allocation a rule at least.
 func (s *Set) MatchLinear(e *Event) int {
 	s.linear.Do(s.compileLinear)
 	m := machines.Get().(*machine)

@@ -11,9 +11,9 @@ import (
 // building the lower-case text. x is constant, so what is needed of it is found
 // once, at compile time.
 
-// loweredTo tells whether an ASCII x can be looked for in s byte by byte, case
-// ignored. Only two characters outside ASCII have a lower case inside it: the
-// Kelvin sign (k) and the capital I with a dot (i).
+// plainASCII tells whether x can be looked for byte by byte, case ignored. Only
+// two characters outside ASCII have a lower case inside it: the Kelvin sign (k)
+// and the capital I with a dot (i).
 func plainASCII(x string) bool {
 	for i := 0; i < len(x); i++ {
 		if x[i] >= utf8.RuneSelf {
