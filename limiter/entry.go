@@ -103,20 +103,48 @@ type entry struct {
 	key     string
 	ext     *ext
 	buckets []rate.Limiter // by limit.index
-	holders []int32        // permits out, by limit.index
 	touched int64
-	pins    int32  // lanes of waiting calls that point here
-	gen     uint32 // of the config that the buckets follow
-	group   int
-	shard   uint32
+	few     [fewHolders]int32 // permits out, by limit.index; those of more limits are in ext
+	pins    int32             // lanes of waiting calls that point here
+	gen     uint32            // of the config that the buckets follow
+	group   uint16
+	shard   uint16
+}
+
+// Most keys have few limits of concurrency, and few buckets: their state is
+// one object, so that a call that finds it in memory finds all of it.
+const fewHolders = 2
+
+type (
+	entry1 struct {
+		entry
+		room [1]rate.Limiter
+	}
+	entry2 struct {
+		entry
+		room [2]rate.Limiter
+	}
+	entry3 struct {
+		entry
+		room [3]rate.Limiter
+	}
+)
+
+// holder is how many permits are out of the group's i-th limit of concurrency.
+func (e *entry) holder(i int) *int32 {
+	if i < fewHolders {
+		return &e.few[i]
+	}
+	return &e.ext.holders[i-fewHolders]
 }
 
 // ext is what a key has once it was held, refused, waited for or given numbers of its own.
 type ext struct {
-	slots []extSlot // by limit.slot
-	lanes map[uint64]*lane
-	timer *time.Timer // fires when the next waiting call may pass
-	wake  int64       // when timer fires; 0 = it is not running
+	slots   []extSlot // by limit.slot
+	holders []int32   // see entry.few
+	lanes   map[uint64]*lane
+	timer   *time.Timer // fires when the next waiting call may pass
+	wake    int64       // when timer fires; 0 = it is not running
 }
 
 type extSlot struct {
@@ -152,17 +180,36 @@ const (
 	adaptEvery = int64(time.Second)
 )
 
-func newEntry(g *group, k *Keys, gen uint32, now int64, t time.Time) *entry {
-	e := &entry{key: g.key(k), group: g.id, gen: gen, touched: now}
+func newEntry(g *group, k *Keys, gen uint32, now int64, t time.Time) (e *entry) {
+	switch g.buckets {
+	case 0:
+		e = new(entry)
+	case 1:
+		x := new(entry1)
+		e, x.buckets = &x.entry, x.room[:]
+	case 2:
+		x := new(entry2)
+		e, x.buckets = &x.entry, x.room[:]
+	case 3:
+		x := new(entry3)
+		e, x.buckets = &x.entry, x.room[:]
+	default:
+		e = &entry{buckets: make([]rate.Limiter, g.buckets)}
+	}
+	e.key, e.group, e.gen, e.touched = g.key(k), uint16(g.id), gen, now
+	for _, m := range g.slots {
+		if m.form == bucketForm {
+			fill(&e.buckets[m.index], m.rate, m.burst, m.fresh(now), t)
+		}
+	}
 	e.grow(g, now, t)
 	return e
 }
 
-// grow gives e the state of the limits that g has and e lacks: all, when e is new.
+// grow gives e the state of limits that g has got since e was made.
 func (e *entry) grow(g *group, now int64, t time.Time) {
-	if n := g.buckets; len(e.buckets) < n {
-		had := len(e.buckets)
-		b := make([]rate.Limiter, n)
+	if had := len(e.buckets); had < g.buckets {
+		b := make([]rate.Limiter, g.buckets)
 		copy(b, e.buckets)
 		e.buckets = b
 		for _, m := range g.slots {
@@ -171,10 +218,15 @@ func (e *entry) grow(g *group, now int64, t time.Time) {
 			}
 		}
 	}
-	if n := g.holders; len(e.holders) < n {
-		h := make([]int32, n)
-		copy(h, e.holders)
-		e.holders = h
+	if n := g.holders - fewHolders; n > 0 {
+		if e.ext == nil {
+			e.ext = &ext{}
+		}
+		if len(e.ext.holders) < n {
+			h := make([]int32, n)
+			copy(h, e.ext.holders)
+			e.ext.holders = h
+		}
 	}
 	if e.ext != nil && len(e.ext.slots) < len(g.slots) {
 		s := make([]extSlot, len(g.slots))

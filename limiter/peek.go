@@ -118,7 +118,7 @@ func (l *Limiter) state(g *group, m *limit, e *entry, now int64) State {
 		st.Level = float64(max(0, st.Burst-x.log.used))
 	case concurrencyForm:
 		st.Concurrency = x.lowered(w.conc)
-		st.InFlight = int64(e.holders[m.index])
+		st.InFlight = int64(*e.holder(m.index))
 	}
 	return st
 }

@@ -34,9 +34,9 @@ func (l *Limiter) permit(refs []ref, now int64) Permit {
 		r := &refs[i]
 		h := r.lim.form == concurrencyForm || r.probe
 		if h && !holds {
-			home, holds = r.e.shard, true
+			home, holds = uint32(r.e.shard), true
 		} else if h == holds {
-			home = min(home, r.e.shard)
+			home = min(home, uint32(r.e.shard))
 		}
 	}
 	if len(refs) == 0 {
@@ -97,18 +97,24 @@ func (p Permit) end(refund bool) {
 	others := false
 	for i := range rec.refs {
 		r := &rec.refs[i]
-		if r.e.shard != p.home {
+		if uint32(r.e.shard) != p.home {
 			others = others || refund || r.probe || r.lim.form == concurrencyForm
 			continue
 		}
-		if l.giveBack(r, refund, rec.at) {
+		if r.e.ext == nil && !refund { // as almost always
+			if r.lim.form == concurrencyForm {
+				*r.e.holder(r.lim.index) -= int32(r.got)
+			}
+		} else if l.giveBack(r, refund, rec.at) {
 			woken = addWake(woken, r.e)
 		}
 	}
 	if !others {
 		l.recycle(sh, p.slot)
 		sh.mu.Unlock()
-		l.wakeAll(woken)
+		if len(woken) > 0 {
+			l.wakeAll(woken)
+		}
 		return
 	}
 	// The rest is in other shards. Until it is recycled, the record is ours
@@ -117,7 +123,7 @@ func (p Permit) end(refund bool) {
 	sh.mu.Unlock()
 	for i := range refs {
 		r := &refs[i]
-		if r.e.shard == p.home {
+		if uint32(r.e.shard) == p.home {
 			continue
 		}
 		o := &l.shards[r.e.shard]
@@ -156,7 +162,7 @@ func (l *Limiter) giveBack(r *ref, refund bool, at int64) (wake bool) {
 	e, m := r.e, l.config.Load().current(r.lim)
 	x := e.slot(m)
 	if m.form == concurrencyForm {
-		e.holders[m.index] -= int32(r.got)
+		*e.holder(m.index) -= int32(r.got)
 	}
 	now := l.shards[e.shard].newest
 	if refund || r.probe {
@@ -261,12 +267,12 @@ func (p Permit) each(f func(r *ref, at int64) (wake bool)) {
 	var lockBuf [4]uint32
 	locks := lockBuf[:0]
 	for i := range rec.refs {
-		if r := &rec.refs[i]; r.e.shard == p.home {
+		if r := &rec.refs[i]; uint32(r.e.shard) == p.home {
 			if f(r, rec.at) {
 				woken = addWake(woken, r.e)
 			}
 		} else {
-			locks = addLock(locks, r.e.shard)
+			locks = addLock(locks, uint32(r.e.shard))
 		}
 	}
 	home.mu.Unlock()
@@ -277,7 +283,7 @@ func (p Permit) each(f func(r *ref, at int64) (wake bool)) {
 		l.lock(both[:])
 		if rec := p.record(); rec != nil {
 			for i := range rec.refs {
-				if r := &rec.refs[i]; r.e.shard == s && f(r, rec.at) {
+				if r := &rec.refs[i]; uint32(r.e.shard) == s && f(r, rec.at) {
 					woken = addWake(woken, r.e)
 				}
 			}

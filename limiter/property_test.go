@@ -38,7 +38,7 @@ func check(t interface {
 					continue
 				}
 				if r.lim.form == concurrencyForm {
-					holders[&r.e.holders[r.lim.index]] += int32(r.got)
+					holders[r.e.holder(r.lim.index)] += int32(r.got)
 				}
 				if r.probe {
 					probes[r.e.slot(r.lim)]++
@@ -67,8 +67,8 @@ func check(t interface {
 				continue
 			}
 			n++
-			for j := range e.holders {
-				if got, want := e.holders[j], holders[&e.holders[j]]; got != want {
+			for j := range cfg.groups[e.group].holders {
+				if got, want := *e.holder(j), holders[e.holder(j)]; got != want {
 					t.Fatalf("key %q: %d permits out, its permits hold %d", e.key, got, want)
 				}
 			}

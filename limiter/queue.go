@@ -490,8 +490,8 @@ func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now 
 			}
 		case concurrencyForm:
 			r.got = min(r.cost, m.conc)
-			if ok = int64(e.holders[m.index])+r.got <= m.conc; ok {
-				e.holders[m.index] += int32(r.got)
+			if ok = int64(*e.holder(m.index))+r.got <= m.conc; ok {
+				*e.holder(m.index) += int32(r.got)
 			}
 		}
 		if !ok {
@@ -539,11 +539,11 @@ func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *
 	case concurrencyForm:
 		most := x.lowered(w.conc)
 		n := min(r.cost, most)
-		if int64(e.holders[m.index])+n > most {
+		if int64(*e.holder(m.index))+n > most {
 			return false
 		}
 		r.got = n
-		e.holders[m.index] += int32(n)
+		*e.holder(m.index) += int32(n)
 	}
 	if x.window > 0 {
 		x.probes++
@@ -584,7 +584,7 @@ func (l *Limiter) untake(refs []ref, now int64, t time.Time) {
 		case windowForm:
 			e.slot(m).log.refund(r.got, now)
 		case concurrencyForm:
-			e.holders[m.index] -= int32(r.got)
+			*e.holder(m.index) -= int32(r.got)
 		}
 		if r.probe {
 			e.slot(m).probes--
@@ -626,7 +626,7 @@ func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64, t time.Time)
 		return max(start, x.log.ready(min(cost+ahead, quota), quota, w.window, now))
 	case concurrencyForm:
 		most := x.lowered(w.conc)
-		if int64(e.holders[m.index])+min(cost, most) > most {
+		if int64(*e.holder(m.index))+min(cost, most) > most {
 			return onEvent
 		}
 	}
