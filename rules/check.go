@@ -552,11 +552,13 @@ func (c *check) sourceSpan(n ast.Node) sourceSpan {
 }
 
 func runeSpan(n ast.Node) (first, last int) {
-	first, last = n.Location().From, n.Location().To
+	if _, ok := n.(*ast.ConditionalNode); !ok { // its place is what follows, or none
+		first, last = n.Location().From, n.Location().To
+	}
 	for _, kid := range children(n) {
 		f, l := runeSpan(kid)
 		if last == 0 {
-			first = f // an `if` has no place of its own
+			first = f
 		}
 		first, last = min(first, f), max(last, l)
 	}
