@@ -266,3 +266,19 @@ func TestNested(t *testing.T) {
 		}
 	})
 }
+
+// A set put in force by hand is the one that Reloads tells of.
+func TestReplaceIsAReload(t *testing.T) {
+	e := testEngine(t, Options{})
+	e.reload(t.Context(), nil, errors.New("unreadable"), nil)
+	if st := e.Reloads(); st.Err == nil || st.Version != e.Policies().Version() || st.Success.IsZero() {
+		t.Errorf("after a failed reload: %+v, want an error beside version %q", st, e.Policies().Version())
+	}
+	set := testEngine(t, Options{}, strings.Replace(loopYAML, "status == 410", "status == 418", 1)).Policies()
+	if err := e.Replace(set); err != nil {
+		t.Fatal(err)
+	}
+	if st := e.Reloads(); st.Err != nil || st.Version != set.Version() {
+		t.Errorf("after Replace: %+v, want version %q", st, set.Version())
+	}
+}

@@ -104,15 +104,12 @@ func (e *Engine) reload(ctx context.Context, files []policy.File, err error, ove
 	if err == nil {
 		err = e.Replace(set)
 	}
-	now := time.Now()
-	e.reloads.mu.Lock()
-	e.reloads.status.Err = err
-	if err == nil {
-		e.reloads.status.Version, e.reloads.status.Success = set.Version(), now
+	if err != nil {
+		e.reloads.mu.Lock()
+		e.reloads.status.Err = err
+		e.reloads.mu.Unlock()
 	}
-	version := e.reloads.status.Version
-	e.reloads.mu.Unlock()
 	if o := e.o.Observer; o != nil {
-		o.Observe(ctx, &Notice{Kind: NoticeReload, Time: now, Version: version, Err: err})
+		o.Observe(ctx, &Notice{Kind: NoticeReload, Time: time.Now(), Version: e.Policies().Version(), Err: err})
 	}
 }
