@@ -233,9 +233,8 @@ type compiled struct {
 
 // operation is what one operation of a policy takes, worked out once.
 type operation struct {
-	name  string
-	uses  []limiter.Use
-	token bool // a request for tokens
+	name string
+	uses []limiter.Use
 }
 
 // maxOperations bounds how many operations are remembered; names come from
@@ -258,7 +257,7 @@ func (c *compiled) operation(name string) *operation {
 	if op := (*known)[name]; op != nil {
 		return op
 	}
-	op := &operation{name: name, token: tokenOperation(name)}
+	op := &operation{name: name}
 	for i := range c.policy.Limits {
 		l := &c.policy.Limits[i]
 		if len(l.Operations) > 0 && !slices.ContainsFunc(l.Operations, func(g string) bool { return policy.Glob(g, name) }) {
