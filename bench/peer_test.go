@@ -101,4 +101,3 @@ type throttlingError struct{}
 
 func (*throttlingError) Error() string     { return "ThrottlingException: Rate exceeded" }
 func (*throttlingError) ErrorCode() string { return "ThrottlingException" }
-
