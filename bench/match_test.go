@@ -51,6 +51,21 @@ func benchmarkMatch(b *testing.B, match func(*rules.Set, *rules.Event) int) {
 	})
 }
 
+func BenchmarkExplain(b *testing.B) {
+	for _, name := range packs {
+		b.Run("pack="+name, func(b *testing.B) {
+			s := packSet(b, name)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); {
+				sink += len(s.Explain(s.events[i]))
+				if i++; i == len(s.events) {
+					i = 0
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkCompile(b *testing.B) {
 	run := func(name string, all []rules.Rule, o rules.Options) {
 		b.Run(name, func(b *testing.B) {
