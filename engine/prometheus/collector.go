@@ -1,0 +1,191 @@
+package recourseprom
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// Options configure a Collector. The zero value is usable.
+type Options struct {
+	// Operations is how many operations of one provider are told apart; 0 =
+	// 100. The names of others are counted together, as "_other".
+	Operations int
+	// NoKeys leaves out the recourse_limit_… metrics, for which every live key
+	// of every limit is looked at: half a second of one core for a million keys.
+	NoKeys bool
+}
+
+// Collector is an engine.Observer and a prometheus.Collector. It is safe for
+// concurrent use.
+type Collector struct {
+	options    Options
+	operations names
+	engine     atomic.Pointer[engine.Engine]
+
+	attempts, decisions, reauths, giveUps *prometheus.CounterVec
+	reloads, differences, nested, leaks   *prometheus.CounterVec
+	durations, waits, holds, defers       *prometheus.HistogramVec
+}
+
+var (
+	_ engine.Observer      = (*Collector)(nil)
+	_ prometheus.Collector = (*Collector)(nil)
+)
+
+var (
+	// attemptBuckets reach from a local answer to a slow page of a long list, in seconds.
+	attemptBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
+	// waitBuckets reach from a first backoff to a day, in seconds.
+	waitBuckets = []float64{0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 1800, 3600, 21600, 86400}
+)
+
+// New makes a Collector. Register it where its metrics are wanted, wrapped by
+// prometheus.WrapRegistererWith to tell several engines apart.
+func New(o Options) *Collector {
+	if o.Operations <= 0 {
+		o.Operations = 100
+	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "recourse", Name: name, Help: help}, labels)
+	}
+	seconds := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "recourse", Name: name, Help: help, Buckets: buckets}, labels)
+	}
+	c := &Collector{options: o,
+		attempts:    counter("attempts_total", "Attempts that have ended.", "provider", "operation", "result"),
+		decisions:   counter("decisions_total", "Decisions about attempts.", "provider", "rule", "action", "as"),
+		reauths:     counter("reauths_total", "Re-authentications, as the calls that waited for one saw them.", "provider", "result"),
+		giveUps:     counter("give_ups_total", "Calls that failed for good.", "provider", "operation", "rule", "as"),
+		reloads:     counter("reloads_total", "Reloads of the policies.", "result"),
+		differences: counter("differences_total", "Decisions that a shadow policy would have made otherwise.", "provider"),
+		nested:      counter("nested_total", "Times that something above was found to retry too.", "provider"),
+		leaks:       counter("leaks_total", "Response bodies that were never closed.", "provider"),
+		durations:   seconds("attempt_duration_seconds", "Time that attempts took, up to the response's headers.", attemptBuckets, "provider", "operation"),
+		waits:       seconds("wait_seconds", "Waits before further attempts.", waitBuckets, "provider", "action"),
+		holds:       seconds("hold_seconds", "Times for which limits were closed for a key.", waitBuckets, "provider", "limit"),
+		defers:      seconds("defer_seconds", "Times for which calls were handed back.", waitBuckets, "provider"),
+	}
+	c.operations.most = o.Operations
+	return c
+}
+
+// Attach names the engine whose policies and limits are shown at each scrape;
+// nil = none. It may be called at any time; the engine's notices are counted
+// with or without it.
+func (c *Collector) Attach(e *engine.Engine) { c.engine.Store(e) }
+
+// Observe implements engine.Observer.
+func (c *Collector) Observe(_ context.Context, n *engine.Notice) {
+	rule, action, as := "", "", ""
+	if d := n.Decision; d != nil {
+		action, as = d.Action.String(), d.As
+		if d.Rule != nil {
+			rule = d.Rule.Name
+		}
+	}
+	switch n.Kind {
+	case engine.NoticeAttempt:
+		operation := c.operations.of(n.Provider, n.Operation)
+		c.attempts.WithLabelValues(n.Provider, operation, resultOf(n)).Inc()
+		c.durations.WithLabelValues(n.Provider, operation).Observe(n.Duration.Seconds())
+	case engine.NoticeDecision:
+		c.decisions.WithLabelValues(n.Provider, rule, action, as).Inc()
+	case engine.NoticeWait:
+		c.waits.WithLabelValues(n.Provider, action).Observe(n.Duration.Seconds())
+	case engine.NoticeHold:
+		c.holds.WithLabelValues(n.Provider, n.Limit).Observe(n.Duration.Seconds())
+	case engine.NoticeDefer:
+		c.defers.WithLabelValues(n.Provider).Observe(max(0, n.Duration.Seconds()))
+	case engine.NoticeReauth:
+		c.reauths.WithLabelValues(n.Provider, outcome(n.Err)).Inc()
+	case engine.NoticeGiveUp:
+		c.giveUps.WithLabelValues(n.Provider, c.operations.of(n.Provider, n.Operation), rule, as).Inc()
+	case engine.NoticeReload:
+		c.reloads.WithLabelValues(outcome(n.Err)).Inc()
+	case engine.NoticeShadow:
+		c.differences.WithLabelValues(n.Provider).Inc()
+	case engine.NoticeNested:
+		c.nested.WithLabelValues(n.Provider).Inc()
+	case engine.NoticeLeak:
+		c.leaks.WithLabelValues(n.Provider).Inc()
+	}
+}
+
+func (c *Collector) collectors() []prometheus.Collector {
+	return []prometheus.Collector{
+		c.attempts, c.durations, c.decisions, c.waits, c.holds, c.defers,
+		c.reauths, c.giveUps, c.reloads, c.differences, c.nested, c.leaks,
+	}
+}
+
+// success is the result of what went well.
+const success = "success"
+
+// resultOf is the class of an attempt's end. All of them are few.
+func resultOf(n *engine.Notice) string {
+	e := n.Event
+	if e == nil || n.Decision != nil && n.Decision.Action == policy.Accept {
+		return success
+	}
+	switch {
+	case e.Network != "":
+		return e.Network
+	case e.Status >= 400 && e.Status < 1000:
+		return strconv.Itoa(e.Status)
+	case e.IMAPStatus != "" && e.IMAPStatus != "OK" && e.IMAPStatus != "PREAUTH":
+		return e.IMAPStatus
+	case n.Decision != nil && n.Decision.Rule != nil:
+		return n.Decision.Rule.Name
+	}
+	return other
+}
+
+func outcome(err error) string {
+	if err != nil {
+		return "failure"
+	}
+	return success
+}
+
+// other stands for every value that is not told apart.
+const other = "_other"
+
+// names bounds how many names of operations are told apart: they can come from
+// the calling code, which might put an identifier into them.
+type names struct {
+	most  int
+	mu    sync.RWMutex
+	known map[string]map[string]bool // by provider
+}
+
+// of is the name itself, or other when the provider has too many.
+func (s *names) of(provider, name string) string {
+	s.mu.RLock()
+	known := s.known[provider][name]
+	s.mu.RUnlock()
+	if known || name == "" {
+		return name
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.known[provider]
+	if all == nil {
+		if s.known == nil {
+			s.known = map[string]map[string]bool{}
+		}
+		all = map[string]bool{}
+		s.known[provider] = all
+	}
+	if len(all) >= s.most && !all[name] {
+		return other
+	}
+	all[name] = true
+	return name
+}

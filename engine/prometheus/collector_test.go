@@ -1,0 +1,326 @@
+package recourseprom_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/recourse-go/recourse/engine"
+	recourseprom "github.com/recourse-go/recourse/engine/prometheus"
+	"github.com/recourse-go/recourse/policy"
+)
+
+const policyYAML = `
+version: 1
+provider: test
+match:
+  - {host: api.test}
+operations:
+  - {method: GET, path: "/items/*", operation: items.get}
+  - {method: POST, path: /send, operation: send}
+backoff:
+  default: {initial: 1s, min: 1s, max: 8s, multiplier: 2, jitter: none, attempts: 3, elapsed: 10m}
+limits:
+  - {name: user, key: account}
+  - {name: inflight, key: account, concurrency: 2}
+rules:
+  - {name: gone, when: 'status == 410', action: accept}
+  - {name: token, when: status == 401, action: reauth}
+  - {name: throttled, when: status == 429, action: wait, max_wait: 30m, hold: user}
+  - {name: server, when: status >= 500, action: retry, backoff: default}
+  - {name: network, when: 'network in ["timeout", "connect", "reset", "eof", "dns", "other"]', action: retry, backoff: default}
+default: fail
+`
+
+// world is an engine that a Collector watches, and its replies to come.
+type world struct {
+	t       *testing.T
+	engine  *engine.Engine
+	metrics *recourseprom.Collector
+	replies []reply
+}
+
+type reply struct {
+	status int
+	header string // "Name: value"
+	err    error
+}
+
+func newWorld(t *testing.T, o recourseprom.Options, eo engine.Options) *world {
+	t.Helper()
+	w := &world{t: t, metrics: recourseprom.New(o)}
+	eo.Policies, eo.Observer = load(t, policyYAML), w.metrics
+	eo.Rand = func() float64 { return 0 }
+	var err error
+	if w.engine, err = engine.New(eo); err != nil {
+		t.Fatal(err)
+	}
+	w.metrics.Attach(w.engine)
+	return w
+}
+
+func load(t *testing.T, yaml string) *policy.Set {
+	t.Helper()
+	set, diags := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(yaml)}}, policy.LoadOptions{})
+	if set == nil {
+		t.Fatal(diags.Err())
+	}
+	return set
+}
+
+// RoundTrip answers from the script.
+func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
+	r := reply{status: 200}
+	if len(w.replies) > 0 {
+		r, w.replies = w.replies[0], w.replies[1:]
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	h := http.Header{}
+	if name, value, ok := strings.Cut(r.header, ": "); ok {
+		h.Set(name, value)
+	}
+	body := `{"error":{"message":"s3cret"}}`
+	return &http.Response{StatusCode: r.status, Header: h, Request: req, Body: io.NopCloser(strings.NewReader(body))}, nil
+}
+
+// send runs one request through the engine; its body is closed at the test's end.
+func (w *world) send(method, path, account string, replies ...reply) {
+	w.t.Helper()
+	w.replies = replies
+	req, err := http.NewRequestWithContext(engine.WithAccount(w.t.Context(), account), method, "http://api.test"+path+"?key=s3cret", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer s3cret")
+	resp, err := w.engine.Transport(w).RoundTrip(req)
+	if err == nil {
+		w.t.Cleanup(func() { resp.Body.Close() })
+	}
+}
+
+// compare holds the metrics of the given names to want, in the text format.
+func (w *world) compare(want string, names ...string) {
+	w.t.Helper()
+	if err := testutil.CollectAndCompare(w.metrics, strings.NewReader(want), names...); err != nil {
+		w.t.Error(err)
+	}
+}
+
+func TestCollector(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, recourseprom.Options{}, engine.Options{
+			Reauth: func(context.Context, engine.ReauthRequest) error { return nil },
+		})
+		w.send("GET", "/items/1", "ann", reply{status: 503}, reply{err: syscall.ECONNRESET}, reply{status: 200})
+		w.send("GET", "/items/1", "ann", reply{status: 401}, reply{status: 410})
+		w.send("POST", "/send", "ben", reply{status: 500})
+		w.send("GET", "/items/1", "cat", reply{status: 429, header: "Retry-After: 600"})
+		w.compare(`
+# HELP recourse_attempts_total Attempts that have ended.
+# TYPE recourse_attempts_total counter
+recourse_attempts_total{operation="items.get",provider="test",result="401"} 1
+recourse_attempts_total{operation="items.get",provider="test",result="429"} 1
+recourse_attempts_total{operation="items.get",provider="test",result="503"} 1
+recourse_attempts_total{operation="items.get",provider="test",result="reset"} 1
+recourse_attempts_total{operation="items.get",provider="test",result="success"} 2
+recourse_attempts_total{operation="send",provider="test",result="500"} 1
+# HELP recourse_decisions_total Decisions about attempts.
+# TYPE recourse_decisions_total counter
+recourse_decisions_total{action="accept",as="",provider="test",rule="gone"} 1
+recourse_decisions_total{action="fail",as="ambiguous",provider="test",rule="server"} 1
+recourse_decisions_total{action="reauth",as="",provider="test",rule="token"} 1
+recourse_decisions_total{action="retry",as="",provider="test",rule="network"} 1
+recourse_decisions_total{action="retry",as="",provider="test",rule="server"} 1
+recourse_decisions_total{action="wait",as="",provider="test",rule="throttled"} 1
+# HELP recourse_give_ups_total Calls that failed for good.
+# TYPE recourse_give_ups_total counter
+recourse_give_ups_total{as="ambiguous",operation="send",provider="test",rule="server"} 1
+# HELP recourse_reauths_total Re-authentications, as the calls that waited for one saw them.
+# TYPE recourse_reauths_total counter
+recourse_reauths_total{provider="test",result="success"} 1
+`, "recourse_attempts_total", "recourse_decisions_total", "recourse_give_ups_total", "recourse_reauths_total")
+		w.compare(`
+# HELP recourse_wait_seconds Waits before further attempts.
+# TYPE recourse_wait_seconds histogram
+recourse_wait_seconds_bucket{action="retry",provider="test",le="0.1"} 0
+recourse_wait_seconds_bucket{action="retry",provider="test",le="0.25"} 0
+recourse_wait_seconds_bucket{action="retry",provider="test",le="0.5"} 0
+recourse_wait_seconds_bucket{action="retry",provider="test",le="1"} 1
+recourse_wait_seconds_bucket{action="retry",provider="test",le="2"} 2
+recourse_wait_seconds_bucket{action="retry",provider="test",le="5"} 2
+recourse_wait_seconds_bucket{action="retry",provider="test",le="10"} 2
+recourse_wait_seconds_bucket{action="retry",provider="test",le="30"} 2
+recourse_wait_seconds_bucket{action="retry",provider="test",le="60"} 2
+recourse_wait_seconds_bucket{action="retry",provider="test",le="300"} 2
+recourse_wait_seconds_bucket{action="retry",provider="test",le="900"} 2
+recourse_wait_seconds_bucket{action="retry",provider="test",le="1800"} 2
+recourse_wait_seconds_bucket{action="retry",provider="test",le="3600"} 2
+recourse_wait_seconds_bucket{action="retry",provider="test",le="21600"} 2
+recourse_wait_seconds_bucket{action="retry",provider="test",le="86400"} 2
+recourse_wait_seconds_bucket{action="retry",provider="test",le="+Inf"} 2
+recourse_wait_seconds_sum{action="retry",provider="test"} 3
+recourse_wait_seconds_count{action="retry",provider="test"} 2
+`, "recourse_wait_seconds")
+		for name, want := range map[string]string{
+			"recourse_hold_seconds":             `recourse_hold_seconds_sum{limit="user",provider="test"} 600`,
+			"recourse_defer_seconds":            `recourse_defer_seconds_sum{provider="test"} 600`,
+			"recourse_attempt_duration_seconds": `recourse_attempt_duration_seconds_count{operation="items.get",provider="test"} 6`,
+		} {
+			text, err := testutil.CollectAndFormat(w.metrics, expfmt.TypeTextPlain, name)
+			if err != nil || !strings.Contains(string(text), want) {
+				t.Errorf("%s: error %v, text without %q:\n%s", name, err, want, text)
+			}
+		}
+	})
+}
+
+// What an engine can tell about itself is counted too.
+func TestCollectorOfNotices(t *testing.T) {
+	w := &world{t: t, metrics: recourseprom.New(recourseprom.Options{})}
+	for _, n := range []engine.Notice{
+		{Kind: engine.NoticeReload},
+		{Kind: engine.NoticeReload, Err: errors.New("bad")},
+		{Kind: engine.NoticeReauth, Provider: "test", Err: errors.New("bad")},
+		{Kind: engine.NoticeShadow, Provider: "test", Decision: &engine.Decision{}, Candidate: &engine.Decision{}},
+		{Kind: engine.NoticeNested, Provider: "test"},
+		{Kind: engine.NoticeLeak, Provider: "test"},
+		{Kind: engine.NoticeGiveUp, Provider: "test", Decision: &engine.Decision{As: engine.AsCanceled}},
+	} {
+		w.metrics.Observe(t.Context(), &n)
+	}
+	w.compare(`
+# HELP recourse_differences_total Decisions that a shadow policy would have made otherwise.
+# TYPE recourse_differences_total counter
+recourse_differences_total{provider="test"} 1
+# HELP recourse_give_ups_total Calls that failed for good.
+# TYPE recourse_give_ups_total counter
+recourse_give_ups_total{as="canceled",operation="",provider="test",rule=""} 1
+# HELP recourse_leaks_total Response bodies that were never closed.
+# TYPE recourse_leaks_total counter
+recourse_leaks_total{provider="test"} 1
+# HELP recourse_nested_total Times that something above was found to retry too.
+# TYPE recourse_nested_total counter
+recourse_nested_total{provider="test"} 1
+# HELP recourse_reauths_total Re-authentications, as the calls that waited for one saw them.
+# TYPE recourse_reauths_total counter
+recourse_reauths_total{provider="test",result="failure"} 1
+# HELP recourse_reloads_total Reloads of the policies.
+# TYPE recourse_reloads_total counter
+recourse_reloads_total{result="failure"} 1
+recourse_reloads_total{result="success"} 1
+`)
+}
+
+// What is asked at each scrape: the policies in force, and the limits' keys.
+func TestScrape(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, recourseprom.Options{}, engine.Options{})
+		limits := func(held, inFlight int) {
+			t.Helper()
+			w.compare(fmt.Sprintf(`
+# HELP recourse_limit_calls_in_flight Calls under way that a limit of concurrency has let through.
+# TYPE recourse_limit_calls_in_flight gauge
+recourse_limit_calls_in_flight{limit="inflight",provider="test"} %d
+# HELP recourse_limit_calls_waiting Calls that wait for a limit.
+# TYPE recourse_limit_calls_waiting gauge
+recourse_limit_calls_waiting{limit="inflight",provider="test"} 0
+recourse_limit_calls_waiting{limit="user",provider="test"} 0
+# HELP recourse_limit_keys_held Keys for which a limit is closed.
+# TYPE recourse_limit_keys_held gauge
+recourse_limit_keys_held{limit="inflight",provider="test"} 0
+recourse_limit_keys_held{limit="user",provider="test"} %d
+`, inFlight, held), "recourse_limit_calls_in_flight", "recourse_limit_calls_waiting", "recourse_limit_keys_held")
+		}
+		reloads := func(ok int) {
+			t.Helper()
+			w.compare(fmt.Sprintf(`
+# HELP recourse_policies_info The policies in force, by their version.
+# TYPE recourse_policies_info gauge
+recourse_policies_info{version=%q} 1
+# HELP recourse_reload_last_success_timestamp_seconds When the policies in force were loaded.
+# TYPE recourse_reload_last_success_timestamp_seconds gauge
+recourse_reload_last_success_timestamp_seconds %g
+# HELP recourse_reload_last_successful Whether the newest policies are in force.
+# TYPE recourse_reload_last_successful gauge
+recourse_reload_last_successful %d
+`, w.engine.Policies().Version(), float64(w.engine.Reloads().Success.Unix()), ok),
+				"recourse_policies_info", "recourse_reload_last_success_timestamp_seconds", "recourse_reload_last_successful")
+		}
+		limits(0, 0)
+		reloads(1)
+
+		w.send("GET", "/items/1", "ann") // its body stays open
+		w.send("GET", "/items/1", "ben", reply{status: 429, header: "Retry-After: 600"})
+		w.send("GET", "/items/1", "cat", reply{status: 429, header: "Retry-After: 600"})
+		limits(2, 1)
+		time.Sleep(time.Hour)
+		limits(0, 1)
+
+		time.Sleep(time.Minute)
+		if err := w.engine.Replace(load(t, strings.Replace(policyYAML, "status == 410", "status == 418", 1))); err != nil {
+			t.Fatal(err)
+		}
+		reloads(1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_ = w.engine.Watch(ctx, engine.WatchOptions{Dir: t.TempDir()}) // an empty directory has no policies
+		reloads(0)
+	})
+}
+
+// Labels cannot grow without bound, and tell nothing of a call but its
+// operation: no account, no path, nothing of a header, a body or an error.
+func TestLabelsAreBounded(t *testing.T) {
+	w := newWorld(t, recourseprom.Options{Operations: 2, NoKeys: true}, engine.Options{})
+	for i := range 50 {
+		call := engine.Call{Provider: "test", Account: fmt.Sprintf("user%d", i), Operation: fmt.Sprintf("op%d", i)}
+		_ = w.engine.Do(t.Context(), call, func(context.Context) error { return errors.New("s3cret") })
+	}
+	w.compare(`
+# HELP recourse_give_ups_total Calls that failed for good.
+# TYPE recourse_give_ups_total counter
+recourse_give_ups_total{as="ambiguous",operation="_other",provider="test",rule="network"} 48
+recourse_give_ups_total{as="ambiguous",operation="op0",provider="test",rule="network"} 1
+recourse_give_ups_total{as="ambiguous",operation="op1",provider="test",rule="network"} 1
+`, "recourse_give_ups_total", "recourse_limit_keys_held")
+	w.send("GET", "/items/1", "ann", reply{status: 400})
+	text, err := testutil.CollectAndFormat(w.metrics, expfmt.TypeTextPlain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, not := range []string{"s3cret", "user", "ann", "/items"} {
+		if strings.Contains(string(text), not) {
+			t.Errorf("%q is in the metrics:\n%s", not, text)
+		}
+	}
+}
+
+// The names and help texts follow Prometheus' conventions, and the collector
+// can be registered.
+func TestLint(t *testing.T) {
+	w := newWorld(t, recourseprom.Options{}, engine.Options{})
+	w.send("GET", "/items/1", "ann", reply{status: 400})
+	if err := prometheus.NewPedanticRegistry().Register(w.metrics); err != nil {
+		t.Error(err)
+	}
+	problems, err := testutil.CollectAndLint(w.metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}

@@ -1,0 +1,43 @@
+// Package recourseprom counts what a Recourse engine does, for Prometheus.
+//
+//	metrics := recourseprom.New(recourseprom.Options{})
+//	eng, err := engine.New(engine.Options{Observer: metrics})
+//	…
+//	metrics.Attach(eng)
+//	prometheus.MustRegister(metrics)
+//
+// What the engine tells as it happens:
+//
+//	recourse_attempts_total            provider, operation, result
+//	recourse_attempt_duration_seconds  histogram: provider, operation
+//	recourse_decisions_total           provider, rule, action, as
+//	recourse_wait_seconds              histogram: provider, action
+//	recourse_hold_seconds              histogram: provider, limit
+//	recourse_defer_seconds             histogram: provider
+//	recourse_reauths_total             provider, result
+//	recourse_give_ups_total            provider, operation, rule, as
+//	recourse_reloads_total             result
+//	recourse_differences_total         provider: decisions that a shadow policy would have made otherwise
+//	recourse_nested_total              provider: times that something above was found to retry too
+//	recourse_leaks_total               provider: response bodies that were never closed
+//
+// What an attached engine is asked at each scrape:
+//
+//	recourse_policies_info                              version, always 1
+//	recourse_reload_last_successful                     1, or 0 while newer policies are refused
+//	recourse_reload_last_success_timestamp_seconds
+//	recourse_limit_keys_held                            provider, limit: keys for which the limit is closed
+//	recourse_limit_calls_waiting                        provider, limit
+//	recourse_limit_calls_in_flight                      provider, limit
+//
+// The result of an attempt is "success" (also of a failure that a rule
+// accepts), or the class of its failure: the HTTP or SMTP status, the IMAP
+// status, the kind of network failure (timeout, connect, reset, …) or, where an
+// error hides in a reply that says success, the rule that found it. The result
+// of a reload or a re-authentication is "success" or "failure".
+//
+// Labels come from policies, not from requests, and are bounded: there is no
+// account, no path, no message and no error's text among them. Names of
+// operations can come from the calling code: a provider's first
+// Options.Operations are told apart, the others are "_other".
+package recourseprom

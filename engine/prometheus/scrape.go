@@ -1,0 +1,97 @@
+package recourseprom
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/recourse-go/recourse/engine"
+)
+
+// What an engine is asked at each scrape.
+var (
+	versionDesc = prometheus.NewDesc("recourse_policies_info",
+		"The policies in force, by their version.", []string{"version"}, nil)
+	reloadDesc = prometheus.NewDesc("recourse_reload_last_successful",
+		"Whether the newest policies are in force.", nil, nil)
+	reloadTimeDesc = prometheus.NewDesc("recourse_reload_last_success_timestamp_seconds",
+		"When the policies in force were loaded.", nil, nil)
+	heldDesc = prometheus.NewDesc("recourse_limit_keys_held",
+		"Keys for which a limit is closed.", []string{"provider", "limit"}, nil)
+	waitingDesc = prometheus.NewDesc("recourse_limit_calls_waiting",
+		"Calls that wait for a limit.", []string{"provider", "limit"}, nil)
+	inFlightDesc = prometheus.NewDesc("recourse_limit_calls_in_flight",
+		"Calls under way that a limit of concurrency has let through.", []string{"provider", "limit"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range c.collectors() {
+		m.Describe(ch)
+	}
+	for _, d := range []*prometheus.Desc{versionDesc, reloadDesc, reloadTimeDesc, heldDesc, waitingDesc, inFlightDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	for _, m := range c.collectors() {
+		m.Collect(ch)
+	}
+	e := c.engine.Load()
+	if e == nil {
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	status := e.Reloads()
+	current := 1.0
+	if status.Err != nil {
+		current = 0
+	}
+	gauge(versionDesc, 1, e.Policies().Version())
+	gauge(reloadDesc, current)
+	gauge(reloadTimeDesc, float64(status.Success.UnixMilli())/1000)
+	if c.options.NoKeys {
+		return
+	}
+	for _, pol := range e.Policies().Policies() {
+		p, err := e.Provider(pol.Name)
+		if err != nil {
+			continue // a reload has just dropped it
+		}
+		for limit, n := range count(p) {
+			gauge(heldDesc, n.held, pol.Name, limit)
+			gauge(waitingDesc, n.waiting, pol.Name, limit)
+			if n.concurrency {
+				gauge(inFlightDesc, n.inFlight, pol.Name, limit)
+			}
+		}
+	}
+}
+
+// tally sums up the keys of one limit.
+type tally struct {
+	held, waiting, inFlight float64
+	concurrency             bool // the limit is one of concurrency
+}
+
+// count sums up the limits of a provider, those without a live key included.
+func count(p *engine.Provider) map[string]*tally {
+	limits := map[string]*tally{}
+	for _, l := range p.Policy().Limits {
+		limits[l.Name] = &tally{concurrency: l.Concurrency > 0}
+	}
+	for s := range p.Limiter().All() {
+		n := limits[s.Limit]
+		if n == nil {
+			continue // a limit that the policy has no more
+		}
+		if !s.Held.IsZero() {
+			n.held++
+		}
+		n.waiting += float64(s.Waiting)
+		n.inFlight += float64(s.InFlight)
+	}
+	return limits
+}
