@@ -192,6 +192,20 @@ func (c *check) syntax(err error) {
 		hint = "close the string with the quote that opened it"
 	case strings.HasPrefix(message, "invalid char escape"):
 		hint = "double the backslash, or use a `raw string`"
+	case strings.HasPrefix(message, "bad number syntax"):
+		from, to := c.offsets(e.Location)
+		from = numberBefore(c.when, from)
+		if hint = numberHint(c.when[from:]); hint != "" {
+			for to < len(c.when) && numberBefore(c.when, to+1) == from {
+				to++
+			}
+			c.add(from, to-from, CodeSyntax, hint, "%q is no number", c.when[from:to])
+			return
+		}
+	case message == "unrecognized character: U+007E '~'":
+		hint = `write a matches "regexp"`
+	case message == "unrecognized character: U+0026 '&'":
+		hint = "write and"
 	}
 	c.addAt(e.Location, CodeSyntax, hint, "%s", message)
 }
@@ -259,10 +273,16 @@ func (c *check) names(n ast.Node) {
 		if id, ok := n.Node.(*ast.IdentifierNode); ok && id.Value == "facts" && !slices.Contains(c.vars, "facts") {
 			c.customFact(n)
 			return
+		} else if ok && !c.known(id.Value) {
+			c.addAt(id.Location(), CodeUnknownFact, foreignHint(id.Value, property(n)), "unknown fact %q", id.Value)
+			return
 		}
 	case *ast.CallNode:
 		if id, ok := n.Callee.(*ast.IdentifierNode); ok {
 			c.call(n, id)
+			if id.Value == "header" && len(n.Arguments) == 1 && c.unquoted(n.Arguments[0]) {
+				return
+			}
 			for _, arg := range n.Arguments {
 				c.names(arg)
 			}
@@ -320,10 +340,36 @@ func (c *check) fact(n *ast.IdentifierNode) {
 		case slices.Contains(c.facts, name):
 			hint = fmt.Sprintf("did you mean \"facts.%s\"?", name)
 		default:
-			hint = fmt.Sprintf("a text needs quotes: %q", name)
+			hint = foreignHint(name, "")
 		}
 		c.addAt(n.Location(), CodeUnknownFact, hint, "unknown fact %q", name)
 	}
+}
+
+// known tells whether a name stands for anything, or nearly so.
+func (c *check) known(name string) bool {
+	return slices.Contains(c.vars, name) || name == "header" || name == "$env" || slices.Contains(factNames, name) ||
+		slices.Contains(functionNames, name) || slices.Contains(c.facts, name) || didYouMean(name, factNames) != ""
+}
+
+// unquoted reports a header's name that lacks its quotes, header(X-Name), as
+// one problem.
+func (c *check) unquoted(n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.IdentifierNode:
+		if c.known(n.Value) {
+			return false
+		}
+	case *ast.BinaryNode:
+		if n.Operator != "-" {
+			return false
+		}
+	default:
+		return false
+	}
+	from, to := c.span(n)
+	c.add(from, to-from, CodeUnknownFact, fmt.Sprintf("write header(%q)", c.when[from:to]), "a header's name without quotes")
+	return true
 }
 
 // customFact checks facts.NAME and facts["NAME"].
@@ -344,7 +390,7 @@ func (c *check) customFact(n *ast.MemberNode) {
 	case len(c.facts) > 0:
 		hint = "declared are " + strings.Join(c.facts, ", ")
 	default:
-		hint = "no facts of this policy's own are declared"
+		hint = fmt.Sprintf("name it under `extract`, such as facts: {%s: [{json: error.%s}]}", name.Value, name.Value)
 	}
 	c.addAt(name.Location(), CodeUnknownFact, hint, "unknown fact \"facts.%s\"", name.Value)
 }
@@ -487,6 +533,8 @@ func (c *check) typesOf(n ast.Node, source file.Source) bool {
 		if u.Operator == "not" || u.Operator == "!" {
 			hint = "it binds tighter than a comparison: write not (a == b)"
 		}
+	} else if message == "cannot use []string as type string in array" {
+		message, hint = `"in" does not take a list of strings and an array`, `ask about one, codes[0] in ["x"], or any of them: any(codes, # in ["x"])`
 	} else if strings.HasPrefix(message, "type string has no method ") {
 		name := strings.TrimPrefix(message, "type string has no method ")
 		if word := nearest(name, append(slices.Clone(operatorWords), functionNames...)); word != "" || slices.Contains(operatorWords, name) {

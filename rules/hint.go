@@ -1,0 +1,75 @@
+package rules
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+)
+
+// Hints for what authors write who know other tools, or the response's own
+// names, better than this language.
+
+// whatToWrite says what stands for a name that is common elsewhere.
+var whatToWrite = map[string]string{
+	"null": `nothing is null: what is missing is "", 0 or duration("0s")`,
+	"nil":  `nothing is nil: what is missing is "", 0 or duration("0s")`,
+	"none": `nothing is null: what is missing is "", 0 or duration("0s")`,
+}
+
+// foreignHint is about a name that is no fact, used as it is or, with a
+// property, as NAME.property.
+func foreignHint(name, property string) string {
+	if hint := whatToWrite[asciiLower(name)]; hint != "" {
+		return hint
+	}
+	if asciiLower(name) == "headers" || asciiLower(name) == "response" && asciiLower(property) == "headers" {
+		if property == "" || asciiLower(property) == "headers" {
+			property = "Retry-After"
+		}
+		return fmt.Sprintf("write header(%q)", property)
+	}
+	if property == "" {
+		return fmt.Sprintf("a text needs quotes: %q", name)
+	}
+	for _, fact := range factNames {
+		if fact == property {
+			return fmt.Sprintf("did you mean %q?", fact)
+		}
+	}
+	return fmt.Sprintf("a rule reads facts, not the body: name it under `extract`, such as facts: {%s: [{json: %s.%s}]}", property, name, property)
+}
+
+// property is the name that n asks of the value before it.
+func property(n *ast.MemberNode) string {
+	if s, ok := n.Property.(*ast.StringNode); ok {
+		return s.Value
+	}
+	return "NAME"
+}
+
+var (
+	numberUnit = regexp.MustCompile(`^\d+(\.\d+)?(ns|us|ms|s|m|h)\b`)
+	statusWord = regexp.MustCompile(`^([1-5])[xX]{2}\b`)
+)
+
+// numberHint is about a number that does not parse, which rest begins with.
+func numberHint(rest string) string {
+	if d := numberUnit.FindString(rest); d != "" {
+		return fmt.Sprintf("write duration(%q)", d)
+	}
+	if m := statusWord.FindStringSubmatch(rest); m != nil {
+		return fmt.Sprintf("write status in %s00..%s99", m[1], m[1])
+	}
+	return ""
+}
+
+// numberBefore is where the number begins that ends at or goes over offset.
+func numberBefore(when string, offset int) int {
+	from := min(offset, len(when))
+	for from > 0 && strings.IndexByte("0123456789.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", when[from-1]) >= 0 {
+		from--
+	}
+	return from
+}

@@ -1,0 +1,41 @@
+package rules
+
+import (
+	"errors"
+	"testing"
+)
+
+// What is common in other tools, or in the response itself, gets a hint that
+// says what to write here.
+func TestHints(t *testing.T) {
+	for _, test := range []struct{ when, message, hint string }{
+		{`headers.Foo == "x"`, `unknown fact "headers"`, `write header("Foo")`},
+		{`headers["X-Foo"] == "x"`, `unknown fact "headers"`, `write header("X-Foo")`},
+		{`response.headers == "x"`, `unknown fact "response"`, `write header("Retry-After")`},
+		{`header(X-Foo) == "x"`, `a header's name without quotes`, `write header("X-Foo")`},
+		{`header(Server) == "x"`, `a header's name without quotes`, `write header("Server")`},
+		{`header(code) == "x"`, "", ""},
+		{`response.status == 429`, `unknown fact "response"`, `did you mean "status"?`},
+		{`error.reason == "x"`, `unknown fact "error"`, "a rule reads facts, not the body: name it under `extract`, such as facts: {reason: [{json: error.reason}]}"},
+		{`facts.reason == "x"`, `unknown fact "facts.reason"`, "name it under `extract`, such as facts: {reason: [{json: error.reason}]}"},
+		{`network == timeout`, `unknown fact "timeout"`, `a text needs quotes: "timeout"`},
+		{`retry_after == null`, `unknown fact "null"`, `nothing is null: what is missing is "", 0 or duration("0s")`},
+		{`elapsed > 10m`, `"10m" is no number`, `write duration("10m")`},
+		{`elapsed > 1.5h and status == 500`, `"1.5h" is no number`, `write duration("1.5h")`},
+		{`status == 4xx`, `"4xx" is no number`, "write status in 400..499"},
+		{`message =~ "x"`, "unrecognized character: U+007E '~'", `write a matches "regexp"`},
+		{`codes in ["x"]`, `"in" does not take a list of strings and an array`, `ask about one, codes[0] in ["x"], or any of them: any(codes, # in ["x"])`},
+	} {
+		_, err := Compile([]Rule{{When: test.when}}, Options{})
+		if test.message == "" {
+			if err != nil {
+				t.Errorf("%s\n got %v\nwant no error", test.when, err)
+			}
+			continue
+		}
+		var list ErrorList
+		if !errors.As(err, &list) || len(list) != 1 || list[0].Message != test.message || list[0].Hint != test.hint {
+			t.Errorf("%s\n got %v\nwant %s (%s)", test.when, err, test.message, test.hint)
+		}
+	}
+}
