@@ -86,6 +86,9 @@ func multiplied(c *condition) [][]*condition {
 	}
 	for _, kid := range c.more.kids {
 		more := multiplied(kid)
+		if more == nil || len(ways)+len(more) > maxClauses && c.op == condOr || len(ways)*len(more) > maxClauses {
+			return nil
+		}
 		if c.op == condOr {
 			ways = append(ways, more...)
 			continue
@@ -97,12 +100,6 @@ func multiplied(c *condition) [][]*condition {
 			}
 		}
 		ways = product
-		if more == nil {
-			return nil
-		}
-	}
-	if len(ways) > maxClauses {
-		return nil
 	}
 	return ways
 }

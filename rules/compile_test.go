@@ -2,6 +2,7 @@ package rules
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -112,6 +113,45 @@ func TestCompileErrors(t *testing.T) {
 			}
 			if strings.Join(got, "\n") != strings.Join(tt.want, "\n") {
 				t.Errorf("Compile(%q)\n got %s\nwant %s", tt.when, strings.Join(got, "\n     "), strings.Join(tt.want, "\n     "))
+			}
+		})
+	}
+}
+
+// TestCompileIsBounded compiles what would multiply out beyond all bounds.
+func TestCompileIsBounded(t *testing.T) {
+	var lets, product strings.Builder
+	lets.WriteString("let v0 = sent; ")
+	for i := range 80 {
+		fmt.Fprintf(&lets, "let v%d = v%d and v%d; ", i+1, i, i)
+	}
+	lets.WriteString("v80")
+	product.WriteString("sent or (idempotent")
+	for i := range 60 {
+		fmt.Fprintf(&product, ` and (type == "%d" or code == "%d")`, i, i)
+	}
+	product.WriteString(")")
+	tests := []struct {
+		name string
+		when string
+	}{
+		{"lets", lets.String()},
+		{"choices", "(" + strings.Repeat(`(type == "a" ? `, 40) + "code" + strings.Repeat(" : type)", 40) + `) == "b"`},
+		{"nested choices", strings.Repeat(`((`, 12) + `type` + strings.Repeat(` == "a" ? code : type) == "b" ? code : type)`, 12) + ` == "c"`},
+		{"product", product.String()},
+		{"alternatives", `message matches "` + strings.Repeat("(a|b|c|d)(e|f|g|h)", 50) + `"`},
+		{"optional parts", `message matches "(?i)` + strings.Repeat("(ab)?(cd)?", 80) + `"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, rules := compileValid(t, []Rule{{When: tt.when}})
+			if len(rules) == 0 {
+				_, err := Compile([]Rule{{When: tt.when}}, testOptions)
+				t.Fatalf("refused: %v", err)
+			}
+			s.Lint()
+			for _, e := range []*Event{{}, event(), {Sent: true, Idempotent: true, Type: "b", Codes: []string{"b"}, Message: strings.Repeat("aecf", 200)}} {
+				sameRule(t, s, rules, e)
 			}
 		})
 	}

@@ -14,6 +14,8 @@ import (
 // Clauses that do not constrain a node's field are copied below every value as
 // long as that stays small, so that one descent finds everything; otherwise
 // they hang beside the node, in a tree of their own that is looked at as well.
+// So they always do where a field has several values at once: the codes, and the
+// texts that occur in a message or a body, which a scanner finds.
 
 // indexer builds the tree.
 type indexer struct {
@@ -277,8 +279,7 @@ func (ix *indexer) choose(list []int32, used fieldSet) *split {
 		s := &split{list: list, field: i}
 		for _, n := range list {
 			c := &ix.clauses[n]
-			// Texts that a field must not have, and numbers from wide ranges,
-			// say too little to go by.
+			// Texts that a field must not have say too little to go by.
 			if on := c.on(i); on >= 0 && !c.constraints[on].not {
 				s.inside = append(s.inside, n)
 			} else {
@@ -557,5 +558,54 @@ func (ix *indexer) wordsNode(t *tree, s *split, used, inside fieldSet) {
 		}
 		t.scanner = newScanner(texts)
 		ix.scanners[string(key)] = t.scanner
+	}
+}
+
+// makeDense adds a table for numbers that lie close together, as statuses do.
+func (t *tree) makeDense() {
+	const few, wide = 3, 1024
+	if len(t.bounds) <= few || t.bounds[len(t.bounds)-1]-t.bounds[0] > wide {
+		return
+	}
+	first := t.bounds[0]
+	dense := make([]uint16, t.bounds[len(t.bounds)-1]-first+1)
+	for i := range dense {
+		dense[i] = uint16(t.cell(first + int64(i)))
+	}
+	t.dense = dense
+}
+
+// add puts a text into a table that is not built yet.
+func (t *textTable) add(s string, kid *tree) {
+	t.slots = append(t.slots, textSlot{s, kid})
+	t.lengths |= 1 << min(len(s), 63)
+}
+
+// build lays the table out; at most half of it is full.
+func (t *textTable) build() {
+	if len(t.slots) <= fewTexts {
+		return
+	}
+	size := uint64(8)
+	for size < 2*uint64(len(t.slots)) {
+		size *= 2
+	}
+	texts := t.slots
+	for {
+		t.slots, t.mask = make([]textSlot, size), size-1
+		farthest := uint64(0)
+		for _, s := range texts {
+			home := t.hash(s.text) & t.mask
+			i := home
+			for t.slots[i].kid != nil {
+				i = (i + 1) & t.mask
+			}
+			t.slots[i] = s
+			farthest = max(farthest, (i-home)&t.mask)
+		}
+		if farthest <= 16 || t.thorough {
+			return
+		}
+		t.thorough = true
 	}
 }

@@ -128,20 +128,6 @@ func (t *tree) cell(n int64) int {
 	return lo
 }
 
-// makeDense adds a table for numbers that lie close together, as statuses do.
-func (t *tree) makeDense() {
-	const few, wide = 3, 1024
-	if len(t.bounds) <= few || t.bounds[len(t.bounds)-1]-t.bounds[0] > wide {
-		return
-	}
-	first := t.bounds[0]
-	dense := make([]uint16, t.bounds[len(t.bounds)-1]-first+1)
-	for i := range dense {
-		dense[i] = uint16(t.cell(first + int64(i)))
-	}
-	t.dense = dense
-}
-
 // textTable is a hash table from texts to trees; the zero value is empty. Since
 // it does not change, it can look at a few bytes of a text only, and know which
 // lengths are worth a look.
@@ -200,39 +186,4 @@ func (t *textTable) hash(s string) uint64 {
 	}
 	hi, lo := bits.Mul64(first^0x9e3779b97f4a7c15, last^uint64(n)^0xbf58476d1ce4e5b9)
 	return hi ^ lo
-}
-
-// add puts a text into a table that is not built yet.
-func (t *textTable) add(s string, kid *tree) {
-	t.slots = append(t.slots, textSlot{s, kid})
-	t.lengths |= 1 << min(len(s), 63)
-}
-
-// build lays the table out; at most half of it is full.
-func (t *textTable) build() {
-	if len(t.slots) <= fewTexts {
-		return
-	}
-	size := uint64(8)
-	for size < 2*uint64(len(t.slots)) {
-		size *= 2
-	}
-	texts := t.slots
-	for {
-		t.slots, t.mask = make([]textSlot, size), size-1
-		farthest := uint64(0)
-		for _, s := range texts {
-			home := t.hash(s.text) & t.mask
-			i := home
-			for t.slots[i].kid != nil {
-				i = (i + 1) & t.mask
-			}
-			t.slots[i] = s
-			farthest = max(farthest, (i-home)&t.mask)
-		}
-		if farthest <= 16 || t.thorough {
-			return
-		}
-		t.thorough = true
-	}
 }

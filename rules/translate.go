@@ -26,6 +26,18 @@ type translator struct {
 	vars      []variable
 	inLoop    bool
 	dependent int // loops and lets around the node: no part can be a program by itself
+	steps     int // nodes translated so far
+}
+
+// maxSteps bounds the work for one rule. A node may be visited many times, where
+// a `let` is used more than once or its type is not known from outside; what is
+// left when they are used up becomes a program.
+const maxSteps = 20_000
+
+// step counts a node; not ok means that no more may be translated.
+func (t *translator) step() (ok bool) {
+	t.steps++
+	return t.steps <= maxSteps
 }
 
 // variable is a `let` that is read in place of its name.
@@ -115,6 +127,9 @@ func (t *translator) reads(n ast.Node, to []field) []field {
 
 // condition translates n; nil if it is not boolean or has no translation.
 func (t *translator) condition(n ast.Node) *condition {
+	if !t.step() {
+		return nil
+	}
 	switch n := n.(type) {
 	case *ast.BoolNode:
 		return &condition{op: condTrue, not: !n.Value}
@@ -487,6 +502,9 @@ func (t *translator) builtin(n *ast.BuiltinNode) *condition {
 // text translates an expression that yields a text; nil if it does not, or has
 // no translation.
 func (t *translator) text(n ast.Node) *value {
+	if !t.step() {
+		return nil
+	}
 	switch n := n.(type) {
 	case *ast.StringNode:
 		return &value{op: valueConst, text: n.Value}
@@ -559,6 +577,9 @@ const (
 // number translates an expression that yields an int or a duration; nil if it
 // does not, or has no translation.
 func (t *translator) number(n ast.Node) (*value, numKind) {
+	if !t.step() {
+		return nil, 0
+	}
 	switch n := n.(type) {
 	case *ast.IntegerNode:
 		if n.Type().Kind() == reflect.Int {
