@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net/http"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -15,10 +16,6 @@ import (
 )
 
 var eventPool = sync.Pool{New: func() any { return new(rules.Event) }}
-
-// maxDrain is how much of a failed response is read beyond its head, so that
-// its connection can be used again. More is cheaper to throw away.
-const maxDrain = 64 << 10
 
 // guardedBody is a response's body that gives the call's permit back, and ends
 // its watchdog, at the end of the body or when it is closed. With an Observer,
@@ -34,13 +31,26 @@ type guardedBody struct {
 
 // guard ties what the attempt holds to the response's body.
 func (x *exchange) guard(r *run, failed bool) {
-	if x.resp.Body == nil || x.resp.StatusCode < 200 {
+	switch body := x.resp.Body.(type) {
+	case io.ReadWriteCloser:
+		if x.resp.StatusCode >= 200 {
+			break
+		}
 		// 101 Switching Protocols: the body is a connection, which is the
 		// caller's for as long as they like.
 		r.permit.Release()
 		if x.dog != nil {
-			x.dog.pause()
+			x.resp.Body = upgraded(body, x.dog)
 		}
+		return
+	case nil:
+		r.permit.Release()
+		x.dog.end()
+		return
+	}
+	if x.resp.StatusCode < 200 || x.resp.Body == http.NoBody {
+		r.permit.Release() // nothing comes any more, and nobody need close it
+		x.dog.end()
 		return
 	}
 	if len(r.op.uses) == 0 && x.dog == nil {
@@ -73,9 +83,7 @@ func leaked(l *leak) {
 	go func() { // cleanups must not block
 		l.body.Close()
 		l.permit.Release()
-		if l.dog != nil {
-			l.dog.end()
-		}
+		l.dog.end()
 		l.notice.Time = time.Now()
 		l.observer.Observe(context.Background(), &l.notice)
 	}()
@@ -83,14 +91,16 @@ func leaked(l *leak) {
 
 // Read implements io.Reader.
 func (b *guardedBody) Read(p []byte) (int, error) {
-	if b.dog != nil && !b.done.Load() {
-		b.dog.resume()
-	}
+	b.dog.resume()
 	n, err := b.ReadCloser.Read(p)
-	if b.dog != nil {
-		b.dog.pause()
+	b.dog.pause()
+	if err == nil {
+		return n, nil
 	}
-	if err != nil && !b.failed {
+	if err != io.EOF && b.dog.fired() {
+		err = &attemptError{err}
+	}
+	if !b.failed {
 		b.release()
 	}
 	return n, err
@@ -107,10 +117,35 @@ func (b *guardedBody) release() {
 	if b.done.CompareAndSwap(false, true) {
 		b.leak.Stop()
 		b.permit.Release()
-		if b.dog != nil {
-			b.dog.end()
-		}
+		b.dog.end()
 	}
+}
+
+// upgraded ties an attempt's watchdog to a connection that the server has
+// switched to another protocol; it still is all that the connection was.
+func upgraded(c io.ReadWriteCloser, dog *watchdog) io.ReadCloser {
+	u := upgradedBody{c, dog}
+	if h, ok := c.(closeWriter); ok {
+		return &struct {
+			upgradedBody
+			closeWriter
+		}{u, h}
+	}
+	return &u
+}
+
+type closeWriter interface{ CloseWrite() error }
+
+type upgradedBody struct {
+	io.ReadWriteCloser
+	dog *watchdog
+}
+
+// Close implements io.Closer.
+func (b *upgradedBody) Close() error {
+	err := b.ReadWriteCloser.Close()
+	b.dog.end()
+	return err
 }
 
 // idleBody is a body read inside Do's function: each read has the attempt's
@@ -125,6 +160,9 @@ func (b *idleBody) Read(p []byte) (int, error) {
 	b.dog.resume()
 	n, err := b.ReadCloser.Read(p)
 	b.dog.pause()
+	if err != nil && err != io.EOF && b.dog.fired() {
+		err = &attemptError{err}
+	}
 	return n, err
 }
 
@@ -169,15 +207,16 @@ type failingReader struct{ err error }
 
 func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
 
-// drain reads on a little and closes the body, before the request is repeated:
-// a body left open keeps its connection from everybody else. What has been
-// read is kept for an error that may come of it.
+// drain closes the body before the request is repeated: one left open keeps
+// its connection from everybody else. A short one was read to its end, so that
+// its connection can be used again; the rest of a longer one is cheaper to throw
+// away with the connection than to wait for. What has been read is kept, for
+// the case that nothing better comes.
 func (x *exchange) drain() {
 	if x.resp.Body == nil {
 		return
 	}
 	if !x.whole {
-		io.CopyN(io.Discard, x.resp.Body, maxDrain)
 		x.rerr = io.ErrUnexpectedEOF // if it is returned after all, it is not whole
 	}
 	x.resp.Body.Close()
@@ -205,6 +244,9 @@ func (r *run) forget() {
 func (r *run) settle() {
 	switch {
 	case r.x == nil || r.x.resp == nil:
+		if e := r.event; !e.Sent && e.Network != "" {
+			r.permit.Refund() // the provider has not seen it
+		}
 		r.permit.Release()
 	case r.x.whole && r.x.resp.Body != nil:
 		r.x.resp.Body.Close()

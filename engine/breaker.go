@@ -19,9 +19,15 @@ import (
 // 5xx. A refusal of the request (4xx) is an answer, and a caller who gave up
 // says nothing about the host.
 type breakers struct {
-	mu      sync.Mutex
-	section policy.Breaker // what the breakers were made by
-	keys    map[string]*gobreaker.TwoStepCircuitBreaker[struct{}]
+	mu   sync.Mutex
+	keys map[breakerKey]*gobreaker.TwoStepCircuitBreaker[struct{}]
+}
+
+// breakerKey has the section too: one that a reload has changed begins closed,
+// and calls that began before it keep to the old one.
+type breakerKey struct {
+	section policy.Breaker
+	key     string
 }
 
 // maxBreakers bounds how many are remembered; hosts are few.
@@ -35,17 +41,23 @@ var errExcluded = errors.New("engine: no evidence")
 
 // allow asks for leave to make an attempt; done must then be told how it went.
 func (s *breakers) allow(b *policy.Breaker, key string) (done func(error), err error) {
+	at := breakerKey{*b, key}
 	s.mu.Lock()
-	if s.section != *b { // the policy was reloaded: closed ones, to be safe
-		s.section, s.keys = *b, nil
-	}
-	cb := s.keys[key]
+	cb := s.keys[at]
 	if cb == nil {
-		if s.keys == nil || len(s.keys) >= maxBreakers {
-			s.keys = map[string]*gobreaker.TwoStepCircuitBreaker[struct{}]{}
+		if s.keys == nil {
+			s.keys = map[breakerKey]*gobreaker.TwoStepCircuitBreaker[struct{}]{}
+		}
+		if len(s.keys) >= maxBreakers {
+			for k, old := range s.keys { // any closed one; it is made again when it is needed
+				if old.State() == gobreaker.StateClosed || len(s.keys) >= 2*maxBreakers {
+					delete(s.keys, k)
+					break
+				}
+			}
 		}
 		cb = newBreaker(*b)
-		s.keys[key] = cb
+		s.keys[at] = cb
 	}
 	s.mu.Unlock()
 	return cb.Allow()

@@ -43,11 +43,7 @@ func (s *budgets) at(b *policy.Budget, key string, now time.Time) *budget {
 			s.keys = map[string]*budget{}
 		}
 		if len(s.keys) >= maxBudgets {
-			for key, k := range s.keys { // full ones are as good as new ones
-				if k.tokens+now.Sub(k.last).Seconds()*b.Min >= max(1, b.Min) {
-					delete(s.keys, key)
-				}
-			}
+			s.evict(b, now)
 		}
 		k = &budget{tokens: max(1, b.Min), last: now}
 		s.keys[key] = k
@@ -57,6 +53,21 @@ func (s *budgets) at(b *policy.Budget, key string, now time.Time) *budget {
 		k.last = now
 	}
 	return k
+}
+
+// evict makes room for a key, looking at a few only, so that no call pays for a
+// sweep: those that are as good as new go, else any of them once there are far
+// too many.
+func (s *budgets) evict(b *policy.Budget, now time.Time) {
+	looked := 0
+	for key, k := range s.keys {
+		if k.tokens+now.Sub(k.last).Seconds()*b.Min >= max(1, b.Min) || len(s.keys) >= 16*maxBudgets {
+			delete(s.keys, key)
+		}
+		if looked++; looked == 8 {
+			return
+		}
+	}
 }
 
 // earn counts a first attempt.
@@ -77,6 +88,15 @@ func (s *budgets) spend(b *policy.Budget, key string, now time.Time) bool {
 	}
 	k.tokens--
 	return true
+}
+
+// refund gives back a retry that was not made.
+func (s *budgets) refund(b *policy.Budget, key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := s.keys[key]; k != nil {
+		k.tokens = min(budgetCap(b), k.tokens+1)
+	}
 }
 
 // keyOf is a call's key in a dimension: the part after which budgets and

@@ -27,7 +27,7 @@ type Decision struct {
 	As     string // with Fail: one of the As constants or the policy's own label
 
 	Policy *policy.Policy // the policy that decided
-	Rule   *policy.Rule   // the rule that matched; never nil
+	Rule   *policy.Rule   // the rule that matched; one of the engine's own where none did; never nil
 
 	Delay    time.Duration // wait so long before the next attempt; jitter is included
 	MinDelay time.Duration // the least that Delay could have been
@@ -66,6 +66,8 @@ const (
 	ReasonBody                      // the request's body cannot be sent again
 	ReasonInline                    // the wait is longer than a worker may be held
 	ReasonLimit                     // the request is larger than a limit ever allows
+	ReasonInner                     // a call inside this one was given up or handed back
+	ReasonNoPolicy                  // there is no policy of that name
 )
 
 var reasons = [...]string{
@@ -89,6 +91,8 @@ var reasons = [...]string{
 	ReasonBody:        "the request's body cannot be sent again",
 	ReasonInline:      "the wait is longer than a worker may be held",
 	ReasonLimit:       "the request is larger than a limit ever allows",
+	ReasonInner:       "a call inside this one was given up or handed back",
+	ReasonNoPolicy:    "there is no policy of that name",
 }
 
 // String is the reason as a phrase.
@@ -173,18 +177,23 @@ func (c *compiled) schedule(d Decision, s State, u float64, attempt int, fresh b
 	// bounds this is the schedule here, and ReauthInterval.
 	s.Reauths = 0
 
-	asked := d.Hint
+	asked := min(d.Hint, maxAsked)
 	fixed := d.Rule.Wait
 	d.Asked = asked > 0 || fixed > 0
 
 	// What the rule's own schedule says.
 	if i := d.Rule.Backoff; i >= 0 {
 		b := &c.schedules[i]
-		used := s.slot(b.id)
+		id := b.id[0]
+		if d.Rule.Action == policy.Wait {
+			id = b.id[1]
+		}
+		used := s.slot(id)
 		if used.id == 0 {
-			*used = usedBackoff{id: b.id, since: s.Spent}
+			*used = usedBackoff{id: id, since: s.Spent}
 			if fresh {
-				used.attempts, used.steps, used.since = int32(attempt-1), int32(attempt-1), 0
+				n := int32(min(attempt-1, maxCount))
+				used.attempts, used.steps, used.since = n, n, 0
 			}
 		}
 		used.steps++
@@ -199,7 +208,6 @@ func (c *compiled) schedule(d Decision, s State, u float64, attempt int, fresh b
 		d.MinDelay = b.delay(int(used.steps), 0, s.Last)
 		if !d.Asked && b.Elapsed > 0 && s.Spent-used.since+d.Delay > b.Elapsed {
 			d.Exhausted = true
-			d.Delay, d.MinDelay = 0, 0
 			return d.fail(s, AsExhausted, ReasonElapsed)
 		}
 	}
@@ -220,25 +228,34 @@ func (c *compiled) schedule(d Decision, s State, u float64, attempt int, fresh b
 	d.Delay = max(d.Delay, floor+time.Duration(u*float64(spread(floor))))
 	if m := d.Rule.MaxWait; m > 0 && asked > m {
 		if d.Rule.OverFail {
-			d.Delay, d.MinDelay, d.Exhausted = 0, 0, true
+			d.Exhausted = true
 			return d.fail(s, AsExhausted, ReasonMaxWait)
 		}
 		d.Defer, d.Reason = true, ReasonMaxWait
 	}
+	return c.wait(d, s, floor)
+}
+
+// wait counts a wait that was asked for, and bounds them.
+func (c *compiled) wait(d Decision, s State, asked time.Duration) Decision {
 	s.Waits++
-	s.Waited += floor // what was asked for: jitter must not make a day too long
+	s.Waited += asked // without jitter, which must not make a day too long
 	switch {
 	case s.Waits > c.maxWaits:
-		d.Delay, d.MinDelay, d.Defer, d.Exhausted = 0, 0, false, true
+		d.Exhausted = true
 		return d.fail(s, AsExhausted, ReasonWaits)
 	case s.Waited > c.maxTotalWait:
-		d.Delay, d.MinDelay, d.Defer, d.Exhausted = 0, 0, false, true
+		d.Exhausted = true
 		return d.fail(s, AsExhausted, ReasonTotalWait)
 	}
 	s.Last = d.Delay
 	d.State = s
 	return d
 }
+
+// maxAsked is the longest wait that a decision counts with, so that nothing
+// that adds to it overflows. No call may wait that long anyway.
+const maxAsked = 365 * 24 * time.Hour
 
 // fail turns a decision into a give-up.
 func (d Decision) fail(s State, as string, why Reason) Decision {

@@ -139,10 +139,10 @@ func TestDecideSequence(t *testing.T) {
 	}{
 		{500, 0, policy.Retry, time.Second},
 		{429, 30 * time.Second, policy.Wait, 30 * time.Second},
-		{429, time.Second, policy.Wait, 4 * time.Second}, // the server keeps saying 1 s: the schedule goes on
+		{429, time.Second, policy.Wait, 2 * time.Second}, // the server keeps saying 1 s: the schedule goes on
 		{503, 0, policy.Retry, 5 * time.Second},
-		{500, 0, policy.Retry, 8 * time.Second}, // the second attempt of `default`, its fourth step
-		{500, 0, policy.Retry, 8 * time.Second},
+		{500, 0, policy.Retry, 2 * time.Second}, // throttling and the other backoff have burnt nothing of `default`
+		{500, 0, policy.Retry, 4 * time.Second},
 		{503, 0, policy.Retry, 10 * time.Second},
 		{500, 0, policy.Fail, 0},
 	} {
@@ -150,8 +150,8 @@ func TestDecideSequence(t *testing.T) {
 			t.Fatalf("step %d, HTTP %d: got %v after %v (%v), want %v after %v", i, want.status, d.Action, d.Delay, d.Reason, want.action, want.delay)
 		}
 	}
-	if s.Attempts != 8 || s.Waits != 2 {
-		t.Errorf("got %d attempts and %d waits, want 8 and 2", s.Attempts, s.Waits)
+	if s.Attempts != 8 || s.Waits != 2 || s.Retries() != 6 {
+		t.Errorf("got %d attempts, %d waits and %d retries, want 8, 2 and 6", s.Attempts, s.Waits, s.Retries())
 	}
 }
 

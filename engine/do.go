@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -28,22 +27,63 @@ import (
 func (e *Engine) Do(ctx context.Context, c Call, fn func(context.Context) error) error {
 	p := e.live.Load().providers[c.Provider]
 	if p == nil {
-		return fmt.Errorf("engine: no policy for provider %q", c.Provider)
+		return noPolicy(c.Provider)
 	}
 	return p.Do(ctx, c, fn)
 }
+
+// noPolicy gives a call up whose provider is not known.
+func noPolicy(provider string) error {
+	return &GiveUpError{
+		Decision: Decision{As: AsPermanent, Rule: &noPolicyRule, Reason: ReasonNoPolicy},
+		Err:      fmt.Errorf("engine: no policy for provider %q", provider),
+	}
+}
+
+var noPolicyRule = policy.Rule{Name: "provider", Action: policy.Fail, Backoff: -1}
 
 // Do is Engine.Do without the look-up; c.Provider is not read.
 func (p *Provider) Do(ctx context.Context, c Call, fn func(context.Context) error) error {
 	compiled := p.live.Load()
 	r := run{p: p, c: compiled, op: compiled.operation(c.Operation), call: c, fn: fn, state: c.State}
-	return r.loop(ctx)
+	defer r.abandon()
+	err := r.loop(ctx)
+	r.over = true
+	return err
 }
 
-// Value is Do for a function that returns a value, which is the last attempt's.
-func Value[T any](ctx context.Context, p *Provider, c Call, fn func(context.Context) (T, error)) (T, error) {
+// abandon lets go of everything when the attempt, or a hook, panics or ends its
+// goroutine. A call that ends in order has let go already.
+func (r *run) abandon() {
+	if r.over {
+		return
+	}
+	r.permit.Release()
+	if r.breaker != nil {
+		r.breaker(errExcluded)
+	}
+	if r.doubt != nil {
+		r.doubt.leave()
+	}
+	if r.x != nil {
+		r.x.dog.end()
+		if r.x.resp != nil && r.x.resp.Body != nil {
+			r.x.resp.Body.Close()
+		}
+	}
+}
+
+// Doer is what Value runs a call by: an *Engine, which looks the provider up,
+// or a *Provider.
+type Doer interface {
+	Do(ctx context.Context, c Call, fn func(context.Context) error) error
+}
+
+// Value is Do for a function that returns a value. What it returns is the last
+// attempt's, also beside an error; before any attempt it is the zero value.
+func Value[T any](ctx context.Context, d Doer, c Call, fn func(context.Context) (T, error)) (T, error) {
 	var v T
-	err := p.Do(ctx, c, func(ctx context.Context) (err error) {
+	err := d.Do(ctx, c, func(ctx context.Context) (err error) {
 		v, err = fn(ctx)
 		return err
 	})
@@ -60,33 +100,56 @@ func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return true }
 
 // watchdog ends an attempt's context when nothing has come for a while: first
-// the response's headers, then each part of its body.
+// the response's headers, then each part of its body. A nil watchdog does
+// nothing.
 type watchdog struct {
 	idle   time.Duration
+	ctx    context.Context
 	cancel context.CancelCauseFunc
+	mu     sync.Mutex
 	timer  *time.Timer
-	once   sync.Once
+	over   bool
 }
 
 func watch(ctx context.Context, idle time.Duration) (context.Context, *watchdog) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	w := &watchdog{idle: idle, cancel: cancel}
+	w := &watchdog{idle: idle, ctx: ctx, cancel: cancel}
 	w.timer = time.AfterFunc(idle, func() { cancel(errAttemptTimeout) })
 	return ctx, w
 }
 
 // pause stops the time: nobody waits for the server now.
-func (w *watchdog) pause() { w.timer.Stop() }
+func (w *watchdog) pause() {
+	if w != nil {
+		w.timer.Stop()
+	}
+}
 
 // resume starts the time anew: somebody waits for the server again.
-func (w *watchdog) resume() { w.timer.Reset(w.idle) }
+func (w *watchdog) resume() {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over { // else a reader would leave a timer behind that its closer cannot see
+		w.timer.Reset(w.idle)
+	}
+}
+
+// fired reports whether it has ended the attempt.
+func (w *watchdog) fired() bool { return w != nil && context.Cause(w.ctx) == errAttemptTimeout }
 
 // end releases the context. It may be called more than once.
 func (w *watchdog) end() {
-	w.once.Do(func() {
-		w.timer.Stop()
-		w.cancel(nil)
-	})
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	w.over = true
+	w.timer.Stop()
+	w.mu.Unlock()
+	w.cancel(nil)
 }
 
 type watchdogKey struct{}
@@ -104,7 +167,7 @@ func (r *run) invoke(ctx context.Context) error {
 	defer dog.end()
 	attempt = context.WithValue(attempt, watchdogKey{}, dog)
 	err := r.fn(attempt)
-	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(attempt), errAttemptTimeout) {
+	if err != nil && ctx.Err() == nil && dog.fired() {
 		return &attemptError{err}
 	}
 	return err
@@ -123,30 +186,33 @@ func (e *attemptError) Timeout() bool   { return true }
 // yields nil and is left as it is. Of a failed one the body is read, as far as
 // it is needed, and closed.
 //
-// The policy is that of the response's host and path, or `http`.
+// The policy is that of the response's host and path, or `http`;
+// Provider.CheckResponse has one of its own.
 func (e *Engine) CheckResponse(ctx context.Context, resp *http.Response) error {
-	if dog, ok := ctx.Value(watchdogKey{}).(*watchdog); ok {
-		dog.pause()
-		resp.Body = &idleBody{resp.Body, dog}
-	}
 	host := ""
 	if resp.Request != nil {
 		host = hostOf(resp.Request)
 	}
-	p := e.providerOf(callFrom(ctx), resp.Request, host)
-	if p == nil {
-		return nil
+	if p := e.providerOf(callFrom(ctx), resp.Request, host); p != nil {
+		return p.CheckResponse(ctx, resp)
+	}
+	return nil
+}
+
+// CheckResponse is Engine.CheckResponse by p's policy, whatever the host.
+func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error {
+	if dog, ok := ctx.Value(watchdogKey{}).(*watchdog); ok && resp.Body != nil {
+		dog.pause()
+		resp.Body = &idleBody{resp.Body, dog}
 	}
 	c := p.live.Load()
-	var x exchange
-	x.req, x.resp = resp.Request, resp
-	operation := ""
-	method := ""
+	x := exchange{req: resp.Request, resp: resp}
+	var operation, method string
 	if x.req != nil {
 		method = x.req.Method
-		operation = operationOf(c.policy, x.req, host)
+		operation = operationOf(c.policy, x.req, hostOf(x.req))
 	}
-	if !x.suspect(c, operation, method) {
+	if !x.suspect(c, operation, method, Attempt(ctx)) {
 		return nil
 	}
 	x.read()

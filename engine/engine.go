@@ -233,8 +233,9 @@ type compiled struct {
 
 // operation is what one operation of a policy takes, worked out once.
 type operation struct {
-	name string
-	uses []limiter.Use
+	name  string
+	uses  []limiter.Use
+	token bool // a request for tokens
 }
 
 // maxOperations bounds how many operations are remembered; names come from
@@ -257,7 +258,7 @@ func (c *compiled) operation(name string) *operation {
 	if op := (*known)[name]; op != nil {
 		return op
 	}
-	op := &operation{name: name}
+	op := &operation{name: name, token: tokenOperation(name)}
 	for i := range c.policy.Limits {
 		l := &c.policy.Limits[i]
 		if len(l.Operations) > 0 && !slices.ContainsFunc(l.Operations, func(g string) bool { return policy.Glob(g, name) }) {

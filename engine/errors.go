@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -15,7 +15,8 @@ import (
 // response to return. It unwraps to the error of the last attempt.
 //
 // Its text names the provider, the rule and the reason. Of the last error it
-// shows the text, except that a URL's query, which may carry a token, is left out.
+// shows the text without what is likely to be secret: a URL's query and user,
+// and what follows an authorization scheme such as Bearer.
 type GiveUpError struct {
 	Decision  Decision
 	Operation string
@@ -87,7 +88,8 @@ type DeferError struct {
 	Decision  Decision
 	Operation string
 	Event     *rules.Event // the last attempt's facts; nil when a limit made it wait before any
-	Err       error        // the last attempt's error, or the limiter's
+	Err       error        // the last attempt's error; where there was none, what made it wait, as a limiter's
+	Cause     error        // what else made it wait: a limiter's error, the re-authentication's; often nil
 }
 
 // Error says until when and why.
@@ -105,11 +107,23 @@ func (e *DeferError) Error() string {
 		b.WriteString(": ")
 		b.WriteString(safeText(e.Err))
 	}
+	if e.Cause != nil {
+		b.WriteString(": ")
+		b.WriteString(safeText(e.Cause))
+	}
 	return b.String()
 }
 
 // Unwrap is the last attempt's error.
 func (e *DeferError) Unwrap() error { return e.Err }
+
+// Is also finds the cause.
+func (e *DeferError) Is(target error) bool { return e.Cause != nil && errors.Is(e.Cause, target) }
+
+// As also finds the cause's type, after the last attempt's own.
+func (e *DeferError) As(target any) bool {
+	return e.Cause != nil && !errors.As(e.Err, target) && errors.As(e.Cause, target)
+}
 
 func writeCall(b *strings.Builder, d *Decision, operation string) {
 	if d.Policy != nil {
@@ -123,28 +137,33 @@ func writeCall(b *strings.Builder, d *Decision, operation string) {
 	}
 }
 
-// safeText is an error's text without the query of any URL in it: signed URLs
-// and OAuth redirects carry secrets there.
+// safeText is an error's text without what is likely to be a secret in it: the
+// query, fragment and user of every URL, since signed URLs and OAuth redirects
+// carry them there, and whatever follows an authorization scheme.
 func safeText(err error) string {
-	var u *url.Error
 	text := err.Error()
-	if errors.As(err, &u) {
-		if i := strings.IndexAny(u.URL, "?#"); i >= 0 {
-			text = strings.ReplaceAll(text, u.URL, u.URL[:i])
-		}
+	if !strings.Contains(text, "://") && !scheme.MatchString(text) {
+		return text
 	}
-	return text
+	text = secretURL.ReplaceAllString(text, "$1$2")
+	return scheme.ReplaceAllString(text, "$1 …")
 }
+
+var (
+	// secretURL finds URLs: scheme, user (dropped), host and path, query and fragment (dropped).
+	secretURL = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s"'<>/?#@]*@)?([^\s"'<>?#]*)(?:[?#][^\s"'<>]*)?`)
+	scheme    = regexp.MustCompile(`(?i)\b(bearer|basic|negotiate|digest)\s+[A-Za-z0-9+/=._~-]{8,}`)
+)
 
 // ResponseError is a failed HTTP response as an error: what CheckResponse
 // makes of one. Its text has the status and the provider's code, never the
 // body or a header.
 type ResponseError struct {
-	Method, Operation string
-	Status            int
-	Header            http.Header
-	Body              []byte // at most classify.MaxBody of it
-	Code              string // the provider's error code, or its type
+	Provider, Method, Operation string // Provider: the policy that it was read by
+	Status                      int
+	Header                      http.Header
+	Body                        []byte // at most classify.MaxBody of it
+	Code                        string // the provider's error code, or its type
 }
 
 // Error names the status and the code.

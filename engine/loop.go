@@ -26,10 +26,17 @@ type run struct {
 
 	state    State
 	permit   limiter.Permit
+	judge    *compiled    // whose rules decide about the latest failure: c, but for a token endpoint's answer
+	judgeP   *Provider    // judge's provider
 	breaker  func(error)  // tells the circuit breaker how the attempt went; mostly nil
 	doubt    *stripe      // what this call keeps back until it is decided; mostly nil
 	began    time.Time    // of the latest attempt
 	tokens   uint64       // refreshes seen when it began
+	repeats  int          // attempts repeated since their token was an old one
+	unsent   error        // why the latest attempt could not be made at all
+	cause    error        // why its re-authentication failed
+	spent    bool         // a retry was taken from the budget
+	over     bool         // the loop has come to its end, with everything given back
 	err      error        // its error; in Transport nil where there was a response
 	event    *rules.Event // its facts, when it failed
 	decision Decision
@@ -49,7 +56,7 @@ func (r *run) loop(ctx context.Context) error {
 			return r.limited(ctx, err)
 		}
 		if err := r.probe(); err != nil {
-			r.decision.Policy, r.decision.State = r.c.policy, r.state
+			r.stand(&breakerRule)
 			r.fail(AsExhausted, ReasonBreaker)
 			return r.giveUp(ctx, err)
 		}
@@ -58,6 +65,11 @@ func (r *run) loop(ctx context.Context) error {
 		if r.attempt(ctx, first) {
 			r.forget()
 			return nil
+		}
+		if r.unsent != nil {
+			r.stand(&bodyRule)
+			r.fail(AsPermanent, ReasonBody)
+			return r.giveUp(ctx, r.unsent)
 		}
 
 		// Classify and decide.
@@ -70,14 +82,18 @@ func (r *run) loop(ctx context.Context) error {
 
 		switch d.Action {
 		case policy.Accept:
-			return r.accepted(ctx)
+			return r.accepted()
 		case policy.Fail:
 			return r.giveUp(ctx, nil)
 		case policy.Reauth:
-			if again, err := r.reauth(ctx); !again {
+			err, over := r.reauth(ctx)
+			if over {
 				return err
 			}
-			continue // at once, with the new credentials
+			if d.Action == policy.Reauth {
+				continue // at once, with the new credentials
+			}
+			now = time.Now() // the refresh comes later: a wait like any other
 		}
 		if r.x != nil && !r.x.repeatable() {
 			r.fail(AsPermanent, ReasonBody)
@@ -85,24 +101,23 @@ func (r *run) loop(ctx context.Context) error {
 		}
 
 		// Budget: a wait that the server asked for is no extra load.
-		if b := r.c.policy.Budget; b != nil && !d.Asked {
-			keys := r.call.keys()
-			if !r.p.budgets.spend(b, keyOf(b.Key, &keys), now) {
-				r.fail(AsBudget, ReasonBudget)
-				return r.giveUp(ctx, nil)
-			}
+		if !r.afford(now) {
+			r.fail(AsBudget, ReasonBudget)
+			return r.giveUp(ctx, nil)
 		}
 
 		// Deferral, then the deadline: no sleep that cannot end well.
 		if d.Defer || d.Delay > r.maxInline() {
+			r.unspend()
 			if !d.Defer {
 				d.Reason = ReasonInline
 			}
-			return r.deferred(ctx, now.Add(d.Delay), r.err)
+			return r.deferred(ctx, now.Add(d.Delay), r.cause)
 		}
 		if dl, ok := ctx.Deadline(); ok && now.Add(d.Delay).After(dl) {
+			r.unspend()
 			r.fail(AsDeadline, ReasonDeadline)
-			return r.giveUp(ctx, nil)
+			return r.giveUp(ctx, r.cause)
 		}
 
 		// Wait, holding nothing.
@@ -117,6 +132,9 @@ func (r *run) loop(ctx context.Context) error {
 // limit takes what the call needs of the provider's limits.
 func (r *run) limit(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := r.credentials(ctx); err != nil {
 		return err
 	}
 	var doubt *stripe
@@ -138,11 +156,36 @@ func (r *run) limit(ctx context.Context) error {
 		if doubt != nil {
 			doubt.settled(ctx)
 		}
-		if !permit.Held() {
+		switch err := ctx.Err(); {
+		case err != nil:
+			permit.Cancel()
+			return err
+		case !permit.Held():
 			r.permit = permit
 			return nil
 		}
 		permit.Cancel() // a hold has come while the permit was on its way
+	}
+}
+
+// credentials waits while the account's credentials are known to be no good:
+// its latest refresh has failed, and the next one may not begin yet.
+func (r *run) credentials(ctx context.Context) error {
+	for {
+		f := r.p.stopped(ctx, r)
+		if f == nil {
+			return nil
+		}
+		wait := time.Until(f.until)
+		if f.as != "" || wait > r.maxInline() {
+			return f
+		}
+		if dl, ok := ctx.Deadline(); ok && f.until.After(dl) {
+			return context.DeadlineExceeded
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
 	}
 }
 
@@ -176,18 +219,21 @@ func (r *run) attempt(ctx context.Context, first bool) bool {
 		}
 	}
 	ok := false
+	r.unsent, r.cause = nil, nil
 	if r.x != nil {
 		ok = r.x.send(ctx, r)
 	} else {
 		r.err = r.invoke(ctx)
-		ok = r.err == nil
-		if ok {
+		if ok = r.err == nil; ok {
 			r.permit.Succeeded()
+			r.permit.Release()
 		}
-		r.permit.Release()
 	}
-	if ok && r.breaker != nil {
-		r.breaker(nil)
+	if ok {
+		r.p.worked(r)
+	}
+	if r.breaker != nil && (ok || r.unsent != nil) {
+		r.breaker(r.proof(ok))
 		r.breaker = nil
 	}
 	if o := r.p.engine.o.Observer; ok && o != nil {
@@ -212,14 +258,17 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 	}
 	e := r.event
 	*e = rules.Event{}
-	if r.x != nil && r.err == nil {
+	r.judge, r.judgeP = r.c, r.p
+	switch {
+	case r.x != nil && r.err == nil:
 		r.x.classify(r, e, now)
-	} else {
+	case r.tokenError(e, now):
+	default:
 		r.classifyError(ctx, e, now)
 	}
 	e.Attempt = r.state.Attempts + 1
 	e.Elapsed = r.state.Spent + now.Sub(r.began)
-	e.Idempotent = e.Idempotent || r.call.Idempotent
+	e.Idempotent = e.Idempotent || r.call.Idempotent && r.judge == r.c
 	if r.breaker != nil {
 		r.breaker(evidence(e))
 		r.breaker = nil
@@ -276,37 +325,52 @@ var (
 )
 
 // wish is the rule of what the calling code wants done about its error; nil =
-// it leaves that to the policy.
-func wish(err error, e *rules.Event) *policy.Rule {
-	if err == nil || e.Network == rules.NetworkCanceled {
-		return nil
+// it leaves that to the policy. A call inside this one that was given up or
+// handed back has had its retries: to repeat it would multiply them.
+func (r *run) wish(now time.Time) (rule *policy.Rule, why Reason) {
+	e := r.event
+	if r.err == nil || e.Network == rules.NetworkCanceled {
+		return nil, 0
 	}
-	if code, ok := errors.AsType[*codeError](err); ok {
+	if code, ok := errors.AsType[*codeError](r.err); ok {
 		if code.after == 0 {
-			return &permanentRule
+			return &permanentRule, ReasonCode
 		}
 		e.RetryAfter = max(e.RetryAfter, code.after)
-		return &waitRule
+		return &waitRule, ReasonCode
 	}
-	if _, ok := errors.AsType[*backoff.PermanentError](err); ok {
-		return &permanentRule
+	if later, ok := errors.AsType[*DeferError](r.err); ok {
+		e.RetryAfter = max(later.Until.Sub(now), 1)
+		return &waitRule, ReasonInner
 	}
-	return nil
+	if gave, ok := errors.AsType[*GiveUpError](r.err); ok {
+		return &policy.Rule{Name: "inner", Action: policy.Fail, As: gave.Decision.As, Backoff: -1}, ReasonInner
+	}
+	if _, ok := errors.AsType[*backoff.PermanentError](r.err); ok {
+		return &permanentRule, ReasonCode
+	}
+	if _, ok := errors.AsType[*authorizeError](r.err); ok && r.judge == r.c {
+		return &permanentRule, ReasonReauthError
+	}
+	return nil, 0
 }
 
 // decide fills r.decision from the facts.
 func (r *run) decide(ctx context.Context, now time.Time) {
 	e := r.event
 	u := r.p.engine.o.Rand()
-	if rule := wish(r.err, e); rule == nil {
-		r.decision = r.c.decide(r.state, e, u)
+	if rule, why := r.wish(now); rule == nil {
+		r.decision = r.judge.decide(r.state, e, u)
 	} else {
-		r.decision = r.c.apply(rule, r.state, e, u)
+		r.decision = r.judge.apply(rule, r.state, e, u)
 		if r.decision.Reason == ReasonRule {
-			r.decision.Reason = ReasonCode
+			r.decision.Reason = why
 		}
 	}
 	d := &r.decision
+	if d.Action == policy.Fail && d.As == AsPermanent && d.Reason == ReasonRule && e.Status == 0 && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		d.As, d.Reason = AsDeadline, ReasonDeadline
+	}
 	if m := r.call.MaxAttempts; m > 0 && d.State.Attempts >= m && d.Action != policy.Accept && d.Action != policy.Fail && !d.Asked {
 		d.Exhausted = true
 		r.decision = d.fail(d.State, AsExhausted, ReasonAttempts)
@@ -326,30 +390,40 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 
 // hold closes the limits that the rule names for this call's keys: for as long
 // as the server asked or the rule fixes, else by the schedule of the key's own
-// consecutive refusals, which many calls may have shared.
+// consecutive refusals, which many calls may have shared. Then the attempt lets
+// go of what it still has.
 func (r *run) hold(ctx context.Context, now time.Time) {
 	d := &r.decision
 	defer r.settle()
 	if len(d.Rule.Hold) == 0 {
+		if d.Action == policy.Accept {
+			r.permit.Succeeded()
+		}
 		return
 	}
 	keys := r.call.keys()
 	for _, i := range d.Rule.Hold {
-		at := r.c.limit[i]
-		n := r.p.limiter.RefusedAt(now, at, keys, r.began)
-		length := max(d.Hint, d.Rule.Wait)
-		if length == 0 {
-			s := &fallbackSchedule
-			if b := d.Rule.Backoff; b >= 0 {
-				s = &r.c.schedules[b]
-			}
-			length = s.delay(n, r.p.engine.o.Rand(), 0)
-		}
-		r.p.limiter.HoldAt(now, at, keys, now.Add(length))
+		at := r.judge.limit[i]
+		n := r.judgeP.limiter.RefusedAt(now, at, keys, r.began)
+		length := r.judge.holdFor(d, n, r.p.engine.o.Rand())
+		r.judgeP.limiter.HoldAt(now, at, keys, now.Add(length))
 		if r.p.engine.o.Observer != nil {
-			r.notifyHold(ctx, length, r.c.policy.Limits[i].Name)
+			r.notifyHold(ctx, length, r.judge.policy.Limits[i].Name)
 		}
 	}
+}
+
+// holdFor is how long a decision closes a limit whose key was refused n times
+// in a row.
+func (c *compiled) holdFor(d *Decision, n int, u float64) time.Duration {
+	if asked := max(d.Hint, d.Rule.Wait); asked > 0 {
+		return min(asked, maxAsked)
+	}
+	s := &fallbackSchedule
+	if b := d.Rule.Backoff; b >= 0 {
+		s = &c.schedules[b]
+	}
+	return s.delay(n, u, s.base(n-1))
 }
 
 // fallbackSchedule is how long a hold without a hint, a wait or a backoff lasts.
@@ -365,53 +439,99 @@ func (r *run) maxInline() time.Duration {
 	return r.p.engine.o.MaxInline
 }
 
-// reauth refreshes the account's credentials and reports whether to go on with
-// them; if not, the call ends with err.
-func (r *run) reauth(ctx context.Context) (again bool, err error) {
-	e := r.event
-	fresh, err := r.p.refresh(ctx, ReauthRequest{
-		Provider: r.c.policy.Name, Account: r.call.Account, Event: e,
-		Generation: r.tokens, Claims: claimsChallenge(e.Header),
+// maxRepeats bounds how often one call is repeated because its token was an
+// old one. Each time somebody else must have refreshed it meanwhile.
+const maxRepeats = 8
+
+// reauth refreshes the account's credentials. over reports that the call ends
+// with err. Else it goes on: at once while the decision is still `reauth`, or
+// after a wait, which the decision then says.
+func (r *run) reauth(ctx context.Context) (err error, over bool) {
+	r.discard() // nothing is held while the token endpoint is asked
+	fresh, err := r.p.refresh(ctx, &r.call, ReauthRequest{
+		Provider: r.c.policy.Name, Account: r.call.Account, Event: r.event,
+		Generation: r.tokens, Claims: claimsChallenge(r.event.Header),
 	})
 	if r.p.engine.o.Observer != nil {
 		r.notify(ctx, NoticeReauth, 0, err)
 	}
-	if err == nil {
-		if !fresh {
-			// The refusal was of an old token; the newer one has its own
-			// first try. A later refresh must have come between, so this
-			// cannot go on by itself.
+	failed, _ := err.(*refreshFailed)
+	switch {
+	case err == nil:
+		if r.repeats++; !fresh && r.repeats <= maxRepeats {
+			// The refusal was of an old token; the newer one has its own first try.
 			r.state.Reauths--
 			r.decision.State.Reauths--
 		}
 		if r.x != nil && !r.x.repeatable() {
 			r.fail(AsPermanent, ReasonBody)
-			return false, r.giveUp(ctx, nil)
+			return r.giveUp(ctx, nil), true
 		}
-		r.discard()
-		return true, nil
-	}
-	if ctx.Err() != nil {
-		return false, r.ended(ctx, ctx.Err())
-	}
-	var gave *GiveUpError
-	var later *DeferError
-	switch {
-	case errors.Is(err, errNoReauth):
+		return nil, false
+	case ctx.Err() != nil:
+		return r.ended(ctx, ctx.Err()), true
+	case err == errNoReauth:
 		r.fail(AsNeedsUser, ReasonNoReauth)
-		err = nil
-	case errors.Is(err, errTokenRefused):
+		return r.giveUp(ctx, nil), true
+	case failed == nil:
 		r.fail(AsNeedsUser, ReasonReauthed)
-		err = nil
-	case errors.As(err, &later):
-		r.decision.Action, r.decision.Reason, r.decision.Defer = policy.Wait, ReasonReauthError, true
-		return false, r.deferred(ctx, later.Until, err)
-	case errors.As(err, &gave):
-		r.fail(gave.Decision.As, ReasonReauthError)
-	default:
-		r.fail(AsPermanent, ReasonReauthError)
+		return r.giveUp(ctx, nil), true
+	case failed.as != "":
+		r.fail(failed.as, ReasonReauthError)
+		return r.giveUp(ctx, failed.err), true
 	}
-	return false, r.giveUp(ctx, err)
+	// The refresh can be tried again later.
+	r.cause = failed.err
+	d := r.decision
+	wait := max(time.Until(failed.until), 0)
+	d.Action, d.Asked, d.Reason = policy.Wait, true, ReasonReauthError
+	d.MinDelay, d.Delay = wait, wait+time.Duration(r.p.engine.o.Rand()*float64(spread(wait)))
+	r.state.Reauths--
+	r.decision = r.c.wait(d, r.state, wait)
+	r.state = r.decision.State
+	if r.decision.Action == policy.Fail {
+		return r.giveUp(ctx, failed.err), true
+	}
+	return nil, false
+}
+
+// afford takes a retry from the budget, and reports whether there was one. A
+// wait that the server asked for is exempt.
+func (r *run) afford(now time.Time) bool {
+	b := r.c.policy.Budget
+	r.spent = b != nil && !r.decision.Asked
+	if !r.spent {
+		return true
+	}
+	keys := r.call.keys()
+	return r.p.budgets.spend(b, keyOf(b.Key, &keys), now)
+}
+
+// unspend gives a retry back that is not made after all.
+func (r *run) unspend() {
+	if r.spent {
+		keys := r.call.keys()
+		b := r.c.policy.Budget
+		r.p.budgets.refund(b, keyOf(b.Key, &keys))
+	}
+}
+
+// The rules of what ends a call before its policy has said anything.
+var (
+	limitRule   = policy.Rule{Name: "limit", Action: policy.Fail, Backoff: -1}
+	breakerRule = policy.Rule{Name: "breaker", Action: policy.Fail, Backoff: -1}
+	bodyRule    = policy.Rule{Name: "body", Action: policy.Fail, Backoff: -1}
+	contextRule = policy.Rule{Name: "context", Action: policy.Fail, Backoff: -1}
+	reauthRule  = policy.Rule{Name: "reauth", Action: policy.Fail, Backoff: -1}
+)
+
+// stand makes the decision one of the call as it is now. The rule that had it
+// go on so far stays the one that decided; where there was none, it is rule.
+func (r *run) stand(rule *policy.Rule) {
+	if r.decision.Rule == nil {
+		r.decision.Policy, r.decision.Rule = r.c.policy, rule
+	}
+	r.decision.State = r.state
 }
 
 // fail turns the decision into a give-up that is not the rule's.
@@ -423,7 +543,7 @@ func (r *run) fail(as string, why Reason) {
 }
 
 // accepted ends a call whose failure a rule calls a success.
-func (r *run) accepted(ctx context.Context) error {
+func (r *run) accepted() error {
 	if r.x != nil {
 		r.x.finish(r, time.Time{})
 	}
@@ -453,8 +573,12 @@ func (r *run) gaveUp(cause error) *GiveUpError {
 }
 
 // deferred hands a call back until a later time.
-func (r *run) deferred(ctx context.Context, until time.Time, err error) error {
-	r.decision.Defer = true
+func (r *run) deferred(ctx context.Context, until time.Time, cause error) error {
+	r.decision.Action, r.decision.As, r.decision.Defer = policy.Wait, "", true
+	err := r.err
+	if err == nil {
+		err, cause = cause, nil
+	}
 	if r.p.engine.o.Observer != nil {
 		r.notify(ctx, NoticeDefer, time.Until(until), err)
 	}
@@ -464,14 +588,14 @@ func (r *run) deferred(ctx context.Context, until time.Time, err error) error {
 	}
 	return &DeferError{
 		Until: until, State: r.decision.State, Decision: r.decision,
-		Operation: r.op.name, Event: r.event, Err: err,
+		Operation: r.op.name, Event: r.event, Err: err, Cause: cause,
 	}
 }
 
 // ended ends a call whose context ended while it waited, or whose deadline
 // would come before its limits let it go on.
 func (r *run) ended(ctx context.Context, cause error) error {
-	r.decision.Policy, r.decision.State = r.c.policy, r.state
+	r.stand(&contextRule)
 	if errors.Is(cause, context.DeadlineExceeded) {
 		r.fail(AsDeadline, ReasonDeadline)
 		if ctx.Err() == nil {
@@ -487,27 +611,30 @@ func (r *run) ended(ctx context.Context, cause error) error {
 }
 
 // limited ends a call that its limits do not let go on: it would wait too
-// long, past the deadline, or for ever.
+// long, past the deadline, or for ever; or its account's credentials do not.
 func (r *run) limited(ctx context.Context, err error) error {
-	r.decision.Policy, r.decision.State = r.c.policy, r.state
 	var wait *limiter.WaitError
-	var large *limiter.TooLargeError
+	stopped, _ := err.(*refreshFailed)
 	switch {
 	case ctx.Err() != nil:
 		return r.ended(ctx, ctx.Err())
+	case stopped != nil:
+		r.stand(&reauthRule)
+		if stopped.as != "" {
+			r.fail(stopped.as, ReasonReauthError)
+			return r.giveUp(ctx, stopped.err)
+		}
+		r.decision.Reason = ReasonReauthError
+		return r.deferred(ctx, stopped.until, stopped.err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return r.ended(ctx, err)
 	case errors.As(err, &wait):
-		r.decision.Action, r.decision.Reason = policy.Wait, ReasonInline
-		if r.err != nil {
-			err = r.err
-		}
+		r.stand(&limitRule)
+		r.decision.Reason = ReasonInline
 		return r.deferred(ctx, wait.Until, err)
-	case errors.As(err, &large):
-		r.fail(AsPermanent, ReasonLimit)
-	default:
-		r.fail(AsPermanent, ReasonLimit)
 	}
+	r.stand(&limitRule)
+	r.fail(AsPermanent, ReasonLimit)
 	return r.giveUp(ctx, err)
 }
 
@@ -539,6 +666,14 @@ func (r *run) notifyHold(ctx context.Context, d time.Duration, limit string) {
 		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
 		Attempt: r.state.Attempts, Duration: d, Status: r.event.Status, Limit: limit, Event: r.event, Decision: &decision,
 	})
+}
+
+// proof is what an attempt without a failure to classify says about its host.
+func (r *run) proof(ok bool) error {
+	if ok {
+		return nil
+	}
+	return errExcluded
 }
 
 // sleep waits for d, or until the context ends. Less than a microsecond is

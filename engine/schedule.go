@@ -14,7 +14,7 @@ import (
 // jitter are worked out once.
 type schedule struct {
 	policy.Backoff
-	id    uint32
+	id    [2]uint32       // in a State: of failures that are retried, of throttling
 	steps []time.Duration // delay of step 1, 2, …; the last one repeats
 }
 
@@ -23,7 +23,7 @@ type schedule struct {
 const maxSteps = 256
 
 func newSchedule(b policy.Backoff) schedule {
-	s := schedule{Backoff: b, id: backoffID(b.Name)}
+	s := schedule{Backoff: b, id: [2]uint32{backoffID(b.Name, policy.Retry), backoffID(b.Name, policy.Wait)}}
 	d := float64(b.Initial)
 	limit := float64(b.Max)
 	if limit <= 0 {

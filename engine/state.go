@@ -1,23 +1,28 @@
 package engine
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"math"
 	"time"
+
+	"github.com/recourse-go/recourse/policy"
 )
 
 // State is what one call has used up so far: attempts by backoff, waits,
 // re-authentications, time. It is a small value without pointers; Decide takes
 // one and returns the next. The zero value is a call that has not failed yet.
 //
-// It marshals to JSON of less than 200 bytes, so a job row can carry it from
-// one process to another: a deferred call that resumes with its State goes on
-// where it stopped instead of starting to count anew.
+// It marshals to JSON of less than 200 bytes, whatever it holds, so a job row
+// can carry it from one process to another: a deferred call that resumes with
+// its State goes on where it stopped instead of starting to count anew. In JSON
+// times count in milliseconds and up to a year, attempts and waits up to 65,535.
 type State struct {
-	Attempts int           // attempts finished
-	Reauths  int           // re-authentications done
+	Attempts int           // attempts finished, whatever became of them
+	Reauths  int           // re-authentications since anything but the credentials was refused
 	Waits    int           // waits that a server or a rule asked for; these burn no attempt
 	Waited   time.Duration // time in such waits
 	Spent    time.Duration // time spent trying: attempts and own backoff, but no asked-for waits, holds or deferrals
@@ -27,6 +32,16 @@ type State struct {
 	used [maxUsed]usedBackoff
 }
 
+// Retries is how many failures have burnt an attempt of some backoff: all but
+// those that were answered by an asked-for wait or a re-authentication.
+func (s *State) Retries() int {
+	n := 0
+	for _, u := range s.used {
+		n += int(u.attempts)
+	}
+	return n
+}
+
 // maxUsed bounds how many backoffs a State tells apart. A call that runs
 // through more of them counts the rest together with the last, so it gives up
 // sooner, never later.
@@ -34,17 +49,22 @@ const maxUsed = 4
 
 // usedBackoff counts the failures that one backoff has answered.
 type usedBackoff struct {
-	id       uint32        // hash of the backoff's name; 0 = free
+	id       uint32        // of the backoff and the action, see backoffID; 0 = free
 	attempts int32         // failures that burnt an attempt
 	steps    int32         // the schedule's step: attempts, and asked-for waits too
 	since    time.Duration // State.Spent when this backoff was first used
 }
 
-// backoffID names a backoff in a State. Names, not positions, are kept, since
-// a policy may be reloaded between two attempts of a call.
-func backoffID(name string) uint32 {
+// backoffID names a backoff in a State, for one action: throttling (`wait`
+// without a hint) burns no attempts of the failures that are retried, and both
+// are bounded. Names, not positions, are kept, since a policy may be reloaded
+// between two attempts of a call.
+func backoffID(name string, a policy.Action) uint32 {
 	h := fnv.New32a()
 	h.Write([]byte(name))
+	if a == policy.Wait {
+		h.Write([]byte{0})
+	}
 	if id := h.Sum32(); id != 0 {
 		return id
 	}
@@ -54,10 +74,7 @@ func backoffID(name string) uint32 {
 // slot finds the counts of a backoff, or the place for them.
 func (s *State) slot(id uint32) *usedBackoff {
 	for i := range s.used {
-		if s.used[i].id == id {
-			return &s.used[i]
-		}
-		if s.used[i].id == 0 {
+		if s.used[i].id == id || s.used[i].id == 0 {
 			return &s.used[i]
 		}
 	}
@@ -67,41 +84,57 @@ func (s *State) slot(id uint32) *usedBackoff {
 // stateVersion is the version of the JSON form.
 const stateVersion = 1
 
-// stateJSON is the JSON form: times in milliseconds, backoffs as a flat list
-// of id, attempts, steps, since.
+// stateJSON is the JSON form: times in milliseconds, backoffs in unpadded
+// base64url, each as its id (4 bytes) and its attempts, steps and since (varints).
 type stateJSON struct {
-	V      int     `json:"v"`
-	Began  int64   `json:"t,omitempty"`
-	N      int     `json:"n,omitempty"`
-	Reauth int     `json:"r,omitempty"`
-	Waits  int     `json:"w,omitempty"`
-	Waited int64   `json:"wt,omitempty"`
-	Spent  int64   `json:"s,omitempty"`
-	Last   int64   `json:"d,omitempty"`
-	Used   []int64 `json:"b,omitempty"`
+	V      int    `json:"v"`
+	Began  int64  `json:"t,omitempty"`
+	N      int64  `json:"n,omitempty"`
+	Reauth int64  `json:"r,omitempty"`
+	Waits  int64  `json:"w,omitempty"`
+	Waited int64  `json:"wt,omitempty"`
+	Spent  int64  `json:"s,omitempty"`
+	Last   int64  `json:"d,omitempty"`
+	Used   string `json:"b,omitempty"`
 }
+
+// What the JSON form counts up to: a number beyond is written as this.
+const (
+	maxCount  = math.MaxUint16
+	maxMillis = 365 * 24 * 60 * 60 * 1000
+	maxBegan  = 9999999999999 // in the year 2286
+)
+
+func countJSON[T int | int32](n T) int64 { return min(max(int64(n), 0), maxCount) }
+
+func millisJSON(d time.Duration) int64 { return min(max(d.Milliseconds(), 0), maxMillis) }
 
 // MarshalJSON writes the compact, versioned form.
 func (s State) MarshalJSON() ([]byte, error) {
 	j := stateJSON{
-		V: stateVersion, N: s.Attempts, Reauth: s.Reauths, Waits: s.Waits,
-		Waited: s.Waited.Milliseconds(), Spent: s.Spent.Milliseconds(), Last: s.Last.Milliseconds(),
+		V: stateVersion, N: countJSON(s.Attempts), Reauth: countJSON(s.Reauths), Waits: countJSON(s.Waits),
+		Waited: millisJSON(s.Waited), Spent: millisJSON(s.Spent), Last: millisJSON(s.Last),
 	}
 	if !s.Began.IsZero() {
-		j.Began = s.Began.UnixMilli()
+		j.Began = min(max(s.Began.UnixMilli(), 1), maxBegan)
 	}
+	var b []byte
 	for _, u := range s.used {
 		if u.id == 0 {
 			break
 		}
-		j.Used = append(j.Used, int64(u.id), int64(u.attempts), int64(u.steps), u.since.Milliseconds())
+		b = binary.BigEndian.AppendUint32(b, u.id)
+		b = binary.AppendUvarint(b, uint64(countJSON(u.attempts)))
+		b = binary.AppendUvarint(b, uint64(countJSON(u.steps)))
+		b = binary.AppendUvarint(b, uint64(millisJSON(u.since)))
 	}
+	j.Used = base64.RawURLEncoding.EncodeToString(b)
 	return json.Marshal(j)
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote. A State of another version, with
-// a negative count or with too many backoffs is refused: a call must not get
-// fresh attempts from a damaged row.
+// a count or a time out of range or with too many backoffs is refused: a call
+// must not get fresh attempts from a damaged row.
 func (s *State) UnmarshalJSON(b []byte) error {
 	var j stateJSON
 	if err := json.Unmarshal(b, &j); err != nil {
@@ -110,22 +143,21 @@ func (s *State) UnmarshalJSON(b []byte) error {
 	if j.V != stateVersion {
 		return fmt.Errorf("engine: state: version %d, want %d", j.V, stateVersion)
 	}
-	const most = int64(math.MaxInt64) / int64(time.Millisecond)
-	for _, n := range []int64{int64(j.N), int64(j.Reauth), int64(j.Waits)} {
-		if n < 0 || n > math.MaxInt32 {
+	for _, n := range []int64{j.N, j.Reauth, j.Waits} {
+		if n < 0 || n > maxCount {
 			return fmt.Errorf("engine: state: count %d out of range", n)
 		}
 	}
 	for _, ms := range []int64{j.Waited, j.Spent, j.Last} {
-		if ms < 0 || ms > most {
+		if ms < 0 || ms > maxMillis {
 			return fmt.Errorf("engine: state: duration %d ms out of range", ms)
 		}
 	}
-	if len(j.Used)%4 != 0 || len(j.Used) > 4*maxUsed {
-		return fmt.Errorf("engine: state: %d numbers about backoffs, want at most %d in fours", len(j.Used), 4*maxUsed)
+	if j.Began < 0 || j.Began > maxBegan {
+		return fmt.Errorf("engine: state: time %d out of range", j.Began)
 	}
 	n := State{
-		Attempts: j.N, Reauths: j.Reauth, Waits: j.Waits,
+		Attempts: int(j.N), Reauths: int(j.Reauth), Waits: int(j.Waits),
 		Waited: time.Duration(j.Waited) * time.Millisecond,
 		Spent:  time.Duration(j.Spent) * time.Millisecond,
 		Last:   time.Duration(j.Last) * time.Millisecond,
@@ -133,13 +165,39 @@ func (s *State) UnmarshalJSON(b []byte) error {
 	if j.Began != 0 {
 		n.Began = time.UnixMilli(j.Began)
 	}
-	for i := 0; i < len(j.Used); i += 4 {
-		u := j.Used[i : i+4]
-		if u[0] <= 0 || u[0] > math.MaxUint32 || u[1] < 0 || u[1] > math.MaxInt32 || u[2] < 0 || u[2] > math.MaxInt32 || u[3] < 0 || u[3] > most {
-			return fmt.Errorf("engine: state: backoff %v out of range", u)
+	used, err := base64.RawURLEncoding.Strict().DecodeString(j.Used)
+	if err != nil {
+		return fmt.Errorf("engine: state: backoffs: %w", err)
+	}
+	for i := 0; len(used) > 0; i++ {
+		if i == maxUsed {
+			return fmt.Errorf("engine: state: more than %d backoffs", maxUsed)
 		}
-		n.used[i/4] = usedBackoff{id: uint32(u[0]), attempts: int32(u[1]), steps: int32(u[2]), since: time.Duration(u[3]) * time.Millisecond}
+		if n.used[i], used, err = readUsed(used); err != nil {
+			return err
+		}
 	}
 	*s = n
 	return nil
+}
+
+// readUsed reads one backoff's counts off the front of b.
+func readUsed(b []byte) (u usedBackoff, rest []byte, err error) {
+	if len(b) < 4 {
+		return u, nil, fmt.Errorf("engine: state: backoffs cut short")
+	}
+	u.id, b = binary.BigEndian.Uint32(b), b[4:]
+	var n [3]uint64
+	for i, most := range [...]uint64{maxCount, maxCount, maxMillis} {
+		v, size := binary.Uvarint(b)
+		if size <= 0 || v > most {
+			return u, nil, fmt.Errorf("engine: state: backoff out of range")
+		}
+		n[i], b = v, b[size:]
+	}
+	if u.id == 0 || n[0] > n[1] {
+		return u, nil, fmt.Errorf("engine: state: backoff out of range")
+	}
+	u.attempts, u.steps, u.since = int32(n[0]), int32(n[1]), time.Duration(n[2])*time.Millisecond
+	return u, b, nil
 }

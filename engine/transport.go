@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -128,6 +127,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	host := hostOf(req)
 	p := t.engine.providerOf(outer, req, host)
 	if p == nil {
+		if outer != nil && outer.Provider != "" {
+			if req.Body != nil {
+				req.Body.Close()
+			}
+			return nil, noPolicy(outer.Provider)
+		}
 		return t.base.RoundTrip(req)
 	}
 	c := p.live.Load()
@@ -153,7 +158,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	r.op = c.operation(r.call.Operation)
 
+	defer r.abandon()
 	err := r.loop(ctx)
+	r.over = true
 	if !x.taken && req.Body != nil {
 		req.Body.Close() // a RoundTripper always closes it
 	}
@@ -222,21 +229,24 @@ func (x *exchange) request(ctx context.Context, r *run, n int) (*http.Request, e
 	}
 	if o.Authorize != nil {
 		if err := o.Authorize(req, r.call.Account); err != nil {
-			return nil, Permanent(err)
+			if req.Body != nil {
+				req.Body.Close()
+			}
+			return nil, &authorizeError{err}
 		}
 	}
 	return req, nil
 }
 
-// send makes one attempt, and reports whether it succeeded.
+// send makes one attempt, and reports whether it succeeded. A request that
+// cannot be made at all leaves the last response as it was.
 func (x *exchange) send(ctx context.Context, r *run) bool {
-	x.resp, x.head, x.whole, x.rerr, x.traced = nil, nil, false, nil, nil
 	n := r.state.Attempts + 1
 	outer := ctx
 	if n > 1 {
 		ctx = context.WithValue(ctx, attemptKey{}, n)
 	}
-	x.dog = nil
+	x.dog, x.traced = nil, nil
 	if t := r.c.policy.AttemptTimeout; t > 0 {
 		ctx, x.dog = watch(ctx, t)
 	}
@@ -244,25 +254,29 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 		ctx = x.trace(ctx)
 	}
 	req, err := x.request(ctx, r, n)
-	if err == nil {
-		x.resp, err = x.base.RoundTrip(req)
-	}
-	r.err = err
 	if err != nil {
-		if x.dog != nil {
-			if outer.Err() == nil && errors.Is(context.Cause(ctx), errAttemptTimeout) {
-				r.err = &attemptError{err}
-			}
-			x.dog.end()
+		x.dog.end()
+		if _, hook := err.(*authorizeError); hook {
+			x.resp, r.err = nil, err
+		} else {
+			r.permit.Cancel()
+			r.unsent = err
 		}
-		x.resp = nil
-		r.permit.Release()
 		return false
 	}
-	if x.dog != nil {
-		x.dog.pause()
+	x.resp, x.head, x.whole, x.rerr = nil, nil, false, nil
+	x.resp, err = x.base.RoundTrip(req)
+	r.err = err
+	if err != nil {
+		if x.dog != nil && outer.Err() == nil && x.dog.fired() {
+			r.err = &attemptError{err}
+		}
+		x.dog.end()
+		x.resp = nil
+		return false
 	}
-	if !x.suspect(r.c, r.op.name, r.call.Method) {
+	x.dog.pause()
+	if !x.suspect(r.c, r.op.name, r.call.Method, n) {
 		r.permit.Succeeded()
 		x.guard(r, false)
 		return true
@@ -301,7 +315,7 @@ func (x *exchange) refine(e *rules.Event) {
 // suspect reports whether a response needs a decision: it failed, or a rule
 // that does more than accept it matches what is known without its body, or the
 // policy says that an error may hide in a body like this.
-func (x *exchange) suspect(c *compiled, operation, method string) bool {
+func (x *exchange) suspect(c *compiled, operation, method string, attempt int) bool {
 	status := x.resp.StatusCode
 	if status < 200 {
 		return false // 101: the connection is the caller's now
@@ -315,7 +329,7 @@ func (x *exchange) suspect(c *compiled, operation, method string) bool {
 	e := &x.probe
 	e.Provider, e.Operation, e.Method, e.Protocol = c.policy.Name, operation, method, "http"
 	e.Status, e.Header = status, x.resp.Header
-	e.Attempt, e.Sent, e.Idempotent = 1, true, true
+	e.Attempt, e.Sent, e.Idempotent = attempt, true, true
 	suspect := false
 	if i := c.policy.Matcher.Match(e); i >= 0 {
 		rule := &c.policy.Rules[i]
@@ -338,7 +352,7 @@ func (x *exchange) classify(r *run, e *rules.Event, now time.Time) {
 func (x *exchange) responseError(e *rules.Event) *ResponseError {
 	err := &ResponseError{
 		Status: x.resp.StatusCode, Header: x.resp.Header, Body: x.text(),
-		Operation: e.Operation, Method: e.Method, Code: e.Code(),
+		Provider: e.Provider, Operation: e.Operation, Method: e.Method, Code: e.Code(),
 	}
 	if err.Code == "" {
 		err.Code = e.Type
@@ -350,9 +364,6 @@ func (x *exchange) responseError(e *rules.Event) *ResponseError {
 // and Outcome finds the decision.
 func (x *exchange) finish(r *run, until time.Time) {
 	x.replay()
-	if r.decision.Action == policy.Accept {
-		r.permit.Succeeded()
-	}
 	req := x.resp.Request
 	if req == nil {
 		req = x.req
