@@ -184,9 +184,7 @@ func (b *batch) jsonAnswer(v gjson.Result) {
 	}
 	h := make(http.Header)
 	v.Get("headers").ForEach(func(k, v gjson.Result) bool {
-		for _, s := range scalars(nil, v, 8, 0) {
-			h[k.Str] = append(h[k.Str], s)
-		}
+		h[k.Str] = append(h[k.Str], scalars(nil, v, 8, 0)...)
 		return len(h) < 100
 	})
 	var body []byte

@@ -26,7 +26,6 @@ type (
 		Body    string
 		Header  http.Header
 		Errors  []struct{ Reason, Message string }
-		err     error
 	}
 	retrieveError struct { // golang.org/x/oauth2.RetrieveError
 		Response         *http.Response

@@ -196,7 +196,6 @@ func readXML(doc string) (codes []string, child string, ok bool) {
 	type element struct {
 		name string
 		text strings.Builder
-		at   int
 	}
 	var stack []*element
 	var found []*element
