@@ -292,9 +292,9 @@ func TestLabelsAreBounded(t *testing.T) {
 	w.compare(`
 # HELP recourse_give_ups_total Calls that failed for good.
 # TYPE recourse_give_ups_total counter
-recourse_give_ups_total{as="ambiguous",operation="_other",provider="test",rule="network"} 48
-recourse_give_ups_total{as="ambiguous",operation="op0",provider="test",rule="network"} 1
-recourse_give_ups_total{as="ambiguous",operation="op1",provider="test",rule="network"} 1
+recourse_give_ups_total{as="permanent",operation="_other",provider="test",rule="default"} 48
+recourse_give_ups_total{as="permanent",operation="op0",provider="test",rule="default"} 1
+recourse_give_ups_total{as="permanent",operation="op1",provider="test",rule="default"} 1
 `, "recourse_give_ups_total", "recourse_limit_keys_held")
 	w.send("GET", "/items/1", "ann", reply{status: 400})
 	text, err := testutil.CollectAndFormat(w.metrics, expfmt.TypeTextPlain)
