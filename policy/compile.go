@@ -596,8 +596,12 @@ func (c *compiler) commented(when *value) int {
 	return -1
 }
 
+// expressionLike finds what no comment in words has.
+var expressionLike = regexp.MustCompile(`[=!<>]=|&&|\|\||(?:\bin|\bcontains|\bmatches|With) *["'(\[]|["'] +in +codes`)
+
 // comment reports an expression that " #" cut short: surely, if what is left
-// does not parse; perhaps, if the '#' begins a word.
+// does not parse; perhaps, if the '#' begins a word or what follows looks like
+// more of the expression.
 func (c *compiler) comment(v *value, list rules.ErrorList) {
 	when := v.get["when"]
 	i := c.commented(when)
@@ -619,7 +623,7 @@ func (c *compiler) comment(v *value, list rules.ErrorList) {
 	switch {
 	case broken:
 		c.r.err(at, "cut-when", hint, "a blank and '#' begin a comment: the expression ends before it")
-	case n > 1 && rest[1] != ' ' && rest[1] != '\t' && rest[1] != '#':
+	case n > 1 && rest[1] != ' ' && rest[1] != '\t' && rest[1] != '#', expressionLike.Match(rest[:n]):
 		c.r.warn(at, "cut-when", hint, "a blank and '#' begin a comment: the expression ends before it")
 	}
 }

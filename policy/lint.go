@@ -19,8 +19,18 @@ func (c *compiler) lint() {
 	if c.p.Matcher == nil {
 		return
 	}
+	hidden := map[int][]string{} // inherited rules, by the rule that hides them
 	for _, f := range c.p.Matcher.Lint() {
-		c.finding(f)
+		c.finding(f, hidden)
+	}
+	for by, names := range hidden {
+		if len(names) == 1 {
+			c.r.warn(c.nameSpan(by), rules.LintShadowed, fmt.Sprintf("give it that name to replace it, or add remove: [%s]", names[0]),
+				"rule %q hides the inherited rule %q", c.p.Rules[by].Name, names[0])
+			continue
+		}
+		c.r.warn(c.nameSpan(by), rules.LintShadowed, "last: true puts it after them; else narrow its condition, or name them under `remove`",
+			"rule %q hides %d inherited rules: %s", c.p.Rules[by].Name, len(names), strings.Join(names, ", "))
 	}
 	c.unknownOperations()
 	c.probes = 4_000_000 / (len(c.ruleOf) + 1)
@@ -103,7 +113,7 @@ func misspelt(written string, names []string) string {
 	return ""
 }
 
-func (c *compiler) finding(f rules.Finding) {
+func (c *compiler) finding(f rules.Finding, hidden map[int][]string) {
 	if f.Rule < 0 || f.Rule >= len(c.ruleOf) {
 		if f.By >= 0 && f.By < len(c.ruleOf) && c.ruleOf[f.By].src == c.top.src {
 			c.r.warn(c.nameSpan(f.By), f.Code, f.Hint, "%s", f.Message)
@@ -120,9 +130,7 @@ func (c *compiler) finding(f rules.Finding) {
 	if f.By < 0 || f.By >= len(c.ruleOf) || c.ruleOf[f.By].src != c.top.src {
 		return
 	}
-	inherited := c.p.Rules[f.Rule].Name
-	c.r.warn(c.nameSpan(f.By), f.Code, fmt.Sprintf("give it that name to replace it, or add remove: [%s]", inherited),
-		"rule %q hides the inherited rule %q", c.p.Rules[f.By].Name, inherited)
+	hidden[f.By] = append(hidden[f.By], c.p.Rules[f.Rule].Name)
 }
 
 func (c *compiler) nameSpan(rule int) span {

@@ -53,6 +53,19 @@ func (rs *resolver) names(l *layer) []string {
 	return slices.DeleteFunc(names, func(n string) bool { return n == l.name && l.lower == nil })
 }
 
+// parents are the policies that some other one extends.
+func (rs *resolver) parents() []string {
+	named := map[string]bool{}
+	for _, l := range rs.layers {
+		for _, e := range l.root.items("extends") {
+			if !e.bad && rs.layers[e.text()] != nil {
+				named[e.text()] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(named))
+}
+
 // stack lists the layers of l, the most general first, each once. ok is false
 // if one is missing or the chain is a cycle.
 func (rs *resolver) stack(l *layer) (layers []*layer, ok bool) {
@@ -74,7 +87,11 @@ func (rs *resolver) stack(l *layer) (layers []*layer, ok bool) {
 				rs.r.err(e.span(), "extends-cycle", "", "%q extends itself", at.name)
 			case p == nil:
 				ok = false
-				rs.r.err(e.span(), "unknown-parent", didYouMeanOf(e.text(), rs.names(at), "policies"), "no policy %q to extend", e.text())
+				hint := didYouMean(e.text(), rs.names(at))
+				if hint == "" {
+					hint = didYouMeanOf(e.text(), rs.parents(), "policies that others extend")
+				}
+				rs.r.err(e.span(), "unknown-parent", hint, "no policy %q to extend", e.text())
 			case state[p] == visiting:
 				ok = false
 				rs.r.err(e.span(), "extends-cycle", "", "%q extends %q, which leads back to %[1]q", at.name, p.name)

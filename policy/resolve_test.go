@@ -276,7 +276,7 @@ func TestVersionFollowsDecisions(t *testing.T) {
 	}
 }
 
-// A new rule that leaves nothing to an inherited one is reported where it stands.
+// A new rule that leaves nothing to inherited ones is reported where it stands, once.
 func TestHiddenInheritedRule(t *testing.T) {
 	_, ds := Load([]File{
 		{Name: "parent.yaml", Data: []byte(parent)},
@@ -290,9 +290,7 @@ func TestHiddenInheritedRule(t *testing.T) {
 		}
 	}
 	want := []string{
-		`child.yaml shadowed rule "broad" hides the inherited rule "one"`,
-		`child.yaml shadowed rule "broad" hides the inherited rule "three"`,
-		`child.yaml shadowed rule "broad" hides the inherited rule "two"`,
+		`child.yaml shadowed rule "broad" hides 3 inherited rules: one, two, three`,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
