@@ -66,6 +66,10 @@ type Engine struct {
 	live atomic.Pointer[generation]
 	mu   sync.Mutex // serialises reloads
 
+	// handles are the providers of all generations, under mu: a handle follows
+	// reloads also when its policy goes away for a while.
+	handles map[string]*Provider
+
 	reloads reloads
 	recent  *recent
 }
@@ -100,32 +104,36 @@ func New(o Options) (*Engine, error) {
 	if o.Rand == nil {
 		o.Rand = rand.Float64
 	}
-	e := &Engine{o: o, recent: newRecent(o.Recent)}
-	if err := e.Replace(o.Policies); err != nil {
+	e := &Engine{o: o, recent: newRecent(o.Recent), handles: map[string]*Provider{}}
+	if err := e.replace(o.Policies); err != nil {
 		return nil, err
 	}
 	return e, nil
 }
 
-// Replace makes set the policies of every attempt that begins from now on.
-// Calls in flight finish with the policy they began with. Limits keep their
-// levels and permits. Where a limit cannot be built nothing changes.
+// Replace makes set the policies of every call that begins from now on. Calls
+// in flight finish with the policy they began with. Limits keep their levels
+// and permits. Where a limit cannot be built nothing changes. The observer is
+// told.
 func (e *Engine) Replace(set *policy.Set) error {
+	err := e.replace(set)
+	e.reloaded(context.Background(), err)
+	return err
+}
+
+func (e *Engine) replace(set *policy.Set) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	old := e.live.Load()
 	next := &generation{set: set, providers: map[string]*Provider{}}
 	type change struct {
 		p *Provider
 		c *compiled
 		l []limiter.Limit
+		n *limiter.Limiter
 	}
 	var changes []change
 	for _, pol := range set.Policies() {
-		var p *Provider
-		if old != nil {
-			p = old.providers[pol.Name]
-		}
+		p := e.handles[pol.Name]
 		if p == nil {
 			p = &Provider{engine: e, name: pol.Name}
 		}
@@ -134,23 +142,23 @@ func (e *Engine) Replace(set *policy.Set) error {
 		if err != nil {
 			return err
 		}
-		if p.limiter == nil {
-			p.limiter, err = limiter.New(limits, limiter.Options{LimitFor: e.o.LimitFor})
-			if err != nil {
-				return fmt.Errorf("engine: provider %q: %w", pol.Name, err)
-			}
+		// Also where there is a limiter already: it refuses what a new one would.
+		n, err := limiter.New(limits, limiter.Options{LimitFor: e.o.LimitFor})
+		if err != nil {
+			return fmt.Errorf("engine: provider %q: %w", pol.Name, err)
 		}
 		next.providers[pol.Name] = p
-		changes = append(changes, change{p, c, limits})
+		changes = append(changes, change{p, c, limits, n})
 	}
 	for _, ch := range changes {
-		if ch.p.live.Load() != nil {
-			if err := ch.p.limiter.Update(ch.l); err != nil {
-				return fmt.Errorf("engine: provider %q: %w", ch.p.name, err)
-			}
+		if ch.p.limiter == nil {
+			ch.p.limiter = ch.n
+		} else if err := ch.p.limiter.Update(ch.l); err != nil {
+			return fmt.Errorf("engine: provider %q: %w", ch.p.name, err)
 		}
 		ch.p.limits = ch.l
 		ch.p.live.Store(ch.c)
+		e.handles[ch.p.name] = ch.p
 	}
 	next.byHost = wholeHosts(next)
 	e.live.Store(next)
@@ -190,7 +198,8 @@ func wholeHosts(g *generation) map[string]*Provider {
 func (e *Engine) Policies() *policy.Set { return e.live.Load().set }
 
 // Provider returns the handle of a provider, by its policy's name. A handle
-// saves the look-up of every call and follows reloads.
+// saves the look-up of every call and follows reloads; while no policy of that
+// name is in force it keeps the last.
 func (e *Engine) Provider(name string) (*Provider, error) {
 	if p := e.live.Load().providers[name]; p != nil {
 		return p, nil
@@ -320,6 +329,14 @@ func limitOf(p *policy.Policy, l *policy.Limit) (limiter.Limit, error) {
 	r := limiter.Limit{
 		Name: l.Name, Rate: l.Rate, Burst: l.Burst, Quota: l.Quota, Window: l.Window,
 		Concurrency: l.Concurrency, Adapt: l.Adapt != "",
+	}
+	for i := range p.Costs {
+		if t := &p.Costs[i]; t.Name == l.Cost {
+			r.MaxCost = t.Default
+			for _, c := range t.Costs {
+				r.MaxCost = max(r.MaxCost, c.Units)
+			}
+		}
 	}
 	for _, k := range l.Key {
 		d, ok := limiter.ParseDimension(k)

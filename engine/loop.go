@@ -75,6 +75,7 @@ func (r *run) loop(ctx context.Context) error {
 		// Classify and decide.
 		now := r.classify(ctx)
 		r.decide(ctx, now)
+		r.announce(ctx, now)
 		d := &r.decision
 
 		// Hold, whatever becomes of this call: others must not hit the wall too.
@@ -376,15 +377,19 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 		r.decision = d.fail(d.State, AsExhausted, ReasonAttempts)
 	}
 	r.shadow(ctx, r.state, u, now)
-	r.record(now)
 	r.state = d.State
 	if r.state.Began.IsZero() {
 		r.state.Began = r.began
 		d.State.Began = r.began
 	}
+}
+
+// announce tells whoever wants to know how the attempt ended.
+func (r *run) announce(ctx context.Context, now time.Time) {
+	r.record(now)
 	if r.p.engine.o.Observer != nil {
 		r.notify(ctx, NoticeAttempt, now.Sub(r.began), r.err)
-		r.notify(ctx, NoticeDecision, d.Delay, r.err)
+		r.notify(ctx, NoticeDecision, r.decision.Delay, r.err)
 	}
 }
 

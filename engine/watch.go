@@ -45,9 +45,11 @@ func (e *Engine) Reloads() ReloadStatus {
 }
 
 // Watch reads the directory now and then, and replaces the engine's policies
-// whenever its content has changed and is valid. On any error the policies in
-// force stay; the observer is told once for each content. Watch runs until
-// ctx ends and returns its error; run it in a goroutine of its own.
+// whenever its content has changed, has stayed as it is for a fifth of a second,
+// and is valid. On any error the policies in force stay; the observer is told
+// once for each content. A directory that is not there, cannot be read or holds
+// no policies is such an error. Watch runs until ctx ends and returns its error;
+// run it in a goroutine of its own.
 func (e *Engine) Watch(ctx context.Context, o WatchOptions) error {
 	if o.Dir == "" {
 		return errors.New("engine: watch: no directory")
@@ -64,9 +66,18 @@ func (e *Engine) Watch(ctx context.Context, o WatchOptions) error {
 	for {
 		files, err := policy.ReadDir(o.Dir)
 		content := digest(files, err)
-		if content != seen {
-			seen = content
-			e.reload(ctx, files, err, o.Over)
+		for content != seen {
+			// It is looked at twice: files may be half written, or come from
+			// two versions of which one is just replacing the other.
+			if err := sleep(ctx, min(o.Interval, settleTime)); err != nil {
+				return err
+			}
+			last := content
+			files, err = policy.ReadDir(o.Dir)
+			if content = digest(files, err); content == last {
+				seen = content
+				e.reload(ctx, files, err, o.Over)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -75,6 +86,9 @@ func (e *Engine) Watch(ctx context.Context, o WatchOptions) error {
 		}
 	}
 }
+
+// settleTime is how long a directory must not change before it is read.
+const settleTime = 200 * time.Millisecond
 
 // digest tells one content of a directory from another.
 func digest(files []policy.File, err error) string {
@@ -102,8 +116,13 @@ func (e *Engine) reload(ctx context.Context, files []policy.File, err error, ove
 		}
 	}
 	if err == nil {
-		err = e.Replace(set)
+		err = e.replace(set)
 	}
+	e.reloaded(ctx, err)
+}
+
+// reloaded notes the end of a reload and tells the observer.
+func (e *Engine) reloaded(ctx context.Context, err error) {
 	if err != nil {
 		e.reloads.mu.Lock()
 		e.reloads.status.Err = err

@@ -1,0 +1,149 @@
+package engine
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// BatchDecision is what to do after a batch of requests: which of them to send
+// again, together, and when.
+type BatchDecision struct {
+	// Items are the decisions, one for each item in their order. The State of
+	// each goes into the next DecideBatch with the item.
+	Items []Decision
+	// Again are the places of the items to send again, in order: those whose
+	// action is retry, wait or reauth, and those that were refused (424) only
+	// since another that is sent again had failed.
+	Again []int
+	// Delay is the longest wait of these: send them after it, in one batch.
+	// Until is the same as a time. Both are zero where nothing is sent again.
+	Delay time.Duration
+	Until time.Time
+	// Defer says that Delay is longer than a worker may be held (Options.MaxInline,
+	// a rule's max_wait): park the items until Until.
+	Defer bool
+	// Reauth says that some of Again need fresh credentials first.
+	Reauth bool
+}
+
+// DecideBatch decides about the answers to a batch of requests, as
+// classify.Batch reads them, each as about a call of its own by its own
+// operation, method and answer; what succeeded is never sent twice. c is the
+// batch's own call: its keys and Idempotent hold for every item. sent is when
+// the batch was sent (zero = now), states are what the items have used up so
+// far (nil = nothing).
+//
+// Limits that the items' rules close are closed once for all items, for the
+// longest time that any of them asks for, and a batch counts as one refusal
+// however many of its items were refused. The observer is told one decision for
+// each item that failed.
+//
+// Nothing is sent, waited for or taken from a budget here. Inside Do, return
+// RetryAfter(d.Delay, err) while d.Again is not empty: then Do waits, defers and
+// gives up as for any other wait that a server asked for.
+func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, items []classify.BatchItem, states []State) BatchDecision {
+	now := time.Now()
+	if sent.IsZero() {
+		sent = now
+	}
+	compiled := p.live.Load()
+	b := BatchDecision{Items: make([]Decision, len(items))}
+	type key struct {
+		limit int // of the policy
+		keys  limiter.Keys
+	}
+	type closing struct {
+		run    run
+		asked  time.Duration // the longest that an item asks for
+		unsure bool          // an item does not say how long
+	}
+	holds := map[key]*closing{}
+	var order []key
+	for i := range items {
+		e := items[i].Event // a copy: the caller's stays as it is
+		call := c
+		call.Operation, call.Method = e.Operation, e.Method
+		r := run{
+			p: p, c: compiled, op: compiled.operation(e.Operation), call: call,
+			judge: compiled, judgeP: p, began: sent, event: &e,
+		}
+		if i < len(states) {
+			r.state = states[i]
+		}
+		e.Attempt = r.state.Attempts + 1
+		e.Elapsed = r.state.Spent + now.Sub(sent)
+		e.Idempotent = e.Idempotent || c.Idempotent
+		r.decide(ctx, now)
+		b.Items[i] = r.decision
+		d := &b.Items[i]
+		if d.Rule != &successRule {
+			r.record(now)
+			r.notify(ctx, NoticeDecision, d.Delay, nil)
+		}
+		for _, at := range d.Rule.Hold {
+			k := key{at, call.keys()}
+			h := holds[k]
+			if h == nil {
+				h = &closing{run: r}
+				holds[k] = h
+				order = append(order, k)
+			}
+			if asked := max(d.Hint, d.Rule.Wait); asked > 0 {
+				h.asked = max(h.asked, min(asked, maxAsked))
+			} else {
+				h.unsure = true
+				h.run = r // whose schedule counts
+			}
+		}
+		switch d.Action {
+		case policy.Reauth:
+			b.Reauth = true
+			fallthrough
+		case policy.Retry, policy.Wait:
+			b.Again = append(b.Again, i)
+			b.Delay = max(b.Delay, d.Delay)
+			b.Defer = b.Defer || d.Defer || d.Delay > r.maxInline()
+		}
+	}
+	if len(b.Again) > 0 {
+		b.Until = now.Add(b.Delay)
+		b.Again = withDependents(b.Again, items, b.Items)
+	}
+
+	for _, k := range order {
+		h := holds[k]
+		at := compiled.limit[k.limit]
+		n := p.limiter.RefusedAt(now, at, k.keys, sent)
+		length := h.asked
+		if h.unsure {
+			length = max(length, compiled.holdFor(&h.run.decision, n, p.engine.o.Rand()))
+		}
+		p.limiter.HoldAt(now, at, k.keys, now.Add(length))
+		if p.engine.o.Observer != nil {
+			h.run.notifyHold(ctx, length, compiled.policy.Limits[k.limit].Name)
+		}
+	}
+	return b
+}
+
+// withDependents adds the items that failed only because another did (Microsoft
+// Graph's 424) to those that are sent again.
+func withDependents(again []int, items []classify.BatchItem, decisions []Decision) []int {
+	all := make([]int, 0, len(items))
+	for i, next := 0, again; i < len(items); i++ {
+		switch {
+		case len(next) > 0 && next[0] == i:
+			next = next[1:]
+		case items[i].Event.Status == http.StatusFailedDependency && decisions[i].Action == policy.Fail:
+		default:
+			continue
+		}
+		all = append(all, i)
+	}
+	return all
+}
