@@ -284,7 +284,7 @@ func TestTransportBodyWithoutGetBody(t *testing.T) {
 		s := newServer(reply{status: 429, body: "slow down"})
 		tr := testEngine(t, Options{}).Transport(s)
 		req := request(t, t.Context(), "POST", "/send", "mail")
-		req.GetBody = nil
+		req.GetBody, req.ContentLength = nil, -1 // a stream
 		resp, err := tr.RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)

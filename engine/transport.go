@@ -24,9 +24,13 @@ import (
 //
 // The policy is picked by the request's host and path (a host that no policy
 // claims gets `http`), the operation by method, path, query and form, the
-// account from the request's context (WithAccount, WithCall). A request is
-// repeated only if its body can be had again by GetBody, which
-// http.NewRequest sets for the usual kinds of body.
+// account from the request's context (WithAccount, WithCall).
+//
+// A request is repeated only if its body can be had again: by GetBody, which
+// http.NewRequest sets for the usual kinds of body, or from a copy that
+// Transport makes of a body without GetBody whose length is known (or that is
+// an io.Seeker), up to 4 MiB. A body that can be had once only is a stream,
+// and never read ahead of.
 //
 // When a call fails for good, or must wait longer than a worker may be held,
 // the last response is returned as it came, with its body, and a nil error, so
@@ -135,6 +139,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return t.base.RoundTrip(req)
 	}
+	req, err := keepBody(req)
+	if err != nil {
+		return nil, err
+	}
 	c := p.live.Load()
 	x := exchangePool.Get().(*exchange)
 	x.base, x.req = t.base, req
@@ -159,7 +167,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.op = c.operation(r.call.Operation)
 
 	defer r.abandon()
-	err := r.loop(ctx)
+	err = r.loop(ctx)
 	r.over = true
 	if !x.taken && req.Body != nil {
 		req.Body.Close() // a RoundTripper always closes it

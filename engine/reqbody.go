@@ -1,0 +1,63 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// maxKeptBody bounds the copy of a request's body, in bytes. It is the largest
+// request that Microsoft Graph takes; uploads beyond come in chunks.
+const maxKeptBody = 4 << 20
+
+// keepBody returns a request whose body can be had again, if that can be done
+// without reading ahead of a stream: of a body of known length, or one that
+// can be sought, up to maxKeptBody a copy is made. SDKs need it: those of
+// Google (Gmail's messages.send) and of Microsoft Graph (every body) make
+// requests without GetBody. A request that is fine, or that cannot be helped,
+// is returned as it is. The caller's request is not changed, but its body is
+// read and closed.
+func keepBody(req *http.Request) (*http.Request, error) {
+	if req.Body == nil || req.Body == http.NoBody || req.GetBody != nil {
+		return req, nil
+	}
+	n := req.ContentLength
+	if n <= 0 { // not known
+		n = left(req.Body)
+	}
+	if n < 0 || n > maxKeptBody {
+		return req, nil
+	}
+	// One byte more, so that net/http still notices a body longer than it should be.
+	b, err := io.ReadAll(io.LimitReader(req.Body, n+1))
+	req.Body.Close()
+	if err != nil {
+		return nil, fmt.Errorf("engine: read the request's body: %w", err)
+	}
+	kept := req.WithContext(req.Context())
+	kept.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
+	kept.Body, _ = kept.GetBody()
+	return kept, nil
+}
+
+// left is how much can still be read of something that can be sought, in
+// bytes; -1 = it cannot be told.
+func left(r io.Reader) int64 {
+	s, ok := r.(io.Seeker)
+	if !ok {
+		return -1
+	}
+	at, err := s.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return -1
+	}
+	end, err := s.Seek(0, io.SeekEnd)
+	if err != nil {
+		return -1
+	}
+	if _, err := s.Seek(at, io.SeekStart); err != nil {
+		return -1
+	}
+	return end - at
+}
