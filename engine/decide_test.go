@@ -187,20 +187,6 @@ func TestDecideAllocates(t *testing.T) {
 	}
 }
 
-func TestStateUnmarshalRefuses(t *testing.T) {
-	for _, in := range []string{
-		``, `[]`, `{}`, `{"v":2}`, `{"v":1,"n":-1}`, `{"v":1,"s":-1}`, `{"v":1,"wt":9223372036854775807}`,
-		`{"v":1,"b":[1,2,3]}`, `{"v":1,"b":[0,1,1,1]}`, `{"v":1,"b":[1,-1,1,1]}`, `{"v":1,"b":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}`,
-	} {
-		s := State{Attempts: 7}
-		if err := json.Unmarshal([]byte(in), &s); err == nil {
-			t.Errorf("%s: no error, got %+v", in, s)
-		} else if s.Attempts != 7 {
-			t.Errorf("%s: changed the state to %+v in spite of %v", in, s, err)
-		}
-	}
-}
-
 func TestScheduleJitter(t *testing.T) {
 	for _, tt := range []struct {
 		jitter     policy.JitterKind
