@@ -242,7 +242,7 @@ var stepObject = &object{
 	id: "step", title: "a step",
 	doc: "One attempt of a script and the response that it meets.",
 	fields: []field{
-		{name: "given", kind: kindObject, object: givenObject, required: true, doc: "A response, or the facts of one."},
+		{name: "given", kind: kindObject, object: givenObject, def: "as the script's own", doc: "A response, or the facts of one."},
 		{name: "repeat", kind: kindInt, min: 1, max: 1000, def: "1", doc: "So many attempts in a row meet this response."},
 		{name: "takes", kind: kindDuration, def: "0s", doc: "How long the attempt lasts."},
 		{name: "want", kind: kindObject, object: wantObject, doc: "What is expected of the decision about it."},
@@ -406,6 +406,9 @@ func (b *suiteBuilder) suite(file string, v *value) *Suite {
 	for _, c := range v.items("scripts") {
 		sc := Script{Name: b.name(c), Pos: place(c.keyOrFirst()), Given: b.given(c.child("given"))}
 		for _, step := range c.items("steps") {
+			if !step.bad && step.get["given"] == nil && c.get["given"] == nil {
+				b.r.err(step.keyOrFirst(), "missing-field", "a response, or the facts of one, here or in the script's own `given`", "a step needs %q", "given")
+			}
 			st := Step{
 				Pos: place(step.keyOrFirst()), Given: b.given(step.child("given")),
 				Repeat: int(scalarOr(step, "repeat", int64(1))), Takes: scalarOr(step, "takes", time.Duration(0)),

@@ -132,6 +132,7 @@ func TestParseSuiteErrors(t *testing.T) {
 		{"no provider", "version: 1\ncases: []", `1:1: a suite needs "provider" [missing-field]`},
 		{"unknown field", head + "tests: []", `3:1: unknown field "tests" in a suite [unknown-field]`},
 		{"a case without want", head + "cases: [{name: a, given: {status: 200}}]", `3:9: a case needs "want" [missing-field]`},
+		{"a step without a response", head + "scripts: [{name: a, steps: [{repeat: 2}], want: {attempts: 2}}]", `3:29: a step needs "given" [missing-field]`},
 		{"code and codes", head + "cases: [{name: a, given: {code: a, codes: [b]}, want: {action: fail}}]", `3:36: given has either "code" or "codes", not both [conflict]`},
 		{"status as text", head + `cases: [{name: a, given: {status: "429"}, want: {action: fail}}]`, `3:35: "status" must be a whole number, this is text [wrong-type]`},
 		{"header as number", head + `cases: [{name: a, given: {headers: {Retry-After: 7}}, want: {action: fail}}]`, `3:50: "Retry-After" must be text, this is a number [wrong-type]`},

@@ -105,7 +105,7 @@ func (d *Decider) prepare(c *Case, trace bool) (Subject, error) {
 			s.Now = time.Now()
 		}
 	}
-	c.event(&s)
+	c.event(&s, c.protocol(d.set, s.Policy))
 	return s, nil
 }
 
@@ -123,7 +123,7 @@ func (d *Decider) choose(c *Case, s *Subject) error {
 	if p, ok := d.set.Policy(c.Provider); ok {
 		s.Policy = p
 	} else {
-		protocol := c.protocol(nil)
+		protocol := c.protocol(d.set, nil)
 		p, ok := d.set.Policy(protocol)
 		if !ok {
 			return fmt.Errorf("provider: unknown %q, and there is no policy %q to fall back to", clip(c.Provider), protocol)
@@ -140,33 +140,55 @@ func (d *Decider) choose(c *Case, s *Subject) error {
 	return err
 }
 
-// protocol is what the case speaks: as it says, else as its policy's name and
-// parents tell, else http.
-func (c *Case) protocol(p *policy.Policy) string {
+// protocol is what the case speaks: as it says, else as the name of its policy
+// or of one that this extends tells, else http.
+func (c *Case) protocol(set *policy.Set, p *policy.Policy) string {
 	if c.Protocol != "" {
 		return c.Protocol
 	}
 	if c.IMAPStatus != "" {
 		return "imap"
 	}
-	names := []string{c.Provider}
-	if p != nil {
-		names = append(names, p.Extends...)
+	if protocol := mailProtocol(c.Provider); protocol != "" {
+		return protocol
 	}
-	for _, name := range names {
-		for _, protocol := range []string{"imap", "smtp"} {
-			if name == protocol || strings.HasSuffix(name, "_"+protocol) {
-				return protocol
-			}
-		}
+	if protocol := inheritedProtocol(set, p); protocol != "" {
+		return protocol
 	}
 	return "http"
 }
 
+// inheritedProtocol looks for a mail protocol among what p extends, over any
+// number of generations: what was loaded has no circles.
+func inheritedProtocol(set *policy.Set, p *policy.Policy) string {
+	if p == nil {
+		return ""
+	}
+	for _, name := range p.Extends {
+		protocol := mailProtocol(name)
+		if parent, ok := set.Policy(name); protocol == "" && ok && parent != p {
+			protocol = inheritedProtocol(set, parent)
+		}
+		if protocol != "" {
+			return protocol
+		}
+	}
+	return ""
+}
+
+// mailProtocol is the mail protocol that a policy's name tells, or "".
+func mailProtocol(name string) string {
+	for _, protocol := range []string{"imap", "smtp"} {
+		if name == protocol || strings.HasSuffix(name, "_"+protocol) {
+			return protocol
+		}
+	}
+	return ""
+}
+
 // event fills s.Event from the case, and s.Trace if s.tracing is set.
-func (c *Case) event(s *Subject) {
+func (c *Case) event(s *Subject, protocol string) {
 	e := &s.Event
-	protocol := c.protocol(s.Policy)
 	operation := c.Operation
 	if protocol != "http" {
 		operation = c.command()

@@ -323,3 +323,33 @@ func BenchmarkRun(b *testing.B) {
 		}
 	}
 }
+
+// What a policy speaks is what the ones that it extends speak, however far up.
+func TestInheritedProtocol(t *testing.T) {
+	file := func(name, text string) policy.File {
+		return policy.File{Name: name, Data: []byte("version: 1\nprovider: " + name + "\n" + text)}
+	}
+	set, found := policy.Load([]policy.File{
+		file("mail", "extends: [gmail_imap]\n"),
+		file("post", "extends: [mail]\n"),
+		file("gmail", "extends: [gmail]\n"),
+		file("both", "extends: [http, post]\n"),
+		file("relay", "extends: [smtp]\n"),
+	}, policy.LoadOptions{Over: policy.Builtin()})
+	if set == nil {
+		t.Fatal(found.Err())
+	}
+	d, err := NewDecider(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for provider, want := range map[string]string{
+		"mail": "imap", "post": "imap", "both": "imap", "relay": "smtp", "gmail": "http", "imap": "imap", "caldav": "http",
+		"nobody": "http", "nobody_smtp": "smtp",
+	} {
+		s, err := d.Prepare(&Case{Provider: provider})
+		if err != nil || s.Event.Protocol != want {
+			t.Errorf("given provider %s\n got %q, %v\nwant %q", provider, s.Event.Protocol, err, want)
+		}
+	}
+}

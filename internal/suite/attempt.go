@@ -11,6 +11,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/internal/corpus"
+	"github.com/recourse-go/recourse/internal/explain"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -45,7 +46,11 @@ func (r *runner) attempt(g policy.Given, now time.Time) (*attempt, error) {
 			return nil, err
 		}
 		if claimed != r.policy.Name {
-			return nil, fmt.Errorf("the request is claimed by the policy %q: %s", claimed, g.URL)
+			by := "no policy's `match`"
+			if claimed != "" {
+				by = fmt.Sprintf("the policy %q", claimed)
+			}
+			return nil, fmt.Errorf("a request that %s claims: %s", by, g.URL)
 		}
 	}
 	s, err := r.decider.Explain(c)
@@ -119,6 +124,10 @@ func (r *runner) compare(w *policy.Want, a *attempt, step int) []Failure {
 		miss("codes", listed(w.Codes), listed(e.Codes), "")
 	}
 	flag("idempotent", w.Idempotent, e.Idempotent)
+	if len(list) == 0 && explain.Unread(&a.subject, d.Rule) {
+		miss("inspect", "an entry that covers this success", "none, so that a transport would not read the body",
+			"add to the policy: inspect: [{status: "+strconv.Itoa(e.Status)+"}]")
+	}
 	return list
 }
 

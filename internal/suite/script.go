@@ -96,9 +96,10 @@ func (p *player) judge() {
 	w := &p.script.Want
 	last := p.attempts[len(p.attempts)-1]
 	p.test.failed(last, p.compare(&w.Want, last, 0))
-	miss := func(what, want, got string) {
-		p.test.failed(last, []Failure{{Pos: at(&w.Want, what), What: what, Want: want, Got: got}})
+	about := func(a *attempt, what, want, got string) {
+		p.test.failed(a, []Failure{{Pos: at(&w.Want, what), What: what, Want: want, Got: got}})
 	}
+	miss := func(what, want, got string) { about(last, what, want, got) }
 	if w.Attempts > 0 && len(p.attempts) != w.Attempts {
 		miss("attempts", strconv.Itoa(w.Attempts), strconv.Itoa(len(p.attempts)))
 	}
@@ -120,7 +121,7 @@ func (p *player) judge() {
 	}
 	for i, a := range waits {
 		if !w.Waits[i].Holds(a.decision.MinDelay, a.most) {
-			miss("waits", fmt.Sprintf("%s before attempt %d", w.Waits[i], i+2), policy.Range{Least: a.decision.MinDelay, Most: a.most}.String())
+			about(a, "waits", fmt.Sprintf("%s before attempt %d", w.Waits[i], i+2), policy.Range{Least: a.decision.MinDelay, Most: a.most}.String())
 		}
 	}
 }

@@ -119,13 +119,65 @@ func TestCases(t *testing.T) {
 		{"url", `{url: "https://shop.example/orders/5", status: 503}`, `{operation: orders.get, action: retry}`, ""},
 		{"url, method", `{url: "https://shop.example/orders", method: POST, status: 503}`, `{operation: orders.create, as: ambiguous}`, ""},
 		{"url of somebody else", `{url: "https://mall.example/orders", status: 503}`, `{action: retry}`,
-			`4: given: want a response, got the request is claimed by the policy "": https://mall.example/orders`},
+			"4: given: want a response, got a request that no policy's `match` claims: https://mall.example/orders"},
 		{"re-authentication", `{status: 401}`, `{action: reauth}`, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := failures(t, one(tt.given, tt.want)); got != tt.failures {
 				t.Errorf("given %s want %s\n got failures %q\nwant failures %q", tt.given, tt.want, got, tt.failures)
+			}
+		})
+	}
+}
+
+// A test that finds an error in a success fails where a transport would not
+// have read it.
+func TestErrorsInSuccesses(t *testing.T) {
+	set, found := policy.Load([]policy.File{{Name: "shop.yaml", Data: []byte(`
+version: 1
+provider: shop
+extract:
+  codes: [{json: code}]
+backoff:
+  default: {initial: 1s, max: 8s, attempts: 5}
+inspect: [{status: 202, content_type: application/json}]
+rules:
+  - {name: bad-header, when: 'status < 300 and header("X-Bad") != ""', action: fail}
+  - {name: hidden, when: 'status < 300 and "soldout" in codes', action: retry, replay: safe}
+  - {name: fine, when: 'status < 300 and "fine" in codes', action: accept}
+default: fail
+`)}}, policy.LoadOptions{})
+	if set == nil {
+		t.Fatal(found.Err())
+	}
+	for _, tt := range []struct{ name, given, rule, hint string }{
+		{"inspected", `{status: 202, headers: {Content-Type: application/json; charset=utf-8}, body: '{"code": "soldout"}'}`, "hidden", ""},
+		{"content type left out", `{status: 202, body: '{"code": "soldout"}'}`, "hidden", ""},
+		{"another content type", `{status: 202, headers: {Content-Type: text/html}, body: '{"code": "soldout"}'}`, "hidden", "add to the policy: inspect: [{status: 202}]"},
+		{"another status", `{status: 201, body: '{"code": "soldout"}'}`, "hidden", "add to the policy: inspect: [{status: 201}]"},
+		{"told by the headers", `{status: 203, headers: {X-Bad: "1"}, body: '{"code": "soldout"}'}`, "bad-header", ""},
+		{"accepted all the same", `{status: 203, body: '{"code": "fine"}'}`, "fine", ""},
+		{"a fact", `{status: 201, code: soldout}`, "hidden", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, found := policy.ParseSuite(policy.File{Name: "shop_test.yaml", Data: []byte("version: 1\nprovider: shop\ncases:\n  - {name: it, given: " + tt.given + ", want: {rule: " + tt.rule + "}}\n")})
+			if s == nil {
+				t.Fatal(found.Err())
+			}
+			r, err := Run(set, []*policy.Suite{s}, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			hint := ""
+			for _, f := range r.Tests[0].Failures {
+				hint += f.Hint
+				if f.What != "inspect" {
+					t.Errorf("given %s: %s: want %s, got %s", tt.given, f.What, f.Want, f.Got)
+				}
+			}
+			if hint != tt.hint {
+				t.Errorf("given %s\n got hint %q\nwant hint %q", tt.given, hint, tt.hint)
 			}
 		})
 	}
@@ -155,6 +207,10 @@ func TestScripts(t *testing.T) {
     given: {method: GET}
     steps: [{given: {status: 429, retry_after: 10s}, repeat: 8}, {given: {status: 503}}]
     want: {attempts: 9, action: retry}`, ""},
+		{"what the steps share is all they need", `
+    given: {method: GET, status: 503}
+    steps: [{repeat: 2}, {given: {status: 200}}]
+    want: {attempts: 3, action: accept}`, ""},
 		{"time runs out", `
     given: {method: GET}
     steps: [{given: {status: 503}, takes: 4m, repeat: 3}]
