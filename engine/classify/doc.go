@@ -10,8 +10,8 @@
 // Nothing here fails. A body that is not what it says, cut short, empty,
 // compressed, binary or not UTF-8 yields fewer facts, never an error, a panic
 // or work out of proportion: bodies count up to [MaxBody] bytes, text patterns
-// see the message or else the first 4 KiB of the body, a fact holds at most 64
-// values.
+// see the message or else the first 4 KiB of the body (those for the time to
+// come back both, one after the other), a fact holds at most 64 values.
 //
 // The …Trace functions do the same and tell where each fact came from.
 //

@@ -50,7 +50,12 @@ func (f *finder) fill(p *policy.Policy, e *rules.Event, hint asked) Report {
 				e.Facts[name] = s
 			}
 		}
-		f.asked(x.RetryAfter, &hint)
+		if !f.asked(x.RetryAfter, &hint, false) && e.Message != "" && e.Status/100 != 2 {
+			// Nothing where the time should stand, so wherever the error says it: in
+			// the message of a part, or in an error that was passed on.
+			f.look("")
+			f.asked(x.RetryAfter, &hint, true)
+		}
 	}
 	e.RetryAfter = hint.wait
 	if hint.tooLong > 0 {
@@ -99,11 +104,17 @@ func (f *finder) union(codes []string, xs []policy.Extractor) []string {
 	return codes
 }
 
-// asked raises h to the longest wait that the extractors yield.
-func (f *finder) asked(xs []policy.Extractor, h *asked) {
+// asked raises h to the longest wait that the extractors yield, or only those
+// of text, and reports whether they yielded anything.
+func (f *finder) asked(xs []policy.Extractor, h *asked, onlyText bool) bool {
 	var buf [8]string
+	found := false
 	for i := range xs {
+		if onlyText && xs[i].Kind != policy.FromText {
+			continue
+		}
 		for _, v := range f.values(buf[:0], &xs[i], maxValues) {
+			found = true
 			d, why := f.clock.read(v, xs[i].As)
 			if d > MaxHint && d > h.tooLong {
 				h.tooLong, h.tooLongFrom = d, describe(&xs[i])
@@ -114,6 +125,7 @@ func (f *finder) asked(xs []policy.Extractor, h *asked) {
 			}
 		}
 	}
+	return found
 }
 
 // values appends to dst what x yields, trimmed and without empty values, at
