@@ -66,6 +66,9 @@ type lane struct {
 	head, tail *waiter
 	n          int
 
+	movedAt, calm int64 // see step
+	moves         int
+
 	q    *queue // where it waits
 	use  int    // index into refs of what it waits for
 	flow *flow
@@ -106,11 +109,14 @@ func weight(cost int64) float64 { return float64(max(cost, 1)) }
 
 // due reports whether backfill is owed so much that it goes first.
 func (q *queue) due() bool {
-	if ln := q.classes[Backfill].next(); ln != nil {
-		return q.credit >= weight(ln.head.refs[ln.use].cost)
-	}
-	return false
+	ln := q.classes[Backfill].next()
+	return ln != nil && q.owes(ln.head.refs[ln.use].cost)
 }
+
+// owes reports whether backfill is owed this cost, so that it need not leave
+// any headroom. That does not depend on where a lane waits: or else two lanes
+// could send each other from queue to queue for ever.
+func (q *queue) owes(cost int64) bool { return q != nil && q.credit >= weight(cost) }
 
 // next is the lane that goes before all others.
 func (q *queue) next() *lane {
@@ -128,16 +134,16 @@ func (c *class) next() *lane {
 	return c.flows[0].lanes[0]
 }
 
-// ahead reports whether some lane here goes before a call of this priority and
-// account; ln is that call's lane, nil when it has just come.
-func (q *queue) ahead(prio Priority, account string, ln *lane) bool {
+// ahead reports whether some lane here goes before a call of this priority,
+// account and cost; ln is that call's lane, nil when it has just come.
+func (q *queue) ahead(prio Priority, account string, cost int64, ln *lane) bool {
 	if ln != nil && ln.q == q {
 		return q.next() != ln
 	}
 	if prio == Interactive && q.due() {
 		return true
 	}
-	if prio == Backfill && q.classes[Interactive].lanes > 0 && !q.due() {
+	if prio == Backfill && q.classes[Interactive].lanes > 0 && !q.owes(cost) {
 		return true
 	}
 	c := &q.classes[prio]
@@ -193,9 +199,6 @@ func (q *queue) unpark(ln *lane) {
 	c.lanes--
 	if c.lanes == 0 {
 		*c = class{}
-		if ln.prio == Backfill {
-			q.credit = 0
-		}
 	}
 	ln.q, ln.flow = nil, nil
 }
@@ -236,7 +239,7 @@ func (q *queue) served(prio Priority, account string, cost int64) {
 	w := weight(cost)
 	if prio == Backfill {
 		q.credit = max(0, q.credit-w)
-	} else if q.classes[Backfill].lanes > 0 {
+	} else if q.classes[Backfill].lanes > 0 && !q.due() {
 		q.credit += w * q.share / (1 - q.share)
 	}
 	c := &q.classes[prio]
@@ -460,6 +463,8 @@ func (l *Limiter) leave(w *waiter) *entry {
 	return nil
 }
 
+const maxMoves = 64 // of a lane at one instant
+
 // take takes every ref at one instant, or nothing: then it returns the index
 // of the first that refuses. All shards are locked. ln is nil for a call that
 // has just come.
@@ -517,14 +522,14 @@ func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *
 	if x.hold != 0 || x.window > 0 && x.probes >= x.window {
 		return false
 	}
-	if x.q != nil && !x.q.empty() && x.q.ahead(prio, account, ln) {
+	if x.q != nil && !x.q.empty() && x.q.ahead(prio, account, r.cost, ln) {
 		return false
 	}
 	w := x.lawOf(m)
 	switch m.form {
 	case bucketForm:
 		b := &e.buckets[m.index]
-		if prio == Backfill && !x.owed(ln) && b.TokensAt(t) < float64(r.cost+w.headroom(r.cost)) {
+		if prio == Backfill && !x.q.owes(r.cost) && b.TokensAt(t) < float64(r.cost+w.headroom(r.cost)) {
 			return false
 		}
 		if r.cost > 0 && !b.AllowN(t, int(r.cost)) {
@@ -564,11 +569,6 @@ func (e *entry) settle(m *limit, x *extSlot, now int64, t time.Time) {
 	if x.cut > 0 {
 		e.recover(m, x, now, t)
 	}
-}
-
-// owed reports whether ln is backfill that goes before interactive calls.
-func (x *extSlot) owed(ln *lane) bool {
-	return x != nil && x.q != nil && ln != nil && ln.q == x.q && x.q.due()
 }
 
 // untake undoes what take did at the same instant.
@@ -654,7 +654,7 @@ func (l *Limiter) estimate(refs []ref, prio Priority, account string, now int64,
 			ahead = x.q.before(prio, account)
 		}
 		head := int64(0)
-		if prio == Backfill {
+		if prio == Backfill && (x == nil || !x.q.owes(r.cost)) {
 			head = x.lawOf(r.lim).headroom(r.cost)
 		}
 		at := r.e.readyAt(r.lim, r.cost, ahead, head, now, t)
@@ -694,10 +694,13 @@ func (l *Limiter) pending(cfg *config, e *entry, now int64, t time.Time) (*lane,
 		if cost > w.most() {
 			return ln, now // since a reload
 		}
-		if ln.prio == Backfill && !x.q.due() {
+		if ln.prio == Backfill && !x.q.owes(cost) {
 			head = w.headroom(cost)
 		}
 		at := e.readyAt(g.slots[i], cost, 0, head, now, t)
+		if at != onEvent {
+			at = max(at, ln.calm)
+		}
 		if at <= now || at != onEvent && at > ln.head.deadline {
 			return ln, now
 		}
@@ -802,6 +805,15 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 	if i == ln.use {
 		return false
 	}
+	// Lanes do not send each other from limit to limit for long, because who
+	// goes first does not depend on where anyone waits. Should they do so all
+	// the same, they must not keep a processor busy.
+	if ln.movedAt != now {
+		ln.movedAt, ln.moves = now, 0
+	}
+	if ln.moves++; ln.moves > maxMoves {
+		ln.calm = now + int64(time.Millisecond)
+	}
 	l.parkAt(cfg, ln, i)
 	l.arm(w.refs[i].e, now)
 	return true
@@ -814,7 +826,7 @@ func (l *Limiter) estimateHead(ln *lane, w *waiter, now int64, t time.Time) (unt
 		r := &w.refs[i]
 		x := r.e.slot(r.lim)
 		head := int64(0)
-		if ln.prio == Backfill && !x.owed(ln) {
+		if ln.prio == Backfill && (x == nil || !x.q.owes(r.cost)) {
 			head = x.lawOf(r.lim).headroom(r.cost)
 		}
 		if at := r.e.readyAt(r.lim, r.cost, 0, head, now, t); at != onEvent && at > until {
