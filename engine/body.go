@@ -19,7 +19,8 @@ var eventPool = sync.Pool{New: func() any { return new(rules.Event) }}
 
 // guardedBody is a response's body that gives the call's permit back, and ends
 // its watchdog, at the end of the body or when it is closed. With an Observer,
-// one that is collected without either is reported, and closed after all.
+// one that is collected without either is reported, and gives them back after
+// all.
 type guardedBody struct {
 	io.ReadCloser
 	permit limiter.Permit
@@ -59,7 +60,7 @@ func (x *exchange) guard(r *run, failed bool) {
 	b := &guardedBody{ReadCloser: x.resp.Body, permit: r.permit, dog: x.dog, failed: failed}
 	if o := r.p.engine.o.Observer; o != nil && !failed {
 		b.leak = runtime.AddCleanup(b, leaked, &leak{
-			observer: o, body: x.resp.Body, permit: r.permit, dog: x.dog,
+			observer: o, permit: r.permit, dog: x.dog,
 			notice: Notice{
 				Kind: NoticeLeak, Provider: r.c.policy.Name, Version: r.c.policy.Version,
 				Account: r.call.Account, Operation: r.op.name, Method: r.call.Method,
@@ -70,10 +71,12 @@ func (x *exchange) guard(r *run, failed bool) {
 }
 
 // leak is what a body that was collected without being closed leaves behind:
-// its permit would be held for ever, and its connection with it.
+// its permit would be held for ever. Its connection ends with the attempt's
+// context, where there is a watchdog. The body itself must not be here: that
+// of net/http leads to its response when it is chunked (for the trailers), the
+// response to the guardedBody, which then would never be collected.
 type leak struct {
 	observer Observer
-	body     io.Closer
 	permit   limiter.Permit
 	dog      *watchdog
 	notice   Notice
@@ -81,7 +84,6 @@ type leak struct {
 
 func leaked(l *leak) {
 	go func() { // cleanups must not block
-		l.body.Close()
 		l.permit.Release()
 		l.dog.end()
 		l.notice.Time = time.Now()

@@ -2,7 +2,10 @@ package engine
 
 import (
 	"context"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"testing"
@@ -49,4 +52,44 @@ func TestLeakedBodyIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
+}
+
+// The body of a chunked response of net/http leads back to the response, and so
+// to whatever stands in for the body there.
+func TestLeakedChunkedBodyIsReported(t *testing.T) {
+	ended := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		io.WriteString(w, "one chunk")
+		http.NewResponseController(w).Flush()
+		<-req.Context().Done() // until the connection is closed
+		close(ended)
+	}))
+	defer server.Close()
+	told := make(chan struct{}, 1)
+	e := testEngine(t, Options{Observer: ObserverFunc(func(_ context.Context, n *Notice) {
+		if n.Kind == NoticeLeak {
+			told <- struct{}{}
+		}
+	})}, loopYAML+"attempt_timeout: 1h\n")
+	base := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
+	}}
+	defer base.CloseIdleConnections()
+	func() {
+		if _, err := e.Transport(base).RoundTrip(request(t, t.Context(), "GET", "/items/1", "")); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	for n := 0; ; n++ {
+		runtime.GC()
+		select {
+		case <-told:
+			<-ended
+			return
+		case <-time.After(10 * time.Millisecond):
+			if n == 1000 {
+				t.Fatal("nothing was told")
+			}
+		}
+	}
 }
