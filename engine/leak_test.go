@@ -65,6 +65,7 @@ func TestLeakedChunkedBodyIsReported(t *testing.T) {
 		close(ended)
 	}))
 	defer server.Close()
+	defer server.CloseClientConnections()
 	told := make(chan struct{}, 1)
 	e := testEngine(t, Options{Observer: ObserverFunc(func(_ context.Context, n *Notice) {
 		if n.Kind == NoticeLeak {
