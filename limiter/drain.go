@@ -1,0 +1,224 @@
+package limiter
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// Letting calls go on that wait.
+
+// pending returns the first lane of e that may pass now or can't pass in time,
+// or nil and the time to look again (onEvent: not by time).
+func (l *Limiter) pending(cfg *config, e *entry, now int64, t time.Time) (*lane, int64) {
+	soonest := int64(onEvent)
+	if e.ext == nil {
+		return nil, soonest
+	}
+	g := cfg.groups[e.group]
+	for i := range e.ext.slots {
+		x := &e.ext.slots[i]
+		if x.q == nil {
+			continue
+		}
+		ln := x.q.next()
+		if ln == nil {
+			x.q = nil
+			continue
+		}
+		cost := ln.head.refs[ln.use].cost
+		head, w := int64(0), x.lawOf(g.slots[i])
+		if cost > w.most() {
+			return ln, now // since a reload
+		}
+		if ln.prio == Backfill && !x.q.owes(cost) {
+			head = w.headroom(cost)
+		}
+		at := e.readyAt(g.slots[i], cost, 0, head, now, t)
+		if at != onEvent {
+			at = max(at, ln.calm)
+		}
+		if at <= now || at != onEvent && at > ln.head.deadline {
+			return ln, now
+		}
+		soonest = min(soonest, at)
+	}
+	return nil, soonest
+}
+
+// arm sets e's timer for the next lane that waits there. e's shard is locked.
+func (l *Limiter) arm(e *entry, now int64) {
+	_, at := l.pending(l.config.Load(), e, now, l.time(now))
+	l.armAt(e, now, at)
+}
+
+func (l *Limiter) armAt(e *entry, now, at int64) {
+	x := e.ext
+	switch {
+	case x == nil:
+	case at == onEvent:
+		if x.wake != 0 {
+			x.timer.Stop()
+			x.wake = 0
+		}
+	case x.wake != at:
+		x.wake = at
+		d := time.Duration(max(0, at-now))
+		if x.timer == nil {
+			x.timer = time.AfterFunc(d, func() { l.drain(e, l.now()) })
+		} else {
+			x.timer.Reset(d)
+		}
+	}
+}
+
+const maxMoves = 64 // of a lane at one instant
+
+// drain lets every call go on that waits at e and may pass at the time now.
+// Nothing is locked.
+func (l *Limiter) drain(e *entry, now int64) {
+	sh := &l.shards[e.shard]
+	for stuck := 0; ; {
+		sh.mu.Lock()
+		now = sh.clamp(now)
+		cfg := l.config.Load()
+		if e.gen < cfg.gen {
+			e.follow(cfg, now, l.time(now))
+		}
+		ln, at := l.pending(cfg, e, now, l.time(now))
+		if ln == nil || stuck > 0 {
+			if ln != nil {
+				at = now + int64(100*time.Microsecond) // a rounding error: can't be due and refused for long
+			}
+			if e.ext != nil {
+				e.ext.wake = 0 // its timer may have just fired
+			}
+			l.armAt(e, now, at)
+			sh.mu.Unlock()
+			return
+		}
+		if len(ln.locks) > 1 {
+			sh.mu.Unlock()
+			l.lock(ln.locks)
+			for _, s := range ln.locks {
+				now = max(now, l.shards[s].newest)
+			}
+			for _, s := range ln.locks {
+				l.shards[s].newest = now
+			}
+			if ln.q == nil || ln.q.e != e || ln.q.next() != ln {
+				l.unlock(ln.locks)
+				continue
+			}
+			cfg = l.config.Load()
+		}
+		if !l.step(cfg, ln, now) {
+			stuck++
+		}
+		l.unlock(ln.locks)
+	}
+}
+
+// step lets the call at the head of ln pass, fail or move on to another
+// limit. It reports whether it did any of these. All of ln's shards are locked.
+func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
+	t := l.time(now)
+	w := ln.head
+	l.renew(cfg, w, now, t)
+	i := l.take(w.refs, ln.prio, ln.account, ln, now, t)
+	if i < 0 {
+		w.permit = l.permit(w.refs, now)
+		l.finish(w, granted)
+		return true
+	}
+	if err := tooLarge(w.refs); err != nil { // its limit has become smaller
+		w.err = err
+		l.finish(w, failed)
+		return true
+	}
+	if until, last := l.estimateHead(ln, w, now, t); until > w.deadline {
+		w.err = &WaitError{Limit: w.refs[last].lim.Name, Until: l.time(until), Err: deadlineErr(w.byContext)}
+		l.finish(w, failed)
+		return true
+	}
+	if i == ln.use {
+		return false
+	}
+	// Lanes do not send each other from limit to limit for long, because who
+	// goes first does not depend on where anyone waits. Should they do so all
+	// the same, they must not keep a processor busy.
+	if ln.movedAt != now {
+		ln.movedAt, ln.moves = now, 0
+	}
+	if ln.moves++; ln.moves > maxMoves {
+		ln.calm = now + int64(time.Millisecond)
+	}
+	l.parkAt(cfg, ln, i)
+	l.arm(w.refs[i].e, now)
+	return true
+}
+
+// renew brings what w waits for up to cfg.
+func (l *Limiter) renew(cfg *config, w *waiter, now int64, t time.Time) {
+	for i := range w.refs {
+		if e := w.refs[i].e; e.gen < cfg.gen {
+			e.follow(cfg, now, t)
+		}
+	}
+	cfg.refresh(w.refs)
+}
+
+// finish tells w what became of it. All of its lane's shards are locked.
+func (l *Limiter) finish(w *waiter, s waitState) (wake *entry) {
+	w.state = s
+	wake = l.leave(w)
+	close(w.done)
+	return wake
+}
+
+// expire fails w if it waits and is too late at the time until.
+func (l *Limiter) expire(w *waiter, limit string, until int64) {
+	ln := w.ln
+	l.lock(ln.locks)
+	var wake *entry
+	if w.state == waiting && w.deadline < until {
+		w.err = &WaitError{Limit: limit, Until: l.time(until), Err: deadlineErr(w.byContext)}
+		wake = l.finish(w, failed)
+	}
+	l.unlock(ln.locks)
+	if wake != nil {
+		l.drain(wake, l.now())
+	}
+}
+
+// abandon takes w out of the queue, if it still waits. It returns an estimate
+// of when it would have passed.
+func (l *Limiter) abandon(w *waiter) (left bool, until int64, limit string) {
+	ln := w.ln
+	l.lock(ln.locks)
+	if w.state != waiting {
+		l.unlock(ln.locks)
+		return false, 0, ""
+	}
+	now := int64(math.MinInt64)
+	for _, s := range ln.locks {
+		now = max(now, l.shards[s].newest)
+	}
+	l.renew(l.config.Load(), w, now, l.time(now))
+	until, last := l.estimateHead(ln, w, now, l.time(now))
+	limit = w.refs[last].lim.Name
+	w.state = gone
+	wake := l.leave(w)
+	l.unlock(ln.locks)
+	if wake != nil {
+		l.drain(wake, l.now())
+	}
+	return true, max(until, now), limit
+}
+
+func deadlineErr(byContext bool) error {
+	if byContext {
+		return context.DeadlineExceeded
+	}
+	return nil
+}

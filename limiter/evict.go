@@ -1,0 +1,152 @@
+package limiter
+
+import "time"
+
+// Dropping keys that are as good as new, a few at a time.
+
+// idle reports whether e is as a key that was never used, so that dropping it
+// changes no answer.
+func (e *entry) idle(g *group, now int64, t time.Time) bool {
+	if e.pins != 0 {
+		return false
+	}
+	for i := range g.holders {
+		if *e.holder(i) != 0 {
+			return false
+		}
+	}
+	for _, m := range g.slots {
+		if m.form != bucketForm {
+			continue
+		}
+		w := e.slot(m).lawOf(m)
+		full := float64(w.burst)
+		if w == &m.law {
+			full = m.fresh(now)
+		}
+		if e.buckets[m.index].TokensAt(t) < full {
+			return false
+		}
+	}
+	return true
+}
+
+// tidy drops what is over of e's rare state, and reports whether only that is
+// left which a new key has too.
+func (e *entry) tidy(g *group, now int64, t time.Time) bool {
+	clean, keep := len(e.ext.lanes) == 0 && e.pins == 0, e.ext.holders != nil
+	for i := range e.ext.slots {
+		x, m := &e.ext.slots[i], g.slots[i]
+		e.settle(m, x, now, t)
+		if x.refused > 0 && now-x.refusedAt >= refusalLapse {
+			x.refused = 0
+		}
+		if x.q != nil && x.q.empty() {
+			x.q = nil
+		}
+		if x.log != nil {
+			keep = true
+			x.log.expire(x.lawOf(m).window, now)
+			if x.log.used > 0 {
+				clean = false
+			}
+		}
+		if x.hold != 0 || x.window > 0 || x.probes > 0 || x.refused > 0 || x.cut > 0 || x.q != nil {
+			clean = false
+		}
+		if x.own != nil {
+			keep = true
+		}
+	}
+	if clean && e.ext.timer != nil {
+		e.ext.timer.Stop()
+		e.ext.timer, e.ext.wake = nil, 0
+	}
+	if clean && !keep {
+		e.ext = nil
+	}
+	return clean
+}
+
+const (
+	sweepEvery = 32 // calls of a shard between two sweeps
+	sweepSlots = 64 // looked at in one
+)
+
+// sweep looks at a few slots and drops the keys there that are idle. It
+// returns how many it dropped.
+func (l *Limiter) sweep(sh *shard, slots int, now int64, idleFor int64) (dropped int) {
+	cfg, t := l.config.Load(), l.time(now)
+	tb := &sh.table
+	for slots = min(slots, len(tb.slots)); slots > 0; {
+		if tb.hand >= len(tb.slots) {
+			tb.hand = 0
+		}
+		e := tb.slots[tb.hand].e
+		if e == nil || e.ext == nil && now-e.touched < idleFor {
+			tb.hand++
+			slots--
+			continue
+		}
+		if e.gen < cfg.gen {
+			e.follow(cfg, now, t)
+		}
+		g := cfg.groups[e.group]
+		if clean := e.ext == nil || e.tidy(g, now, t); !clean || now-e.touched < idleFor || !e.idle(g, now, t) {
+			tb.hand++
+			slots--
+			continue
+		}
+		tb.remove(tb.hand) // what follows may be in this slot now
+		dropped++
+	}
+	if dropped > 0 && tb.n*8 <= len(tb.slots) {
+		tb.shrink()
+	}
+	return dropped
+}
+
+// tend sweeps a few slots of the shard whose turn it is. Every call has its
+// share of this, whatever its own keys are, so that no shard is left out.
+func (l *Limiter) tend(now int64) {
+	sh := &l.shards[l.hand.Add(1)&l.mask]
+	if !sh.mu.TryLock() {
+		return
+	}
+	l.sweep(sh, sweepSlots, sh.clamp(now), l.idle)
+	sh.mu.Unlock()
+}
+
+// Sweep drops every key that is as good as new and was not used for
+// [Options.Idle], and returns how many it dropped. Calls do the same a little
+// at a time; Sweep is for a limiter that gets no calls.
+func (l *Limiter) Sweep() int { return l.sweepAt(l.now()) }
+
+// SweepAt is Sweep at the time now.
+func (l *Limiter) SweepAt(now time.Time) int { return l.sweepAt(l.ns(now)) }
+
+func (l *Limiter) sweepAt(now int64) (dropped int) {
+	for i := range l.shards {
+		sh := &l.shards[i]
+		sh.mu.Lock()
+		n := len(sh.table.slots)
+		sh.mu.Unlock()
+		for ; n > 0; n -= 1 << 10 {
+			sh.mu.Lock()
+			dropped += l.sweep(sh, min(n, 1<<10), sh.clamp(now), l.idle)
+			sh.mu.Unlock()
+		}
+	}
+	return dropped
+}
+
+// Len returns how many keys there are that differ from one never used, or
+// were used in the last while.
+func (l *Limiter) Len() (n int) {
+	for i := range l.shards {
+		l.shards[i].mu.Lock()
+		n += l.shards[i].table.n
+		l.shards[i].mu.Unlock()
+	}
+	return n
+}

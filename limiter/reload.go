@@ -1,0 +1,258 @@
+package limiter
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// The limits in force, and how they change.
+
+// config is the limits in force. It is immutable; Update makes a new one.
+// Groups, and the slots in them, keep their places for ever, so that calls and
+// keys of before a reload stay right.
+type config struct {
+	limits []*limit // as the caller counts them
+	groups []*group
+	gen    uint32
+}
+
+// with returns the config that follows cfg at the time now.
+func (cfg *config) with(limits []Limit, now int64) (*config, error) {
+	next := &config{gen: cfg.gen + 1, limits: make([]*limit, len(limits))}
+	for _, g := range cfg.groups {
+		g2 := *g
+		g2.slots = slices.Clone(g.slots)
+		next.groups = append(next.groups, &g2)
+	}
+	var errs []error
+	named := make(map[string]bool)
+	for i, lim := range limits {
+		w, err := lim.law()
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if named[lim.Name] {
+			errs = append(errs, fmt.Errorf("limiter: limit %q: there are two of this name", lim.Name))
+			continue
+		}
+		named[lim.Name] = true
+		dims := slices.Clone(lim.Key)
+		slices.Sort(dims)
+		dims = slices.Compact(dims)
+		if n := len(dims); n > 0 && dims[n-1] >= dimensions {
+			errs = append(errs, fmt.Errorf("limiter: limit %q: no such key: %v", lim.Name, dims[n-1]))
+			continue
+		}
+		lim.Key = dims
+		g := next.group(dims)
+		m := &limit{Limit: lim, law: w, group: g.id, shared: !slices.Contains(dims, Account), base: float64(w.burst), since: now}
+		if old := g.slot(lim.Name, w.form); old != nil { // also one that an earlier reload dropped
+			m.slot, m.index = old.slot, old.index
+			m.base = min(old.fresh(now), float64(w.burst))
+			g.slots[m.slot] = m
+		} else {
+			m.slot = len(g.slots)
+			switch w.form {
+			case bucketForm:
+				m.index = g.buckets
+				g.buckets++
+			case concurrencyForm:
+				m.index = g.holders
+				g.holders++
+			}
+			g.slots = append(g.slots, m)
+		}
+		next.limits[i] = m
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return next, nil
+}
+
+// slot returns the limit of this name and form that has a place in g, or nil.
+func (g *group) slot(name string, f form) *limit {
+	for _, m := range g.slots {
+		if m.Name == name && m.form == f {
+			return m
+		}
+	}
+	return nil
+}
+
+// group returns the group of limits with this key, which may be new.
+func (cfg *config) group(dims []Dimension) *group {
+	for _, g := range cfg.groups {
+		if slices.Equal(g.dims, dims) {
+			return g
+		}
+	}
+	g := &group{id: len(cfg.groups), dims: dims}
+	g.salt = mix(uint64(g.id + 1))
+	cfg.groups = append(cfg.groups, g)
+	return g
+}
+
+// Update puts other limits in force, at once and for all keys. Limits are told
+// apart by name: one of the same name, key and form keeps its levels, holds
+// and permits, and a change of its numbers never grants a burst. Permits of
+// limits that are gone stay good. On an error nothing changes.
+//
+// From then on Use.Limit counts in the new limits.
+func (l *Limiter) Update(limits []Limit) error {
+	l.reload.Lock()
+	defer l.reload.Unlock()
+	now := l.now()
+	cfg, err := l.config.Load().with(limits, now)
+	if err != nil {
+		return err
+	}
+	l.config.Store(cfg)
+	for i := range l.shards {
+		l.follow(&l.shards[i], cfg, now)
+	}
+	return nil
+}
+
+// follow brings the keys of a shard up to cfg, some at a time, and lets calls
+// go on that may pass now.
+func (l *Limiter) follow(sh *shard, cfg *config, now int64) {
+	atATime, restarts, moves := 1<<10, 0, uint32(0)
+	for from := 0; ; {
+		var wake []*entry
+		sh.mu.Lock()
+		if from > 0 && sh.table.moves != moves {
+			// Keys have moved, perhaps to where this loop was already. If that
+			// happens often, do all at once.
+			from = 0
+			if restarts++; restarts > 3 {
+				atATime = len(sh.table.slots)
+			}
+		}
+		now = sh.clamp(now)
+		t, slots := l.time(now), sh.table.slots
+		to := min(from+atATime, len(slots))
+		for _, s := range slots[from:to] {
+			e := s.e
+			if e == nil {
+				continue
+			}
+			if e.gen < cfg.gen {
+				e.follow(cfg, now, t)
+			}
+			if e.waits() { // also where some call has brought it up to cfg already
+				wake = append(wake, e)
+			}
+		}
+		from, moves = to, sh.table.moves
+		done := to == len(slots)
+		sh.mu.Unlock()
+		for _, e := range wake {
+			l.drain(e, now)
+		}
+		if done {
+			return
+		}
+	}
+}
+
+// waits reports whether calls wait at e.
+func (e *entry) waits() bool {
+	if e.ext != nil {
+		for i := range e.ext.slots {
+			if q := e.ext.slots[i].q; q != nil && !q.empty() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// follow brings e up to cfg.
+func (e *entry) follow(cfg *config, now int64, t time.Time) {
+	g := cfg.groups[e.group]
+	e.grow(g, now, t)
+	for _, m := range g.slots {
+		if m.form != bucketForm {
+			continue
+		}
+		x := e.slot(m)
+		factor := 1.0
+		if x != nil {
+			e.settle(m, x, now, t)
+			factor = 1 - x.cut
+		}
+		w := x.lawOf(m)
+		retune(&e.buckets[m.index], w.rate*factor, w.burst, t)
+	}
+	e.gen = cfg.gen
+}
+
+// except asks Options.LimitFor about every key of the call, and puts in force what it says.
+func (l *Limiter) except(now int64, r *Request) {
+	cfg := l.config.Load()
+	type exception struct {
+		m   *limit
+		own *law // nil = none
+	}
+	var buf [6]exception
+	for gi, g := range cfg.groups {
+		xs, some := buf[:0], false
+		for i := range r.Uses {
+			if uint(r.Uses[i].Limit) >= uint(len(cfg.limits)) || cfg.limits[r.Uses[i].Limit].group != gi {
+				continue
+			}
+			x := exception{m: cfg.limits[r.Uses[i].Limit]}
+			if lim, ok := l.limitFor(x.m.Name, r.Keys); ok {
+				lim.Name = x.m.Name
+				if w, err := lim.law(); err == nil && w.form == x.m.form {
+					x.own, some = &w, true
+				}
+			}
+			xs = append(xs, x)
+		}
+		if len(xs) == 0 {
+			continue
+		}
+		c, e, created := l.openKey(now, g, &r.Keys, some)
+		if e == nil {
+			continue // no numbers of its own, and none to undo
+		}
+		wake := false
+		for _, x := range xs {
+			m := c.cfg.current(x.m)
+			wake = e.setOwn(c.cfg.groups[gi], m, x.own, created, c.now, l.time(c.now)) || wake
+		}
+		l.unlock(c.locks)
+		if wake {
+			l.drain(e, c.now)
+		}
+	}
+}
+
+// setOwn gives e its own numbers for m, or with nil takes them back. It
+// reports whether calls that wait may go on.
+func (e *entry) setOwn(g *group, m *limit, own *law, created bool, now int64, t time.Time) (wake bool) {
+	if own == nil && e.slot(m) == nil {
+		return false
+	}
+	x := e.more(g, m)
+	was := x.lawOf(m)
+	x.own = own
+	is := x.lawOf(m)
+	if *was == *is {
+		return false
+	}
+	e.settle(m, x, now, t)
+	if m.form == bucketForm {
+		b := &e.buckets[m.index]
+		retune(b, is.rate*(1-x.cut), is.burst, t)
+		if created {
+			b.AllowN(t, -int(is.burst)) // a key that was never used starts full
+		}
+	}
+	return x.q != nil
+}

@@ -1,0 +1,91 @@
+package limiter
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Reserve takes a place in the queue for r without waiting there: see [Reservation].
+// It fails as Acquire does.
+func (l *Limiter) Reserve(r *Request) (Reservation, error) { return l.reserve(l.now(), r) }
+
+// ReserveAt is Reserve at the time now.
+func (l *Limiter) ReserveAt(now time.Time, r *Request) (Reservation, error) {
+	return l.reserve(l.ns(now), r)
+}
+
+func (l *Limiter) reserve(now int64, r *Request) (Reservation, error) {
+	p, w, _, err := l.enter(nil, now, r, true)
+	if err != nil {
+		return Reservation{}, err
+	}
+	if w == nil {
+		return Reservation{l: l, permit: p, until: now}, nil
+	}
+	return Reservation{l: l, w: w, until: w.until}, nil
+}
+
+// Reservation is a place in the queue. It must end by Wait, by Cancel, or by a
+// Permit that is released. The zero Reservation is a cancelled one.
+type Reservation struct {
+	l      *Limiter
+	w      *waiter // nil = granted at once
+	permit Permit
+	until  int64
+}
+
+// Until is when the call was expected to pass when the reservation was made:
+// not later than asked, if it could pass at once. What others do meanwhile
+// (holds, releases, cancelled calls) can make that sooner or later.
+func (v Reservation) Until() time.Time {
+	if v.l == nil {
+		return time.Time{}
+	}
+	return v.l.time(v.until)
+}
+
+// Wait waits until the call may pass, or the context ends. The permit must be released.
+func (v Reservation) Wait(ctx context.Context) (Permit, error) {
+	switch {
+	case v.l == nil:
+		return Permit{}, errors.New("limiter: wait for a reservation that does not exist")
+	case v.w == nil:
+		return v.permit, nil
+	}
+	return v.l.wait(ctx, v.w, 0)
+}
+
+// PermitAt returns the permit if the call may pass by the time now. The permit
+// must be released.
+func (v Reservation) PermitAt(now time.Time) (Permit, bool) {
+	switch {
+	case v.l == nil:
+		return Permit{}, false
+	case v.w == nil:
+		return v.permit, true
+	}
+	for _, r := range v.w.ln.refs {
+		v.l.drain(r.e, v.l.ns(now))
+	}
+	select {
+	case <-v.w.done:
+		return v.w.permit, v.w.err == nil
+	default:
+		return Permit{}, false
+	}
+}
+
+// Cancel gives up the place, and gives back what was taken if the call might pass already.
+func (v Reservation) Cancel() {
+	switch {
+	case v.l == nil:
+	case v.w == nil:
+		v.permit.Cancel()
+	default:
+		if left, _, _ := v.l.abandon(v.w); !left {
+			<-v.w.done
+			v.w.permit.Cancel()
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package limiter
+
+import (
+	"math"
+	"time"
+)
+
+// Taking what a call names, all at one instant or nothing; and when that would
+// be possible.
+
+// take takes every ref at one instant, or nothing: then it returns the index
+// of the first that refuses. All shards are locked. ln is nil for a call that
+// has just come.
+func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now int64, t time.Time) int {
+	extra := false
+	for i := range refs {
+		r := &refs[i]
+		e, m := r.e, r.lim
+		r.got, r.probe = r.cost, false
+		if e.ext != nil {
+			if x := e.slot(m); x != nil {
+				extra = true
+				if !l.passes(r, x, prio, account, ln, now, t) {
+					l.untake(refs[:i], now, t)
+					return i
+				}
+				continue
+			}
+		}
+		ok := true
+		switch m.form {
+		case bucketForm:
+			b := &e.buckets[m.index]
+			if prio == Backfill && b.TokensAt(t) < float64(r.cost+m.headroom(r.cost)) {
+				ok = false
+			} else {
+				ok = r.cost == 0 || b.AllowN(t, int(r.cost))
+			}
+		case concurrencyForm:
+			r.got = min(r.cost, m.conc)
+			if ok = int64(*e.holder(m.index))+r.got <= m.conc; ok {
+				*e.holder(m.index) += int32(r.got)
+			}
+		}
+		if !ok {
+			l.untake(refs[:i], now, t)
+			return i
+		}
+	}
+	if extra {
+		for i := range refs {
+			if x := refs[i].e.slot(refs[i].lim); x != nil && x.q != nil && !x.q.empty() {
+				x.q.served(prio, account, refs[i].got)
+				l.arm(refs[i].e, now) // that may have changed who is next, and what it needs
+			}
+		}
+	}
+	return -1
+}
+
+// passes is take for one limit whose key is in a special state.
+func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *lane, now int64, t time.Time) bool {
+	e, m := r.e, r.lim
+	e.settle(m, x, now, t)
+	if x.hold != 0 || x.window > 0 && x.probes >= x.window {
+		return false
+	}
+	if x.q != nil && !x.q.empty() && x.q.ahead(prio, account, r.cost, ln) {
+		return false
+	}
+	w := x.lawOf(m)
+	switch m.form {
+	case bucketForm:
+		b := &e.buckets[m.index]
+		if prio == Backfill && !x.q.owes(r.cost) && b.TokensAt(t) < float64(r.cost+w.headroom(r.cost)) {
+			return false
+		}
+		if r.cost > 0 && !b.AllowN(t, int(r.cost)) {
+			return false
+		}
+	case windowForm:
+		x.log.expire(w.window, now)
+		if x.log.used+r.cost > max(x.lowered(w.quota), r.cost) {
+			return false
+		}
+		x.log.take(r.cost, w.window, now)
+	case concurrencyForm:
+		most := x.lowered(w.conc)
+		n := min(r.cost, most)
+		if int64(*e.holder(m.index))+n > most {
+			return false
+		}
+		r.got = n
+		*e.holder(m.index) += int32(n)
+	}
+	if x.window > 0 {
+		x.probes++
+		r.probe = true
+	}
+	return true
+}
+
+// untake undoes what take did at the same instant.
+func (l *Limiter) untake(refs []ref, now int64, t time.Time) {
+	for i := range refs {
+		r := &refs[i]
+		e, m := r.e, r.lim
+		switch m.form {
+		case bucketForm:
+			if r.got > 0 {
+				e.buckets[m.index].AllowN(t, -int(r.got))
+			}
+		case windowForm:
+			e.slot(m).log.refund(r.got, now)
+		case concurrencyForm:
+			*e.holder(m.index) -= int32(r.got)
+		}
+		if r.probe {
+			e.slot(m).probes--
+			r.probe = false
+		}
+	}
+}
+
+// settle brings x up to the time now.
+func (e *entry) settle(m *limit, x *extSlot, now int64, t time.Time) {
+	if x.hold != 0 && now >= x.hold {
+		e.recover(m, x, x.hold, t.Add(time.Duration(x.hold-now)))
+		e.endHold(m, x, now, t)
+	}
+	if x.window > 0 && x.probes == 0 && now >= x.lapse {
+		x.window = 0
+	}
+	if x.cut > 0 {
+		e.recover(m, x, now, t)
+	}
+}
+
+// onEvent is a time that is not known: it takes somebody's release.
+const onEvent = math.MaxInt64
+
+// readyAt is when m would let a call of this cost through for e's key, if
+// first so many units ahead of it went through: now, later, or onEvent.
+// headroom is what must be left.
+func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64, t time.Time) int64 {
+	x := e.slot(m)
+	start, level := now, -1.0
+	if x != nil {
+		e.settle(m, x, now, t)
+		if x.hold > now {
+			start, level = x.hold, 0
+		} else if x.window > 0 && x.probes >= x.window {
+			return onEvent
+		}
+	}
+	w := x.lawOf(m)
+	switch m.form {
+	case bucketForm:
+		if level < 0 {
+			level = e.buckets[m.index].TokensAt(t)
+		}
+		need := float64(cost) + float64(ahead) + float64(headroom) - level
+		if need <= 0 {
+			return start
+		}
+		return later(start, x.fillTime(need, w.rate))
+	case windowForm:
+		quota := max(x.lowered(w.quota), cost)
+		return max(start, x.log.ready(min(cost+ahead, quota), quota, w.window, now))
+	case concurrencyForm:
+		most := x.lowered(w.conc)
+		if int64(*e.holder(m.index))+min(cost, most) > most {
+			return onEvent
+		}
+	}
+	return start
+}
+
+// later is now + seconds, rounded up.
+func later(now int64, seconds float64) int64 {
+	ns := math.Ceil(seconds * 1e9)
+	if ns >= float64(math.MaxInt64-1-max(now, 0)) {
+		return math.MaxInt64 - 1
+	}
+	return now + int64(ns)
+}
+
+// estimate is when a call that comes now would pass all its limits, and which
+// of them it would wait for longest. What waits for an event counts as now.
+func (l *Limiter) estimate(refs []ref, prio Priority, account string, now int64, t time.Time) (until int64, last int) {
+	until = math.MinInt64
+	for i := range refs {
+		r := &refs[i]
+		x := r.e.slot(r.lim)
+		ahead := int64(0)
+		if x != nil && x.q != nil {
+			ahead = x.q.before(prio, account)
+		}
+		head := int64(0)
+		if prio == Backfill && (x == nil || !x.q.owes(r.cost)) {
+			head = x.lawOf(r.lim).headroom(r.cost)
+		}
+		at := r.e.readyAt(r.lim, r.cost, ahead, head, now, t)
+		if at == onEvent {
+			at = now
+			if x != nil && x.hold > now {
+				at = x.hold
+			}
+		}
+		if at > until {
+			until, last = at, i
+		}
+	}
+	return until, last
+}
+
+// estimateHead is estimate for the call at the head of ln, if no other goes before it.
+func (l *Limiter) estimateHead(ln *lane, w *waiter, now int64, t time.Time) (until int64, last int) {
+	until = math.MinInt64
+	for i := range w.refs {
+		r := &w.refs[i]
+		x := r.e.slot(r.lim)
+		head := int64(0)
+		if ln.prio == Backfill && (x == nil || !x.q.owes(r.cost)) {
+			head = x.lawOf(r.lim).headroom(r.cost)
+		}
+		if at := r.e.readyAt(r.lim, r.cost, 0, head, now, t); at != onEvent && at > until {
+			until, last = at, i
+		}
+	}
+	return until, last
+}
