@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -126,6 +127,9 @@ func formOf(req *http.Request) map[string][]string {
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL == nil {
+		return t.base.RoundTrip(req) // which says so
+	}
 	ctx := req.Context()
 	outer := callFrom(ctx)
 	host := hostOf(req)
@@ -246,6 +250,9 @@ func (x *exchange) request(ctx context.Context, r *run, n int) (*http.Request, e
 	return req, nil
 }
 
+// errNoResponse is that of a base which breaks the contract of a RoundTripper.
+var errNoResponse = errors.New("engine: the base transport returned neither a response nor an error")
+
 // send makes one attempt, and reports whether it succeeded. A request that
 // cannot be made at all leaves the last response as it was.
 func (x *exchange) send(ctx context.Context, r *run) bool {
@@ -274,6 +281,9 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 	}
 	x.resp, x.head, x.whole, x.rerr = nil, nil, false, nil
 	x.resp, err = x.base.RoundTrip(req)
+	if err == nil && x.resp == nil {
+		err = errNoResponse
+	}
 	r.err = err
 	if err != nil {
 		if x.dog != nil && outer.Err() == nil && x.dog.fired() {
