@@ -1,0 +1,190 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/recourse-go/recourse/limiter"
+)
+
+// What must wait longer than a worker may be held is handed back at once, with
+// the time to come back and the State to come back with.
+func TestDeferral(t *testing.T) {
+	defer10 := strings.Replace(loopYAML, "action: wait, max_wait: 30m, hold: requests", "action: wait, max_wait: 10s, hold: requests", 1)
+	fail10 := strings.Replace(loopYAML, "action: wait, max_wait: 30m, hold: requests", "action: wait, max_wait: 10s, over: fail, hold: requests", 1)
+	for _, tt := range []struct {
+		name   string
+		yaml   string
+		o      Options
+		call   Call
+		hint   string
+		until  time.Duration // 0 = not deferred
+		took   time.Duration
+		as     string
+		reason Reason
+	}{
+		{name: "longer than a minute", hint: "61", until: 61 * time.Second, reason: ReasonInline},
+		{name: "a minute", hint: "60", took: 60 * time.Second},
+		{name: "longer than the options allow", o: Options{MaxInline: 5 * time.Second}, hint: "6", until: 6 * time.Second, reason: ReasonInline},
+		{name: "longer than the call allows", call: Call{MaxInline: time.Second}, hint: "6", until: 6 * time.Second, reason: ReasonInline},
+		{name: "the call allows more", o: Options{MaxInline: 5 * time.Second}, call: Call{MaxInline: time.Hour}, hint: "600", took: 600 * time.Second},
+		{name: "over max_wait defers", yaml: defer10, hint: "11", until: 11 * time.Second, reason: ReasonMaxWait},
+		{name: "within max_wait", yaml: defer10, hint: "10", took: 10 * time.Second},
+		{name: "over max_wait fails", yaml: fail10, hint: "11", as: AsExhausted, reason: ReasonMaxWait},
+		{name: "too many waits in all", call: Call{State: State{Attempts: 20, Waits: 20}}, hint: "2", as: AsExhausted, reason: ReasonWaits},
+		{name: "longer than a day in all", call: Call{State: State{Attempts: 3, Waits: 2, Waited: 24*time.Hour - time.Second}}, hint: "2", as: AsExhausted, reason: ReasonTotalWait},
+		{name: "deferred although the deadline is near", call: Call{}, hint: "120", until: 120 * time.Second, reason: ReasonInline},
+	} {
+		for _, way := range []string{"Transport", "Do"} {
+			t.Run(tt.name+"/"+way, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					yaml := tt.yaml
+					if yaml == "" {
+						yaml = loopYAML
+					}
+					tt.o.Rand = func() float64 { return 0 }
+					e := testEngine(t, tt.o, yaml)
+					call := tt.call
+					call.Provider, call.Account, call.Method = "test", "a", "GET"
+					ctx := t.Context()
+					if strings.Contains(tt.name, "deadline") {
+						var cancel func()
+						ctx, cancel = context.WithTimeout(ctx, time.Second)
+						defer cancel()
+					}
+					ctx = WithCall(ctx, call)
+					s := newServer(reply{status: 429, header: "Retry-After: " + tt.hint, body: "slow down"})
+					start := time.Now()
+					var (
+						until  time.Time
+						got    Decision
+						status int
+					)
+					if way == "Transport" {
+						req := request(t, ctx, "GET", "/items/1", "").WithContext(ctx)
+						resp, err := e.Transport(s).RoundTrip(req)
+						if err != nil {
+							t.Fatal(err)
+						}
+						b, _ := io.ReadAll(resp.Body)
+						resp.Body.Close()
+						if status = resp.StatusCode; status == 429 && string(b) != "slow down" {
+							t.Errorf("the body came as %q", b)
+						}
+						out, _ := Outcome(resp)
+						until, got = out.Until, out.Decision
+					} else {
+						err := e.Do(ctx, call, func(ctx context.Context) error {
+							resp, err := s.RoundTrip(request(t, ctx, "GET", "/items/1", ""))
+							if err != nil {
+								return err
+							}
+							defer resp.Body.Close()
+							status = resp.StatusCode
+							p, _ := e.Provider("test")
+							return p.CheckResponse(ctx, resp)
+						})
+						later, isDefer := errors.AsType[*DeferError](err)
+						gave, isGiveUp := errors.AsType[*GiveUpError](err)
+						switch {
+						case isDefer:
+							until, got = later.Until, later.Decision
+							if r, ok := errors.AsType[*ResponseError](err); !ok || r.Status != 429 || later.State != later.Decision.State {
+								t.Errorf("got %+v", later)
+							}
+						case isGiveUp:
+							got = gave.Decision
+						case err != nil:
+							t.Fatal(err)
+						}
+					}
+					took := time.Since(start)
+					if took < tt.took || took > tt.took+10*time.Millisecond { // the bucket is empty after a hold
+						t.Errorf("took %v, want %v", took, tt.took)
+					}
+					if tt.until > 0 && (!got.Defer || until.Sub(start) != tt.until || got.State.Waits != 1 || got.State.Waited != tt.until || got.State.Attempts != 1) {
+						t.Errorf("deferred %v until %v with %+v, want after %v", got.Defer, until.Sub(start), got.State, tt.until)
+					}
+					if tt.until == 0 && !until.IsZero() || got.As != tt.as || got.Reason != tt.reason && tt.reason != 0 {
+						t.Errorf("until %v, as %q (%v); want as %q (%v)", until, got.As, got.Reason, tt.as, tt.reason)
+					}
+					if tt.took > 0 && status != 200 {
+						t.Errorf("ended with HTTP %d", status)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A limit that would hold the worker too long hands the call back too: before
+// anything is sent, and while the call waits already.
+func TestDeferralFromLimits(t *testing.T) {
+	hold := func(e *Engine, d time.Duration) {
+		p, _ := e.Provider("test")
+		p.Limiter().Hold(1, limiter.Keys{Account: "a"}, time.Now().Add(d))
+	}
+	for _, tt := range []struct {
+		name    string
+		replies []reply
+		before  func(*Engine)
+		took    time.Duration
+		until   time.Duration
+		sent    int
+		status  int
+	}{
+		{name: "before anything is sent", before: func(e *Engine) { hold(e, 20*time.Minute) }, until: 20 * time.Minute},
+		{name: "a hold that comes while it waits", before: func(e *Engine) {
+			hold(e, 30*time.Second)
+			time.AfterFunc(10*time.Second, func() { hold(e, 20*time.Minute) })
+		}, took: 10 * time.Second, until: 20*time.Minute + 10*time.Second},
+		{name: "a hold that comes while it backs off", replies: []reply{{status: 503, body: "busy"}}, before: func(e *Engine) {
+			time.AfterFunc(time.Millisecond, func() { hold(e, 20*time.Minute) })
+		}, took: time.Second, until: 20*time.Minute + time.Millisecond, sent: 1, status: 503},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := testEngine(t, Options{Rand: func() float64 { return 0 }})
+				s := newServer(tt.replies...)
+				start := time.Now()
+				tt.before(e)
+				resp, err := e.Transport(s).RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
+				if took := time.Since(start); took != tt.took {
+					t.Errorf("took %v, want %v", took, tt.took)
+				}
+				var until time.Time
+				if tt.status != 0 {
+					if err != nil {
+						t.Fatal(err)
+					}
+					resp.Body.Close()
+					out, _ := Outcome(resp)
+					until = out.Until
+					if !out.Decision.Defer || resp.StatusCode != tt.status || out.Decision.As != "" || out.Decision.State.Attempts != 1 {
+						t.Errorf("HTTP %d, %+v", resp.StatusCode, out.Decision)
+					}
+				} else {
+					later, ok := errors.AsType[*DeferError](err)
+					if !ok {
+						t.Fatalf("got %v, want a deferral", err)
+					}
+					until = later.Until
+					if later.Decision.Rule == nil || later.Decision.Policy == nil {
+						t.Errorf("no rule or policy in %+v", later.Decision)
+					}
+				}
+				if len(s.sent) != tt.sent {
+					t.Errorf("sent %q", s.sent)
+				}
+				if d := until.Sub(start); d < tt.until || d > tt.until+20*time.Millisecond {
+					t.Errorf("until %v, want %v", d, tt.until)
+				}
+			})
+		})
+	}
+}
