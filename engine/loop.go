@@ -210,9 +210,6 @@ func (r *run) probe() error {
 func (r *run) attempt(ctx context.Context, first bool) bool {
 	r.began = time.Now()
 	r.tokens = r.p.auth.seq.Load()
-	if first {
-		r.watchNesting(ctx)
-	}
 	if first && r.state.Attempts == 0 {
 		if b := r.c.policy.Budget; b != nil {
 			keys := r.call.keys()
@@ -560,12 +557,10 @@ func (r *run) giveUp(ctx context.Context, cause error) error {
 	if r.p.engine.o.Observer != nil {
 		r.notify(ctx, NoticeGiveUp, 0, r.err)
 	}
-	if r.x != nil {
-		r.p.nesting.gaveUp(r.x, r.call.Account, time.Now())
-		if r.x.resp != nil {
-			r.x.finish(r, time.Time{})
-			return nil
-		}
+	r.markNesting(time.Time{})
+	if r.x != nil && r.x.resp != nil {
+		r.x.finish(r, time.Time{})
+		return nil
 	}
 	return r.gaveUp(cause)
 }
@@ -587,6 +582,7 @@ func (r *run) deferred(ctx context.Context, until time.Time, cause error) error 
 	if r.p.engine.o.Observer != nil {
 		r.notify(ctx, NoticeDefer, time.Until(until), err)
 	}
+	r.markNesting(until)
 	if r.x != nil && r.x.resp != nil {
 		r.x.finish(r, until)
 		return nil

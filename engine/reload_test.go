@@ -247,24 +247,58 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// Somebody above who retries what was given up is reported once.
+// Somebody above who retries what was given up, or handed back, is reported
+// once; somebody who sends something else, or comes back when told to, is not.
 func TestNested(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		seen := &notices{}
-		tr := testEngine(t, Options{Observer: seen}).Transport(newServer(
-			reply{status: 400}, reply{status: 400}, reply{status: 400}))
-		for range 3 {
-			resp, err := tr.RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
-			if err != nil {
-				t.Fatal(err)
-			}
-			resp.Body.Close()
-			time.Sleep(time.Second)
-		}
-		if n := seen.of(NoticeNested); len(n) != 1 || n[0].Operation != "items.get" {
-			t.Errorf("reported %+v, want once", n)
-		}
-	})
+	get := func(t *testing.T) *http.Request { return request(t, t.Context(), "GET", "/items/1", "") }
+	for _, tt := range []struct {
+		name     string
+		replies  reply
+		inline   time.Duration
+		requests []func(t *testing.T) *http.Request
+		apart    time.Duration
+		want     int
+	}{
+		{name: "given up", replies: reply{status: 400}, requests: []func(*testing.T) *http.Request{get, get, get}, apart: time.Second, want: 1},
+		{name: "given up long before", replies: reply{status: 400}, requests: []func(*testing.T) *http.Request{get, get}, apart: nestedWithin},
+		{name: "handed back", replies: reply{status: 429, header: "Retry-After: 6"}, inline: time.Second, requests: []func(*testing.T) *http.Request{get, get}, apart: time.Second, want: 1},
+		{name: "handed back until now", replies: reply{status: 429, header: "Retry-After: 6"}, inline: time.Second, requests: []func(*testing.T) *http.Request{get, get}, apart: 6 * time.Second},
+		{name: "another message sent", replies: reply{status: 400}, requests: []func(*testing.T) *http.Request{
+			func(t *testing.T) *http.Request { return request(t, t.Context(), "POST", "/send", "one") },
+			func(t *testing.T) *http.Request { return request(t, t.Context(), "POST", "/send", "two") },
+		}, apart: time.Second},
+		{name: "a message sent again", replies: reply{status: 400}, requests: []func(*testing.T) *http.Request{
+			func(t *testing.T) *http.Request { return request(t, t.Context(), "POST", "/send", "one") },
+			func(t *testing.T) *http.Request { return request(t, t.Context(), "POST", "/send", "one") },
+		}, apart: time.Second, want: 1},
+		{name: "another account", replies: reply{status: 400}, requests: []func(*testing.T) *http.Request{get, func(t *testing.T) *http.Request {
+			req := get(t)
+			return req.WithContext(WithAccount(req.Context(), "b"))
+		}}, apart: time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				seen := &notices{}
+				var replies []reply
+				for range tt.requests {
+					replies = append(replies, tt.replies)
+				}
+				tr := testEngine(t, Options{Observer: seen, MaxInline: tt.inline, Rand: func() float64 { return 0 }}).Transport(newServer(replies...))
+				for _, req := range tt.requests {
+					resp, err := tr.RoundTrip(req(t))
+					if err == nil {
+						resp.Body.Close()
+					} else if !errors.As(err, new(*DeferError)) {
+						t.Fatal(err)
+					}
+					time.Sleep(tt.apart)
+				}
+				if n := seen.of(NoticeNested); len(n) != tt.want {
+					t.Errorf("reported %d times, want %d", len(n), tt.want)
+				}
+			})
+		})
+	}
 }
 
 // A set put in force by hand is the one that Reloads tells of.

@@ -171,6 +171,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.op = c.operation(r.call.Operation)
 
 	defer r.abandon()
+	r.watchNesting(ctx)
 	err = r.loop(ctx)
 	r.over = true
 	if !x.taken && req.Body != nil {
