@@ -66,6 +66,7 @@ func testEngine(t testing.TB, o Options, yaml ...string) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { nothingLeft(t, e) })
 	return e
 }
 
@@ -502,91 +503,5 @@ func TestDo(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-func TestReauth(t *testing.T) {
-	run := func(name string, f func(*testing.T)) {
-		t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
-	}
-	run("once for everybody on the account", func(t *testing.T) {
-		var refreshed atomic.Int32
-		var token atomic.Int32
-		e := testEngine(t, Options{Reauth: func(ctx context.Context, r ReauthRequest) error {
-			refreshed.Add(1)
-			time.Sleep(time.Second)
-			token.Store(1)
-			return nil
-		}})
-		var wg sync.WaitGroup
-		for range 20 {
-			wg.Go(func() {
-				err := e.Do(t.Context(), Call{Provider: "test", Method: "GET", Account: "a"}, func(context.Context) error {
-					had := token.Load()
-					time.Sleep(10 * time.Millisecond)
-					if had == 0 {
-						return &ResponseError{Status: 401}
-					}
-					return nil
-				})
-				if err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		if n := refreshed.Load(); n != 1 {
-			t.Errorf("%d refreshes, want 1", n)
-		}
-	})
-	run("a second refusal needs the user", func(t *testing.T) {
-		n := 0
-		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error { n++; return nil }})
-		err := e.Do(t.Context(), Call{Provider: "test", Method: "GET"}, func(context.Context) error { return &ResponseError{Status: 401} })
-		var gave *GiveUpError
-		if !errors.As(err, &gave) || gave.Decision.As != AsNeedsUser || n != 1 {
-			t.Errorf("got %v after %d refreshes", err, n)
-		}
-	})
-	run("a failed refresh is not repeated for a while", func(t *testing.T) {
-		n := 0
-		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error {
-			n++
-			return &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: errors.New("invalid_grant")}
-		}})
-		do := func(account string) (as string) {
-			err := e.Do(t.Context(), Call{Provider: "test", Method: "GET", Account: account}, func(context.Context) error { return &ResponseError{Status: 401} })
-			var gave *GiveUpError
-			if errors.As(err, &gave) {
-				as = gave.Decision.As
-			}
-			return as
-		}
-		if a, b := do("a"), do("a"); a != AsNeedsUser || b != AsNeedsUser || n != 1 {
-			t.Errorf("got %q, %q after %d refreshes, want needs_user twice after 1", a, b, n)
-		}
-		if do("b"); n != 2 {
-			t.Errorf("another account was not refreshed: %d refreshes, want 2", n)
-		}
-		time.Sleep(time.Minute)
-		if do("a"); n != 3 {
-			t.Errorf("%d refreshes after a minute, want 3", n)
-		}
-	})
-}
-
-func TestClaimsChallenge(t *testing.T) {
-	for _, tt := range []struct{ header, want string }{
-		{`Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", error="insufficient_claims", claims="eyJhIjoxfQ=="`, "eyJhIjoxfQ=="},
-		{`Bearer claims="eyJhIjoxfQ==", error="insufficient_claims"`, "eyJhIjoxfQ=="},
-		{`Bearer realm="a, claims=b", error="invalid_token"`, ""},
-		{`Bearer claims="never closed`, ""},
-		{`Bearer claims=`, ""},
-		{``, ""},
-		{`=====`, ""},
-	} {
-		if got := claimsChallenge(map[string][]string{"Www-Authenticate": {tt.header}}); got != tt.want {
-			t.Errorf("claimsChallenge(%q) = %q, want %q", tt.header, got, tt.want)
-		}
 	}
 }

@@ -1,0 +1,623 @@
+package engine
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestReauth(t *testing.T) {
+	run := func(name string, f func(*testing.T)) {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+	}
+	run("once for everybody on the account", func(t *testing.T) {
+		var refreshed atomic.Int32
+		var token atomic.Int32
+		e := testEngine(t, Options{Reauth: func(ctx context.Context, r ReauthRequest) error {
+			refreshed.Add(1)
+			time.Sleep(time.Second)
+			token.Store(1)
+			return nil
+		}})
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				err := e.Do(t.Context(), Call{Provider: "test", Method: "GET", Account: "a"}, func(context.Context) error {
+					had := token.Load()
+					time.Sleep(10 * time.Millisecond)
+					if had == 0 {
+						return &ResponseError{Status: 401}
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := refreshed.Load(); n != 1 {
+			t.Errorf("%d refreshes, want 1", n)
+		}
+	})
+	run("a second refusal needs the user", func(t *testing.T) {
+		n := 0
+		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error { n++; return nil }})
+		err := e.Do(t.Context(), Call{Provider: "test", Method: "GET"}, func(context.Context) error { return &ResponseError{Status: 401} })
+		var gave *GiveUpError
+		if !errors.As(err, &gave) || gave.Decision.As != AsNeedsUser || n != 1 {
+			t.Errorf("got %v after %d refreshes", err, n)
+		}
+	})
+	run("a failed refresh is not repeated for a while", func(t *testing.T) {
+		n := 0
+		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error {
+			n++
+			return &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: errors.New("invalid_grant")}
+		}})
+		do := func(account string) (as string) {
+			err := e.Do(t.Context(), Call{Provider: "test", Method: "GET", Account: account}, func(context.Context) error { return &ResponseError{Status: 401} })
+			var gave *GiveUpError
+			if errors.As(err, &gave) {
+				as = gave.Decision.As
+			}
+			return as
+		}
+		if a, b := do("a"), do("a"); a != AsNeedsUser || b != AsNeedsUser || n != 1 {
+			t.Errorf("got %q, %q after %d refreshes, want needs_user twice after 1", a, b, n)
+		}
+		if do("b"); n != 2 {
+			t.Errorf("another account was not refreshed: %d refreshes, want 2", n)
+		}
+		time.Sleep(time.Minute)
+		if do("a"); n != 3 {
+			t.Errorf("%d refreshes after a minute, want 3", n)
+		}
+	})
+}
+
+func TestClaimsChallenge(t *testing.T) {
+	for _, tt := range []struct{ header, want string }{
+		{`Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", error="insufficient_claims", claims="eyJhIjoxfQ=="`, "eyJhIjoxfQ=="},
+		{`Bearer claims="eyJhIjoxfQ==", error="insufficient_claims"`, "eyJhIjoxfQ=="},
+		{`Bearer realm="a, claims=b", error="invalid_token"`, ""},
+		{`Bearer claims="never closed`, ""},
+		{`Bearer claims=`, ""},
+		{``, ""},
+		{`=====`, ""},
+	} {
+		if got := claimsChallenge(map[string][]string{"Www-Authenticate": {tt.header}}); got != tt.want {
+			t.Errorf("claimsChallenge(%q) = %q, want %q", tt.header, got, tt.want)
+		}
+	}
+}
+
+// tokens is a provider whose access tokens count up; a request is refused
+// unless it has the newest.
+type tokens struct {
+	mu      sync.Mutex
+	good    int // what the provider takes
+	have    map[string]int
+	refused atomic.Int32
+	sent    atomic.Int32
+}
+
+func (s *tokens) put(req *http.Request, account string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	req.Header.Set("Authorization", fmt.Sprint("Bearer ", s.have[account]))
+	return nil
+}
+
+func (s *tokens) RoundTrip(req *http.Request) (*http.Response, error) {
+	s.sent.Add(1)
+	s.mu.Lock()
+	ok := req.Header.Get("Authorization") == fmt.Sprint("Bearer ", s.good)
+	s.mu.Unlock()
+	time.Sleep(10 * time.Millisecond)
+	if !ok {
+		s.refused.Add(1)
+		return &http.Response{StatusCode: 401, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("who?")), Request: req}, nil
+	}
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+}
+
+func (s *tokens) renew(account string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.have == nil {
+		s.have = map[string]int{}
+	}
+	s.have[account] = s.good
+}
+
+func (s *tokens) expire() {
+	s.mu.Lock()
+	s.good++
+	s.mu.Unlock()
+}
+
+// do runs one request of an account and tells how it ended: a status, or the
+// label of a give-up, or "deferred".
+func (s *tokens) do(t testing.TB, tr http.RoundTripper, call Call) string {
+	req, _ := http.NewRequestWithContext(WithCall(t.Context(), call), "GET", "http://api.test/items/1", nil)
+	resp, err := tr.RoundTrip(req)
+	return ending(resp, err)
+}
+
+func ending(resp *http.Response, err error) string {
+	if resp != nil {
+		resp.Body.Close()
+		if out, ok := Outcome(resp); ok && out.Decision.Defer {
+			return "deferred"
+		} else if ok {
+			return out.Decision.As
+		}
+		return fmt.Sprint(resp.StatusCode)
+	}
+	if gave, ok := errors.AsType[*GiveUpError](err); ok {
+		return gave.Decision.As
+	}
+	if _, ok := errors.AsType[*DeferError](err); ok {
+		return "deferred"
+	}
+	return fmt.Sprint(err)
+}
+
+// The hook is told all it needs, on a context that is its own.
+func TestReauthRequest(t *testing.T) {
+	claims := base64.StdEncoding.EncodeToString([]byte(`{"access_token":{"nbf":{"essential":true,"value":"1"}}}`))
+	if !strings.HasSuffix(claims, "=") {
+		t.Fatal("the claims need no padding: the test proves nothing")
+	}
+	for _, status := range []int{401, 403} { // Microsoft documents both
+		synctest.Test(t, func(t *testing.T) {
+			yaml := strings.Replace(loopYAML, "when: status == 401,", "when: 'status in [401, 403]',", 1)
+			type key struct{}
+			var got ReauthRequest
+			ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "trace"))
+			seen := &notices{}
+			e := testEngine(t, Options{Observer: seen, Reauth: func(hook context.Context, r ReauthRequest) error {
+				got = r
+				cancel() // the caller goes away, the refresh does not
+				if err := hook.Err(); err != nil {
+					t.Errorf("the hook's context ended with its caller: %v", err)
+				}
+				dl, ok := hook.Deadline()
+				if !ok || time.Until(dl) != time.Minute {
+					t.Errorf("the hook has until %v", dl)
+				}
+				c := callFrom(hook)
+				if hook.Value(key{}) != "trace" || c.Account != "ann" || c.Tenant != "contoso" || c.Provider != "" || c.Operation != "" || c.N != 0 || c.State.Attempts != 0 || Attempt(hook) != 1 {
+					t.Errorf("the hook's requests would be part of the call: %+v", c)
+				}
+				return nil
+			}}, yaml)
+			call := Call{Provider: "test", Operation: "items.get", Account: "ann", Tenant: "contoso", N: 2, State: State{Attempts: 3}}
+			s := newServer(reply{status: status, header: `WWW-Authenticate: Bearer realm="", error="insufficient_claims", claims="` + claims + `"`})
+			req := request(t, ctx, "GET", "/items/1", "")
+			if as := ending(e.Transport(s).RoundTrip(req.WithContext(WithCall(ctx, call)))); as != AsCanceled {
+				t.Errorf("ended as %q", as)
+			}
+			if got.Provider != "test" || got.Account != "ann" || got.Claims != claims || got.Generation != 0 || got.Event == nil || got.Event.Status != status {
+				t.Errorf("the hook got %+v", got)
+			}
+			synctest.Wait()
+		})
+	}
+}
+
+// A refusal of an old token that arrives after a refresh only repeats the call.
+func TestReauthOldToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &tokens{good: 1}
+		n := 0
+		e := testEngine(t, Options{Authorize: s.put, Reauth: func(_ context.Context, r ReauthRequest) error {
+			n++
+			s.renew(r.Account)
+			return nil
+		}})
+		slow := roundTripper(func(req *http.Request) (*http.Response, error) {
+			if s.sent.Load() == 0 {
+				s.sent.Add(1)
+				time.Sleep(2 * time.Minute) // the refusal comes long after somebody else's refresh
+				return &http.Response{StatusCode: 401, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+			}
+			return s.RoundTrip(req)
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if got := s.do(t, e.Transport(slow), Call{Account: "a"}); got != "200" {
+				t.Errorf("the late refusal: %s", got)
+			}
+		})
+		time.Sleep(time.Second)
+		if got := s.do(t, e.Transport(slow), Call{Account: "a"}); got != "200" || n != 1 {
+			t.Errorf("the other call: %s after %d refreshes", got, n)
+		}
+		wg.Wait()
+		if n != 1 {
+			t.Errorf("%d refreshes, want 1", n)
+		}
+	})
+}
+
+// However often a new token is refused, and by however many workers, an account
+// is refreshed no more than once in an interval.
+func TestReauthLoopGuard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := map[string]int{}
+		s := &tokens{good: 1} // which nobody ever gets
+		e := testEngine(t, Options{Authorize: s.put, ReauthInterval: 30 * time.Second, Reauth: func(_ context.Context, r ReauthRequest) error {
+			n[r.Account]++
+			return nil
+		}})
+		tr := e.Transport(s)
+		var wg sync.WaitGroup
+		for _, account := range []string{"a", "b"} {
+			for range 20 {
+				wg.Go(func() {
+					for range 100 {
+						if as := s.do(t, tr, Call{Account: account}); as != AsNeedsUser {
+							t.Errorf("ended as %q", as)
+						}
+						time.Sleep(3 * time.Second)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		for account, n := range n { // in 5 minutes
+			if n < 9 || n > 11 {
+				t.Errorf("%d refreshes of %s in 5 minutes, want 10", n, account)
+			}
+		}
+	})
+}
+
+// What a hook's failure means is decided by the token endpoint's policy.
+func TestReauthFailures(t *testing.T) {
+	retrieve := func(endpoint string, status int, body string) error {
+		u, _ := url.Parse(endpoint)
+		return fmt.Errorf("refresh: %w", &RetrieveError{
+			Response: &http.Response{StatusCode: status, Header: http.Header{}, Request: &http.Request{Method: "POST", URL: u}}, Body: []byte(body),
+		})
+	}
+	lost := func(endpoint string) error {
+		return &url.Error{Op: "Post", URL: endpoint, Err: io.ErrUnexpectedEOF}
+	}
+	refused := func(endpoint string) error {
+		return &url.Error{Op: "Post", URL: endpoint, Err: &net.OpError{Op: "dial", Err: errors.New("connection refused")}}
+	}
+	const (
+		google  = "https://oauth2.googleapis.com/token"
+		entra   = "https://login.microsoftonline.com/common/oauth2/v2.0/token"
+		unknown = "https://id.example.com/token" // its refresh tokens may be good for one use
+	)
+	for _, tt := range []struct {
+		name  string
+		err   error
+		ends  string // the first call; "" = goes on after a wait
+		wait  time.Duration
+		after string // a call after the interval, with another hook that would succeed
+	}{
+		{name: "a dead grant", err: retrieve(google, 400, `{"error":"invalid_grant"}`), ends: AsNeedsUser, after: "200"},
+		{name: "a dead grant at an unknown endpoint", err: retrieve(unknown, 400, `{"error":"invalid_grant"}`), ends: AsNeedsUser, after: "200"},
+		{name: "Entra's refresh loop is no dead grant", err: retrieve(entra, 400, `{"error":"invalid_grant","error_codes":[50196],"error_description":"AADSTS50196: loop"}`), ends: "deferred", after: "200"},
+		{name: "the client is refused, not the grant", err: retrieve(google, 401, `{"error":"invalid_client"}`), ends: "operator", after: "200"},
+		{name: "an outage", err: retrieve(google, 503, ""), wait: 30 * time.Second},
+		{name: "an outage with invalid_grant inside", err: retrieve(unknown, 500, `{"error":"invalid_grant"}`), wait: 30 * time.Second},
+		{name: "throttled", err: retrieve(google, 429, ""), wait: 30 * time.Second},
+		{name: "lost, where refresh tokens stay good", err: lost(google), wait: 30 * time.Second},
+		{name: "lost at Entra", err: lost(entra), wait: 30 * time.Second},
+		{name: "lost, where a refresh token may be spent", err: lost(unknown), ends: AsAmbiguous, after: AsAmbiguous},
+		{name: "never sent, where a refresh token may be spent", err: refused(unknown), wait: 30 * time.Second},
+		{name: "through Do, given up", err: &GiveUpError{Decision: Decision{As: "operator"}, Err: io.EOF}, ends: "operator", after: "200"},
+		{name: "through Do, ambiguous", err: &GiveUpError{Decision: Decision{As: AsAmbiguous}, Err: io.EOF}, ends: AsAmbiguous, after: AsAmbiguous},
+		{name: "through Do, handed back", err: &DeferError{Until: time.Date(2000, 1, 1, 0, 45, 0, 0, time.UTC), Err: io.EOF}, ends: "deferred", after: "200"},
+		{name: "the hook says when", err: RetryAfter(40*time.Second, io.EOF), wait: 40 * time.Second},
+		{name: "of unknown cause", err: errors.New("the vault is sealed"), ends: AsPermanent, after: "200"},
+		{name: "ResponseError of a token request", err: &ResponseError{Provider: "google_oauth", Operation: "token.refresh", Status: 400, Body: []byte(`{"error":"invalid_grant"}`)}, ends: AsNeedsUser, after: "200"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &tokens{good: 1}
+				n := 0
+				hook := func(_ context.Context, r ReauthRequest) error {
+					if n++; n == 1 {
+						return tt.err
+					}
+					s.renew(r.Account)
+					return nil
+				}
+				e, err := New(Options{Authorize: s.put, Reauth: hook, Rand: func() float64 { return 0 }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer nothingLeft(t, e)
+				tr := e.Transport(s)
+				call := Call{Provider: "gmail", Operation: "messages.get", Account: "a"}
+				start := time.Now()
+				if tt.ends == "" {
+					if got := s.do(t, tr, call); got != "200" || time.Since(start).Round(time.Second) != tt.wait || n != 2 {
+						t.Errorf("ended with %s after %v and %d refreshes, want 200 after %v and 2", got, time.Since(start), n, tt.wait)
+					}
+					return
+				}
+				if got := s.do(t, tr, call); got != tt.ends || n != 1 {
+					t.Errorf("ended as %q after %d refreshes, want %q after 1", got, n, tt.ends)
+				}
+
+				// The account's other calls are stopped before they are sent, other accounts are not.
+				sent := s.sent.Load()
+				if got := s.do(t, tr, call); got != tt.ends || s.sent.Load() != sent || n != 1 {
+					t.Errorf("another call of the account ended as %q with %d requests and %d refreshes, want %q with none", got, s.sent.Load()-sent, n, tt.ends)
+				}
+				s.renew("b")
+				if got := s.do(t, tr, Call{Provider: "gmail", Account: "b"}); got != "200" {
+					t.Errorf("another account's call ended as %q", got)
+				}
+				time.Sleep(time.Hour)
+				before := n
+				if got := s.do(t, tr, call); got != tt.after || tt.after == AsAmbiguous && n != before {
+					t.Errorf("after the interval: %q with %d more refreshes, want %q", got, n-before, tt.after)
+				}
+				if tt.after != AsAmbiguous {
+					return
+				}
+
+				// A refresh that may be spent is never tried again, until the
+				// credentials turn out to be good or somebody says so.
+				s.renew("a")
+				if got := s.do(t, tr, call); got != "200" {
+					t.Errorf("with other credentials: %s", got)
+				}
+				s.expire()
+				if got := s.do(t, tr, call); got != "200" || n != before+1 {
+					t.Errorf("after a success: %s with %d refreshes", got, n-before)
+				}
+			})
+		})
+	}
+}
+
+// Renewed lets an account's calls begin at once.
+func TestRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &tokens{good: 1}
+		n := 0
+		e := testEngine(t, Options{Authorize: s.put, Reauth: func(context.Context, ReauthRequest) error {
+			n++
+			return &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: errors.New("invalid_grant")}
+		}})
+		tr := e.Transport(s)
+		if got := s.do(t, tr, Call{Account: "a"}); got != AsNeedsUser {
+			t.Errorf("got %s", got)
+		}
+		s.renew("a") // the user has signed in
+		if got := s.do(t, tr, Call{Account: "a"}); got != AsNeedsUser {
+			t.Errorf("got %s; without Renewed it takes the interval", got)
+		}
+		p, _ := e.Provider("test")
+		p.Renewed("a")
+		if got := s.do(t, tr, Call{Account: "a"}); got != "200" || n != 1 {
+			t.Errorf("got %s after %d refreshes", got, n)
+		}
+		if n := p.auth.trouble.Load(); n != 0 {
+			t.Errorf("%d accounts in trouble", n)
+		}
+	})
+}
+
+// An outage of the token endpoint stretches the interval, and is over at once
+// with the first success.
+func TestReauthBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &tokens{good: 1}
+		down := true
+		var at []time.Duration
+		start := time.Now()
+		e := testEngine(t, Options{Authorize: s.put, MaxInline: time.Hour, Rand: func() float64 { return 0 }, Reauth: func(_ context.Context, r ReauthRequest) error {
+			at = append(at, time.Since(start).Round(time.Second))
+			if down {
+				return RetryAfter(time.Second, errors.New("busy"))
+			}
+			s.renew(r.Account)
+			return nil
+		}})
+		tr := e.Transport(s)
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if got := s.do(t, tr, Call{Account: "a"}); got != "200" {
+					t.Errorf("ended with %s", got)
+				}
+			})
+		}
+		time.Sleep(5 * time.Minute)
+		down = false
+		wg.Wait()
+		want := []time.Duration{0, 30 * time.Second, 90 * time.Second, 210 * time.Second, 450 * time.Second}
+		if fmt.Sprint(at) != fmt.Sprint(want) {
+			t.Errorf("refreshed at %v, want %v", at, want)
+		}
+		if n := s.refused.Load(); n > 10*5 {
+			t.Errorf("%d requests were refused", n)
+		}
+	})
+}
+
+// A refresh for the others was not asked for with this call's claims: they get
+// a refresh of their own, when the account may have one.
+func TestReauthClaimsOfTheirOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		start := time.Now()
+		satisfied := false
+		e := testEngine(t, Options{Rand: func() float64 { return 0 }, Reauth: func(_ context.Context, r ReauthRequest) error {
+			got = append(got, fmt.Sprintf("%v %s", time.Since(start).Round(time.Second), r.Claims))
+			time.Sleep(time.Second)
+			satisfied = satisfied || r.Claims != ""
+			return nil
+		}})
+		var wg sync.WaitGroup
+		run := func(header string) {
+			wg.Go(func() {
+				refused := false
+				err := e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET"}, func(context.Context) error {
+					if header != "" && !satisfied || header == "" && !refused {
+						refused = true
+						return &ResponseError{Status: 401, Header: http.Header{"Www-Authenticate": {header}}}
+					}
+					return nil
+				})
+				if err != nil {
+					t.Errorf("with %q: %v", header, err)
+				}
+			})
+			time.Sleep(100 * time.Millisecond)
+		}
+		run("")
+		run(`Bearer claims="YQ=="`)
+		wg.Wait()
+		if want := "[0s  31s YQ==]"; fmt.Sprint(got) != want {
+			t.Errorf("refreshed %v, want %s", got, want)
+		}
+	})
+}
+
+// A hook that panics, ends its goroutine or never returns stops nobody for ever.
+func TestReauthHookMisbehaves(t *testing.T) {
+	for name, hook := range map[string]func(context.Context, ReauthRequest) error{
+		"panic": func(context.Context, ReauthRequest) error { panic("boom") },
+		"hang":  func(ctx context.Context, _ ReauthRequest) error { <-ctx.Done(); return ctx.Err() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &tokens{good: 1}
+				e := testEngine(t, Options{Authorize: s.put, Reauth: hook})
+				start := time.Now()
+				got := s.do(t, e.Transport(s), Call{Account: "a"})
+				if took := time.Since(start); took > 2*time.Minute || got == "200" || got == AsNeedsUser {
+					t.Errorf("ended as %q after %v", got, took)
+				}
+			})
+		})
+	}
+}
+
+// Nothing of the refused attempt is held while the token endpoint is asked,
+// over the same single connection.
+func TestReauthHoldsNothing(t *testing.T) {
+	yaml := strings.Replace(loopYAML, "concurrency: 2", "concurrency: 1", 1)
+	for name, size := range map[string]int{"small": 10, "huge": 1 << 20} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var open atomic.Int32
+				n := 0
+				base := roundTripper(func(req *http.Request) (*http.Response, error) {
+					n++
+					if open.Load() != 0 {
+						t.Error("a request while the refused response was open")
+					}
+					open.Add(1)
+					resp := &http.Response{StatusCode: 200, Header: http.Header{}, Request: req}
+					if n == 1 {
+						resp.StatusCode = 401
+					}
+					resp.Body = &closer{strings.NewReader(strings.Repeat("x", size)), func() { open.Add(-1) }}
+					return resp, nil
+				})
+				var tr http.RoundTripper
+				e := testEngine(t, Options{Reauth: func(ctx context.Context, r ReauthRequest) error {
+					if open.Load() != 0 {
+						t.Error("the refused response is open while the hook runs")
+					}
+					resp, err := tr.RoundTrip(request(t, ctx, "POST", "/token", ""))
+					if err == nil {
+						resp.Body.Close()
+					}
+					return err
+				}}, yaml)
+				tr = e.Transport(base)
+				if got := ending(tr.RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))); got != "200" || n != 3 {
+					t.Errorf("ended as %s after %d requests", got, n)
+				}
+			})
+		})
+	}
+}
+
+type closer struct {
+	io.Reader
+	close func()
+}
+
+func (c *closer) Close() error {
+	if c.close != nil {
+		c.close()
+		c.close = nil
+	}
+	return nil
+}
+
+// The Authorize hook's failure is one of credentials too: nothing was sent, and
+// the token endpoint's policy decides.
+func TestAuthorizeFails(t *testing.T) {
+	u, _ := url.Parse("https://oauth2.googleapis.com/token")
+	answer := func(status int, body string) error {
+		return &RetrieveError{Response: &http.Response{StatusCode: status, Header: http.Header{}, Request: &http.Request{URL: u}}, Body: []byte(body)}
+	}
+	for _, tt := range []struct {
+		name string
+		err  error
+		ends string
+		n    int
+	}{
+		{"a dead grant", answer(400, `{"error":"invalid_grant"}`), AsNeedsUser, 1},
+		{"an outage", answer(503, ""), "200", 2},
+		{"of unknown cause", errors.New("no token for this account"), AsPermanent, 1},
+		{"that the hook calls permanent", Permanent(answer(503, "")), AsPermanent, 1},
+		{"given up inside", &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: io.EOF}, AsNeedsUser, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := 0
+				e, err := New(Options{Authorize: func(*http.Request, string) error {
+					if n++; n == 1 {
+						return tt.err
+					}
+					return nil
+				}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer nothingLeft(t, e)
+				s := newServer()
+				closed := false
+				req := request(t, WithCall(t.Context(), Call{Provider: "gmail", Operation: "messages.send"}), "POST", "/send", "mail")
+				body := req.Body
+				req.Body = &closer{body, func() { closed = true }}
+				req = req.WithContext(WithCall(t.Context(), Call{Provider: "gmail", Operation: "messages.send", Account: "a"}))
+				resp, rerr := e.Transport(s).RoundTrip(req)
+				if got := ending(resp, rerr); got != tt.ends || n != tt.n || !closed {
+					t.Errorf("ended as %q after %d times, body closed: %v; want %q after %d", got, n, closed, tt.ends, tt.n)
+				}
+				if rerr != nil && (len(s.sent) != 0 || !errors.Is(rerr, tt.err)) {
+					t.Errorf("sent %q, got %v", s.sent, rerr)
+				}
+			})
+		})
+	}
+}
