@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // Exit codes. Scripts rely on them.
@@ -25,8 +26,15 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal ends the process at once, should the first one not do.
-	context.AfterFunc(ctx, stop)
+	// A command that listens ends by itself. One that does not, as while it
+	// reads a pipe that nobody writes to, is ended a moment later, or at once
+	// by a second signal.
+	context.AfterFunc(ctx, func() {
+		stop()
+		time.Sleep(time.Second)
+		fmt.Fprintln(os.Stderr, "recourse: interrupted")
+		os.Exit(exitFailed)
+	})
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
