@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -109,8 +110,12 @@ func explainFlagError(fs *flag.FlagSet, err error) error {
 		fs.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
 		return fmt.Errorf("unknown flag --%s%s", name, didYouMean(name, known, "--"))
 	}
-	return err
+	text := oneDash.ReplaceAllString(err.Error(), "$1--$2")
+	return errors.New(strings.TrimSuffix(text, ": parse error"))
 }
+
+// oneDash is a flag's name as the flag package writes it.
+var oneDash = regexp.MustCompile(`(needs an argument: |for flag |for )-([a-z])`)
 
 // didYouMean is ` (did you mean "x"?)` for the known name closest to name, or
 // "" when none is close.

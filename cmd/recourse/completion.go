@@ -4,7 +4,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+
+	"github.com/recourse-go/recourse/policy"
 )
 
 // shells are those that completion writes a script for.
@@ -21,7 +24,8 @@ func newCompletion() *command {
 		args:    "bash|zsh|fish",
 		summary: "print a shell's completion script",
 		details: `
-Prints the script that lets a shell complete commands, flags and files:
+Prints the script that lets a shell complete commands, flags, files, and what
+recourse explain takes:
 
   bash  source <(recourse completion bash)
   zsh   source <(recourse completion zsh)
@@ -48,7 +52,44 @@ type completed struct {
 	name, summary string
 	flags         []flagLine
 	words         []string // arguments that are no files
+	keys          []keyed  // arguments KEY=VALUE
 	files         bool     // takes files
+}
+
+// keyed is an argument KEY=VALUE.
+type keyed struct {
+	key    string
+	values []string // nil = anything
+}
+
+// explainKeys are what explain takes, as completion offers it.
+func explainKeys() []keyed {
+	var providers []string
+	for _, p := range policy.Builtin().Policies() {
+		providers = append(providers, p.Name)
+	}
+	yesNo := []string{"true", "false"}
+	values := map[string][]string{
+		"provider": providers, "idempotent": yesNo, "sent": yesNo,
+		"protocol":    {"http", "smtp", "imap"},
+		"method":      {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "REPORT", "PROPFIND"},
+		"imap_status": {"OK", "NO", "BAD", "BYE", "PREAUTH"},
+		"network":     {"timeout", "dns", "connect", "reset", "eof", "tls", "canceled", "other"},
+	}
+	var list []keyed
+	for _, name := range factNames {
+		list = append(list, keyed{name, values[name]})
+	}
+	return list
+}
+
+// keyWords are a command's keys, each with its "=".
+func (c *completed) keyWords() string {
+	var words []string
+	for _, k := range c.keys {
+		words = append(words, k.key+"=")
+	}
+	return strings.Join(words, " ")
 }
 
 func completions() []completed {
@@ -60,6 +101,9 @@ func completions() []completed {
 		one.flags = flagsOf(fs)
 		if !one.files && strings.Contains(c.args, "|") {
 			one.words = strings.Split(strings.Trim(c.args, "[]"), "|")
+		}
+		if c.name == explainCommand.name {
+			one.keys = explainKeys()
 		}
 		all = append(all, one)
 	}
@@ -79,6 +123,12 @@ func completeBash(w io.Writer, all []completed) {
 _recourse() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=
 	COMPREPLY=()
+	if [ "$cur" = "=" ]; then # for bash NAME=VALUE is three words
+		cur= prev+="="
+	elif [ "$prev" = "=" ]; then
+		prev=${COMP_WORDS[COMP_CWORD-2]}=
+	fi
+	case $prev in --*) prev=${prev%%=} ;; esac
 	if [ "$COMP_CWORD" -eq 1 ]; then
 		COMPREPLY=($(compgen -W "%s" -- "$cur"))
 		return
@@ -97,16 +147,30 @@ _recourse() {
 			}
 		}
 	}
+	for _, c := range all {
+		for _, k := range c.keys {
+			if k.values != nil {
+				fmt.Fprintf(w, "\t\"%s %s=\") COMPREPLY=($(compgen -W \"%s\" -- \"$cur\")); return ;;\n", c.name, k.key, strings.Join(k.values, " "))
+			}
+		}
+		if c.keys != nil {
+			fmt.Fprintf(w, "\t\"%s \"*=) return ;;\n", c.name)
+		}
+	}
 	fmt.Fprint(w, "\tesac\n\tcase \"${COMP_WORDS[1]}\" in\n")
 	for _, c := range all {
-		words := c.words
+		words := slices.Clone(c.words)
 		for _, f := range c.flags {
 			words = append(words, "--"+f.name)
+		}
+		if c.keys != nil {
+			words = append(words, c.keyWords())
 		}
 		fmt.Fprintf(w, "\t%s) words=\"%s\" ;;\n", c.name, strings.Join(words, " "))
 	}
 	fmt.Fprint(w, `	esac
 	COMPREPLY=($(compgen -W "$words" -- "$cur"))
+	case "${COMPREPLY[*]}" in *=) compopt -o nospace 2>/dev/null ;; esac
 	case "${COMP_WORDS[1]}" in
 `)
 	var files []string
@@ -119,7 +183,7 @@ _recourse() {
 }
 
 func completeZsh(w io.Writer, all []completed) {
-	fmt.Fprint(w, "#compdef recourse\n# zsh completion for recourse; written by \"recourse completion zsh\".\n_recourse() {\n\tlocal -a commands=(\n")
+	fmt.Fprint(w, "#compdef recourse\n# zsh completion for recourse; written by \"recourse completion zsh\".\n_recourse() {\n\tlocal state state_descr line\n\tlocal -a commands=(\n")
 	for _, c := range all {
 		fmt.Fprintf(w, "\t\t%s\n", quoteShell(c.name+":"+c.summary))
 	}
@@ -127,7 +191,11 @@ func completeZsh(w io.Writer, all []completed) {
 	for _, c := range all {
 		fmt.Fprintf(w, "\t%s) _arguments", c.name)
 		for _, f := range c.flags {
-			spec := "--" + f.name + "[" + strings.NewReplacer("[", "(", "]", ")", ":", " ").Replace(f.usage) + "]"
+			equals := "" // zsh's "=" is for --flag=value and for --flag value
+			if f.takesValue {
+				equals = "="
+			}
+			spec := "--" + f.name + equals + "[" + strings.NewReplacer("[", "(", "]", ")", ":", " ").Replace(f.usage) + "]"
 			switch {
 			case len(f.values) > 0:
 				spec += ":" + f.name + ":(" + strings.Join(f.values, " ") + ")"
@@ -143,6 +211,14 @@ func completeZsh(w io.Writer, all []completed) {
 			fmt.Fprint(w, " '*:file:_files'")
 		case len(c.words) > 0:
 			fmt.Fprintf(w, " %s", quoteShell("1:argument:("+strings.Join(c.words, " ")+")"))
+		case c.keys != nil:
+			fmt.Fprint(w, " '*:name:->name'\n\t\tif [[ $state == name ]]; then\n\t\t\tcase $PREFIX in\n")
+			for _, k := range c.keys {
+				if k.values != nil {
+					fmt.Fprintf(w, "\t\t\t%s=*) compset -P '*='; compadd -- %s ;;\n", k.key, strings.Join(k.values, " "))
+				}
+			}
+			fmt.Fprintf(w, "\t\t\t*=*) ;;\n\t\t\t*) compadd -S '' -- %s ;;\n\t\t\tesac\n\t\tfi", c.keyWords())
 		}
 		fmt.Fprint(w, " ;;\n")
 	}
@@ -159,6 +235,13 @@ func completeFish(w io.Writer, all []completed) {
 		}
 		if len(c.words) > 0 {
 			fmt.Fprintf(w, "%s -a %s\n", in, quoteShell(strings.Join(c.words, " ")))
+		}
+		for _, k := range c.keys {
+			words := []string{k.key + "="}
+			for _, v := range k.values {
+				words = append(words, k.key+"="+v)
+			}
+			fmt.Fprintf(w, "%s -a %s\n", in, quoteShell(strings.Join(words, " ")))
 		}
 		for _, f := range c.flags {
 			fmt.Fprintf(w, "%s -l %s -d %s", in, f.name, quoteShell(f.usage))

@@ -40,7 +40,7 @@ that cannot be read is answered with {"id", "error"}; the exit code is then 1.
 }
 
 func policiesFlag(fs *flag.FlagSet) *string {
-	return fs.String("policies", "", "policies that overlay the built-in ones, from `DIR`")
+	return fs.String("policies", "", "policies over the built-in ones, from `DIR` or a file")
 }
 
 func decide(c *call, policies string) int {
@@ -84,7 +84,7 @@ func (c *call) policies(dir string) (*policy.Set, int) {
 	if dir == "" {
 		return policy.Builtin(), exitOK
 	}
-	files, err := policy.ReadDir(dir)
+	files, err := policy.ReadFiles(dir)
 	if err != nil {
 		return nil, c.fail(err)
 	}
@@ -124,6 +124,6 @@ func interruptible(ctx context.Context, r io.Reader) io.Reader {
 		_, err := io.Copy(out, r)
 		out.CloseWithError(err)
 	}()
-	context.AfterFunc(ctx, func() { in.CloseWithError(ctx.Err()) })
+	context.AfterFunc(ctx, func() { out.CloseWithError(ctx.Err()) })
 	return in
 }

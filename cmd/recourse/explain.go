@@ -95,6 +95,8 @@ func explainCase(c *call, policies, format string) int {
 		}
 		if near := policy.Closest(k.Provider, names); near != "" {
 			x.Notes = append(x.Notes, fmt.Sprintf("did you mean provider=%s?", near))
+		} else if policies == "" {
+			x.Notes = append(x.Notes, "policies of your own are read with --policies DIR")
 		}
 	}
 	if format == "json" {

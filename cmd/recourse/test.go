@@ -96,13 +96,28 @@ func test(c *call, o testOptions) int {
 		return c.fail(err)
 	}
 	if r.Tests == 0 {
-		fmt.Fprintln(c.stderr, "recourse test: no tests")
+		fmt.Fprintf(c.stderr, "recourse test: no tests: %s\n", c.whyNoTests(suites, o))
 		return exitTests
 	}
 	if r.Failed > 0 || len(r.TooLow) > 0 {
 		return exitTests
 	}
 	return exitOK
+}
+
+// whyNoTests says where tests were looked for.
+func (c *call) whyNoTests(suites []*policy.Suite, o testOptions) string {
+	n := 0
+	for _, s := range suites {
+		n += len(s.Cases) + len(s.Scripts)
+	}
+	switch {
+	case n > 0:
+		return fmt.Sprintf("none of %d matches --run %q", n, o.run)
+	case len(suites) > 0:
+		return "the suites have no cases and no scripts"
+	}
+	return fmt.Sprintf("no suite (NAME_test.yaml) in or beside %s", strings.Join(c.args, ", "))
 }
 
 // suites reads the suites that the arguments name and the policies that they
@@ -247,31 +262,32 @@ func newUncovered(list []suite.Uncovered) []uncovered {
 
 func (r *testReport) writeText(c *call, o testOptions) error {
 	w := c.stdout
-	for _, t := range r.Results {
+	for i := range r.Results {
+		t := &r.Results[i]
 		if t.Passed {
 			continue
 		}
 		fmt.Fprintf(w, "FAIL %s/%s\n  %s:%d\n", t.Provider, t.Name, t.File, t.Line)
 		if t.Given != "" {
-			fmt.Fprintf(w, "  given %s\n", shorten(t.Given, 200))
+			printLines(w, "  given ", shorten(t.Given, 200))
 		}
 		for _, f := range t.Failures {
 			what := f.What
 			if f.Step > 0 {
 				what = fmt.Sprintf("step %d: %s", f.Step, f.What)
 			}
-			fmt.Fprintf(w, "  line %d: %s: want %s, got %s\n", f.Line, what, f.Want, f.Got)
+			printLines(w, fmt.Sprintf("  line %d: ", f.Line), fmt.Sprintf("%s: want %s, got %s", what, f.Want, f.Got))
 			if f.Hint != "" {
-				fmt.Fprintf(w, "    hint: %s\n", f.Hint)
+				printLines(w, "    hint: ", f.Hint)
 			}
 		}
-		if t.Explanation != nil {
-			var b strings.Builder
-			if err := t.Explanation.WriteText(&b, explain.Style{Width: 76, Color: colorful(c)}); err != nil {
-				return err
-			}
+		why, err := t.why(explain.Style{Width: 76, Color: colorful(c)})
+		if err != nil {
+			return err
+		}
+		if why != "" {
 			fmt.Fprintln(w)
-			for line := range strings.Lines(b.String()) {
+			for line := range strings.Lines(why) {
 				if line != "\n" {
 					line = "    " + line
 				}
@@ -299,6 +315,23 @@ func (r *testReport) writeText(c *call, o testOptions) error {
 	return err
 }
 
+// why is the explanation of a failed test; "" where there is no decision.
+func (t *testResult) why(style explain.Style) (string, error) {
+	if t.Explanation == nil {
+		return "", nil
+	}
+	var b strings.Builder
+	err := t.Explanation.WriteText(&b, style)
+	return b.String(), err
+}
+
+// printLines prints text after left in 80 columns.
+func printLines(w io.Writer, left, text string) {
+	for line := range explain.Lines(left, text, 80) {
+		fmt.Fprintln(w, line)
+	}
+}
+
 func shorten(s string, most int) string {
 	if r := []rune(s); len(r) > most {
 		return string(r[:most-1]) + "…"
@@ -323,8 +356,8 @@ type (
 	junitCase struct {
 		Class   string        `xml:"classname,attr"`
 		Name    string        `xml:"name,attr"`
-		File    string        `xml:"file,attr"`
-		Line    int           `xml:"line,attr"`
+		File    string        `xml:"file,attr,omitempty"`
+		Line    int           `xml:"line,attr,omitempty"`
 		Failure *junitFailure `xml:"failure"`
 	}
 	junitFailure struct {
@@ -336,7 +369,8 @@ type (
 func writeJUnit(w io.Writer, r *testReport) error {
 	out := junitSuites{Tests: r.Tests, Failures: r.Failed}
 	place := map[string]int{}
-	for _, t := range r.Results {
+	for n := range r.Results {
+		t := &r.Results[n]
 		i, ok := place[t.Provider]
 		if !ok {
 			i = len(out.Suites)
@@ -351,8 +385,19 @@ func writeJUnit(w io.Writer, r *testReport) error {
 			var lines []string
 			for _, f := range t.Failures {
 				lines = append(lines, fmt.Sprintf("%s: want %s, got %s", f.What, f.Want, f.Got))
+				if f.Hint != "" {
+					lines = append(lines, "  hint: "+f.Hint)
+				}
 			}
-			one.Failure = &junitFailure{lines[0], strings.Join(append(lines, "given "+t.Given), "\n")}
+			why, err := t.why(explain.Style{})
+			if err != nil {
+				return err
+			}
+			text := strings.Join(append(lines, "given "+t.Given), "\n")
+			if why != "" {
+				text += "\n\n" + why
+			}
+			one.Failure = &junitFailure{lines[0], text}
 		}
 		s.Cases = append(s.Cases, one)
 	}

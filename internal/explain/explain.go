@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/internal/corpus"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
@@ -231,6 +232,9 @@ func facts(s *corpus.Subject, c *corpus.Case) []Fact {
 	asked := ""
 	if e.RetryAfter > 0 {
 		asked = policy.FormatDuration(e.RetryAfter)
+		if slices.ContainsFunc(s.Trace, func(t classify.Source) bool { return t.Fact == "retry_after" }) {
+			list = append(list, Fact{"retry_after", asked, "as rules see it", ""})
+		}
 	}
 	add("retry_after", asked, given)
 	attempt := max(e.Attempt, s.State.Attempts+1)
@@ -250,6 +254,8 @@ func facts(s *corpus.Subject, c *corpus.Case) []Fact {
 		from = "idempotency key"
 	case c.Idempotent != nil:
 		from = given
+	case e.Protocol == "http" && e.Method == "" && !e.Idempotent:
+		from = "no method given"
 	}
 	add("idempotent", strconv.FormatBool(e.Idempotent), from)
 	from = "a reply came"

@@ -85,6 +85,8 @@ func TestText(t *testing.T) {
 		{"inspected", `{"provider":"shop","method":"GET","operation":"orders.batch","status":207,"body":"{\"errors\":[{\"code\":\"broken\"}]}"}`},
 		{"success", `{"provider":"shop","method":"GET","status":204}`},
 		{"default", `{"provider":"shop","method":"GET","status":418,"body":"` + strings.Repeat("teapot ", 30) + `","message":"` + strings.Repeat("teapot ", 30) + `"}`},
+		{"several", `{"provider":"shop","method":"GET","status":429,"headers":{"Retry-After":["soon","7"]},"body":{"wait":90}}`},
+		{"wide", `{"provider":"shop","status":429,"code":"` + strings.Repeat("制限", 30) + `","message":"リクエストが多すぎます"}`},
 		{"inherited", `{"provider":"corner","method":"GET","status":401}`},
 		{"unknown", `{"provider":"` + strings.Repeat("somebody", 20) + `","status":500}`},
 		{"state", `{"provider":"shop","method":"GET","status":401,"state":{"v":1,"n":3,"r":1}}`},
@@ -99,7 +101,7 @@ func TestText(t *testing.T) {
 			}
 			got := b.String()
 			for line := range strings.Lines(got) {
-				if n := len([]rune(strings.TrimRight(line, "\n"))); n > 80 {
+				if n := columns(strings.TrimRight(line, "\n")); n > 80 {
 					t.Errorf("%d columns: %s", n, line)
 				}
 			}
@@ -192,16 +194,24 @@ func round(s float64) float64 { return float64(int(s*1000+0.5)) / 1000 }
 
 // Every line is at least as short as it should be, and nothing is lost.
 func TestBroken(t *testing.T) {
-	for _, text := range []string{"", "a", "aa bb cc", strings.Repeat("word ", 30), strings.Repeat("x", 100), strings.Repeat("é", 50) + " b"} {
+	for _, text := range []string{"", "a", "aa bb cc", strings.Repeat("word ", 30), strings.Repeat("x", 100), strings.Repeat("é", 50) + " b", strings.Repeat("語", 33), "header X-Rate-Limit-Remaining-For-You", strings.Repeat("e\u0301", 40)} {
 		var b strings.Builder
 		for line := range broken(text, 10) {
-			if n := len([]rune(line)); n > 10 {
+			if n := columns(line); n > 10 {
 				t.Errorf("broken(%q): line of %d columns", text, n)
 			}
 			b.WriteString(line)
 		}
 		if got, want := strings.ReplaceAll(b.String(), " ", ""), strings.ReplaceAll(text, " ", ""); got != want {
 			t.Errorf("broken(%q) keeps %q", text, got)
+		}
+	}
+}
+
+func TestColumns(t *testing.T) {
+	for s, want := range map[string]int{"": 0, "abc": 3, "é": 1, "e\u0301": 1, "語": 2, "한국": 4, "…—×": 3, "🙂": 2, "ｆｕｌｌ": 8} {
+		if got := columns(s); got != want {
+			t.Errorf("columns(%q) = %d, want %d", s, got, want)
 		}
 	}
 }

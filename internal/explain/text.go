@@ -54,15 +54,21 @@ func (x *Explanation) WriteText(w io.Writer, style Style) error {
 	for _, f := range x.Facts {
 		width = max(width, utf8.RuneCountInString(f.Name))
 	}
-	const value = 34
+	const widest = 34
+	value := 0
+	for _, f := range x.Facts {
+		if n := columns(clean(f.Value)); n <= widest {
+			value = max(value, n)
+		}
+	}
 	for _, f := range x.Facts {
 		from := f.From
 		if f.Note != "" {
 			from += " (does not count: " + f.Note + ")"
 		}
 		left := fmt.Sprintf("  %-*s  ", width, f.Name)
-		if shown := clean(f.Value); utf8.RuneCountInString(shown) <= value {
-			t.wrapped(left+fmt.Sprintf("%-*s  ", value, shown), from)
+		if shown := clean(f.Value); columns(shown) <= value {
+			t.wrapped(left+shown+strings.Repeat(" ", value-columns(shown)+2), from)
 		} else {
 			t.line(t.fit(left+shown, 0))
 			t.wrapped(strings.Repeat(" ", len(left)+value)+"  ", from)
@@ -207,45 +213,105 @@ func (p *page) heading(s string) {
 
 // fit cuts s so that it ends at the right margin.
 func (p *page) fit(s string, used int) string {
-	if room := p.style.Width - used; utf8.RuneCountInString(s) > room {
-		return string([]rune(s)[:room-1]) + "…"
+	room := p.style.Width - used
+	if columns(s) <= room {
+		return s
 	}
-	return s
+	at := 0
+	for i, r := range s {
+		if room -= columns(string(r)); room < 1 { // one is for the ellipsis
+			at = i
+			break
+		}
+	}
+	return s[:at] + "…"
 }
 
 // wrapped prints text after left, on as many lines as it takes.
 func (p *page) wrapped(left, text string) {
-	indent := strings.Repeat(" ", utf8.RuneCountInString(left))
-	room := max(p.style.Width-len(indent), 10)
-	for line := range broken(clean(text), room) {
-		p.line(left + line)
-		left = indent
+	for line := range Lines(left, text, p.style.Width) {
+		p.line(line)
+	}
+}
+
+// Lines yields text after left, on as many lines of at most width columns as it
+// takes, and with nothing in it that could confuse a terminal.
+func Lines(left, text string, width int) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		indent := strings.Repeat(" ", columns(left))
+		for line := range broken(clean(text), max(width-len(indent), 10)) {
+			if !yield(left + line) {
+				return
+			}
+			left = indent
+		}
 	}
 }
 
 // broken yields text in pieces of at most width columns, broken at spaces
-// where there are any.
+// where there are any, else after hyphens.
 func broken(text string, width int) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		rest := []rune(text)
-		for len(rest) > width {
-			at := width
-			for at > width/3 && rest[at] != ' ' {
-				at--
+		for {
+			fits, used := 0, 0
+			for fits < len(rest) {
+				if used += columns(string(rest[fits])); used > width {
+					break
+				}
+				fits++
 			}
-			if rest[at] != ' ' {
-				at = width
-			}
-			if !yield(string(rest[:at])) {
+			if fits == len(rest) {
+				yield(string(rest))
 				return
 			}
-			rest = rest[at:]
-			for len(rest) > 0 && rest[0] == ' ' {
-				rest = rest[1:]
+			if !yield(string(cut(&rest, max(fits, 1)))) {
+				return
 			}
 		}
-		yield(string(rest))
 	}
+}
+
+// cut takes a line of at most n runes off rest, and the spaces after it.
+func cut(rest *[]rune, n int) []rune {
+	text := *rest
+	at, least := n, n/3
+	for at > least && text[at] != ' ' {
+		at--
+	}
+	if text[at] != ' ' {
+		at = n
+		for i := n; i > least; i-- {
+			if text[i-1] == '-' {
+				at = i
+				break
+			}
+		}
+	}
+	next := at
+	for next < len(text) && text[next] == ' ' {
+		next++
+	}
+	*rest = text[next:]
+	return text[:at]
+}
+
+// columns is how wide a terminal shows s: two columns for the letters of East
+// Asia, none for marks that stand on the letter before.
+func columns(s string) int {
+	n := 0
+	for _, r := range s {
+		switch {
+		case r < 0x300:
+			n++
+		case unicode.In(r, unicode.Mn, unicode.Me):
+		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul), 0x3000 <= r && r <= 0x303e, 0xff01 <= r && r <= 0xff60, 0x1f300 <= r && r <= 0x1faff:
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
 }
 
 // clean replaces what could confuse a terminal.
