@@ -316,3 +316,15 @@ func TestReplaceIsAReload(t *testing.T) {
 		t.Errorf("after Replace: %+v, want version %q", st, set.Version())
 	}
 }
+
+// load puts a policy file in force.
+func load(t testing.TB, e *Engine, yaml string) {
+	t.Helper()
+	set, diags := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(yaml)}}, policy.LoadOptions{})
+	if set == nil {
+		t.Fatal(diags.Err())
+	}
+	if err := e.Replace(set); err != nil {
+		t.Fatal(err)
+	}
+}
