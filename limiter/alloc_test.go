@@ -64,7 +64,6 @@ func TestAllocs(t *testing.T) {
 				t.Fatal("granted")
 			}
 		}},
-		{"peek", func() { l.Peek(0, keys) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if n := testing.AllocsPerRun(200, c.f); n != 0 {

@@ -34,13 +34,18 @@ type room struct {
 
 // ref is one limit of a request, for the request's key.
 type ref struct {
-	e     *entry
-	lim   *limit
+	taken
 	cost  int64 // units that it asks for; permits of a concurrency limit
-	got   int64 // what it took: fewer permits, where the limit has no more
 	each  int64 // what one of Request.N costs; 0 = the cost does not depend on it
 	touch uint8
-	probe bool // passed as a probe after a hold
+}
+
+// taken is what a call took of one limit.
+type taken struct {
+	e     *entry
+	lim   *limit
+	got   int64 // units; permits of a concurrency limit: fewer than asked for, where the limit has no more
+	probe bool  // it passed as a probe after a hold
 }
 
 // resolve checks the request and finds the keys that it concerns, without any lock.

@@ -3,7 +3,7 @@ package limiter
 import (
 	"encoding/binary"
 	"math"
-	"strings"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -44,55 +44,46 @@ type group struct {
 	holders int // … and limits of concurrency
 }
 
-// key encodes the parts of k that g counts by.
-func (g *group) key(k *Keys) string {
+// appendKey encodes the parts of k that g counts by.
+func (g *group) appendKey(b []byte, k *Keys) []byte {
 	if len(g.dims) == 1 {
-		return strings.Clone(k.Get(g.dims[0]))
+		return append(b, k.Get(g.dims[0])...)
 	}
-	var b []byte
 	for _, d := range g.dims {
 		s := k.Get(d)
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
-	return string(b)
+	return b
 }
 
-// matches reports whether key is g.key(k), without building it.
-func (g *group) matches(key string, k *Keys) bool {
+// matches reports whether key is what appendKey makes of k, without making it.
+func (g *group) matches(key []byte, k *Keys) bool {
 	if len(g.dims) == 1 {
-		return key == k.Get(g.dims[0])
+		return string(key) == k.Get(g.dims[0])
 	}
 	for _, d := range g.dims {
 		s := k.Get(d)
-		var buf [binary.MaxVarintLen64]byte
-		n := binary.PutUvarint(buf[:], uint64(len(s)))
-		if len(key) < n+len(s) || key[:n] != string(buf[:n]) || key[n:n+len(s)] != s {
+		n, w := binary.Uvarint(key)
+		if w <= 0 || n != uint64(len(s)) || string(key[w:w+len(s)]) != s {
 			return false
 		}
-		key = key[n+len(s):]
+		key = key[w+len(s):]
 	}
-	return key == ""
+	return len(key) == 0
 }
 
-// keys is the inverse of key.
-func (g *group) keys(key string) (k Keys) {
+// keys is the inverse of appendKey.
+func (g *group) keys(key []byte) (k Keys) {
 	if len(g.dims) == 1 {
-		k.set(g.dims[0], key)
+		k.set(g.dims[0], string(key))
 		return k
 	}
 	for _, d := range g.dims {
-		n, w := uint64(0), 0
-		for s := uint(0); w < len(key); s += 7 {
-			c := key[w]
-			w++
-			n |= uint64(c&0x7f) << s
-			if c < 0x80 {
-				break
-			}
-		}
-		k.set(d, key[w:w+int(n)])
-		key = key[w+int(n):]
+		n, w := binary.Uvarint(key)
+		key = key[w:]
+		k.set(d, string(key[:n]))
+		key = key[n:]
 	}
 	return k
 }
@@ -100,8 +91,8 @@ func (g *group) keys(key string) (k Keys) {
 // entry is the state of a group's limits for one key. All of it is guarded by
 // its shard's lock. What only few keys have is behind ext.
 type entry struct {
-	key     string
 	ext     *ext
+	long    []byte         // the key, when it does not fit into short
 	buckets []rate.Limiter // by limit.index
 	touched int64
 	few     [fewHolders]int32 // permits out, by limit.index; those of more limits are in ext
@@ -109,6 +100,30 @@ type entry struct {
 	gen     uint32            // of the config that the buckets follow
 	group   uint16
 	shard   uint16
+	length  uint8 // of short
+	short   [shortKey]byte
+}
+
+// shortKey makes an entry 128 bytes long. Most keys fit: a call that compares
+// them then looks at no other place in memory.
+const shortKey = 43
+
+// key is what appendKey made of the entry's key.
+func (e *entry) key() []byte {
+	if e.long != nil {
+		return e.long
+	}
+	return e.short[:e.length]
+}
+
+func (e *entry) setKey(g *group, k *Keys) {
+	b := g.appendKey(e.short[:0], k)
+	if len(b) > len(e.short) { // it went elsewhere
+		e.long = slices.Clip(b)
+		clear(e.short[:])
+		return
+	}
+	e.length = uint8(len(b))
 }
 
 // Most keys have few limits of concurrency, and few buckets: their state is
@@ -196,7 +211,8 @@ func newEntry(g *group, k *Keys, gen uint32, now int64, t time.Time) (e *entry) 
 	default:
 		e = &entry{buckets: make([]rate.Limiter, g.buckets)}
 	}
-	e.key, e.group, e.gen, e.touched = g.key(k), uint16(g.id), gen, now
+	e.setKey(g, k)
+	e.group, e.gen, e.touched = uint16(g.id), gen, now
 	for _, m := range g.slots {
 		if m.form == bucketForm {
 			fill(&e.buckets[m.index], m.rate, m.burst, m.fresh(now), t)

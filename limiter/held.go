@@ -17,7 +17,7 @@ func (p Permit) Held() bool {
 		return false
 	}
 	held := false
-	p.each(func(r *ref, _ int64) bool {
+	p.each(func(r *taken, _ int64) bool {
 		if x := r.e.slot(r.lim); x != nil && x.hold > now {
 			held = true
 		}

@@ -100,14 +100,19 @@ func TestKeyParts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g := &group{dims: []Dimension{Account, App, Host}}
 		draw := func() Keys {
-			s := rapid.StringMatching(`[ab\x00\x01\x02\x03]{0,5}`)
+			s := rapid.StringMatching(`[ab\x00\x01\x02\x03]{0,5}|[ab]{125,130}`)
 			return Keys{Account: s.Draw(t, "account"), App: s.Draw(t, "app"), Host: s.Draw(t, "host")}
 		}
 		a, b := draw(), draw()
-		if got := g.keys(g.key(&a)); got != a {
+		if got := g.keys(g.appendKey(nil, &a)); got != a {
 			t.Fatalf("%+v reads %+v", a, got)
 		}
-		if got := g.matches(g.key(&a), &b); got != (a == b) {
+		var e entry
+		e.setKey(g, &a)
+		if got := g.keys(e.key()); got != a {
+			t.Fatalf("%+v is kept as %+v", a, got)
+		}
+		if got := g.matches(g.appendKey(nil, &a), &b); got != (a == b) {
 			t.Fatalf("%+v is found for %+v: %v", a, b, got)
 		}
 	})
@@ -130,7 +135,8 @@ func TestTable(t *testing.T) {
 			}
 			switch {
 			case got == nil:
-				e := &entry{key: k}
+				e := new(entry)
+				e.setKey(g, &keys)
 				want[k] = e
 				tb.insert(hash(k), e)
 			case rapid.Bool().Draw(t, "remove"):

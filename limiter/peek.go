@@ -85,7 +85,7 @@ func (l *Limiter) peek(now int64, limit int, k *Keys) State {
 
 func (l *Limiter) state(g *group, m *limit, e *entry, now int64) State {
 	t := l.time(now)
-	st := State{Limit: m.Name, Keys: g.keys(e.key), Factor: 1}
+	st := State{Limit: m.Name, Keys: g.keys(e.key()), Factor: 1}
 	x := e.slot(m)
 	w := x.lawOf(m)
 	if x != nil {

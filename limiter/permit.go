@@ -22,7 +22,7 @@ type record struct {
 	gen  uint32
 	next uint32 // next free record + 1
 	at   int64  // when it was taken
-	refs []ref
+	refs []taken
 }
 
 // permit notes what was taken. All of refs' shards are locked.
@@ -54,7 +54,10 @@ func (l *Limiter) permit(refs []ref, now int64) Permit {
 	rec := &sh.records[slot]
 	rec.gen++
 	rec.at = now
-	rec.refs = append(rec.refs[:0], refs...)
+	rec.refs = rec.refs[:0]
+	for i := range refs {
+		rec.refs = append(rec.refs, refs[i].taken)
+	}
 	return Permit{l: l, home: home, slot: slot, gen: rec.gen}
 }
 
@@ -158,7 +161,7 @@ func addWake(es []*entry, e *entry) []*entry {
 
 // giveBack ends r's part of a permit that was given at the time at, and
 // reports whether calls that wait for its key may go on. The shard of r is locked.
-func (l *Limiter) giveBack(r *ref, refund bool, at int64) (wake bool) {
+func (l *Limiter) giveBack(r *taken, refund bool, at int64) (wake bool) {
 	e, m := r.e, l.config.Load().current(r.lim)
 	x := e.slot(m)
 	if m.form == concurrencyForm {
@@ -191,7 +194,7 @@ func (l *Limiter) giveBack(r *ref, refund bool, at int64) (wake bool) {
 
 // refund gives back the units of r, as far as they are still missing, and
 // reports whether there were any.
-func (e *entry) refund(r *ref, m *limit, x *extSlot, at, now int64, t time.Time) bool {
+func (e *entry) refund(r *taken, m *limit, x *extSlot, at, now int64, t time.Time) bool {
 	if x != nil {
 		e.settle(m, x, now, t)
 	}
@@ -226,7 +229,7 @@ func (p Permit) Refund() {
 	if p.l == nil {
 		return
 	}
-	p.each(func(r *ref, at int64) (wake bool) {
+	p.each(func(r *taken, at int64) (wake bool) {
 		if r.lim.form != bucketForm && r.lim.form != windowForm || r.got == 0 {
 			return false
 		}
@@ -244,7 +247,7 @@ func (p Permit) Succeeded() {
 	if p.l == nil {
 		return
 	}
-	p.each(func(r *ref, at int64) bool {
+	p.each(func(r *taken, at int64) bool {
 		if x := r.e.slot(r.lim); x != nil && at >= x.refusedAt {
 			x.refused = 0
 		}
@@ -253,7 +256,7 @@ func (p Permit) Succeeded() {
 }
 
 // each calls f for everything that the permit took, with the shard locked that it is in.
-func (p Permit) each(f func(r *ref, at int64) (wake bool)) {
+func (p Permit) each(f func(r *taken, at int64) (wake bool)) {
 	l := p.l
 	home := &l.shards[p.home]
 	home.mu.Lock()

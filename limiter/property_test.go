@@ -69,7 +69,7 @@ func check(t interface {
 			n++
 			for j := range cfg.groups[e.group].holders {
 				if got, want := *e.holder(j), holders[e.holder(j)]; got != want {
-					t.Fatalf("key %q: %d permits out, its permits hold %d", e.key, got, want)
+					t.Fatalf("key %q: %d permits out, its permits hold %d", e.key(), got, want)
 				}
 			}
 			if e.ext == nil {
@@ -78,7 +78,7 @@ func check(t interface {
 			for sig, ln := range e.ext.lanes {
 				for ; ln != nil; ln = ln.twin {
 					if ln.sig != sig || ln.n == 0 || ln.q == nil || ln.refs[0].e != e {
-						t.Fatalf("key %q: bad lane %+v", e.key, ln)
+						t.Fatalf("key %q: bad lane %+v", e.key(), ln)
 					}
 					for _, r := range ln.refs {
 						pins[r.e]++
@@ -87,7 +87,7 @@ func check(t interface {
 					var prev *waiter
 					for w := ln.head; w != nil; prev, w = w, w.next {
 						if w.prev != prev || w.ln != ln || w.state != waiting || prev != nil && prev.seq >= w.seq {
-							t.Fatalf("key %q: bad waiter %+v after %+v", e.key, w, prev)
+							t.Fatalf("key %q: bad waiter %+v after %+v", e.key(), w, prev)
 						}
 						for i := range units {
 							units[i] += w.refs[i].cost
@@ -95,7 +95,7 @@ func check(t interface {
 						n++
 					}
 					if n != ln.n || ln.tail != prev || !slices.Equal(units, ln.units) {
-						t.Fatalf("key %q: lane of %d calls of %v says %d of %v", e.key, n, units, ln.n, ln.units)
+						t.Fatalf("key %q: lane of %d calls of %v says %d of %v", e.key(), n, units, ln.n, ln.units)
 					}
 				}
 			}
@@ -103,7 +103,7 @@ func check(t interface {
 			for si := range e.ext.slots {
 				x := &e.ext.slots[si]
 				if x.probes != probes[x] {
-					t.Fatalf("key %q: %d probes out, permits say %d", e.key, x.probes, probes[x])
+					t.Fatalf("key %q: %d probes out, permits say %d", e.key(), x.probes, probes[x])
 				}
 				if x.q == nil {
 					continue
@@ -113,25 +113,25 @@ func check(t interface {
 					lanes, units := 0, int64(0)
 					for fi, f := range c.flows {
 						if f.at != fi || fi > 0 && c.flows.Less(fi, (fi-1)/2) {
-							t.Fatalf("key %q: flows out of order", e.key)
+							t.Fatalf("key %q: flows out of order", e.key())
 						}
 						mine := int64(0)
 						for _, ln := range f.lanes {
 							mine += ln.units[ln.use]
 						}
 						if mine != f.units {
-							t.Fatalf("key %q: flow of %d units says %d", e.key, mine, f.units)
+							t.Fatalf("key %q: flow of %d units says %d", e.key(), mine, f.units)
 						}
 						for li, ln := range f.lanes {
 							if ln.at != li || ln.flow != f || ln.q != x.q || ln.refs[ln.use].lim.slot != si || ln.refs[ln.use].e != e || li > 0 && f.lanes.Less(li, (li-1)/2) {
-								t.Fatalf("key %q: bad place of lane %+v", e.key, ln)
+								t.Fatalf("key %q: bad place of lane %+v", e.key(), ln)
 							}
 							lanes++
 							units += ln.units[ln.use]
 						}
 					}
 					if lanes != c.lanes || units != c.units {
-						t.Fatalf("key %q: queue says %d lanes, %d units; it has %d, %d", e.key, c.lanes, c.units, lanes, units)
+						t.Fatalf("key %q: queue says %d lanes, %d units; it has %d, %d", e.key(), c.lanes, c.units, lanes, units)
 					}
 				}
 			}
@@ -146,10 +146,10 @@ func check(t interface {
 				continue // the timer is due: times are rounded up
 			}
 			if ln != nil {
-				t.Fatalf("key %q limit %q: a call waits that could pass (now %d, timer %d): %+v parked at %d", e.key, g.slots[ln.refs[ln.use].lim.slot].Name, now, e.ext.wake, ln.head, ln.use)
+				t.Fatalf("key %q limit %q: a call waits that could pass (now %d, timer %d): %+v parked at %d", e.key(), g.slots[ln.refs[ln.use].lim.slot].Name, now, e.ext.wake, ln.head, ln.use)
 			}
 			if e.ext.wake == 0 && at != onEvent || e.ext.wake != 0 && at != onEvent && e.ext.wake > at+1000 {
-				t.Fatalf("key %q: timer set for %d, next call may pass at %d (now %d)", e.key, e.ext.wake, at, now)
+				t.Fatalf("key %q: timer set for %d, next call may pass at %d (now %d)", e.key(), e.ext.wake, at, now)
 			}
 		}
 		if n != l.shards[i].table.n {
@@ -159,7 +159,7 @@ func check(t interface {
 	for i := range l.shards {
 		for _, s := range l.shards[i].table.slots {
 			if s.e != nil && s.e.pins != pins[s.e] {
-				t.Fatalf("key %q: %d pins, lanes say %d", s.e.key, s.e.pins, pins[s.e])
+				t.Fatalf("key %q: %d pins, lanes say %d", s.e.key(), s.e.pins, pins[s.e])
 			}
 		}
 	}

@@ -9,14 +9,14 @@ import (
 // its keys, in ascending order; so does everything else that needs several.
 type shard struct {
 	mu     sync.Mutex
-	table  table
 	newest int64 // the latest time seen: time never runs backwards under a lock
-	calls  uint32
+	table  table // up to here one cache line
 
 	records []record // what permits took
 	free    uint32   // first free record + 1
+	calls   uint32
 
-	_ [64]byte // keeps neighbours' locks off this cache line
+	_ [32]byte // keeps the next lock off this cache line, and the one that is fetched with it
 }
 
 // clamp returns now, or the newest time seen if that is later. A bucket that

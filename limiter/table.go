@@ -30,7 +30,7 @@ func (t *table) find(hash uint64, g *group, k *Keys) *entry {
 		if s.e == nil {
 			return nil
 		}
-		if s.hash == hash && int(s.e.group) == g.id && g.matches(s.e.key, k) {
+		if s.hash == hash && int(s.e.group) == g.id && g.matches(s.e.key(), k) {
 			return s.e
 		}
 	}
