@@ -38,6 +38,13 @@ type Call struct {
 
 	// State is where an earlier process left off; zero = a new call.
 	State State
+
+	// Outcome is where Transport tells what it decided about the latest
+	// request of the call, for callers who never see its response because an
+	// SDK does: until when it was deferred, say. It becomes the zero Result
+	// where nothing had to be decided. Requests that are made side by side
+	// need one each. nil = nowhere; Do does not use it.
+	Outcome *Result
 }
 
 // keys are the limiter's keys of a call.

@@ -36,7 +36,7 @@ import (
 // When a call fails for good, or must wait longer than a worker may be held,
 // the last response is returned as it came, with its body, and a nil error, so
 // that an SDK above sees the provider's own error; Outcome tells what was
-// decided. Only where there is no response is the error a *GiveUpError or a
+// decided (and Call.Outcome, where the SDK keeps the response). Only where there is no response is the error a *GiveUpError or a
 // *DeferError around the last one.
 //
 // Permits of limits are held until the response's body has been read to its
@@ -180,6 +180,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp := x.resp
 	*x = exchange{}
 	exchangePool.Put(x)
+	if to := r.call.Outcome; to != nil {
+		*to = resultOf(resp, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -392,12 +395,26 @@ func (x *exchange) finish(r *run, until time.Time) {
 	}))
 }
 
+// resultOf is what was decided about a call of Transport's that has ended.
+func resultOf(resp *http.Response, err error) Result {
+	switch e := err.(type) {
+	case nil:
+		r, _ := Outcome(resp)
+		return r
+	case *GiveUpError:
+		return Result{Decision: e.Decision, Event: e.Event, Attempts: e.Attempts}
+	case *DeferError:
+		return Result{Decision: e.Decision, Event: e.Event, Until: e.Until, Attempts: e.State.Attempts}
+	}
+	return Result{}
+}
+
 type outcomeKey struct{}
 
-// Result is what Transport decided about the response that it returned.
+// Result is what Transport decided about the response, or the error, that it returned.
 type Result struct {
 	Decision Decision
-	Event    *rules.Event // the response's facts
+	Event    *rules.Event // the last attempt's facts; nil when there was none
 	Until    time.Time    // when to come back; zero unless Decision.Defer
 	Attempts int
 }

@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A caller who never sees the response is told the outcome by its Call.
+func TestCallOutcome(t *testing.T) {
+	reset := errors.New("read tcp: connection reset by peer")
+	for _, tt := range []struct {
+		name     string
+		method   string
+		path     string
+		replies  []reply
+		rule, as string
+		defers   time.Duration
+		attempts int
+	}{
+		{name: "success", method: "GET", path: "/items/1", replies: []reply{{status: 200}}},
+		{name: "success after a retry", method: "GET", path: "/items/1", replies: []reply{{status: 503}, {status: 200}}},
+		{name: "a failure", method: "GET", path: "/items/1", replies: []reply{{status: 404}}, rule: "default", as: AsPermanent, attempts: 1},
+		{name: "accepted", method: "GET", path: "/items/1", replies: []reply{{status: 410}}, rule: "gone", attempts: 1},
+		{name: "deferred", method: "GET", path: "/items/1", replies: []reply{{status: 429, header: "Retry-After: 120"}}, rule: "throttled", defers: 2 * time.Minute, attempts: 1},
+		{name: "no response", method: "POST", path: "/send", replies: []reply{{err: reset}}, rule: "network", as: AsAmbiguous, attempts: 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				got := Result{Attempts: 7} // of a call before
+				ctx := WithCall(t.Context(), Call{Outcome: &got})
+				start := time.Now()
+				resp, err := testEngine(t, Options{Rand: func() float64 { return 0 }}).Transport(newServer(tt.replies...)).
+					RoundTrip(request(t, ctx, tt.method, tt.path, ""))
+				if err == nil {
+					resp.Body.Close()
+				}
+				rule, until := "", time.Duration(0)
+				if got.Decision.Rule != nil {
+					rule = got.Decision.Rule.Name
+				}
+				if !got.Until.IsZero() {
+					until = got.Until.Sub(start)
+				}
+				if rule != tt.rule || got.Decision.As != tt.as || until != tt.defers || got.Decision.Defer != (tt.defers > 0) || got.Attempts != tt.attempts {
+					t.Errorf("rule %q, as %q, until in %v, %d attempts, want %q, %q, %v, %d",
+						rule, got.Decision.As, until, got.Attempts, tt.rule, tt.as, tt.defers, tt.attempts)
+				}
+			})
+		})
+	}
+	t.Run("held, before anything is sent", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			tr := testEngine(t, Options{}).Transport(newServer(reply{status: 429, header: "Retry-After: 120"}))
+			var got Result
+			for range 2 {
+				got = Result{}
+				resp, err := tr.RoundTrip(request(t, WithCall(t.Context(), Call{Outcome: &got}), "GET", "/items/1", ""))
+				if err == nil {
+					resp.Body.Close()
+				}
+			}
+			if !got.Decision.Defer || time.Until(got.Until) < 2*time.Minute {
+				t.Errorf("deferred %v until in %v, want two minutes", got.Decision.Defer, time.Until(got.Until))
+			}
+		})
+	})
+}
