@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -181,7 +180,8 @@ func TestGmailErrors(t *testing.T) {
 				rw.WriteHeader(tt.status)
 				_, _ = rw.Write([]byte(body(tt.status, tt.reason)))
 			}, func(w *world) {
-				_, err := w.gmailService(w.client).Users.Messages.Get("me", "1").Context(engine.WithAccount(w.ctx, "ann")).Do()
+				var out engine.Result
+				_, err := w.gmailService(w.client).Users.Messages.Get("me", "1").Context(engine.WithCall(w.ctx, engine.Call{Account: "ann", Outcome: &out})).Do()
 				e, ok := errors.AsType[*googleapi.Error](err)
 				if !ok || e.Code != tt.status || e.Body != body(tt.status, tt.reason) || len(e.Errors) != 1 || e.Errors[0].Reason != tt.reason || e.Header.Get("Retry-After") != tt.header {
 					t.Errorf("error %#v, want a googleapi.Error of %d with its header and body", err, tt.status)
@@ -189,16 +189,8 @@ func TestGmailErrors(t *testing.T) {
 				if (requests > 1) != tt.repeated {
 					t.Errorf("sent %d requests, want more than one: %v", requests, tt.repeated)
 				}
-				kind := engine.NoticeGiveUp
-				if tt.deferred > 0 {
-					kind = engine.NoticeDefer
-				}
-				i := slices.IndexFunc(w.notices, func(n engine.Notice) bool { return n.Kind == kind })
-				if i < 0 {
-					t.Fatalf("nothing of kind %v was told", kind)
-				}
-				if n := w.notices[i]; n.Decision.As != tt.as || n.Duration < tt.deferred || n.Duration > 2*tt.deferred {
-					t.Errorf("told as %q, until in %v, want %q, %v or a little later", n.Decision.As, n.Duration, tt.as, tt.deferred)
+				if out.Decision.As != tt.as || out.Decision.Defer != (tt.deferred > 0) || tt.deferred > 0 && time.Until(out.Until) < tt.deferred {
+					t.Errorf("outcome %q, deferred %v until in %v, want %q, %v", out.Decision.As, out.Decision.Defer, time.Until(out.Until), tt.as, tt.deferred)
 				}
 			})
 		})

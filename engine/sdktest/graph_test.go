@@ -327,7 +327,8 @@ func TestGraphErrors(t *testing.T) {
 				requests++
 				refuse(rw, tt.status, tt.code, tt.header)
 			}, func(w *world) {
-				_, err := w.graphClient(w.client).message(engine.WithAccount(w.ctx, "ann"), "ann", "1")
+				var out engine.Result
+				_, err := w.graphClient(w.client).message(engine.WithCall(w.ctx, engine.Call{Account: "ann", Outcome: &out}), "ann", "1")
 				if status, code, message, ok := odata(err); !ok || status != tt.status || code != tt.code || message != "No." {
 					t.Errorf("error %#v, want an ODataError %d %s", err, tt.status, tt.code)
 				} else if e, _ := errors.AsType[*odataerrors.ODataError](err); tt.header != "" && !slices.Contains(e.GetResponseHeaders().Get("Retry-After"), tt.header) {
@@ -336,16 +337,8 @@ func TestGraphErrors(t *testing.T) {
 				if (requests > 1) != tt.repeated {
 					t.Errorf("sent %d requests, want more than one: %v", requests, tt.repeated)
 				}
-				kind := engine.NoticeGiveUp
-				if tt.deferred > 0 {
-					kind = engine.NoticeDefer
-				}
-				i := slices.IndexFunc(w.notices, func(n engine.Notice) bool { return n.Kind == kind })
-				if i < 0 {
-					t.Fatalf("nothing of kind %v was told", kind)
-				}
-				if n := w.notices[i]; n.Decision.As != tt.as || n.Duration < tt.deferred || n.Duration > 2*tt.deferred {
-					t.Errorf("told as %q, until in %v, want %q, %v or a little later", n.Decision.As, n.Duration, tt.as, tt.deferred)
+				if out.Decision.As != tt.as || out.Decision.Defer != (tt.deferred > 0) || tt.deferred > 0 && time.Until(out.Until) < tt.deferred {
+					t.Errorf("outcome %q, deferred %v until in %v, want %q, %v", out.Decision.As, out.Decision.Defer, time.Until(out.Until), tt.as, tt.deferred)
 				}
 			})
 		})
