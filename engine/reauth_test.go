@@ -257,10 +257,13 @@ func TestReauthOldToken(t *testing.T) {
 // is refreshed no more than once in an interval.
 func TestReauthLoopGuard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		n := map[string]int{}
 		s := &tokens{good: 1} // which nobody ever gets
 		e := testEngine(t, Options{Authorize: s.put, ReauthInterval: 30 * time.Second, Reauth: func(_ context.Context, r ReauthRequest) error {
+			mu.Lock()
 			n[r.Account]++
+			mu.Unlock()
 			return nil
 		}})
 		tr := e.Transport(s)
@@ -425,12 +428,12 @@ func TestRenewed(t *testing.T) {
 func TestReauthBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &tokens{good: 1}
-		down := true
+		var up atomic.Bool
 		var at []time.Duration
 		start := time.Now()
 		e := testEngine(t, Options{Authorize: s.put, MaxInline: time.Hour, Rand: func() float64 { return 0 }, Reauth: func(_ context.Context, r ReauthRequest) error {
 			at = append(at, time.Since(start).Round(time.Second))
-			if down {
+			if !up.Load() {
 				return RetryAfter(time.Second, errors.New("busy"))
 			}
 			s.renew(r.Account)
@@ -446,7 +449,7 @@ func TestReauthBackoff(t *testing.T) {
 			})
 		}
 		time.Sleep(5 * time.Minute)
-		down = false
+		up.Store(true)
 		wg.Wait()
 		want := []time.Duration{0, 30 * time.Second, 90 * time.Second, 210 * time.Second, 450 * time.Second}
 		if fmt.Sprint(at) != fmt.Sprint(want) {
@@ -464,11 +467,11 @@ func TestReauthClaimsOfTheirOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []string
 		start := time.Now()
-		satisfied := false
+		var satisfied atomic.Bool
 		e := testEngine(t, Options{Rand: func() float64 { return 0 }, Reauth: func(_ context.Context, r ReauthRequest) error {
 			got = append(got, fmt.Sprintf("%v %s", time.Since(start).Round(time.Second), r.Claims))
 			time.Sleep(time.Second)
-			satisfied = satisfied || r.Claims != ""
+			satisfied.CompareAndSwap(false, r.Claims != "")
 			return nil
 		}})
 		var wg sync.WaitGroup
@@ -476,7 +479,7 @@ func TestReauthClaimsOfTheirOwn(t *testing.T) {
 			wg.Go(func() {
 				refused := false
 				err := e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET"}, func(context.Context) error {
-					if header != "" && !satisfied || header == "" && !refused {
+					if header != "" && !satisfied.Load() || header == "" && !refused {
 						refused = true
 						return &ResponseError{Status: 401, Header: http.Header{"Www-Authenticate": {header}}}
 					}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -517,6 +518,7 @@ func TestTransportHTTP2(t *testing.T) {
 		fmt.Fprintf(w, "%s %s", r.Proto, b)
 	}))
 	s.EnableHTTP2 = true
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	defer s.Close()
 	e := testEngine(t, Options{}, yaml)
