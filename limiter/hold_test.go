@@ -231,7 +231,7 @@ func TestAdapt(t *testing.T) {
 			refuse := func() { l.RefusedAt(now, 0, Keys{}, now) }
 			factor := func() float64 {
 				s := l.PeekAt(now, 0, Keys{})
-				got := s.Factor
+				var got float64
 				switch base := l.PeekAt(now, 0, Keys{Account: "fresh"}); {
 				case m.Concurrency > 0:
 					got = float64(s.Concurrency) / 1000
@@ -316,10 +316,9 @@ func TestAdaptFill(t *testing.T) {
 // provider allows rate units a second, with a second's burst, whatever its
 // documentation says, and charges what it refuses.
 type provider struct {
-	rate   float64
-	level  float64
-	at     time.Time
-	closed time.Time // it asked everyone to come back then
+	rate  float64
+	level float64
+	at    time.Time
 }
 
 func (p *provider) call(now time.Time, cost float64) (ok bool, retryAfter time.Duration) {

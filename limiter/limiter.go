@@ -134,7 +134,7 @@ func (l *Limiter) Acquire(ctx context.Context, r *Request) (Permit, error) {
 
 // TryAcquire takes everything that r names now, or nothing.
 func (l *Limiter) TryAcquire(r *Request) (Permit, bool) {
-	p, _, _, err := l.enter(nil, l.now(), r, false)
+	p, _, _, err := l.enter(context.Background(), l.now(), r, false)
 	return p, err == nil
 }
 
@@ -144,7 +144,7 @@ func (l *Limiter) TryAcquire(r *Request) (Permit, bool) {
 // never pass.
 func (l *Limiter) TryAcquireAt(now time.Time, r *Request) (p Permit, wait time.Duration, ok bool) {
 	at := l.ns(now)
-	p, _, until, err := l.enter(nil, at, r, false)
+	p, _, until, err := l.enter(context.Background(), at, r, false)
 	switch err {
 	case nil:
 		return p, 0, true
@@ -172,7 +172,7 @@ var (
 
 // enter takes what r names at the time now. If that is not possible, it
 // returns with queue a waiter or an error of the caller's; without queue
-// errRefused and when it could pass, or errNever. ctx may be nil.
+// errRefused and when it could pass, or errNever.
 func (l *Limiter) enter(ctx context.Context, now int64, r *Request, queue bool) (p Permit, w *waiter, until int64, err error) {
 	if r.Priority < Interactive || r.Priority >= priorities {
 		return Permit{}, nil, 0, fmt.Errorf("limiter: no such priority: %d", r.Priority)
@@ -246,11 +246,9 @@ func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, que
 	if r.MaxWait > 0 {
 		deadline = later(c.now, r.MaxWait.Seconds())
 	}
-	if ctx != nil {
-		if d, ok := ctx.Deadline(); ok {
-			if ns := l.ns(d); ns < deadline {
-				deadline, byContext = ns, true
-			}
+	if d, ok := ctx.Deadline(); ok {
+		if ns := l.ns(d); ns < deadline {
+			deadline, byContext = ns, true
 		}
 	}
 	if until > deadline || r.MaxWait < 0 {

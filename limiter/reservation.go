@@ -16,7 +16,7 @@ func (l *Limiter) ReserveAt(now time.Time, r *Request) (Reservation, error) {
 }
 
 func (l *Limiter) reserve(now int64, r *Request) (Reservation, error) {
-	p, w, _, err := l.enter(nil, now, r, true)
+	p, w, _, err := l.enter(context.Background(), now, r, true)
 	if err != nil {
 		return Reservation{}, err
 	}
