@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -27,6 +28,8 @@ type compiler struct {
 	limitAt   map[string]int
 	costAt    map[string]int
 	ruleOf    []*value // the entry behind each of p.Rules but the default
+
+	unreadRules []*value // those whose condition is broken, and which p.Rules lacks
 	probes    int      // how often lint may still probe
 }
 
@@ -62,6 +65,23 @@ func (c *compiler) compile() *Policy {
 	c.ruleList()
 	c.p.Version = c.p.hash()
 	return c.p
+}
+
+// didYouMean is a hint about a name that nothing has, but perhaps a policy that
+// could not be extended.
+func (c *compiler) didYouMean(name string, known []string, what string) string {
+	if hint := didYouMean(name, known); hint != "" || !c.partial {
+		return cmp.Or(hint, didYouMeanOf(name, known, what))
+	}
+	return "mend `extends` first: it may be inherited"
+}
+
+// written is a field's text, for messages, also where it is no good.
+func written(v *value, field string) string {
+	if f := v.child(field); f != nil {
+		return f.text()
+	}
+	return ""
 }
 
 func good(list []*value) []*value {
@@ -253,13 +273,11 @@ func (t *CostTable) sort() {
 
 func (c *compiler) limitList() {
 	c.limitAt = map[string]int{}
-	for _, v := range c.limits {
+	for _, v := range good(c.limits) {
 		name, ok := scalar[string](v, "name")
-		if !ok {
+		if !ok { // reported
+			c.limit(v, written(v, "name"))
 			continue
-		}
-		if _, dup := c.limitAt[name]; dup {
-			continue // reported by duplicates
 		}
 		c.limitAt[name] = len(c.p.Limits)
 		c.p.Limits = append(c.p.Limits, c.limit(v, name))
@@ -309,12 +327,12 @@ func (c *compiler) limit(v *value, name string) Limit {
 			dearest = t.dearest(l.Operations)
 		} else {
 			knownCost = false
-			if !c.lost("costs") {
+			if !c.unread("costs") {
 				names := []string{BytesCost}
 				if c.costs != nil {
 					names = append(names, c.costs.names...)
 				}
-				c.err(x.span(), "unknown-cost", didYouMeanOf(l.Cost, names, "costs"), "no costs %q", l.Cost)
+				c.err(x.span(), "unknown-cost", c.didYouMean(l.Cost, names, "costs"), "no costs %q", l.Cost)
 			}
 		}
 	}
@@ -406,43 +424,56 @@ func (c *compiler) budgetAndBreaker() {
 
 func (c *compiler) ruleList() {
 	var compiled []rules.Rule
-	seen := map[string]bool{}
+	var unread []*value
 	for _, v := range good(c.rules) {
-		name := scalarOr(v, "name", "")
-		if name != "" && seen[name] {
-			continue // reported by duplicates
-		}
-		seen[name] = true
-		rule := c.rule(v, name)
+		rule := c.rule(v, written(v, "name"))
 		when, ok := scalar[string](v, "when")
 		if !ok {
+			unread = append(unread, v)
 			continue // reported; its expression is not compiled
 		}
 		rule.When = when
 		c.p.Rules = append(c.p.Rules, rule)
 		c.ruleOf = append(c.ruleOf, v)
-		compiled = append(compiled, rules.Rule{Name: name, When: when})
+		compiled = append(compiled, rules.Rule{Name: rule.Name, When: when})
 	}
 
 	var facts []string
 	for _, f := range c.p.Extract.Facts {
 		facts = append(facts, f.Name)
 	}
-	set, err := rules.Compile(compiled, rules.Options{Facts: facts})
-	var list rules.ErrorList
-	switch {
-	case errors.As(err, &list):
-		for _, e := range list {
-			c.whenError(c.ruleOf[e.Rule], e)
-		}
-	case err != nil: // cannot be: Compile promises an ErrorList
-		c.err(c.top.root.keyOrFirst(), "syntax", "", "%v", err)
-	default:
-		c.p.Matcher = set
+	options := rules.Options{Facts: facts}
+	set, err := rules.Compile(compiled, options)
+	list, _ := errors.AsType[rules.ErrorList](err)
+	for _, e := range list {
+		c.whenError(c.ruleOf[e.Rule], e)
 	}
 	for _, v := range c.ruleOf {
 		c.comment(v, list)
 	}
+	switch {
+	case err == nil:
+	case len(list) == 0: // cannot be: Compile promises an ErrorList
+		c.err(c.top.root.keyOrFirst(), "syntax", "", "%v", err)
+	default:
+		// What is wrong with the other rules is to be reported too.
+		broken := make([]bool, len(compiled))
+		for _, e := range list {
+			broken[e.Rule] = true
+		}
+		n := 0
+		for i, v := range c.ruleOf {
+			if broken[i] {
+				unread = append(unread, v)
+				continue
+			}
+			c.ruleOf[n], c.p.Rules[n], compiled[n] = v, c.p.Rules[i], compiled[i]
+			n++
+		}
+		c.ruleOf, c.p.Rules = c.ruleOf[:n], c.p.Rules[:n]
+		set, _ = rules.Compile(compiled[:n], options)
+	}
+	c.p.Matcher, c.unreadRules = set, unread
 
 	d := Rule{Name: "default", Action: Fail, As: "permanent", Backoff: -1, Pos: Position{File: c.top.src.name, Line: 1, Column: 1}}
 	if f := c.fallback; f != nil {
@@ -526,12 +557,12 @@ func (c *compiler) rule(v *value, name string) Rule {
 		}
 		i, ok := c.limitAt[h.text()]
 		switch {
-		case !ok && !c.lost("limits"):
+		case !ok && !c.unread("limits"):
 			names := make([]string, 0, len(c.p.Limits))
 			for _, l := range c.p.Limits {
 				names = append(names, l.Name)
 			}
-			c.err(h.span(), "unknown-limit", didYouMeanOf(h.text(), names, "limits"), "no limit %q to hold", h.text())
+			c.err(h.span(), "unknown-limit", c.didYouMean(h.text(), names, "limits"), "no limit %q to hold", h.text())
 		case ok && slices.Contains(r.Hold, i):
 			c.err(h.span(), "duplicate-name", "", "limit %q is given twice", h.text())
 		case ok:
@@ -548,14 +579,14 @@ func (c *compiler) schedule(at span, name string) int {
 		use(c.backoff.get[name], c.used)
 		return i
 	}
-	if c.lost("backoff") {
+	if c.unread("backoff") || c.partial && name == "default" {
 		return -1
 	}
 	var names []string
 	if c.backoff != nil {
 		names = c.backoff.names
 	}
-	hint := didYouMeanOf(name, names, "backoffs")
+	hint := c.didYouMean(name, names, "backoffs")
 	if name == "default" {
 		hint = "add a section:  backoff: {default: {initial: 1s, max: 64s, attempts: 6}}"
 	}
@@ -566,7 +597,7 @@ func (c *compiler) schedule(at span, name string) int {
 // whenError reports what package rules found in an expression.
 func (c *compiler) whenError(v *value, e *rules.Error) {
 	when := v.get["when"]
-	if c.lost("extract") && e.Code == rules.CodeUnknownFact && strings.Contains(when.text(), "facts.") {
+	if c.unread("extract") && e.Code == rules.CodeUnknownFact && strings.Contains(when.text(), "facts.") {
 		return
 	}
 	if e.Code == rules.CodeSyntax && c.commented(when) >= 0 {

@@ -253,7 +253,7 @@ func label(key *yaml.Node, f *field) string {
 	case f.name != "":
 		return "an entry of " + strconv.Quote(f.name)
 	}
-	return "an entry"
+	return "the file"
 }
 
 func (d *decoder) wrongType(v *value, want string) {

@@ -14,7 +14,7 @@ import (
 // only be probed for: re-authentication of the call that re-authenticates,
 // and retries of sends.
 
-// lint reports on the policy's rules. It needs them compiled.
+// lint reports on the policy's rules, as far as they could be compiled.
 func (c *compiler) lint() {
 	if c.p.Matcher == nil {
 		return
@@ -183,6 +183,9 @@ func (c *compiler) reauthOnToken(rule int, v *value) {
 		}
 	}
 	for _, op := range tokens {
+		if c.broken(op) {
+			continue
+		}
 		if c.probe(rule, op, append([]int{400, 401, 403}, statuses...), texts) {
 			at, ok := v.get["action"]
 			place := c.nameSpan(rule)
@@ -209,7 +212,7 @@ func (c *compiler) sendRetry(rule int, v *value) {
 		}
 	}
 	for _, op := range texts {
-		if !sendWord.MatchString(op) || c.p.IsIdempotent(op) || !c.probe(rule, op, unknown, texts) {
+		if !sendWord.MatchString(op) || c.p.IsIdempotent(op) || c.broken(op) || !c.probe(rule, op, unknown, texts) {
 			continue
 		}
 		place := c.nameSpan(rule)
@@ -220,6 +223,15 @@ func (c *compiler) sendRetry(rule int, v *value) {
 			"rule %q repeats %q, which may have been sent", c.p.Rules[rule].Name, op)
 		return
 	}
+}
+
+// broken reports whether a condition that could not be compiled speaks of the
+// operation, so that its rule may well be the one that decides.
+func (c *compiler) broken(operation string) bool {
+	return slices.ContainsFunc(c.unreadRules, func(v *value) bool {
+		when := v.child("when")
+		return when != nil && strings.Contains(when.node.Value, operation)
+	})
 }
 
 // probe reports whether the rule decides some event of an operation with one of these

@@ -145,7 +145,7 @@ func duplicates(l *layer, r *report) {
 			}
 			if old := first[name]; old != nil {
 				r.err(n.span(), "duplicate-name", "choose another name", "a %s named %q is already on line %d", strings.TrimSuffix(section, "s"), name, old.span().line)
-				v.bad = true
+				n.bad = true // its other problems are worth a report
 				continue
 			}
 			first[name] = n

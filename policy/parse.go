@@ -385,7 +385,9 @@ func (s *source) trap(text []byte, line int, message string) (problem, bool) {
 				return value("yaml-character", "a value cannot begin with %q, which names an alias or anchor", v[0])
 			}
 		case '!':
-			if strings.Contains(message, "tag") || strings.Contains(message, "whitespace") {
+			// A tag takes the comma behind it along: {when: !idempotent, action: fail}
+			eaten := flow && key != "" && strings.Contains(message, "expected ',' or") && !strings.ContainsAny(v[:whole], " \t")
+			if eaten || strings.Contains(message, "tag") || strings.Contains(message, "whitespace") {
 				return value("tag", "a value that begins with %q is a YAML tag", v[0])
 			}
 		case '[', '{', '|', '>', '#':

@@ -86,12 +86,18 @@ func (rs *resolver) stack(l *layer) (layers []*layer, ok bool) {
 				ok = false
 				rs.r.err(e.span(), "extends-cycle", "", "%q extends itself", at.name)
 			case p == nil:
-				ok = false
+				meant := rs.layers[closest(e.text(), rs.names(at))]
 				hint := didYouMean(e.text(), rs.names(at))
 				if hint == "" {
 					hint = didYouMeanOf(e.text(), rs.parents(), "policies that others extend")
 				}
 				rs.r.err(e.span(), "unknown-parent", hint, "no policy %q to extend", e.text())
+				// The rest is checked as if it had been spelt right.
+				if meant != nil && state[meant] == 0 {
+					visit(meant)
+				} else if meant == nil || state[meant] == visiting {
+					ok = false
+				}
 			case state[p] == visiting:
 				ok = false
 				rs.r.err(e.span(), "extends-cycle", "", "%q extends %q, which leads back to %[1]q", at.name, p.name)
@@ -117,10 +123,13 @@ func (rs *resolver) resolve(l *layer) (*resolved, bool) {
 	return acc, ok
 }
 
-// lost reports whether a part of a section could not be read, here or in a
-// policy that is inherited.
-func (acc *resolved) lost(section string) bool {
-	return acc.partial || slices.ContainsFunc(acc.layers, func(l *layer) bool { return l.src.lost(section) })
+// lost reports whether a part of a section is missing: it could not be read,
+// here or in a policy that is inherited, or there is no such policy.
+func (acc *resolved) lost(section string) bool { return acc.partial || acc.unread(section) }
+
+// unread reports whether a part of a section could not be read.
+func (acc *resolved) unread(section string) bool {
+	return slices.ContainsFunc(acc.layers, func(l *layer) bool { return l.src.lost(section) })
 }
 
 func (acc *resolved) lostAny() bool {

@@ -128,7 +128,7 @@ func TestParseSuiteErrors(t *testing.T) {
 	const head = "version: 1\nprovider: shop\n"
 	tests := []struct{ name, in, want string }{
 		{"nothing", "", `1:1: the file is empty [empty-file]`},
-		{"no mapping", "[]", `1:1: an entry must be a mapping: a suite with version, provider, cases …, this is a list [wrong-type]`},
+		{"no mapping", "[]", `1:1: the file must be a mapping: a suite with version, provider, cases …, this is a list [wrong-type]`},
 		{"no provider", "version: 1\ncases: []", `1:1: a suite needs "provider" [missing-field]`},
 		{"unknown field", head + "tests: []", `3:1: unknown field "tests" in a suite [unknown-field]`},
 		{"a case without want", head + "cases: [{name: a, given: {status: 200}}]", `3:9: a case needs "want" [missing-field]`},
