@@ -30,7 +30,7 @@ type compiler struct {
 	ruleOf    []*value // the entry behind each of p.Rules but the default
 
 	unreadRules []*value // those whose condition is broken, and which p.Rules lacks
-	probes    int      // how often lint may still probe
+	probes      int      // how often lint may still probe
 }
 
 func (c *compiler) err(at span, code, hint, format string, args ...any) {
