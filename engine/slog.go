@@ -3,11 +3,14 @@ package engine
 import (
 	"context"
 	"log/slog"
+
+	"github.com/recourse-go/recourse/policy"
 )
 
 // LogObserver is an Observer that writes one record a decision: Debug when the
-// call goes on, Info when it is handed back, Warn when it is given up, and
-// what concerns the engine itself (reloads, nested retries) beside them.
+// call goes on or a rule accepts its failure, Info when it is handed back, Warn
+// when it is given up; and what concerns the engine itself (reloads, nested
+// retries) beside them. A success that no rule matches is no decision.
 //
 // Records carry the provider, operation, account, rule, reason, status and
 // codes, but no message, header or body, where a provider may quote what it
@@ -21,11 +24,16 @@ func LogObserver(l *slog.Logger) Observer {
 		switch n.Kind {
 		case NoticeWait:
 			text = "retrying"
-		case NoticeReauth:
-			text = "re-authenticated"
-			if n.Err != nil {
-				level, text = slog.LevelWarn, "re-authentication failed"
+		case NoticeDecision:
+			if n.Decision == nil || n.Decision.Action != policy.Accept {
+				return // what follows from it is recorded
 			}
+			text = "accepted"
+		case NoticeReauth:
+			if n.Err != nil {
+				return // so is what becomes of the call, with this as its reason
+			}
+			text = "re-authenticated"
 		case NoticeDefer:
 			level, text = slog.LevelInfo, "deferred"
 		case NoticeGiveUp:

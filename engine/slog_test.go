@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/recourse-go/recourse/policy"
+)
+
+const secret = "s3cr3t-t0k3n-0123456789"
+
+// observed runs calls of every ending, with secrets wherever a request or a
+// response can carry one, and a reload, a shadow and a nested retry.
+func observed(t *testing.T, o Observer) {
+	yaml := loopYAML + "breaker: {failures: 50, open: 30s, probes: 1}\n"
+	broken := &url.Error{Op: "Post", URL: "https://id.test/token?refresh_token=" + secret, Err: io.ErrUnexpectedEOF}
+	refresh := error(nil)
+	e := testEngine(t, Options{Observer: o, Rand: func() float64 { return 0 }, Recent: 100,
+		Authorize: func(r *http.Request, _ string) error {
+			r.Header.Set("Authorization", "Bearer "+secret)
+			return nil
+		},
+		Reauth: func(context.Context, ReauthRequest) error { return refresh }}, yaml)
+	candidate, _ := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(strings.Replace(yaml, "when: status == 429, action: wait", "when: status == 429, action: fail", 1))}}, policy.LoadOptions{})
+	if candidate == nil {
+		candidate, _ = policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(strings.Replace(yaml, "name: server, when: status >= 500", "name: trouble, when: status >= 500", 1))}}, policy.LoadOptions{})
+	}
+	e.Shadow(candidate)
+	run := func(account string, limit time.Duration, rs ...reply) {
+		for i := range rs {
+			rs[i].body = fmt.Sprintf(`{"error":{"code":"x","message":"token %s is bad"},"access_token":%q}`, secret, secret)
+			if rs[i].header == "" {
+				rs[i].header = "Set-Cookie: session=" + secret
+			}
+		}
+		ctx := t.Context()
+		if limit > 0 {
+			var cancel func()
+			ctx, cancel = context.WithTimeout(ctx, limit)
+			defer cancel()
+		}
+		req := request(t, ctx, "POST", "/mark?key="+secret, "password="+secret)
+		ending(e.Transport(newServer(rs...)).RoundTrip(req.WithContext(WithAccount(ctx, account))))
+		time.Sleep(2 * time.Minute)
+	}
+	reset := &url.Error{Op: "Post", URL: "https://ann:" + secret + "@api.test/?key=" + secret, Err: errors.New("connection reset by peer (Authorization: Bearer " + secret + ")")}
+	run("ok", 0, reply{status: 200})
+	run("retried", 0, reply{status: 503}, reply{err: reset})
+	run("asked", 0, reply{status: 429, header: "Retry-After: 5"})
+	run("accepted", 0, reply{status: 410})
+	run("failed", 0, reply{status: 400})
+	run("exhausted", 0, reply{err: reset}, reply{err: reset}, reply{err: reset}, reply{err: reset})
+	run("deadline", time.Millisecond, reply{status: 503})
+	run("deferred", 0, reply{status: 429, header: "Retry-After: 600"})
+	run("renewed", 0, reply{status: 401, header: `WWW-Authenticate: Bearer error="invalid_token", claims="` + secret + `"`})
+	refresh = broken
+	run("broken", 0, reply{status: 401})
+	refresh = RetryAfter(time.Second, broken)
+	run("later", 0, reply{status: 401}, reply{status: 401})
+	for range 2 {
+		ending(e.Transport(newServer(reply{status: 404})).RoundTrip(request(t, t.Context(), "GET", "/items/1", "")))
+	}
+	load(t, e, strings.Replace(yaml, "attempts: 4", "attempts: 5", 1))
+	ctx, cancel := context.WithCancel(t.Context())
+	dir := t.TempDir()
+	os.WriteFile(filepath.Join(dir, "test.yaml"), []byte("version: 1\nprovider: test\n"), 0o600)
+	go e.Watch(ctx, WatchOptions{Dir: dir})
+	time.Sleep(time.Minute)
+	cancel()
+	synctest.Wait()
+	for _, r := range e.Recent() {
+		if text := fmt.Sprintf("%+v", r); strings.Contains(text, secret) {
+			t.Errorf("remembered: %s", text)
+		}
+	}
+}
+
+// Every kind of notice comes, each with the policy's version and, where
+// something was decided, the rule.
+func TestObserverIsToldEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := &notices{}
+		observed(t, seen)
+		for k := NoticeAttempt; k <= NoticeLeak; k++ {
+			ns := seen.of(k)
+			if len(ns) == 0 && k != NoticeLeak { // TestLeakedBodyIsReported
+				t.Errorf("no %v", k)
+			}
+			for _, n := range ns {
+				if n.Time.IsZero() || n.Version == "" || n.Provider != "test" && k != NoticeReload {
+					t.Errorf("%v: time %v, provider %q, version %q", k, n.Time, n.Provider, n.Version)
+				}
+				switch k {
+				case NoticeReload, NoticeNested, NoticeLeak:
+					continue
+				case NoticeAttempt:
+					if n.Event == nil { // a success
+						continue
+					}
+				}
+				if n.Decision == nil || n.Decision.Rule == nil || n.Decision.Rule.Name == "" || n.Decision.Policy == nil {
+					t.Errorf("%v of %s: %+v has no rule", k, n.Account, n.Decision)
+				}
+			}
+		}
+	})
+}
+
+// One record a decision, without secrets.
+func TestLogObserver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var buf bytes.Buffer
+		l := slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		}}))
+		decisions := map[string]int{}
+		observed(t, Observers{LogObserver(l), ObserverFunc(func(_ context.Context, n *Notice) {
+			if n.Kind == NoticeDecision {
+				decisions[n.Account]++
+			}
+		})})
+		text := buf.String()
+		if strings.Contains(text, secret) {
+			t.Errorf("a secret is in the log:\n%s", text)
+		}
+		records := map[string][]string{}
+		for line := range strings.Lines(text) {
+			account, level, msg := field(line, "account"), field(line, "level"), field(line, "msg")
+			records[account] = append(records[account], level+" "+msg)
+			if account != "" && (field(line, "rule") == "" || field(line, "policy_version") == "" || field(line, "action") == "") && !strings.Contains(msg, "retried again above") {
+				t.Errorf("no rule, version or action: %s", line)
+			}
+		}
+		for account, want := range map[string]string{
+			"ok":        "[]",
+			"retried":   "[DEBUG retrying DEBUG retrying]",
+			"asked":     "[DEBUG retrying]",
+			"accepted":  "[DEBUG accepted]",
+			"failed":    "[WARN gave up]",
+			"exhausted": "[DEBUG retrying DEBUG retrying DEBUG retrying WARN gave up]",
+			"deadline":  "[WARN gave up]",
+			"deferred":  "[INFO deferred]",
+			"renewed":   "[DEBUG re-authenticated]",
+			"broken":    "[WARN gave up]",
+			"later":     "[DEBUG retrying DEBUG re-authenticated]",
+		} {
+			got := fmt.Sprint(records[account])
+			if account == "later" {
+				continue // below
+			}
+			if got != want || len(records[account]) != decisions[account] {
+				t.Errorf("%s: %d decisions, logged %s, want %s", account, decisions[account], got, want)
+			}
+		}
+		if n := len(records["later"]); n == 0 || n != decisions["later"] {
+			t.Errorf("later: %d decisions, logged %v", decisions["later"], records["later"])
+		}
+		if got := fmt.Sprint(records[""]); got != "[INFO policies reloaded ERROR policies not reloaded]" {
+			t.Errorf("of the engine itself: %s", got)
+		}
+	})
+}
+
+// field is an attribute of a line that slog's TextHandler wrote.
+func field(line, key string) string {
+	_, rest, ok := strings.Cut(" "+line, " "+key+"=")
+	if !ok {
+		return ""
+	}
+	if strings.HasPrefix(rest, `"`) {
+		v, _, _ := strings.Cut(rest[1:], `"`)
+		return v
+	}
+	v, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	return v
+}
