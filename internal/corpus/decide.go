@@ -106,6 +106,10 @@ func (d *Decider) prepare(c *Case, trace bool) (Subject, error) {
 		}
 	}
 	c.event(&s, c.protocol(d.set, s.Policy))
+	if s.Event.Attempt == 0 {
+		s.Event.Attempt = s.State.Attempts + 1
+	}
+	s.Event.Elapsed = max(s.Event.Elapsed, s.State.Spent)
 	return s, nil
 }
 

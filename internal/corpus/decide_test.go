@@ -353,3 +353,31 @@ func TestInheritedProtocol(t *testing.T) {
 		}
 	}
 }
+
+// A rule sees the number of the attempt and the time spent whether the case or
+// its state tells them.
+func TestAttemptOfACase(t *testing.T) {
+	d := decider(t)
+	for _, tt := range []struct {
+		line    string
+		attempt int
+		elapsed string
+	}{
+		{`{"provider":"shop","status":500}`, 1, "0s"},
+		{`{"provider":"shop","status":500,"attempt":3,"elapsed_seconds":9}`, 3, "9s"},
+		{`{"provider":"shop","status":500,"state":{"v":1,"n":4,"s":7000}}`, 5, "7s"},
+		{`{"provider":"shop","status":500,"state":{"v":1,"n":4,"s":7000},"elapsed_seconds":9}`, 5, "9s"},
+	} {
+		c, err := ParseCase([]byte(tt.line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := d.Prepare(&c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := &s.Event; e.Attempt != tt.attempt || e.Elapsed.String() != tt.elapsed {
+			t.Errorf("given %s\n got attempt %d, elapsed %s\nwant attempt %d, elapsed %s", tt.line, e.Attempt, e.Elapsed, tt.attempt, tt.elapsed)
+		}
+	}
+}

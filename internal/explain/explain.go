@@ -237,16 +237,19 @@ func facts(s *corpus.Subject, c *corpus.Case) []Fact {
 		}
 	}
 	add("retry_after", asked, given)
-	attempt := max(e.Attempt, s.State.Attempts+1)
 	from := "a first attempt"
-	if e.Attempt > 0 {
+	if c.Attempt > 0 {
 		from = given
 	} else if s.State.Attempts > 0 {
 		from = "state"
 	}
-	add("attempt", strconv.Itoa(attempt), from)
+	add("attempt", strconv.Itoa(max(e.Attempt, s.State.Attempts+1)), from)
 	if e.Elapsed > 0 {
-		add("elapsed", policy.FormatDuration(e.Elapsed), given)
+		from = given
+		if c.Elapsed < e.Elapsed {
+			from = "state"
+		}
+		add("elapsed", policy.FormatDuration(e.Elapsed), from)
 	}
 	from = "method and policy"
 	switch {
@@ -286,7 +289,7 @@ func next(s *corpus.Subject, d engine.Decision) []Attempt {
 			break
 		}
 		state = d.State
-		e.Attempt, e.Elapsed = 0, 0
+		e.Attempt, e.Elapsed = state.Attempts+1, state.Spent
 		d = s.Provider.Decide(state, &e, corpus.Chance)
 	}
 	return list

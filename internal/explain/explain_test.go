@@ -42,6 +42,7 @@ rules:
     hold: user
   - {name: crowded, when: status == 429, action: wait, wait: 20m}
   - {name: down, when: status >= 500, action: retry, backoff: long}
+  - {name: lost-again, when: network == "dns" and attempt > 2, action: fail, as: lost}
   - {name: lost, when: network != "", action: retry}
 default: fail
 `
@@ -162,6 +163,7 @@ func TestNext(t *testing.T) {
 	tests := []struct{ name, event, want string }{
 		{"schedule", `{"provider":"shop","method":"GET","network":"timeout"}`,
 			"1 retry 1-1, 2 retry 1-2, 3 retry 2-4, 4 retry 4-8, 5 fail exhausted"},
+		{"a rule that counts", `{"provider":"shop","method":"GET","network":"dns"}`, "1 retry 1-1, 2 retry 1-2, 3 fail lost"},
 		{"asked-for waits", `{"provider":"shop","method":"GET","status":429,"retry_after":"7s","facts":{"scope":"user"}}`,
 			"1 wait 7-7.7, 2 wait 7-7.7, 3 wait 7-7.7, 4 wait 7-8, 5 wait 7-8"},
 		{"later attempt", `{"provider":"shop","method":"GET","network":"timeout","attempt":4}`, "4 retry 4-8, 5 fail exhausted"},

@@ -65,7 +65,7 @@ func (p *player) play(i int) bool {
 	}
 	a.subject.State = p.state
 	e := &a.subject.Event
-	if e.Attempt == 0 {
+	if given.Attempt == 0 {
 		e.Attempt = p.state.Attempts + 1
 	}
 	e.Elapsed = max(e.Elapsed, p.state.Spent)
