@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,6 +32,7 @@ func TestWritingPolicies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	root := filepath.Dir(filepath.Dir(path))
 	t.Chdir(t.TempDir())
 	commands := 0
 	again := docBlock.ReplaceAllStringFunc(string(text), func(block string) string {
@@ -39,6 +43,8 @@ func TestWritingPolicies(t *testing.T) {
 			if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
 				t.Fatal(err)
 			}
+		case kind == "go":
+			buildGo(t, root, content)
 		case kind == "yaml":
 			base := "version: 1\nprovider: page\nextends: [http]\ndefault: fail\n"
 			set, found := policy.Load([]policy.File{{Name: "fragment.yaml", Data: []byte(base + content)}}, policy.LoadOptions{Over: policy.Builtin()})
@@ -76,5 +82,57 @@ func TestWritingPolicies(t *testing.T) {
 		if err := os.WriteFile(path, []byte(again), 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// buildGo compiles a program that stands, for the compiler, in a folder of
+// this module.
+func buildGo(t *testing.T, root, code string) {
+	t.Helper()
+	dir := t.TempDir()
+	file, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
+	places, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, "internal", "docs", "main.go"): file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{file: []byte(code), overlay: places} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "-o", os.DevNull, "./internal/docs")
+	c.Dir = root
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s\nin\n%s", err, out, code)
+	}
+}
+
+// The page's table of what extends: [http] brings is complete and in order.
+func TestWhatHTTPBrings(t *testing.T) {
+	text, err := os.ReadFile("../../docs/writing-policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\n## What `http` brings\n")
+	section, _, _ := strings.Cut(rest, "\n## ")
+	var got []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| .* \\| ([a-z]+)(?: as `([a-z_]+)`)?.*?(?:, hold `([a-z]+)`)? \\|$").FindAllStringSubmatch(section, -1) {
+		got = append(got, strings.Join(m[1:], " "))
+	}
+	http, _ := policy.Builtin().Policy("http")
+	var want []string
+	for i := range http.Rules {
+		r := &http.Rules[i]
+		as, hold := r.As, ""
+		if as == "permanent" {
+			as = ""
+		}
+		for _, h := range r.Hold {
+			hold = http.Limits[h].Name
+		}
+		want = append(want, strings.Join([]string{r.Name, r.Action.String(), as, hold}, " "))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the page has\n %s\nthe policy has\n %s", strings.Join(got, "\n "), strings.Join(want, "\n "))
 	}
 }
