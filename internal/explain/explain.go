@@ -241,13 +241,13 @@ func facts(s *corpus.Subject, c *corpus.Case) []Fact {
 	if c.Attempt > 0 {
 		from = given
 	} else if s.State.Attempts > 0 {
-		from = "state"
+		from = "the attempts before"
 	}
 	add("attempt", strconv.Itoa(max(e.Attempt, s.State.Attempts+1)), from)
 	if e.Elapsed > 0 {
 		from = given
 		if c.Elapsed < e.Elapsed {
-			from = "state"
+			from = "the attempts before"
 		}
 		add("elapsed", policy.FormatDuration(e.Elapsed), from)
 	}
