@@ -182,10 +182,11 @@ func inheritedProtocol(set *policy.Set, p *policy.Policy) string {
 
 // mailProtocol is the mail protocol that a policy's name tells, or "".
 func mailProtocol(name string) string {
-	for _, protocol := range []string{"imap", "smtp"} {
-		if name == protocol || strings.HasSuffix(name, "_"+protocol) {
-			return protocol
-		}
+	switch {
+	case name == "imap" || strings.HasSuffix(name, "_imap"):
+		return "imap"
+	case name == "smtp" || strings.HasSuffix(name, "_smtp"):
+		return "smtp"
 	}
 	return ""
 }
