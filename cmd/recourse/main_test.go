@@ -111,6 +111,7 @@ func TestCommandLine(t *testing.T) {
 		{"test with enough coverage", []string{"test", "testdata/policies", "--cover-min", "100"}, exitOK, "4 passed", ""},
 		{"test with too little coverage", []string{"test", "testdata/failing", "--run", "right", "--cover-min", "50"}, exitTests, "the coverage of acme is below 50 %", ""},
 		{"test with an impossible coverage", []string{"test", "--cover-min", "101"}, exitUsage, "", "want a percentage from 0 to 100, got 101"},
+		{"test with a coverage that is NaN", []string{"test", "--cover-min", "nan"}, exitUsage, "", "want a percentage from 0 to 100, got NaN"},
 		{"test with a coverage that is no number", []string{"test", "--cover-min", "half"}, exitUsage, "", `invalid value "half" for flag --cover-min` + "\n"},
 		{"test with a broken pattern", []string{"test", "--run", "("}, exitUsage, "", "--run: error parsing regexp"},
 		{"test in an unknown format", []string{"test", "--format", "tap"}, exitUsage, "", "want one of text, json, junit"},

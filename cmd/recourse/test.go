@@ -67,7 +67,7 @@ func test(c *call, o testOptions) int {
 			return c.misused("--run: %v", err)
 		}
 	}
-	if o.coverMin < 0 || o.coverMin > 100 {
+	if !(o.coverMin >= 0 && o.coverMin <= 100) { // NaN too
 		return c.misused("--cover-min: want a percentage from 0 to 100, got %v", o.coverMin)
 	}
 	set, suites, code := c.suites()

@@ -5,6 +5,7 @@
 package suite
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -79,9 +80,13 @@ func Run(set *policy.Set, suites []*policy.Suite, o Options) (*Report, error) {
 	for _, s := range suites {
 		p, known := set.Policy(s.Provider)
 		if !known {
+			hint := "no such policy is loaded: those beside the suite are, and the built-in ones"
+			if near := policy.Closest(s.Provider, policyNames(set)); near != "" {
+				hint = fmt.Sprintf("did you mean %q?", near)
+			}
 			report.Tests = append(report.Tests, Test{
 				Provider: s.Provider, Name: "provider", Pos: s.Pos,
-				Failures: []Failure{{Pos: s.Pos, What: "provider", Want: "a policy", Got: strconv.Quote(s.Provider), Hint: "no such policy is loaded"}},
+				Failures: []Failure{{Pos: s.Pos, What: "provider", Want: "a policy", Got: strconv.Quote(s.Provider), Hint: hint}},
 			})
 			continue
 		}
@@ -105,6 +110,14 @@ func Run(set *policy.Set, suites []*policy.Suite, o Options) (*Report, error) {
 	}
 	slices.SortFunc(report.Coverage, func(a, b Coverage) int { return strings.Compare(a.Provider, b.Provider) })
 	return report, nil
+}
+
+func policyNames(set *policy.Set) []string {
+	var names []string
+	for _, p := range set.Policies() {
+		names = append(names, p.Name)
+	}
+	return names
 }
 
 func (o *Options) wants(s *policy.Suite, name string) bool {
