@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
@@ -87,6 +88,9 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		}
 		for _, at := range d.Rule.Hold {
 			k := key{at, call.keys()}
+			if !slices.Contains(compiled.policy.Limits[at].Key, "operation") {
+				k.keys.Operation = "" // all other parts are the same for every item
+			}
 			h := holds[k]
 			if h == nil {
 				h = &closing{run: r}

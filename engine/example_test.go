@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -52,4 +55,55 @@ func ExampleEngine_Do() {
 		fmt.Println("done")
 	}
 	// Output: done
+}
+
+// Some requests of a batch were refused: those are sent again, together, when
+// the provider takes them; those that succeeded never are.
+func ExampleProvider_DecideBatch() {
+	eng, _ := engine.New(engine.Options{})
+	graph, _ := eng.Provider("microsoft_graph")
+	call := engine.Call{Account: "mailbox-17", Operation: "$batch", Method: "POST"}
+	pending := []classify.BatchRequest{
+		{ID: "1", Operation: "sendMail", Method: "POST"},
+		{ID: "2", Operation: "messages.get", Method: "GET"},
+	}
+	var states []engine.State
+
+	err := graph.Do(context.Background(), call, func(ctx context.Context) error {
+		began := time.Now()
+		answer := post(pending) // a *classify.Response
+		items, err := classify.Batch(graph.Policy(), answer, pending)
+		if err != nil {
+			return err
+		}
+		d := graph.DecideBatch(ctx, call, began, items, states)
+		again, next := make([]classify.BatchRequest, 0, len(d.Again)), make([]engine.State, 0, len(d.Again))
+		for _, i := range d.Again {
+			again, next = append(again, pending[i]), append(next, d.Items[i].State)
+		}
+		for i, item := range d.Items {
+			if item.Action == policy.Fail && !slices.Contains(d.Again, i) {
+				fmt.Println("request", pending[i].ID, "failed as", item.As)
+			}
+		}
+		pending, states = again, next
+		if len(again) > 0 {
+			return engine.RetryAfter(d.Delay, errors.New("some were refused"))
+		}
+		return nil
+	})
+	if later, ok := errors.AsType[*engine.DeferError](err); ok {
+		fmt.Println("request", pending[0].ID, "again in about", time.Until(later.Until).Truncate(time.Minute))
+	}
+	// Output: request 2 again in about 10m0s
+}
+
+// post sends a batch: here the second of two requests is refused.
+func post([]classify.BatchRequest) *classify.Response {
+	return &classify.Response{
+		Status: 200, Header: http.Header{"Content-Type": {"application/json"}}, Now: time.Now(),
+		Body: []byte(`{"responses": [
+			{"id": "1", "status": 202},
+			{"id": "2", "status": 429, "headers": {"Retry-After": "601"}, "body": {"error": {"code": "ApplicationThrottled"}}}]}`),
+	}
 }
