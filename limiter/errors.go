@@ -32,7 +32,8 @@ func (e *WaitError) Error() string {
 func (e *WaitError) Unwrap() error { return e.Err }
 
 // TooLargeError says that a call can never pass a limit, however long it
-// waits: it costs more than the limit's burst.
+// waits: it costs more than the limit's burst. Of several such limits it names the one
+// that fewest requests can pass at once.
 type TooLargeError struct {
 	Limit string
 	Cost  int64 // units that the call would cost

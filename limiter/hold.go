@@ -204,6 +204,13 @@ func (e *entry) tune(m *limit, x *extSlot, t time.Time) {
 	}
 }
 
+// room is how much of its quota a window may have given once a call of this
+// cost has passed. Refusals lower it, but not below the cost of one call that
+// the quota itself has room for.
+func (w *law) room(x *extSlot, cost int64) int64 {
+	return max(x.lowered(w.quota), min(cost, w.quota))
+}
+
 // lowered is n under the refusals of the key, and at least 1.
 func (x *extSlot) lowered(n int64) int64 {
 	if x == nil || x.cut == 0 {

@@ -260,19 +260,28 @@ func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, que
 	return w, until, nil
 }
 
-// tooLarge is the error for a call that can never pass, or nil.
+// tooLarge is the error for a call that can never pass, or nil. It names the
+// limit that fewest requests can pass at once.
 func tooLarge(refs []ref) error {
+	var err *TooLargeError
 	for i := range refs {
 		f := &refs[i]
-		if most := f.e.slot(f.lim).lawOf(f.lim).most(); f.cost > most {
-			err := &TooLargeError{Limit: f.lim.Name, Cost: f.cost, Max: most}
-			if f.each > 0 {
-				err.MaxN = int(min(most/f.each, math.MaxInt32))
-			}
-			return err
+		most := f.e.slot(f.lim).lawOf(f.lim).most()
+		if f.cost <= most {
+			continue
+		}
+		n := 0
+		if f.each > 0 {
+			n = int(min(most/f.each, math.MaxInt32))
+		}
+		if err == nil || n < err.MaxN {
+			err = &TooLargeError{Limit: f.lim.Name, Cost: f.cost, Max: most, MaxN: n}
 		}
 	}
-	return nil
+	if err == nil {
+		return nil
+	}
+	return err
 }
 
 // wait waits until w is decided, the context ends, or maxWait (0 = no bound) is over.

@@ -80,7 +80,7 @@ func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *
 		}
 	case windowForm:
 		x.log.expire(w.window, now)
-		if x.log.used+r.cost > max(x.lowered(w.quota), r.cost) {
+		if x.log.used+r.cost > w.room(x, r.cost) {
 			return false
 		}
 		x.log.take(r.cost, w.window, now)
@@ -165,7 +165,7 @@ func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64, t time.Time)
 		}
 		return later(start, x.fillTime(need, w.rate))
 	case windowForm:
-		quota := max(x.lowered(w.quota), cost)
+		quota := w.room(x, cost)
 		return max(start, x.log.ready(min(cost+ahead, quota), quota, w.window, now))
 	case concurrencyForm:
 		most := x.lowered(w.conc)

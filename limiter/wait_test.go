@@ -306,7 +306,9 @@ func TestMaxWait(t *testing.T) {
 func TestBatches(t *testing.T) {
 	l := mustNew(t, Limit{Name: "mailbox", Key: byAccount, Quota: 10_000, Window: 10 * time.Minute},
 		Limit{Name: "inflight", Key: byAccount, Concurrency: 4},
-		Limit{Name: "upload", Key: byAccount, Quota: 150 << 20, Window: 5 * time.Minute, Burst: 15 << 20})
+		Limit{Name: "upload", Key: byAccount, Quota: 150 << 20, Window: 5 * time.Minute, Burst: 15 << 20},
+		Limit{Name: "narrow", Key: byAccount, Rate: 1, Burst: 70},
+		Limit{Name: "few", Key: byAccount, Quota: 10, Window: time.Minute, Burst: 10})
 	uses := []Use{{Limit: 0, Cost: 1}, {Limit: 1}, {Limit: 2, Bytes: true}}
 	for _, c := range []struct {
 		name                string
@@ -342,6 +344,11 @@ func TestBatches(t *testing.T) {
 		{"dear", Request{N: 26, Uses: []Use{{Limit: 0, Cost: 4}}}, 25},
 		{"far too many", Request{N: 1 << 62, Uses: []Use{{Limit: 0, Cost: 1 << 62}}}, 0},
 		{"bytes", Request{N: 2, Bytes: 1 << 40}, 0},
+		{"of two limits the smaller one", Request{N: 300, Uses: []Use{{Limit: 0, Cost: 1}, {Limit: 3, Cost: 1}}}, 70},
+		{"in either order", Request{N: 300, Uses: []Use{{Limit: 3, Cost: 1}, {Limit: 0, Cost: 1}}}, 70},
+		{"units and bytes", Request{N: 300, Bytes: 1 << 40, Uses: []Use{{Limit: 0, Cost: 1}, {Limit: 2, Bytes: true}}}, 0},
+		{"a remembered window", Request{N: 11, Uses: []Use{{Limit: 4, Cost: 1}}}, 10},
+		{"a remembered window, dear", Request{Uses: []Use{{Limit: 4, Cost: 20}}}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.r.Uses == nil {
@@ -351,6 +358,9 @@ func TestBatches(t *testing.T) {
 			var large *TooLargeError
 			if !errors.As(err, &large) || large.MaxN != c.maxN {
 				t.Errorf("got %v, want MaxN %d", err, c.maxN)
+			}
+			if _, ok := l.TryAcquire(&c.r); ok {
+				t.Error("granted what can never pass")
 			}
 		})
 	}
