@@ -23,16 +23,16 @@ type budget struct {
 	last   time.Time
 }
 
-// budgetMemory is how many seconds of min a quiet key may save up, and
-// budgetSavings the most that first attempts may.
+// budgetSavings is of how many first attempts a key saves up the retries. It
+// may save one second of min besides. What is saved when an outage begins adds
+// to the load once, so it is little.
 const (
-	budgetMemory  = 10
 	budgetSavings = 100
 	maxBudgets    = 4096
 )
 
 func budgetCap(b *policy.Budget) float64 {
-	return max(1, budgetMemory*b.Min, budgetSavings*b.Ratio)
+	return max(1, b.Min, budgetSavings*b.Ratio)
 }
 
 // at brings a key's budget up to now. The caller holds the lock.

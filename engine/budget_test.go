@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,53 +16,113 @@ import (
 )
 
 // Under a full outage the extra load is the ratio of the first attempts plus
-// min a second, however many workers there are.
+// min a second, however many workers there are, also where it comes after a
+// long time without a failure.
 func TestBudgetUnderOutage(t *testing.T) {
 	yaml := strings.Replace(loopYAML, "budget: {ratio: 1, min: 100/s}", "budget: {ratio: 0.2, min: 10/s}", 1)
 	yaml = yaml[:strings.Index(yaml, "limits:")] + yaml[strings.Index(yaml, "budget:"):]
 	yaml = strings.NewReplacer(", hold: sending", "", ", hold: requests", "").Replace(yaml)
+	for _, healthy := range []time.Duration{0, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			e := testEngine(t, Options{}, yaml)
+			if healthy > 0 {
+				for range 1000 {
+					e.Do(t.Context(), Call{Provider: "test", Method: "GET"}, func(context.Context) error { return nil })
+					time.Sleep(healthy / 1000)
+				}
+			}
+			var first, retries, exhausted, other atomic.Int64
+			outage := 10 * time.Minute
+			ctx, cancel := context.WithTimeout(t.Context(), outage)
+			defer cancel()
+			var wg sync.WaitGroup
+			for i := range 1000 {
+				wg.Go(func() {
+					time.Sleep(time.Duration(i) * time.Millisecond)
+					for ctx.Err() == nil {
+						err := e.Do(ctx, Call{Provider: "test", Method: "GET"}, func(ctx context.Context) error {
+							if Attempt(ctx) == 1 {
+								first.Add(1)
+							} else {
+								retries.Add(1)
+							}
+							time.Sleep(100 * time.Millisecond)
+							return io.ErrUnexpectedEOF
+						})
+						var gave *GiveUpError
+						switch {
+						case !errors.As(err, &gave):
+							other.Add(1)
+						case !errors.Is(err, io.ErrUnexpectedEOF) && gave.Decision.As != AsDeadline:
+							t.Errorf("the original error is lost: %v", err)
+						case gave.Decision.As == AsBudget:
+							exhausted.Add(1)
+						}
+						time.Sleep(10 * time.Second) // the next job
+					}
+				})
+			}
+			wg.Wait()
+			limit := 0.2*float64(first.Load()) + 10*outage.Seconds() + 20 // what was saved
+			if float64(retries.Load()) > limit {
+				t.Errorf("%d retries of %d first attempts, at most %.0f allowed", retries.Load(), first.Load(), limit)
+			}
+			if float64(retries.Load()) < 0.9*limit || exhausted.Load() == 0 || other.Load() != 0 {
+				t.Errorf("%d retries of %.0f allowed, %d calls over the budget, %d other ends", retries.Load(), limit, exhausted.Load(), other.Load())
+			}
+		})
+	}
+}
+
+// A budget is asked before the wait, waits that the server asked for are exempt,
+// and a retry that is not made after all costs nothing.
+func TestBudgetIsAskedBeforeTheWait(t *testing.T) {
+	yaml := strings.Replace(loopYAML, "budget: {ratio: 1, min: 100/s}", "budget: {ratio: 0, min: 1/h, key: host}", 1)
 	synctest.Test(t, func(t *testing.T) {
 		e := testEngine(t, Options{}, yaml)
-		var first, retries, exhausted, other atomic.Int64
-		outage := 10 * time.Minute
-		ctx, cancel := context.WithTimeout(t.Context(), outage)
+		run := func(ctx context.Context, rs ...reply) (string, time.Duration) {
+			start := time.Now()
+			req := request(t, ctx, "GET", "/items/1", "")
+			as := ending(e.Transport(newServer(rs...)).RoundTrip(req))
+			return as, time.Since(start)
+		}
+		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		var wg sync.WaitGroup
-		for i := range 1000 {
-			wg.Go(func() {
-				time.Sleep(time.Duration(i) * time.Millisecond)
-				for ctx.Err() == nil {
-					err := e.Do(ctx, Call{Provider: "test", Method: "GET"}, func(ctx context.Context) error {
-						if Attempt(ctx) == 1 {
-							first.Add(1)
-						} else {
-							retries.Add(1)
-						}
-						time.Sleep(100 * time.Millisecond)
-						return io.ErrUnexpectedEOF
-					})
-					var gave *GiveUpError
-					switch {
-					case !errors.As(err, &gave):
-						other.Add(1)
-					case !errors.Is(err, io.ErrUnexpectedEOF) && gave.Decision.As != AsDeadline:
-						t.Errorf("the original error is lost: %v", err)
-					case gave.Decision.As == AsBudget:
-						exhausted.Add(1)
-					}
-					time.Sleep(10 * time.Second) // the next job
-				}
-			})
+		if as, took := run(short, reply{status: 503}); as != AsDeadline || took != 0 {
+			t.Errorf("no time: %s after %v", as, took)
 		}
-		wg.Wait()
-		limit := 0.2*float64(first.Load()) + 10*outage.Seconds() + 10
-		if float64(retries.Load()) > limit {
-			t.Errorf("%d retries of %d first attempts, at most %.0f allowed", retries.Load(), first.Load(), limit)
+		deferring := WithCall(t.Context(), Call{MaxInline: time.Millisecond})
+		if as, took := run(deferring, reply{status: 503}); as != "deferred" || took != 0 {
+			t.Errorf("deferred: %s after %v", as, took)
 		}
-		if float64(retries.Load()) < 0.9*limit || exhausted.Load() == 0 || other.Load() != 0 {
-			t.Errorf("%d retries of %.0f allowed, %d calls over the budget, %d other ends", retries.Load(), limit, exhausted.Load(), other.Load())
+		if as, took := run(t.Context(), reply{status: 503}); as != "200" || took < time.Second {
+			t.Errorf("with the one retry that there is: %s after %v", as, took)
+		}
+		if as, took := run(t.Context(), reply{status: 503}); as != AsBudget || took != 0 {
+			t.Errorf("without one: %s after %v", as, took)
+		}
+		if as, took := run(t.Context(), reply{status: 429, header: "Retry-After: 5"}); as != "200" || took < 5*time.Second {
+			t.Errorf("a wait that was asked for: %s after %v", as, took)
+		}
+		req := request(t, t.Context(), "GET", "/items/1", "")
+		req.URL.Host = "other.test"
+		if as := ending(e.Transport(newServer(reply{status: 503})).RoundTrip(req.WithContext(WithCall(t.Context(), Call{Provider: "test"})))); as != "200" {
+			t.Errorf("another host: %s", as)
 		}
 	})
+}
+
+// Millions of keys neither pile up nor make anybody wait for a sweep.
+func TestBudgetsOfManyKeys(t *testing.T) {
+	b := &policy.Budget{Ratio: 0.1, Min: 0.001, Key: "account"}
+	now := time.Unix(0, 0)
+	var s budgets
+	for i := range 20 * maxBudgets {
+		s.spend(b, strconv.Itoa(i), now)
+	}
+	if n := len(s.keys); n > 17*maxBudgets {
+		t.Errorf("%d keys are remembered", n)
+	}
 }
 
 func TestBudgetsByKey(t *testing.T) {
@@ -82,10 +143,8 @@ func TestBudgetsByKey(t *testing.T) {
 	if !s.spend(b, "b", now) {
 		t.Error("one key's retries used up another's")
 	}
-	for i := range 3 * maxBudgets {
-		s.earn(b, string(rune(i)), now)
-	}
-	if n := len(s.keys); n > 3*maxBudgets {
-		t.Errorf("%d keys are remembered", n)
+	s.refund(b, "b")
+	if !s.spend(b, "b", now) {
+		t.Error("a retry that was given back is gone")
 	}
 }
