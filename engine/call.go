@@ -21,6 +21,7 @@ type Call struct {
 
 	N        int   // requests in one, as in a batch; 0 = 1
 	Parallel int   // how many of them the provider runs side by side; 0 = 1
+	Cost     int64 // units that each request costs, where it differs from the policy's table; 0 = as the table says
 	Bytes    int64 // size of what is sent, for limits in bytes; Transport: 0 = Content-Length
 
 	// Idempotent says that a repeat is harmless although neither the method

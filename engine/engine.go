@@ -242,9 +242,21 @@ type compiled struct {
 
 // operation is what one operation of a policy takes, worked out once.
 type operation struct {
-	name  string
-	uses  []limiter.Use
-	token bool // a request for tokens
+	name   string
+	uses   []limiter.Use
+	priced []bool // which of uses a cost table prices
+	token  bool   // a request for tokens
+}
+
+// at is what the operation takes where a request costs so many units.
+func (o *operation) at(cost int64) []limiter.Use {
+	uses := slices.Clone(o.uses)
+	for i := range uses {
+		if o.priced[i] {
+			uses[i].Cost = cost
+		}
+	}
+	return uses
 }
 
 // maxOperations bounds how many operations are remembered; names come from
@@ -273,19 +285,20 @@ func (c *compiled) operation(name string) *operation {
 		if len(l.Operations) > 0 && !slices.ContainsFunc(l.Operations, func(g string) bool { return policy.Glob(g, name) }) {
 			continue
 		}
-		u := limiter.Use{Limit: c.limit[i], Cost: 1}
+		u, priced := limiter.Use{Limit: c.limit[i], Cost: 1}, false
 		switch l.Cost {
 		case "":
 		case policy.BytesCost:
 			u.Bytes = true
 		default:
+			priced = true
 			for j := range c.policy.Costs {
 				if c.policy.Costs[j].Name == l.Cost {
 					u.Cost = c.policy.Costs[j].Of(name)
 				}
 			}
 		}
-		op.uses = append(op.uses, u)
+		op.uses, op.priced = append(op.uses, u), append(op.priced, priced)
 	}
 	if len(*known) < maxOperations {
 		grown := make(map[string]*operation, len(*known)+1)

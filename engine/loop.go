@@ -138,16 +138,19 @@ func (r *run) limit(ctx context.Context) error {
 	if err := r.credentials(ctx); err != nil {
 		return err
 	}
+	if len(r.op.uses) == 0 {
+		return nil
+	}
 	var doubt *stripe
 	if r.x != nil && r.c.holds {
 		doubt = r.p.doubts.of(r.call.Account)
 	}
-	if len(r.op.uses) == 0 {
-		return nil
-	}
 	req := limiter.Request{
 		Keys: r.call.keys(), Uses: r.op.uses, N: r.call.N, Parallel: r.call.Parallel,
 		Bytes: r.call.Bytes, Priority: r.call.Priority, MaxWait: r.maxInline(),
+	}
+	if r.call.Cost > 0 {
+		req.Uses = r.op.at(r.call.Cost)
 	}
 	for {
 		permit, err := r.p.limiter.Acquire(ctx, &req)
@@ -157,15 +160,22 @@ func (r *run) limit(ctx context.Context) error {
 		if doubt != nil {
 			doubt.settled(ctx)
 		}
-		switch err := ctx.Err(); {
-		case err != nil:
+		// What has come while the permit was on its way counts too.
+		switch {
+		case ctx.Err() != nil:
 			permit.Cancel()
-			return err
-		case !permit.Held():
+			return ctx.Err()
+		case permit.Held():
+			permit.Cancel()
+		case r.p.stopped(ctx, r) != nil:
+			permit.Cancel()
+			if err := r.credentials(ctx); err != nil {
+				return err
+			}
+		default:
 			r.permit = permit
 			return nil
 		}
-		permit.Cancel() // a hold has come while the permit was on its way
 	}
 }
 
@@ -277,8 +287,12 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 // classifyError reads the facts of an error.
 func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) {
 	pol := r.c.policy
-	e.Provider, e.Operation, e.Method, e.Sent = pol.Name, r.op.name, r.call.Method, true
+	operation := r.op.name
 	resp, failed := errors.AsType[*ResponseError](r.err)
+	if failed && operation == "" && (resp.Provider == "" || resp.Provider == pol.Name) {
+		operation = resp.Operation // CheckResponse has found it in the request
+	}
+	e.Provider, e.Operation, e.Method, e.Sent = pol.Name, operation, r.call.Method, true
 	switch {
 	case r.p.engine.o.Classify != nil && r.p.engine.o.Classify(r.err, e):
 	case failed:
@@ -287,13 +301,13 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 			method = resp.Method
 		}
 		classify.HTTP(pol, &classify.Response{
-			Operation: r.op.name, Method: method,
+			Operation: operation, Method: method,
 			Status: resp.Status, Header: resp.Header, Body: resp.Body, Now: now,
 		}, e)
 	default:
 		classify.ErrorAt(pol, r.err, now, e)
 	}
-	e.Provider, e.Operation = pol.Name, r.op.name
+	e.Provider, e.Operation = pol.Name, operation
 	if r.call.Method != "" {
 		e.Method = r.call.Method
 	}

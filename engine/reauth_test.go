@@ -624,3 +624,34 @@ func TestAuthorizeFails(t *testing.T) {
 		})
 	}
 }
+
+// Everybody who waits for a refresh shares its failure, and whoever waits for a
+// limit meanwhile is not sent either.
+func TestReauthFailureIsShared(t *testing.T) {
+	yaml := strings.Replace(loopYAML, "rate: 100/s, burst: 100", "rate: 1/s, burst: 5", 1)
+	yaml = strings.Replace(yaml, "concurrency: 2", "concurrency: 100", 1)
+	synctest.Test(t, func(t *testing.T) {
+		s := &tokens{good: 1}
+		var n atomic.Int32
+		e := testEngine(t, Options{Authorize: s.put, Reauth: func(context.Context, ReauthRequest) error {
+			n.Add(1)
+			time.Sleep(1500 * time.Millisecond)
+			return &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: errors.New("invalid_grant")}
+		}}, yaml)
+		tr := e.Transport(s)
+		var wg sync.WaitGroup
+		start := time.Now()
+		for range 20 {
+			wg.Go(func() {
+				if got := s.do(t, tr, Call{Account: "a"}); got != AsNeedsUser {
+					t.Errorf("ended as %s", got)
+				}
+			})
+		}
+		wg.Wait()
+		// Five at once, one more in the second and a half of the refresh.
+		if sent := s.sent.Load(); n.Load() != 1 || sent > 7 || time.Since(start) > 20*time.Second {
+			t.Errorf("%d refreshes, %d requests in %v; want 1 and at most 7", n.Load(), sent, time.Since(start))
+		}
+	})
+}
