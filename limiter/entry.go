@@ -16,14 +16,19 @@ type limit struct {
 	law
 	group  int // the group of limits with the same key
 	slot   int // place in the group
-	index  int // place among the group's limits of the same form
+	index  int // place among the group's limits of the same form; of a window: the bucket that it was, or -1
 	shared bool
 
 	// What a key that was never used would have in its bucket: base at the
 	// time since (ns), filling from there. Without a reload: the full burst, always.
 	base  float64
 	since int64
+
+	prior *prior // nil = it always was of its form
 }
+
+// metered reports whether the limit counts units: as a bucket or in a window.
+func (m *limit) metered() bool { return m.form == bucketForm || m.form == windowForm }
 
 // fresh is the level of a bucket that was never touched.
 func (m *limit) fresh(now int64) float64 {
@@ -252,7 +257,7 @@ func (e *entry) grow(g *group, now int64, t time.Time) {
 	for _, m := range g.slots {
 		if m.form == windowForm {
 			if s := e.more(g, m); s.log == nil {
-				s.log = &windowLog{}
+				s.log = m.remembers(now)
 			}
 		}
 	}
@@ -287,9 +292,16 @@ func (x *extSlot) lawOf(m *limit) *law {
 	return &m.law
 }
 
-// fill makes b a bucket with level units in it at t. It works in place: a
-// rate.Limiter holds a lock, so it is never copied once in use.
+// fill makes b a bucket with level units in it at t; less than none are a debt.
+// It works in place: a rate.Limiter holds a lock, so it is never copied once in use.
 func fill(b *rate.Limiter, perSecond float64, burst int64, level float64, t time.Time) {
+	if level < 0 {
+		b.SetBurstAt(t, int(math.Ceil(-level)))
+		b.SetLimitAt(t, rate.Limit(perSecond))
+		b.ReserveN(t, b.Burst())
+		b.SetBurstAt(t, int(burst))
+		return
+	}
 	b.SetBurstAt(t, int(burst)) // of the zero Limiter: last = t, no tokens
 	level = min(max(level, 0), float64(burst))
 	whole := math.Floor(level)

@@ -211,6 +211,24 @@ func (w *law) headroom(cost int64) int64 {
 	return max(0, min(w.burst/2, w.burst-cost))
 }
 
+// as is the law w of the limit m in the form f, if m is a quota: one that is
+// usually kept by a bucket is kept by a bucket, and one by remembering by
+// remembering, for keys with another quota too. Else it is w.
+func (m *Limit) as(w law, f form) law {
+	if m.Quota == 0 || w.form == f {
+		return w
+	}
+	switch f {
+	case windowForm:
+		w = law{form: f, adapt: w.adapt, quota: m.Quota, window: int64(m.Window)}
+	case bucketForm:
+		b := max(1, min(max(m.Burst, m.MaxCost, (m.Quota+99)/100), m.Quota-1))
+		n := max(float64(m.Quota-b), 0.999) // of a quota of 1, less than another in the window
+		w = law{form: f, adapt: w.adapt, rate: n / m.Window.Seconds(), burst: b}
+	}
+	return w
+}
+
 // law checks the limit and works out its numbers.
 func (m *Limit) law() (law, error) {
 	fail := func(format string, a ...any) (law, error) {

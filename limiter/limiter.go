@@ -21,9 +21,9 @@ type Options struct {
 	// LimitFor gives a key numbers of its own: it is asked on every call, for
 	// each limit that the call uses, and what it answers holds from then on.
 	// false = the limit's own numbers. The answer's Name and Key are ignored,
-	// and so is one that is invalid or of another form. A key whose numbers
-	// change keeps its level and its permits. It must be fast and safe for
-	// concurrent use; nil = no exceptions.
+	// and so is one that is invalid or of another form; a MaxCost of 0 is the
+	// limit's. A key whose numbers change keeps its level and its permits. It
+	// must be fast and safe for concurrent use; nil = no exceptions.
 	LimitFor func(limit string, k Keys) (Limit, bool)
 
 	// BackfillShare is how much of what passes is sure to be Backfill while

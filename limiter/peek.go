@@ -73,7 +73,7 @@ func (l *Limiter) peek(now int64, limit int, k *Keys) State {
 	case bucketForm:
 		st.Level = m.fresh(now)
 	case windowForm:
-		st.Level = float64(m.quota)
+		st.Level = float64(max(0, m.quota-m.remembers(now).used))
 	default:
 		st.Burst = 0
 	}
@@ -111,7 +111,7 @@ func (l *Limiter) state(g *group, m *limit, e *entry, now int64) State {
 	switch m.form {
 	case bucketForm:
 		st.Burst, st.Rate = w.burst, w.rate*st.Factor
-		st.Level = e.buckets[m.index].TokensAt(t)
+		st.Level = max(0, e.buckets[m.index].TokensAt(t))
 	case windowForm:
 		x.log.expire(w.window, now)
 		st.Burst = x.lowered(w.quota)

@@ -162,11 +162,16 @@ func addWake(es []*entry, e *entry) []*entry {
 // giveBack ends r's part of a permit that was given at the time at, and
 // reports whether calls that wait for its key may go on. The shard of r is locked.
 func (l *Limiter) giveBack(r *taken, refund bool, at int64) (wake bool) {
-	e, m := r.e, l.config.Load().current(r.lim)
-	x := e.slot(m)
+	e, cfg := r.e, l.config.Load()
+	m := cfg.current(r.lim)
 	if m.form == concurrencyForm {
 		*e.holder(m.index) -= int32(r.got)
 	}
+	if e.gen < cfg.gen { // a reload is under way
+		now := l.shards[e.shard].clamp(l.now())
+		e.follow(cfg, now, l.time(now))
+	}
+	x := e.slot(m)
 	now := l.shards[e.shard].newest
 	if refund || r.probe {
 		now = l.shards[e.shard].clamp(l.now())
@@ -216,6 +221,9 @@ func (e *entry) refund(r *taken, m *limit, x *extSlot, at, now int64, t time.Tim
 		e.buckets[m.index].AllowN(t.Add(-part), 0) // units come whole: the rest by dating the bucket back
 		return true
 	case windowForm:
+		if r.lim.form != windowForm || m.prior != nil && at <= m.prior.at || x == nil || x.log == nil {
+			return false // a reload has made it a window meanwhile
+		}
 		x.log.refund(r.got, at)
 		return r.got > 0
 	}

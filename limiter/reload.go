@@ -3,8 +3,11 @@ package limiter
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // The limits in force, and how they change.
@@ -50,12 +53,26 @@ func (cfg *config) with(limits []Limit, now int64) (*config, error) {
 		g := next.group(dims)
 		m := &limit{Limit: lim, law: w, group: g.id, shared: !slices.Contains(dims, Account), base: float64(w.burst), since: now}
 		if old := g.slot(lim.Name, w.form); old != nil { // also one that an earlier reload dropped
-			m.slot, m.index = old.slot, old.index
-			m.base = min(old.fresh(now), float64(w.burst))
+			m.slot, m.index, m.prior = old.slot, old.index, old.prior
+			if old.form != w.form {
+				m.prior = &prior{law: old.law, at: now, gen: next.gen}
+			}
+			switch {
+			case old.form == windowForm:
+				m.base = min(float64(old.quota), float64(w.burst))
+			default:
+				m.base = min(old.fresh(now), float64(w.burst))
+			}
+			if w.form == bucketForm && m.index < 0 {
+				m.index = g.buckets
+				g.buckets++
+			}
 			g.slots[m.slot] = m
 		} else {
 			m.slot = len(g.slots)
 			switch w.form {
+			case windowForm:
+				m.index = -1
 			case bucketForm:
 				m.index = g.buckets
 				g.buckets++
@@ -74,9 +91,11 @@ func (cfg *config) with(limits []Limit, now int64) (*config, error) {
 }
 
 // slot returns the limit of this name and form that has a place in g, or nil.
+// A bucket and a remembered window are of one form here: of a quota, either
+// may follow the other, and what was granted must not be forgotten by that.
 func (g *group) slot(name string, f form) *limit {
 	for _, m := range g.slots {
-		if m.Name == name && m.form == f {
+		if m.Name == name && (m.form == f || m.metered() && (f == bucketForm || f == windowForm)) {
 			return m
 		}
 	}
@@ -98,7 +117,8 @@ func (cfg *config) group(dims []Dimension) *group {
 
 // Update puts other limits in force, at once and for all keys. Limits are told
 // apart by name: one of the same name, key and form keeps its levels, holds
-// and permits, and a change of its numbers never grants a burst. Permits of
+// and permits, and a change of its numbers never grants a burst; a quota and a
+// rate are of one form in this. Permits of
 // limits that are gone stay good. On an error nothing changes.
 //
 // From then on Use.Limit counts in the new limits.
@@ -176,6 +196,10 @@ func (e *entry) follow(cfg *config, now int64, t time.Time) {
 	g := cfg.groups[e.group]
 	e.grow(g, now, t)
 	for _, m := range g.slots {
+		if m.prior != nil && e.gen < m.prior.gen {
+			e.convert(g, m, now, t)
+			continue
+		}
 		if m.form != bucketForm {
 			continue
 		}
@@ -189,6 +213,80 @@ func (e *entry) follow(cfg *config, now int64, t time.Time) {
 		retune(&e.buckets[m.index], w.rate*factor, w.burst, t)
 	}
 	e.gen = cfg.gen
+}
+
+// prior is the other form that a quota's limit had, and until when.
+type prior struct {
+	law law
+	at  int64
+	gen uint32 // of the config that ended it
+}
+
+// convert makes a bucket of e's window or a window of its bucket, without
+// forgetting anything that was granted: in a window over the change no more
+// passes than the larger of the two limits allows.
+func (e *entry) convert(g *group, m *limit, now int64, t time.Time) {
+	x, was := e.more(g, m), &m.prior.law
+	if x.own != nil {
+		was, x.own = x.own, nil // the next call asks again
+	}
+	if x.cut > 0 && now > x.cutAt {
+		x.cut = max(0, x.cut-adaptRaise*time.Duration(now-x.cutAt).Seconds())
+		x.cutAt = now
+	}
+	ended := x.hold != 0 && now >= x.hold
+	if m.form == windowForm {
+		b := &e.buckets[m.index]
+		if ended {
+			drainBucket(b, t.Add(time.Duration(x.hold-now)))
+			x.hold = 0
+		}
+		x.log = was.remembered(b.TokensAt(t), m.window, now, now)
+		return
+	}
+	used := int64(0)
+	if x.log != nil {
+		x.log.expire(was.window, now)
+		used, x.log = x.log.used, nil
+	}
+	level := min(m.burst, was.quota) - used
+	if ended { // a bucket is empty after a hold
+		x.hold, level = 0, min(level, 0)
+	}
+	b := &e.buckets[m.index]
+	*b = rate.Limiter{}
+	fill(b, m.rate*(1-x.cut), m.burst, float64(level), t)
+}
+
+// remembered is the most that a bucket which has this level at the time at can
+// have granted until then, as late as that can have been, as far as it still
+// counts at the time now.
+func (w *law) remembered(level float64, window, at, now int64) *windowLog {
+	log := &windowLog{}
+	before := func(spans int64) int64 { // granted in the last spans of the window
+		return int64(math.Ceil(min(w.rate*time.Duration(window).Seconds()/spansPerWindow*float64(spans), maxUnits)))
+	}
+	for k := int64(spansPerWindow); k > 0; k-- {
+		last := at - window/spansPerWindow*(k-1)
+		if units := before(k) - before(k-1); units > 0 {
+			log.spans = append(log.spans, span{last, last, units})
+			log.used += units
+		}
+	}
+	if units := int64(math.Ceil(float64(w.burst) - level)); units > 0 {
+		log.spans = append(log.spans, span{at, at, units})
+		log.used += units
+	}
+	log.expire(window, now)
+	return log
+}
+
+// remembers is what the log of a key that was never used has in it.
+func (m *limit) remembers(now int64) *windowLog {
+	if m.prior == nil || m.prior.law.form != bucketForm || now-m.prior.at > m.window {
+		return &windowLog{}
+	}
+	return m.prior.law.remembered(float64(m.prior.law.burst), m.window, m.prior.at, now)
 }
 
 // except asks Options.LimitFor about every key of the call, and puts in force what it says.
@@ -208,8 +306,13 @@ func (l *Limiter) except(now int64, r *Request) {
 			x := exception{m: cfg.limits[r.Uses[i].Limit]}
 			if lim, ok := l.limitFor(x.m.Name, r.Keys); ok {
 				lim.Name = x.m.Name
-				if w, err := lim.law(); err == nil && w.form == x.m.form {
-					x.own, some = &w, true
+				if lim.MaxCost == 0 {
+					lim.MaxCost = x.m.MaxCost
+				}
+				if w, err := lim.law(); err == nil {
+					if w = lim.as(w, x.m.form); w.form == x.m.form {
+						x.own, some = &w, true
+					}
 				}
 			}
 			xs = append(xs, x)

@@ -3,6 +3,7 @@ package limiter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -255,6 +256,171 @@ func TestLimitFor(t *testing.T) {
 			}
 			if st := l.Peek(0, Keys{Account: "other"}); st.Burst != 10 {
 				t.Errorf("another key: %+v", st)
+			}
+		})
+	}
+}
+
+// TestUpdateForm changes a limit between the two ways to keep a quota, at a
+// random load, and holds every window over the change against the larger of
+// both limits.
+func TestUpdateForm(t *testing.T) {
+	const window = time.Minute
+	bucket := Limit{Name: "q", Quota: 100, Window: window, Burst: 10}
+	exact := Limit{Name: "q", Quota: 100, Window: window, Burst: 100}
+	perSecond := Limit{Name: "q", Rate: 1.5, Burst: 10}
+	gate := Limit{Name: "q"}
+	for _, c := range []struct {
+		name   string
+		limits []Limit
+		load   int // one call in so many ms
+	}{
+		{"bucket to window", []Limit{bucket, exact}, 40},
+		{"window to bucket", []Limit{exact, bucket}, 40},
+		{"rate to window", []Limit{perSecond, exact}, 40},
+		{"there and back", []Limit{bucket, exact, bucket, exact}, 40},
+		{"there and back at once", []Limit{exact, bucket, exact, bucket}, 1000},
+		{"a little at a time", []Limit{bucket, exact, bucket}, 700},
+	} {
+		for _, flip := range []int{1, 7, 29, 61, 90} { // s between two changes
+			t.Run(fmt.Sprint(c.name, flip), func(t *testing.T) {
+				now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+				l, err := New(c.limits[:1], Options{Clock: func() time.Time { return now }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var grants []time.Time
+				next := 1
+				for ms := range 400_000 / c.load {
+					now = now.Add(time.Duration(c.load) * time.Millisecond)
+					if at := ms * c.load / 1000; next < len(c.limits) && at >= flip*next {
+						if err := l.Update(c.limits[next : next+1]); err != nil {
+							t.Fatal(err)
+						}
+						next++
+					}
+					if p, ok := l.TryAcquire(&Request{Uses: []Use{{Cost: 1}}}); ok {
+						grants = append(grants, now)
+						p.Release()
+					}
+				}
+				from := 0
+				for to := range grants {
+					for grants[to].Sub(grants[from]) > window {
+						from++
+					}
+					if n := to - from + 1; n > 100 {
+						t.Fatalf("%d granted in the window until %v, want at most 100", n, grants[to])
+					}
+				}
+				if want := min(400_000/c.load, 400) * 3 / 4; len(grants) < want {
+					t.Errorf("%d granted, want at least %d", len(grants), want)
+				}
+			})
+		}
+	}
+
+	t.Run("a limit that comes back", func(t *testing.T) {
+		now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+		l, err := New([]Limit{bucket}, Options{Clock: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _ := l.TryAcquire(&Request{N: 10, Uses: []Use{{Cost: 1}}})
+		for _, m := range []Limit{gate, exact, gate, bucket} {
+			if err := l.Update([]Limit{m}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.Cancel()
+		if s := l.Peek(0, Keys{}); s.Level != 0 {
+			t.Errorf("its level is %g, want 0", s.Level)
+		}
+	})
+
+	t.Run("a permit that comes back meanwhile", func(t *testing.T) {
+		now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+		l, err := New([]Limit{exact}, Options{Clock: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _ := l.TryAcquire(&Request{N: 10, Uses: []Use{{Cost: 1}}})
+		l.Hold(0, Keys{}, now.Add(time.Second))
+		now = now.Add(2 * time.Second)
+		cfg, err := l.config.Load().with([]Limit{bucket}, l.now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.config.Store(cfg) // as in the middle of Update
+		p.Cancel()
+		if s := l.Peek(0, Keys{}); s.Level > 0 || s.Burst != 10 {
+			t.Errorf("%+v, want an empty bucket of 10", s)
+		}
+	})
+
+	t.Run("calls that wait follow", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			l := mustNew(t, bucket)
+			l.TryAcquire(&Request{N: 10, Uses: []Use{{Cost: 1}}})
+			start := time.Now()
+			done := make(chan time.Duration)
+			go func() {
+				p, err := l.Acquire(t.Context(), &Request{N: 10, Uses: []Use{{Cost: 1}}})
+				if err != nil {
+					t.Error(err)
+				}
+				p.Release()
+				done <- time.Since(start)
+			}()
+			synctest.Wait()
+			if err := l.Update([]Limit{exact}); err != nil {
+				t.Fatal(err)
+			}
+			if d := <-done; d > 10*time.Second {
+				t.Errorf("it passed after %v", d)
+			}
+			check(t, l)
+		})
+	})
+}
+
+// TestLimitForQuota gives keys quotas that would be kept in the other way.
+func TestLimitForQuota(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		base, own Limit
+		cost      int64 // of one call
+		most      int   // calls in the first minute
+		least     int
+	}{
+		{"the limit's dearest cost", Limit{Quota: 15000, MaxCost: 100}, Limit{Quota: 6000}, 100, 60, 58},
+		{"a small quota", Limit{Quota: 15000}, Limit{Quota: 2}, 1, 2, 1},
+		{"a quota of one", Limit{Quota: 15000}, Limit{Quota: 1}, 1, 1, 1},
+		{"a large quota", Limit{Quota: 2}, Limit{Quota: 1000}, 1, 1000, 1000},
+		{"a rate for a remembered quota", Limit{Quota: 2}, Limit{Rate: 50}, 1, 2, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+			c.base.Name, c.base.Window = "q", time.Minute
+			if c.own.Quota != 0 {
+				c.own.Window = time.Minute
+			}
+			l, err := New([]Limit{c.base}, Options{
+				Clock:    func() time.Time { return now },
+				LimitFor: func(string, Keys) (Limit, bool) { return c.own, true },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			for range 6001 {
+				if _, ok := l.TryAcquire(&Request{Uses: []Use{{Cost: c.cost}}}); ok {
+					n++
+				}
+				now = now.Add(10 * time.Millisecond)
+			}
+			if n < c.least || n > c.most {
+				t.Errorf("%d calls in the first minute, want %d to %d", n, c.least, c.most)
 			}
 		})
 	}
