@@ -44,13 +44,13 @@ func (x *exchange) guard(r *run, failed bool) {
 			x.resp.Body = upgraded(body, x.dog)
 		}
 		return
-	case nil:
-		r.permit.Release()
-		x.dog.end()
-		return
 	}
-	if x.resp.StatusCode < 200 || x.resp.Body == http.NoBody {
-		r.permit.Release() // nothing comes any more, and nobody need close it
+	if x.resp.StatusCode < 200 || x.resp.Body == nil || x.resp.Body == http.NoBody {
+		// Nothing comes any more, and nobody need close it. After a failure
+		// settle releases the permit.
+		if !failed {
+			r.permit.Release()
+		}
 		x.dog.end()
 		return
 	}
@@ -250,8 +250,10 @@ func (r *run) settle() {
 			r.permit.Refund() // the provider has not seen it
 		}
 		r.permit.Release()
-	case r.x.whole && r.x.resp.Body != nil:
-		r.x.resp.Body.Close()
+	case r.x.whole:
+		if r.x.resp.Body != nil {
+			r.x.resp.Body.Close()
+		}
 		r.permit.Release()
 	}
 	if r.doubt != nil {

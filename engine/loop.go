@@ -87,8 +87,7 @@ func (r *run) loop(ctx context.Context) error {
 		case policy.Fail:
 			return r.giveUp(ctx, nil)
 		case policy.Reauth:
-			err, over := r.reauth(ctx)
-			if over {
+			if over, err := r.reauth(ctx); over {
 				return err
 			}
 			if d.Action == policy.Reauth {
@@ -110,7 +109,7 @@ func (r *run) loop(ctx context.Context) error {
 		// Deferral, then the deadline: no sleep that cannot end well.
 		if d.Defer || d.Delay > r.maxInline() {
 			r.unspend()
-			if !d.Defer {
+			if !d.Defer && d.Reason != ReasonReauthError {
 				d.Reason = ReasonInline
 			}
 			return r.deferred(ctx, now.Add(d.Delay), r.cause)
@@ -462,7 +461,7 @@ const maxRepeats = 8
 // reauth refreshes the account's credentials. over reports that the call ends
 // with err. Else it goes on: at once while the decision is still `reauth`, or
 // after a wait, which the decision then says.
-func (r *run) reauth(ctx context.Context) (err error, over bool) {
+func (r *run) reauth(ctx context.Context) (over bool, err error) {
 	r.discard() // nothing is held while the token endpoint is asked
 	fresh, err := r.p.refresh(ctx, &r.call, ReauthRequest{
 		Provider: r.c.policy.Name, Account: r.call.Account, Event: r.event,
@@ -481,20 +480,20 @@ func (r *run) reauth(ctx context.Context) (err error, over bool) {
 		}
 		if r.x != nil && !r.x.repeatable() {
 			r.fail(AsPermanent, ReasonBody)
-			return r.giveUp(ctx, nil), true
+			return true, r.giveUp(ctx, nil)
 		}
-		return nil, false
+		return false, nil
 	case ctx.Err() != nil:
-		return r.ended(ctx, ctx.Err()), true
+		return true, r.ended(ctx, ctx.Err())
 	case err == errNoReauth:
 		r.fail(AsNeedsUser, ReasonNoReauth)
-		return r.giveUp(ctx, nil), true
+		return true, r.giveUp(ctx, nil)
 	case failed == nil:
 		r.fail(AsNeedsUser, ReasonReauthed)
-		return r.giveUp(ctx, nil), true
+		return true, r.giveUp(ctx, nil)
 	case failed.as != "":
 		r.fail(failed.as, ReasonReauthError)
-		return r.giveUp(ctx, failed.err), true
+		return true, r.giveUp(ctx, failed.err)
 	}
 	// The refresh can be tried again later.
 	r.cause = failed.err
@@ -506,9 +505,9 @@ func (r *run) reauth(ctx context.Context) (err error, over bool) {
 	r.decision = r.c.wait(d, r.state, wait)
 	r.state = r.decision.State
 	if r.decision.Action == policy.Fail {
-		return r.giveUp(ctx, failed.err), true
+		return true, r.giveUp(ctx, failed.err)
 	}
-	return nil, false
+	return false, nil
 }
 
 // afford takes a retry from the budget, and reports whether there was one. A
