@@ -36,8 +36,13 @@ import (
 // When a call fails for good, or must wait longer than a worker may be held,
 // the last response is returned as it came, with its body, and a nil error, so
 // that an SDK above sees the provider's own error; Outcome tells what was
-// decided (and Call.Outcome, where the SDK keeps the response). Only where there is no response is the error a *GiveUpError or a
+// decided (and Call.Outcome, where the SDK keeps the response). Only where there
+// is no response, or the caller has given up, is the error a *GiveUpError or a
 // *DeferError around the last one.
+//
+// An account's credentials belong below Transport (in base) or into
+// Options.Authorize: what was put on the request above it is sent again as it
+// was, also after a refresh.
 //
 // Permits of limits are held until the response's body has been read to its
 // end or closed.
