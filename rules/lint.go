@@ -194,12 +194,48 @@ func possible(c clause) (clause, bool) {
 	}
 	keys := map[string]bool{}
 	for _, cond := range c.rest {
-		if neverHolds(cond) || keys[negate(cond).key()] {
+		if neverHolds(cond) || keys[negate(cond).key()] || c.rulesOut(cond) {
 			return c, false
 		}
 		keys[cond.key()] = true
 	}
 	return c, true
+}
+
+// rulesOut tells whether c's constraints leave no text for which cond holds.
+func (c *clause) rulesOut(cond *condition) bool {
+	if cond.op == condHasCode && cond.not {
+		for _, fact := range []fact{factCodes, factCode} {
+			if con := c.constraint(field{fact: fact}); con != nil && !con.not && !con.hasText("") && slices.Equal(con.texts, []string{cond.text}) {
+				return true
+			}
+		}
+		return false
+	}
+	_, some, ok := c.texts(cond)
+	return ok && !some
+}
+
+// texts tells whether cond holds for all, and for some, of the texts that c
+// allows in the one field that cond is about; not ok if it is about anything
+// else, or if c does not list the texts.
+func (c *clause) texts(cond *condition) (all, some, ok bool) {
+	if cond.op > condLowerOther || cond.more != nil && cond.more.right != nil {
+		return false, false, false
+	}
+	f, ok := cond.left.field()
+	con := c.constraint(f)
+	if !ok || con == nil || !con.finite() {
+		return false, false, false
+	}
+	all = true
+	for _, text := range con.texts {
+		probe := *cond
+		probe.left = &value{op: valueConst, text: text}
+		held := probe.eval(nil, "") == yes
+		all, some = all && held, some || held
+	}
+	return all, some, true
 }
 
 // neverHolds tells of a single condition that is no constraint whether it asks
@@ -258,7 +294,17 @@ func contradict(a, b *condition) bool {
 	if ok && ok2 && fa == fb && !fa.isList() {
 		return fa.valid(fa.intersect(va, vb)).empty()
 	}
-	return a.key() == negate(b).key()
+	return a.key() == negate(b).key() || excludes(a, b) || excludes(b, a)
+}
+
+// excludes tells whether b holds for none of the texts that a asks for.
+func excludes(a, b *condition) bool {
+	f, v, ok := valuesOf(a)
+	if !ok || f.isNum() {
+		return false
+	}
+	c := clause{constraints: []constraint{{field: f, values: v}}}
+	return c.rulesOut(b)
 }
 
 // valueHint says what could have been meant by v, none of which f ever is.
@@ -439,6 +485,9 @@ func (c *clause) within(con *constraint) bool {
 // constraints.
 func (c *clause) impliesRest(d *clause) bool {
 	for _, cond := range d.rest {
+		if all, _, ok := c.texts(cond); ok && all {
+			continue
+		}
 		if !slices.ContainsFunc(c.rest, func(own *condition) bool { return own.implies(cond) }) {
 			return false
 		}
@@ -448,8 +497,15 @@ func (c *clause) impliesRest(d *clause) bool {
 
 // implies tells of the plainest cases whether d holds where c does.
 func (c *condition) implies(d *condition) bool {
-	if c.op == condContains && d.op == condContains && !c.not && !d.not && c.left.key() == d.left.key() {
-		return strings.Contains(c.text, d.text)
+	if c.op <= condLowerOther && d.op <= condLowerOther && !c.not && !d.not && c.left.key() == d.left.key() {
+		switch found := c.op == condContains || c.op == condStartsWith || c.op == condEndsWith; {
+		case found && d.op == condContains && strings.Contains(c.text, d.text),
+			found && d.op == condLowerContains && plainASCII(c.text) && strings.Contains(asciiLower(c.text), d.text),
+			c.op == condStartsWith && d.op == condStartsWith && strings.HasPrefix(c.text, d.text),
+			c.op == condEndsWith && d.op == condEndsWith && strings.HasSuffix(c.text, d.text),
+			c.op == condLowerContains && d.op == condLowerContains && strings.Contains(c.text, d.text):
+			return true
+		}
 	}
 	return c.key() == d.key()
 }

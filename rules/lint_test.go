@@ -66,6 +66,19 @@ func TestLint(t *testing.T) {
 		{"not quite", []string{`status in 400..499 and idempotent`, `status == 404`}, nil},
 		{"both halves", []string{`idempotent`, `sent`, `not idempotent and not sent`}, []string{
 			`3 default-unreachable 2: the default never decides: rules "r0", "r1" and "r2" together match first`}},
+		{"a text that another part excludes", []string{`operation == "messages.get" and operation startsWith "drafts."`}, []string{
+			`0 never-matches -1: never matches: operation == "messages.get" contradicts operation startsWith "drafts."`}},
+		{"a code that must and must not be there", []string{`"a" in codes and not ("a" in codes)`}, []string{
+			`0 never-matches -1: never matches: "a" in codes contradicts not ("a" in codes)`}},
+		{"a first code that must not be there", []string{`code == "a" and "a" not in codes`}, []string{
+			`0 never-matches -1: never matches: code == "a" contradicts "a" not in codes`}},
+		{"a code that another must not be beside", []string{`code == "a" and "b" not in codes`}, nil},
+		{"by a prefix", []string{`type startsWith "grant."`, `type in ["grant.expired", "grant.not_found"]`, `type in ["grant.expired", "other"]`}, []string{
+			`1 shadowed 0: never decides: rule "r0" matches first, since type startsWith "grant." | move it before that rule, or remove it`}},
+		{"by a shorter prefix", []string{`message startsWith "ab"`, `message startsWith "abc"`, `message startsWith "a"`}, []string{
+			`1 shadowed 0: never decides: rule "r0" matches first, since message startsWith "ab" | move it before that rule, or remove it`}},
+		{"by a text in any case", []string{`lower(message) contains "quota"`, `message contains "Quota exceeded"`, `lower(message) contains "quot"`}, []string{
+			`1 shadowed 0: never decides: rule "r0" matches first, since lower(message) contains "quota" | move it before that rule, or remove it`}},
 		{"after a rule that may fail", []string{`codes[3] == "x"`, `codes[3] == "x"`}, []string{
 			`1 shadowed 0: never decides: rule "r0" matches first, since codes[3] == "x" | move it before that rule, or remove it`}},
 	}
