@@ -210,12 +210,31 @@ func (c *check) syntax(err error) {
 	c.addAt(e.Location, CodeSyntax, hint, "%s", message)
 }
 
+// depth counts the levels of the tree below n. However many conditions one
+// operator joins, as in a or b or c, they are one level.
 func depth(n ast.Node) int {
 	deepest := 0
 	for _, kid := range children(n) {
-		deepest = max(deepest, depth(kid))
+		below := depth(kid)
+		if sameJoin(n, kid) {
+			below--
+		}
+		deepest = max(deepest, below)
 	}
 	return deepest + 1
+}
+
+func sameJoin(n, kid ast.Node) bool {
+	a, ok := n.(*ast.BinaryNode)
+	b, ok2 := kid.(*ast.BinaryNode)
+	if !ok || !ok2 || a.Operator != b.Operator {
+		return false
+	}
+	switch a.Operator {
+	case "and", "or", "&&", "||":
+		return true
+	}
+	return false
 }
 
 // children lists the nodes directly below n, in source order.

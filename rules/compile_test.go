@@ -135,6 +135,9 @@ func TestCompileIsBounded(t *testing.T) {
 		name string
 		when string
 	}{
+		{"a long or", strings.Repeat(`type == "x" or `, 300) + `type == "b"`},
+		{"a long or of words", strings.Repeat(`message contains "xyz" or `, 300) + `message contains "aecfa"`},
+		{"a long and", strings.Repeat(`"x" not in codes and `, 300) + `"b" in codes`},
 		{"lets", lets.String()},
 		{"choices", "(" + strings.Repeat(`(type == "a" ? `, 40) + "code" + strings.Repeat(" : type)", 40) + `) == "b"`},
 		{"nested choices", strings.Repeat(`((`, 12) + `type` + strings.Repeat(` == "a" ? code : type) == "b" ? code : type)`, 12) + ` == "c"`},

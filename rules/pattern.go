@@ -197,7 +197,8 @@ func expandClass(re *syntax.Regexp, fold bool) []string {
 		switch {
 		case fold && isLetter(r) && !slices.Contains(members, r^0x20):
 			return nil
-		case fold && (r == 'ſ' || r == '\u212a'): // found by hasOddLetter
+		case fold && foundAsOdd(r, members):
+			continue
 		case r >= utf8.RuneSelf:
 			return nil
 		case fold:
@@ -210,6 +211,18 @@ func expandClass(re *syntax.Regexp, fold bool) []string {
 }
 
 func isLetter(r rune) bool { return 'a' <= r|0x20 && r|0x20 <= 'z' }
+
+// foundAsOdd tells whether hasOddLetter finds r where it stands for a letter of
+// ASCII among members. Without that letter nothing would look for r.
+func foundAsOdd(r rune, members []rune) bool {
+	switch r {
+	case 'ſ':
+		return slices.Contains(members, 's') || slices.Contains(members, 'S')
+	case '\u212a':
+		return slices.Contains(members, 'k') || slices.Contains(members, 'K')
+	}
+	return false
+}
 
 // classMembers lists the characters of a small class.
 func classMembers(re *syntax.Regexp) (members []rune, ok bool) {
@@ -362,8 +375,8 @@ func literalClass(re *syntax.Regexp) literals {
 	for _, r := range members {
 		if ok && r < utf8.RuneSelf {
 			l.exact = append(l.exact, asciiLower(string(r)))
-		} else if ok && (r == 'ſ' || r == '\u212a') {
-			continue // found by hasOddLetter
+		} else if ok && foundAsOdd(r, members) {
+			continue
 		} else {
 			return literals{}
 		}

@@ -64,6 +64,13 @@ func (t *translator) conjuncts(tree *parser.Tree, spans []sourceSpan) (all []*co
 			kept = append(kept, sourceSpan{from: from, to: to})
 		}
 	}
+	if programs(all) > 1 && buildsLists(tree.Node) {
+		// expr bounds the memory of a program. What one would exceed, several
+		// by themselves may not: so the rule as a whole has to hold as well.
+		c := t.program(tree.Node)
+		c.from, c.to = int32(spans[0].from), int32(spans[len(spans)-1].to)
+		all = append(all, c)
+	}
 	for _, s := range spans {
 		if !slices.ContainsFunc(kept, func(k sourceSpan) bool { return k.from <= s.from && s.to <= k.to }) {
 			dropped = append(dropped, s)
@@ -98,11 +105,44 @@ func (t *translator) orProgram(n ast.Node) *condition {
 	if t.dependent > 0 {
 		return nil
 	}
+	return t.program(n)
+}
+
+// program leaves n, which reads no variable from outside, to expr's VM.
+func (t *translator) program(n ast.Node) *condition {
 	p, err := compiler.Compile(&parser.Tree{Node: n, Source: t.source}, t.config)
 	if err != nil {
 		panic(err) // the rule is refused, see check.parse
 	}
 	return &condition{op: condProgram, text: n.String(), more: &operands{program: p, reads: t.reads(n, nil)}}
+}
+
+// programs counts what is left to expr's VM.
+func programs(conditions []*condition) (n int) {
+	for _, c := range conditions {
+		if c == nil {
+			continue
+		}
+		if c.op == condProgram {
+			n++
+		} else if c.more != nil {
+			n += programs(c.more.kids)
+		}
+	}
+	return n
+}
+
+// buildsLists tells whether n can make a list as long as a text of the event.
+func buildsLists(n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.PredicateNode:
+		return true
+	case *ast.BuiltinNode:
+		if n.Nature().Kind == reflect.Slice {
+			return true
+		}
+	}
+	return slices.ContainsFunc(children(n), buildsLists)
 }
 
 // reads lists the facts that n reads, each once.
