@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/recourse-go/recourse/policy"
@@ -45,7 +47,7 @@ func nylasSwitch(e *rules.Event) string {
 		}
 	case "api.provider_error", "provider_error":
 		if e.Status == 401 {
-			return "not-authenticated-with-provider"
+			return "provider-unauthorized"
 		}
 	case "nylas_rate_limit_exceeded", "api.rate_limit_error", "rate_limit_error":
 		if e.Status != 429 {
@@ -67,9 +69,30 @@ func nylasSwitch(e *rules.Event) string {
 	return "default"
 }
 
+// TestSwitchIsThePack compares the two on the events that are measured, and on
+// every error type that the pack names, with every status that matters to it.
 func TestSwitchIsThePack(t *testing.T) {
 	p, _ := policy.Builtin().Policy("nylas_v3")
-	for _, e := range packSet(t, "nylas_v3").events {
+	events := packSet(t, "nylas_v3").events
+	types := map[string]bool{}
+	for _, r := range p.Rules {
+		for _, list := range namedTypes.FindAllString(r.When, -1) {
+			for _, name := range quoted.FindAllString(list, -1) {
+				types[strings.Trim(name, `"`)] = true
+			}
+		}
+	}
+	if len(types) < len(nylasTypes) {
+		t.Fatalf("the pack names %d error types, want at least the %d of Nylas' table", len(types), len(nylasTypes))
+	}
+	for name := range types {
+		for _, status := range []int{400, 401, 403, 404, 410, 422, 429, 500, 503, 504} {
+			e := *events[0]
+			e.Type, e.Status, e.Message, e.Body, e.Codes = name, status, "", "", nil
+			events = append(events, &e)
+		}
+	}
+	for _, e := range events {
 		want := "default"
 		if i := p.Matcher.Match(e); i >= 0 {
 			want = p.Rules[i].Name
@@ -79,6 +102,11 @@ func TestSwitchIsThePack(t *testing.T) {
 		}
 	}
 }
+
+var (
+	namedTypes = regexp.MustCompile(`type (in \[[^\]]*\]|== "[^"]*")`)
+	quoted     = regexp.MustCompile(`"[^"]*"`)
+)
 
 func BenchmarkMatchSwitch(b *testing.B) {
 	b.Run("pack=nylas_v3", func(b *testing.B) {
