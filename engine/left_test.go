@@ -1,11 +1,19 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
 	"os"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -65,5 +73,140 @@ func nothingLeft(t testing.TB, e *Engine) {
 				}
 			}
 		}
+	}
+}
+
+// Whatever a provider answers and whenever callers give up: in the end no
+// permit, body, goroutine or waiting call is left, no limit was crossed, and
+// every call has ended in a documented way.
+func TestNothingIsLeftAfterChaos(t *testing.T) {
+	yaml := strings.NewReplacer(
+		"concurrency: 2", "concurrency: 3",
+		"budget: {ratio: 1, min: 100/s}", "budget: {ratio: 1, min: 100/s, key: host}\nbreaker: {failures: 12, open: 2s, probes: 2}",
+		"extract:", "attempt_timeout: 5s\ninspect: [{status: 200, operations: [mark]}]\nextract:",
+	).Replace(loopYAML)
+	for seed := range uint64(6) {
+		synctest.Test(t, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 1))
+			var mu sync.Mutex
+			chance := func(n int) int { mu.Lock(); defer mu.Unlock(); return rnd.IntN(n) }
+			var open atomic.Int32
+			inside := map[string]int{}
+			enter := func(account string, by int) {
+				mu.Lock()
+				defer mu.Unlock()
+				if inside[account] += by; inside[account] > 3 {
+					t.Errorf("%d requests at once for %s, the limit is 3", inside[account], account)
+				}
+			}
+			refreshErrors := []error{nil, nil, errors.New("unknown"), RetryAfter(time.Second, io.EOF), &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: io.EOF}, &GiveUpError{Decision: Decision{As: AsAmbiguous}, Err: io.EOF}}
+			e := testEngine(t, Options{
+				Observer: ObserverFunc(func(context.Context, *Notice) {}), Recent: 10, AttemptHeader: "X-Attempt", ReauthInterval: 2 * time.Second,
+				Authorize: func(*http.Request, string) error {
+					if chance(50) == 0 {
+						return errors.New("no token")
+					}
+					return nil
+				},
+				Reauth: func(ctx context.Context, r ReauthRequest) error {
+					time.Sleep(time.Duration(chance(1000)) * time.Millisecond)
+					return refreshErrors[chance(len(refreshErrors))]
+				},
+			}, yaml)
+			base := roundTripper(func(req *http.Request) (*http.Response, error) {
+				account := callFrom(req.Context()).Account
+				enter(account, 1)
+				if req.Body != nil {
+					io.Copy(io.Discard, req.Body)
+					req.Body.Close()
+				}
+				fail := func(err error) (*http.Response, error) { enter(account, -1); return nil, err }
+				select {
+				case <-time.After(time.Duration(chance(200)) * time.Millisecond):
+				case <-req.Context().Done():
+					return fail(context.Cause(req.Context()))
+				}
+				h := http.Header{"Content-Type": {"application/json"}}
+				status := []int{200, 200, 200, 200, 202, 204, 302, 401, 404, 410, 429, 429, 500, 503}[chance(14)]
+				switch chance(20) {
+				case 0:
+					return fail(errors.New("read tcp: connection reset by peer"))
+				case 1:
+					return fail(errors.New("dial tcp: connection refused"))
+				case 2:
+					<-req.Context().Done()
+					return fail(context.Cause(req.Context()))
+				case 3:
+					h.Set("Retry-After", fmt.Sprint(chance(100)))
+				}
+				resp := &http.Response{StatusCode: status, Header: h, Request: req}
+				var body io.Reader = strings.NewReader(`{"error":{"code":"x"}}`)
+				switch chance(6) {
+				case 0:
+					resp.Body = http.NoBody
+					enter(account, -1)
+					return resp, nil
+				case 1:
+					body = strings.NewReader(strings.Repeat("x", 200<<10))
+				case 2:
+					body = io.MultiReader(body, stalled{req.Context()})
+				}
+				open.Add(1)
+				resp.Body = &closer{body, func() { enter(account, -1); open.Add(-1) }}
+				return resp, nil
+			})
+			tr := e.Transport(base)
+			var wg sync.WaitGroup
+			for i := range 12 {
+				wg.Go(func() {
+					for range 40 {
+						account := fmt.Sprint(i % 3)
+						ctx, cancel := context.WithCancel(t.Context())
+						switch chance(4) {
+						case 0:
+							ctx, cancel = context.WithTimeout(t.Context(), time.Duration(chance(8000))*time.Millisecond)
+						case 1:
+							time.AfterFunc(time.Duration(chance(8000))*time.Millisecond, cancel)
+						}
+						r := []string{"GET /items/1", "POST /send", "POST /mark"}[chance(3)]
+						method, path, _ := strings.Cut(r, " ")
+						body := ""
+						if method == "POST" {
+							body = "mail"
+						}
+						if chance(2) == 0 {
+							resp, err := tr.RoundTrip(request(t, ctx, method, path, body).WithContext(WithAccount(ctx, account)))
+							if err == nil {
+								if chance(2) == 0 {
+									io.Copy(io.Discard, resp.Body)
+								}
+								resp.Body.Close()
+							} else if end := ending(nil, err); strings.Contains(end, " ") {
+								t.Errorf("ended as %s", end)
+							}
+						} else {
+							err := e.Do(WithAccount(ctx, account), Call{Provider: "test", Account: account, Method: method}, func(ctx context.Context) error {
+								resp, err := base.RoundTrip(request(t, ctx, method, path, body).WithContext(WithAccount(ctx, account)))
+								if err != nil {
+									return err
+								}
+								defer resp.Body.Close()
+								return e.CheckResponse(ctx, resp)
+							})
+							if end := ending(nil, err); err != nil && strings.Contains(end, " ") {
+								t.Errorf("ended as %s", end)
+							}
+						}
+						cancel()
+						time.Sleep(time.Duration(chance(300)) * time.Millisecond)
+					}
+				})
+			}
+			wg.Wait()
+			time.Sleep(2 * time.Minute)
+			if n := open.Load(); n != 0 {
+				t.Errorf("seed %d: %d bodies left open", seed, n)
+			}
+		})
 	}
 }
