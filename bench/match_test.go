@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -49,6 +50,49 @@ func benchmarkMatch(b *testing.B, match func(*rules.Set, *rules.Event) int) {
 			}
 		}
 	})
+}
+
+// TestMatchDoesNotAllocate holds for every built-in pack and for sets of any size.
+func TestMatchDoesNotAllocate(t *testing.T) {
+	sets := map[string]set{"rules=1000": manySet(t, 1000), "residual": residualSet(t)}
+	var events []*rules.Event
+	for _, name := range packs {
+		events = append(events, packSet(t, name).events...)
+	}
+	for _, p := range policy.Builtin().Policies() {
+		sets["pack="+p.Name] = set{p.Matcher, events}
+	}
+	for name, s := range sets {
+		t.Run(name, func(t *testing.T) {
+			for _, e := range s.events {
+				if n := testing.AllocsPerRun(20, func() { sink += s.Match(e) }); n != 0 {
+					t.Errorf("Match of %d %q allocates %v times, want 0", e.Status, e.Type, n)
+				}
+			}
+		})
+	}
+}
+
+// TestMemoryOfSet bounds what 10,000 rules take once they are compiled.
+func TestMemoryOfSet(t *testing.T) {
+	const most = 20 << 20
+	all := manyRules(10000)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	s, err := rules.Compile(all, rules.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	took := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+	t.Logf("10,000 rules take %.1f MB", float64(took)/1e6)
+	if took > most {
+		t.Errorf("10,000 rules take %d bytes, want at most %d", took, most)
+	}
+	runtime.KeepAlive(s)
+	runtime.KeepAlive(all)
 }
 
 func BenchmarkExplain(b *testing.B) {
