@@ -69,12 +69,13 @@ func (s *schedule) delay(n int, u float64, last time.Duration) time.Duration {
 	case policy.JitterFull:
 		d = time.Duration(u * float64(d))
 	case policy.JitterDecorrelated:
-		lo := max(s.Min, 0)
+		lo := float64(max(s.Min, 0))
 		hi := 3 * float64(max(last, s.Initial))
-		d = lo + time.Duration(u*math.Max(0, hi-float64(lo)))
-		if s.Max > 0 && d > s.Max {
-			d = s.Max
+		most := float64(math.MaxInt64 / 4)
+		if s.Max > 0 {
+			most = float64(s.Max)
 		}
+		d = time.Duration(min(lo+u*max(0, hi-lo), most))
 	}
 	return max(d, s.Min, 0)
 }

@@ -1,0 +1,256 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// Transport picks policy and operation by the request.
+func TestTransportPicksThePolicy(t *testing.T) {
+	for _, tt := range []struct {
+		name, method, url, contentType, body string
+		call                                 Call
+		policy, operation                    string
+	}{
+		{name: "by host", method: "GET", url: "https://gmail.googleapis.com/gmail/v1/users/me/history?startHistoryId=1", policy: "gmail", operation: "history.list"},
+		{name: "by host and path", method: "GET", url: "https://www.googleapis.com/calendar/v3/calendars/primary/events", policy: "google_calendar", operation: "events.list"},
+		{name: "whatever the case and port", method: "GET", url: "https://GMAIL.googleapis.com:443/gmail/v1/users/me/messages/1", policy: "gmail", operation: "messages.get"},
+		{name: "by a form", method: "POST", url: "https://oauth2.googleapis.com/token", contentType: "application/x-www-form-urlencoded; charset=utf-8", body: "grant_type=refresh_token&refresh_token=x", policy: "google_oauth", operation: "token.refresh"},
+		{name: "another form", method: "POST", url: "https://oauth2.googleapis.com/token", contentType: "application/x-www-form-urlencoded", body: "grant_type=authorization_code&code=x", policy: "google_oauth", operation: "token.exchange"},
+		{name: "a form that is none", method: "POST", url: "https://oauth2.googleapis.com/token", contentType: "application/x-www-form-urlencoded", body: "%zz", policy: "google_oauth"},
+		{name: "nobody's host", method: "GET", url: "https://example.com/x", policy: "http"},
+		{name: "by the call", method: "GET", url: "https://proxy.example.com/gmail/v1/users/me/messages/1", call: Call{Provider: "gmail"}, policy: "gmail", operation: "messages.get"},
+		{name: "an operation of the call", method: "GET", url: "https://gmail.googleapis.com/x", call: Call{Operation: "messages.get"}, policy: "gmail", operation: "messages.get"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e, err := New(Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				sent := ""
+				base := roundTripper(func(r *http.Request) (*http.Response, error) {
+					if r.Body != nil {
+						b, _ := io.ReadAll(r.Body)
+						sent = string(b)
+					}
+					return &http.Response{StatusCode: 418, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+				})
+				var body io.Reader
+				if tt.body != "" {
+					body = strings.NewReader(tt.body)
+				}
+				req, _ := http.NewRequestWithContext(WithCall(t.Context(), tt.call), tt.method, tt.url, body)
+				if tt.contentType != "" {
+					req.Header.Set("Content-Type", tt.contentType)
+				}
+				resp, err := e.Transport(base).RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out, _ := Outcome(resp)
+				if out.Event == nil || out.Event.Provider != tt.policy || out.Event.Operation != tt.operation || sent != tt.body {
+					t.Errorf("decided by %+v, sent %q; want policy %q, operation %q", out.Event, sent, tt.policy, tt.operation)
+				}
+				nothingLeft(t, e)
+			})
+		})
+	}
+}
+
+// A transport of golang.org/x/oauth2 below asks for tokens first: what happens
+// there is the token endpoint's, and the request itself was not sent.
+func TestTransportAboveOAuth2(t *testing.T) {
+	endpoint, _ := url.Parse("https://oauth2.googleapis.com/token")
+	answer := func(status int, body string) error {
+		return &RetrieveError{Response: &http.Response{StatusCode: status, Header: http.Header{}, Request: &http.Request{URL: endpoint}}, Body: []byte(body)}
+	}
+	for _, tt := range []struct {
+		name   string
+		err    error
+		ends   string
+		policy string
+	}{
+		{"a dead grant", answer(400, `{"error":"invalid_grant"}`), AsNeedsUser, "google_oauth"},
+		{"an outage", answer(503, ""), "200", "google_oauth"},
+		{"a lost answer, and a refresh that can be repeated", &url.Error{Op: "Post", URL: endpoint.String(), Err: io.ErrUnexpectedEOF}, "200", "google_oauth"},
+		{"a lost answer of the request's own", &url.Error{Op: "Post", URL: "https://gmail.googleapis.com/gmail/v1/users/me/messages/send", Err: io.ErrUnexpectedEOF}, AsAmbiguous, "gmail"},
+		{"a lost answer of an API call on the way", &url.Error{Op: "Get", URL: "https://gmail.googleapis.com/gmail/v1/users/me/profile", Err: io.ErrUnexpectedEOF}, AsAmbiguous, "gmail"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				decided := ""
+				seen := &notices{}
+				e, err := New(Options{Observer: seen})
+				if err != nil {
+					t.Fatal(err)
+				}
+				n := 0
+				base := roundTripper(func(r *http.Request) (*http.Response, error) {
+					if n++; n == 1 {
+						return nil, tt.err
+					}
+					return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+				})
+				req, _ := http.NewRequestWithContext(WithAccount(t.Context(), "a"), "POST", "https://gmail.googleapis.com/gmail/v1/users/me/messages/send", strings.NewReader("mail"))
+				got := ending(e.Transport(base).RoundTrip(req))
+				for _, n := range seen.of(NoticeDecision) {
+					decided = n.Decision.Policy.Name
+				}
+				if got != tt.ends || decided != tt.policy {
+					t.Errorf("ended as %s by %q, want %s by %q", got, decided, tt.ends, tt.policy)
+				}
+				nothingLeft(t, e)
+			})
+		})
+	}
+}
+
+// The gate in every protocol.
+func TestDecideGateByProtocol(t *testing.T) {
+	c := testPolicy(t,
+		policy.Rule{Name: "all", When: `status >= 0`, Action: policy.Retry, Backoff: 0})
+	for _, tt := range []struct {
+		name  string
+		e     rules.Event
+		again bool
+	}{
+		{"smtp 4yz", rules.Event{Protocol: "smtp", Status: 451}, true},
+		{"smtp 5yz", rules.Event{Protocol: "smtp", Status: 554}, true},
+		{"smtp lost after the dot", rules.Event{Protocol: "smtp", Network: "eof"}, false},
+		{"imap NO", rules.Event{Protocol: "imap", IMAPStatus: "NO"}, true},
+		{"imap BAD", rules.Event{Protocol: "imap", IMAPStatus: "BAD"}, true},
+		{"imap BYE", rules.Event{Protocol: "imap", IMAPStatus: "BYE"}, false},
+		{"imap lost", rules.Event{Protocol: "imap", Network: "reset"}, false},
+		{"http 4xx", rules.Event{Protocol: "http", Status: 429}, true},
+		{"http 5xx", rules.Event{Protocol: "http", Status: 500}, false},
+		{"an error inside a success", rules.Event{Protocol: "http", Status: 200}, false},
+	} {
+		for _, sent := range []bool{true, false} {
+			for _, idempotent := range []bool{true, false} {
+				e := tt.e
+				e.Sent, e.Idempotent = sent, idempotent
+				want := tt.again || !sent || idempotent
+				d := c.decide(State{}, &e, 0)
+				if again := d.Action == policy.Retry; again != want || !want && d.As != AsAmbiguous {
+					t.Errorf("%s, sent %v, idempotent %v: %v as %q, want again %v", tt.name, sent, idempotent, d.Action, d.As, want)
+				}
+			}
+		}
+	}
+}
+
+// A call that meets more backoffs than a State holds gives up sooner, not later.
+func TestStateOverflow(t *testing.T) {
+	p := &policy.Policy{Name: "test", Rules: []policy.Rule{}}
+	var src []rules.Rule
+	for i := range 9 {
+		p.Backoffs = append(p.Backoffs, policy.Backoff{Name: fmt.Sprint("b", i), Initial: time.Second, Multiplier: 1, Attempts: 5})
+		p.Rules = append(p.Rules, policy.Rule{Name: fmt.Sprint("r", i), Action: policy.Retry, Backoff: i})
+		src = append(src, rules.Rule{Name: fmt.Sprint("r", i), When: fmt.Sprint("status == ", 500+i)})
+	}
+	p.Rules = append(p.Rules, policy.Rule{Name: "default", Action: policy.Fail, Backoff: -1})
+	set, err := rules.Compile(src, rules.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Matcher = set
+	c := compile(p, &Options{MaxWaits: 3, MaxTotalWait: time.Hour})
+	var s State
+	n := 0
+	for ; ; n++ {
+		d := c.decide(s, &rules.Event{Protocol: "http", Status: 500 + n%9, Idempotent: true}, 0)
+		if s = d.State; d.Action == policy.Fail {
+			break
+		}
+		if n > 9*4 {
+			t.Fatal("it never gives up")
+		}
+	}
+	if n < 4 {
+		t.Errorf("gave up after %d failures", n+1)
+	}
+}
+
+// What is remembered of accounts and hosts stays bounded.
+func TestMemoryIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := testEngine(t, Options{ReauthTimeout: time.Minute, Reauth: func(context.Context, ReauthRequest) error { return nil }}).Provider("test")
+		for i := range 3 * maxAuthAccounts * len(p.auth.shards) {
+			p.Renewed(strconv.Itoa(i))
+			sh := p.auth.shard(strconv.Itoa(i))
+			sh.mu.Lock()
+			sh.account(strconv.Itoa(i), time.Now()).finished = time.Now()
+			sh.mu.Unlock()
+			if i%100 == 0 {
+				time.Sleep(time.Minute)
+			}
+		}
+		for i := range p.auth.shards {
+			if n := len(p.auth.shards[i].accounts); n > 2*maxAuthAccounts {
+				t.Errorf("%d accounts in one shard", n)
+			}
+		}
+		var b breakers
+		section := policy.Breaker{Failures: 1, Open: time.Second}
+		for i := range 3 * maxBreakers {
+			done, err := b.allow(&section, strconv.Itoa(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i%2 == 0 {
+				done(errHostDown)
+			} else {
+				done(nil)
+			}
+		}
+		if n := len(b.keys); n > 2*maxBreakers {
+			t.Errorf("%d breakers", n)
+		}
+	})
+}
+
+func TestKeyOf(t *testing.T) {
+	k := limiter.Keys{Account: "a", App: "b", Tenant: "c", Host: "d", IP: "e", Device: "f", Operation: "g"}
+	for dimension, want := range map[string]string{
+		"account": "a", "app": "b", "tenant": "c", "host": "d", "ip": "e", "device": "f", "operation": "g", "provider": "", "": "",
+	} {
+		if got := keyOf(dimension, &k); got != want {
+			t.Errorf("keyOf(%q) = %q, want %q", dimension, got, want)
+		}
+	}
+}
+
+// What an outage of a host is, in each protocol.
+func TestEvidence(t *testing.T) {
+	for _, tt := range []struct {
+		e    rules.Event
+		want error
+	}{
+		{rules.Event{Protocol: "http", Status: 500}, errHostDown},
+		{rules.Event{Protocol: "http", Status: 429}, nil},
+		{rules.Event{Protocol: "http", Network: "reset"}, errHostDown},
+		{rules.Event{Protocol: "http", Network: rules.NetworkCanceled}, errExcluded},
+		{rules.Event{Protocol: "imap", IMAPStatus: "BYE"}, errHostDown},
+		{rules.Event{Protocol: "imap", IMAPStatus: "NO"}, nil},
+		{rules.Event{Protocol: "smtp", Status: 421}, errHostDown},
+		{rules.Event{Protocol: "smtp", Status: 550}, nil},
+	} {
+		if got := evidence(&tt.e); !errors.Is(got, tt.want) {
+			t.Errorf("evidence(%+v) = %v, want %v", tt.e, got, tt.want)
+		}
+	}
+}
