@@ -26,6 +26,13 @@ func (l *Limiter) pending(cfg *config, e *entry, now int64, t time.Time) (*lane,
 			x.q = nil
 			continue
 		}
+		if t := l.kept(e, g.slots[i], now); t != nil {
+			soonest = min(soonest, t.until)
+			if t.ln.q != x.q {
+				continue
+			}
+			ln = t.ln
+		}
 		cost := ln.head.refs[ln.use].cost
 		head, w := int64(0), x.lawOf(g.slots[i])
 		if cost > w.most() {
@@ -106,7 +113,7 @@ func (l *Limiter) drain(e *entry, now int64) {
 			for _, s := range ln.locks {
 				l.shards[s].newest = now
 			}
-			if ln.q == nil || ln.q.e != e || ln.q.next() != ln {
+			if ln.q == nil || ln.q.e != e || ln.q.next() != ln && !l.onTurn(ln, now) {
 				l.unlock(ln.locks)
 				continue
 			}
@@ -155,6 +162,7 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 	}
 	l.parkAt(cfg, ln, i)
 	l.arm(w.refs[i].e, now)
+	l.giveTurn(cfg, ln, now, t)
 	return true
 }
 

@@ -53,6 +53,8 @@ type Limiter struct {
 	config atomic.Pointer[config]
 	reload sync.Mutex // held by Update
 
+	turn atomic.Pointer[turn] // nil = nobody's
+
 	seq  atomic.Uint64 // arrivals of calls that wait
 	hand atomic.Uint32 // the shard to sweep next
 

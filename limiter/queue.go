@@ -34,6 +34,8 @@ type waiter struct {
 	refBuf     [3]ref
 	deadline   int64 // it fails when it can't pass by then
 	byContext  bool  // the deadline is the context's
+	came       int64
+	moves      int   // see giveTurn
 	until      int64 // when it was expected to pass when it came
 	state      waitState
 	permit     Permit
@@ -356,7 +358,7 @@ func (ln *lane) add(w *waiter, sign int64) {
 
 // join makes the call wait for refs[use], which refuses it. All is locked.
 func (l *Limiter) join(c *call, r *Request, use int) *waiter {
-	w := &waiter{seq: l.seq.Add(1), done: make(chan struct{}), deadline: math.MaxInt64}
+	w := &waiter{seq: l.seq.Add(1), came: c.now, done: make(chan struct{}), deadline: math.MaxInt64}
 	w.refs = append(w.refBuf[:0], c.refs...)
 	home := c.refs[0].e
 	if home.ext == nil {
@@ -421,6 +423,9 @@ func (l *Limiter) leave(w *waiter) *entry {
 	ln := w.ln
 	q := ln.q
 	first := ln.head == w
+	if first {
+		defer l.endTurn(ln)
+	}
 	if w.prev != nil {
 		w.prev.next = w.next
 	} else {

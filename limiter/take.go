@@ -65,7 +65,11 @@ func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *
 	if x.hold != 0 || x.window > 0 && x.probes >= x.window {
 		return false
 	}
-	if x.q != nil && !x.q.empty() && x.q.ahead(prio, account, r.cost, ln) {
+	if turn := l.kept(e, m, now); turn != nil {
+		if turn.ln != ln {
+			return false
+		}
+	} else if x.q != nil && !x.q.empty() && x.q.ahead(prio, account, r.cost, ln) {
 		return false
 	}
 	w := x.lawOf(m)
