@@ -28,7 +28,9 @@
 //     quota at most itself in any of its windows. There are never more permits
 //     out than a limit of concurrency has.
 //   - A call that waits holds nothing: it keeps nobody from what it does not
-//     wait for. A call that fails or is cancelled has used nothing up.
+//     wait for. A call that fails or is cancelled has used nothing up. (One
+//     exception: what a call needs is kept for it for a moment, if it was passed
+//     over many times because it never found all of that together.)
 //   - Calls of one account with the same limits and priority pass in the order
 //     in which they came. Where accounts share a limit, each gets its share
 //     while others wait.
