@@ -406,11 +406,11 @@ func TestTransportRedirects(t *testing.T) {
 			got = append(got, r.Method+" "+r.URL.Path+" "+string(b))
 			switch len(got) {
 			case 1:
-				http.Redirect(w, r, "/mark", 307)
+				http.Redirect(w, r, "/mark", http.StatusTemporaryRedirect)
 			case 2:
 				w.WriteHeader(503)
 			case 3:
-				http.Redirect(w, r, "/items/1", 303)
+				http.Redirect(w, r, "/items/1", http.StatusSeeOther)
 			default:
 				w.WriteHeader(404)
 			}
