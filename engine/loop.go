@@ -372,6 +372,7 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 	u := r.p.engine.o.Rand()
 	if rule, why := r.wish(now); rule == nil {
 		r.decision = r.judge.decide(r.state, e, u)
+		r.shadow(ctx, u, now)
 	} else {
 		r.decision = r.judge.apply(rule, r.state, e, u)
 		if r.decision.Reason == ReasonRule {
@@ -386,7 +387,6 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 		d.Exhausted = true
 		r.decision = d.fail(d.State, AsExhausted, ReasonAttempts)
 	}
-	r.shadow(ctx, r.state, u, now)
 	r.state = d.State
 	if r.state.Began.IsZero() {
 		r.state.Began = r.began

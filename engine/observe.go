@@ -72,7 +72,7 @@ type Notice struct {
 	Kind      NoticeKind
 	Time      time.Time
 	Provider  string
-	Version   string // of the policy
+	Version   string // of the policy; NoticeShadow: of the candidate
 	Account   string
 	Operation string
 	Method    string

@@ -192,12 +192,17 @@ func TestMemoryIsBounded(t *testing.T) {
 		sh := &p.auth.shards[0]
 		for i := range 3 * maxAuthAccounts {
 			sh.mu.Lock()
-			sh.account(strconv.Itoa(i), time.Now()).finished = time.Now()
+			acc := p.auth.account(sh, strconv.Itoa(i), time.Now())
+			acc.finished = time.Now()
+			p.auth.set(acc, &refreshFailed{err: errTokenRefused})
 			sh.mu.Unlock()
 			time.Sleep(10 * time.Second)
 		}
 		if n := len(sh.accounts); n > 2*maxAuthAccounts {
 			t.Errorf("%d accounts in one shard", n)
+		}
+		if n := len(sh.accounts); p.auth.trouble.Load() != int64(n) {
+			t.Errorf("%d accounts in trouble are counted, %d remembered", p.auth.trouble.Load(), n)
 		}
 		var b breakers
 		section := policy.Breaker{Failures: 1, Open: time.Second}

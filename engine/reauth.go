@@ -110,8 +110,8 @@ func (a *authorizer) shard(account string) *authShard {
 	return &a.shards[maphash.String(authSeed, account)%uint64(len(a.shards))]
 }
 
-// account finds or makes an account's entry. The caller holds the lock.
-func (sh *authShard) account(name string, now time.Time) *authAccount {
+// account finds or makes an account's entry. The caller holds the shard's lock.
+func (a *authorizer) account(sh *authShard, name string, now time.Time) *authAccount {
 	acc := sh.accounts[name]
 	if acc != nil {
 		return acc
@@ -124,7 +124,9 @@ func (sh *authShard) account(name string, now time.Time) *authAccount {
 		// with one older than every call that could ask.
 		looked := 0
 		for k, v := range sh.accounts {
-			if v.flight == nil && v.failed == nil && now.Sub(v.finished) > authMemory {
+			spent := v.failed != nil && v.failed.spent
+			if v.flight == nil && !spent && now.Sub(v.finished) > authMemory {
+				a.set(v, nil)
 				delete(sh.accounts, k)
 			}
 			if looked++; looked == 8 {
@@ -165,7 +167,7 @@ func (p *Provider) refresh(ctx context.Context, c *Call, req ReauthRequest) (fre
 	interval := p.engine.o.ReauthInterval
 
 	sh.mu.Lock()
-	acc := sh.account(req.Account, now)
+	acc := a.account(sh, req.Account, now)
 	f := acc.flight
 	soon := !acc.finished.IsZero() && now.Sub(acc.finished) < interval
 	switch failed := acc.failed; {
@@ -292,7 +294,7 @@ func (p *Provider) Renewed(account string) {
 	sh := p.auth.shard(account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	acc := sh.account(account, time.Now())
+	acc := p.auth.account(sh, account, time.Now())
 	acc.seq, acc.claims, acc.finished = p.auth.seq.Add(1), "", time.Time{}
 	p.auth.set(acc, nil)
 }

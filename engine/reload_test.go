@@ -181,6 +181,14 @@ func TestShadow(t *testing.T) {
 		if n := seen.of(NoticeShadow); len(n) != 1 || n[0].Candidate.As != AsResync || n[0].Decision.As != AsPermanent {
 			t.Errorf("told %+v", n)
 		}
+		// Through Do too, where the candidate reads the answer anew; what the
+		// calling code decides is nobody's difference.
+		for _, err := range []error{&ResponseError{Status: 404}, Permanent(&ResponseError{Status: 404})} {
+			e.Do(t.Context(), Call{Provider: "test", Method: "GET"}, func(context.Context) error { return err })
+		}
+		if st, _ := p.Shadow(); st != (ShadowStatus{Compared: 3, Different: 2}) {
+			t.Errorf("after Do: %+v; want 3 compared, 2 different", st)
+		}
 		e.Shadow(nil)
 		if _, ok := p.Shadow(); ok {
 			t.Error("the candidate is still there")

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -49,23 +51,33 @@ func (p *Provider) Shadow() (status ShadowStatus, ok bool) {
 	return ShadowStatus{Compared: s.compared.Load(), Different: s.different.Load()}, true
 }
 
-// shadow lets the candidate decide what the live policy has just decided.
-func (r *run) shadow(ctx context.Context, before State, u float64, now time.Time) {
+// shadow lets the candidate decide what the live policy has just decided, from
+// what the call had used up before.
+func (r *run) shadow(ctx context.Context, u float64, now time.Time) {
 	s := r.p.shadow.Load()
-	if s == nil {
+	if s == nil || r.judge != r.c {
 		return
 	}
 	e := *r.event
-	if r.x != nil && r.x.resp != nil { // its extractors may differ
-		e = rules.Event{}
-		classify.HTTP(s.compiled.policy, &classify.Response{
-			Operation: r.op.name, Method: r.call.Method,
-			Status: r.x.resp.StatusCode, Header: r.x.resp.Header, Body: r.x.text(), Now: now,
-		}, &e)
-		e.Sent, e.Attempt, e.Elapsed = r.event.Sent, r.event.Attempt, r.event.Elapsed
-		e.Idempotent = r.call.Idempotent || classify.Idempotent(s.compiled.policy, "http", r.call.Method, r.op.name, r.x.req.Header)
+	var answer *classify.Response // read anew, since the candidate's extractors may differ
+	if resp, ok := errors.AsType[*ResponseError](r.err); ok {
+		answer = &classify.Response{Status: resp.Status, Header: resp.Header, Body: resp.Body}
+	} else if r.x != nil && r.x.resp != nil {
+		answer = &classify.Response{Status: r.x.resp.StatusCode, Header: r.x.resp.Header, Body: r.x.text()}
 	}
-	d := s.compiled.decide(before, &e, u)
+	if answer != nil {
+		answer.Operation, answer.Method, answer.Now = e.Operation, e.Method, now
+		live := e
+		e = rules.Event{}
+		classify.HTTP(s.compiled.policy, answer, &e)
+		e.Sent, e.Attempt, e.Elapsed = live.Sent, live.Attempt, live.Elapsed
+		var header http.Header
+		if r.x != nil {
+			header = r.x.req.Header
+		}
+		e.Idempotent = r.call.Idempotent || classify.Idempotent(s.compiled.policy, "http", live.Method, live.Operation, header)
+	}
+	d := s.compiled.decide(r.state, &e, u)
 	s.compared.Add(1)
 	live := &r.decision
 	if d.Action == live.Action && d.As == live.As && d.Rule.Name == live.Rule.Name {
@@ -76,8 +88,8 @@ func (r *run) shadow(ctx context.Context, before State, u float64, now time.Time
 		decision := *live
 		o.Observe(ctx, &Notice{
 			Kind: NoticeShadow, Time: now, Provider: r.c.policy.Name, Version: s.compiled.policy.Version,
-			Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Attempt: r.state.Attempts,
-			Event: r.event, Decision: &decision, Candidate: &d,
+			Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host, Attempt: live.State.Attempts,
+			Status: r.event.Status, Event: r.event, Decision: &decision, Candidate: &d,
 		})
 	}
 }
