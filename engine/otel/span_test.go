@@ -182,7 +182,7 @@ func TestSpansOfDo(t *testing.T) {
 func hasKey(kvs []attribute.KeyValue, key attribute.Key) bool {
 	for _, kv := range kvs {
 		if kv.Key == key {
-			return kv.Value.Emit() != ""
+			return kv.Value.String() != ""
 		}
 	}
 	return false

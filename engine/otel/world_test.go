@@ -184,7 +184,7 @@ func attributes(kvs []attribute.KeyValue) string {
 	var parts []string
 	for _, kv := range kvs {
 		if kv.Key != "recourse.policy.version" {
-			parts = append(parts, fmt.Sprintf("%s=%s", kv.Key, kv.Value.Emit()))
+			parts = append(parts, fmt.Sprintf("%s=%s", kv.Key, kv.Value.String()))
 		}
 	}
 	slices.Sort(parts)
