@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -176,7 +177,12 @@ func (r *run) invoke(ctx context.Context) error {
 // attemptError is the error of an attempt that was cut off by its timeout.
 type attemptError struct{ err error }
 
-func (e *attemptError) Error() string   { return errAttemptTimeout.Error() + ": " + e.err.Error() }
+func (e *attemptError) Error() string {
+	if errors.Is(e.err, errAttemptTimeout) {
+		return e.err.Error() // it says so
+	}
+	return errAttemptTimeout.Error() + ": " + e.err.Error()
+}
 func (e *attemptError) Unwrap() error   { return e.err }
 func (e *attemptError) Is(t error) bool { return t == errAttemptTimeout }
 func (e *attemptError) Timeout() bool   { return true }
