@@ -7,7 +7,8 @@
 //   - Engine.Transport is an http.RoundTripper for any HTTP client or SDK.
 //   - Engine.Do (and Value) runs a function, for protocols that are not HTTP
 //     and for code that wants errors rather than responses.
-//   - Provider.Decide only answers, for code that has a loop of its own.
+//   - Provider.Decide only answers, for code that has a loop of its own;
+//     Provider.DecideBatch does for many requests inside one.
 //
 // All three decide alike: an attempt becomes a rules.Event (package
 // engine/classify), the provider's policy (package policy) names the first

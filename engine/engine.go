@@ -31,17 +31,18 @@ type Options struct {
 	MaxTotalWait time.Duration
 
 	// Reauth refreshes an account's credentials; nil = `reauth` rules fail as
-	// needs_user. See ReauthRequest.
+	// needs_user. What its errors mean: see ReauthRequest.
 	Reauth func(context.Context, ReauthRequest) error
 	// ReauthInterval is the least time between two refreshes of one account;
-	// 0 = 30 s. Within it a refused new token is needs_user, and a failed
-	// refresh is remembered instead of repeated.
+	// 0 = 30 s. Within it a refused new token is needs_user, and after a failed
+	// refresh the account's calls end as that did, before they are sent.
 	ReauthInterval time.Duration
 	// ReauthTimeout bounds one refresh; 0 = 1 minute.
 	ReauthTimeout time.Duration
 	// Authorize puts an account's current credentials on a request that
 	// Transport is about to send, a copy of the caller's; nil = requests are
 	// sent as they come (their credentials are set below Transport, or once).
+	// Its errors mean what those of Reauth do, for the one call.
 	Authorize func(req *http.Request, account string) error
 
 	// Classify reads errors that Recourse does not know into an event; it
