@@ -265,3 +265,19 @@ func TestPanicLeavesNothing(t *testing.T) {
 type panicReader struct{}
 
 func (panicReader) Read([]byte) (int, error) { panic("boom") }
+
+// net/http fails with the cause of the context's end; the caller may ask for
+// either.
+func TestCancelWithCause(t *testing.T) {
+	mine := errors.New("the worker is drained")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	e := testEngine(t, Options{})
+	_, err := e.Transport(roundTripper(func(req *http.Request) (*http.Response, error) {
+		cancel(mine)
+		return nil, context.Cause(req.Context())
+	})).RoundTrip(request(t, ctx, "GET", "/items/1", ""))
+	gave, ok := errors.AsType[*GiveUpError](err)
+	if !ok || gave.Decision.As != AsCanceled || !errors.Is(err, mine) || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want a *GiveUpError as %q that is %v and %v", err, AsCanceled, mine, context.Canceled)
+	}
+}

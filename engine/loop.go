@@ -575,6 +575,9 @@ func (r *run) giveUp(ctx context.Context, cause error) error {
 		r.x.finish(r, time.Time{})
 		return nil
 	}
+	if as := r.decision.As; cause == nil && (as == AsCanceled || as == AsDeadline) && !errors.Is(r.err, ctx.Err()) {
+		cause = ctx.Err() // net/http returns the cause that the caller gave its context
+	}
 	return r.gaveUp(cause)
 }
 
