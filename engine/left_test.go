@@ -152,7 +152,8 @@ func TestNothingIsLeftAfterChaos(t *testing.T) {
 					body = io.MultiReader(body, stalled{req.Context()})
 				}
 				open.Add(1)
-				resp.Body = &closer{body, func() { enter(account, -1); open.Add(-1) }}
+				leave := sync.OnceFunc(func() { enter(account, -1) }) // a body that has ended is no request any more
+				resp.Body = &closer{&endReader{body, leave}, func() { leave(); open.Add(-1) }}
 				return resp, nil
 			})
 			tr := e.Transport(base)
@@ -209,4 +210,18 @@ func TestNothingIsLeftAfterChaos(t *testing.T) {
 			}
 		})
 	}
+}
+
+// endReader tells when a body has ended.
+type endReader struct {
+	io.Reader
+	ended func()
+}
+
+func (r *endReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil {
+		r.ended()
+	}
+	return n, err
 }
