@@ -50,9 +50,9 @@ func (f *finder) fill(p *policy.Policy, e *rules.Event, hint asked) Report {
 				e.Facts[name] = s
 			}
 		}
-		if !f.asked(x.RetryAfter, &hint, false) && e.Message != "" && e.Status/100 != 2 {
-			// Nothing where the time should stand, so wherever the error says it: in
-			// the message of a part, or in an error that was passed on.
+		if !f.asked(x.RetryAfter, &hint, false) && hint.wait == 0 && e.Message != "" && e.Status/100 != 2 {
+			// Nothing in a header nor where the time should stand, so wherever the
+			// error says it: in the message of a part, or in an error passed on.
 			f.look("")
 			f.asked(x.RetryAfter, &hint, true)
 		}
