@@ -217,7 +217,7 @@ func (r *run) probe() error {
 
 // attempt makes one attempt, and reports whether it succeeded.
 func (r *run) attempt(ctx context.Context, first bool) bool {
-	r.began = time.Now()
+	r.began = r.p.engine.now()
 	r.tokens = r.p.auth.seq.Load()
 	if first && r.state.Attempts == 0 {
 		if b := r.c.policy.Budget; b != nil {
