@@ -48,7 +48,8 @@ type Options struct {
 	// Classify reads errors that Recourse does not know into an event; it
 	// reports whether it did. nil = the built-in classification alone.
 	Classify func(error, *rules.Event) bool
-	// Observer is told what happens; nil = nobody.
+	// Observer is told what happens; nil = nobody. Only with one are response
+	// bodies that nobody closes found, and their permits given back.
 	Observer Observer
 	// LimitFor changes a limit's numbers for one key at run time; nil = never.
 	LimitFor func(limit string, k limiter.Keys) (limiter.Limit, bool)
