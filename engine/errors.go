@@ -38,19 +38,7 @@ func (e *GiveUpError) Error() string {
 			b.WriteByte('s')
 		}
 	}
-	if e.Decision.Rule != nil {
-		fmt.Fprintf(&b, " (rule %q: %s)", e.Decision.Rule.Name, e.Decision.Reason)
-	} else {
-		fmt.Fprintf(&b, " (%s)", e.Decision.Reason)
-	}
-	if e.Err != nil {
-		b.WriteString(": ")
-		b.WriteString(safeText(e.Err))
-	}
-	if e.Cause != nil {
-		b.WriteString(": ")
-		b.WriteString(safeText(e.Cause))
-	}
+	writeWhy(&b, &e.Decision, e.Err, e.Cause)
 	return b.String()
 }
 
@@ -98,19 +86,7 @@ func (e *DeferError) Error() string {
 	b.WriteString("engine: ")
 	writeCall(&b, &e.Decision, e.Operation)
 	fmt.Fprintf(&b, ": deferred until %s", e.Until.UTC().Format(time.RFC3339))
-	if e.Decision.Rule != nil {
-		fmt.Fprintf(&b, " (rule %q: %s)", e.Decision.Rule.Name, e.Decision.Reason)
-	} else {
-		fmt.Fprintf(&b, " (%s)", e.Decision.Reason)
-	}
-	if e.Err != nil {
-		b.WriteString(": ")
-		b.WriteString(safeText(e.Err))
-	}
-	if e.Cause != nil {
-		b.WriteString(": ")
-		b.WriteString(safeText(e.Cause))
-	}
+	writeWhy(&b, &e.Decision, e.Err, e.Cause)
 	return b.String()
 }
 
@@ -123,6 +99,21 @@ func (e *DeferError) Is(target error) bool { return e.Cause != nil && errors.Is(
 // As also finds the cause's type, after the last attempt's own.
 func (e *DeferError) As(target any) bool {
 	return e.Cause != nil && !errors.As(e.Err, target) && errors.As(e.Cause, target)
+}
+
+// writeWhy adds the rule, the reason and the errors behind a decision.
+func writeWhy(b *strings.Builder, d *Decision, errs ...error) {
+	if d.Rule != nil {
+		fmt.Fprintf(b, " (rule %q: %s)", d.Rule.Name, d.Reason)
+	} else {
+		fmt.Fprintf(b, " (%s)", d.Reason)
+	}
+	for _, err := range errs {
+		if err != nil {
+			b.WriteString(": ")
+			b.WriteString(safeText(err))
+		}
+	}
 }
 
 func writeCall(b *strings.Builder, d *Decision, operation string) {

@@ -10,6 +10,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/internal/telemetry"
 )
 
 // metrics are the instruments.
@@ -20,7 +21,7 @@ type metrics struct {
 	reauths, reloads     metric.Int64Counter
 	differences          metric.Int64Counter
 	nested, leaks        metric.Int64Counter
-	operations           names
+	operations           telemetry.Names
 }
 
 var (
@@ -77,11 +78,11 @@ func (m *metrics) observe(ctx context.Context, n *engine.Notice) {
 
 	switch n.Kind {
 	case engine.NoticeAttempt:
-		add(keyOperation, m.operations.of(n.Provider, n.Operation))
+		add(keyOperation, m.operations.Of(n.Provider, n.Operation))
 		if n.Status > 0 && (n.Event == nil || n.Event.Protocol == "http") {
 			attrs = append(attrs, semconv.HTTPResponseStatusCode(n.Status))
 		}
-		add(semconv.ErrorTypeKey, errorType(n))
+		add(semconv.ErrorTypeKey, telemetry.ErrorType(n, other))
 		m.attempts.Record(ctx, n.Duration.Seconds(), with())
 	case engine.NoticeDecision:
 		add(keyRule, rule)
@@ -100,7 +101,7 @@ func (m *metrics) observe(ctx context.Context, n *engine.Notice) {
 		add(keyOutcome, outcome(n))
 		m.reauths.Add(ctx, 1, with())
 	case engine.NoticeGiveUp:
-		add(keyOperation, m.operations.of(n.Provider, n.Operation))
+		add(keyOperation, m.operations.Of(n.Provider, n.Operation))
 		add(keyRule, rule)
 		add(keyAs, as)
 		m.giveUps.Add(ctx, 1, with())

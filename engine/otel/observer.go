@@ -2,7 +2,6 @@ package recourseotel
 
 import (
 	"context"
-	"sync"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
@@ -61,7 +60,7 @@ func New(o Options) (*Observer, error) {
 	if err := b.metrics.init(meter); err != nil {
 		return nil, err
 	}
-	b.metrics.operations.most = o.Operations
+	b.metrics.operations.Most, b.metrics.operations.Other = o.Operations, other
 	return b, nil
 }
 
@@ -77,36 +76,3 @@ func (b *Observer) Observe(ctx context.Context, n *engine.Notice) {
 
 // other stands for every value that is not told apart.
 const other = "_OTHER"
-
-// names bounds how many names of operations are told apart: they can come from
-// the calling code, which might put an identifier into them.
-type names struct {
-	most  int
-	mu    sync.RWMutex
-	known map[string]map[string]bool // by provider
-}
-
-// of is the name itself, or other when the provider has too many.
-func (s *names) of(provider, name string) string {
-	s.mu.RLock()
-	known := s.known[provider][name]
-	s.mu.RUnlock()
-	if known || name == "" {
-		return name
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := s.known[provider]
-	if all == nil {
-		if s.known == nil {
-			s.known = map[string]map[string]bool{}
-		}
-		all = map[string]bool{}
-		s.known[provider] = all
-	}
-	if len(all) >= s.most && !all[name] {
-		return other
-	}
-	all[name] = true
-	return name
-}

@@ -2,7 +2,6 @@ package recourseotel
 
 import (
 	"context"
-	"strconv"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -11,7 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/recourse-go/recourse/engine"
-	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/internal/telemetry"
 )
 
 // The attributes that are Recourse's own.
@@ -65,7 +64,7 @@ func (b *Observer) attempt(ctx context.Context, n *engine.Notice) {
 	if n.Host != "" {
 		attrs = append(attrs, semconv.ServerAddress(n.Host))
 	}
-	if t := errorType(n); t != "" {
+	if t := telemetry.ErrorType(n, other); t != "" {
 		attrs = append(attrs, semconv.ErrorTypeKey.String(t))
 		span.SetStatus(codes.Error, "")
 	}
@@ -155,27 +154,6 @@ func methodOf(n *engine.Notice) (method string, isHTTP bool) {
 		return other, true
 	}
 	return "", false
-}
-
-// errorType is the class of a failed attempt, "" where a rule accepts it: a
-// status, a kind of network failure, or the rule that found an error in a
-// reply that says success. All of them are few.
-func errorType(n *engine.Notice) string {
-	e := n.Event
-	if e == nil || n.Decision != nil && n.Decision.Action == policy.Accept {
-		return ""
-	}
-	switch {
-	case e.Network != "":
-		return e.Network
-	case e.Status >= 400 && e.Status < 1000:
-		return strconv.Itoa(e.Status)
-	case e.IMAPStatus != "" && e.IMAPStatus != "OK" && e.IMAPStatus != "PREAUTH":
-		return e.IMAPStatus
-	case n.Decision != nil && n.Decision.Rule != nil:
-		return n.Decision.Rule.Name
-	}
-	return other
 }
 
 func ruleName(d *engine.Decision) string {

@@ -2,14 +2,12 @@ package recourseprom
 
 import (
 	"context"
-	"strconv"
-	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/recourse-go/recourse/engine"
-	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/internal/telemetry"
 )
 
 // Options configure a Collector. The zero value is usable.
@@ -26,7 +24,7 @@ type Options struct {
 // concurrent use.
 type Collector struct {
 	options    Options
-	operations names
+	operations telemetry.Names
 	engine     atomic.Pointer[engine.Engine]
 
 	attempts, decisions, reauths, giveUps *prometheus.CounterVec
@@ -72,7 +70,7 @@ func New(o Options) *Collector {
 		holds:       seconds("hold_seconds", "Times for which limits were closed for a key.", waitBuckets, "provider", "limit"),
 		defers:      seconds("defer_seconds", "Times for which calls were handed back.", waitBuckets, "provider"),
 	}
-	c.operations.most = o.Operations
+	c.operations.Most, c.operations.Other = o.Operations, other
 	return c
 }
 
@@ -92,7 +90,7 @@ func (c *Collector) Observe(_ context.Context, n *engine.Notice) {
 	}
 	switch n.Kind {
 	case engine.NoticeAttempt:
-		operation := c.operations.of(n.Provider, n.Operation)
+		operation := c.operations.Of(n.Provider, n.Operation)
 		c.attempts.WithLabelValues(n.Provider, operation, resultOf(n)).Inc()
 		c.durations.WithLabelValues(n.Provider, operation).Observe(n.Duration.Seconds())
 	case engine.NoticeDecision:
@@ -106,7 +104,7 @@ func (c *Collector) Observe(_ context.Context, n *engine.Notice) {
 	case engine.NoticeReauth:
 		c.reauths.WithLabelValues(n.Provider, outcome(n.Err)).Inc()
 	case engine.NoticeGiveUp:
-		c.giveUps.WithLabelValues(n.Provider, c.operations.of(n.Provider, n.Operation), rule, as).Inc()
+		c.giveUps.WithLabelValues(n.Provider, c.operations.Of(n.Provider, n.Operation), rule, as).Inc()
 	case engine.NoticeReload:
 		c.reloads.WithLabelValues(outcome(n.Err)).Inc()
 	case engine.NoticeShadow:
@@ -130,21 +128,10 @@ const success = "success"
 
 // resultOf is the class of an attempt's end. All of them are few.
 func resultOf(n *engine.Notice) string {
-	e := n.Event
-	if e == nil || n.Decision != nil && n.Decision.Action == policy.Accept {
-		return success
+	if t := telemetry.ErrorType(n, other); t != "" {
+		return t
 	}
-	switch {
-	case e.Network != "":
-		return e.Network
-	case e.Status >= 400 && e.Status < 1000:
-		return strconv.Itoa(e.Status)
-	case e.IMAPStatus != "" && e.IMAPStatus != "OK" && e.IMAPStatus != "PREAUTH":
-		return e.IMAPStatus
-	case n.Decision != nil && n.Decision.Rule != nil:
-		return n.Decision.Rule.Name
-	}
-	return other
+	return success
 }
 
 func outcome(err error) string {
@@ -156,36 +143,3 @@ func outcome(err error) string {
 
 // other stands for every value that is not told apart.
 const other = "_other"
-
-// names bounds how many names of operations are told apart: they can come from
-// the calling code, which might put an identifier into them.
-type names struct {
-	most  int
-	mu    sync.RWMutex
-	known map[string]map[string]bool // by provider
-}
-
-// of is the name itself, or other when the provider has too many.
-func (s *names) of(provider, name string) string {
-	s.mu.RLock()
-	known := s.known[provider][name]
-	s.mu.RUnlock()
-	if known || name == "" {
-		return name
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := s.known[provider]
-	if all == nil {
-		if s.known == nil {
-			s.known = map[string]map[string]bool{}
-		}
-		all = map[string]bool{}
-		s.known[provider] = all
-	}
-	if len(all) >= s.most && !all[name] {
-		return other
-	}
-	all[name] = true
-	return name
-}
