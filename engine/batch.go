@@ -71,17 +71,17 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		call.Operation, call.Method = e.Operation, e.Method
 		r := run{
 			p: p, c: compiled, op: compiled.operation(e.Operation), call: call,
-			judge: compiled, judgeP: p, began: sent, event: &e,
+			judge: compiled, judgeP: p, began: sent, event: &e, decision: &b.Items[i],
 		}
+		r.call.State = State{}
 		if i < len(states) {
-			r.state = states[i]
+			r.call.State = states[i]
 		}
-		e.Attempt = r.state.Attempts + 1
-		e.Elapsed = r.state.Spent + now.Sub(sent)
+		e.Attempt = r.call.State.Attempts + 1
+		e.Elapsed = r.call.State.Spent + now.Sub(sent)
 		e.Idempotent = e.Idempotent || c.Idempotent
 		r.decide(ctx, now)
-		b.Items[i] = r.decision
-		d := &b.Items[i]
+		d := r.decision
 		if d.Rule != &successRule {
 			r.record(now)
 			r.notify(ctx, NoticeDecision, d.Delay, nil)
@@ -125,7 +125,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		n := p.limiter.RefusedAt(now, at, k.keys, sent)
 		length := h.asked
 		if h.unsure {
-			length = max(length, compiled.holdFor(&h.run.decision, n, p.engine.o.Rand()))
+			length = max(length, compiled.holdFor(h.run.decision, n, p.engine.o.Rand()))
 		}
 		p.limiter.HoldAt(now, at, k.keys, now.Add(length))
 		if p.engine.o.Observer != nil {

@@ -6,16 +6,12 @@ import (
 	"io"
 	"net/http"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/limiter"
-	"github.com/recourse-go/recourse/rules"
 )
-
-var eventPool = sync.Pool{New: func() any { return new(rules.Event) }}
 
 // guardedBody is a response's body that gives the call's permit back, and ends
 // its watchdog, at the end of the body or when it is closed. With an Observer,
@@ -229,15 +225,6 @@ func (r *run) discard() {
 	if r.x != nil && r.x.resp != nil {
 		r.x.drain()
 		r.err = r.x.responseError(r.event)
-	}
-}
-
-// forget lets go of the facts of earlier attempts of a call that succeeded.
-func (r *run) forget() {
-	if r.event != nil {
-		*r.event = rules.Event{}
-		eventPool.Put(r.event)
-		r.event = nil
 	}
 }
 

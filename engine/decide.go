@@ -118,60 +118,64 @@ func (p *Provider) Decide(s State, e *rules.Event, u float64) Decision {
 	return p.live.Load().decide(s, e, u)
 }
 
-func (c *compiled) decide(s State, e *rules.Event, u float64) Decision {
-	return c.apply(c.rule(e), s, e, u)
+func (c *compiled) decide(s State, e *rules.Event, u float64) (d Decision) {
+	d.State = s
+	c.apply(&d, c.rule(e), e, u)
+	return d
 }
 
-// apply decides by a rule that has been found to hold.
-func (c *compiled) apply(rule *policy.Rule, s State, e *rules.Event, u float64) Decision {
-	d := Decision{Policy: c.policy, Rule: rule, Action: rule.Action, Hint: e.RetryAfter}
-	attempt := max(e.Attempt, s.Attempts+1)
+// apply decides by a rule that has been found to hold. d.State is the call's
+// state before, and becomes the one after; whatever else is in d is overwritten.
+func (c *compiled) apply(d *Decision, rule *policy.Rule, e *rules.Event, u float64) {
+	d.Policy, d.Rule, d.Action, d.As, d.Reason = c.policy, rule, rule.Action, "", ReasonRule
+	d.Delay, d.MinDelay, d.Hint = 0, 0, e.RetryAfter
+	d.Asked, d.Defer, d.Exhausted = false, false, false
+
+	s := &d.State
 	fresh := s.Attempts == 0
-	s.Attempts = attempt
+	s.Attempts = max(e.Attempt, s.Attempts+1)
 	s.Spent = max(s.Spent, e.Elapsed)
 
-	if d.Rule == &successRule {
+	if rule == &successRule {
 		d.Reason = ReasonSuccess
 	}
 
 	switch d.Action {
 	case policy.Accept:
-		d.State = s
-		return d
+		return
 	case policy.Fail:
-		d.As = d.Rule.As
+		d.As = rule.As
 		if d.As == "" {
 			d.As = AsPermanent
 		}
 		if e.Network == rules.NetworkCanceled {
 			d.As, d.Reason = AsCanceled, ReasonCanceled
 		}
-		d.State = s
-		return d
+		return
 	}
 
 	// The rule wants another attempt. What forbids it comes first.
 	switch {
 	case e.Network == rules.NetworkCanceled:
-		return d.fail(s, AsCanceled, ReasonCanceled)
-	case !d.Rule.Safe && !e.Idempotent && unknownOutcome(e):
-		return d.fail(s, AsAmbiguous, ReasonGate)
+		d.fail(AsCanceled, ReasonCanceled)
+	case !rule.Safe && !e.Idempotent && unknownOutcome(e):
+		d.fail(AsAmbiguous, ReasonGate)
 	case d.Action == policy.Reauth:
 		if s.Reauths > 0 {
-			return d.fail(s, AsNeedsUser, ReasonReauthed)
+			d.fail(AsNeedsUser, ReasonReauthed)
+			return
 		}
 		s.Reauths++
-		d.State = s
-		return d
 	case len(e.Header) > 0 && classify.Veto(e.Header):
-		return d.fail(s, AsPermanent, ReasonVeto)
+		d.fail(AsPermanent, ReasonVeto)
+	default:
+		c.schedule(d, u, fresh)
 	}
-
-	return c.schedule(d, s, u, attempt, fresh)
 }
 
 // schedule works out when the next attempt is due, or that there is none.
-func (c *compiled) schedule(d Decision, s State, u float64, attempt int, fresh bool) Decision {
+func (c *compiled) schedule(d *Decision, u float64, fresh bool) {
+	s := &d.State
 	// Something else than the credentials was refused, so they were good, or may
 	// well have expired before the next attempt: that has its own refresh. What
 	// bounds this is the schedule here, and ReauthInterval.
@@ -192,7 +196,7 @@ func (c *compiled) schedule(d Decision, s State, u float64, attempt int, fresh b
 		if used.id == 0 {
 			*used = usedBackoff{id: id, since: s.Spent}
 			if fresh {
-				n := int32(min(attempt-1, maxCount))
+				n := int32(min(s.Attempts-1, maxCount))
 				used.attempts, used.steps, used.since = n, n, 0
 			}
 		}
@@ -200,15 +204,15 @@ func (c *compiled) schedule(d Decision, s State, u float64, attempt int, fresh b
 		if !d.Asked {
 			used.attempts++
 			if b.Attempts > 0 && int(used.attempts) >= b.Attempts {
-				d.Exhausted = true
-				return d.fail(s, AsExhausted, ReasonAttempts)
+				d.exhaust(ReasonAttempts)
+				return
 			}
 		}
 		d.Delay = b.delay(int(used.steps), u, s.Last)
 		d.MinDelay = b.delay(int(used.steps), 0, s.Last)
 		if !d.Asked && b.Elapsed > 0 && s.Spent-used.since+d.Delay > b.Elapsed {
-			d.Exhausted = true
-			return d.fail(s, AsExhausted, ReasonElapsed)
+			d.exhaust(ReasonElapsed)
+			return
 		}
 	}
 
@@ -216,8 +220,7 @@ func (c *compiled) schedule(d Decision, s State, u float64, attempt int, fresh b
 		d.Action = policy.Retry
 		s.Spent += d.Delay
 		s.Last = d.Delay
-		d.State = s
-		return d
+		return
 	}
 
 	// A wait that the server asked for, or that the rule fixes: a floor, to
@@ -228,29 +231,27 @@ func (c *compiled) schedule(d Decision, s State, u float64, attempt int, fresh b
 	d.Delay = max(d.Delay, floor+time.Duration(u*float64(spread(floor))))
 	if m := d.Rule.MaxWait; m > 0 && asked > m {
 		if d.Rule.OverFail {
-			d.Exhausted = true
-			return d.fail(s, AsExhausted, ReasonMaxWait)
+			d.exhaust(ReasonMaxWait)
+			return
 		}
 		d.Defer, d.Reason = true, ReasonMaxWait
 	}
-	return c.wait(d, s, floor)
+	c.wait(d, floor)
 }
 
 // wait counts a wait that was asked for, and bounds them.
-func (c *compiled) wait(d Decision, s State, asked time.Duration) Decision {
+func (c *compiled) wait(d *Decision, asked time.Duration) {
+	s := &d.State
 	s.Waits++
 	s.Waited += asked // without jitter, which must not make a day too long
 	switch {
 	case s.Waits > c.maxWaits:
-		d.Exhausted = true
-		return d.fail(s, AsExhausted, ReasonWaits)
+		d.exhaust(ReasonWaits)
 	case s.Waited > c.maxTotalWait:
-		d.Exhausted = true
-		return d.fail(s, AsExhausted, ReasonTotalWait)
+		d.exhaust(ReasonTotalWait)
+	default:
+		s.Last = d.Delay
 	}
-	s.Last = d.Delay
-	d.State = s
-	return d
 }
 
 // maxAsked is the longest wait that a decision counts with, so that nothing
@@ -258,11 +259,15 @@ func (c *compiled) wait(d Decision, s State, asked time.Duration) Decision {
 const maxAsked = 365 * 24 * time.Hour
 
 // fail turns a decision into a give-up.
-func (d Decision) fail(s State, as string, why Reason) Decision {
+func (d *Decision) fail(as string, why Reason) {
 	d.Action, d.As, d.Reason = policy.Fail, as, why
 	d.Delay, d.MinDelay, d.Defer, d.Asked = 0, 0, false, false
-	d.State = s
-	return d
+}
+
+// exhaust turns a decision to go on into a give-up, since what it may use is used up.
+func (d *Decision) exhaust(why Reason) {
+	d.Exhausted = true
+	d.fail(AsExhausted, why)
 }
 
 // rule is the first rule that holds for e.

@@ -46,7 +46,7 @@ var noPolicyRule = policy.Rule{Name: "provider", Action: policy.Fail, Backoff: -
 // Do is Engine.Do without the look-up; c.Provider is not read.
 func (p *Provider) Do(ctx context.Context, c Call, fn func(context.Context) error) error {
 	compiled := p.live.Load()
-	r := run{p: p, c: compiled, op: compiled.operation(c.Operation), call: c, fn: fn, state: c.State}
+	r := run{p: p, c: compiled, op: compiled.operation(c.Operation), call: c, fn: fn}
 	defer r.abandon()
 	err := r.loop(ctx)
 	r.over = true
@@ -157,7 +157,7 @@ type watchdogKey struct{}
 
 // invoke calls fn for one attempt.
 func (r *run) invoke(ctx context.Context) error {
-	if n := r.state.Attempts + 1; n > 1 {
+	if n := r.call.State.Attempts + 1; n > 1 {
 		ctx = context.WithValue(ctx, attemptKey{}, n)
 	}
 	timeout := r.c.policy.AttemptTimeout

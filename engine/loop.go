@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -24,7 +25,6 @@ type run struct {
 	fn   func(context.Context) error // Do's function
 	x    *exchange                   // Transport's request; nil in Do
 
-	state    State
 	permit   limiter.Permit
 	judge    *compiled    // whose rules decide about the latest failure: c, but for a token endpoint's answer
 	judgeP   *Provider    // judge's provider
@@ -39,7 +39,33 @@ type run struct {
 	over     bool         // the loop has come to its end, with everything given back
 	err      error        // its error; in Transport nil where there was a response
 	event    *rules.Event // its facts, when it failed
+	decision *Decision    // what was decided about it; nil = nothing yet
+	failure  *failure     // where both are
+}
+
+// failure is what a call that has failed needs besides: most calls never do.
+type failure struct {
+	event    rules.Event
 	decision Decision
+}
+
+var failurePool = sync.Pool{New: func() any { return new(failure) }}
+
+// fails makes room for what is to be known of a failure.
+func (r *run) fails() *failure {
+	if r.failure == nil {
+		r.failure = failurePool.Get().(*failure)
+	}
+	return r.failure
+}
+
+// forget lets go of the facts of earlier attempts of a call that succeeded.
+func (r *run) forget() {
+	if f := r.failure; f != nil {
+		*f = failure{}
+		failurePool.Put(f)
+		r.failure, r.event, r.decision = nil, nil, nil
+	}
 }
 
 // loop runs a call to its end. nil means that it succeeded, or that a rule
@@ -76,7 +102,7 @@ func (r *run) loop(ctx context.Context) error {
 		now := r.classify(ctx)
 		r.decide(ctx, now)
 		r.announce(ctx, now)
-		d := &r.decision
+		d := r.decision
 
 		// Hold, whatever becomes of this call: others must not hit the wall too.
 		r.hold(ctx, now)
@@ -219,7 +245,7 @@ func (r *run) probe() error {
 func (r *run) attempt(ctx context.Context, first bool) bool {
 	r.began = r.p.engine.now()
 	r.tokens = r.p.auth.seq.Load()
-	if first && r.state.Attempts == 0 {
+	if first && r.call.State.Attempts == 0 {
 		if b := r.c.policy.Budget; b != nil {
 			keys := r.call.keys()
 			r.p.budgets.earn(b, keyOf(b.Key, &keys), r.began)
@@ -251,7 +277,7 @@ func (r *run) attempt(ctx context.Context, first bool) bool {
 		o.Observe(ctx, &Notice{
 			Kind: NoticeAttempt, Time: now, Provider: r.c.policy.Name, Version: r.c.policy.Version,
 			Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
-			Attempt: r.state.Attempts + 1, Duration: now.Sub(r.began), Status: status,
+			Attempt: r.call.State.Attempts + 1, Duration: now.Sub(r.began), Status: status,
 		})
 	}
 	return ok
@@ -260,11 +286,9 @@ func (r *run) attempt(ctx context.Context, first bool) bool {
 // classify works out the facts of a failed attempt, and reads the clock.
 func (r *run) classify(ctx context.Context) (now time.Time) {
 	now = time.Now()
-	if r.event == nil {
-		r.event = eventPool.Get().(*rules.Event)
-	}
-	e := r.event
+	e := &r.fails().event
 	*e = rules.Event{}
+	r.event = e
 	r.judge, r.judgeP = r.c, r.p
 	switch {
 	case r.x != nil && r.err == nil:
@@ -273,8 +297,8 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 	default:
 		r.classifyError(ctx, e, now)
 	}
-	e.Attempt = r.state.Attempts + 1
-	e.Elapsed = r.state.Spent + now.Sub(r.began)
+	e.Attempt = r.call.State.Attempts + 1
+	e.Elapsed = r.call.State.Spent + now.Sub(r.began)
 	e.Idempotent = e.Idempotent || r.call.Idempotent && r.judge == r.c
 	if r.breaker != nil {
 		r.breaker(evidence(e))
@@ -368,30 +392,32 @@ func (r *run) wish(now time.Time) (rule *policy.Rule, why Reason) {
 
 // decide fills r.decision from the facts.
 func (r *run) decide(ctx context.Context, now time.Time) {
-	e := r.event
+	e, d := r.event, r.decision
+	if d == nil {
+		d = &r.fails().decision
+		r.decision = d
+	}
+	d.State = r.call.State
 	u := r.p.engine.o.Rand()
 	if rule, why := r.wish(now); rule == nil {
-		r.decision = r.judge.decide(r.state, e, u)
+		r.judge.apply(d, r.judge.rule(e), e, u)
 		r.shadow(ctx, u, now)
 	} else {
-		r.decision = r.judge.apply(rule, r.state, e, u)
-		if r.decision.Reason == ReasonRule {
-			r.decision.Reason = why
+		r.judge.apply(d, rule, e, u)
+		if d.Reason == ReasonRule {
+			d.Reason = why
 		}
 	}
-	d := &r.decision
 	if d.Action == policy.Fail && d.As == AsPermanent && d.Reason == ReasonRule && e.Status == 0 && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		d.As, d.Reason = AsDeadline, ReasonDeadline
 	}
 	if m := r.call.MaxAttempts; m > 0 && d.State.Attempts >= m && d.Action != policy.Accept && d.Action != policy.Fail && !d.Asked {
-		d.Exhausted = true
-		r.decision = d.fail(d.State, AsExhausted, ReasonAttempts)
+		d.exhaust(ReasonAttempts)
 	}
-	r.state = d.State
-	if r.state.Began.IsZero() {
-		r.state.Began = r.began
+	if d.State.Began.IsZero() {
 		d.State.Began = r.began
 	}
+	r.call.State = d.State
 }
 
 // announce tells whoever wants to know how the attempt ended.
@@ -408,7 +434,7 @@ func (r *run) announce(ctx context.Context, now time.Time) {
 // consecutive refusals, which many calls may have shared. Then the attempt lets
 // go of what it still has.
 func (r *run) hold(ctx context.Context, now time.Time) {
-	d := &r.decision
+	d := r.decision
 	defer r.settle()
 	if len(d.Rule.Hold) == 0 {
 		if d.Action == policy.Accept {
@@ -475,8 +501,8 @@ func (r *run) reauth(ctx context.Context) (over bool, err error) {
 	case err == nil:
 		if r.repeats++; !fresh && r.repeats <= maxRepeats {
 			// The refusal was of an old token; the newer one has its own first try.
-			r.state.Reauths--
 			r.decision.State.Reauths--
+			r.call.State = r.decision.State
 		}
 		if r.x != nil && !r.x.repeatable() {
 			r.fail(AsPermanent, ReasonBody)
@@ -501,10 +527,10 @@ func (r *run) reauth(ctx context.Context) (over bool, err error) {
 	wait := max(time.Until(failed.until), 0)
 	d.Action, d.Asked, d.Reason = policy.Wait, true, ReasonReauthError
 	d.MinDelay, d.Delay = wait, wait+time.Duration(r.p.engine.o.Rand()*float64(spread(wait)))
-	r.state.Reauths--
-	r.decision = r.c.wait(d, r.state, wait)
-	r.state = r.decision.State
-	if r.decision.Action == policy.Fail {
+	d.State.Reauths--
+	r.c.wait(d, wait)
+	r.call.State = d.State
+	if d.Action == policy.Fail {
 		return true, r.giveUp(ctx, failed.err)
 	}
 	return false, nil
@@ -543,10 +569,11 @@ var (
 // stand makes the decision one of the call as it is now. The rule that had it
 // go on so far stays the one that decided; where there was none, it is rule.
 func (r *run) stand(rule *policy.Rule) {
-	if r.decision.Rule == nil {
+	if r.decision == nil {
+		r.decision = &r.fails().decision
 		r.decision.Policy, r.decision.Rule = r.c.policy, rule
 	}
-	r.decision.State = r.state
+	r.decision.State = r.call.State
 }
 
 // fail turns the decision into a give-up that is not the rule's.
@@ -554,7 +581,7 @@ func (r *run) fail(as string, why Reason) {
 	if why == ReasonBudget {
 		r.decision.Exhausted = true
 	}
-	r.decision = r.decision.fail(r.decision.State, as, why)
+	r.decision.fail(as, why)
 }
 
 // accepted ends a call whose failure a rule calls a success.
@@ -583,7 +610,7 @@ func (r *run) giveUp(ctx context.Context, cause error) error {
 
 func (r *run) gaveUp(cause error) *GiveUpError {
 	return &GiveUpError{
-		Decision: r.decision, Operation: r.op.name, Attempts: r.state.Attempts,
+		Decision: *r.decision, Operation: r.op.name, Attempts: r.call.State.Attempts,
 		Event: r.event, Err: r.err, Cause: cause,
 	}
 }
@@ -604,7 +631,7 @@ func (r *run) deferred(ctx context.Context, until time.Time, cause error) error 
 		return nil
 	}
 	return &DeferError{
-		Until: until, State: r.decision.State, Decision: r.decision,
+		Until: until, State: r.decision.State, Decision: *r.decision,
 		Operation: r.op.name, Event: r.event, Err: err, Cause: cause,
 	}
 }
@@ -664,24 +691,24 @@ func (r *run) notify(ctx context.Context, kind NoticeKind, d time.Duration, err 
 	n := &Notice{
 		Kind: kind, Time: time.Now(), Provider: r.c.policy.Name, Version: r.c.policy.Version,
 		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
-		Attempt: r.state.Attempts, Duration: d, Event: r.event, Err: err,
+		Attempt: r.call.State.Attempts, Duration: d, Event: r.event, Err: err,
 	}
 	if r.event != nil {
 		n.Status = r.event.Status
 	}
-	if r.decision.Policy != nil {
-		decision := r.decision
+	if r.decision != nil {
+		decision := *r.decision
 		n.Decision = &decision
 	}
 	o.Observe(ctx, n)
 }
 
 func (r *run) notifyHold(ctx context.Context, d time.Duration, limit string) {
-	decision := r.decision
+	decision := *r.decision
 	r.p.engine.o.Observer.Observe(ctx, &Notice{
 		Kind: NoticeHold, Time: time.Now(), Provider: r.c.policy.Name, Version: r.c.policy.Version,
 		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
-		Attempt: r.state.Attempts, Duration: d, Status: r.event.Status, Limit: limit, Event: r.event, Decision: &decision,
+		Attempt: r.call.State.Attempts, Duration: d, Status: r.event.Status, Limit: limit, Event: r.event, Decision: &decision,
 	})
 }
 

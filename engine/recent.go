@@ -69,7 +69,7 @@ func (r *run) record(now time.Time) {
 	if ring == nil {
 		return
 	}
-	d, e := &r.decision, r.event
+	d, e := r.decision, r.event
 	ring.add(Record{
 		Time: now, Provider: r.c.policy.Name, Version: r.c.policy.Version,
 		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method,

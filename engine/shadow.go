@@ -77,9 +77,9 @@ func (r *run) shadow(ctx context.Context, u float64, now time.Time) {
 		}
 		e.Idempotent = r.call.Idempotent || classify.Idempotent(s.compiled.policy, "http", live.Method, live.Operation, header)
 	}
-	d := s.compiled.decide(r.state, &e, u)
+	d := s.compiled.decide(r.call.State, &e, u)
 	s.compared.Add(1)
-	live := &r.decision
+	live := r.decision
 	if d.Action == live.Action && d.As == live.As && d.Rule.Name == live.Rule.Name {
 		return
 	}

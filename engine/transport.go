@@ -158,7 +158,6 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	r := run{p: p, c: c, x: x}
 	if outer != nil {
 		r.call = *outer
-		r.state = outer.State
 	}
 	if r.call.Operation == "" {
 		r.call.Operation = operationOf(c.policy, req, host)
@@ -265,7 +264,7 @@ var errNoResponse = errors.New("engine: the base transport returned neither a re
 // send makes one attempt, and reports whether it succeeded. A request that
 // cannot be made at all leaves the last response as it was.
 func (x *exchange) send(ctx context.Context, r *run) bool {
-	n := r.state.Attempts + 1
+	n := r.call.State.Attempts + 1
 	outer := ctx
 	if n > 1 {
 		ctx = context.WithValue(ctx, attemptKey{}, n)
@@ -396,7 +395,7 @@ func (x *exchange) finish(r *run, until time.Time) {
 		req = x.req
 	}
 	x.resp.Request = req.WithContext(context.WithValue(req.Context(), outcomeKey{}, &Result{
-		Decision: r.decision, Event: r.event, Until: until, Attempts: r.state.Attempts,
+		Decision: *r.decision, Event: r.event, Until: until, Attempts: r.call.State.Attempts,
 	}))
 }
 
