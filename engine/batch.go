@@ -71,7 +71,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		call.Operation, call.Method = e.Operation, e.Method
 		r := run{
 			p: p, c: compiled, op: compiled.operation(e.Operation), call: call,
-			judge: compiled, judgeP: p, began: sent, event: &e, decision: &b.Items[i],
+			judge: compiled, judgeP: p, began: sent.Sub(p.engine.start), event: &e, decision: &b.Items[i],
 		}
 		r.call.State = State{}
 		if i < len(states) {

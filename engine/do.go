@@ -46,7 +46,8 @@ var noPolicyRule = policy.Rule{Name: "provider", Action: policy.Fail, Backoff: -
 // Do is Engine.Do without the look-up; c.Provider is not read.
 func (p *Provider) Do(ctx context.Context, c Call, fn func(context.Context) error) error {
 	compiled := p.live.Load()
-	r := run{p: p, c: compiled, op: compiled.operation(c.Operation), call: c, fn: fn}
+	var r run // not a literal, which would be made elsewhere and copied
+	r.p, r.c, r.op, r.call, r.fn = p, compiled, compiled.operation(c.Operation), c, fn
 	defer r.abandon()
 	err := r.loop(ctx)
 	r.over = true

@@ -198,10 +198,10 @@ func wholeHosts(g *generation) map[string]*Provider {
 	return hosts
 }
 
-// now is the time by the monotonic clock alone, which costs half of what
-// time.Now does. What it yields is right for durations; as a time of day it
-// misses what the system's clock was set by since the engine was made.
-func (e *Engine) now() time.Time { return e.start.Add(time.Since(e.start)) }
+// now is the time since the engine was made, by the monotonic clock alone,
+// which costs half of what time.Now does. Added to e.start it is right for
+// durations; as a time of day it misses what the system's clock was set by since.
+func (e *Engine) now() time.Duration { return time.Since(e.start) }
 
 // Policies are the policies that the engine decides by now.
 func (e *Engine) Policies() *policy.Set { return e.live.Load().set }

@@ -26,21 +26,21 @@ type run struct {
 	x    *exchange                   // Transport's request; nil in Do
 
 	permit   limiter.Permit
-	judge    *compiled    // whose rules decide about the latest failure: c, but for a token endpoint's answer
-	judgeP   *Provider    // judge's provider
-	breaker  func(error)  // tells the circuit breaker how the attempt went; mostly nil
-	doubt    *stripe      // what this call keeps back until it is decided; mostly nil
-	began    time.Time    // of the latest attempt
-	tokens   uint64       // refreshes seen when it began
-	repeats  int          // attempts repeated since their token was an old one
-	unsent   error        // why the latest attempt could not be made at all
-	cause    error        // why its re-authentication failed
-	spent    bool         // a retry was taken from the budget
-	over     bool         // the loop has come to its end, with everything given back
-	err      error        // its error; in Transport nil where there was a response
-	event    *rules.Event // its facts, when it failed
-	decision *Decision    // what was decided about it; nil = nothing yet
-	failure  *failure     // where both are
+	judge    *compiled     // whose rules decide about the latest failure: c, but for a token endpoint's answer
+	judgeP   *Provider     // judge's provider
+	breaker  func(error)   // tells the circuit breaker how the attempt went; mostly nil
+	doubt    *stripe       // what this call keeps back until it is decided; mostly nil
+	began    time.Duration // when the latest attempt did, since the engine was made
+	tokens   uint64        // refreshes seen when it began
+	repeats  int           // attempts repeated since their token was an old one
+	unsent   error         // why the latest attempt could not be made at all
+	cause    error         // why its re-authentication failed
+	spent    bool          // a retry was taken from the budget
+	over     bool          // the loop has come to its end, with everything given back
+	err      error         // its error; in Transport nil where there was a response
+	event    *rules.Event  // its facts, when it failed
+	decision *Decision     // what was decided about it; nil = nothing yet
+	failure  *failure      // where both are
 }
 
 // failure is what a call that has failed needs besides: most calls never do.
@@ -241,6 +241,9 @@ func (r *run) probe() error {
 	return nil
 }
 
+// start is when the latest attempt began.
+func (r *run) start() time.Time { return r.p.engine.start.Add(r.began) }
+
 // attempt makes one attempt, and reports whether it succeeded.
 func (r *run) attempt(ctx context.Context, first bool) bool {
 	r.began = r.p.engine.now()
@@ -248,7 +251,7 @@ func (r *run) attempt(ctx context.Context, first bool) bool {
 	if first && r.call.State.Attempts == 0 {
 		if b := r.c.policy.Budget; b != nil {
 			keys := r.call.keys()
-			r.p.budgets.earn(b, keyOf(b.Key, &keys), r.began)
+			r.p.budgets.earn(b, keyOf(b.Key, &keys), r.start())
 		}
 	}
 	ok := false
@@ -277,7 +280,7 @@ func (r *run) attempt(ctx context.Context, first bool) bool {
 		o.Observe(ctx, &Notice{
 			Kind: NoticeAttempt, Time: now, Provider: r.c.policy.Name, Version: r.c.policy.Version,
 			Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
-			Attempt: r.call.State.Attempts + 1, Duration: now.Sub(r.began), Status: status,
+			Attempt: r.call.State.Attempts + 1, Duration: now.Sub(r.start()), Status: status,
 		})
 	}
 	return ok
@@ -298,7 +301,7 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 		r.classifyError(ctx, e, now)
 	}
 	e.Attempt = r.call.State.Attempts + 1
-	e.Elapsed = r.call.State.Spent + now.Sub(r.began)
+	e.Elapsed = r.call.State.Spent + now.Sub(r.start())
 	e.Idempotent = e.Idempotent || r.call.Idempotent && r.judge == r.c
 	if r.breaker != nil {
 		r.breaker(evidence(e))
@@ -415,7 +418,7 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 		d.exhaust(ReasonAttempts)
 	}
 	if d.State.Began.IsZero() {
-		d.State.Began = r.began
+		d.State.Began = r.start()
 	}
 	r.call.State = d.State
 }
@@ -424,7 +427,7 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 func (r *run) announce(ctx context.Context, now time.Time) {
 	r.record(now)
 	if r.p.engine.o.Observer != nil {
-		r.notify(ctx, NoticeAttempt, now.Sub(r.began), r.err)
+		r.notify(ctx, NoticeAttempt, now.Sub(r.start()), r.err)
 		r.notify(ctx, NoticeDecision, r.decision.Delay, r.err)
 	}
 }
@@ -445,7 +448,7 @@ func (r *run) hold(ctx context.Context, now time.Time) {
 	keys := r.call.keys()
 	for _, i := range d.Rule.Hold {
 		at := r.judge.limit[i]
-		n := r.judgeP.limiter.RefusedAt(now, at, keys, r.began)
+		n := r.judgeP.limiter.RefusedAt(now, at, keys, r.start())
 		length := r.judge.holdFor(d, n, r.p.engine.o.Rand())
 		r.judgeP.limiter.HoldAt(now, at, keys, now.Add(length))
 		if r.p.engine.o.Observer != nil {

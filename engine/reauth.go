@@ -281,7 +281,7 @@ func (p *Provider) worked(r *run) {
 	sh := p.auth.shard(r.call.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if acc := sh.accounts[r.call.Account]; acc != nil && acc.failed != nil && r.began.After(acc.finished) {
+	if acc := sh.accounts[r.call.Account]; acc != nil && acc.failed != nil && r.start().After(acc.finished) {
 		p.auth.set(acc, nil)
 	}
 }

@@ -74,6 +74,6 @@ func (r *run) record(now time.Time) {
 		Time: now, Provider: r.c.policy.Name, Version: r.c.policy.Version,
 		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method,
 		Attempt: d.State.Attempts, Status: e.Status, IMAPStatus: e.IMAPStatus, Network: e.Network, Code: e.Code(),
-		Rule: d.Rule.Name, Action: d.Action, As: d.As, Reason: d.Reason, Delay: d.Delay, Took: now.Sub(r.began),
+		Rule: d.Rule.Name, Action: d.Action, As: d.As, Reason: d.Reason, Delay: d.Delay, Took: now.Sub(r.start()),
 	})
 }

@@ -155,7 +155,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := p.live.Load()
 	x := exchangePool.Get().(*exchange)
 	x.base, x.req = t.base, req
-	r := run{p: p, c: c, x: x}
+	var r run // see Provider.Do
+	r.p, r.c, r.x = p, c, x
 	if outer != nil {
 		r.call = *outer
 	}
