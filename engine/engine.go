@@ -247,6 +247,7 @@ type compiled struct {
 	holds        bool  // some rule closes a limit
 	limit        []int // where each of the policy's limits stands in the limiter
 	operations   atomic.Pointer[map[string]*operation]
+	usual        [64]atomic.Pointer[operation] // some of operations, which take no map to find
 }
 
 // operation is what one operation of a policy takes, worked out once.
@@ -284,6 +285,10 @@ func compile(p *policy.Policy, o *Options) *compiled {
 
 // operation finds what an operation takes of the policy's limits.
 func (c *compiled) operation(name string) *operation {
+	usual := &c.usual[placeOf(name)]
+	if op := usual.Load(); op != nil && op.name == name {
+		return op
+	}
 	known := c.operations.Load()
 	if op := (*known)[name]; op != nil {
 		return op
@@ -316,8 +321,18 @@ func (c *compiled) operation(name string) *operation {
 		}
 		grown[name] = op
 		c.operations.CompareAndSwap(known, &grown) // losing a race costs one more computation
+		usual.CompareAndSwap(nil, op)
 	}
 	return op
+}
+
+// placeOf spreads the names of operations over compiled.usual.
+func placeOf(name string) int {
+	n := len(name)
+	if n == 0 {
+		return 0
+	}
+	return (n + 5*int(name[0]) + 11*int(name[n/2]) + 23*int(name[n-1])) % 64
 }
 
 // place gives each of the policy's limits its place in the limiter: the one

@@ -80,10 +80,10 @@ func (e *Engine) providerOf(c *Call, req *http.Request, host string) *Provider {
 
 // hostOf is a request's host without its port, in lower case.
 func hostOf(req *http.Request) string {
-	h := req.URL.Hostname()
-	for i := 0; i < len(h); i++ {
-		if 'A' <= h[i] && h[i] <= 'Z' {
-			return strings.ToLower(h)
+	h := req.URL.Host
+	for i := range len(h) {
+		if c := h[i]; c == ':' || c == '[' || 'A' <= c && c <= 'Z' {
+			return strings.ToLower(req.URL.Hostname())
 		}
 	}
 	return h
@@ -183,8 +183,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Body.Close() // a RoundTripper always closes it
 	}
 	resp := x.resp
-	*x = exchange{}
-	exchangePool.Put(x)
+	x.release()
 	if to := r.call.Outcome; to != nil {
 		*to = resultOf(resp, err)
 	}
@@ -197,6 +196,15 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // exchangePool saves an allocation a request. Nothing keeps an exchange beyond
 // RoundTrip.
 var exchangePool = sync.Pool{New: func() any { return new(exchange) }}
+
+// release puts x back. What it held is for others to collect; of its probe,
+// only what suspect writes is ever set.
+func (x *exchange) release() {
+	x.base, x.req, x.resp, x.dog, x.head, x.rerr, x.traced = nil, nil, nil, nil, nil, nil, nil
+	x.probe.Header = nil
+	x.taken, x.whole = false, false
+	exchangePool.Put(x)
+}
 
 // exchange is one request of Transport's on its way.
 type exchange struct {

@@ -41,7 +41,15 @@ func GlobPath(pattern, path string) bool {
 	if pattern == "" {
 		return true
 	}
-	p, n := 0, 0 // offsets of the next segment; len+1 = none left
+	same := 0 // what both begin with, up to the first '*'
+	for same < len(pattern) && same < len(path) && pattern[same] == path[same] && path[same] != '*' {
+		same++
+	}
+	if same == len(pattern) && same == len(path) {
+		return true
+	}
+	p := strings.LastIndexByte(pattern[:same], '/') + 1
+	n := p // offsets of the next segment; len+1 = none left
 	star, from := -1, 0
 	for n <= len(path) {
 		if p <= len(pattern) {

@@ -15,17 +15,23 @@ type operationIndex struct {
 
 // operationNode is where the paths of some entries agree so far.
 type operationNode struct {
-	least   int   // the first entry in this subtree: nothing here beats an earlier match
-	ends    []int // entries whose path ends here
-	literal map[string]*operationNode
-	globs   []operationGlob // segments with a '*'
-	deep    *operationNode  // after a "**"
+	least    int             // the first entry in this subtree: nothing here beats an earlier match
+	ends     []int           // entries whose path ends here
+	literals []operationEdge // no two of them begin with the same segment
+	first    map[string]int  // the place in literals by the first segment, where they are many
+	globs    []operationEdge // segments with a '*'
+	deep     *operationNode  // after a "**"
 }
 
-type operationGlob struct {
-	segment string
-	node    *operationNode
+// operationEdge leads on by a segment, or by several without a '*' where no
+// entry ends between them.
+type operationEdge struct {
+	path string
+	node *operationNode
 }
+
+// manyLiterals is from where a map is faster than a look at each.
+const manyLiterals = 9
 
 // newOperationIndex is nil where a list is as good, or a path has so many
 // "**" that the tree would not be.
@@ -47,11 +53,13 @@ func newOperationIndex(ops []Operation) *operationIndex {
 		}
 		n.ends = append(n.ends, i)
 	}
+	x.root.join()
 	return x
 }
 
 func (n *operationNode) child(seg string) *operationNode {
 	fresh := func() *operationNode { return &operationNode{least: 1 << 30} }
+	edges := &n.literals
 	switch {
 	case seg == "**":
 		if n.deep == nil {
@@ -59,22 +67,40 @@ func (n *operationNode) child(seg string) *operationNode {
 		}
 		return n.deep
 	case strings.Contains(seg, "*"):
-		for _, g := range n.globs {
-			if g.segment == seg {
-				return g.node
-			}
+		edges = &n.globs
+	}
+	for _, e := range *edges {
+		if e.path == seg {
+			return e.node
 		}
-		g := operationGlob{seg, fresh()}
-		n.globs = append(n.globs, g)
-		return g.node
 	}
-	if n.literal == nil {
-		n.literal = map[string]*operationNode{}
+	e := operationEdge{seg, fresh()}
+	*edges = append(*edges, e)
+	return e.node
+}
+
+// join makes one edge of those between which there is nothing to decide, and
+// maps of many.
+func (n *operationNode) join() {
+	for i := range n.literals {
+		e := &n.literals[i]
+		if len(n.literals) >= manyLiterals {
+			if n.first == nil {
+				n.first = map[string]int{}
+			}
+			n.first[e.path] = i
+		}
+		for c := e.node; len(c.literals) == 1 && len(c.ends) == 0 && len(c.globs) == 0 && c.deep == nil; c = e.node {
+			e.path, e.node = e.path+"/"+c.literals[0].path, c.literals[0].node
+		}
+		e.node.join()
 	}
-	if n.literal[seg] == nil {
-		n.literal[seg] = fresh()
+	for _, g := range n.globs {
+		g.node.join()
 	}
-	return n.literal[seg]
+	if n.deep != nil {
+		n.deep.join()
+	}
 }
 
 // naming is the search for one request's operation.
@@ -112,28 +138,58 @@ func (n *naming) walk(node *operationNode, at int) {
 	if node.least >= n.best {
 		return
 	}
-	if at > len(n.r.Path) {
+	path := n.r.Path
+	if at > len(path) {
 		n.try(node.ends)
 	} else {
-		seg, next := segment(n.r.Path, at)
-		if c := node.literal[seg]; c != nil {
-			n.walk(c, next)
+		if e := node.literal(path, at); e != nil {
+			n.walk(e.node, at+len(e.path)+1)
 		}
-		for i := range node.globs {
-			if g := &node.globs[i]; globSegment(g.segment, seg) {
-				n.walk(g.node, next)
+		if len(node.globs) > 0 {
+			seg, next := segment(path, at)
+			for i := range node.globs {
+				if g := &node.globs[i]; globSegment(g.path, seg) {
+					n.walk(g.node, next)
+				}
 			}
 		}
 	}
 	if node.deep == nil {
 		return
 	}
-	for ; ; _, at = segment(n.r.Path, at) {
+	for ; ; _, at = segment(path, at) {
 		n.walk(node.deep, at)
-		if at > len(n.r.Path) {
+		if at > len(path) {
 			return
 		}
 	}
+}
+
+// literal is the edge that the path follows from the segment at offset at, or nil.
+func (n *operationNode) literal(path string, at int) *operationEdge {
+	if n.first != nil {
+		seg, _ := segment(path, at)
+		i, ok := n.first[seg]
+		if !ok {
+			return nil
+		}
+		if e := &n.literals[i]; e.leads(path, at) {
+			return e
+		}
+		return nil
+	}
+	for i := range n.literals {
+		if e := &n.literals[i]; e.leads(path, at) {
+			return e
+		}
+	}
+	return nil
+}
+
+// leads reports whether the path goes on by e from offset at.
+func (e *operationEdge) leads(path string, at int) bool {
+	end := at + len(e.path)
+	return end <= len(path) && path[at:end] == e.path && (end == len(path) || path[end] == '/')
 }
 
 // try looks at entries whose path matches, in order.
@@ -154,7 +210,8 @@ func (n *naming) fits(i int) bool {
 	o, r := &n.ops[i], n.r
 	if o.Method != "" && o.Method != r.Method ||
 		o.Host != "" && !hostMatches(o.Host, r.Host) ||
-		!queryMatches(o.Query, r.RawQuery) || !valuesMatch(o.Header, r.Header) {
+		len(o.Query) > 0 && !queryMatches(o.Query, r.RawQuery) ||
+		len(o.Header) > 0 && !valuesMatch(o.Header, r.Header) {
 		return false
 	}
 	if len(o.Form) == 0 {
