@@ -35,7 +35,7 @@ func (x *exchange) guard(r *run, failed bool) {
 		}
 		// 101 Switching Protocols: the body is a connection, which is the
 		// caller's for as long as they like.
-		r.permit.Release()
+		r.permit.Complete()
 		if x.dog != nil {
 			x.resp.Body = upgraded(body, x.dog)
 		}
@@ -45,13 +45,16 @@ func (x *exchange) guard(r *run, failed bool) {
 		// Nothing comes any more, and nobody need close it. After a failure
 		// settle releases the permit.
 		if !failed {
-			r.permit.Release()
+			r.permit.Complete()
 		}
 		x.dog.end()
 		return
 	}
 	if len(r.op.uses) == 0 && x.dog == nil {
 		return
+	}
+	if !failed {
+		r.permit.Succeeded()
 	}
 	b := &guardedBody{ReadCloser: x.resp.Body, permit: r.permit, dog: x.dog, failed: failed}
 	if o := r.p.engine.o.Observer; o != nil && !failed {

@@ -53,17 +53,18 @@ func (s *stripe) leave() {
 	s.mu.Unlock()
 }
 
-// settled waits until nothing is in doubt, or for maxDoubt.
-func (s *stripe) settled(ctx context.Context) {
+// settled waits until nothing is in doubt, or for maxDoubt. It reports whether
+// it had to.
+func (s *stripe) settled(ctx context.Context) bool {
 	if s.open.Load() == 0 {
-		return
+		return false
 	}
 	s.mu.Lock()
 	wait := s.wait
 	open := s.open.Load()
 	s.mu.Unlock()
 	if open == 0 {
-		return
+		return false
 	}
 	t := time.NewTimer(maxDoubt)
 	defer t.Stop()
@@ -72,4 +73,5 @@ func (s *stripe) settled(ctx context.Context) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
+	return true
 }

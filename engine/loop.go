@@ -155,7 +155,8 @@ func (r *run) loop(ctx context.Context) error {
 	}
 }
 
-// limit takes what the call needs of the provider's limits.
+// limit takes what the call needs of the provider's limits, and notes when the
+// attempt begins.
 func (r *run) limit(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -164,6 +165,7 @@ func (r *run) limit(ctx context.Context) error {
 		return err
 	}
 	if len(r.op.uses) == 0 {
+		r.began = r.p.engine.now()
 		return nil
 	}
 	var doubt *stripe
@@ -182,9 +184,7 @@ func (r *run) limit(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if doubt != nil {
-			doubt.settled(ctx)
-		}
+		late := doubt != nil && doubt.settled(ctx)
 		// What has come while the permit was on its way counts too.
 		switch {
 		case ctx.Err() != nil:
@@ -198,7 +198,10 @@ func (r *run) limit(ctx context.Context) error {
 				return err
 			}
 		default:
-			r.permit = permit
+			r.permit, r.began = permit, permit.Granted().Sub(r.p.engine.start)
+			if late {
+				r.began = r.p.engine.now()
+			}
 			return nil
 		}
 	}
@@ -246,7 +249,6 @@ func (r *run) start() time.Time { return r.p.engine.start.Add(r.began) }
 
 // attempt makes one attempt, and reports whether it succeeded.
 func (r *run) attempt(ctx context.Context, first bool) bool {
-	r.began = r.p.engine.now()
 	r.tokens = r.p.auth.seq.Load()
 	if first && r.call.State.Attempts == 0 {
 		if b := r.c.policy.Budget; b != nil {
@@ -261,8 +263,7 @@ func (r *run) attempt(ctx context.Context, first bool) bool {
 	} else {
 		r.err = r.invoke(ctx)
 		if ok = r.err == nil; ok {
-			r.permit.Succeeded()
-			r.permit.Release()
+			r.permit.Complete()
 		}
 	}
 	if ok {

@@ -312,7 +312,6 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 	}
 	x.dog.pause()
 	if !x.suspect(r.c, r.op.name, r.call.Method, n) {
-		r.permit.Succeeded()
 		x.guard(r, false)
 		return true
 	}

@@ -74,16 +74,19 @@ const (
 )
 
 // sweep looks at a few slots and drops the keys there that are idle. It
-// returns how many it dropped.
-func (l *Limiter) sweep(sh *shard, slots int, now int64, idleFor int64) (dropped int) {
+// returns how many it dropped. Unless it looks at all of them, it leaves out
+// the keys that were in use when it looked last, and that was less than
+// l.idle ago.
+func (l *Limiter) sweep(sh *shard, slots int, all bool, now int64) (dropped int) {
 	cfg, t := l.config.Load(), l.time(now)
 	tb := &sh.table
 	for slots = min(slots, len(tb.slots)); slots > 0; {
 		if tb.hand >= len(tb.slots) {
 			tb.hand = 0
 		}
-		e := tb.slots[tb.hand].e
-		if e == nil || e.ext == nil && now-e.touched < idleFor {
+		s := &tb.slots[tb.hand]
+		e := s.e
+		if e == nil || !all && int64(tick(now)-s.seen) < l.idle>>24 {
 			tb.hand++
 			slots--
 			continue
@@ -92,7 +95,8 @@ func (l *Limiter) sweep(sh *shard, slots int, now int64, idleFor int64) (dropped
 			e.follow(cfg, now, t)
 		}
 		g := cfg.groups[e.group]
-		if clean := e.ext == nil || e.tidy(g, now, t); !clean || now-e.touched < idleFor || !e.idle(g, now, t) {
+		if clean := e.ext == nil || e.tidy(g, now, t); !clean || now-e.touched < l.idle || !e.idle(g, now, t) {
+			s.seen = tick(e.touched)
 			tb.hand++
 			slots--
 			continue
@@ -113,7 +117,7 @@ func (l *Limiter) tend(now int64) {
 	if !sh.mu.TryLock() {
 		return
 	}
-	l.sweep(sh, sweepSlots, sh.clamp(now), l.idle)
+	l.sweep(sh, sweepSlots, false, sh.clamp(now))
 	sh.mu.Unlock()
 }
 
@@ -133,7 +137,7 @@ func (l *Limiter) sweepAt(now int64) (dropped int) {
 		sh.mu.Unlock()
 		for ; n > 0; n -= 1 << 10 {
 			sh.mu.Lock()
-			dropped += l.sweep(sh, min(n, 1<<10), sh.clamp(now), l.idle)
+			dropped += l.sweep(sh, min(n, 1<<10), true, sh.clamp(now))
 			sh.mu.Unlock()
 		}
 	}

@@ -297,7 +297,7 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 	var cause error
 	select {
 	case <-w.done:
-		return w.permit, w.err
+		return w.granted(l.now())
 	case <-over:
 	case <-ctx.Done():
 		cause = ctx.Err()
@@ -308,7 +308,7 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 	}
 	<-w.done
 	if cause == nil || w.err != nil {
-		return w.permit, w.err
+		return w.granted(l.now())
 	}
 	w.permit.Cancel() // granted, but nobody wants it any more
 	return Permit{}, &WaitError{Limit: w.refs[0].lim.Name, Until: l.time(l.now()), Err: cause}

@@ -11,9 +11,24 @@ import (
 // counts. The methods of the zero Permit, and of one that was released, do
 // nothing. A Permit is safe for concurrent use.
 type Permit struct {
-	l         *Limiter
-	home      uint32 // shard of the record
-	slot, gen uint32
+	l   *Limiter
+	rec place
+	gen uint32
+	at  int64
+} // four words and four fields: more would not stay in registers
+
+// place is where a permit's record is.
+type place struct{ home, slot uint32 }
+
+// Granted is when the call got the permit; the zero time for the zero Permit.
+// It saves reading the clock again before the call is made. Like all times of
+// a limiter without Options.Clock it runs by the monotonic clock: right for
+// durations, and blind to what the time of day was set by since [New].
+func (p Permit) Granted() time.Time {
+	if p.l == nil {
+		return time.Time{}
+	}
+	return p.l.time(p.at)
 }
 
 // record is what a permit took. Its generation tells a permit's own record
@@ -58,12 +73,12 @@ func (l *Limiter) permit(refs []ref, now int64) Permit {
 	for i := range refs {
 		rec.refs = append(rec.refs, refs[i].taken)
 	}
-	return Permit{l: l, home: home, slot: slot, gen: rec.gen}
+	return Permit{l: l, rec: place{home, slot}, gen: rec.gen, at: now}
 }
 
 // record returns the permit's record, or nil if it was released. The home shard is locked.
 func (p *Permit) record() *record {
-	if rec := &p.l.shards[p.home].records[p.slot]; rec.gen == p.gen {
+	if rec := &p.l.shards[p.rec.home].records[p.rec.slot]; rec.gen == p.gen {
 		return rec
 	}
 	return nil
@@ -73,7 +88,15 @@ func (p *Permit) record() *record {
 // Every permit must be released, once the call's response is read to its end.
 func (p Permit) Release() {
 	if p.l != nil {
-		p.end(false)
+		p.end(released)
+	}
+}
+
+// Complete is [Permit.Succeeded] and [Permit.Release] in one, for a call that
+// is over when it is known to have succeeded.
+func (p Permit) Complete() {
+	if p.l != nil {
+		p.end(completed)
 	}
 }
 
@@ -81,13 +104,22 @@ func (p Permit) Release() {
 // it took are given back.
 func (p Permit) Cancel() {
 	if p.l != nil {
-		p.end(true)
+		p.end(cancelled)
 	}
 }
 
-func (p Permit) end(refund bool) {
-	l := p.l
-	sh := &l.shards[p.home]
+// ending is how a permit ends.
+type ending uint8
+
+const (
+	released ending = iota
+	completed
+	cancelled
+)
+
+func (p Permit) end(how ending) {
+	l, refund := p.l, how == cancelled
+	sh := &l.shards[p.rec.home]
 	sh.mu.Lock()
 	rec := p.record()
 	if rec == nil {
@@ -100,20 +132,25 @@ func (p Permit) end(refund bool) {
 	others := false
 	for i := range rec.refs {
 		r := &rec.refs[i]
-		if uint32(r.e.shard) != p.home {
-			others = others || refund || r.probe || r.lim.form == concurrencyForm
+		if uint32(r.e.shard) != p.rec.home {
+			others = others || how != released || r.probe || r.lim.form == concurrencyForm
 			continue
 		}
 		if r.e.ext == nil && !refund { // as almost always
 			if r.lim.form == concurrencyForm {
 				*r.e.holder(r.lim.index) -= int32(r.got)
 			}
-		} else if l.giveBack(r, refund, rec.at) {
-			woken = addWake(woken, r.e)
+		} else {
+			if how == completed {
+				r.succeeded(rec.at)
+			}
+			if l.giveBack(r, refund, rec.at) {
+				woken = addWake(woken, r.e)
+			}
 		}
 	}
 	if !others {
-		l.recycle(sh, p.slot)
+		l.recycle(sh, p.rec.slot)
 		sh.mu.Unlock()
 		if len(woken) > 0 {
 			l.wakeAll(woken)
@@ -126,18 +163,21 @@ func (p Permit) end(refund bool) {
 	sh.mu.Unlock()
 	for i := range refs {
 		r := &refs[i]
-		if uint32(r.e.shard) == p.home {
+		if uint32(r.e.shard) == p.rec.home {
 			continue
 		}
 		o := &l.shards[r.e.shard]
 		o.mu.Lock()
+		if how == completed {
+			r.succeeded(at)
+		}
 		if l.giveBack(r, refund, at) {
 			woken = addWake(woken, r.e)
 		}
 		o.mu.Unlock()
 	}
 	sh.mu.Lock()
-	l.recycle(sh, p.slot)
+	l.recycle(sh, p.rec.slot)
 	sh.mu.Unlock()
 	l.wakeAll(woken)
 }
@@ -256,17 +296,23 @@ func (p Permit) Succeeded() {
 		return
 	}
 	p.each(func(r *taken, at int64) bool {
-		if x := r.e.slot(r.lim); x != nil && at >= x.refusedAt {
-			x.refused = 0
-		}
+		r.succeeded(at)
 		return false
 	})
+}
+
+// succeeded starts the count of refusals again, unless a permit that was given
+// at the time at is older than the last of them. The shard of r is locked.
+func (r *taken) succeeded(at int64) {
+	if x := r.e.slot(r.lim); x != nil && at >= x.refusedAt {
+		x.refused = 0
+	}
 }
 
 // each calls f for everything that the permit took, with the shard locked that it is in.
 func (p Permit) each(f func(r *taken, at int64) (wake bool)) {
 	l := p.l
-	home := &l.shards[p.home]
+	home := &l.shards[p.rec.home]
 	home.mu.Lock()
 	rec := p.record()
 	if rec == nil {
@@ -278,7 +324,7 @@ func (p Permit) each(f func(r *taken, at int64) (wake bool)) {
 	var lockBuf [4]uint32
 	locks := lockBuf[:0]
 	for i := range rec.refs {
-		if r := &rec.refs[i]; uint32(r.e.shard) == p.home {
+		if r := &rec.refs[i]; uint32(r.e.shard) == p.rec.home {
 			if f(r, rec.at) {
 				woken = addWake(woken, r.e)
 			}
@@ -290,7 +336,7 @@ func (p Permit) each(f func(r *taken, at int64) (wake bool)) {
 	for _, s := range locks {
 		// A record may move when its shard's others grow, and may be released
 		// meanwhile: look it up each time, with both shards locked.
-		both := [2]uint32{min(p.home, s), max(p.home, s)}
+		both := [2]uint32{min(p.rec.home, s), max(p.rec.home, s)}
 		l.lock(both[:])
 		if rec := p.record(); rec != nil {
 			for i := range rec.refs {

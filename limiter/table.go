@@ -4,7 +4,8 @@ package limiter
 // of our own, because Go's maps keep the memory of deleted entries (56 bytes
 // each) and can't be swept a few slots at a time.
 //
-// The hash sits beside the pointer, so that probing and rebuilding touch no entry.
+// What stands beside the pointer is what probing, rebuilding and sweeping need
+// of most entries, so that they touch none of those.
 type table struct {
 	slots []slot // a power of two; nil when empty
 	n     int
@@ -13,9 +14,13 @@ type table struct {
 }
 
 type slot struct {
-	hash uint64
+	hash uint32 // enough of it to find the slot, and to tell most keys apart
+	seen uint32 // a tick: the entry was in use then, perhaps since
 	e    *entry // nil = free
 }
+
+// tick is a time in units of 17 ms. It comes round again after two years.
+func tick(ns int64) uint32 { return uint32(ns >> 24) }
 
 const minSlots = 8
 
@@ -24,13 +29,13 @@ func (t *table) find(hash uint64, g *group, k *Keys) *entry {
 	if t.n == 0 {
 		return nil
 	}
-	mask := uint64(len(t.slots) - 1)
-	for i := hash & mask; ; i = (i + 1) & mask {
+	mask := uint32(len(t.slots) - 1)
+	for i := uint32(hash) & mask; ; i = (i + 1) & mask {
 		s := &t.slots[i]
 		if s.e == nil {
 			return nil
 		}
-		if s.hash == hash && int(s.e.group) == g.id && g.matches(s.e.key(), k) {
+		if s.hash == uint32(hash) && int(s.e.group) == g.id && g.matches(s.e.key(), k) {
 			return s.e
 		}
 	}
@@ -40,17 +45,17 @@ func (t *table) insert(hash uint64, e *entry) {
 	if (t.n+1)*8 > len(t.slots)*7 {
 		t.resize(max(minSlots, len(t.slots)*2))
 	}
-	t.place(hash, e)
+	t.place(slot{uint32(hash), tick(e.touched), e})
 	t.n++
 }
 
-func (t *table) place(hash uint64, e *entry) {
-	mask := uint64(len(t.slots) - 1)
-	i := hash & mask
+func (t *table) place(s slot) {
+	mask := uint32(len(t.slots) - 1)
+	i := s.hash & mask
 	for t.slots[i].e != nil {
 		i = (i + 1) & mask
 	}
-	t.slots[i] = slot{hash, e}
+	t.slots[i] = s
 }
 
 func (t *table) resize(size int) {
@@ -58,7 +63,7 @@ func (t *table) resize(size int) {
 	t.slots = make([]slot, size)
 	for _, s := range old {
 		if s.e != nil {
-			t.place(s.hash, s.e)
+			t.place(s)
 		}
 	}
 	t.hand = 0
