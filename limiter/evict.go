@@ -71,18 +71,23 @@ func (e *entry) tidy(g *group, now int64, t time.Time) bool {
 const (
 	sweepEvery = 32 // calls of a shard between two sweeps
 	sweepSlots = 64 // looked at in one
+	sweepRest  = 4  // a shard that was swept is left alone for this part of Options.Idle
 )
 
 // sweep looks at a few slots and drops the keys there that are idle. It
-// returns how many it dropped. Unless it looks at all of them, it leaves out
-// the keys that were in use when it looked last, and that was less than
-// l.idle ago.
+// returns how many it dropped. Unless it is to look at all, it leaves out the
+// keys that were in use when it looked last, if that was less than l.idle ago,
+// and ends with the shard's last slot.
 func (l *Limiter) sweep(sh *shard, slots int, all bool, now int64) (dropped int) {
 	cfg, t := l.config.Load(), l.time(now)
 	tb := &sh.table
 	for slots = min(slots, len(tb.slots)); slots > 0; {
 		if tb.hand >= len(tb.slots) {
 			tb.hand = 0
+			if !all {
+				sh.rest = now + l.idle/sweepRest
+				break
+			}
 		}
 		s := &tb.slots[tb.hand]
 		e := s.e
@@ -117,7 +122,9 @@ func (l *Limiter) tend(now int64) {
 	if !sh.mu.TryLock() {
 		return
 	}
-	l.sweep(sh, sweepSlots, false, sh.clamp(now))
+	if now = sh.clamp(now); now >= sh.rest {
+		l.sweep(sh, sweepSlots, false, now)
+	}
 	sh.mu.Unlock()
 }
 

@@ -88,7 +88,7 @@ func New(limits []Limit, o Options) (*Limiter, error) {
 	n = 1 << bits.Len(uint(min(n, 1<<16)-1))
 	l.shards, l.mask = make([]shard, n), uint32(n-1)
 	for i := range l.shards {
-		l.shards[i].newest = math.MinInt64
+		l.shards[i].newest, l.shards[i].rest = math.MinInt64, math.MinInt64
 	}
 	l.base = time.Now()
 	if l.clock != nil {

@@ -15,8 +15,9 @@ type shard struct {
 	records []record // what permits took
 	free    uint32   // first free record + 1
 	calls   uint32
+	rest    int64 // no sweep before then
 
-	_ [32]byte // keeps the next lock off this cache line, and the one that is fetched with it
+	_ [24]byte // keeps the next lock off this cache line, and the one that is fetched with it
 }
 
 // clamp returns now, or the newest time seen if that is later. A bucket that
