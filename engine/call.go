@@ -49,11 +49,15 @@ type Call struct {
 }
 
 // keys are the limiter's keys of a call.
-func (c *Call) keys() limiter.Keys {
-	return limiter.Keys{
-		Account: c.Account, App: c.App, Tenant: c.Tenant, Host: c.Host,
-		IP: c.IP, Device: c.Device, Operation: c.Operation,
-	}
+func (c *Call) keys() (k limiter.Keys) {
+	c.fill(&k)
+	return k
+}
+
+// fill is keys without a copy.
+func (c *Call) fill(k *limiter.Keys) {
+	k.Account, k.App, k.Tenant, k.Host = c.Account, c.App, c.Tenant, c.Host
+	k.IP, k.Device, k.Operation = c.IP, c.Device, c.Operation
 }
 
 type callKey struct{}

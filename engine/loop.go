@@ -172,12 +172,13 @@ func (r *run) limit(ctx context.Context) error {
 	if r.x != nil && r.c.holds {
 		doubt = r.p.doubts.of(r.call.Account)
 	}
-	req := limiter.Request{
-		Keys: r.call.keys(), Uses: r.op.uses, N: r.call.N, Parallel: r.call.Parallel,
-		Bytes: r.call.Bytes, Priority: r.call.Priority, MaxWait: r.maxInline(),
-	}
-	if r.call.Cost > 0 {
-		req.Uses = r.op.at(r.call.Cost)
+	c := &r.call
+	var req limiter.Request // in place, as r itself
+	c.fill(&req.Keys)
+	req.Uses, req.N, req.Parallel, req.Bytes = r.op.uses, c.N, c.Parallel, c.Bytes
+	req.Priority, req.MaxWait = c.Priority, r.maxInline()
+	if c.Cost > 0 {
+		req.Uses = r.op.at(c.Cost)
 	}
 	for {
 		permit, err := r.p.limiter.Acquire(ctx, &req)

@@ -23,13 +23,13 @@ type call struct {
 	locks   []uint32 // ascending
 }
 
-// room is what most calls need. It is apart from call, resolve returns slices
-// instead of setting them, and call has neither the limiter nor a time.Time in
-// it, so that none of this escapes to the heap.
+// room is what most calls need. It is apart from call, resolve returns lengths
+// instead of setting slices, and call has neither the limiter nor a time.Time
+// in it, so that none of this escapes to the heap.
 type room struct {
 	refs    [6]ref
-	touches [3]touch
-	locks   [3]uint32
+	touches [4]touch
+	locks   [4]uint32
 }
 
 // ref is one limit of a request, for the request's key.
@@ -48,28 +48,28 @@ type taken struct {
 	probe bool  // it passed as a probe after a hold
 }
 
-// resolve checks the request and finds the keys that it concerns, without any lock.
-func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, locks []uint32) ([]ref, []touch, []uint32, error) {
+// resolve checks the request and finds the keys that it concerns, without any
+// lock. It fills refs, which are as many as r.Uses, and as many of touches and
+// locks as it returns; they must have room for each limit's key.
+func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, locks []uint32) (touched, locked int, err error) {
 	var seen uint64
+	locks = locks[:0]
 	for i := range r.Uses {
 		u := &r.Uses[i]
 		if uint(u.Limit) >= uint(len(cfg.limits)) {
-			return nil, nil, nil, &requestError{"no such limit", u.Limit}
+			return 0, 0, &requestError{"no such limit", u.Limit}
 		}
 		m := cfg.limits[u.Limit]
 		ti := 0
-		for ti < len(touches) && touches[ti].g.id != m.group {
+		for ti < touched && touches[ti].g.id != m.group {
 			ti++
 		}
-		if ti == len(touches) {
-			g := cfg.groups[m.group]
-			hash, sh := l.place(g, &r.Keys)
-			touches = append(touches, touch{g: g, hash: hash, shard: sh})
-			if len(locks) == 0 {
-				locks = append(locks, sh)
-			} else {
-				locks = addLock(locks, sh)
-			}
+		if ti == touched {
+			touched++
+			t := &touches[ti]
+			t.g = cfg.groups[m.group]
+			t.hash, t.shard = l.place(t.g, &r.Keys)
+			locks = addLock(locks, t.shard)
 		}
 		cost, each := int64(0), int64(0)
 		switch m.form {
@@ -82,20 +82,13 @@ func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, 
 		}
 		if bit := uint64(1) << (u.Limit & 63); seen&bit == 0 {
 			seen |= bit
-		} else if slices.ContainsFunc(refs, func(f ref) bool { return f.lim == m }) {
-			return nil, nil, nil, &requestError{"named twice", u.Limit}
+		} else if slices.ContainsFunc(refs[:i], func(f ref) bool { return f.lim == m }) {
+			return 0, 0, &requestError{"named twice", u.Limit}
 		}
-		// In place: copying a whole ref was a tenth of an uncontended call.
-		n := len(refs)
-		if n < cap(refs) {
-			refs = refs[:n+1]
-		} else {
-			refs = append(refs, ref{})
-		}
-		f := &refs[n]
+		f := &refs[i] // in place: copying a whole ref was a tenth of an uncontended call
 		f.lim, f.cost, f.each, f.touch = m, cost, each, uint8(ti)
 	}
-	return refs, touches, locks, nil
+	return touched, len(locks), nil
 }
 
 // begin takes the call's locks and settles the instant at which everything is

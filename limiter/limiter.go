@@ -182,15 +182,25 @@ func (l *Limiter) enter(ctx context.Context, now int64, r *Request, queue bool) 
 	if l.limitFor != nil {
 		l.except(now, r)
 	}
+	if len(r.Uses) == 0 {
+		return Permit{}, nil, 0, nil
+	}
 	var rm room
-	c := call{cfg: l.config.Load(), now: now}
-	c.refs, c.touches, c.locks, err = l.resolve(c.cfg, r, rm.refs[:0], rm.touches[:0], rm.locks[:0])
+	var c call
+	c.cfg, c.now = l.config.Load(), now
+	c.refs, c.touches, c.locks = rm.refs[:], rm.touches[:], rm.locks[:]
+	if n := len(r.Uses); n > len(c.refs) {
+		c.refs = make([]ref, n)
+	}
+	if n := min(len(r.Uses), len(c.cfg.groups)); n > len(c.touches) {
+		c.touches, c.locks = make([]touch, n), make([]uint32, n)
+	}
+	c.refs = c.refs[:len(r.Uses)]
+	touched, locked, err := l.resolve(c.cfg, r, c.refs, c.touches, c.locks)
 	if err != nil {
 		return Permit{}, nil, 0, err
 	}
-	if len(c.refs) == 0 {
-		return Permit{}, nil, 0, nil
-	}
+	c.touches, c.locks = c.touches[:touched], c.locks[:locked]
 	for tries := 0; ; tries++ {
 		l.begin(&c)
 		l.entries(&c, &r.Keys)
