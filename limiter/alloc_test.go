@@ -17,6 +17,7 @@ func TestAllocs(t *testing.T) {
 		Limit{Name: "gate", Key: byAccount},
 		Limit{Name: "few", Key: byAccount, Quota: 1e9, Window: time.Second, Burst: 1e9},
 		Limit{Name: "empty", Key: byAccount, Quota: 1, Window: time.Hour},
+		Limit{Name: "tenant", Key: []Dimension{Tenant}, Rate: 1e9, Burst: 1e9},
 	)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -27,6 +28,7 @@ func TestAllocs(t *testing.T) {
 	l.TryAcquire(&Request{Keys: keys, Uses: []Use{{Limit: 7, Cost: 1}}})
 	one := []Use{{Limit: 0, Cost: 5}, {Limit: 1, Cost: 5}, {Limit: 2}}
 	empty := []Use{{Limit: 0, Cost: 1}, {Limit: 7, Cost: 1}}
+	gmail := []Use{{Limit: 3, Cost: 5}, {Limit: 4}, {Limit: 8, Cost: 5}, {Limit: 0, Cost: 5}, {Limit: 1, Cost: 5}, {Limit: 2}}
 	many := append([]Use{{Limit: 3, Cost: 5}, {Limit: 4}, {Limit: 5}}, one...)
 	call := func(r Request) func() {
 		return func() {
@@ -35,7 +37,7 @@ func TestAllocs(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.Succeeded()
-			p.Release()
+			p.Complete()
 		}
 	}
 	for _, c := range []struct {
@@ -44,6 +46,7 @@ func TestAllocs(t *testing.T) {
 	}{
 		{"one key", call(Request{Keys: keys, Uses: one})},
 		{"three keys", call(Request{Keys: keys, Uses: many})},
+		{"four keys", call(Request{Keys: keys, Uses: gmail})}, // as many as a pack has
 		{"backfill", call(Request{Keys: keys, Uses: many, Priority: Backfill, N: 3, Parallel: 3})},
 		{"quota", call(Request{Keys: keys, Uses: []Use{{Limit: 6, Cost: 1}}})},
 		{"refund", func() {

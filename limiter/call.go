@@ -69,7 +69,11 @@ func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, 
 			t := &touches[ti]
 			t.g = cfg.groups[m.group]
 			t.hash, t.shard = l.place(t.g, &r.Keys)
-			locks = addLock(locks, t.shard)
+			if touched == 1 {
+				locks = append(locks, t.shard)
+			} else {
+				locks = addLock(locks, t.shard)
+			}
 		}
 		cost, each := int64(0), int64(0)
 		switch m.form {

@@ -121,6 +121,9 @@ func (e *entry) key() []byte {
 	return e.short[:e.length]
 }
 
+// is reports whether e is the state of g's limits for these keys.
+func (e *entry) is(g *group, k *Keys) bool { return int(e.group) == g.id && g.matches(e.key(), k) }
+
 func (e *entry) setKey(g *group, k *Keys) {
 	b := g.appendKey(e.short[:0], k)
 	if len(b) > len(e.short) { // it went elsewhere

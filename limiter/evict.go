@@ -82,7 +82,7 @@ func (l *Limiter) sweep(sh *shard, slots int, all bool, now int64) (dropped int)
 	cfg, t := l.config.Load(), l.time(now)
 	tb := &sh.table
 	for slots = min(slots, len(tb.slots)); slots > 0; {
-		if tb.hand >= len(tb.slots) {
+		if int(tb.hand) >= len(tb.slots) {
 			tb.hand = 0
 			if !all {
 				sh.rest = now + l.idle/sweepRest
@@ -106,7 +106,7 @@ func (l *Limiter) sweep(sh *shard, slots int, all bool, now int64) (dropped int)
 			slots--
 			continue
 		}
-		tb.remove(tb.hand) // what follows may be in this slot now
+		tb.remove(int(tb.hand)) // what follows may be in this slot now
 		dropped++
 	}
 	if dropped > 0 && tb.n*8 <= len(tb.slots) {

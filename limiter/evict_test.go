@@ -66,7 +66,7 @@ func TestEvictionChangesNoAnswer(t *testing.T) {
 					break
 				}
 				ps := permits[rapid.IntRange(0, len(permits)-1).Draw(rt, "permit")]
-				how := rapid.IntRange(0, 2).Draw(rt, "how")
+				how := rapid.IntRange(0, 3).Draw(rt, "how")
 				for _, p := range ps {
 					switch how {
 					case 0:
@@ -75,6 +75,8 @@ func TestEvictionChangesNoAnswer(t *testing.T) {
 						p.Refund()
 					case 2:
 						p.Succeeded()
+					case 3:
+						p.Complete()
 					}
 				}
 			case "hold":
@@ -122,7 +124,7 @@ func TestEvictionChangesNoAnswer(t *testing.T) {
 	})
 }
 
-// TestSweep drops a million idle keys a little at a time, by the calls of others.
+// TestSweep drops many idle keys a little at a time, by the calls of others.
 func TestSweep(t *testing.T) {
 	const keys = 20_000
 	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
@@ -158,5 +160,49 @@ func TestSweep(t *testing.T) {
 	}
 	if slots > minSlots {
 		t.Errorf("%d slots are left for one key", slots)
+	}
+}
+
+// TestSweepInUse: the sweeps of calls drop no key before its time, and every
+// one soon after it, whenever it was used.
+func TestSweepInUse(t *testing.T) {
+	const keys = 300
+	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+	l, err := New([]Limit{{Name: "user", Key: []Dimension{Account}, Rate: 10, Burst: 10}},
+		Options{Shards: 1, Idle: time.Minute, Clock: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(account string) {
+		p, ok := l.TryAcquire(&Request{Keys: Keys{Account: account}, Uses: []Use{{Cost: 1}}})
+		if !ok {
+			t.Fatalf("a call of %q was refused", account)
+		}
+		p.Release()
+	}
+	used := make([]time.Time, keys)
+	for second := range 400 {
+		now = now.Add(time.Second)
+		for i := range keys {
+			if second == 0 || i%2 == 0 && second < 100 {
+				used[i] = now
+				try(fmt.Sprint(i))
+			}
+		}
+		for i := range 5 * sweepEvery { // a pass takes less than four such seconds
+			try(fmt.Sprint("other", i%20))
+		}
+		live, least, most := l.Len()-20, 0, 0
+		for _, at := range used {
+			if now.Sub(at) < time.Minute {
+				least++
+			}
+			if now.Sub(at) < time.Minute+time.Minute/sweepRest+6*time.Second {
+				most++
+			}
+		}
+		if live < least || live > most {
+			t.Fatalf("second %d: %d keys are live, want %d to %d", second, live, least, most)
+		}
 	}
 }

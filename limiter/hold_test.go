@@ -212,6 +212,53 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestComplete: to complete a permit is to report the success and to release
+// it, also where its keys are in several shards.
+func TestComplete(t *testing.T) {
+	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+	for shards := 1; shards <= 1024; shards *= 32 {
+		l, err := New([]Limit{
+			{Name: "user", Key: byAccount, Rate: 100, Burst: 100},
+			{Name: "inflight", Key: byAccount, Concurrency: 1},
+			{Name: "project", Key: byApp, Rate: 100, Burst: 100},
+			{Name: "host", Key: []Dimension{Host}, Concurrency: 1},
+		}, Options{Shards: shards, Clock: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := Keys{Account: "ann", App: "sync", Host: "mail.example.com"}
+		r := &Request{Keys: k, Uses: []Use{{Limit: 0, Cost: 1}, {Limit: 1}, {Limit: 2, Cost: 1}, {Limit: 3}}}
+		old, ok := l.TryAcquire(r)
+		if !ok {
+			t.Fatal("the first call was refused")
+		}
+		now = now.Add(time.Second)
+		for i := range 4 {
+			l.Refused(i, k)
+		}
+		old.Complete()
+		for i := range 4 {
+			if s := l.Peek(i, k); s.Refused != 1 || s.InFlight != 0 {
+				t.Errorf("%d shards, limit %d: after an older call's success %d refusals and %d in use, want 1 and 0", shards, i, s.Refused, s.InFlight)
+			}
+		}
+		p, ok := l.TryAcquire(r)
+		if !ok {
+			t.Fatal("the second call was refused")
+		}
+		old.Complete() // a second time
+		if n := l.Peek(1, k).InFlight; n != 1 {
+			t.Errorf("%d shards: an old permit that is completed again leaves %d in use, want 1", shards, n)
+		}
+		p.Complete()
+		for i := range 4 {
+			if s := l.Peek(i, k); s.Refused != 0 || s.InFlight != 0 {
+				t.Errorf("%d shards, limit %d: after a success %d refusals and %d in use, want none", shards, i, s.Refused, s.InFlight)
+			}
+		}
+	}
+}
+
 // TestAdapt: × 0.7 at most once a second, + 0.5 % a second, floor 5 %, never
 // above what is configured.
 func TestAdapt(t *testing.T) {

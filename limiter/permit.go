@@ -69,9 +69,13 @@ func (l *Limiter) permit(refs []ref, now int64) Permit {
 	rec := &sh.records[slot]
 	rec.gen++
 	rec.at = now
-	rec.refs = rec.refs[:0]
+	if n := len(refs); n <= cap(rec.refs) {
+		rec.refs = rec.refs[:n]
+	} else {
+		rec.refs = make([]taken, n)
+	}
 	for i := range refs {
-		rec.refs = append(rec.refs, refs[i].taken)
+		rec.refs[i] = refs[i].taken
 	}
 	return Permit{l: l, rec: place{home, slot}, gen: rec.gen, at: now}
 }

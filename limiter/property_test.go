@@ -424,6 +424,8 @@ func schedule(rt *rapid.T, root context.Context) {
 						g.units = 0
 					}
 				case 1:
+					m.permit.Complete()
+				case 2:
 					m.permit.Refund()
 					for _, g := range m.refs {
 						g.units = 0
@@ -432,6 +434,7 @@ func schedule(rt *rapid.T, root context.Context) {
 				default:
 					m.permit.Release()
 				}
+				m.permit.Complete()
 				m.permit.Cancel()
 				m.permit.Release()
 				m.permit.Refund()

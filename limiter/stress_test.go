@@ -80,6 +80,8 @@ func TestNoLostWakeUp(t *testing.T) {
 							l.Refused(rnd.IntN(6), k)
 						case 5:
 							p.Succeeded()
+						case 8:
+							p.Complete()
 						case 6:
 							l.Sweep()
 						case 7:

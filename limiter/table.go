@@ -7,11 +7,20 @@ package limiter
 // What stands beside the pointer is what probing, rebuilding and sweeping need
 // of most entries, so that they touch none of those.
 type table struct {
-	slots []slot // a power of two; nil when empty
-	n     int
-	hand  int    // where the next sweep goes on
-	moves uint32 // how often entries changed their slots
+	slots  []slot              // a power of two; nil when empty
+	recent *[recentKeys]*entry // found last, by their hashes; nil while the table is small
+	n      int
+	hand   int32  // where the next sweep goes on
+	moves  uint32 // how often entries changed their slots
 }
+
+// Calls come for a few of the keys at a time. Where a table is too large to
+// stay in the processor's caches, and its pages in the cache of those, a look
+// at a few pointers first is faster.
+const (
+	recentKeys = 64
+	recentFrom = 256 // slots
+)
 
 type slot struct {
 	hash uint32 // enough of it to find the slot, and to tell most keys apart
@@ -29,17 +38,28 @@ func (t *table) find(hash uint64, g *group, k *Keys) *entry {
 	if t.n == 0 {
 		return nil
 	}
+	if t.recent != nil {
+		if e := *t.latest(uint32(hash)); e != nil && e.is(g, k) {
+			return e
+		}
+	}
 	mask := uint32(len(t.slots) - 1)
 	for i := uint32(hash) & mask; ; i = (i + 1) & mask {
 		s := &t.slots[i]
 		if s.e == nil {
 			return nil
 		}
-		if s.hash == uint32(hash) && int(s.e.group) == g.id && g.matches(s.e.key(), k) {
+		if s.hash == uint32(hash) && s.e.is(g, k) {
+			if t.recent != nil {
+				*t.latest(s.hash) = s.e
+			}
 			return s.e
 		}
 	}
 }
+
+// latest is where recent has the entry found last of those with such a hash.
+func (t *table) latest(hash uint32) **entry { return &t.recent[hash>>16%recentKeys] }
 
 func (t *table) insert(hash uint64, e *entry) {
 	if (t.n+1)*8 > len(t.slots)*7 {
@@ -68,6 +88,12 @@ func (t *table) resize(size int) {
 	}
 	t.hand = 0
 	t.moves++
+	switch {
+	case size < recentFrom:
+		t.recent = nil
+	case t.recent == nil:
+		t.recent = new([recentKeys]*entry)
+	}
 }
 
 // remove frees slot i and closes the gap, so that no tombstones are needed.
@@ -76,6 +102,11 @@ func (t *table) remove(i int) {
 	mask := len(t.slots) - 1
 	t.n--
 	t.moves++
+	if t.recent != nil {
+		if r := t.latest(t.slots[i].hash); *r == t.slots[i].e {
+			*r = nil
+		}
+	}
 	for j := (i + 1) & mask; t.slots[j].e != nil; j = (j + 1) & mask {
 		home := int(t.slots[j].hash) & mask
 		if (j-home)&mask >= (j-i)&mask { // j may move to i: its home is not between them
@@ -89,7 +120,7 @@ func (t *table) remove(i int) {
 // shrink gives memory back when few of the slots are used.
 func (t *table) shrink() {
 	if t.n == 0 {
-		t.slots, t.hand = nil, 0
+		t.slots, t.hand, t.recent = nil, 0, nil
 		return
 	}
 	size := len(t.slots)

@@ -400,6 +400,10 @@ func TestWrongRequests(t *testing.T) {
 	zero.Cancel()
 	zero.Refund()
 	zero.Succeeded()
+	zero.Complete()
+	if got := zero.Granted(); !got.IsZero() {
+		t.Errorf("the zero permit was granted at %v", got)
+	}
 	var v Reservation
 	v.Cancel()
 	if _, err := v.Wait(context.Background()); err == nil {
