@@ -155,9 +155,25 @@ func (r *run) loop(ctx context.Context) error {
 	}
 }
 
-// limit takes what the call needs of the provider's limits, and notes when the
-// attempt begins.
+// minQueued is the shortest time in a queue that an observer is told of.
+const minQueued = time.Millisecond
+
+// limit takes what the call needs of the provider's limits.
 func (r *run) limit(ctx context.Context) error {
+	if r.p.engine.o.Observer == nil {
+		return r.acquire(ctx)
+	}
+	came := r.p.engine.now()
+	err := r.acquire(ctx)
+	if queued := r.began - came; err == nil && queued >= minQueued {
+		r.notify(ctx, NoticeQueued, queued, nil)
+	}
+	return err
+}
+
+// acquire waits for the account's credentials and the provider's limits, and
+// notes when the attempt begins.
+func (r *run) acquire(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

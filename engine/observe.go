@@ -51,12 +51,13 @@ const (
 	NoticeShadow                         // a candidate policy decides otherwise
 	NoticeNested                         // somebody above retries what was given up here
 	NoticeLeak                           // a response's body was never closed
+	NoticeQueued                         // the call was kept back before an attempt, by limits or by credentials known to be bad, for Duration: a millisecond or more
 )
 
 var noticeKinds = [...]string{
 	NoticeAttempt: "attempt", NoticeDecision: "decision", NoticeWait: "wait", NoticeHold: "hold",
 	NoticeReauth: "reauth", NoticeGiveUp: "give-up", NoticeDefer: "defer", NoticeReload: "reload",
-	NoticeShadow: "shadow", NoticeNested: "nested", NoticeLeak: "leak",
+	NoticeShadow: "shadow", NoticeNested: "nested", NoticeLeak: "leak", NoticeQueued: "queued",
 }
 
 // String is the kind's name.

@@ -2,11 +2,15 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -63,6 +67,54 @@ func TestNotices(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A call that is kept back before an attempt says so, and one that is not does not.
+func TestNoticeQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		e := testEngine(t, Options{
+			Reauth: func(context.Context, ReauthRequest) error { return RetryAfter(7*time.Second, errors.New("busy")) },
+			Observer: ObserverFunc(func(_ context.Context, n *Notice) {
+				if n.Kind == NoticeQueued {
+					got = append(got, fmt.Sprintf("%s %s %d %v", n.Account, n.Operation, n.Attempt, n.Duration))
+				}
+			}),
+		})
+		p, err := e.Provider("test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		do := func(account string, fn func(n int) error) {
+			t.Helper()
+			err := p.Do(t.Context(), Call{Account: account, Operation: "items.get", Method: "GET"}, func(ctx context.Context) error { return fn(Attempt(ctx)) })
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		limit := slices.IndexFunc(p.Policy().Limits, func(l policy.Limit) bool { return l.Name == "requests" })
+		p.Limiter().Hold(limit, limiter.Keys{Account: "ann"}, time.Now().Add(3*time.Second))
+		do("ben", func(int) error { return nil })
+		do("ann", func(int) error { return nil })
+		refused := make(chan struct{})
+		var first sync.WaitGroup
+		first.Go(func() {
+			do("cat", func(n int) error {
+				if n == 1 {
+					close(refused)
+					return &ResponseError{Status: 401}
+				}
+				return nil
+			})
+		})
+		<-refused
+		synctest.Wait() // the refresh has failed; the next may begin 30 s after it
+		do("cat", func(int) error { return nil })
+		first.Wait()
+		if want := []string{"ann items.get 0 3.01s", "cat items.get 0 30s"}; !slices.Equal(got, want) {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	})
 }
 
 func TestObserversTellsAll(t *testing.T) {

@@ -34,13 +34,14 @@
 // so spans of whatever instruments the transport below are its siblings. It
 // ends at the response's headers.
 //
-// The span in the call's context gets events named recourse.wait,
-// recourse.hold, recourse.reauth, recourse.give_up and recourse.defer.
+// The span in the call's context gets events named recourse.queued,
+// recourse.wait, recourse.hold, recourse.reauth, recourse.give_up and recourse.defer.
 //
 // # Metrics
 //
 //	recourse.attempt.duration  histogram, s            provider, operation, http.response.status_code, error.type
 //	recourse.decisions         counter, {decision}     provider, rule, action, as
+//	recourse.queue.duration    histogram, s            provider
 //	recourse.wait.duration     histogram, s            provider, action
 //	recourse.hold.duration     histogram, s            provider, limit
 //	recourse.defer.duration    histogram, s            provider

@@ -17,6 +17,7 @@ import (
 type metrics struct {
 	attempts             metric.Float64Histogram
 	waits, holds, defers metric.Float64Histogram
+	queues               metric.Float64Histogram
 	decisions, giveUps   metric.Int64Counter
 	reauths, reloads     metric.Int64Counter
 	differences          metric.Int64Counter
@@ -46,6 +47,7 @@ func (m *metrics) init(meter metric.Meter) error {
 	}
 	m.attempts = seconds("recourse.attempt.duration", "Time that attempts took, up to the response's headers.", attemptBuckets)
 	m.waits = seconds("recourse.wait.duration", "Waits before further attempts.", waitBuckets)
+	m.queues = seconds("recourse.queue.duration", "Times for which limits, or credentials known to be bad, kept calls back before an attempt.", attemptBuckets)
 	m.holds = seconds("recourse.hold.duration", "Times for which limits were closed for a key.", waitBuckets)
 	m.defers = seconds("recourse.defer.duration", "Times for which calls were handed back.", waitBuckets)
 	m.decisions = counter("recourse.decisions", "{decision}", "Decisions about failed attempts.")
@@ -92,6 +94,8 @@ func (m *metrics) observe(ctx context.Context, n *engine.Notice) {
 	case engine.NoticeWait:
 		add(keyAction, action)
 		m.waits.Record(ctx, n.Duration.Seconds(), with())
+	case engine.NoticeQueued:
+		m.queues.Record(ctx, n.Duration.Seconds(), with())
 	case engine.NoticeHold:
 		add(keyLimit, n.Limit)
 		m.holds.Record(ctx, n.Duration.Seconds(), with())

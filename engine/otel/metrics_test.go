@@ -24,6 +24,8 @@ func TestMetrics(t *testing.T) {
 		w.send("GET", "/items/1", reply{status: 401}, reply{status: 410})
 		w.send("POST", "/send", reply{status: 500})
 		w.send("GET", "/items/1", reply{status: 429, header: "Retry-After: 600"})
+		w.hold("other", 2*time.Second)
+		w.do("other")
 		equal(t, "metrics", w.metrics(), []string{
 			"recourse.attempt.duration s error.type=401 http.response.status_code=401 recourse.operation=items.get recourse.provider=test = 1, 0",
 			"recourse.attempt.duration s error.type=429 http.response.status_code=429 recourse.operation=items.get recourse.provider=test = 1, 0",
@@ -31,6 +33,7 @@ func TestMetrics(t *testing.T) {
 			"recourse.attempt.duration s error.type=503 http.response.status_code=503 recourse.operation=items.get recourse.provider=test = 2, 0",
 			"recourse.attempt.duration s http.response.status_code=200 recourse.operation=items.get recourse.provider=test = 1, 0",
 			"recourse.attempt.duration s http.response.status_code=410 recourse.operation=items.get recourse.provider=test = 1, 0",
+			"recourse.attempt.duration s recourse.operation=items.get recourse.provider=test = 1, 0",
 			"recourse.decisions {decision} recourse.action=accept recourse.provider=test recourse.rule=gone = 1",
 			"recourse.decisions {decision} recourse.action=accept recourse.provider=test recourse.rule=success = 1",
 			"recourse.decisions {decision} recourse.action=fail recourse.as=ambiguous recourse.provider=test recourse.rule=server = 1",
@@ -40,6 +43,7 @@ func TestMetrics(t *testing.T) {
 			"recourse.defer.duration s recourse.provider=test = 1, 600",
 			"recourse.give_ups {call} recourse.as=ambiguous recourse.operation=send recourse.provider=test recourse.rule=server = 1",
 			"recourse.hold.duration s recourse.limit=user recourse.provider=test = 1, 600",
+			"recourse.queue.duration s recourse.provider=test = 1, 2",
 			"recourse.reauths {reauth} recourse.outcome=success recourse.provider=test = 1",
 			"recourse.wait.duration s recourse.action=retry recourse.provider=test = 2, 3",
 		})

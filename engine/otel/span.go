@@ -75,6 +75,8 @@ func (b *Observer) attempt(ctx context.Context, n *engine.Notice) {
 func (b *Observer) event(ctx context.Context, n *engine.Notice) {
 	name := ""
 	switch n.Kind {
+	case engine.NoticeQueued:
+		name = "recourse.queued"
 	case engine.NoticeWait:
 		name = "recourse.wait"
 	case engine.NoticeHold:
@@ -98,7 +100,7 @@ func (b *Observer) event(ctx context.Context, n *engine.Notice) {
 		attrs = append(attrs, keyLimit.String(n.Limit), keyDelay.Float64(n.Duration.Seconds()))
 	case engine.NoticeReauth:
 		attrs = append(attrs, keyOutcome.String(outcome(n)))
-	case engine.NoticeDefer:
+	case engine.NoticeDefer, engine.NoticeQueued:
 		attrs = append(attrs, keyDelay.Float64(n.Duration.Seconds()))
 	}
 	span.AddEvent(name, trace.WithTimestamp(n.Time), trace.WithAttributes(b.describe(attrs, n)...))
@@ -122,7 +124,7 @@ func (b *Observer) describe(attrs []attribute.KeyValue, n *engine.Notice) []attr
 		add(keyAction, d.Action.String())
 		add(keyAs, d.As)
 		add(keyReason, d.Reason.String())
-		if d.Delay > 0 && n.Kind != engine.NoticeHold && n.Kind != engine.NoticeDefer {
+		if d.Delay > 0 && n.Kind != engine.NoticeHold && n.Kind != engine.NoticeDefer && n.Kind != engine.NoticeQueued {
 			attrs = append(attrs, keyDelay.Float64(d.Delay.Seconds()))
 		}
 	}

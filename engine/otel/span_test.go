@@ -119,6 +119,19 @@ func TestSpans(t *testing.T) {
 	}
 }
 
+// A call that its limits keep back says for how long, on the caller's span.
+func TestQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, recourseotel.Options{}, engine.Options{})
+		w.hold("ann", 3*time.Second)
+		w.do("ben")
+		w.do("ann")
+		equal(t, "events", w.events(), []string{
+			"recourse.queued recourse.delay=3 recourse.operation=items.get recourse.provider=test",
+		})
+	})
+}
+
 // An attempt's span has the time of the attempt, and the caller's span as its parent.
 func TestSpanTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

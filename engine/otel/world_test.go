@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine"
 	recourseotel "github.com/recourse-go/recourse/engine/otel"
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -124,6 +126,27 @@ func (w *world) send(method, path string, replies ...reply) {
 	resp, err := w.engine.Transport(w).RoundTrip(req)
 	if err == nil {
 		resp.Body.Close()
+	}
+}
+
+// hold closes the limit "user" for an account.
+func (w *world) hold(account string, d time.Duration) {
+	w.t.Helper()
+	p, err := w.engine.Provider("test")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p.Limiter().Hold(0, limiter.Keys{Account: account}, time.Now().Add(d))
+}
+
+// do makes a call that succeeds, inside a span named "caller".
+func (w *world) do(account string) {
+	w.t.Helper()
+	ctx, caller := w.traces.Tracer("test").Start(w.t.Context(), "caller")
+	defer caller.End()
+	call := engine.Call{Provider: "test", Account: account, Operation: "items.get"}
+	if err := w.engine.Do(ctx, call, func(context.Context) error { return nil }); err != nil {
+		w.t.Fatal(err)
 	}
 }
 

@@ -29,7 +29,8 @@ type Collector struct {
 
 	attempts, decisions, reauths, giveUps *prometheus.CounterVec
 	reloads, differences, nested, leaks   *prometheus.CounterVec
-	durations, waits, holds, defers       *prometheus.HistogramVec
+	durations, queues                     *prometheus.HistogramVec
+	waits, holds, defers                  *prometheus.HistogramVec
 }
 
 var (
@@ -66,6 +67,7 @@ func New(o Options) *Collector {
 		nested:      counter("nested_total", "Times that something above was found to retry too.", "provider"),
 		leaks:       counter("leaks_total", "Response bodies that were never closed.", "provider"),
 		durations:   seconds("attempt_duration_seconds", "Time that attempts took, up to the response's headers.", attemptBuckets, "provider", "operation"),
+		queues:      seconds("queue_seconds", "Times for which limits, or credentials known to be bad, kept calls back before an attempt.", attemptBuckets, "provider"),
 		waits:       seconds("wait_seconds", "Waits before further attempts.", waitBuckets, "provider", "action"),
 		holds:       seconds("hold_seconds", "Times for which limits were closed for a key.", waitBuckets, "provider", "limit"),
 		defers:      seconds("defer_seconds", "Times for which calls were handed back.", waitBuckets, "provider"),
@@ -95,6 +97,8 @@ func (c *Collector) Observe(_ context.Context, n *engine.Notice) {
 		c.durations.WithLabelValues(n.Provider, operation).Observe(n.Duration.Seconds())
 	case engine.NoticeDecision:
 		c.decisions.WithLabelValues(n.Provider, rule, action, as).Inc()
+	case engine.NoticeQueued:
+		c.queues.WithLabelValues(n.Provider).Observe(n.Duration.Seconds())
 	case engine.NoticeWait:
 		c.waits.WithLabelValues(n.Provider, action).Observe(n.Duration.Seconds())
 	case engine.NoticeHold:
@@ -118,7 +122,7 @@ func (c *Collector) Observe(_ context.Context, n *engine.Notice) {
 
 func (c *Collector) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		c.attempts, c.durations, c.decisions, c.waits, c.holds, c.defers,
+		c.attempts, c.durations, c.decisions, c.queues, c.waits, c.holds, c.defers,
 		c.reauths, c.giveUps, c.reloads, c.differences, c.nested, c.leaks,
 	}
 }

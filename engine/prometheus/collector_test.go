@@ -197,6 +197,7 @@ func TestCollectorOfNotices(t *testing.T) {
 		{Kind: engine.NoticeShadow, Provider: "test", Decision: &engine.Decision{}, Candidate: &engine.Decision{}},
 		{Kind: engine.NoticeNested, Provider: "test"},
 		{Kind: engine.NoticeLeak, Provider: "test"},
+		{Kind: engine.NoticeQueued, Provider: "test", Duration: 20 * time.Millisecond},
 		{Kind: engine.NoticeGiveUp, Provider: "test", Decision: &engine.Decision{As: engine.AsCanceled}},
 	} {
 		w.metrics.Observe(t.Context(), &n)
@@ -214,6 +215,24 @@ recourse_leaks_total{provider="test"} 1
 # HELP recourse_nested_total Times that something above was found to retry too.
 # TYPE recourse_nested_total counter
 recourse_nested_total{provider="test"} 1
+# HELP recourse_queue_seconds Times for which limits, or credentials known to be bad, kept calls back before an attempt.
+# TYPE recourse_queue_seconds histogram
+recourse_queue_seconds_bucket{provider="test",le="0.005"} 0
+recourse_queue_seconds_bucket{provider="test",le="0.01"} 0
+recourse_queue_seconds_bucket{provider="test",le="0.025"} 1
+recourse_queue_seconds_bucket{provider="test",le="0.05"} 1
+recourse_queue_seconds_bucket{provider="test",le="0.1"} 1
+recourse_queue_seconds_bucket{provider="test",le="0.25"} 1
+recourse_queue_seconds_bucket{provider="test",le="0.5"} 1
+recourse_queue_seconds_bucket{provider="test",le="1"} 1
+recourse_queue_seconds_bucket{provider="test",le="2.5"} 1
+recourse_queue_seconds_bucket{provider="test",le="5"} 1
+recourse_queue_seconds_bucket{provider="test",le="10"} 1
+recourse_queue_seconds_bucket{provider="test",le="30"} 1
+recourse_queue_seconds_bucket{provider="test",le="60"} 1
+recourse_queue_seconds_bucket{provider="test",le="+Inf"} 1
+recourse_queue_seconds_sum{provider="test"} 0.02
+recourse_queue_seconds_count{provider="test"} 1
 # HELP recourse_reauths_total Re-authentications, as the calls that waited for one saw them.
 # TYPE recourse_reauths_total counter
 recourse_reauths_total{provider="test",result="failure"} 1

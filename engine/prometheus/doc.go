@@ -11,6 +11,7 @@
 //	recourse_attempts_total            provider, operation, result
 //	recourse_attempt_duration_seconds  histogram: provider, operation
 //	recourse_decisions_total           provider, rule, action, as
+//	recourse_queue_seconds             histogram: provider; how long limits, or credentials known to be bad, kept calls back
 //	recourse_wait_seconds              histogram: provider, action
 //	recourse_hold_seconds              histogram: provider, limit
 //	recourse_defer_seconds             histogram: provider
