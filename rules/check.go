@@ -320,6 +320,9 @@ func (c *check) names(n ast.Node) {
 		case "..":
 			c.interval(n)
 		}
+	case *ast.SequenceNode:
+		c.addAt(n.Location(), CodeUnsupported, "join them with and", "only the last of several expressions would count")
+		return
 	case *ast.PredicateNode:
 		if c.inside++; c.inside > 1 {
 			c.addAt(n.Location(), CodeUnsafeFunction, "", "a loop inside a loop can take very long on a long list")
@@ -422,7 +425,7 @@ func (c *check) call(n *ast.CallNode, id *ast.IdentifierNode) {
 	case slices.Contains(c.vars, id.Value), slices.Contains(factNames, id.Value):
 		c.addAt(id.Location(), CodeUnknownFunction, "", "%q is no function", id.Value)
 	default:
-		c.addAt(id.Location(), CodeUnknownFunction, didYouMean(id.Value, functionNames), "unknown function %q", id.Value)
+		c.addAt(id.Location(), CodeUnknownFunction, functionHint(id.Value), "unknown function %q", id.Value)
 	}
 }
 
@@ -536,7 +539,7 @@ func (c *check) typesOf(n ast.Node, source file.Source) bool {
 	_, err := new(checker.Checker).Check(&parser.Tree{Node: n, Source: source}, c.config)
 	c.config.Expect = expect
 	if err == nil {
-		return true
+		return c.lists(n)
 	}
 	var e *file.Error
 	if !errors.As(err, &e) {
@@ -571,6 +574,36 @@ func (c *check) typesOf(n ast.Node, source file.Source) bool {
 	}
 	c.addAt(e.Location, CodeBadType, hint, "%s", message)
 	return false
+}
+
+// lists refuses what stands in a list and can never be equal to what is asked
+// about, and reports whether there was nothing of the kind. expr lets a list
+// hold anything once it holds more than one type.
+func (c *check) lists(n ast.Node) bool {
+	if b, ok := n.(*ast.BinaryNode); ok && b.Operator == "in" {
+		if list, ok := b.Right.(*ast.ArrayNode); ok {
+			left := typeName(b.Left)
+			for _, one := range list.Nodes {
+				if right := typeName(one); !canEqual(left, right) {
+					c.addAt(one.Location(), CodeBadType, operatorHint(&ast.BinaryNode{Operator: "==", Left: b.Left, Right: one}, left, right), "%s is never %s", left, right)
+					return false
+				}
+			}
+		}
+	}
+	for _, kid := range children(n) {
+		if !c.lists(kid) {
+			return false
+		}
+	}
+	return true
+}
+
+// canEqual is false for types of which no two values are equal.
+func canEqual(a, b string) bool {
+	number := func(s string) bool { return s == "int" || s == "float" }
+	plain := func(s string) bool { return number(s) || s == "string" || s == "bool" || s == "duration" }
+	return a == b || number(a) && number(b) || !plain(a) || !plain(b)
 }
 
 // condition refuses an expression that is not surely boolean.

@@ -2,7 +2,9 @@ package rules
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
@@ -39,6 +41,26 @@ func foreignHint(name, property string) string {
 		}
 	}
 	return fmt.Sprintf("a rule reads facts, not the body: name it under `extract`, such as facts: {%s: [{json: %s.%s}]}", property, name, property)
+}
+
+// usualNames are names of functions that are common elsewhere.
+var usualNames = map[string]string{"length": "len", "size": "len", "tolower": "lower", "toupper": "upper"}
+
+// functionHint is about a function that there is not.
+func functionHint(name string) string {
+	if hint := didYouMean(name, functionNames); hint != "" {
+		return hint
+	}
+	if word := nearest(name, operatorWords); word != "" {
+		return fmt.Sprintf("write a %s b", word)
+	}
+	usual := slices.Sorted(maps.Keys(usualNames))
+	if as, ok := usualNames[asciiLower(name)]; ok {
+		return fmt.Sprintf("did you mean %q?", as)
+	} else if known := nearest(name, usual); known != "" {
+		return fmt.Sprintf("did you mean %q?", usualNames[known])
+	}
+	return ""
 }
 
 // property is the name that n asks of the value before it.

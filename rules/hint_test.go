@@ -25,6 +25,15 @@ func TestHints(t *testing.T) {
 		{`status == 4xx`, `"4xx" is no number`, "write status in 400..499"},
 		{`message =~ "x"`, "unrecognized character: U+007E '~'", `write a matches "regexp"`},
 		{`codes in ["x"]`, `"in" does not take a list of strings and an array`, `ask about one, codes[0] in ["x"], or any of them: any(codes, # in ["x"])`},
+		{`code in ["a", 5]`, "string is never int", `write "5" in quotes`},
+		{`any(codes, # in ["a", 5]) or status == 1`, "string is never int", `write "5" in quotes`},
+		{`status not in [429, "503"]`, "int is never string", "write 503 without quotes"},
+		{`status in [429, 503.0]`, "", ""},
+		{`status == 429; sent`, "only the last of several expressions would count", "join them with and"},
+		{`lenght(codes) > 0`, `unknown function "lenght"`, `did you mean "len"?`},
+		{`toLower(code) == "x"`, `unknown function "toLower"`, `did you mean "lower"?`},
+		{`startswith(code, "x")`, `unknown function "startswith"`, "write a startsWith b"},
+		{`frobnicate(code)`, `unknown function "frobnicate"`, ""},
 	} {
 		_, err := Compile([]Rule{{When: test.when}}, Options{})
 		if test.message == "" {
