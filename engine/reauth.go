@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -210,10 +212,10 @@ func (p *Provider) refresh(ctx context.Context, c *Call, req ReauthRequest) (fre
 func (p *Provider) runHook(ctx context.Context, sh *authShard, acc *authAccount, f *reauthFlight, req ReauthRequest) {
 	ctx, cancel := context.WithTimeout(ctx, p.engine.o.ReauthTimeout)
 	defer cancel()
-	err := errHookPanicked // also where the hook ends its goroutine
+	err := errHookExited
 	defer func() {
 		if v := recover(); v != nil {
-			err = errHookPanicked
+			err = hookPanic(v)
 		}
 		now := time.Now()
 		interval := p.engine.o.ReauthInterval
@@ -242,7 +244,16 @@ func (p *Provider) runHook(ctx context.Context, sh *authShard, acc *authAccount,
 	err = p.engine.o.Reauth(ctx, req)
 }
 
-var errHookPanicked = errors.New("engine: the Reauth hook panicked")
+var errHookExited = errors.New("engine: the Reauth hook ended its goroutine")
+
+// hookPanic is the error of a hook that panicked. What it panicked with may hold
+// a secret, so only the runtime's own words are shown.
+func hookPanic(v any) error {
+	if e, ok := v.(runtime.Error); ok {
+		return fmt.Errorf("engine: the Reauth hook panicked: %w", e)
+	}
+	return fmt.Errorf("engine: the Reauth hook panicked with a %T", v)
+}
 
 type hookKey struct{}
 

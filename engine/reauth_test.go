@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -503,7 +504,8 @@ func TestReauthClaimsOfTheirOwn(t *testing.T) {
 // A hook that panics, ends its goroutine or never returns stops nobody for ever.
 func TestReauthHookMisbehaves(t *testing.T) {
 	for name, hook := range map[string]func(context.Context, ReauthRequest) error{
-		"panic": func(context.Context, ReauthRequest) error { panic("boom") },
+		"panic": func(context.Context, ReauthRequest) error { panic("s3cret") },
+		"exit":  func(context.Context, ReauthRequest) error { runtime.Goexit(); return nil },
 		"hang":  func(ctx context.Context, _ ReauthRequest) error { <-ctx.Done(); return ctx.Err() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -516,6 +518,24 @@ func TestReauthHookMisbehaves(t *testing.T) {
 					t.Errorf("ended as %q after %v", got, took)
 				}
 			})
+		})
+	}
+}
+
+// What a hook panicked with may be a secret; what the runtime says is none.
+func TestReauthHookPanicSaysWhat(t *testing.T) {
+	for want, v := range map[string]func(){
+		"engine: the Reauth hook panicked with a string":                                                     func() { panic("s3cret") },
+		"engine: the Reauth hook panicked: runtime error: invalid memory address or nil pointer dereference": func() { *(*int)(nil) = 1 },
+		"engine: the Reauth hook ended its goroutine":                                                        func() { runtime.Goexit() },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error { v(); return nil }})
+			err := e.Do(t.Context(), Call{Provider: "test", Account: "a"}, func(context.Context) error { return &ResponseError{Status: 401} })
+			var gave *GiveUpError
+			if !errors.As(err, &gave) || gave.Cause == nil || gave.Cause.Error() != want || strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("got %v (cause %v), want the cause %q", err, gave.Cause, want)
+			}
 		})
 	}
 }
