@@ -31,7 +31,7 @@ type Options struct {
 	BackfillShare float64
 
 	// Idle is how long a key that is as good as new is kept after its last
-	// use; 0 = 1 minute. To drop it changes no answer, but costs the next call
+	// use, and up to a quarter longer; 0 = 1 minute. To drop it changes no answer, but costs the next call
 	// of that key some 300 ns.
 	Idle time.Duration
 
