@@ -75,7 +75,8 @@ func TestBudgetUnderOutage(t *testing.T) {
 }
 
 // A budget is asked before the wait, waits that the server asked for are exempt,
-// and a retry that is not made after all costs nothing.
+// and a retry that is not made after all costs nothing. One that is handed back
+// is made, later or elsewhere.
 func TestBudgetIsAskedBeforeTheWait(t *testing.T) {
 	yaml := strings.Replace(loopYAML, "budget: {ratio: 1, min: 100/s}", "budget: {ratio: 0, min: 1/h, key: host}", 1)
 	synctest.Test(t, func(t *testing.T) {
@@ -91,9 +92,10 @@ func TestBudgetIsAskedBeforeTheWait(t *testing.T) {
 		if as, took := run(short, reply{status: 503}); as != AsDeadline || took != 0 {
 			t.Errorf("no time: %s after %v", as, took)
 		}
-		deferring := WithCall(t.Context(), Call{MaxInline: time.Millisecond})
-		if as, took := run(deferring, reply{status: 503}); as != "deferred" || took != 0 {
-			t.Errorf("deferred: %s after %v", as, took)
+		stopped, stop := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, stop)
+		if as, took := run(stopped, reply{status: 503}); as != AsCanceled || took != time.Millisecond {
+			t.Errorf("cancelled while it waits: %s after %v", as, took)
 		}
 		if as, took := run(t.Context(), reply{status: 503}); as != "200" || took < time.Second {
 			t.Errorf("with the one retry that there is: %s after %v", as, took)
@@ -108,6 +110,50 @@ func TestBudgetIsAskedBeforeTheWait(t *testing.T) {
 		req.URL.Host = "other.test"
 		if as := ending(e.Transport(newServer(reply{status: 503})).RoundTrip(req.WithContext(WithCall(t.Context(), Call{Provider: "test"})))); as != "200" {
 			t.Errorf("another host: %s", as)
+		}
+		for i, want := range []string{"deferred", AsBudget} {
+			req.URL.Host = "third.test"
+			deferring := WithCall(t.Context(), Call{Provider: "test", MaxInline: time.Millisecond})
+			if as := ending(e.Transport(newServer(reply{status: 503})).RoundTrip(req.WithContext(deferring))); as != want {
+				t.Errorf("deferred call %d: %s, want %s", i+1, as, want)
+			}
+		}
+	})
+}
+
+// Calls that are handed back and come again with their State stay within the
+// budget too, however short the longest wait of a worker is.
+func TestBudgetOfDeferredCalls(t *testing.T) {
+	yaml := strings.Replace(loopYAML, "budget: {ratio: 1, min: 100/s}", "budget: {ratio: 0.1, min: 1/m}", 1)
+	yaml = yaml[:strings.Index(yaml, "limits:")] + yaml[strings.Index(yaml, "budget:"):]
+	yaml = strings.NewReplacer(", hold: sending", "", ", hold: requests", "").Replace(yaml)
+	synctest.Test(t, func(t *testing.T) {
+		e := testEngine(t, Options{MaxInline: 500 * time.Millisecond}, yaml)
+		var first, retries atomic.Int64
+		var wg sync.WaitGroup
+		for range 1000 {
+			wg.Go(func() {
+				for call := (Call{Provider: "test", Method: "GET"}); ; {
+					err := e.Do(t.Context(), call, func(ctx context.Context) error {
+						if Attempt(ctx) == 1 {
+							first.Add(1)
+						} else {
+							retries.Add(1)
+						}
+						return io.ErrUnexpectedEOF
+					})
+					var later *DeferError
+					if !errors.As(err, &later) {
+						return
+					}
+					call.State = later.State
+					time.Sleep(time.Until(later.Until))
+				}
+			})
+		}
+		wg.Wait()
+		if n, most := retries.Load(), first.Load()/10+5; n > most || n < most/2 {
+			t.Errorf("%d retries of %d first attempts, want at most %d", n, first.Load(), most)
 		}
 	})
 }

@@ -34,7 +34,8 @@ type Call struct {
 	// handed back as a *DeferError. 0 = the Options'.
 	MaxInline time.Duration
 	// MaxAttempts bounds the attempts of this call beside what the policy
-	// says; 0 = the policy alone.
+	// says; 0 = the policy alone. As there, a failure that is answered by an
+	// asked-for wait or by a re-authentication burns no attempt.
 	MaxAttempts int
 
 	// State is where an earlier process left off; zero = a new call.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -121,10 +122,6 @@ func (r *run) loop(ctx context.Context) error {
 			}
 			now = time.Now() // the refresh comes later: a wait like any other
 		}
-		if r.x != nil && !r.x.repeatable() {
-			r.fail(AsPermanent, ReasonBody)
-			return r.giveUp(ctx, nil)
-		}
 
 		// Budget: a wait that the server asked for is no extra load.
 		if !r.afford(now) {
@@ -133,9 +130,12 @@ func (r *run) loop(ctx context.Context) error {
 		}
 
 		// Deferral, then the deadline: no sleep that cannot end well.
-		if d.Defer || d.Delay > r.maxInline() {
-			r.unspend()
-			if !d.Defer && d.Reason != ReasonReauthError {
+		once := r.x != nil && !r.x.repeatable() // only the caller has the body
+		if once || d.Defer || d.Delay > r.maxInline() {
+			switch {
+			case once:
+				d.Reason = ReasonBody
+			case !d.Defer && d.Reason != ReasonReauthError:
 				d.Reason = ReasonInline
 			}
 			return r.deferred(ctx, now.Add(d.Delay), r.cause)
@@ -150,6 +150,7 @@ func (r *run) loop(ctx context.Context) error {
 		r.discard()
 		r.notify(ctx, NoticeWait, d.Delay, nil)
 		if err := sleep(ctx, d.Delay); err != nil {
+			r.unspend()
 			return r.ended(ctx, err)
 		}
 	}
@@ -237,7 +238,7 @@ func (r *run) credentials(ctx context.Context) error {
 			return f
 		}
 		if dl, ok := ctx.Deadline(); ok && f.until.After(dl) {
-			return context.DeadlineExceeded
+			return fmt.Errorf("%w before the account's credentials can be refreshed: %w", context.DeadlineExceeded, f.err)
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
@@ -432,7 +433,7 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 	if d.Action == policy.Fail && d.As == AsPermanent && d.Reason == ReasonRule && e.Status == 0 && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		d.As, d.Reason = AsDeadline, ReasonDeadline
 	}
-	if m := r.call.MaxAttempts; m > 0 && d.State.Attempts >= m && d.Action != policy.Accept && d.Action != policy.Fail && !d.Asked {
+	if m := r.call.MaxAttempts; m > 0 && d.Action == policy.Retry && d.State.Retries() >= m {
 		d.exhaust(ReasonAttempts)
 	}
 	if d.State.Began.IsZero() {
@@ -509,7 +510,9 @@ const maxRepeats = 8
 // with err. Else it goes on: at once while the decision is still `reauth`, or
 // after a wait, which the decision then says.
 func (r *run) reauth(ctx context.Context) (over bool, err error) {
-	r.discard() // nothing is held while the token endpoint is asked
+	if r.p.engine.o.Reauth != nil {
+		r.discard() // nothing is held while the token endpoint is asked
+	}
 	fresh, err := r.p.refresh(ctx, &r.call, ReauthRequest{
 		Provider: r.c.policy.Name, Account: r.call.Account, Event: r.event,
 		Generation: r.tokens, Claims: claimsChallenge(r.event.Header),
@@ -526,8 +529,8 @@ func (r *run) reauth(ctx context.Context) (over bool, err error) {
 			r.call.State = r.decision.State
 		}
 		if r.x != nil && !r.x.repeatable() {
-			r.fail(AsPermanent, ReasonBody)
-			return true, r.giveUp(ctx, nil)
+			r.decision.Reason = ReasonBody
+			return true, r.deferred(ctx, time.Now(), nil)
 		}
 		return false, nil
 	case ctx.Err() != nil:
@@ -639,6 +642,7 @@ func (r *run) gaveUp(cause error) *GiveUpError {
 // deferred hands a call back until a later time.
 func (r *run) deferred(ctx context.Context, until time.Time, cause error) error {
 	r.decision.Action, r.decision.As, r.decision.Defer = policy.Wait, "", true
+	r.decision.State.Reauths = 0 // today's credentials say nothing about those of then
 	err := r.err
 	if err == nil {
 		err, cause = cause, nil
@@ -691,12 +695,15 @@ func (r *run) limited(ctx context.Context, err error) error {
 		}
 		r.decision.Reason = ReasonReauthError
 		return r.deferred(ctx, stopped.until, stopped.err)
+	case errors.As(err, &wait) && (wait.Err == nil || time.Until(wait.Until) > r.maxInline()):
+		// Also where the deadline is sooner: see the order of the loop.
+		r.stand(&limitRule)
+		d := r.decision
+		d.Reason, d.Delay = ReasonInline, max(time.Until(wait.Until), 0)
+		d.MinDelay = d.Delay
+		return r.deferred(ctx, wait.Until, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return r.ended(ctx, err)
-	case errors.As(err, &wait):
-		r.stand(&limitRule)
-		r.decision.Reason = ReasonInline
-		return r.deferred(ctx, wait.Until, err)
 	}
 	r.stand(&limitRule)
 	r.fail(AsPermanent, ReasonLimit)

@@ -223,8 +223,9 @@ type exchange struct {
 	probe  rules.Event
 }
 
-// trace is what httptrace has seen of an attempt that is not idempotent.
-type trace struct{ asked, wrote atomic.Bool }
+// trace is what httptrace has seen of an attempt that is not idempotent: that a
+// connection was asked for, and that there was one.
+type trace struct{ asked, got atomic.Bool }
 
 // repeatable reports whether the request can be sent again.
 func (x *exchange) repeatable() bool {
@@ -324,22 +325,25 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 	return false
 }
 
-// trace adds hooks that tell whether the request was written, since a request
-// that never was can be repeated whatever it does.
+// trace adds hooks that tell whether the request ever had a connection, since
+// one that had none can be repeated whatever it does. Whether it was written is
+// no use: over HTTP/2 net/http writes in another goroutine, and says so only
+// after the bytes are gone. (Where a kept connection turns out to be closed
+// before anything was written, net/http itself takes another.)
 func (x *exchange) trace(ctx context.Context) context.Context {
 	t := new(trace)
 	x.traced = t
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:      func(string) { t.asked.Store(true) },
-		WroteHeaders: func() { t.wrote.Store(true) },
+		GetConn: func(string) { t.asked.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { t.got.Store(true) },
 	})
 }
 
-// refine corrects what an error alone cannot tell: a request whose headers
-// were never written has not reached the server.
+// refine corrects what an error alone cannot tell: a request that never had a
+// connection has not reached the server, and one that had may have.
 func (x *exchange) refine(e *rules.Event) {
-	if t := x.traced; t != nil && t.asked.Load() && !t.wrote.Load() {
-		e.Sent = false
+	if t := x.traced; t != nil && t.asked.Load() {
+		e.Sent = t.got.Load()
 	}
 	if e.Method == "" {
 		e.Method = x.req.Method
