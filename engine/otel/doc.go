@@ -27,7 +27,7 @@
 //	recourse.as              why it is final: permanent, needs_user, resync, …
 //	recourse.reason          how the rule's action became this one
 //	recourse.code            the provider's error code, cut at 64 bytes
-//	recourse.delay           seconds until the next attempt
+//	recourse.delay           seconds until the next attempt; of the events queued, hold and defer, how long they say
 //	recourse.account         only with Options.Account
 //
 // A span is made when its attempt has ended, with the time of its beginning,
@@ -41,7 +41,7 @@
 //
 //	recourse.attempt.duration  histogram, s            provider, operation, http.response.status_code, error.type
 //	recourse.decisions         counter, {decision}     provider, rule, action, as
-//	recourse.queue.duration    histogram, s            provider
+//	recourse.queue.duration    histogram, s            provider: how long calls were kept back before an attempt, from a millisecond on
 //	recourse.wait.duration     histogram, s            provider, action
 //	recourse.hold.duration     histogram, s            provider, limit
 //	recourse.defer.duration    histogram, s            provider
@@ -52,8 +52,18 @@
 //	recourse.nested            counter, {report}       provider: something above retries too
 //	recourse.leaks             counter, {response}     provider: bodies that were never closed
 //
-// Their attributes come from policies, not from requests, and are bounded; an
-// account is never one of them. Names of operations can come from the calling
-// code: a provider's first Options.Operations are told apart, the others are
-// "_OTHER". Nothing here carries a header, a body, a message or an error's text.
+// Their attributes are few, and an account is never one of them. Most come from
+// policies. What the calling code can set is bounded for each provider, and what
+// is beyond the bound, or longer than 128 bytes, is "_OTHER":
+//
+//   - Names of operations: the first Options.Operations are told apart.
+//   - recourse.as: beside the engine's labels and those of the policy, the first
+//     ten others, as of a call inside this one that another policy gave up.
+//   - error.type, also on spans: beside rules, statuses (HTTP, SMTP, IMAP) and the
+//     kinds of network failure that package rules names, the first ten others that
+//     the engine's Classify gives as a kind or as an IMAP status.
+//
+// Nothing here carries a header, a body, a message or an error's text, unless
+// the calling code makes a name of it. What is not UTF-8 in a name is shown as
+// U+FFFD.
 package recourseotel

@@ -22,7 +22,7 @@ type metrics struct {
 	reauths, reloads     metric.Int64Counter
 	differences          metric.Int64Counter
 	nested, leaks        metric.Int64Counter
-	operations           telemetry.Names
+	labels               telemetry.Labels
 }
 
 var (
@@ -63,7 +63,7 @@ func (m *metrics) init(meter metric.Meter) error {
 	return nil
 }
 
-// observe counts a notice.
+// observe counts a notice, which is valid.
 func (m *metrics) observe(ctx context.Context, n *engine.Notice) {
 	attrs := make([]attribute.KeyValue, 0, 4)
 	add := func(k attribute.Key, v string) {
@@ -75,16 +75,16 @@ func (m *metrics) observe(ctx context.Context, n *engine.Notice) {
 	with := func() metric.MeasurementOption { return metric.WithAttributeSet(attribute.NewSet(attrs...)) }
 	rule, action, as := "", "", ""
 	if d := n.Decision; d != nil {
-		rule, action, as = ruleName(d), d.Action.String(), d.As
+		rule, action, as = ruleName(d), d.Action.String(), m.labels.As(n)
 	}
 
 	switch n.Kind {
 	case engine.NoticeAttempt:
-		add(keyOperation, m.operations.Of(n.Provider, n.Operation))
-		if n.Status > 0 && (n.Event == nil || n.Event.Protocol == "http") {
+		add(keyOperation, m.labels.Operation(n))
+		if n.Status >= 100 && n.Status < 1000 && (n.Event == nil || n.Event.Protocol == "http") {
 			attrs = append(attrs, semconv.HTTPResponseStatusCode(n.Status))
 		}
-		add(semconv.ErrorTypeKey, telemetry.ErrorType(n, other))
+		add(semconv.ErrorTypeKey, m.labels.ErrorType(n))
 		m.attempts.Record(ctx, n.Duration.Seconds(), with())
 	case engine.NoticeDecision:
 		add(keyRule, rule)
@@ -105,7 +105,7 @@ func (m *metrics) observe(ctx context.Context, n *engine.Notice) {
 		add(keyOutcome, outcome(n))
 		m.reauths.Add(ctx, 1, with())
 	case engine.NoticeGiveUp:
-		add(keyOperation, m.operations.Of(n.Provider, n.Operation))
+		add(keyOperation, m.labels.Operation(n))
 		add(keyRule, rule)
 		add(keyAs, as)
 		m.giveUps.Add(ctx, 1, with())

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine"
 	recourseotel "github.com/recourse-go/recourse/engine/otel"
+	"github.com/recourse-go/recourse/rules"
 )
 
 func TestMetrics(t *testing.T) {
@@ -103,4 +106,51 @@ func TestMetricsAreBounded(t *testing.T) {
 		"recourse.attempt.duration s recourse.operation=op0 recourse.provider=test 1,",
 		"recourse.attempt.duration s recourse.operation=op1 recourse.provider=test 1,",
 	})
+}
+
+// What the calling code calls a failure is bounded too, beside what is known.
+func TestMetricsOfTheCallerAreBounded(t *testing.T) {
+	w := newWorld(t, recourseotel.Options{}, engine.Options{Classify: func(err error, e *rules.Event) bool {
+		kind, name, _ := strings.Cut(err.Error(), " ")
+		switch kind {
+		case "network":
+			e.Network = name
+		case "imap":
+			e.Protocol, e.IMAPStatus = "imap", name
+		case "http":
+			fmt.Sscan(name, &e.Status)
+		}
+		return kind != "inner"
+	}})
+	fail := func(err error) {
+		_ = w.engine.Do(t.Context(), engine.Call{Provider: "test", MaxAttempts: 1}, func(context.Context) error { return err })
+	}
+	for i := range 40 {
+		fail(&engine.GiveUpError{Decision: engine.Decision{As: fmt.Sprintf("label%d", i)}, Err: errors.New("inner")})
+		fail(fmt.Errorf("network kind%d", i))
+		fail(fmt.Errorf("imap status%d", i))
+		fail(fmt.Errorf("http %d", 1000+i))
+	}
+	fail(&engine.GiveUpError{Decision: engine.Decision{As: engine.AsResync}, Err: errors.New("inner")})
+	fail(errors.New("network tls"))
+	fail(errors.New("imap BYE"))
+	fail(errors.New("http 418"))
+	for _, c := range []struct{ metric, attribute, want string }{
+		{"recourse.give_ups", "recourse.as", "_OTHER ambiguous label0 label1 label2 label3 label4 label5 label6 label7 label8 label9 permanent resync"},
+		{"recourse.decisions", "recourse.as", "_OTHER ambiguous label0 label1 label2 label3 label4 label5 label6 label7 label8 label9 permanent resync"},
+		{"recourse.attempt.duration", "error.type", "418 BYE _OTHER inner kind0 kind1 kind2 kind3 kind4 server status0 status1 status2 status3 status4 tls"},
+		{"recourse.attempt.duration", "http.response.status_code", "418"},
+	} {
+		got := map[string]bool{}
+		for _, m := range w.metrics() {
+			for _, part := range strings.Fields(m) {
+				if v, ok := strings.CutPrefix(part, c.attribute+"="); ok && strings.HasPrefix(m, c.metric+" ") {
+					got[v] = true
+				}
+			}
+		}
+		if got := strings.Join(slices.Sorted(maps.Keys(got)), " "); got != c.want {
+			t.Errorf("%s has these values of %s:\n\t%s\nwant\n\t%s", c.metric, c.attribute, got, c.want)
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/internal/telemetry"
 )
 
 // ScopeName is the name of the instrumentation scope of every span and metric.
@@ -60,12 +61,13 @@ func New(o Options) (*Observer, error) {
 	if err := b.metrics.init(meter); err != nil {
 		return nil, err
 	}
-	b.metrics.operations.Most, b.metrics.operations.Other = o.Operations, other
+	b.metrics.labels.Operations, b.metrics.labels.Other = o.Operations, other
 	return b, nil
 }
 
 // Observe implements engine.Observer.
 func (b *Observer) Observe(ctx context.Context, n *engine.Notice) {
+	n = telemetry.Valid(n)
 	b.metrics.observe(ctx, n)
 	if n.Kind == engine.NoticeAttempt {
 		b.attempt(ctx, n)

@@ -10,7 +10,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/recourse-go/recourse/engine"
-	"github.com/recourse-go/recourse/internal/telemetry"
 )
 
 // The attributes that are Recourse's own.
@@ -64,7 +63,7 @@ func (b *Observer) attempt(ctx context.Context, n *engine.Notice) {
 	if n.Host != "" {
 		attrs = append(attrs, semconv.ServerAddress(n.Host))
 	}
-	if t := telemetry.ErrorType(n, other); t != "" {
+	if t := b.metrics.labels.ErrorType(n); t != "" {
 		attrs = append(attrs, semconv.ErrorTypeKey.String(t))
 		span.SetStatus(codes.Error, "")
 	}

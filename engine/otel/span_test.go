@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -190,6 +191,47 @@ func TestSpansOfDo(t *testing.T) {
 			t.Errorf("the error's text is in what was told: %s", all)
 		}
 	})
+}
+
+// An export fails on what is not UTF-8, so nothing else is told.
+func TestAttributesAreValidUTF8(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		event rules.Event
+		as    string // of a call inside this one that was given up; "" = there is none
+	}{
+		{"network", rules.Event{Network: "n\xff"}, ""},
+		{"IMAP", rules.Event{Protocol: "imap", IMAPStatus: "NO\xff"}, ""},
+		{"code", rules.Event{Status: 400, Codes: []string{"c\xff" + strings.Repeat("é", 40)}}, ""},
+		{"as", rules.Event{Status: 400}, "as\xff"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, recourseotel.Options{Account: true}, engine.Options{Classify: func(_ error, e *rules.Event) bool {
+				*e = c.event
+				return true
+			}})
+			ctx, caller := w.traces.Tracer("test").Start(t.Context(), "caller")
+			call := engine.Call{Provider: "test", Account: "ann\xff", Operation: "read\xff", Method: "GE\xff", Host: "api\xff"}
+			err := errors.New("x\xff")
+			if c.as != "" {
+				err = &engine.GiveUpError{Decision: engine.Decision{As: c.as}, Err: err}
+			}
+			_ = w.engine.Do(ctx, call, func(context.Context) error { return err })
+			caller.End()
+			told := append(w.attempts(), append(w.events(), w.metrics()...)...)
+			if len(told) < 5 {
+				t.Fatalf("told only %q", told)
+			}
+			for _, line := range told {
+				if !utf8.ValidString(line) {
+					t.Errorf("not UTF-8: %q", line)
+				}
+				if len(line) > 500 {
+					t.Errorf("%d bytes: %q", len(line), line)
+				}
+			}
+		})
+	}
 }
 
 func hasKey(kvs []attribute.KeyValue, key attribute.Key) bool {

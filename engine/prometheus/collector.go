@@ -23,9 +23,9 @@ type Options struct {
 // Collector is an engine.Observer and a prometheus.Collector. It is safe for
 // concurrent use.
 type Collector struct {
-	options    Options
-	operations telemetry.Names
-	engine     atomic.Pointer[engine.Engine]
+	options Options
+	labels  telemetry.Labels
+	engine  atomic.Pointer[engine.Engine]
 
 	attempts, decisions, reauths, giveUps *prometheus.CounterVec
 	reloads, differences, nested, leaks   *prometheus.CounterVec
@@ -72,7 +72,7 @@ func New(o Options) *Collector {
 		holds:       seconds("hold_seconds", "Times for which limits were closed for a key.", waitBuckets, "provider", "limit"),
 		defers:      seconds("defer_seconds", "Times for which calls were handed back.", waitBuckets, "provider"),
 	}
-	c.operations.Most, c.operations.Other = o.Operations, other
+	c.labels.Operations, c.labels.Other = o.Operations, other
 	return c
 }
 
@@ -83,17 +83,18 @@ func (c *Collector) Attach(e *engine.Engine) { c.engine.Store(e) }
 
 // Observe implements engine.Observer.
 func (c *Collector) Observe(_ context.Context, n *engine.Notice) {
+	n = telemetry.Valid(n)
 	rule, action, as := "", "", ""
 	if d := n.Decision; d != nil {
-		action, as = d.Action.String(), d.As
+		action, as = d.Action.String(), c.labels.As(n)
 		if d.Rule != nil {
 			rule = d.Rule.Name
 		}
 	}
 	switch n.Kind {
 	case engine.NoticeAttempt:
-		operation := c.operations.Of(n.Provider, n.Operation)
-		c.attempts.WithLabelValues(n.Provider, operation, resultOf(n)).Inc()
+		operation := c.labels.Operation(n)
+		c.attempts.WithLabelValues(n.Provider, operation, c.result(n)).Inc()
 		c.durations.WithLabelValues(n.Provider, operation).Observe(n.Duration.Seconds())
 	case engine.NoticeDecision:
 		c.decisions.WithLabelValues(n.Provider, rule, action, as).Inc()
@@ -108,7 +109,7 @@ func (c *Collector) Observe(_ context.Context, n *engine.Notice) {
 	case engine.NoticeReauth:
 		c.reauths.WithLabelValues(n.Provider, outcome(n.Err)).Inc()
 	case engine.NoticeGiveUp:
-		c.giveUps.WithLabelValues(n.Provider, c.operations.Of(n.Provider, n.Operation), rule, as).Inc()
+		c.giveUps.WithLabelValues(n.Provider, c.labels.Operation(n), rule, as).Inc()
 	case engine.NoticeReload:
 		c.reloads.WithLabelValues(outcome(n.Err)).Inc()
 	case engine.NoticeShadow:
@@ -130,9 +131,9 @@ func (c *Collector) collectors() []prometheus.Collector {
 // success is the result of what went well.
 const success = "success"
 
-// resultOf is the class of an attempt's end. All of them are few.
-func resultOf(n *engine.Notice) string {
-	if t := telemetry.ErrorType(n, other); t != "" {
+// result is the class of an attempt's end.
+func (c *Collector) result(n *engine.Notice) string {
+	if t := c.labels.ErrorType(n); t != "" {
 		return t
 	}
 	return success

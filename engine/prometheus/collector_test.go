@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +22,7 @@ import (
 	"github.com/recourse-go/recourse/engine"
 	recourseprom "github.com/recourse-go/recourse/engine/prometheus"
 	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
 )
 
 const policyYAML = `
@@ -94,6 +98,26 @@ func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	body := `{"error":{"message":"s3cret"}}`
 	return &http.Response{StatusCode: r.status, Header: h, Request: req, Body: io.NopCloser(strings.NewReader(body))}, nil
+}
+
+// text is what a scrape gets.
+func (w *world) text() string {
+	w.t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	if err := r.Register(w.metrics); err != nil {
+		w.t.Fatal(err)
+	}
+	families, err := r.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return b.String()
 }
 
 // send runs one request through the engine; its body is closed at the test's end.
@@ -316,14 +340,84 @@ recourse_give_ups_total{as="permanent",operation="op0",provider="test",rule="def
 recourse_give_ups_total{as="permanent",operation="op1",provider="test",rule="default"} 1
 `, "recourse_give_ups_total", "recourse_limit_keys_held")
 	w.send("GET", "/items/1", "ann", reply{status: 400})
-	text, err := testutil.CollectAndFormat(w.metrics, expfmt.TypeTextPlain)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := w.text()
 	for _, not := range []string{"s3cret", "user", "ann", "/items"} {
-		if strings.Contains(string(text), not) {
+		if strings.Contains(text, not) {
 			t.Errorf("%q is in the metrics:\n%s", not, text)
 		}
+	}
+}
+
+// What the calling code calls a failure is bounded too, beside what is known.
+func TestLabelsOfTheCallerAreBounded(t *testing.T) {
+	w := newWorld(t, recourseprom.Options{NoKeys: true}, engine.Options{Classify: func(err error, e *rules.Event) bool {
+		kind, name, _ := strings.Cut(err.Error(), " ")
+		switch kind {
+		case "network":
+			e.Network = name
+		case "imap":
+			e.Protocol, e.IMAPStatus = "imap", name
+		}
+		return kind != "inner"
+	}})
+	fail := func(err error) {
+		_ = w.engine.Do(t.Context(), engine.Call{Provider: "test", Account: "ann", Operation: "x"}, func(context.Context) error { return err })
+	}
+	for i := range 40 {
+		fail(&engine.GiveUpError{Decision: engine.Decision{As: fmt.Sprintf("label%d", i)}, Err: errors.New("inner")})
+		fail(fmt.Errorf("network kind%d", i))
+		fail(fmt.Errorf("imap status%d", i))
+	}
+	fail(&engine.GiveUpError{Decision: engine.Decision{As: engine.AsNeedsUser}, Err: errors.New("inner")})
+	fail(errors.New("network tls"))
+	fail(errors.New("imap BYE"))
+	text := w.text()
+	for _, c := range []struct{ metric, label, want string }{
+		{"recourse_give_ups_total", "as", "_other label0 label1 label2 label3 label4 label5 label6 label7 label8 label9 needs_user permanent"},
+		{"recourse_decisions_total", "as", "_other label0 label1 label2 label3 label4 label5 label6 label7 label8 label9 needs_user permanent"},
+		{"recourse_attempts_total", "result", "BYE _other inner kind0 kind1 kind2 kind3 kind4 status0 status1 status2 status3 status4 tls"},
+	} {
+		got := map[string]bool{}
+		for _, m := range regexp.MustCompile(c.metric+`\{.*\b`+c.label+`="([^"]+)"`).FindAllStringSubmatch(text, -1) {
+			got[m[1]] = true
+		}
+		if got := strings.Join(slices.Sorted(maps.Keys(got)), " "); got != c.want {
+			t.Errorf("%s has these values of %q:\n\t%s\nwant\n\t%s", c.metric, c.label, got, c.want)
+		}
+	}
+}
+
+// What is not UTF-8 must not make client_golang panic in the call of somebody.
+func TestLabelsAreValidUTF8(t *testing.T) {
+	failing := func(err error) func(context.Context) error {
+		return func(context.Context) error { return err }
+	}
+	classified := errors.New("classified")
+	for _, c := range []struct {
+		name  string
+		event rules.Event
+		call  engine.Call
+		fn    func(context.Context) error
+		want  string
+	}{
+		{"operation", rules.Event{}, engine.Call{Operation: "read \xff"}, failing(nil), "operation=\"read \uFFFD\""},
+		{"as", rules.Event{}, engine.Call{}, failing(&engine.GiveUpError{Decision: engine.Decision{As: "x\xff"}, Err: errors.New("x")}), "as=\"x\uFFFD\""},
+		{"network", rules.Event{Network: "n\xff"}, engine.Call{}, failing(classified), "result=\"n\uFFFD\""},
+		{"IMAP", rules.Event{Protocol: "imap", IMAPStatus: "NO\xff"}, engine.Call{}, failing(classified), "result=\"NO\uFFFD\""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, recourseprom.Options{}, engine.Options{Classify: func(err error, e *rules.Event) bool {
+				if err == classified {
+					*e = c.event
+				}
+				return err == classified
+			}})
+			c.call.Provider, c.call.Account = "test", "ann \xff"
+			_ = w.engine.Do(t.Context(), c.call, c.fn)
+			if text := w.text(); !strings.Contains(text, c.want) {
+				t.Errorf("text without %s:\n%s", c.want, text)
+			}
+		})
 	}
 }
 

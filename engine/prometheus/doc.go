@@ -11,7 +11,7 @@
 //	recourse_attempts_total            provider, operation, result
 //	recourse_attempt_duration_seconds  histogram: provider, operation
 //	recourse_decisions_total           provider, rule, action, as
-//	recourse_queue_seconds             histogram: provider; how long limits, or credentials known to be bad, kept calls back
+//	recourse_queue_seconds             histogram: provider: how long limits, or credentials known to be bad, kept calls back, from a millisecond on
 //	recourse_wait_seconds              histogram: provider, action
 //	recourse_hold_seconds              histogram: provider, limit
 //	recourse_defer_seconds             histogram: provider
@@ -37,8 +37,17 @@
 // error hides in a reply that says success, the rule that found it. The result
 // of a reload or a re-authentication is "success" or "failure".
 //
-// Labels come from policies, not from requests, and are bounded: there is no
-// account, no path, no message and no error's text among them. Names of
-// operations can come from the calling code: a provider's first
-// Options.Operations are told apart, the others are "_other".
+// Labels are few: there is no account among them, and no path, message or error's
+// text, unless the calling code makes a name of it. Most come from policies. What
+// the calling code can set is bounded for each provider, and what is beyond the
+// bound, or longer than 128 bytes, is "_other":
+//
+//   - Names of operations: the first Options.Operations are told apart.
+//   - as: beside the engine's labels and those of the policy, the first ten
+//     others, as of a call inside this one that another policy gave up.
+//   - result: beside "success", rules, statuses (HTTP, SMTP, IMAP) and the kinds
+//     of network failure that package rules names, the first ten others that the
+//     engine's Classify gives as a kind or as an IMAP status.
+//
+// What is not UTF-8 in a name is shown as U+FFFD.
 package recourseprom
