@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -8,7 +9,7 @@ import (
 )
 
 // Record is one decision, as a debug page shows it. It holds nothing of the
-// request and of the response only its status and code.
+// request, and of the response only its status and its code, cut at 64 bytes.
 type Record struct {
 	Time                       time.Time
 	Provider, Version          string // the policy and its version
@@ -63,7 +64,8 @@ func (e *Engine) Recent() []Record {
 	return out
 }
 
-// record notes the decision just made.
+// record notes the decision just made. What a ring keeps are copies: a code is
+// often a part of the response's body, which would be kept whole.
 func (r *run) record(now time.Time) {
 	ring := r.p.engine.recent
 	if ring == nil {
@@ -72,8 +74,9 @@ func (r *run) record(now time.Time) {
 	d, e := r.decision, r.event
 	ring.add(Record{
 		Time: now, Provider: r.c.policy.Name, Version: r.c.policy.Version,
-		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method,
-		Attempt: d.State.Attempts, Status: e.Status, IMAPStatus: e.IMAPStatus, Network: e.Network, Code: e.Code(),
-		Rule: d.Rule.Name, Action: d.Action, As: d.As, Reason: d.Reason, Delay: d.Delay, Took: now.Sub(r.start()),
+		Account: strings.Clone(r.call.Account), Operation: strings.Clone(r.op.name), Method: strings.Clone(r.call.Method),
+		Attempt: d.State.Attempts, Status: e.Status, IMAPStatus: strings.Clone(brief(e.IMAPStatus)),
+		Network: strings.Clone(brief(e.Network)), Code: strings.Clone(brief(e.Code())),
+		Rule: d.Rule.Name, Action: d.Action, As: strings.Clone(brief(d.As)), Reason: d.Reason, Delay: d.Delay, Took: now.Sub(r.start()),
 	})
 }

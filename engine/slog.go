@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"github.com/recourse-go/recourse/policy"
 )
@@ -12,9 +13,9 @@ import (
 // when it is given up; and what concerns the engine itself (reloads, nested
 // retries) beside them. A success that no rule matches is no decision.
 //
-// Records carry the provider, operation, account, rule, reason, status and
-// codes, but no message, header or body, where a provider may quote what it
-// was sent. A nil logger is slog.Default().
+// Records carry the provider, operation, account, rule, reason, status and the
+// error's code, cut at 64 bytes, but no message, header or body, where a provider
+// may quote what it was sent. A nil logger is slog.Default().
 func LogObserver(l *slog.Logger) Observer {
 	if l == nil {
 		l = slog.Default()
@@ -27,6 +28,9 @@ func LogObserver(l *slog.Logger) Observer {
 		case NoticeDecision:
 			if n.Decision == nil || n.Decision.Action != policy.Accept {
 				return // what follows from it is recorded
+			}
+			if n.Decision.Reason == ReasonSuccess {
+				return // as every call to a provider that hides errors in successes
 			}
 			text = "accepted"
 		case NoticeReauth:
@@ -71,7 +75,7 @@ func LogObserver(l *slog.Logger) Observer {
 				add("rule", d.Rule.Name)
 			}
 			add("action", d.Action.String())
-			add("as", d.As)
+			add("as", brief(d.As))
 			add("reason", d.Reason.String())
 		}
 		if n.Duration > 0 {
@@ -81,13 +85,25 @@ func LogObserver(l *slog.Logger) Observer {
 			if e.Status != 0 {
 				attrs = append(attrs, slog.Int("status", e.Status))
 			}
-			add("imap_status", e.IMAPStatus)
-			add("network", e.Network)
-			add("code", e.Code())
+			add("imap_status", brief(e.IMAPStatus))
+			add("network", brief(e.Network))
+			add("code", brief(e.Code()))
 		}
 		if n.Err != nil && n.Kind == NoticeReload {
 			add("error", n.Err.Error())
 		}
 		l.LogAttrs(ctx, level, text, attrs...)
 	})
+}
+
+// maxBrief is the longest part of a text from outside that is logged or
+// remembered, in bytes.
+const maxBrief = 64
+
+// brief is the beginning of a text, without what is not UTF-8 where it is cut.
+func brief(s string) string {
+	if len(s) <= maxBrief {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxBrief], "")
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
 )
 
 const secret = "s3cr3t-t0k3n-0123456789"
@@ -174,6 +176,65 @@ func TestLogObserver(t *testing.T) {
 			t.Errorf("of the engine itself: %s", got)
 		}
 	})
+}
+
+// A success whose body was looked into is no decision either.
+func TestLogObserverIsQuietOnSuccess(t *testing.T) {
+	var buf bytes.Buffer
+	l := slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	yaml := strings.Replace(loopYAML, "extract:", "inspect: [{status: 200}]\nextract:", 1)
+	decisions := 0
+	e := testEngine(t, Options{Observer: Observers{LogObserver(l), ObserverFunc(func(_ context.Context, n *Notice) {
+		if n.Kind == NoticeDecision {
+			decisions++
+		}
+	})}}, yaml)
+	for _, status := range []int{200, 410} { // 410 is accepted by a rule
+		resp, err := e.Transport(newServer(reply{status: status, body: `{"ok":true}`})).RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	if lines := strings.Split(strings.TrimSpace(buf.String()), "\n"); decisions != 2 || len(lines) != 1 || field(lines[0], "rule") != "gone" {
+		t.Errorf("%d decisions, logged\n%s\nwant the one of the 410", decisions, buf.String())
+	}
+}
+
+// Whatever a provider, or an Options.Classify, calls a failure, a record is short.
+func TestLogObserverIsBrief(t *testing.T) {
+	long := strings.Repeat("é", 30) + "ab" + strings.Repeat("€", 20_000) // 62 bytes, and two of the next rune's three
+	for _, tt := range []struct {
+		attr string
+		e    rules.Event
+	}{
+		{"code", rules.Event{Status: 400, Codes: []string{long}}},
+		{"imap_status", rules.Event{Protocol: "imap", IMAPStatus: long}},
+		{"network", rules.Event{Network: long}},
+		{"as", rules.Event{Status: 400}},
+	} {
+		t.Run(tt.attr, func(t *testing.T) {
+			var buf bytes.Buffer
+			e := testEngine(t, Options{
+				Observer: LogObserver(slog.New(slog.NewJSONHandler(&buf, nil))),
+				Classify: func(_ error, e *rules.Event) bool { *e = tt.e; return true },
+			})
+			err := errors.New("failed")
+			if tt.attr == "as" {
+				err = &GiveUpError{Decision: Decision{As: long}, Err: err}
+			}
+			if err := e.Do(t.Context(), Call{Provider: "test", Account: "a"}, func(context.Context) error { return err }); err == nil {
+				t.Fatal("no error")
+			}
+			var record map[string]any
+			if err := json.Unmarshal(buf.Bytes(), &record); err != nil {
+				t.Fatalf("%v of %d bytes of log", err, buf.Len())
+			}
+			if got, want := record[tt.attr], long[:62]; got != want || buf.Len() > 1000 {
+				t.Errorf("a record of %d bytes, %s=%q, want %q", buf.Len(), tt.attr, got, want)
+			}
+		})
+	}
 }
 
 // field is an attribute of a line that slog's TextHandler wrote.
