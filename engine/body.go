@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/limiter"
 )
 
@@ -21,7 +20,7 @@ type guardedBody struct {
 	io.ReadCloser
 	permit limiter.Permit
 	dog    *watchdog
-	failed bool // only Close ends it: until then the failure is being decided
+	failed bool // only Close ends it: the failure is being decided
 	done   atomic.Bool
 	leak   runtime.Cleanup // reports a body that nobody closed
 }
@@ -57,16 +56,25 @@ func (x *exchange) guard(r *run, failed bool) {
 		r.permit.Succeeded()
 	}
 	b := &guardedBody{ReadCloser: x.resp.Body, permit: r.permit, dog: x.dog, failed: failed}
-	if o := r.p.engine.o.Observer; o != nil && !failed {
+	if failed {
+		x.body = b
+	} else {
+		b.watch(r)
+	}
+	x.resp.Body = b
+}
+
+// watch tells the observer should b be collected without being closed.
+func (b *guardedBody) watch(r *run) {
+	if o := r.p.engine.o.Observer; o != nil {
 		b.leak = runtime.AddCleanup(b, leaked, &leak{
-			observer: o, permit: r.permit, dog: x.dog,
+			observer: o, permit: b.permit, dog: b.dog,
 			notice: Notice{
 				Kind: NoticeLeak, Provider: r.c.policy.Name, Version: r.c.policy.Version,
 				Account: r.call.Account, Operation: r.op.name, Method: r.call.Method,
 			},
 		})
 	}
-	x.resp.Body = b
 }
 
 // leak is what a body that was collected without being closed leaves behind:
@@ -86,6 +94,7 @@ func leaked(l *leak) {
 		l.permit.Release()
 		l.dog.end()
 		l.notice.Time = time.Now()
+		defer func() { _ = recover() }() // there is no caller here whom an observer's panic could tell
 		l.observer.Observe(context.Background(), &l.notice)
 	}()
 }
@@ -153,7 +162,8 @@ func (b *upgradedBody) Close() error {
 // timeout to itself.
 type idleBody struct {
 	io.ReadCloser
-	dog *watchdog
+	dog  *watchdog
+	over atomic.Bool
 }
 
 // Read implements io.Reader.
@@ -161,11 +171,32 @@ func (b *idleBody) Read(p []byte) (int, error) {
 	b.dog.resume()
 	n, err := b.ReadCloser.Read(p)
 	b.dog.pause()
-	if err != nil && err != io.EOF && b.dog.fired() {
+	if err == nil {
+		return n, nil
+	}
+	if err != io.EOF && b.dog.fired() {
 		err = &attemptError{err}
 	}
+	b.end()
 	return n, err
 }
+
+// Close implements io.Closer.
+func (b *idleBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.end()
+	return err
+}
+
+func (b *idleBody) end() {
+	if b.over.CompareAndSwap(false, true) {
+		b.dog.closed()
+	}
+}
+
+// maxHeadTime bounds how long a failed response's body is waited for. The rest
+// of one that only drips is not worth a worker.
+const maxHeadTime = 10 * time.Second
 
 // read takes the head of the response's body for classification.
 func (x *exchange) read() {
@@ -173,14 +204,18 @@ func (x *exchange) read() {
 		x.whole = true
 		return
 	}
+	if x.resp.StatusCode >= 400 {
+		body := x.resp.Body
+		defer time.AfterFunc(maxHeadTime, func() { body.Close() }).Stop()
+	}
 	// One byte more than the head tells a body that ends here from a longer one.
-	x.head, x.rerr = io.ReadAll(io.LimitReader(x.resp.Body, classify.MaxBody+1))
-	x.whole = len(x.head) <= classify.MaxBody
+	x.head, x.rerr = io.ReadAll(io.LimitReader(x.resp.Body, int64(x.most)+1))
+	x.whole = len(x.head) <= x.most
 }
 
 // text is the part of the body that is classified.
 func (x *exchange) text() []byte {
-	return x.head[:min(len(x.head), classify.MaxBody)]
+	return x.head[:min(len(x.head), x.most)]
 }
 
 // replay puts the response's body together again.
@@ -236,7 +271,7 @@ func (r *run) discard() {
 func (r *run) settle() {
 	switch {
 	case r.x == nil || r.x.resp == nil:
-		if e := r.event; !e.Sent && e.Network != "" {
+		if !r.event.Sent {
 			r.permit.Refund() // the provider has not seen it
 		}
 		r.permit.Release()

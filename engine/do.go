@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"time"
 
@@ -22,9 +23,15 @@ import (
 // other end is a *GiveUpError, which unwraps to fn's last error, or a
 // *DeferError when the call must wait longer than a worker may be held.
 //
-// fn's context ends with ctx, and when the policy has an attempt_timeout, so
-// long after the attempt began or, where fn calls CheckResponse, when the
-// response's body stalls for that long.
+// fn's context ends with ctx, and when the policy has an attempt_timeout: so
+// long after the attempt or a further request of it began, or, where fn calls
+// CheckResponse, when the response's body stalls for that long. It ends with fn
+// too, but for the bodies that CheckResponse has let through, which can still
+// be read.
+//
+// An HTTP client inside fn should not follow redirects of what must not happen
+// twice: where a redirect's target cannot be reached, its error says that
+// nothing was sent. Transport knows better.
 func (e *Engine) Do(ctx context.Context, c Call, fn func(context.Context) error) error {
 	p := e.live.Load().providers[c.Provider]
 	if p == nil {
@@ -111,6 +118,8 @@ type watchdog struct {
 	mu     sync.Mutex
 	timer  *time.Timer
 	over   bool
+	bodies int  // of Do: let through by CheckResponse, and not at their end
+	left   bool // of Do: fn has returned, and the last of bodies ends it
 }
 
 func watch(ctx context.Context, idle time.Duration) (context.Context, *watchdog) {
@@ -154,11 +163,41 @@ func (w *watchdog) end() {
 	w.cancel(nil)
 }
 
+// opened notes a body that is to be read, closed that it was.
+func (w *watchdog) opened() {
+	w.mu.Lock()
+	w.bodies++
+	w.mu.Unlock()
+}
+
+func (w *watchdog) closed() {
+	w.mu.Lock()
+	w.bodies--
+	last := w.left && w.bodies == 0
+	w.mu.Unlock()
+	if last {
+		w.end()
+	}
+}
+
+// leave ends w, unless a success has bodies that are still to be read.
+func (w *watchdog) leave(ok bool) {
+	w.mu.Lock()
+	w.left = ok && w.bodies > 0
+	left := w.left
+	w.mu.Unlock()
+	if left {
+		w.pause() // until the next read
+		return
+	}
+	w.end()
+}
+
 type watchdogKey struct{}
 
 // invoke calls fn for one attempt.
 func (r *run) invoke(ctx context.Context) error {
-	if n := r.call.State.Attempts + 1; n > 1 {
+	if n := r.call.State.Attempts + 1; n != Attempt(ctx) {
 		ctx = context.WithValue(ctx, attemptKey{}, n)
 	}
 	timeout := r.c.policy.AttemptTimeout
@@ -166,9 +205,12 @@ func (r *run) invoke(ctx context.Context) error {
 		return r.fn(ctx)
 	}
 	attempt, dog := watch(ctx, timeout)
-	defer dog.end()
+	ok := false
+	defer func() { dog.leave(ok) }()
+	attempt = httptrace.WithClientTrace(attempt, &httptrace.ClientTrace{GetConn: func(string) { dog.resume() }})
 	attempt = context.WithValue(attempt, watchdogKey{}, dog)
 	err := r.fn(attempt)
+	ok = err == nil
 	if err != nil && ctx.Err() == nil && dog.fired() {
 		return &attemptError{err}
 	}
@@ -191,14 +233,17 @@ func (e *attemptError) Timeout() bool   { return true }
 // CheckResponse turns a failed HTTP response into a *ResponseError, for use in
 // Do's function; a response that its provider's policy does not call a failure
 // yields nil and is left as it is. Of a failed one the body is read, as far as
-// it is needed, and closed.
+// it is needed, and closed. One that Transport has decided about already yields
+// that decision, as a *GiveUpError or a *DeferError around it. After a redirect
+// it is the first request that counts.
 //
-// The policy is that of the response's host and path, or `http`;
-// Provider.CheckResponse has one of its own.
+// The policy is that of the response's host and path, or `http`, as it is in
+// force now; Provider.CheckResponse has one of its own. What a rule with `accept`
+// closes is not closed here, where nobody knows for which account.
 func (e *Engine) CheckResponse(ctx context.Context, resp *http.Response) error {
 	host := ""
 	if resp.Request != nil {
-		host = hostOf(resp.Request)
+		host = authority(resp.Request)
 	}
 	if p := e.providerOf(callFrom(ctx), resp.Request, host); p != nil {
 		return p.CheckResponse(ctx, resp)
@@ -208,16 +253,26 @@ func (e *Engine) CheckResponse(ctx context.Context, resp *http.Response) error {
 
 // CheckResponse is Engine.CheckResponse by p's policy, whatever the host.
 func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error {
+	if resp.StatusCode < 200 {
+		return nil // 101: the body is a connection
+	}
 	if dog, ok := ctx.Value(watchdogKey{}).(*watchdog); ok && resp.Body != nil {
 		dog.pause()
-		resp.Body = &idleBody{resp.Body, dog}
+		dog.opened()
+		resp.Body = &idleBody{ReadCloser: resp.Body, dog: dog}
 	}
 	c := p.live.Load()
 	x := exchange{req: resp.Request, resp: resp}
+	if out, ok := Outcome(resp); ok && out.Event != nil {
+		return x.decided(out)
+	}
 	var operation, method string
 	if x.req != nil {
+		for x.req.Response != nil && x.req.Response.Request != nil {
+			x.req = x.req.Response.Request // the one that was redirected
+		}
 		method = x.req.Method
-		operation = operationOf(c.policy, x.req, hostOf(x.req))
+		operation = operationOf(c.policy, x.req, authority(x.req))
 	}
 	if !x.suspect(c, operation, method, Attempt(ctx)) {
 		return nil
@@ -234,4 +289,25 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 	}
 	x.drain()
 	return x.responseError(ev)
+}
+
+// decided is the error of a response that Transport has decided about; nil
+// where a rule accepts it.
+func (x *exchange) decided(out Result) error {
+	if out.Decision.Action == policy.Accept {
+		return nil
+	}
+	x.most = classify.MaxBody
+	x.read()
+	x.drain()
+	err := x.responseError(out.Event)
+	if out.Decision.Defer {
+		return &DeferError{
+			Until: out.Until, State: out.Decision.State, Decision: out.Decision,
+			Operation: out.Event.Operation, Event: out.Event, Err: err,
+		}
+	}
+	return &GiveUpError{
+		Decision: out.Decision, Operation: out.Event.Operation, Attempts: out.Attempts, Event: out.Event, Err: err,
+	}
 }

@@ -319,6 +319,9 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 	default:
 		r.classifyError(ctx, e, now)
 	}
+	if _, ok := errors.AsType[*authorizeError](r.err); ok {
+		e.Sent = false
+	}
 	e.Attempt = r.call.State.Attempts + 1
 	e.Elapsed = r.call.State.Spent + now.Sub(r.start())
 	e.Idempotent = e.Idempotent || r.call.Idempotent && r.judge == r.c

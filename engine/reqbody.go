@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,6 +30,9 @@ func keepBody(req *http.Request) (*http.Request, error) {
 	if n < 0 || n > maxKeptBody {
 		return req, nil
 	}
+	// A body that does not come ends with the context, as in net/http.
+	stop := context.AfterFunc(req.Context(), func() { req.Body.Close() })
+	defer stop()
 	// One byte more, so that net/http still notices a body longer than it should be.
 	b, err := io.ReadAll(io.LimitReader(req.Body, n+1))
 	req.Body.Close()

@@ -89,6 +89,17 @@ func hostOf(req *http.Request) string {
 	return h
 }
 
+// authority is a request's host, with the port where it names one, in lower case.
+func authority(req *http.Request) string {
+	h := req.URL.Host
+	for i := range len(h) {
+		if c := h[i]; 'A' <= c && c <= 'Z' {
+			return strings.ToLower(h)
+		}
+	}
+	return h
+}
+
 // maxForm is the longest form body that is read to name an operation.
 const maxForm = 16 << 10
 
@@ -130,6 +141,13 @@ func formOf(req *http.Request) map[string][]string {
 	return form
 }
 
+// CloseIdleConnections is for http.Client's method of that name.
+func (t *transport) CloseIdleConnections() {
+	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil {
@@ -137,20 +155,29 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	ctx := req.Context()
 	outer := callFrom(ctx)
-	host := hostOf(req)
+	host := authority(req)
 	p := t.engine.providerOf(outer, req, host)
+	if outer != nil && outer.Outcome != nil {
+		*outer.Outcome = Result{}
+	}
+	fail := func(err error) (*http.Response, error) {
+		if outer != nil && outer.Outcome != nil {
+			*outer.Outcome = resultOf(nil, err)
+		}
+		return nil, err
+	}
 	if p == nil {
 		if outer != nil && outer.Provider != "" {
 			if req.Body != nil {
 				req.Body.Close()
 			}
-			return nil, noPolicy(outer.Provider)
+			return fail(noPolicy(outer.Provider))
 		}
 		return t.base.RoundTrip(req)
 	}
 	req, err := keepBody(req)
 	if err != nil {
-		return nil, err
+		return fail(p.noBody(ctx, err))
 	}
 	c := p.live.Load()
 	x := exchangePool.Get().(*exchange)
@@ -164,7 +191,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.call.Operation = operationOf(c.policy, req, host)
 	}
 	if r.call.Host == "" {
-		r.call.Host = host
+		r.call.Host = hostOf(req)
 	}
 	if r.call.Bytes == 0 && req.ContentLength > 0 {
 		r.call.Bytes = req.ContentLength
@@ -193,6 +220,18 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// noBody gives a call up whose body could not be read.
+func (p *Provider) noBody(ctx context.Context, err error) error {
+	d := Decision{Action: policy.Fail, As: AsPermanent, Policy: p.Policy(), Rule: &bodyRule, Reason: ReasonBody}
+	switch ctx.Err() {
+	case context.Canceled:
+		d.As, d.Reason = AsCanceled, ReasonCanceled
+	case context.DeadlineExceeded:
+		d.As, d.Reason = AsDeadline, ReasonDeadline
+	}
+	return &GiveUpError{Decision: d, Err: err, Cause: ctx.Err()}
+}
+
 // exchangePool saves an allocation a request. Nothing keeps an exchange beyond
 // RoundTrip.
 var exchangePool = sync.Pool{New: func() any { return new(exchange) }}
@@ -200,7 +239,7 @@ var exchangePool = sync.Pool{New: func() any { return new(exchange) }}
 // release puts x back. What it held is for others to collect; of its probe,
 // only what suspect writes is ever set.
 func (x *exchange) release() {
-	x.base, x.req, x.resp, x.dog, x.head, x.rerr, x.traced = nil, nil, nil, nil, nil, nil, nil
+	x.base, x.req, x.resp, x.dog, x.body, x.head, x.rerr, x.traced = nil, nil, nil, nil, nil, nil, nil, nil
 	x.probe.Header = nil
 	x.taken, x.whole = false, false
 	exchangePool.Put(x)
@@ -215,9 +254,11 @@ type exchange struct {
 	dog   *watchdog      // of the last attempt; nil without attempt_timeout
 	taken bool           // base has had the request's own body
 
-	head  []byte // the start of a failed response's body
-	whole bool   // head is all of it
-	rerr  error  // what ended reading head, if not its length or the end
+	body  *guardedBody // of a failed response
+	head  []byte       // the start of its body
+	most  int          // how many bytes of it count
+	whole bool         // head is all of it
+	rerr  error        // what ended reading head, if not its length or the end
 
 	traced *trace // nil when not traced
 	probe  rules.Event
@@ -233,11 +274,11 @@ func (x *exchange) repeatable() bool {
 }
 
 // request is the request of attempt n: the caller's own, unless something has
-// to be added to it.
-func (x *exchange) request(ctx context.Context, r *run, n int) (*http.Request, error) {
+// to be added to it. same says that ctx is the caller's own too.
+func (x *exchange) request(ctx context.Context, r *run, n int, same bool) (*http.Request, error) {
 	o := &r.p.engine.o
 	req := x.req
-	if n == 1 && ctx == req.Context() && o.Authorize == nil && o.AttemptHeader == "" {
+	if n == 1 && same && o.Authorize == nil && o.AttemptHeader == "" {
 		x.taken = true
 		return req, nil
 	}
@@ -255,6 +296,9 @@ func (x *exchange) request(ctx context.Context, r *run, n int) (*http.Request, e
 	}
 	x.taken = true
 	if o.AttemptHeader != "" {
+		if req.Header == nil {
+			req.Header = http.Header{}
+		}
 		req.Header.Set(o.AttemptHeader, strconv.Itoa(n))
 	}
 	if o.Authorize != nil {
@@ -275,18 +319,19 @@ var errNoResponse = errors.New("engine: the base transport returned neither a re
 // cannot be made at all leaves the last response as it was.
 func (x *exchange) send(ctx context.Context, r *run) bool {
 	n := r.call.State.Attempts + 1
-	outer := ctx
-	if n > 1 {
-		ctx = context.WithValue(ctx, attemptKey{}, n)
+	outer, same := ctx, true
+	if n != Attempt(ctx) {
+		ctx, same = context.WithValue(ctx, attemptKey{}, n), false
 	}
 	x.dog, x.traced = nil, nil
 	if t := r.c.policy.AttemptTimeout; t > 0 {
 		ctx, x.dog = watch(ctx, t)
+		same = false
 	}
 	if !idempotentMethod(r.call.Method) {
-		ctx = x.trace(ctx)
+		ctx, same = x.trace(ctx), false
 	}
-	req, err := x.request(ctx, r, n)
+	req, err := x.request(ctx, r, n, same)
 	if err != nil {
 		x.dog.end()
 		if _, hook := err.(*authorizeError); hook {
@@ -297,7 +342,7 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 		}
 		return false
 	}
-	x.resp, x.head, x.whole, x.rerr = nil, nil, false, nil
+	x.resp, x.body, x.head, x.whole, x.rerr = nil, nil, nil, false, nil
 	x.resp, err = x.base.RoundTrip(req)
 	if err == nil && x.resp == nil {
 		err = errNoResponse
@@ -358,11 +403,15 @@ func (x *exchange) suspect(c *compiled, operation, method string, attempt int) b
 	if status < 200 {
 		return false // 101: the connection is the caller's now
 	}
+	x.most = classify.MaxBody
 	if status >= 400 {
 		return true
 	}
-	if len(c.policy.Inspect) > 0 && c.policy.InspectFor(status, operation, x.resp.Header.Get("Content-Type")) != nil {
-		return true
+	if len(c.policy.Inspect) > 0 {
+		if ct := x.resp.Header.Get("Content-Type"); c.policy.InspectFor(status, operation, ct) != nil {
+			x.most = classify.BodyLimit(c.policy, status, operation, ct)
+			return true
+		}
 	}
 	e := &x.probe
 	e.Provider, e.Operation, e.Method, e.Protocol = c.policy.Name, operation, method, "http"
@@ -401,14 +450,18 @@ func (x *exchange) responseError(e *rules.Event) *ResponseError {
 // finish makes the last response the call's result: its body is whole again,
 // and Outcome finds the decision.
 func (x *exchange) finish(r *run, until time.Time) {
+	if x.body != nil && !x.body.done.Load() { // the rest is the caller's to read
+		x.body.failed = false
+		x.body.watch(r)
+	}
 	x.replay()
 	req := x.resp.Request
 	if req == nil {
 		req = x.req
 	}
-	x.resp.Request = req.WithContext(context.WithValue(req.Context(), outcomeKey{}, &Result{
+	x.resp.Request = req.WithContext(context.WithValue(req.Context(), outcomeKey{}, &outcome{x.resp, Result{
 		Decision: *r.decision, Event: r.event, Until: until, Attempts: r.call.State.Attempts,
-	}))
+	}}))
 }
 
 // resultOf is what was decided about a call of Transport's that has ended.
@@ -427,6 +480,13 @@ func resultOf(resp *http.Response, err error) Result {
 
 type outcomeKey struct{}
 
+// outcome is what was decided about a response. Its request's context carries
+// it, which may go on to other requests.
+type outcome struct {
+	resp *http.Response
+	Result
+}
+
 // Result is what Transport decided about the response, or the error, that it returned.
 type Result struct {
 	Decision Decision
@@ -442,8 +502,8 @@ func Outcome(resp *http.Response) (result Result, ok bool) {
 	if resp == nil || resp.Request == nil {
 		return Result{}, false
 	}
-	if r, found := resp.Request.Context().Value(outcomeKey{}).(*Result); found {
-		return *r, true
+	if o, found := resp.Request.Context().Value(outcomeKey{}).(*outcome); found && o.resp == resp {
+		return o.Result, true
 	}
 	return Result{}, false
 }

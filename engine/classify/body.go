@@ -22,10 +22,11 @@ const (
 const sniffLen = 512
 
 // text is the body as valid UTF-8 and what it is. A compressed or binary body
-// has no text; WBXML, which is binary as well, is turned into XML. Nothing is copied where the body is UTF-8 already.
-func text(b []byte, h map[string][]string) (string, bodyKind) {
-	if len(b) > MaxBody {
-		b = cutRune(b[:MaxBody])
+// has no text; WBXML, which is binary as well, is turned into XML. Nothing is
+// copied where the body is UTF-8 already. At most so many bytes of it count.
+func text(b []byte, h map[string][]string, most int) (string, bodyKind) {
+	if len(b) > most {
+		b = cutRune(b[:most])
 	}
 	if len(b) == 0 {
 		return "", kindText
@@ -35,7 +36,7 @@ func text(b []byte, h map[string][]string) (string, bodyKind) {
 	case strings.HasPrefix(s, "\xef\xbb\xbf"):
 		s = s[3:]
 	case strings.HasPrefix(s, wbxmlHeader):
-		return capText(decodeWBXML(s)), kindXML
+		return capText(decodeWBXML(s), most), kindXML
 	case strings.HasPrefix(s, "\xff\xfe"), strings.HasPrefix(s, "\xfe\xff"):
 		s = decodeUTF16(s)
 	}
@@ -48,16 +49,16 @@ func text(b []byte, h map[string][]string) (string, bodyKind) {
 		}
 		s = toUTF8(s, get(h, "Content-Type"))
 	}
-	s = capText(s)
+	s = capText(s, most)
 	return s, kindOf(s)
 }
 
 // capText cuts text that grew while it was decoded.
-func capText(s string) string {
-	if len(s) <= MaxBody {
+func capText(s string, most int) string {
+	if len(s) <= most {
 		return s
 	}
-	for i := MaxBody; ; i-- {
+	for i := most; ; i-- {
 		if utf8.RuneStart(s[i]) {
 			return s[:i]
 		}

@@ -11,8 +11,20 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// MaxBody is how many bytes of a body are read; the rest is ignored.
+// MaxBody is how many bytes of a body are read, unless a policy's `inspect` says
+// otherwise; the rest is ignored.
 const MaxBody = 64 << 10
+
+// BodyLimit is how many bytes of a response's body are read under the policy p:
+// what the `inspect` entry for it says, else MaxBody.
+func BodyLimit(p *policy.Policy, status int, operation, contentType string) int {
+	if p != nil && len(p.Inspect) > 0 {
+		if in := p.InspectFor(status, operation, contentType); in != nil && in.Max > 0 {
+			return int(in.Max)
+		}
+	}
+	return MaxBody
+}
 
 // Response is one HTTP response with its body already read.
 type Response struct {
@@ -55,7 +67,7 @@ func HTTPTrace(p *policy.Policy, r *Response, e *rules.Event) (Trace, Report) {
 
 func readHTTP(p *policy.Policy, r *Response, e *rules.Event, t *Trace) Report {
 	h := canonical(r.Header)
-	body, kind := text(r.Body, h)
+	body, kind := text(r.Body, h, BodyLimit(p, r.Status, r.Operation, get(h, "Content-Type")))
 	f := finder{
 		header: h,
 		body:   body,

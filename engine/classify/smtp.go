@@ -58,7 +58,7 @@ func protocolEvent(e *rules.Event, protocol, command, body string) {
 
 // plainText is s as valid UTF-8, capped at MaxBody.
 func plainText(s string) string {
-	return capText(strings.ToValidUTF8(capText(s), "\ufffd"))
+	return capText(strings.ToValidUTF8(capText(s, MaxBody), "\ufffd"), MaxBody)
 }
 
 // parseSMTP takes a reply apart. status is 0 if the first line has none.
