@@ -257,6 +257,8 @@ func (s *Set) Version() string { return s.version }
 
 // ReadDir reads the policy files of a directory, not of those below it: *.yaml
 // and *.yml, sorted by name, without the test suites *_test.yaml and *_test.yml.
+// One that is neither a regular file nor a link to one, such as a named pipe, is
+// an error; a directory is left out.
 func ReadDir(dir string) ([]File, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -282,6 +284,8 @@ func isPolicyFile(name string) bool {
 }
 
 // ReadFiles reads policy files and, by ReadDir, directories, in the order given.
+// A path may also be that of a pipe, as a shell's <(command) is; then it waits
+// for the pipe's end.
 func ReadFiles(paths ...string) ([]File, error) {
 	var files []File
 	for _, path := range paths {
@@ -297,7 +301,7 @@ func ReadFiles(paths ...string) ([]File, error) {
 			files = append(files, in...)
 			continue
 		}
-		f, err := readFile(path)
+		f, err := readNamed(path)
 		if err != nil {
 			return nil, err
 		}
@@ -306,8 +310,22 @@ func ReadFiles(paths ...string) ([]File, error) {
 	return files, nil
 }
 
-// readFile reads no more than it takes to see that a file is too large.
+// readFile reads a regular file, or a link to one. It opens nothing else: to
+// open a named pipe is to wait for its writer, for ever perhaps.
 func readFile(path string) (File, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return File{}, fmt.Errorf("policy: %w", err)
+	case !info.Mode().IsRegular():
+		return File{}, fmt.Errorf("policy: %s is not a regular file", path)
+	}
+	return readNamed(path)
+}
+
+// readNamed reads a file that somebody named, which may be a pipe or a terminal.
+// It reads no more than it takes to see that a file is too large.
+func readNamed(path string) (File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return File{}, fmt.Errorf("policy: %w", err)
