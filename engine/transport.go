@@ -78,17 +78,6 @@ func (e *Engine) providerOf(c *Call, req *http.Request, host string) *Provider {
 	return g.providers[fallbackProvider]
 }
 
-// hostOf is a request's host without its port, in lower case.
-func hostOf(req *http.Request) string {
-	h := req.URL.Host
-	for i := range len(h) {
-		if c := h[i]; c == ':' || c == '[' || 'A' <= c && c <= 'Z' {
-			return strings.ToLower(req.URL.Hostname())
-		}
-	}
-	return h
-}
-
 // authority is a request's host, with the port where it names one, in lower case.
 func authority(req *http.Request) string {
 	h := req.URL.Host
@@ -98,6 +87,14 @@ func authority(req *http.Request) string {
 		}
 	}
 	return h
+}
+
+// withoutPort is an authority's host.
+func withoutPort(authority string) string {
+	if strings.IndexByte(authority, ':') < 0 {
+		return authority
+	}
+	return (&url.URL{Host: authority}).Hostname()
 }
 
 // maxForm is the longest form body that is read to name an operation.
@@ -191,7 +188,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.call.Operation = operationOf(c.policy, req, host)
 	}
 	if r.call.Host == "" {
-		r.call.Host = hostOf(req)
+		r.call.Host = withoutPort(host)
 	}
 	if r.call.Bytes == 0 && req.ContentLength > 0 {
 		r.call.Bytes = req.ContentLength
