@@ -83,6 +83,28 @@ func newBreaker(b policy.Breaker) *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	return gobreaker.NewTwoStepCircuitBreaker[struct{}](st)
 }
 
+// evidence is what the failed attempt, whose facts e are, says about the host.
+func (r *run) evidence(e *rules.Event) error {
+	if r.elsewhere() {
+		return errExcluded
+	}
+	return evidence(e)
+}
+
+// elsewhere reports whether the attempt failed at a token endpoint, or in the
+// Authorize hook, before its own request was sent: whatever went wrong there
+// says nothing about the host of the request.
+func (r *run) elsewhere() bool {
+	if r.judge != r.c {
+		return true
+	}
+	if _, hook := errors.AsType[*authorizeError](r.err); hook {
+		return true
+	}
+	_, token := retrieveError(r.err)
+	return token && !r.op.token
+}
+
 // evidence is what a failed attempt says about its host.
 func evidence(e *rules.Event) error {
 	switch {

@@ -326,7 +326,7 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 	e.Elapsed = r.call.State.Spent + now.Sub(r.start())
 	e.Idempotent = e.Idempotent || r.call.Idempotent && r.judge == r.c
 	if r.breaker != nil {
-		r.breaker(evidence(e))
+		r.breaker(r.evidence(e))
 		r.breaker = nil
 	}
 	return now
