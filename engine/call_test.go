@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -200,4 +201,64 @@ func TestCheckResponse(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Throttling burns none of a call's own attempts, and failures do.
+func TestMaxAttempts(t *testing.T) {
+	throttled := reply{status: 429, header: "Retry-After: 1"}
+	for _, c := range []struct {
+		most    int
+		replies []reply
+		as      string
+		sent    int
+	}{
+		{1, []reply{throttled, throttled}, "200", 3},
+		{1, []reply{{status: 401}}, "200", 2},
+		{1, []reply{{status: 503}}, AsExhausted, 1},
+		{2, []reply{throttled, throttled, {status: 503}}, "200", 4},
+		{2, []reply{throttled, {status: 503}, {status: 503}}, AsExhausted, 3},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(c.replies...)
+			tr := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error { return nil }}).Transport(s)
+			as := ending(tr.RoundTrip(request(t, WithCall(t.Context(), Call{MaxAttempts: c.most}), "GET", "/items/1", "")))
+			if as != c.as || len(s.sent) != c.sent {
+				t.Errorf("%d at most, %+v: %s after %d requests, want %s after %d", c.most, c.replies, as, len(s.sent), c.as, c.sent)
+			}
+		})
+	}
+}
+
+// Attempts are counted by call, also in one that is made inside another's repeat.
+func TestAttemptOfInnerCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := testEngine(t, Options{AttemptHeader: "X-Attempt"})
+		err := e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET"}, func(ctx context.Context) error {
+			if Attempt(ctx) == 1 {
+				return io.ErrUnexpectedEOF
+			}
+			err := e.Do(ctx, Call{Provider: "test", Account: "b", Method: "GET"}, func(ctx context.Context) error {
+				if n := Attempt(ctx); n != 1 {
+					t.Errorf("the first attempt of an inner Do is number %d", n)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			resp, err := e.Transport(roundTripper(func(r *http.Request) (*http.Response, error) {
+				if n, h := Attempt(r.Context()), r.Header.Get("X-Attempt"); n != 1 || h != "1" {
+					t.Errorf("the first attempt of an inner request is number %d, its header %s", n, h)
+				}
+				return &http.Response{StatusCode: 200, Body: http.NoBody, Request: r}, nil
+			})).RoundTrip(request(t, ctx, "GET", "/items/1", ""))
+			if err == nil {
+				resp.Body.Close()
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -187,4 +188,107 @@ func TestDeferralFromLimits(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A call that is handed back after a refresh may refresh again when it comes
+// back: by then those credentials have expired.
+func TestReauthAfterDeferral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p *Provider
+		refreshes, good := 0, 1
+		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error {
+			refreshes++
+			p.Limiter().Hold(1, limiter.Keys{Account: "a"}, time.Now().Add(2*time.Hour)) // another worker was throttled
+			return nil
+		}})
+		p, _ = e.Provider("test")
+		fn := func(context.Context) error {
+			if refreshes < good {
+				return &ResponseError{Status: 401, Method: "GET"}
+			}
+			return nil
+		}
+		call := Call{Account: "a", Method: "GET"}
+		var later *DeferError
+		if err := p.Do(t.Context(), call, fn); !errors.As(err, &later) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(later.Until))
+		call.State, good = later.State, 2
+		if err := p.Do(t.Context(), call, fn); !errors.As(err, &later) || refreshes != 2 {
+			t.Errorf("after %d refreshes: %v, want the second one, and its hold", refreshes, err)
+		}
+	})
+}
+
+// A wait that is longer than a worker may be held is handed back also where the
+// caller's deadline is sooner, whoever has found the wall.
+func TestDeferralBeforeDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := testEngine(t, Options{}).Provider("test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		throttled := func(context.Context) error {
+			return &ResponseError{Status: 429, Header: http.Header{"Retry-After": {"1200"}}, Method: "GET"}
+		}
+		for _, name := range []string{"the first", "another"} {
+			err := p.Do(ctx, Call{Account: "a", Method: "GET"}, throttled)
+			later, ok := errors.AsType[*DeferError](err)
+			if !ok {
+				t.Fatalf("%s: %v, want it handed back", name, err)
+			}
+			if wait := time.Until(later.Until); wait < 20*time.Minute || later.Decision.Delay != wait && name == "another" {
+				t.Errorf("%s: until in %v with a delay of %v", name, wait, later.Decision.Delay)
+			}
+		}
+		p.Limiter().Lift(1, limiter.Keys{Account: "a"})
+		p.Limiter().Hold(1, limiter.Keys{Account: "a"}, time.Now().Add(40*time.Second)) // a worker could wait so long, the caller cannot
+		err = p.Do(ctx, Call{Account: "a", Method: "GET"}, throttled)
+		if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != AsDeadline {
+			t.Errorf("a short hold: %v, want %s", err, AsDeadline)
+		}
+	})
+}
+
+// A body that only the caller has is for the caller to send again, when it is time.
+func TestStreamIsHandedBack(t *testing.T) {
+	for after, want := range map[string]time.Duration{"1200": 20 * time.Minute, "3": 3 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(reply{status: 429, header: "Retry-After: " + after})
+			req, err := http.NewRequestWithContext(WithAccount(t.Context(), "a"), "POST", "http://api.test/send", io.MultiReader(strings.NewReader("mail")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			resp, err := testEngine(t, Options{Rand: func() float64 { return 0 }}).Transport(s).RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			out, _ := Outcome(resp)
+			if wait := out.Until.Sub(start); !out.Decision.Defer || out.Decision.Reason != ReasonBody || wait != want || len(s.sent) != 1 || time.Since(start) != 0 {
+				t.Errorf("deferred %v (%v) until in %v, want %v; %d requests", out.Decision.Defer, out.Decision.Reason, wait, want, len(s.sent))
+			}
+		})
+	}
+}
+
+// The error of a refresh that has failed is not lost where its account cannot
+// wait for the next.
+func TestCredentialsDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := errors.New("token endpoint is down")
+		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error { return RetryAfter(40*time.Second, down) }})
+		refused := func(context.Context) error { return &ResponseError{Status: 401, Method: "GET"} }
+		e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET", MaxInline: 1}, refused)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := e.Do(ctx, Call{Provider: "test", Account: "a", Method: "GET"}, refused)
+		if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != AsDeadline || !errors.Is(err, down) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want %s for %v", err, AsDeadline, down)
+		}
+	})
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -259,7 +261,7 @@ func TestUnsentCallsAreRefunded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := testEngine(t, Options{}, yaml)
 		p, _ := e.Provider("test")
-		s := newServer(reply{err: errors.New("dial tcp 10.0.0.1:443: connect: connection refused")})
+		s := newServer(reply{err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}})
 		req := request(t, t.Context(), "GET", "/items/1", "")
 		if as := ending(e.Transport(s).RoundTrip(req.WithContext(WithCall(t.Context(), Call{Account: "a", MaxAttempts: 1})))); as != AsExhausted {
 			t.Fatalf("ended as %s", as)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // A body that nobody closes would hold its permit for ever.
@@ -92,5 +94,65 @@ func TestLeakedChunkedBodyIsReported(t *testing.T) {
 				t.Fatal("nothing was told")
 			}
 		}
+	}
+}
+
+// A failed response's body that is too long to be read ahead of the caller is
+// the caller's: its end gives the permit back, and a body without one is told of.
+func TestLongFailedBody(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(404)
+		io.WriteString(w, strings.Repeat("x", 100<<10))
+	}))
+	defer server.Close()
+	told := make(chan struct{}, 10)
+	e := testEngine(t, Options{Observer: ObserverFunc(func(_ context.Context, n *Notice) {
+		if n.Kind == NoticeLeak {
+			told <- struct{}{}
+		}
+	})})
+	p, err := e.Provider("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func() *http.Response {
+		ctx := WithCall(t.Context(), Call{Provider: "test", Account: "a"})
+		req, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/items/1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := e.Transport(nil).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	out := func() int64 { return p.Limiter().Peek(0, limiter.Keys{Account: "a"}).InFlight }
+	for range 2 {
+		if b, err := io.ReadAll(get().Body); len(b) != 100<<10 || err != nil {
+			t.Errorf("%d bytes, error %v", len(b), err)
+		}
+	}
+	if n := out(); n != 0 {
+		t.Errorf("%d in flight after the bodies' ends", n)
+	}
+	get() // and forget it
+	if n := out(); n != 1 {
+		t.Errorf("%d in flight while a body is open, want 1", n)
+	}
+	for n := 0; ; n++ {
+		runtime.GC()
+		select {
+		case <-told:
+		case <-time.After(10 * time.Millisecond): // a cleanup runs some time after its collection
+			if n < 1000 {
+				continue
+			}
+			t.Fatal("nothing was told")
+		}
+		break
+	}
+	if n := out(); n != 0 {
+		t.Errorf("%d in flight after the leak was told", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -503,5 +504,114 @@ func TestDo(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Each request of an attempt has the attempt's timeout, also after others.
+func TestAttemptTimeoutOfLaterRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/items/2" {
+				<-stuck
+			}
+			io.WriteString(w, "x")
+		}))
+		defer close(stuck)
+		e := testEngine(t, Options{}, loopYAML+"attempt_timeout: 30s\n")
+		start := time.Now()
+		err := e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET", MaxAttempts: 1}, func(ctx context.Context) error {
+			for _, path := range []string{"/items/1", "/items/2"} {
+				resp, err := base.RoundTrip(request(t, ctx, "GET", path, ""))
+				if err != nil {
+					return err
+				}
+				if err := e.CheckResponse(ctx, resp); err != nil {
+					return err
+				}
+				io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				time.Sleep(time.Minute) // storing it takes its time
+			}
+			return nil
+		})
+		if took := time.Since(start); took != 90*time.Second || !errors.Is(err, errAttemptTimeout) {
+			t.Errorf("ended after %v: %v", took, err)
+		}
+	})
+}
+
+// A response that Value returns can be read, and its end lets go of everything.
+func TestValueOfResponse(t *testing.T) {
+	for _, how := range []string{"read", "closed", "stalled"} {
+		synctest.Test(t, func(t *testing.T) {
+			base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				io.WriteString(w, strings.Repeat("x", 100<<10))
+				if how == "stalled" {
+					w.(http.Flusher).Flush()
+					<-r.Context().Done()
+				}
+			}))
+			e := testEngine(t, Options{}, loopYAML+"attempt_timeout: 30s\n")
+			var inner context.Context
+			resp, err := Value(t.Context(), e, Call{Provider: "test", Account: "a", Method: "GET"}, func(ctx context.Context) (*http.Response, error) {
+				inner = ctx
+				resp, err := base.RoundTrip(request(t, ctx, "GET", "/items/1", ""))
+				if err != nil {
+					return nil, err
+				}
+				return resp, e.CheckResponse(ctx, resp)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour) // nobody waits for the server meanwhile
+			if how != "closed" {
+				b, err := io.ReadAll(resp.Body)
+				if stalled := errors.Is(err, errAttemptTimeout); len(b) != 100<<10 || stalled != (how == "stalled") || err != nil && !stalled {
+					t.Errorf("%s: %d bytes, error %v", how, len(b), err)
+				}
+			}
+			resp.Body.Close()
+			if inner.Err() == nil {
+				t.Errorf("%s: the attempt's context outlives the body", how)
+			}
+		})
+	}
+}
+
+// What Transport has decided about a response inside Do stands.
+func TestDoOverTransport(t *testing.T) {
+	for status, want := range map[int]string{503: AsExhausted, 404: AsPermanent, 410: "", 200: ""} {
+		synctest.Test(t, func(t *testing.T) {
+			e := testEngine(t, Options{})
+			s := newServer(slices.Repeat([]reply{{status: status}}, 100)...)
+			client := &http.Client{Transport: e.Transport(s)}
+			err := e.Do(t.Context(), Call{Provider: "test", Account: "b", Method: "GET"}, func(ctx context.Context) error {
+				resp, err := client.Do(request(t, ctx, "GET", "/items/1", ""))
+				if err != nil {
+					return err
+				}
+				defer resp.Body.Close()
+				return e.CheckResponse(ctx, resp)
+			})
+			as := ""
+			if gave, ok := errors.AsType[*GiveUpError](err); ok {
+				as = gave.Decision.As
+			}
+			if resp, ok := errors.AsType[*ResponseError](err); as != want || len(s.sent) > 4 || ok && resp.Status != status || (want != "") != ok {
+				t.Errorf("HTTP %d: %v after %d requests, want %q", status, err, len(s.sent), want)
+			}
+		})
+	}
+}
+
+// A connection that the server has switched to another protocol stays one.
+func TestCheckResponseOf101(t *testing.T) {
+	resp := &http.Response{StatusCode: 101, Body: struct{ io.ReadWriteCloser }{}}
+	e := testEngine(t, Options{}, loopYAML+"attempt_timeout: 5s\n")
+	err := e.Do(t.Context(), Call{Provider: "test"}, func(ctx context.Context) error { return e.CheckResponse(ctx, resp) })
+	if _, ok := resp.Body.(io.ReadWriteCloser); err != nil || !ok {
+		t.Errorf("error %v, and the body is a %T", err, resp.Body)
 	}
 }

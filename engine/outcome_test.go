@@ -67,3 +67,38 @@ func TestCallOutcome(t *testing.T) {
 		})
 	})
 }
+
+// An outcome belongs to one response: not to one of a request that is made from
+// the request of another, nor to a call whose request could not be made.
+func TestOutcomeIsNotInherited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := testEngine(t, Options{}).Transport(newServer(reply{status: 404}, reply{status: 200}, reply{status: 404}))
+		resp, err := tr.RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp, err = tr.RoundTrip(resp.Request); err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if out, ok := Outcome(resp); ok {
+			t.Errorf("HTTP %d has the outcome of HTTP %d", resp.StatusCode, out.Event.Status)
+		}
+		var got Result
+		ctx := WithCall(t.Context(), Call{Outcome: &got})
+		if resp, err = tr.RoundTrip(request(t, ctx, "GET", "/items/1", "")); err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		nobody := request(t, ctx, "GET", "/items/1", "")
+		nobody.URL.Host = "nobody.test"
+		if resp, err = tr.RoundTrip(nobody); err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got.Event != nil {
+			t.Errorf("a request without a policy has the outcome of HTTP %d", got.Event.Status)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
+	"time"
 )
 
 // onceBody is a request's body that counts how often it is closed.
@@ -113,6 +115,28 @@ func TestRequestStreamIsNotReadAhead(t *testing.T) {
 		}
 		if b, err := io.ReadAll(resp.Body); string(b) != "first" || err != nil {
 			t.Errorf("got %q, %v", b, err)
+		}
+	})
+}
+
+// A request's body that does not come ends with the context.
+func TestBodyThatDoesNotCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pr, pw := io.Pipe()
+		defer pw.Close()
+		var out Result
+		ctx, cancel := context.WithTimeout(WithCall(t.Context(), Call{Account: "a", Outcome: &out}), time.Second)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, "POST", "http://api.test/send", pr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.ContentLength = 10
+		start := time.Now()
+		_, err = testEngine(t, Options{}).Transport(newServer()).RoundTrip(req)
+		gave, ok := errors.AsType[*GiveUpError](err)
+		if took := time.Since(start); !ok || gave.Decision.As != AsDeadline || !errors.Is(err, context.DeadlineExceeded) || took != time.Second || out.Decision.As != AsDeadline {
+			t.Errorf("after %v: %v, outcome %q", took, err, out.Decision.As)
 		}
 	})
 }

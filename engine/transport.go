@@ -105,8 +105,12 @@ func operationOf(p *policy.Policy, req *http.Request, host string) string {
 	if len(p.Operations) == 0 {
 		return ""
 	}
+	method := req.Method
+	if method == "" {
+		method = http.MethodGet
+	}
 	r := policy.Request{
-		Method: req.Method, Host: host, Path: req.URL.Path, RawQuery: req.URL.RawQuery,
+		Method: method, Host: host, Path: req.URL.Path, RawQuery: req.URL.RawQuery,
 		Header: req.Header,
 	}
 	if ct := req.Header["Content-Type"]; len(ct) > 0 && strings.HasPrefix(ct[0], formType) {

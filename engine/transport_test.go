@@ -568,3 +568,163 @@ func TestTransportLeavesTheRequest(t *testing.T) {
 		}
 	})
 }
+
+// What net/http allows, Transport takes: contexts that cannot be compared,
+// requests without headers, hosts with a port and in capitals.
+func TestTransportTakesAnyRequest(t *testing.T) {
+	yaml := strings.Replace(loopYAML, "{host: api.test}", "{host: 'api.test:8443'}", 1)
+	synctest.Test(t, func(t *testing.T) {
+		e := testEngine(t, Options{AttemptHeader: "X-Attempt"}, yaml)
+		u, err := url.Parse("https://API.test:8443/items/1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var host string
+		e.o.Observer = ObserverFunc(func(_ context.Context, n *Notice) { host = n.Host + " " + n.Operation })
+		req := (&http.Request{URL: u}).WithContext(uncomparable{WithAccount(t.Context(), "a"), nil})
+		resp, err := e.Transport(newServer(reply{status: 200})).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if want := "api.test items.get"; host != want {
+			t.Errorf("told %q, want %q", host, want)
+		}
+	})
+}
+
+type uncomparable struct {
+	context.Context
+	_ []string
+}
+
+// idle counts calls of CloseIdleConnections.
+type idle struct {
+	http.RoundTripper
+	closed int
+}
+
+func (i *idle) CloseIdleConnections() { i.closed++ }
+
+func TestCloseIdleConnections(t *testing.T) {
+	var base idle
+	(&http.Client{Transport: testEngine(t, Options{}).Transport(&base)}).CloseIdleConnections()
+	if base.closed != 1 {
+		t.Errorf("closed %d times, want 1", base.closed)
+	}
+}
+
+// A failed response whose body only drips holds its worker for a moment only.
+func TestDrippingErrorBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(404)
+			for r.Context().Err() == nil {
+				if _, err := io.WriteString(w, "."); err != nil {
+					return
+				}
+				w.(http.Flusher).Flush()
+				time.Sleep(time.Second)
+			}
+		}))
+		base.MaxConnsPerHost = 1
+		start := time.Now()
+		resp, err := testEngine(t, Options{}).Transport(base).RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if took := time.Since(start); took > maxHeadTime+time.Second || resp.StatusCode != 404 || len(b) < 5 || err == nil {
+			t.Errorf("HTTP %d with %d bytes and error %v after %v", resp.StatusCode, len(b), err, took)
+		}
+		time.Sleep(2 * time.Second) // until the server has noticed
+	})
+}
+
+// Where a policy says so, more of a body is looked at, or less.
+func TestInspectMax(t *testing.T) {
+	for _, c := range []struct {
+		max string
+		pad int
+		as  string
+	}{{"1MiB", 100 << 10, "hidden"}, {"64KiB", 100 << 10, ""}, {"1KiB", 2 << 10, ""}, {"1KiB", 10, "hidden"}} {
+		yaml := strings.Replace(loopYAML, "extract:", "inspect: [{status: 200, operations: [items.get], max: "+c.max+"}]\nextract:", 1)
+		yaml = strings.Replace(yaml, "rules:\n", "rules:\n  - {name: hidden, when: 'status == 200 and code == \"bad\"', action: fail, as: hidden}\n", 1)
+		synctest.Test(t, func(t *testing.T) {
+			body := `{"pad":"` + strings.Repeat("x", c.pad) + `","error":{"code":"bad"}}`
+			resp, err := testEngine(t, Options{}, yaml).Transport(newServer(reply{status: 200, body: body})).RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if out, _ := Outcome(resp); out.Decision.As != c.as || string(b) != body || err != nil {
+				t.Errorf("max %s, an error after %d bytes: as %q, want %q; %d of %d bytes, error %v", c.max, c.pad, out.Decision.As, c.as, len(b), len(body), err)
+			}
+		})
+	}
+}
+
+// Over HTTP/2 net/http tells that a request was written after the bytes are
+// gone, in another goroutine: an attempt that is cut off in between was sent.
+func TestGateWithHTTP2(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sent := 0
+		base := roundTripper(func(r *http.Request) (*http.Response, error) {
+			trace := httptrace.ContextClientTrace(r.Context())
+			trace.GetConn("api.test:443")
+			trace.GotConn(httptrace.GotConnInfo{})
+			sent++ // and WroteHeaders is still to come
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})
+		e := testEngine(t, Options{}, loopYAML+"attempt_timeout: 1s\n")
+		as := ending(e.Transport(base).RoundTrip(request(t, t.Context(), "POST", "/send", "mail")))
+		if as != AsAmbiguous || sent != 1 {
+			t.Errorf("%s after %d requests, want %s after 1", as, sent, AsAmbiguous)
+		}
+		refused := roundTripper(func(r *http.Request) (*http.Response, error) {
+			httptrace.ContextClientTrace(r.Context()).GetConn("api.test:443")
+			if sent++; sent > 2 {
+				return &http.Response{StatusCode: 200, Body: http.NoBody, Request: r}, nil
+			}
+			return nil, errors.New("a proxy's own error")
+		})
+		if as := ending(e.Transport(refused).RoundTrip(request(t, t.Context(), "POST", "/send", "mail"))); as != "200" && as != AsPermanent {
+			t.Errorf("without a connection: %s", as)
+		}
+	})
+}
+
+// After a redirect inside Do it is the first request that must not happen twice.
+func TestGateAfterRedirect(t *testing.T) {
+	for _, method := range []string{"", "POST"} {
+		synctest.Test(t, func(t *testing.T) {
+			sent := 0
+			base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == "POST" {
+					sent++
+					http.Redirect(w, r, "/sent/1", http.StatusSeeOther)
+					return
+				}
+				w.WriteHeader(503)
+			}))
+			p, err := testEngine(t, Options{}).Provider("test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = p.Do(t.Context(), Call{Account: "a", Method: method}, func(ctx context.Context) error {
+				resp, err := (&http.Client{Transport: base}).Do(request(t, ctx, "POST", "/send", "mail"))
+				if err != nil {
+					return err
+				}
+				defer resp.Body.Close()
+				return p.CheckResponse(ctx, resp)
+			})
+			if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != AsAmbiguous || sent != 1 {
+				t.Errorf("method %q: sent %d times, %v", method, sent, err)
+			}
+		})
+	}
+}
