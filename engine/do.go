@@ -232,7 +232,7 @@ func (e *attemptError) Timeout() bool   { return true }
 
 // CheckResponse turns a failed HTTP response into a *ResponseError, for use in
 // Do's function; a response that its provider's policy does not call a failure
-// yields nil and is left as it is. Of a failed one the body is read, as far as
+// yields nil, and its body can be read. Of a failed one the body is read, as far as
 // it is needed, and closed. One that Transport has decided about already yields
 // that decision, as a *GiveUpError or a *DeferError around it. After a redirect
 // it is the first request that counts.
@@ -251,6 +251,9 @@ func (e *Engine) CheckResponse(ctx context.Context, resp *http.Response) error {
 	return nil
 }
 
+// maxRedirects bounds how far a response's first request is looked for.
+const maxRedirects = 100
+
 // CheckResponse is Engine.CheckResponse by p's policy, whatever the host.
 func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error {
 	if resp.StatusCode < 200 {
@@ -268,7 +271,10 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 	}
 	var operation, method string
 	if x.req != nil {
-		for x.req.Response != nil && x.req.Response.Request != nil {
+		for range maxRedirects {
+			if x.req.Response == nil || x.req.Response.Request == nil {
+				break
+			}
 			x.req = x.req.Response.Request // the one that was redirected
 		}
 		method = x.req.Method

@@ -12,7 +12,8 @@ import (
 // Notice and what it points to are only lent: copy what is kept.
 //
 // A Notice carries no request, no body of it and no credentials; its Event
-// holds the response's headers and body, which an observer should not log.
+// holds the response's headers and body, which an observer should not log, and
+// its Err is the error as it came, whose text may quote a URL with its query.
 type Observer interface {
 	Observe(ctx context.Context, n *Notice)
 }

@@ -48,7 +48,8 @@ func (e *Engine) Reloads() ReloadStatus {
 // whenever its content has changed, has stayed as it is for a fifth of a second,
 // and is valid. On any error the policies in force stay; the observer is told
 // once for each content. A directory that is not there, cannot be read or holds
-// no policies is such an error. Watch runs until ctx ends and returns its error;
+// no policies is such an error, and so is a *.yaml in it that is neither a regular
+// file nor a link to one. Watch runs until ctx ends and returns its error;
 // run it in a goroutine of its own.
 func (e *Engine) Watch(ctx context.Context, o WatchOptions) error {
 	if o.Dir == "" {
