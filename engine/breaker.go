@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,12 +17,19 @@ import (
 // `breaker:` section, which is the host unless it says otherwise. While a
 // breaker is open every call fails at once; then a few probes find out.
 //
-// What counts against a host is what it did not answer, or answered with a
-// 5xx. A refusal of the request (4xx) is an answer, and a caller who gave up
-// says nothing about the host.
+// What counts against a host is what it did not answer (whatever went wrong
+// with the network, a timeout included), what it answered with an HTTP 5xx, and
+// its farewell: BYE of IMAP, 421 of SMTP. Any other reply is a sign of life,
+// also a refusal. Where neither the host failed nor a reply came nothing is
+// learned: the caller gave up, the calling code failed by itself, a token
+// endpoint was asked first, a call inside did not go on.
+//
+// What is let through while half open is given back however it ends, also
+// without a result; a probe that takes longer than the breaker was open makes
+// room for another. So no breaker stays half open for want of a probe.
 type breakers struct {
 	mu   sync.Mutex
-	keys map[breakerKey]*gobreaker.TwoStepCircuitBreaker[struct{}]
+	keys map[breakerKey]*breaker
 }
 
 // breakerKey has the section too: one that a reload has changed begins closed,
@@ -28,6 +37,24 @@ type breakers struct {
 type breakerKey struct {
 	section policy.Breaker
 	key     string
+}
+
+// breaker is the breaker of one key.
+type breaker struct {
+	cb *gobreaker.TwoStepCircuitBreaker[struct{}]
+
+	mu     sync.Mutex
+	probes []*leave // under way since it is half open; at most as many as there may be
+}
+
+// leave is what a breaker gives an attempt that it lets through. It must be
+// told how the attempt went.
+type leave struct {
+	of    *breaker
+	done  func(error)
+	given time.Time
+	told  bool // under of.mu, as late
+	late  bool // it has made room for another: counted as no evidence so far
 }
 
 // maxBreakers bounds how many are remembered; hosts are few.
@@ -40,27 +67,38 @@ var errHostDown = errors.New("engine: host down")
 var errExcluded = errors.New("engine: no evidence")
 
 // allow asks for leave to make an attempt; done must then be told how it went.
+// Telling it more than once does nothing.
 func (s *breakers) allow(b *policy.Breaker, key string) (done func(error), err error) {
+	l, err := s.find(b, key).allow(b.Open)
+	if err != nil {
+		return nil, err
+	}
+	return l.tell, nil
+}
+
+// find finds or makes the breaker of a key.
+func (s *breakers) find(b *policy.Breaker, key string) *breaker {
 	at := breakerKey{*b, key}
 	s.mu.Lock()
-	cb := s.keys[at]
-	if cb == nil {
-		if s.keys == nil {
-			s.keys = map[breakerKey]*gobreaker.TwoStepCircuitBreaker[struct{}]{}
-		}
-		if len(s.keys) >= maxBreakers {
-			for k, old := range s.keys { // any closed one; it is made again when it is needed
-				if old.State() == gobreaker.StateClosed || len(s.keys) >= 2*maxBreakers {
-					delete(s.keys, k)
-					break
-				}
+	defer s.mu.Unlock()
+	k := s.keys[at]
+	if k != nil {
+		return k
+	}
+	if s.keys == nil {
+		s.keys = map[breakerKey]*breaker{}
+	}
+	if len(s.keys) >= maxBreakers {
+		for at, old := range s.keys { // any closed one; it is made again when it is needed
+			if old.cb.State() == gobreaker.StateClosed || len(s.keys) >= 2*maxBreakers {
+				delete(s.keys, at)
+				break
 			}
 		}
-		cb = newBreaker(*b)
-		s.keys[at] = cb
 	}
-	s.mu.Unlock()
-	return cb.Allow()
+	k = &breaker{cb: newBreaker(*b)}
+	s.keys[at] = k
+	return k
 }
 
 func newBreaker(b policy.Breaker) *gobreaker.TwoStepCircuitBreaker[struct{}] {
@@ -73,8 +111,8 @@ func newBreaker(b policy.Breaker) *gobreaker.TwoStepCircuitBreaker[struct{}] {
 			if b.Failures > 0 && int(c.ConsecutiveFailures) >= b.Failures {
 				return true
 			}
-			return b.Ratio > 0 && c.Requests > 0 && int(c.Requests) >= b.Min &&
-				float64(c.TotalFailures) >= b.Ratio*float64(c.Requests)
+			known := c.TotalFailures + c.TotalSuccesses // not what is under way, nor what says nothing
+			return b.Ratio > 0 && int(known) >= b.Min && float64(c.TotalFailures) >= b.Ratio*float64(known)
 		},
 	}
 	if b.Window > 0 {
@@ -83,12 +121,116 @@ func newBreaker(b policy.Breaker) *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	return gobreaker.NewTwoStepCircuitBreaker[struct{}](st)
 }
 
+// allow asks for leave. patience is how long a probe may take before it makes
+// room for another.
+func (k *breaker) allow(patience time.Duration) (*leave, error) {
+	done, err := k.cb.Allow()
+	if err == gobreaker.ErrTooManyRequests && k.makeRoom(patience) {
+		done, err = k.cb.Allow()
+	}
+	if err != nil {
+		return nil, err
+	}
+	l := &leave{of: k, done: done, given: time.Now()}
+	if k.cb.State() == gobreaker.StateHalfOpen {
+		k.mu.Lock()
+		k.probes = append(k.probes, l)
+		k.mu.Unlock()
+	}
+	return l, nil
+}
+
+// makeRoom lets go of one probe that takes too long, and reports whether there
+// was one. What it finds out in the end still counts.
+func (k *breaker) makeRoom(patience time.Duration) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i, l := range k.probes { // the oldest first
+		if time.Since(l.given) <= patience {
+			break
+		}
+		k.probes = slices.Delete(k.probes, i, i+1)
+		l.late = true
+		l.done(errExcluded)
+		return true
+	}
+	return false
+}
+
+// tell says how the attempt went: nil, errHostDown or errExcluded.
+func (l *leave) tell(outcome error) {
+	k := l.of
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l.told {
+		return
+	}
+	l.told = true
+	if i := slices.Index(k.probes, l); i >= 0 {
+		k.probes = slices.Delete(k.probes, i, i+1)
+	}
+	if !l.late || outcome != errExcluded {
+		l.done(outcome)
+	}
+}
+
+// lent is a leave that the calls made inside the attempt know of.
+type lent struct {
+	of    *breakers
+	key   breakerKey
+	tell  func(error)
+	outer *lent
+}
+
+type lentKey struct{}
+
+// lend tells the calls that are made inside an attempt, through its context,
+// that the attempt has the breaker's leave. Calls are nested: Do around
+// Transport, and Transport around Transport. Were both to count, every failure
+// would count twice, and where there is one probe the outer call would hold it
+// while the inner one is refused, for ever.
+func (r *run) lend(ctx context.Context) context.Context {
+	if r.breaker == nil {
+		return ctx
+	}
+	outer, _ := ctx.Value(lentKey{}).(*lent)
+	return context.WithValue(ctx, lentKey{}, &lent{&r.p.breaker, r.breakerKey(), r.breaker, outer})
+}
+
+// giveBack gives back the leave that calls around this one have from the same
+// breaker. This one asks for its own: it knows how the host answers, and the
+// breaker may have opened since.
+func (r *run) giveBack(ctx context.Context, key breakerKey) {
+	l, _ := ctx.Value(lentKey{}).(*lent)
+	for ; l != nil; l = l.outer {
+		if l.of == &r.p.breaker && l.key == key {
+			l.tell(errExcluded)
+		}
+	}
+}
+
+// breakerKey is the key of the call's breaker; its policy must have one.
+func (r *run) breakerKey() breakerKey {
+	b := r.c.policy.Breaker
+	keys := r.call.keys()
+	return breakerKey{*b, keyOf(b.Key, &keys)}
+}
+
 // evidence is what the failed attempt, whose facts e are, says about the host.
 func (r *run) evidence(e *rules.Event) error {
 	if r.elsewhere() {
 		return errExcluded
 	}
-	return evidence(e)
+	inner, ended := innerEvent(r.err)
+	switch {
+	case !ended:
+		return evidence(e)
+	case inner == nil || tokenOperation(inner.Operation) && !r.op.token:
+		return errExcluded // nothing was sent, or to a token endpoint
+	case evidence(inner) == nil:
+		return errExcluded // the reply was to the inner call, and ended it; the host may be another
+	}
+	return evidence(inner)
 }
 
 // elsewhere reports whether the attempt failed at a token endpoint, or in the
@@ -105,7 +247,19 @@ func (r *run) elsewhere() bool {
 	return token && !r.op.token
 }
 
-// evidence is what a failed attempt says about its host.
+// innerEvent finds the facts of the last attempt of a call inside that was
+// given up or handed back; nil where it made none.
+func innerEvent(err error) (e *rules.Event, ended bool) {
+	if later, ok := errors.AsType[*DeferError](err); ok {
+		return later.Event, true
+	}
+	if gave, ok := errors.AsType[*GiveUpError](err); ok {
+		return gave.Event, true
+	}
+	return nil, false
+}
+
+// evidence is what a failed attempt says about the host that it was sent to.
 func evidence(e *rules.Event) error {
 	switch {
 	case e.Network == rules.NetworkCanceled:
@@ -116,6 +270,8 @@ func evidence(e *rules.Event) error {
 		return errHostDown
 	case e.Protocol == "imap" && e.IMAPStatus == "BYE", e.Protocol == "smtp" && e.Status == 421:
 		return errHostDown
+	case e.Status == 0 && e.IMAPStatus == "":
+		return errExcluded // no reply, and nobody knows why
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func (r *run) loop(ctx context.Context) error {
 		if err := r.limit(ctx); err != nil {
 			return r.limited(ctx, err)
 		}
-		if err := r.probe(); err != nil {
+		if err := r.probe(ctx); err != nil {
 			r.stand(&breakerRule)
 			r.fail(AsExhausted, ReasonBreaker)
 			return r.giveUp(ctx, err)
@@ -247,13 +247,14 @@ func (r *run) credentials(ctx context.Context) error {
 }
 
 // probe asks the host's circuit breaker, if the policy has one.
-func (r *run) probe() error {
+func (r *run) probe(ctx context.Context) error {
 	b := r.c.policy.Breaker
 	if b == nil {
 		return nil
 	}
-	keys := r.call.keys()
-	done, err := r.p.breaker.allow(b, keyOf(b.Key, &keys))
+	key := r.breakerKey()
+	r.giveBack(ctx, key)
+	done, err := r.p.breaker.allow(b, key.key)
 	if err != nil {
 		r.permit.Cancel()
 		return err
@@ -276,6 +277,7 @@ func (r *run) attempt(ctx context.Context, first bool) bool {
 	}
 	ok := false
 	r.unsent, r.cause = nil, nil
+	ctx = r.lend(ctx)
 	if r.x != nil {
 		ok = r.x.send(ctx, r)
 	} else {
