@@ -28,7 +28,13 @@ import (
 //
 // These are recognised by the names and types of their exported fields, so
 // none of the libraries is a dependency. What is not recognised leaves e with
-// only its Provider: no status, no network kind, and Sent true.
+// only its Provider: no status, no network kind, and Sent true. An error that
+// wraps more than 1000 others is not recognised.
+//
+// Where err joins several errors, an answer that leaves open whether the
+// request was carried out (HTTP 5xx) comes first, then a request that was lost,
+// then a refusal (HTTP 4xx): what refused one attempt does not speak for the
+// others.
 //
 // e's Operation and Method are what the caller set, so is Protocol where the
 // error does not tell; where neither does, it is that of the policies imap or
@@ -66,9 +72,14 @@ func readError(p *policy.Policy, err error, now time.Time, e *rules.Event, t *Tr
 	if err == nil {
 		return Report{}
 	}
-	var a answer
-	if !findAnswer(err, &a, 0) {
-		e.Network, e.Sent = Network(err)
+	tree, whole := grow(err)
+	if !whole {
+		return Report{}
+	}
+	a := tree.answer()
+	if a == nil {
+		f := tree.network()
+		e.Network, e.Sent = f.kind, f.sent
 		if e.Network != "" {
 			t.add("network", "error "+reflect.TypeOf(err).String(), e.Network, "")
 		}
@@ -114,25 +125,58 @@ type answer struct {
 	http Response
 }
 
-// findAnswer looks through err and what it wraps, outermost first.
-func findAnswer(err error, a *answer, depth int) bool {
-	if err == nil || depth > 32 {
-		return false
-	}
-	if readShape(err, a) {
-		return true
-	}
-	switch w := err.(type) {
-	case interface{ Unwrap() error }:
-		return findAnswer(w.Unwrap(), a, depth+1)
-	case interface{ Unwrap() []error }:
-		for _, err := range w.Unwrap() {
-			if findAnswer(err, a, depth+1) {
-				return true
-			}
+// answer is the answer that an error holds, the outermost; nil = none. Of
+// joined errors it is one that leaves open whether the request was carried out.
+// Where there is none of these and another branch is a request that was lost,
+// a refusal says nothing: then it is nil, and the network's failure counts.
+func (t *tree) answer() *answer {
+	a := new(answer)
+	for ; !readShape(t.err, a); t = &t.kids[0] {
+		if t.joined {
+			return t.joinedAnswer()
+		}
+		if len(t.kids) == 0 {
+			return nil
 		}
 	}
-	return false
+	return a
+}
+
+func (t *tree) joinedAnswer() *answer {
+	var refusal *answer
+	var others []*tree
+	for i := range t.kids {
+		switch a := t.kids[i].answer(); {
+		case a == nil:
+			others = append(others, &t.kids[i])
+		case !a.refused():
+			return a
+		case refusal == nil:
+			refusal = a
+		}
+	}
+	if refusal == nil {
+		return nil
+	}
+	for _, t := range others {
+		if f := t.network(); f.sent && f.kind != "" {
+			return nil
+		}
+	}
+	return refusal
+}
+
+// refused reports whether the request was surely not carried out.
+func (a *answer) refused() bool {
+	switch {
+	case a.smtp != "":
+		status, _, _ := parseSMTP(a.smtp)
+		return status >= 400
+	case a.imap != "":
+		status, _, _ := parseIMAP(a.imap, "")
+		return status == "NO" || status == "BAD"
+	}
+	return a.http.Status >= 400 && a.http.Status < 500
 }
 
 // readShape reports whether err itself holds an answer.

@@ -163,6 +163,39 @@ func TestError(t *testing.T) {
 	}
 }
 
+// What refused one attempt does not speak for another that was lost.
+func TestErrorJoined(t *testing.T) {
+	busy, failed := &googleapiError{Code: 429, Body: "x"}, &googleapiError{Code: 503, Body: "x"}
+	for _, tt := range []struct {
+		name string
+		err  error
+		want rules.Event // Status, IMAPStatus, Network
+	}{
+		{"lost, refused", errors.Join(io.ErrUnexpectedEOF, busy), rules.Event{Network: "eof"}},
+		{"refused, lost", fmt.Errorf("backup: %w, primary: %w", busy, io.ErrUnexpectedEOF), rules.Event{Network: "eof"}},
+		{"lost, refused, in a list", retryErrors{listed{io.ErrUnexpectedEOF, busy}}, rules.Event{Network: "eof"}},
+		{"lost, refused, deeper", errors.Join(fmt.Errorf("a: %w", errors.Join(errors.New("x"), io.EOF)), errors.Join(errors.New("y"), busy)), rules.Event{Network: "eof"}},
+		{"no connection, refused", errors.Join(refused, busy), rules.Event{Status: 429}},
+		{"nothing about the network, refused", fmt.Errorf("%w: %w", errors.New("sync"), busy), rules.Event{Status: 429}},
+		{"refused, failed", errors.Join(busy, failed), rules.Event{Status: 503}},
+		{"lost, failed", errors.Join(io.ErrUnexpectedEOF, failed), rules.Event{Status: 503}},
+		{"refused twice", errors.Join(&googleapiError{Code: 404, Body: "x"}, busy), rules.Event{Status: 404}},
+		{"SMTP, lost", errors.Join(&smtpError{450, [3]int{4, 2, 0}, "x"}, io.EOF), rules.Event{Network: "eof"}},
+		{"SMTP", errors.Join(errors.New("x"), &smtpError{450, [3]int{4, 2, 0}, "x"}), rules.Event{Status: 450}},
+		{"IMAP, lost", errors.Join(&imapV2Error{"NO", "LIMIT", "x"}, io.EOF), rules.Event{Network: "eof"}},
+		{"IMAP, closing", errors.Join(&imapV2Error{"BYE", "", "x"}, io.EOF), rules.Event{IMAPStatus: "BYE"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := newEvent()
+			classify.Error(nil, tt.err, e)
+			if e.Status != tt.want.Status || e.IMAPStatus != tt.want.IMAPStatus || e.Network != tt.want.Network || !e.Sent {
+				t.Errorf("given %q\ngot  status %d %q network %q sent %v\nwant status %d %q network %q sent", tt.err,
+					e.Status, e.IMAPStatus, e.Network, e.Sent, tt.want.Status, tt.want.IMAPStatus, tt.want.Network)
+			}
+		})
+	}
+}
+
 // hostile errors do what errors should not.
 type (
 	nilInside     struct{ *imapV1Resp }

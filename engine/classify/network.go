@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"io"
 	"net"
 	"net/url"
 	"os"
+	"reflect"
 	"strings"
 	"syscall"
 
@@ -17,301 +17,242 @@ import (
 
 // Network tells what went wrong below the protocol: one of the Network…
 // constants of package rules, or "" where err is nil or says nothing about
-// the network. sent is false only where the request cannot have reached the
-// server: the name did not resolve, no connection came about, or the TLS
-// handshake failed.
+// the network.
+//
+// sent is false only where the request cannot have reached the server, and
+// unknown means sent. What is certain is told by types, never by text:
+//
+//   - no connection came about: a *net.OpError of Op "dial", "proxyconnect" or
+//     "socks connect" that stands inside no other, or an *os.SyscallError of
+//     connect(2);
+//   - the name did not resolve: a *net.DNSError;
+//   - the TLS handshake failed before the client could write: a
+//     *tls.CertificateVerificationError, a *tls.ECHRejectionError, a
+//     [tls.RecordHeaderError] about the first record, or net/http's timeout of
+//     the handshake.
+//
+// Other TLS errors are sent: an alert or a bad record in the middle of a
+// connection looks like one of the handshake (RFC 8446, section 6), and a
+// server refuses a client's certificate after the client may have written
+// (section 4.4.2.4). So are errors of crypto/x509 alone, since signatures in
+// an answer are verified too.
+//
+// Where err joins several errors (Unwrap() []error, and the lists of common
+// libraries), sent is false only where it is for each of them: one attempt may
+// have lost its answer before the next found no server. kind is then that of
+// the first that was sent. An error that wraps more than 1000 others, itself
+// perhaps, says nothing.
+//
+// err must be about one request. A client that follows redirects, repeats
+// requests by itself or makes several returns the last one's error: one of
+// "dial" that came after a request that had been carried out looks like any
+// other. Where that matters, let http.Client not follow redirects of requests
+// that change something (its CheckRedirect), turn the client's own retries
+// off, or set Sent in a hook that classifies.
 //
 // A context that the caller cancelled is [rules.NetworkCanceled]; one whose
 // deadline passed is [rules.NetworkTimeout].
 func Network(err error) (kind string, sent bool) {
-	budget := 1000
-	if err == nil || !finite(err, &budget) {
+	if err == nil {
 		return "", true
 	}
-	return network(err)
-}
-
-// finite reports whether err wraps no more than a budget of errors. One that
-// wraps itself would keep package errors busy for ever.
-func finite(err error, budget *int) bool {
-	for err != nil {
-		if *budget--; *budget < 0 {
-			return false
-		}
-		switch w := err.(type) {
-		case interface{ Unwrap() error }:
-			err = w.Unwrap()
-		case interface{ Unwrap() []error }:
-			for _, err := range w.Unwrap() {
-				if !finite(err, budget) {
-					return false
-				}
-			}
-			return true
-		default:
-			return true
-		}
+	t, whole := grow(err)
+	if !whole {
+		return "", true
 	}
-	return true
+	f := t.network()
+	return f.kind, f.sent
 }
 
-func network(err error) (kind string, sent bool) {
+// failure is what an error says about the network.
+type failure struct {
+	kind string
+	sent bool // or not known
+}
+
+// network is the failure of an error, or of one branch of joined errors.
+func (t *tree) network() (f failure) {
 	defer func() {
 		if recover() != nil { // the methods of foreign errors, nil pointers among them
-			kind, sent = "", true
+			f = failure{sent: true}
 		}
 	}()
-	op := dialing(err)
+	f = t.chain()
+	if f.kind == "" {
+		f.kind = t.byText()
+	}
+	return f
+}
+
+// chain is what the types of t and of what it wraps say. The outermost error
+// that knows whether the request was sent decides that.
+func (t *tree) chain() failure {
+	f := failure{sent: true}
+	if v := reflect.ValueOf(t.err); v.Kind() == reflect.Pointer && v.IsNil() {
+		return f // perhaps no error at all, which became one on its way through an interface
+	}
 	switch {
-	case errors.Is(err, context.Canceled):
-		return rules.NetworkCanceled, !op
-	case isTLS(err):
-		return rules.NetworkTLS, false
+	case t.joined:
+		f = t.branches()
+	case len(t.kids) > 0:
+		f = t.kids[0].chain()
 	}
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
-		return rules.NetworkDNS, false
+	switch known, sent := sentOf(t.err); {
+	case known:
+		f.sent = sent
+	case !f.sent && t.tellsMore():
+		f.sent = true
 	}
-	if isTimeout(err) {
-		return rules.NetworkTimeout, !op && !strings.Contains(err.Error(), "TLS handshake")
+	f.kind = graver(networkKind(t.err), f.kind)
+	return f
+}
+
+// branches puts together what joined errors say.
+func (t *tree) branches() failure {
+	all := make([]failure, len(t.kids))
+	f := failure{sent: len(all) == 0}
+	for i := range t.kids {
+		all[i] = t.kids[i].network()
+		f.sent = f.sent || all[i].sent
 	}
-	if op {
-		return rules.NetworkConnect, false
+	for _, b := range all {
+		switch {
+		case b.sent != f.sent:
+		case b.kind == rules.NetworkCanceled, f.kind == "":
+			f.kind = b.kind
+		}
+	}
+	for _, b := range all {
+		if f.kind == "" {
+			f.kind = b.kind
+		}
+	}
+	return f
+}
+
+// kinds has what counts first where several errors of a chain say something.
+var kinds = [...]string{
+	rules.NetworkCanceled, rules.NetworkTLS, rules.NetworkDNS, rules.NetworkTimeout,
+	rules.NetworkConnect, rules.NetworkReset, rules.NetworkEOF, rules.NetworkOther,
+}
+
+func graver(a, b string) string {
+	for _, k := range kinds {
+		if a == k || b == k {
+			return k
+		}
+	}
+	return ""
+}
+
+// networkKind is what err itself says, whatever it wraps.
+func networkKind(err error) string {
+	if is(err, context.Canceled) {
+		return rules.NetworkCanceled
+	}
+	op := ""
+	switch e := err.(type) {
+	case *tls.CertificateVerificationError, tls.RecordHeaderError, tls.AlertError, *tls.ECHRejectionError,
+		x509.UnknownAuthorityError, x509.HostnameError, x509.CertificateInvalidError, x509.SystemRootsError,
+		x509.UnhandledCriticalExtension, x509.InsecureAlgorithmError:
+		return rules.NetworkTLS
+	case *net.DNSError:
+		return rules.NetworkDNS
+	case *net.OpError:
+		op = e.Op
+	}
+	if op == "remote error" || op == "local error" { // alerts, as crypto/tls reports them
+		return rules.NetworkTLS
+	}
+	if t, ok := err.(interface{ Timeout() bool }); ok && t.Timeout() ||
+		is(err, context.DeadlineExceeded) || is(err, os.ErrDeadlineExceeded) || is(err, syscall.ETIMEDOUT) {
+		return rules.NetworkTimeout
+	}
+	if dials(op) || is(err, syscall.ECONNREFUSED) {
+		return rules.NetworkConnect
 	}
 	for _, e := range [...]error{
 		syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED, syscall.ESHUTDOWN, syscall.ENOTCONN,
 		net.ErrClosed, io.ErrClosedPipe,
 	} {
-		if errors.Is(err, e) {
-			return rules.NetworkReset, true
+		if is(err, e) {
+			return rules.NetworkReset
 		}
 	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return rules.NetworkConnect, false
+	if is(err, io.EOF) || is(err, io.ErrUnexpectedEOF) {
+		return rules.NetworkEOF
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return rules.NetworkEOF, true
-	}
-	// Errors that only their text tells apart: net/http's own, HTTP/2's, and
-	// those that were turned into text on the way. The text of a *url.Error
-	// holds the URL, which is not to be searched.
-	var request *url.Error
-	inner := err
-	if errors.As(err, &request) && request.Err != nil {
-		inner = request.Err
-	}
-	if kind, sent := networkPhrase(inner.Error()); kind != "" {
-		return kind, sent
-	}
-	if aboutRequest(inner.Error()) {
-		return "", true
-	}
-	var (
-		netErr net.Error // *net.OpError too
-		call   *os.SyscallError
-		errno  syscall.Errno
-	)
-	if request != nil || errors.As(err, &netErr) || errors.As(err, &call) || errors.As(err, &errno) {
-		return rules.NetworkOther, true
-	}
-	return "", true
+	return ""
 }
 
-// dialing reports whether err came up before there was a connection.
-func dialing(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect" || op.Op == "socks connect")
-}
-
-func isTimeout(err error) bool {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) {
+// is tells what [errors.Is] does, but not of what err wraps.
+func is(err, target error) bool {
+	if err == target {
 		return true
 	}
-	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout()
+	x, ok := err.(interface{ Is(error) bool })
+	return ok && x.Is(target)
 }
 
-func isTLS(err error) bool {
-	var (
-		verify   *tls.CertificateVerificationError
-		record   tls.RecordHeaderError
-		alert    tls.AlertError
-		ech      *tls.ECHRejectionError
-		unknown  x509.UnknownAuthorityError
-		host     x509.HostnameError
-		invalid  x509.CertificateInvalidError
-		roots    x509.SystemRootsError
-		critical x509.UnhandledCriticalExtension
-		insecure x509.InsecureAlgorithmError
-		op       *net.OpError
-	)
-	if errors.As(err, &verify) || errors.As(err, &record) || errors.As(err, &alert) || errors.As(err, &ech) ||
-		errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid) || errors.As(err, &roots) ||
-		errors.As(err, &critical) || errors.As(err, &insecure) {
-		return true
+// sentOf tells whether the request was sent, as far as err itself knows.
+func sentOf(err error) (known, sent bool) {
+	switch e := err.(type) {
+	case *net.OpError:
+		return true, !dials(e.Op)
+	case *net.DNSError, *tls.CertificateVerificationError, *tls.ECHRejectionError:
+		return true, false
+	case tls.RecordHeaderError:
+		// The others occur after the handshake too.
+		return true, e.Msg != "first record does not look like a TLS handshake"
+	case *os.SyscallError:
+		return strings.HasPrefix(e.Syscall, "connect"), false // connectex of Windows
 	}
-	// crypto/tls reports alerts as operations of these names.
-	return errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error")
+	t := reflect.TypeOf(err)
+	return t.PkgPath() == "net/http" && t.Name() == "tlsHandshakeTimeoutError", false
 }
 
-// NetworkText is [Network] for the text of an error, for logs and test cases
-// that hold no more. Text that names nothing known is [rules.NetworkOther];
-// no text is "".
-func NetworkText(s string) (kind string, sent bool) {
-	s = strings.TrimSpace(s)
-	if s == "" {
-		return "", true
+// dials reports whether an operation of a *net.OpError is part of making a
+// connection, to a proxy or through one.
+func dials(op string) bool {
+	return op == "dial" || op == "proxyconnect" || op == "socks connect"
+}
+
+// tellsMore reports whether an error tells in words of its own of a request
+// that was lost, or of several, beside what it wraps: "primary: unexpected EOF;
+// backup: %w". Words only ever turn what was not sent into what was.
+func (t *tree) tellsMore() bool {
+	if _, ok := t.err.(*url.Error); ok {
+		return false // its words are the method and the URL
 	}
-	// Bare names of the kinds themselves.
-	switch k := strings.ToLower(s); k {
-	case rules.NetworkTLS, rules.NetworkDNS, rules.NetworkConnect:
-		return k, false
-	case rules.NetworkTimeout, rules.NetworkReset, rules.NetworkEOF, rules.NetworkCanceled, rules.NetworkOther:
-		return k, true
+	own := t.err.Error()
+	for i := range t.kids {
+		own = strings.Replace(own, t.kids[i].err.Error(), "", 1)
 	}
-	if kind, sent := networkPhrase(s); kind != "" {
-		return kind, sent
-	}
-	if len(s) > patternWindow {
-		s = s[:patternWindow]
-	}
-	if aboutRequest(s) {
-		return "", true
-	}
-	s = strings.ToLower(s)
-	dial := strings.Contains(s, "dial ")
-	for _, w := range looseWords {
-		if strings.Contains(s, w.text) {
-			return w.kind, w.sent && !dial
+	return len(own) > patternWindow || tellsOfLoss(own)
+}
+
+// byText is the kind of an error that only its text tells: net/http's own,
+// HTTP/2's, and those that were turned into text on the way. The text of a
+// *url.Error holds the URL, which is not to be searched.
+func (t *tree) byText() string {
+	inner, network := t.err, false
+	for at := t; ; at = &at.kids[0] {
+		switch e := at.err.(type) {
+		case *url.Error:
+			inner, network = e.Err, true
+		case net.Error, *os.SyscallError, syscall.Errno:
+			network = true
+		}
+		if at.joined || len(at.kids) == 0 {
+			break
 		}
 	}
-	if dial {
-		return rules.NetworkConnect, false
+	s := inner.Error()
+	if kind := networkPhrase(s); kind != "" {
+		return kind
 	}
-	return rules.NetworkOther, true
-}
-
-type phrase struct {
-	text string
-	kind string
-	sent bool
-}
-
-// phrases are what the errors of Go's network packages, of C libraries and of
-// Windows say, lower case. The first that occurs counts, so the more special
-// come first.
-var phrases = [...]phrase{
-	{"context canceled", rules.NetworkCanceled, true},
-	{"operation was canceled", rules.NetworkCanceled, true},
-	{"tls handshake timeout", rules.NetworkTimeout, false},
-	{"client.timeout", rules.NetworkTimeout, true}, // before "request canceled", which http.Client says as well
-	{"net/http: request canceled", rules.NetworkCanceled, true},
-	{"x509: ", rules.NetworkTLS, false},
-	{"tls: ", rules.NetworkTLS, false},
-	{"tls handshake", rules.NetworkTLS, false},
-	{"certificate verify failed", rules.NetworkTLS, false},
-	{"certificate has expired", rules.NetworkTLS, false},
-	{"server gave http response to https client", rules.NetworkTLS, false},
-	{"sslv3 alert", rules.NetworkTLS, false},
-	{"ssl routines", rules.NetworkTLS, false},
-	{"no such host", rules.NetworkDNS, false},
-	{"server misbehaving", rules.NetworkDNS, false},
-	{"name or service not known", rules.NetworkDNS, false},
-	{"temporary failure in name resolution", rules.NetworkDNS, false},
-	{"nodename nor servname provided", rules.NetworkDNS, false},
-	{"getaddrinfo", rules.NetworkDNS, false},
-	{"enotfound", rules.NetworkDNS, false},
-	{"eai_again", rules.NetworkDNS, false},
-	{": lookup ", rules.NetworkDNS, false},
-	{"connection refused", rules.NetworkConnect, false},
-	{"actively refused", rules.NetworkConnect, false},
-	{"econnrefused", rules.NetworkConnect, false},
-	{"proxyconnect", rules.NetworkConnect, false},
-	{"context deadline exceeded", rules.NetworkTimeout, true},
-	{"i/o timeout", rules.NetworkTimeout, true},
-	{"connection timed out", rules.NetworkTimeout, true},
-	{"operation timed out", rules.NetworkTimeout, true},
-	{"timeout awaiting response headers", rules.NetworkTimeout, true},
-	{"etimedout", rules.NetworkTimeout, true},
-	{"connection reset by peer", rules.NetworkReset, true},
-	{"forcibly closed", rules.NetworkReset, true},
-	{"econnreset", rules.NetworkReset, true},
-	{"broken pipe", rules.NetworkReset, true},
-	{"epipe", rules.NetworkReset, true},
-	{"software caused connection abort", rules.NetworkReset, true},
-	{"an established connection was aborted", rules.NetworkReset, true},
-	{"use of closed network connection", rules.NetworkReset, true},
-	{"client connection lost", rules.NetworkReset, true},
-	{"http2: client connection force closed", rules.NetworkReset, true},
-	{"server sent goaway", rules.NetworkReset, true},
-	{"stream error: stream id", rules.NetworkReset, true},
-	{"server closed idle connection", rules.NetworkEOF, true},
-	{"transport connection broken", rules.NetworkEOF, true},
-	{"no route to host", rules.NetworkConnect, false},
-	{"network is unreachable", rules.NetworkConnect, false},
-	{"host is unreachable", rules.NetworkConnect, false},
-	{"cannot assign requested address", rules.NetworkConnect, false},
-	{"connection closed during command execution", rules.NetworkEOF, true}, // go-imap v1
-}
-
-// looseWords are believed only where the text is known to be that of a network error.
-var looseWords = [...]phrase{
-	{"canceled", rules.NetworkCanceled, true},
-	{"cancelled", rules.NetworkCanceled, true},
-	{"certificate", rules.NetworkTLS, false},
-	{"handshake", rules.NetworkTLS, false},
-	{"tls", rules.NetworkTLS, false},
-	{"ssl", rules.NetworkTLS, false},
-	{"x509", rules.NetworkTLS, false},
-	{"lookup ", rules.NetworkDNS, false},
-	{"dns", rules.NetworkDNS, false},
-	{"resolve", rules.NetworkDNS, false},
-	{"timeout", rules.NetworkTimeout, true},
-	{"timed out", rules.NetworkTimeout, true},
-	{"deadline exceeded", rules.NetworkTimeout, true},
-	{"refused", rules.NetworkConnect, false},
-	{"unreachable", rules.NetworkConnect, false},
-	{"reset", rules.NetworkReset, true},
-	{"eof", rules.NetworkEOF, true},
-	{"closed", rules.NetworkEOF, true},
-	{"hang up", rules.NetworkEOF, true},
-	{"disconnect", rules.NetworkEOF, true},
-	{"connection lost", rules.NetworkReset, true},
-	{"aborted", rules.NetworkReset, true},
-}
-
-// aboutRequest reports whether an error of net/http's is about the request
-// itself, or about where the server's redirects led it: no trouble of the
-// network, and no repeat ends otherwise.
-func aboutRequest(s string) bool {
-	if len(s) > patternWindow {
-		s = s[:patternWindow]
+	if network && !aboutRequest(s) {
+		return rules.NetworkOther
 	}
-	s = strings.ToLower(s)
-	for _, t := range [...]string{
-		"unsupported protocol scheme", "no host in request url", "nil request.url", "missing protocol scheme",
-		"invalid header field", "invalid method", "invalid url escape", "invalid control character in url",
-	} {
-		if strings.Contains(s, t) {
-			return true
-		}
-	}
-	return strings.Contains(s, "stopped after ") && strings.Contains(s, " redirects")
-}
-
-func networkPhrase(s string) (kind string, sent bool) {
-	if len(s) > patternWindow {
-		s = s[:patternWindow]
-	}
-	s = strings.ToLower(s)
-	if strings.HasPrefix(s, "lookup ") {
-		return rules.NetworkDNS, false
-	}
-	dial := strings.Contains(s, "dial tcp") || strings.Contains(s, "dial udp") || strings.Contains(s, "dial unix")
-	for i := range phrases {
-		if strings.Contains(s, phrases[i].text) {
-			return phrases[i].kind, phrases[i].sent && !dial
-		}
-	}
-	return "", true
+	return ""
 }

@@ -1,0 +1,257 @@
+package classify
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/recourse-go/recourse/rules"
+)
+
+// NetworkText is [Network] for the text of an error below the protocol, for
+// logs and test cases that hold no more. Text that names nothing known is
+// [rules.NetworkOther]; no text is "".
+//
+// sent is false only where the whole text, or what follows the method and the
+// URL of a *url.Error, is that of an error for which Network says so ("dial
+// tcp 192.0.2.1:443: connect: connection refused"), or is one of the words
+// dns and connect. The same words further inside may be a part of several
+// errors, or of what a server wrote, and leave it true.
+func NetworkText(s string) (kind string, sent bool) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return "", true
+	}
+	// Bare names of the kinds themselves.
+	switch k := strings.ToLower(s); k {
+	case rules.NetworkDNS, rules.NetworkConnect:
+		return k, false
+	case rules.NetworkTimeout, rules.NetworkReset, rules.NetworkEOF, rules.NetworkCanceled, rules.NetworkTLS, rules.NetworkOther:
+		return k, true
+	}
+	sent = !beforeRequest(s)
+	if kind := networkPhrase(s); kind != "" {
+		return kind, sent
+	}
+	if len(s) > patternWindow {
+		s = s[:patternWindow]
+	}
+	if aboutRequest(s) {
+		return "", true
+	}
+	s = strings.ToLower(s)
+	for _, w := range looseWords {
+		if strings.Contains(s, w.text) {
+			return w.kind, sent
+		}
+	}
+	if strings.Contains(s, "dial ") {
+		return rules.NetworkConnect, sent
+	}
+	return rules.NetworkOther, sent
+}
+
+// starts are how the texts begin of errors that come up before a request is
+// sent, lower case.
+var starts = [...]string{
+	"dial tcp", "dial udp", "dial unix", "proxyconnect tcp", "socks connect tcp",
+	"connect: ", "connect econn", // the second of Node.js
+	"lookup ", "getaddrinfo ",
+	"tls: failed to verify certificate: ", "tls: first record does not look like a tls handshake",
+	"net/http: tls handshake timeout",
+}
+
+// beforeRequest reports whether s is the text of one error, and that one of
+// those that come up before a request is sent.
+func beforeRequest(s string) bool {
+	if len(s) > patternWindow || strings.ContainsAny(s, "\n;") {
+		return false
+	}
+	for {
+		// Get "https://example.com/": ...
+		method, rest, ok := strings.Cut(s, " ")
+		if !ok || method == "" || strings.Trim(method, letters) != "" {
+			break
+		}
+		quoted, err := strconv.QuotedPrefix(rest)
+		if err != nil || !strings.HasPrefix(rest[len(quoted):], ": ") {
+			break
+		}
+		s = rest[len(quoted)+len(": "):]
+	}
+	s = strings.ToLower(s)
+	for _, start := range starts {
+		if strings.HasPrefix(s, start) {
+			for _, p := range phrases {
+				if (p.kind == rules.NetworkReset || p.kind == rules.NetworkEOF) && strings.Contains(s, p.text) {
+					return false
+				}
+			}
+			// http.Client keeps but the text of what its timeout ended.
+			return !hasWord(s, "eof") && !strings.Contains(s, "client.timeout")
+		}
+	}
+	return false
+}
+
+const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+type phrase struct {
+	text string
+	kind string
+}
+
+// phrases are what the errors of Go's network packages, of C libraries and of
+// Windows say, lower case. The first that occurs counts, so the more special
+// come first.
+var phrases = [...]phrase{
+	{"context canceled", rules.NetworkCanceled},
+	{"operation was canceled", rules.NetworkCanceled},
+	{"tls handshake timeout", rules.NetworkTimeout},
+	{"client.timeout", rules.NetworkTimeout}, // before "request canceled", which http.Client says as well
+	{"net/http: request canceled", rules.NetworkCanceled},
+	{"x509: ", rules.NetworkTLS},
+	{"tls: ", rules.NetworkTLS},
+	{"tls handshake", rules.NetworkTLS},
+	{"certificate verify failed", rules.NetworkTLS},
+	{"certificate has expired", rules.NetworkTLS},
+	{"server gave http response to https client", rules.NetworkTLS},
+	{"sslv3 alert", rules.NetworkTLS},
+	{"ssl routines", rules.NetworkTLS},
+	{"no such host", rules.NetworkDNS},
+	{"server misbehaving", rules.NetworkDNS},
+	{"name or service not known", rules.NetworkDNS},
+	{"temporary failure in name resolution", rules.NetworkDNS},
+	{"nodename nor servname provided", rules.NetworkDNS},
+	{"getaddrinfo", rules.NetworkDNS},
+	{"enotfound", rules.NetworkDNS},
+	{"eai_again", rules.NetworkDNS},
+	{": lookup ", rules.NetworkDNS},
+	{"connection refused", rules.NetworkConnect},
+	{"actively refused", rules.NetworkConnect},
+	{"econnrefused", rules.NetworkConnect},
+	{"proxyconnect", rules.NetworkConnect},
+	{"context deadline exceeded", rules.NetworkTimeout},
+	{"i/o timeout", rules.NetworkTimeout},
+	{"connection timed out", rules.NetworkTimeout},
+	{"operation timed out", rules.NetworkTimeout},
+	{"timeout awaiting response headers", rules.NetworkTimeout},
+	{"etimedout", rules.NetworkTimeout},
+	{"connection reset by peer", rules.NetworkReset},
+	{"forcibly closed", rules.NetworkReset},
+	{"econnreset", rules.NetworkReset},
+	{"broken pipe", rules.NetworkReset},
+	{"epipe", rules.NetworkReset},
+	{"software caused connection abort", rules.NetworkReset},
+	{"an established connection was aborted", rules.NetworkReset},
+	{"use of closed network connection", rules.NetworkReset},
+	{"client connection lost", rules.NetworkReset},
+	{"http2: client connection force closed", rules.NetworkReset},
+	{"server sent goaway", rules.NetworkReset},
+	{"stream error: stream id", rules.NetworkReset},
+	{"server closed idle connection", rules.NetworkEOF},
+	{"transport connection broken", rules.NetworkEOF},
+	{"no route to host", rules.NetworkConnect},
+	{"network is unreachable", rules.NetworkConnect},
+	{"host is unreachable", rules.NetworkConnect},
+	{"cannot assign requested address", rules.NetworkConnect},
+	{"connection closed during command execution", rules.NetworkEOF}, // go-imap v1
+}
+
+// looseWords are believed only where the text is known to be that of a network error.
+var looseWords = [...]phrase{
+	{"canceled", rules.NetworkCanceled},
+	{"cancelled", rules.NetworkCanceled},
+	{"certificate", rules.NetworkTLS},
+	{"handshake", rules.NetworkTLS},
+	{"tls", rules.NetworkTLS},
+	{"ssl", rules.NetworkTLS},
+	{"x509", rules.NetworkTLS},
+	{"lookup ", rules.NetworkDNS},
+	{"dns", rules.NetworkDNS},
+	{"resolve", rules.NetworkDNS},
+	{"timeout", rules.NetworkTimeout},
+	{"timed out", rules.NetworkTimeout},
+	{"deadline exceeded", rules.NetworkTimeout},
+	{"refused", rules.NetworkConnect},
+	{"unreachable", rules.NetworkConnect},
+	{"reset", rules.NetworkReset},
+	{"eof", rules.NetworkEOF},
+	{"closed", rules.NetworkEOF},
+	{"hang up", rules.NetworkEOF},
+	{"disconnect", rules.NetworkEOF},
+	{"connection lost", rules.NetworkReset},
+	{"aborted", rules.NetworkReset},
+}
+
+// aboutRequest reports whether an error of net/http's is about the request
+// itself, or about where the server's redirects led it: no trouble of the
+// network, and no repeat ends otherwise.
+func aboutRequest(s string) bool {
+	if len(s) > patternWindow {
+		s = s[:patternWindow]
+	}
+	s = strings.ToLower(s)
+	for _, t := range [...]string{
+		"unsupported protocol scheme", "no host in request url", "nil request.url", "missing protocol scheme",
+		"invalid header field", "invalid method", "invalid url escape", "invalid control character in url",
+	} {
+		if strings.Contains(s, t) {
+			return true
+		}
+	}
+	return strings.Contains(s, "stopped after ") && strings.Contains(s, " redirects")
+}
+
+func networkPhrase(s string) (kind string) {
+	if len(s) > patternWindow {
+		s = s[:patternWindow]
+	}
+	s = strings.ToLower(s)
+	if strings.HasPrefix(s, "lookup ") {
+		return rules.NetworkDNS
+	}
+	for i := range phrases {
+		if strings.Contains(s, phrases[i].text) {
+			return phrases[i].kind
+		}
+	}
+	return ""
+}
+
+// tellsOfLoss reports whether a text speaks of a request that may have been
+// sent, or of more than one.
+func tellsOfLoss(s string) bool {
+	s = strings.ToLower(s)
+	for _, p := range phrases {
+		switch p.kind {
+		case rules.NetworkReset, rules.NetworkEOF, rules.NetworkTimeout, rules.NetworkCanceled:
+			if strings.Contains(s, p.text) {
+				return true
+			}
+		}
+	}
+	for _, t := range [...]string{
+		"remote error: ", "local error: ", "bad record mac",
+		"giving up after", "attempt(s)", "attempts fail", "number of attempts", // of clients that repeat by themselves
+	} {
+		if strings.Contains(s, t) {
+			return true
+		}
+	}
+	return hasWord(s, "eof")
+}
+
+// hasWord reports whether word, lower case letters, stands in s by itself.
+func hasWord(s, word string) bool {
+	for i := 0; ; i += len(word) {
+		j := strings.Index(s[i:], word)
+		if j < 0 {
+			return false
+		}
+		i += j
+		if (i == 0 || !strings.Contains(letters, s[i-1:i])) &&
+			(i+len(word) == len(s) || !strings.Contains(letters, s[i+len(word):i+len(word)+1])) {
+			return true
+		}
+	}
+}
