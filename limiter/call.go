@@ -45,7 +45,7 @@ type taken struct {
 	e     *entry
 	lim   *limit
 	got   int64 // units; permits of a concurrency limit: fewer than asked for, where the limit has no more
-	probe bool  // it passed as a probe after a hold
+	probe int64 // it passed as a probe after the hold that ended then; 0 = it is no probe
 }
 
 // resolve checks the request and finds the keys that it concerns, without any

@@ -173,8 +173,11 @@ type ext struct {
 type extSlot struct {
 	hold int64 // closed until then; 0 = not held. It stays set after its time, until endHold took note
 
-	// After a hold, a limit without a rate lets window calls at once through.
+	// After a hold, a limit without a rate lets window calls at once through as
+	// probes. Only those count that are of this round: a limit that is held, or
+	// open (window = 0), has no probes out, whoever is still on the way.
 	window, probes int32
+	opened         int64 // the end of that hold: tells the probes after it from older ones
 	lapse          int64 // when that is over, if no probe is out
 
 	refused   int32

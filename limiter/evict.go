@@ -51,7 +51,7 @@ func (e *entry) tidy(g *group, now int64, t time.Time) bool {
 				clean = false
 			}
 		}
-		if x.hold != 0 || x.window > 0 || x.probes > 0 || x.refused > 0 || x.cut > 0 || x.q != nil {
+		if x.hold != 0 || x.window > 0 || x.refused > 0 || x.cut > 0 || x.q != nil {
 			clean = false
 		}
 		if x.own != nil {

@@ -12,7 +12,11 @@ import (
 // in force changes nothing. When it ends, the key's bucket is empty and fills
 // at its rate, so that calls that waited go one after another; a limit without
 // a rate lets one call through as a probe, then twice as many a round, until
-// it is open again.
+// it is open again. A probe is over, and lets one more call through, at
+// [Permit.Succeeded] or else at [Permit.Release], if no hold has come by then.
+// One that never reached the provider ([Permit.Cancel], [Permit.Refund])
+// makes room for another, and for no more. Calls from before the hold do
+// neither. If nobody probes for a minute, the limit is open.
 //
 // Calls that wait and could not pass before their own deadline any more fail
 // at once. limit is an index into the limits; one that does not exist is ignored.
@@ -36,6 +40,7 @@ func (l *Limiter) hold(now int64, limit int, k *Keys, until int64) {
 		e.settle(m, x, c.now, l.time(c.now))
 		if x.hold == 0 || x.hold < until {
 			x.hold = until
+			x.open() // no probe matters any more that is out
 			l.noteHold(until)
 			if x.q != nil {
 				late = x.q.late(until)
@@ -66,7 +71,7 @@ func (l *Limiter) lift(now int64, limit int, k *Keys) {
 	if x := e.slot(m); x != nil {
 		e.settle(m, x, c.now, l.time(c.now)) // perhaps it had ended by itself
 		x.hold = 0
-		x.window = 0
+		x.open()
 		waiting = x.q != nil
 	}
 	l.unlock(c.locks)
@@ -156,7 +161,31 @@ func (e *entry) endHold(m *limit, x *extSlot, now int64, t time.Time) {
 		drainBucket(&e.buckets[m.index], t.Add(time.Duration(end-now)))
 		return
 	}
-	x.window, x.lapse = 1, end+probeLapse
+	x.window, x.opened, x.lapse = 1, end, end+probeLapse
+}
+
+// open ends the limit on calls at once that a hold has left.
+func (x *extSlot) open() { x.window, x.probes = 0, 0 }
+
+// probed ends r as a probe at the time now; good = the provider may have let
+// it through. x is r's state, and settled.
+func (x *extSlot) probed(r *taken, m *limit, now int64, good bool) {
+	current := x.window > 0 && r.probe == x.opened
+	r.probe = 0
+	if !current {
+		return
+	}
+	x.probes--
+	if !good {
+		return
+	}
+	// As long as no hold closes the limit again, each probe lets one more
+	// through: twice as many a round.
+	x.window++
+	x.lapse = now + probeLapse
+	if x.window > maxWindow || m.form == concurrencyForm && int64(x.window) >= x.lawOf(m).conc {
+		x.open()
+	}
 }
 
 // recover raises a lowered limit for the time that has passed.

@@ -64,3 +64,29 @@ func TestPeek(t *testing.T) {
 		break
 	}
 }
+
+// TestRefundAfterHold: what a call from before a hold gives back after it is
+// added to the emptied bucket, whether somebody has looked at that or not.
+func TestRefundAfterHold(t *testing.T) {
+	for _, look := range []bool{false, true} {
+		now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+		l, err := New([]Limit{{Name: "user", Key: byAccount, Rate: 1, Burst: 10}}, Options{Clock: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, ok := l.TryAcquire(&Request{Uses: []Use{{Cost: 10}}})
+		if !ok {
+			t.Fatal("refused")
+		}
+		l.Hold(0, Keys{}, now.Add(2*time.Second))
+		now = now.Add(3 * time.Second)
+		if look {
+			l.Peek(0, Keys{})
+		}
+		p.Cancel()
+		// Of the 10 units 3 have come back already; since the hold, 1.
+		if got := l.Peek(0, Keys{}).Level; got != 8 {
+			t.Errorf("looked at: %v: level %g, want 8", look, got)
+		}
+	}
+}

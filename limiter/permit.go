@@ -47,7 +47,7 @@ func (l *Limiter) permit(refs []ref, now int64) Permit {
 	home, holds := uint32(1<<32-1), false
 	for i := range refs {
 		r := &refs[i]
-		h := r.lim.form == concurrencyForm || r.probe
+		h := r.lim.form == concurrencyForm || r.probe != 0
 		if h && !holds {
 			home, holds = uint32(r.e.shard), true
 		} else if h == holds {
@@ -90,6 +90,8 @@ func (p *Permit) record() *record {
 
 // Release gives back what the permit holds of the limits of concurrency.
 // Every permit must be released, once the call's response is read to its end.
+// A response that takes long is a reason to call [Permit.Succeeded] as soon as
+// it begins: as long as a probe after a hold is out, others may wait for it.
 func (p Permit) Release() {
 	if p.l != nil {
 		p.end(released)
@@ -104,8 +106,8 @@ func (p Permit) Complete() {
 	}
 }
 
-// Cancel is for a permit that was not used: it is released, and the units that
-// it took are given back.
+// Cancel is for a permit that was not used: it is released, and what it took is
+// given back. It is [Permit.Refund] and [Permit.Release] in one.
 func (p Permit) Cancel() {
 	if p.l != nil {
 		p.end(cancelled)
@@ -137,7 +139,7 @@ func (p Permit) end(how ending) {
 	for i := range rec.refs {
 		r := &rec.refs[i]
 		if uint32(r.e.shard) != p.rec.home {
-			others = others || how != released || r.probe || r.lim.form == concurrencyForm
+			others = others || how != released || r.probe != 0 || r.lim.form == concurrencyForm
 			continue
 		}
 		if r.e.ext == nil && !refund { // as almost always
@@ -206,47 +208,69 @@ func addWake(es []*entry, e *entry) []*entry {
 // giveBack ends r's part of a permit that was given at the time at, and
 // reports whether calls that wait for its key may go on. The shard of r is locked.
 func (l *Limiter) giveBack(r *taken, refund bool, at int64) (wake bool) {
-	e, cfg := r.e, l.config.Load()
-	m := cfg.current(r.lim)
-	if m.form == concurrencyForm {
-		*e.holder(m.index) -= int32(r.got)
+	switch {
+	case refund:
+		wake = l.unused(r, at)
+	case r.probe != 0:
+		wake = l.passed(r)
 	}
-	if e.gen < cfg.gen { // a reload is under way
-		now := l.shards[e.shard].clamp(l.now())
-		e.follow(cfg, now, l.time(now))
+	if r.lim.form == concurrencyForm {
+		*r.e.holder(r.lim.index) -= int32(r.got)
+		x := r.e.slot(r.lim)
+		wake = wake || x != nil && x.q != nil
 	}
-	x := e.slot(m)
-	now := l.shards[e.shard].newest
-	if refund || r.probe {
-		now = l.shards[e.shard].clamp(l.now())
-	}
-	if refund {
-		refund = e.refund(r, m, x, at, now, l.time(now))
-	}
+	return wake
+}
+
+// passed ends r as a probe that was not refused, and reports whether calls that
+// wait for its key may go on. The shard of r is locked.
+func (l *Limiter) passed(r *taken) (wake bool) {
+	m, x, now := l.upToNow(r)
 	if x == nil {
 		return false
 	}
-	if r.probe {
-		x.probes--
-		if x.hold == 0 && x.window > 0 {
-			// As long as no refusal closes the limit again, each call that ends
-			// lets one more through: twice as many a round.
-			x.window++
-			x.lapse = now + probeLapse
-			if x.window > maxWindow || m.form == concurrencyForm && int64(x.window) >= x.lawOf(m).conc {
-				x.window = 0
-			}
-		}
+	x.probed(r, m, now, true)
+	return x.q != nil
+}
+
+// unused takes r back for a call that did not reach the provider, all but the
+// permits of a limit of concurrency: the units, as far as they are still
+// missing, and the probe. It reports whether calls that wait for its key may
+// go on. The shard of r is locked.
+func (l *Limiter) unused(r *taken, at int64) (wake bool) {
+	if r.probe == 0 && (r.got == 0 || !r.lim.metered()) {
+		return false
 	}
-	return x.q != nil && (refund || r.probe || m.form == concurrencyForm)
+	m, x, now := l.upToNow(r)
+	wake = r.e.refund(r, m, x, at, now, l.time(now))
+	if x == nil {
+		return false
+	}
+	if r.probe != 0 {
+		x.probed(r, m, now, false)
+		wake = true
+	}
+	return wake && x.q != nil
+}
+
+// upToNow brings r's limit and key up to this moment. The shard of r is locked.
+func (l *Limiter) upToNow(r *taken) (m *limit, x *extSlot, now int64) {
+	e, cfg := r.e, l.config.Load()
+	now = l.shards[e.shard].clamp(l.now())
+	t := l.time(now)
+	if e.gen < cfg.gen { // a reload is under way
+		e.follow(cfg, now, t)
+	}
+	m = cfg.current(r.lim)
+	if x = e.slot(m); x != nil {
+		e.settle(m, x, now, t)
+	}
+	return m, x, now
 }
 
 // refund gives back the units of r, as far as they are still missing, and
-// reports whether there were any.
+// reports whether there were any. e is up to the time now.
 func (e *entry) refund(r *taken, m *limit, x *extSlot, at, now int64, t time.Time) bool {
-	if x != nil {
-		e.settle(m, x, now, t)
-	}
 	switch m.form {
 	case bucketForm:
 		// If the bucket was full meanwhile, what it lacked has come back
@@ -276,32 +300,33 @@ func (e *entry) refund(r *taken, m *limit, x *extSlot, at, now int64, t time.Tim
 
 // Refund gives the units back that the permit took: for a call that turned out
 // not to reach the provider. What it holds of the limits of concurrency stays
-// until Release. A bucket that is full takes nothing back.
+// until Release. A bucket that is full takes nothing back. A probe after a hold
+// (see [Limiter.Hold]) makes room for another one.
 func (p Permit) Refund() {
 	if p.l == nil {
 		return
 	}
 	p.each(func(r *taken, at int64) (wake bool) {
-		if r.lim.form != bucketForm && r.lim.form != windowForm || r.got == 0 {
-			return false
+		wake = p.l.unused(r, at)
+		if r.lim.metered() {
+			r.got = 0
 		}
-		k := *r
-		k.probe = false
-		r.got = 0
-		return p.l.giveBack(&k, true, at)
+		return wake
 	})
 }
 
 // Succeeded says that the provider did not refuse the call: the counts of
 // consecutive refusals of the permit's keys start again from 0, unless the
-// permit is older than the last refusal.
+// permit is older than the last refusal; and a probe after a hold (see
+// [Limiter.Hold]) is over, however long the response is still read. What the
+// permit holds of the limits of concurrency stays until Release.
 func (p Permit) Succeeded() {
 	if p.l == nil {
 		return
 	}
-	p.each(func(r *taken, at int64) bool {
+	p.each(func(r *taken, at int64) (wake bool) {
 		r.succeeded(at)
-		return false
+		return r.probe != 0 && p.l.passed(r)
 	})
 }
 

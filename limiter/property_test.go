@@ -40,8 +40,8 @@ func check(t interface {
 				if r.lim.form == concurrencyForm {
 					holders[r.e.holder(r.lim.index)] += int32(r.got)
 				}
-				if r.probe {
-					probes[r.e.slot(r.lim)]++
+				if x := r.e.slot(r.lim); r.probe != 0 && x != nil && x.window > 0 && r.probe == x.opened {
+					probes[x]++
 				}
 			}
 		}
@@ -105,6 +105,9 @@ func check(t interface {
 				if x.probes != probes[x] {
 					t.Fatalf("key %q: %d probes out, permits say %d", e.key(), x.probes, probes[x])
 				}
+				if x.probes > x.window || x.hold != 0 && x.window != 0 {
+					t.Fatalf("key %q: held until %d with %d probes of %d", e.key(), x.hold, x.probes, x.window)
+				}
 				if x.q == nil {
 					continue
 				}
@@ -167,13 +170,83 @@ func check(t interface {
 
 // history is what a limit granted to one key, and what it was allowed to.
 type history struct {
+	limit  int
+	keys   Keys
 	grants []*grant
 	holds  [][2]int64 // closed from, to
+	opening
 }
 
 type grant struct {
 	at    int64
 	units int64
+}
+
+// opening is how a limit without a rate opens after a hold, for one key: a
+// model of what Hold says. It is looked at with advance before each use.
+type opening struct {
+	held   int64        // closed until then; 0 = not
+	window int          // how many probes may be out; 0 = it is open
+	probes map[any]bool // those that are
+	lapse  int64        // open from then on, if none is
+}
+
+func (o *opening) advance(now int64) *opening {
+	if o.held != 0 && now >= o.held {
+		*o = opening{window: 1, probes: map[any]bool{}, lapse: o.held + int64(time.Minute)}
+	}
+	if o.window > 0 && len(o.probes) == 0 && now >= o.lapse {
+		*o = opening{}
+	}
+	return o
+}
+
+func (o *opening) hold(until int64) { *o = opening{held: max(o.held, until)} }
+
+// pass reports whether call may pass.
+func (o *opening) pass(call any) bool {
+	if o.held != 0 || o.window > 0 && len(o.probes) >= o.window {
+		return false
+	}
+	if o.window > 0 {
+		o.probes[call] = true
+	}
+	return true
+}
+
+// end ends call, if it is a probe. Where as many as most may be out, the limit is open.
+func (o *opening) end(call any, good bool, most int64, now int64) {
+	if !o.probes[call] {
+		return
+	}
+	delete(o.probes, call)
+	if good {
+		o.window++
+		o.lapse = now + int64(time.Minute)
+		if int64(o.window) >= most {
+			*o = opening{}
+		}
+	}
+}
+
+// agree fails where the limiter's state for the key is not the model's.
+func (o *opening) agree(l *Limiter, limit int, k *Keys) {
+	cfg := l.config.Load()
+	m := cfg.limits[limit]
+	g := cfg.groups[m.group]
+	hash, i := l.place(g, k)
+	l.shards[i].mu.Lock()
+	defer l.shards[i].mu.Unlock()
+	var x extSlot
+	now := l.now()
+	if e := l.shards[i].table.find(hash, g, k); e != nil && e.slot(m) != nil {
+		x = *e.slot(m)
+		e.settle(m, &x, now, l.time(now)) // only the copy: to look must not matter
+	}
+	if o.advance(now); x.hold != o.held || int(x.window) != o.window || int(x.probes) != len(o.probes) {
+		failer{}.Fatalf("%s of %v: held until %d with %d probes of %d, want %d with %d of %d",
+			m.Name, *k, x.hold, x.probes, x.window, o.held, len(o.probes), o.window)
+	}
 }
 
 // regime is the numbers in force from a time on.
@@ -309,10 +382,11 @@ func schedule(rt *rapid.T, root context.Context) {
 			id[1] += k.Get(d) + "/"
 		}
 		if histories[id] == nil {
-			histories[id] = &history{}
+			histories[id] = &history{limit: limit, keys: k}
 		}
 		return histories[id]
 	}
+	opens := func(limit int) bool { return limit == inflight || limit == gate || limit == few }
 	holders := map[string]int64{}
 	lastGranted := map[callKey]*made{}
 
@@ -338,10 +412,25 @@ func schedule(rt *rapid.T, root context.Context) {
 			panic(bad)
 		}
 		check(failer{}, l)
+		for _, h := range histories {
+			if opens(h.limit) {
+				h.agree(l, h.limit, &h.keys)
+			}
+		}
+	}
+	// A call's probes end once, whatever is said of it later.
+	end := func(m *made, good bool) {
+		for _, u := range m.uses {
+			most := int64(maxWindow + 1)
+			if u.Limit == inflight {
+				most = regimes[len(regimes)-1].limits[inflight].Concurrency
+			}
+			hist(u.Limit, m.keys).advance(l.now()).end(m, good, most, l.now())
+		}
 	}
 	steps := rapid.IntRange(5, 60).Draw(rt, "steps")
 	for step := range steps {
-		switch rapid.SampledFrom([]string{"call", "call", "call", "call", "release", "release", "cancel", "sleep", "sleep", "hold", "lift", "reload", "sweep", "refused"}).Draw(rt, "step") {
+		switch rapid.SampledFrom([]string{"call", "call", "call", "call", "release", "release", "cancel", "answer", "sleep", "sleep", "hold", "lift", "reload", "sweep", "refused"}).Draw(rt, "step") {
 		case "call":
 			m := &made{seq: step, n: rapid.IntRange(1, 3).Draw(rt, "n"), par: rapid.IntRange(1, 5).Draw(rt, "parallel")}
 			m.keys = Keys{
@@ -393,6 +482,9 @@ func schedule(rt *rapid.T, root context.Context) {
 							wrong(fmt.Sprintf("%s: passed at %d, held from %d to %d", first[u.Limit].Name, m.at, held[0], held[1]))
 						}
 					}
+					if opens(u.Limit) && !h.advance(m.at).pass(m) {
+						wrong(fmt.Sprintf("%s: passed at %d beside %d probes of %d", first[u.Limit].Name, m.at, len(h.probes), h.window))
+					}
 					if u.Limit == inflight {
 						now := regimes[len(regimes)-1].limits[inflight].Concurrency
 						if holders[m.keys.Account] += min(int64(m.par), now); holders[m.keys.Account] > now {
@@ -420,19 +512,23 @@ func schedule(rt *rapid.T, root context.Context) {
 				switch rapid.IntRange(0, 3).Draw(rt, "how") {
 				case 0: // it was never used: what it took does not count
 					m.permit.Cancel()
+					end(m, false)
 					for _, g := range m.refs {
 						g.units = 0
 					}
 				case 1:
 					m.permit.Complete()
+					end(m, true)
 				case 2:
 					m.permit.Refund()
+					end(m, false)
 					for _, g := range m.refs {
 						g.units = 0
 					}
 					fallthrough
 				default:
 					m.permit.Release()
+					end(m, true)
 				}
 				m.permit.Complete()
 				m.permit.Cancel()
@@ -442,6 +538,22 @@ func schedule(rt *rapid.T, root context.Context) {
 			} else if !m.granted && rapid.Bool().Draw(rt, "cancel") {
 				m.cancel()
 			}
+		case "answer":
+			i := rapid.IntRange(0, max(0, len(calls)-1)).Draw(rt, "which")
+			if i >= len(calls) || !calls[i].granted || calls[i].ended {
+				break
+			}
+			m := calls[i]
+			if rapid.Bool().Draw(rt, "good") {
+				m.permit.Succeeded()
+				end(m, true)
+				break
+			}
+			m.permit.Refund()
+			end(m, false)
+			for _, g := range m.refs {
+				g.units = 0
+			}
 		case "sleep":
 			sleep(rapid.SampledFrom([]time.Duration{time.Millisecond, 123 * time.Millisecond, time.Second, 7 * time.Second, 3 * time.Minute}).Draw(rt, "sleep"))
 		case "hold":
@@ -449,7 +561,9 @@ func schedule(rt *rapid.T, root context.Context) {
 			i := rapid.IntRange(0, len(first)-1).Draw(rt, "limit")
 			d := rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 20 * time.Second}).Draw(rt, "length")
 			l.Hold(i, k, time.Now().Add(d))
-			hist(i, k).holds = append(hist(i, k).holds, [2]int64{l.now(), l.now() + int64(d)})
+			h := hist(i, k)
+			h.holds = append(h.holds, [2]int64{l.now(), l.now() + int64(d)})
+			h.advance(l.now()).hold(l.now() + int64(d))
 		case "lift":
 			k := Keys{Account: "a", App: "app", Operation: "get"}
 			i := rapid.IntRange(0, len(first)-1).Draw(rt, "limit")
@@ -458,6 +572,7 @@ func schedule(rt *rapid.T, root context.Context) {
 				h := &hist(i, k).holds[j]
 				h[1] = min(h[1], l.now())
 			}
+			hist(i, k).opening = opening{}
 		case "reload":
 			next := draw()
 			if err := l.Update(next); err != nil {
@@ -484,6 +599,7 @@ func schedule(rt *rapid.T, root context.Context) {
 					}
 				}
 				m.permit.Release()
+				end(m, true)
 			}
 			done = done && m.ended
 		}
@@ -532,4 +648,85 @@ func schedule(rt *rapid.T, root context.Context) {
 	for _, m := range calls {
 		m.cancel()
 	}
+}
+
+// TestLookingChangesNothing runs random schedules on two limiters, of which one
+// is looked at and swept after each step and the other never: every call must
+// get the same answer from both.
+func TestLookingChangesNothing(t *testing.T) {
+	limits := []Limit{
+		{Name: "user", Key: byAccount, Rate: 5, Burst: 10},
+		{Name: "minute", Key: byAccount, Quota: 300, Window: time.Minute},
+		{Name: "inflight", Key: byAccount, Concurrency: 4},
+		{Name: "gate", Key: byAccount},
+		{Name: "few", Key: byAccount, Quota: 7, Window: 20 * time.Second, Burst: 7},
+		{Name: "app", Key: byApp},
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+		var ls [2]*Limiter
+		for i := range ls {
+			idle := []time.Duration{time.Second, 1e6 * time.Hour}[i]
+			l, err := New(limits, Options{Idle: idle, Shards: 4, Clock: func() time.Time { return now }})
+			if err != nil {
+				rt.Fatal(err)
+			}
+			ls[i] = l
+		}
+		var out [][2]Permit
+		for range rapid.IntRange(5, 80).Draw(rt, "steps") {
+			k := Keys{Account: rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "account"), App: "sync"}
+			step := rapid.SampledFrom([]string{"call", "call", "call", "end", "end", "end", "hold", "lift", "refused", "sleep", "sleep"}).Draw(rt, "step")
+			switch step {
+			case "call":
+				r := &Request{Keys: k}
+				for i := range limits {
+					if rapid.Bool().Draw(rt, limits[i].Name) {
+						r.Uses = append(r.Uses, Use{Limit: i, Cost: rapid.SampledFrom([]int64{0, 1, 1, 7}).Draw(rt, "cost")})
+					}
+				}
+				p, wait, ok := ls[0].TryAcquireAt(now, r)
+				q, wait2, ok2 := ls[1].TryAcquireAt(now, r)
+				if ok != ok2 || (wait-wait2).Abs() > time.Microsecond {
+					rt.Fatalf("a call of %+v: %v, %v where somebody looks, %v, %v where nobody does", r.Uses, ok, wait, ok2, wait2)
+				}
+				if ok {
+					out = append(out, [2]Permit{p, q})
+				}
+			case "end":
+				if len(out) == 0 {
+					break
+				}
+				i := rapid.IntRange(0, len(out)-1).Draw(rt, "which")
+				end := rapid.SampledFrom([]func(Permit){Permit.Release, Permit.Complete, Permit.Succeeded, Permit.Cancel, Permit.Refund}).Draw(rt, "how")
+				for _, p := range out[i] {
+					end(p)
+				}
+			case "hold", "lift", "refused":
+				i := rapid.IntRange(0, len(limits)-1).Draw(rt, "limit")
+				d := rapid.SampledFrom([]time.Duration{time.Second, 20 * time.Second}).Draw(rt, "length")
+				for _, l := range ls {
+					switch step {
+					case "hold":
+						l.Hold(i, k, now.Add(d))
+					case "lift":
+						l.Lift(i, k)
+					case "refused":
+						l.Refused(i, k)
+					}
+				}
+			case "sleep":
+				now = now.Add(rapid.SampledFrom([]time.Duration{7_654_321, 1_054_567_891, 1_054_567_891, 20_876_543_219, 61_234_567_891}).Draw(rt, "sleep"))
+			}
+			for range ls[0].All() {
+			}
+			for i := range limits {
+				ls[0].Peek(i, k)
+			}
+			ls[0].Sweep()
+		}
+		for _, l := range ls {
+			check(rt, l)
+		}
+	})
 }

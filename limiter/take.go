@@ -16,7 +16,7 @@ func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now 
 	for i := range refs {
 		r := &refs[i]
 		e, m := r.e, r.lim
-		r.got, r.probe = r.cost, false
+		r.got, r.probe = r.cost, 0
 		if e.ext != nil {
 			if x := e.slot(m); x != nil {
 				extra = true
@@ -99,7 +99,7 @@ func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *
 	}
 	if x.window > 0 {
 		x.probes++
-		r.probe = true
+		r.probe = x.opened
 	}
 	return true
 }
@@ -119,9 +119,9 @@ func (l *Limiter) untake(refs []ref, now int64, t time.Time) {
 		case concurrencyForm:
 			*e.holder(m.index) -= int32(r.got)
 		}
-		if r.probe {
+		if r.probe != 0 {
 			e.slot(m).probes--
-			r.probe = false
+			r.probe = 0
 		}
 	}
 }
@@ -133,7 +133,7 @@ func (e *entry) settle(m *limit, x *extSlot, now int64, t time.Time) {
 		e.endHold(m, x, now, t)
 	}
 	if x.window > 0 && x.probes == 0 && now >= x.lapse {
-		x.window = 0
+		x.open()
 	}
 	if x.cut > 0 {
 		e.recover(m, x, now, t)
