@@ -2,7 +2,6 @@ package limiter
 
 import (
 	"context"
-	"math"
 	"time"
 )
 
@@ -107,12 +106,7 @@ func (l *Limiter) drain(e *entry, now int64) {
 		if len(ln.locks) > 1 {
 			sh.mu.Unlock()
 			l.lock(ln.locks)
-			for _, s := range ln.locks {
-				now = max(now, l.shards[s].newest)
-			}
-			for _, s := range ln.locks {
-				l.shards[s].newest = now
-			}
+			now = l.clamp(ln.locks, now)
 			if ln.q == nil || ln.q.e != e || ln.q.next() != ln && !l.onTurn(ln, now) {
 				l.unlock(ln.locks)
 				continue
@@ -143,7 +137,7 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 		l.finish(w, failed)
 		return true
 	}
-	if until, last := l.estimateHead(ln, w, now, t); until > w.deadline {
+	if until, last := l.estimateHead(ln, w, i, now, t); until > w.deadline {
 		w.err = &WaitError{Limit: w.refs[last].lim.Name, Until: l.time(until), Err: deadlineErr(w.byContext)}
 		l.finish(w, failed)
 		return true
@@ -190,7 +184,7 @@ func (l *Limiter) expire(w *waiter, limit string, until int64) {
 	l.lock(ln.locks)
 	var wake *entry
 	if w.state == waiting && w.deadline < until {
-		w.err = &WaitError{Limit: limit, Until: l.time(until), Err: deadlineErr(w.byContext)}
+		w.err = &WaitError{Limit: limit, Until: l.time(max(until, l.now())), Err: deadlineErr(w.byContext)}
 		wake = l.finish(w, failed)
 	}
 	l.unlock(ln.locks)
@@ -200,7 +194,7 @@ func (l *Limiter) expire(w *waiter, limit string, until int64) {
 }
 
 // abandon takes w out of the queue, if it still waits. It returns an estimate
-// of when it would have passed.
+// of when it would have passed, which is not before now, and what it waited for.
 func (l *Limiter) abandon(w *waiter) (left bool, until int64, limit string) {
 	ln := w.ln
 	l.lock(ln.locks)
@@ -208,12 +202,13 @@ func (l *Limiter) abandon(w *waiter) (left bool, until int64, limit string) {
 		l.unlock(ln.locks)
 		return false, 0, ""
 	}
-	now := int64(math.MinInt64)
-	for _, s := range ln.locks {
-		now = max(now, l.shards[s].newest)
+	now := l.clamp(ln.locks, l.now())
+	t := l.time(now)
+	l.renew(l.config.Load(), w, now, t)
+	until, last := l.estimateHead(ln, w, ln.use, now, t)
+	if own := &w.refs[ln.use]; own.e.readyAt(own.lim, own.cost, 0, 0, now, t) == onEvent {
+		last = ln.use // it has kept the call waiting, and nobody knows for how long still
 	}
-	l.renew(l.config.Load(), w, now, l.time(now))
-	until, last := l.estimateHead(ln, w, now, l.time(now))
 	limit = w.refs[last].lim.Name
 	w.state = gone
 	wake := l.leave(w)
@@ -221,7 +216,7 @@ func (l *Limiter) abandon(w *waiter) (left bool, until int64, limit string) {
 	if wake != nil {
 		l.drain(wake, l.now())
 	}
-	return true, max(until, now), limit
+	return true, until, limit
 }
 
 func deadlineErr(byContext bool) error {

@@ -9,8 +9,14 @@ import (
 // WaitError says that a call would have waited longer than it may, or gave up
 // waiting. Nothing was taken.
 type WaitError struct {
-	Limit string    // the limit that keeps it waiting longest
-	Until time.Time // when it could pass, as far as that is known; a Concurrency limit's holders may go at any time, so it counts as now
+	// Limit is the limit that keeps it waiting longest. For a call that gave up,
+	// it is the one that it waited for, if nobody knows how long that takes still.
+	Limit string
+
+	// Until is when it could pass, as far as that is known, and not before the
+	// time of the error. The holders of a Concurrency limit, and probes after a
+	// hold, may end at any time, so they count as now.
+	Until time.Time
 
 	// Err is why the call does not wait: the context's error when that ended,
 	// [context.DeadlineExceeded] when it would have ended first, nil when the

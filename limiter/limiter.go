@@ -31,8 +31,8 @@ type Options struct {
 	BackfillShare float64
 
 	// Idle is how long a key that is as good as new is kept after its last
-	// use, and up to a quarter longer; 0 = 1 minute. To drop it changes no answer, but costs the next call
-	// of that key some 300 ns.
+	// use, and up to a quarter longer; 0 = 1 minute. To drop it changes no
+	// answer, but costs the next call of that key some 300 ns.
 	Idle time.Duration
 
 	// Shards is how many locks the keys are spread over, rounded up to a power
@@ -254,6 +254,9 @@ func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, que
 		return nil, 0, err
 	}
 	until, last := l.estimate(c.refs, r.Priority, r.Keys.Account, c.now, l.time(c.now))
+	if until == c.now {
+		last = use // no time is known, only what refuses it
+	}
 	deadline, byContext := int64(math.MaxInt64), false
 	if r.MaxWait > 0 {
 		deadline = later(c.now, r.MaxWait.Seconds())

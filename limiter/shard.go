@@ -30,6 +30,17 @@ func (s *shard) clamp(now int64) int64 {
 	return now
 }
 
+// clamp is the clamp of several shards, which are locked, to one time.
+func (l *Limiter) clamp(locks []uint32, now int64) int64 {
+	for _, s := range locks {
+		now = max(now, l.shards[s].newest)
+	}
+	for _, s := range locks {
+		l.shards[s].newest = now
+	}
+	return now
+}
+
 // place finds which entry and shard a group's state for k is in.
 func (l *Limiter) place(g *group, k *Keys) (hash uint64, sh uint32) {
 	if len(g.dims) == 0 {

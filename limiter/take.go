@@ -180,6 +180,19 @@ func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64, t time.Time)
 	return start
 }
 
+// knownAt is readyAt, as far as it is known: an event can be now, or once no
+// hold is in force.
+func (e *entry) knownAt(m *limit, cost, ahead, headroom, now int64, t time.Time) int64 {
+	at := e.readyAt(m, cost, ahead, headroom, now, t)
+	if at == onEvent {
+		at = now
+		if x := e.slot(m); x != nil && x.hold > now {
+			at = x.hold
+		}
+	}
+	return at
+}
+
 // later is now + seconds, rounded up.
 func later(now int64, seconds float64) int64 {
 	ns := math.Ceil(seconds * 1e9)
@@ -204,23 +217,17 @@ func (l *Limiter) estimate(refs []ref, prio Priority, account string, now int64,
 		if prio == Backfill && (x == nil || !x.q.owes(r.cost)) {
 			head = x.lawOf(r.lim).headroom(r.cost)
 		}
-		at := r.e.readyAt(r.lim, r.cost, ahead, head, now, t)
-		if at == onEvent {
-			at = now
-			if x != nil && x.hold > now {
-				at = x.hold
-			}
-		}
-		if at > until {
+		if at := r.e.knownAt(r.lim, r.cost, ahead, head, now, t); at > until {
 			until, last = at, i
 		}
 	}
 	return until, last
 }
 
-// estimateHead is estimate for the call at the head of ln, if no other goes before it.
-func (l *Limiter) estimateHead(ln *lane, w *waiter, now int64, t time.Time) (until int64, last int) {
-	until = math.MinInt64
+// estimateHead is estimate for the call at the head of ln, if no other goes
+// before it. Where nothing would make it wait but an event, last is use.
+func (l *Limiter) estimateHead(ln *lane, w *waiter, use int, now int64, t time.Time) (until int64, last int) {
+	until, last = now, use
 	for i := range w.refs {
 		r := &w.refs[i]
 		x := r.e.slot(r.lim)
@@ -228,7 +235,7 @@ func (l *Limiter) estimateHead(ln *lane, w *waiter, now int64, t time.Time) (unt
 		if ln.prio == Backfill && (x == nil || !x.q.owes(r.cost)) {
 			head = x.lawOf(r.lim).headroom(r.cost)
 		}
-		if at := r.e.readyAt(r.lim, r.cost, 0, head, now, t); at != onEvent && at > until {
+		if at := r.e.knownAt(r.lim, r.cost, 0, head, now, t); at > until {
 			until, last = at, i
 		}
 	}

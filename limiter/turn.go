@@ -33,7 +33,7 @@ func (l *Limiter) giveTurn(cfg *config, ln *lane, now int64, t time.Time) {
 		return
 	}
 	until := now + (now-w.came)/turnShare
-	if at, _ := l.estimateHead(ln, w, now, t); at >= until {
+	if at, _ := l.estimateHead(ln, w, ln.use, now, t); at >= until {
 		return // it would be in vain
 	}
 	if !l.turn.CompareAndSwap(old, &turn{ln, until}) {

@@ -302,6 +302,128 @@ func TestMaxWait(t *testing.T) {
 	})
 }
 
+// TestUntilIsNotPast: a call that gives up is told what it waited for, and a
+// time that is not over, whatever clock the limiter goes by.
+func TestUntilIsNotPast(t *testing.T) {
+	limits := []Limit{
+		{Name: "requests", Key: byAccount, Rate: 10, Burst: 10},
+		{Name: "slow", Key: byAccount, Rate: 0.01, Burst: 1},
+		{Name: "inflight", Key: byApp, Concurrency: 1},
+		{Name: "gate", Key: byAccount},
+	}
+	const requests, slow, inflight, gate = 0, 1, 2, 3
+	k := Keys{Account: "ann", App: "sync"}
+	take := func(t *testing.T, l *Limiter, limit int) {
+		if _, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: limit, Cost: 1}}}); !ok {
+			t.Fatalf("%s was refused", limits[limit].Name)
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		before  func(t *testing.T, l *Limiter, now time.Time) // at 0s
+		during  func(l *Limiter, now time.Time)               // at 30s
+		uses    []int
+		maxWait time.Duration
+		limit   string
+		until   time.Duration // the call gives up at 1m
+	}{
+		{
+			name:    "a permit is out",
+			before:  func(t *testing.T, l *Limiter, _ time.Time) { take(t, l, inflight) },
+			uses:    []int{requests, inflight, gate},
+			maxWait: time.Minute,
+			limit:   "inflight", until: time.Minute,
+		},
+		{
+			name:   "a permit is out, and the context ends",
+			before: func(t *testing.T, l *Limiter, _ time.Time) { take(t, l, inflight) },
+			uses:   []int{requests, gate, inflight},
+			limit:  "inflight", until: time.Minute,
+		},
+		{
+			name: "a probe is out",
+			before: func(t *testing.T, l *Limiter, now time.Time) {
+				l.Hold(gate, k, now.Add(time.Second))
+				time.Sleep(time.Second)
+				take(t, l, gate)
+			},
+			uses:    []int{inflight, requests, gate},
+			maxWait: time.Minute,
+			limit:   "gate", until: time.Minute,
+		},
+		{
+			name:   "a permit is out, and the units are used up meanwhile",
+			before: func(t *testing.T, l *Limiter, _ time.Time) { take(t, l, inflight) },
+			during: func(l *Limiter, _ time.Time) {
+				l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: slow, Cost: 1}}})
+			},
+			uses:    []int{slow, inflight},
+			maxWait: time.Minute,
+			limit:   "inflight", until: 130 * time.Second,
+		},
+		{
+			name:   "a permit is out, and its limit held",
+			before: func(t *testing.T, l *Limiter, _ time.Time) { take(t, l, inflight) },
+			during: func(l *Limiter, now time.Time) { l.Hold(inflight, k, now.Add(time.Hour)) },
+			uses:   []int{requests, inflight},
+			limit:  "inflight", until: time.Hour + 30*time.Second,
+		},
+		{
+			name:   "for units",
+			before: func(t *testing.T, l *Limiter, _ time.Time) { take(t, l, slow) },
+			uses:   []int{inflight, slow, requests},
+			limit:  "slow", until: 100 * time.Second,
+		},
+		{
+			name:    "must not wait",
+			before:  func(t *testing.T, l *Limiter, _ time.Time) { time.Sleep(time.Minute); take(t, l, inflight) },
+			uses:    []int{requests, gate, inflight},
+			maxWait: -1,
+			limit:   "inflight", until: time.Minute,
+		},
+	} {
+		for _, behind := range []time.Duration{0, 24 * time.Hour} {
+			t.Run(fmt.Sprint(c.name, "/clock behind by ", behind), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var o Options
+					if behind > 0 {
+						o.Clock = func() time.Time { return time.Now().Add(-behind) }
+					}
+					l, err := New(limits, o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					begin := time.Now()
+					c.before(t, l, begin.Add(-behind))
+					r := &Request{Keys: k, MaxWait: c.maxWait}
+					if r.MaxWait > 0 {
+						r.MaxWait -= time.Since(begin)
+					}
+					for _, i := range c.uses {
+						r.Uses = append(r.Uses, Use{Limit: i, Cost: 1})
+					}
+					ctx, cancel := context.WithCancel(context.Background())
+					if c.maxWait == 0 {
+						time.AfterFunc(time.Minute-time.Since(begin), cancel)
+					}
+					if c.during != nil {
+						time.AfterFunc(30*time.Second-time.Since(begin), func() { c.during(l, time.Now().Add(-behind)) })
+					}
+					_, err = l.Acquire(ctx, r)
+					cancel()
+					var wait *WaitError
+					if got := time.Since(begin); !errors.As(err, &wait) || got != time.Minute {
+						t.Fatalf("got %v after %v, want a *WaitError after 1m", err, got)
+					}
+					if got := wait.Until.Sub(begin.Add(-behind)); got != c.until || wait.Limit != c.limit {
+						t.Errorf("wait for %s until %v, want %s until %v", wait.Limit, got, c.limit, c.until)
+					}
+				})
+			})
+		}
+	}
+}
+
 // TestBatches: N requests cost N times as much, and at most as many permits as there are.
 func TestBatches(t *testing.T) {
 	l := mustNew(t, Limit{Name: "mailbox", Key: byAccount, Quota: 10_000, Window: 10 * time.Minute},
