@@ -320,7 +320,7 @@ var errNoResponse = errors.New("engine: the base transport returned neither a re
 // cannot be made at all leaves the last response as it was.
 func (x *exchange) send(ctx context.Context, r *run) bool {
 	n := r.call.State.Attempts + 1
-	outer, same := ctx, true
+	outer, same := ctx, r.breaker == nil // else lend has added to it
 	if n != Attempt(ctx) {
 		ctx, same = context.WithValue(ctx, attemptKey{}, n), false
 	}
