@@ -57,7 +57,8 @@ type leave struct {
 	late  bool // it has made room for another: counted as no evidence so far
 }
 
-// maxBreakers bounds how many are remembered; hosts are few.
+// maxBreakers is how many are remembered before closed ones are forgotten;
+// beyond twice as many any is. Hosts are few.
 const maxBreakers = 4096
 
 // errHostDown is what an open breaker counts.
@@ -89,9 +90,12 @@ func (s *breakers) find(b *policy.Breaker, key string) *breaker {
 		s.keys = map[breakerKey]*breaker{}
 	}
 	if len(s.keys) >= maxBreakers {
-		for at, old := range s.keys { // any closed one; it is made again when it is needed
+		looked := 0 // at a few, so that no call pays for a sweep
+		for at, old := range s.keys {
 			if old.cb.State() == gobreaker.StateClosed || len(s.keys) >= 2*maxBreakers {
-				delete(s.keys, at)
+				delete(s.keys, at) // it is made again when it is needed
+			}
+			if looked++; looked == 8 {
 				break
 			}
 		}
