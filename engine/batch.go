@@ -19,7 +19,13 @@ type BatchDecision struct {
 	Items []Decision
 	// Again are the places of the items to send again, in order: those whose
 	// action is retry, wait or reauth, and those that were refused (424) only
-	// since another that is sent again had failed.
+	// since another that is sent again had failed. Which one that was the answer
+	// does not say, only that it stood before (OData allows no other). So a 424
+	// is sent again where something before it is, and nothing before it has
+	// failed for good: else it might be sent without what it depends on. This
+	// holds for items in the order of the batch, as classify.Batch gives them
+	// where it is told what was sent. What succeeded is not in the next batch:
+	// take it out of what the others depend on.
 	Again []int
 	// Delay is the longest wait of these: send them after it, in one batch.
 	// Until is the same as a time. Both are zero where nothing is sent again.
@@ -136,16 +142,18 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 }
 
 // withDependents adds the items that failed only because another did (Microsoft
-// Graph's 424) to those that are sent again.
+// Graph's 424) to those that are sent again, as far as nothing before them has
+// failed for good.
 func withDependents(again []int, items []classify.BatchItem, decisions []Decision) []int {
 	all := make([]int, 0, len(items))
-	for i, next := 0, again; i < len(items); i++ {
+	for i := range items {
 		switch {
-		case len(next) > 0 && next[0] == i:
-			next = next[1:]
-		case items[i].Event.Status == http.StatusFailedDependency && decisions[i].Action == policy.Fail:
-		default:
+		case len(again) > 0 && again[0] == i:
+			again = again[1:]
+		case decisions[i].Action != policy.Fail:
 			continue
+		case items[i].Event.Status != http.StatusFailedDependency || len(all) == 0:
+			return append(all, again...) // for good: no later 424 is safe
 		}
 		all = append(all, i)
 	}

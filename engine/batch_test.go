@@ -63,6 +63,21 @@ func TestDecideBatch(t *testing.T) {
 		{name: "a failed dependency goes again with what failed it", items: []classify.BatchItem{
 			batchItem("items.get", "GET", 429, hint(2*time.Second)), batchItem("send", "POST", 424), batchItem("items.get", "GET", 404)},
 			again: "[0 1]", delay: 2 * time.Second, as: "- permanent permanent", holds: "[requests 2s]"},
+		{name: "but not where one before it failed for good", items: []classify.BatchItem{
+			batchItem("items.get", "GET", 404), batchItem("send", "POST", 424), batchItem("items.get", "GET", 503)},
+			again: "[2]", delay: time.Second, as: "permanent permanent -", holds: "[]"},
+		{name: "nor after it as well", items: []classify.BatchItem{
+			batchItem("items.get", "GET", 503), batchItem("items.get", "GET", 404), batchItem("mark", "POST", 424), batchItem("items.get", "GET", 503)},
+			again: "[0 3]", delay: time.Second, as: "- permanent permanent -", holds: "[]"},
+		{name: "nor where what it depends on may have been done", items: []classify.BatchItem{
+			batchItem("items.get", "GET", 503), batchItem("send", "POST", 500), batchItem("mark", "POST", 424)},
+			again: "[0]", delay: time.Second, as: "- ambiguous permanent", holds: "[]"},
+		{name: "nor where only what comes later does", items: []classify.BatchItem{
+			batchItem("mark", "POST", 424), batchItem("items.get", "GET", 503), batchItem("mark", "POST", 424)},
+			again: "[1]", delay: time.Second, as: "permanent - permanent", holds: "[]"},
+		{name: "a chain goes again as a whole", items: []classify.BatchItem{
+			batchItem("items.get", "GET", 200), batchItem("items.get", "GET", 503), batchItem("mark", "POST", 424), batchItem("items.get", "GET", 410), batchItem("send", "POST", 424)},
+			again: "[1 2 4]", delay: time.Second, as: "- - permanent - permanent", holds: "[]"},
 		{name: "and not when nothing does", items: []classify.BatchItem{batchItem("items.get", "GET", 404), batchItem("send", "POST", 424)},
 			again: "[]", as: "permanent permanent", holds: "[]"},
 		{name: "deferred", items: []classify.BatchItem{batchItem("items.get", "GET", 429, hint(10*time.Minute))},
