@@ -73,6 +73,7 @@ type Engine struct {
 	// handles are the providers of all generations, under mu: a handle follows
 	// reloads also when its policy goes away for a while.
 	handles map[string]*Provider
+	shadows *policy.Set // the candidates of Shadow, under mu; nil = none
 
 	reloads reloads
 	recent  *recent
@@ -162,6 +163,9 @@ func (e *Engine) replace(set *policy.Set) error {
 		}
 		ch.p.limits = ch.l
 		ch.p.live.Store(ch.c)
+		if e.handles[ch.p.name] == nil {
+			ch.p.shadow.Store(e.candidate(ch.p.name))
+		}
 		e.handles[ch.p.name] = ch.p
 	}
 	next.byHost = wholeHosts(next)

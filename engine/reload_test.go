@@ -3,9 +3,12 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/textproto"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -194,6 +197,137 @@ func TestShadow(t *testing.T) {
 			t.Error("the candidate is still there")
 		}
 	})
+}
+
+// The candidate reads what the live policy has read, by itself: the name of the
+// operation, what is idempotent, and the answer.
+func TestShadowReadsByItself(t *testing.T) {
+	operations := "operations:\n  - {method: GET, path: /items/special, operation: items.special}\n  - {method: POST, path: /sync, operation: sync}\n"
+	candidate := strings.NewReplacer(
+		"operations:\n", operations,
+		"idempotent: [mark]", "idempotent: [mark, sync]",
+		"rules:\n", "rules:\n  - {name: special, when: 'status == 404 and operation == \"items.special\"', action: fail, as: resync}\n"+
+			"  - {name: greylisted, when: '\"4.7.1\" in codes', action: fail, as: greylisted}\n"+
+			"  - {name: strange, when: 'facts.strange == \"yes\"', action: fail, as: strange}\n",
+		"extract:\n", "extract:\n  facts:\n    strange: [{json: strange}]\n",
+	).Replace(loopYAML)
+	lost := errors.New("read tcp: connection reset by peer")
+	call := func(operation string) Call { return Call{Account: "a", Operation: operation, MaxAttempts: 1} }
+	for _, tt := range []struct {
+		name         string
+		method, path string // of a request through Transport; "" = Do
+		call         Call
+		reply        reply
+		err          error  // of Do
+		as           string // the candidate's; "" = no difference
+	}{
+		{name: "an operation that the candidate names", method: "GET", path: "/items/special", call: call(""), reply: reply{status: 404}, as: "resync"},
+		{name: "another operation", method: "GET", path: "/items/1", call: call(""), reply: reply{status: 404}},
+		{name: "an operation that the call names", method: "GET", path: "/items/special", call: call("items.get"), reply: reply{status: 404}},
+		{name: "a repeat that the candidate allows", method: "POST", path: "/sync", call: call(""), reply: reply{status: 500}, as: "-"},
+		{name: "and where the answer was lost", method: "POST", path: "/sync", call: call(""), reply: reply{err: lost}, as: "-"},
+		{name: "a repeat that nobody allows", method: "POST", path: "/send", call: call(""), reply: reply{status: 500}},
+		{name: "a repeat that the call allows", method: "POST", path: "/send", call: Call{Account: "a", Idempotent: true, MaxAttempts: 1}, reply: reply{status: 500}},
+		{name: "a fact that the candidate reads", method: "GET", path: "/items/1", call: call(""), reply: reply{status: 400, body: `{"strange":"yes"}`}, as: "strange"},
+		{name: "the same in Do", call: Call{Method: "GET"}, err: &ResponseError{Status: 400, Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(`{"strange":"yes"}`)}, as: "strange"},
+		{name: "in an SDK's error", call: Call{Method: "GET"}, err: &googleapiError{Code: 400, Body: `{"strange":"yes"}`, Header: http.Header{"Content-Type": {"application/json"}}}, as: "strange"},
+		{name: "in a reply of SMTP", call: Call{Method: "MAIL"}, err: &textproto.Error{Code: 451, Msg: "4.7.1 try again later"}, as: "greylisted"},
+		{name: "an operation of Do is the call's", call: Call{Operation: "sync", Method: "POST", MaxAttempts: 1}, err: &ResponseError{Status: 500}, as: "-"},
+		{name: "what a token endpoint answers is its policy's", call: Call{Method: "GET"}, err: &RetrieveError{Response: &http.Response{StatusCode: 400, Header: http.Header{"Content-Type": {"application/json"}}}, Body: []byte(`{"strange":"yes"}`)}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				seen := &notices{}
+				e := testEngine(t, Options{Observer: seen}, loopYAML, tokenYAML)
+				set, diags := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(candidate)}}, policy.LoadOptions{})
+				if set == nil {
+					t.Fatal(diags.Err())
+				}
+				e.Shadow(set)
+				p, _ := e.Provider("test")
+				if tt.path != "" {
+					req := request(t, t.Context(), tt.method, tt.path, "")
+					ending(e.Transport(newServer(tt.reply)).RoundTrip(req.WithContext(WithCall(t.Context(), tt.call))))
+				} else {
+					p.Do(t.Context(), tt.call, func(context.Context) error { return tt.err })
+				}
+				as := ""
+				if n := seen.of(NoticeShadow); len(n) > 0 {
+					if as = n[0].Candidate.As; as == "" {
+						as = "-"
+					}
+				}
+				if st, ok := p.Shadow(); as != tt.as || !ok || (st.Different > 0) != (tt.as != "") {
+					t.Errorf("the candidate differs by %q, counted %+v; want %q", as, st, tt.as)
+				}
+			})
+		})
+	}
+}
+
+// A candidate holds for providers that come and go with reloads.
+func TestShadowAcrossReloads(t *testing.T) {
+	set := func(names ...string) *policy.Set {
+		var files []policy.File
+		for _, name := range names {
+			yaml := strings.NewReplacer("provider: test", "provider: "+name, "api.test", name+".test").Replace(loopYAML)
+			files = append(files, policy.File{Name: name + ".yaml", Data: []byte(yaml)})
+		}
+		set, diags := policy.Load(files, policy.LoadOptions{})
+		if set == nil {
+			t.Fatal(diags.Err())
+		}
+		return set
+	}
+	e, err := New(Options{Policies: set("one")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shadowed := func() (names []string) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for name, p := range e.handles {
+			if _, ok := p.Shadow(); ok {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	fail := func(name string) {
+		e.handles[name].Do(t.Context(), Call{Method: "GET"}, func(context.Context) error { return &ResponseError{Status: 404} })
+	}
+	replace := func(s *policy.Set) {
+		if err := e.Replace(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct {
+		name     string
+		do       func()
+		want     string
+		compared uint64 // by the candidate of "one"
+	}{
+		{"before", func() {}, "[]", 0},
+		{"with candidates", func() { e.Shadow(set("one", "two")) }, "[one]", 0},
+		{"a failure", func() { fail("one") }, "[one]", 1},
+		{"two comes", func() { replace(set("one", "two")) }, "[one two]", 1},
+		{"one goes", func() { replace(set("two")) }, "[one two]", 1},
+		{"its handle is still used", func() { fail("one") }, "[one two]", 2},
+		{"one comes back", func() { replace(set("one", "two")) }, "[one two]", 2},
+		{"one goes again", func() { replace(set("two")) }, "[one two]", 2},
+		{"other candidates", func() { e.Shadow(set("one")) }, "[one]", 0},
+		{"none", func() { e.Shadow(nil) }, "[]", 0},
+		{"three comes", func() { replace(set("one", "two", "three")) }, "[]", 0},
+	} {
+		step.do()
+		if got := fmt.Sprint(shadowed()); got != step.want {
+			t.Errorf("%s: %s have a candidate, want %s", step.name, got, step.want)
+		}
+		if st, _ := e.handles["one"].Shadow(); st.Compared != step.compared {
+			t.Errorf("%s: %d compared, want %d", step.name, st.Compared, step.compared)
+		}
+	}
 }
 
 func TestRecent(t *testing.T) {

@@ -2,12 +2,9 @@ package engine
 
 import (
 	"context"
-	"errors"
-	"net/http"
 	"sync/atomic"
 	"time"
 
-	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -26,19 +23,38 @@ type shadow struct {
 }
 
 // Shadow evaluates the policies of set beside the live ones, without effect:
-// every failed attempt is also decided by the candidate of the same provider,
-// from the same response and the same state, and a difference is counted and
-// told to the observer. Shadow(nil) ends it. The counts begin anew each time.
+// every failed attempt whose outcome the live policy decides is also decided by
+// the candidate of the same name, and a difference is counted and told to the
+// observer. The candidate reads the reply or the error anew, by its own
+// extractors, `idempotent` list and, where Transport names the operation, by its
+// own `operations`; Options.Classify is asked once more for it. The provider, the
+// call's state and the chance of its jitter are the live policy's.
+//
+// What a token endpoint answers on the way to another call, and what the calling
+// code decides by itself, are not compared. The items of DecideBatch are decided
+// from the facts that they come with.
+//
+// It holds for providers that a reload adds too, and goes on while the live
+// policies are replaced. Shadow(nil) ends it. The counts begin anew each time.
 func (e *Engine) Shadow(set *policy.Set) {
-	for name, p := range e.live.Load().providers {
-		var s *shadow
-		if set != nil {
-			if pol, ok := set.Policy(name); ok {
-				s = &shadow{compiled: compile(pol, &e.o)}
-			}
-		}
-		p.shadow.Store(s)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.shadows = set
+	for name, p := range e.handles {
+		p.shadow.Store(e.candidate(name))
 	}
+}
+
+// candidate makes the shadow of a provider; nil = it has none. The caller holds e.mu.
+func (e *Engine) candidate(name string) *shadow {
+	if e.shadows == nil {
+		return nil
+	}
+	pol, ok := e.shadows.Policy(name)
+	if !ok {
+		return nil
+	}
+	return &shadow{compiled: compile(pol, &e.o)}
 }
 
 // Shadow tells how often p's candidate policy has decided otherwise; ok is
@@ -55,28 +71,11 @@ func (p *Provider) Shadow() (status ShadowStatus, ok bool) {
 // what the call had used up before.
 func (r *run) shadow(ctx context.Context, u float64, now time.Time) {
 	s := r.p.shadow.Load()
-	if s == nil || r.judge != r.c {
+	if s == nil || r.elsewhere() {
 		return
 	}
-	e := *r.event
-	var answer *classify.Response // read anew, since the candidate's extractors may differ
-	if resp, ok := errors.AsType[*ResponseError](r.err); ok {
-		answer = &classify.Response{Status: resp.Status, Header: resp.Header, Body: resp.Body}
-	} else if r.x != nil && r.x.resp != nil {
-		answer = &classify.Response{Status: r.x.resp.StatusCode, Header: r.x.resp.Header, Body: r.x.text()}
-	}
-	if answer != nil {
-		answer.Operation, answer.Method, answer.Now = e.Operation, e.Method, now
-		live := e
-		e = rules.Event{}
-		classify.HTTP(s.compiled.policy, answer, &e)
-		e.Sent, e.Attempt, e.Elapsed = live.Sent, live.Attempt, live.Elapsed
-		var header http.Header
-		if r.x != nil {
-			header = r.x.req.Header
-		}
-		e.Idempotent = r.call.Idempotent || classify.Idempotent(s.compiled.policy, "http", live.Method, live.Operation, header)
-	}
+	var e rules.Event
+	r.reread(ctx, s.compiled, &e, now)
 	d := s.compiled.decide(r.call.State, &e, u)
 	s.compared.Add(1)
 	live := r.decision
@@ -92,4 +91,32 @@ func (r *run) shadow(ctx context.Context, u float64, now time.Time) {
 			Status: r.event.Status, Event: r.event, Decision: &decision, Candidate: &d,
 		})
 	}
+}
+
+// reread fills e with the facts of the failed attempt as the policy of c reads them.
+func (r *run) reread(ctx context.Context, c *compiled, e *rules.Event, now time.Time) {
+	live := r.event
+	if r.x == nil && r.err == nil { // an item of a batch, whose answer is not here
+		*e = *live
+		return
+	}
+	as := *r // the same call, had it begun with the candidate
+	as.c = c
+	if r.x != nil && r.unnamed() {
+		as.op = &operation{name: operationOf(c.policy, r.x.req, authority(r.x.req))}
+	}
+	if r.x != nil && r.err == nil {
+		r.x.classify(&as, e, now)
+	} else {
+		as.classifyError(ctx, e, now)
+	}
+	e.Idempotent = e.Idempotent || r.call.Idempotent
+	e.Attempt, e.Elapsed = live.Attempt, live.Elapsed
+}
+
+// unnamed reports whether Transport has named the request's operation, since
+// the Call has not.
+func (r *run) unnamed() bool {
+	c := callFrom(r.x.req.Context())
+	return c == nil || c.Operation == ""
 }
