@@ -262,3 +262,30 @@ func utf16le(s string) string {
 	}
 	return b.String()
 }
+
+// An error may hide in every success of Exchange's but a stream of
+// notifications, which must not wait until it is read.
+func TestInspectLeavesStreams(t *testing.T) {
+	p, ok := policy.Builtin().Policy("ews")
+	if !ok {
+		t.Fatal("no policy ews")
+	}
+	streams := map[string]bool{"GetStreamingEvents": true, "GetAnyEvents": true}
+	for _, op := range p.Operations {
+		if got := p.InspectFor(200, op.Operation, "text/xml; charset=utf-8") == nil; got != streams[op.Operation] {
+			t.Errorf("given a success of %s\ngot  not inspected: %v\nwant %v", op.Operation, got, streams[op.Operation])
+		}
+	}
+	for _, tt := range []struct{ action, operation string }{
+		{"http://schemas.microsoft.com/exchange/services/2006/messages/GetStreamingEvents", "GetStreamingEvents"},
+		{`"http://schemas.microsoft.com/exchange/services/2006/messages/GetEvents"`, "GetAnyEvents"},
+		{"http://schemas.microsoft.com/exchange/services/2006/messages/FindItem", "FindItem"},
+		{"http://schemas.microsoft.com/exchange/services/2006/messages/GetPersona", "Other"},
+		{"", "Other"},
+	} {
+		r := &policy.Request{Method: "POST", Host: "outlook.office365.com", Path: "/EWS/Exchange.asmx", Header: headers("Soapaction", tt.action)}
+		if got := p.OperationOf(r); got != tt.operation {
+			t.Errorf("given SOAPAction %q\ngot  %q\nwant %q", tt.action, got, tt.operation)
+		}
+	}
+}
