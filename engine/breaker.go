@@ -229,7 +229,7 @@ func (r *run) evidence(e *rules.Event) error {
 	switch {
 	case !ended:
 		return evidence(e)
-	case inner == nil || tokenOperation(inner.Operation) && !r.op.token:
+	case inner == nil || r.p.engine.forTokens(inner.Provider, inner.Operation) && !r.op.token:
 		return errExcluded // nothing was sent, or to a token endpoint
 	case evidence(inner) == nil:
 		return errExcluded // the reply was to the inner call, and ended it; the host may be another

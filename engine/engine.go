@@ -39,6 +39,14 @@ type Options struct {
 	ReauthInterval time.Duration
 	// ReauthTimeout bounds one refresh; 0 = 1 minute.
 	ReauthTimeout time.Duration
+	// Credential names the credential that an account uses at a provider, as
+	// where one grant serves a mail and a calendar API. Calls with the same one
+	// share its refreshes, their interval, and what a failed one means. "" =
+	// one of the account's own at that provider; nil = always. It must be fast,
+	// safe for concurrent use, and always say the same. It is asked only about
+	// calls whose credentials were refused, and while the latest refresh of some
+	// account has failed.
+	Credential func(provider, account string) string
 	// Authorize puts an account's current credentials on a request that
 	// Transport is about to send, a copy of the caller's; nil = requests are
 	// sent as they come (their credentials are set below Transport, or once).
@@ -75,6 +83,7 @@ type Engine struct {
 	handles map[string]*Provider
 	shadows *policy.Set // the candidates of Shadow, under mu; nil = none
 
+	auth    authorizer
 	reloads reloads
 	recent  *recent
 }
@@ -140,7 +149,7 @@ func (e *Engine) replace(set *policy.Set) error {
 	for _, pol := range set.Policies() {
 		p := e.handles[pol.Name]
 		if p == nil {
-			p = &Provider{engine: e, name: pol.Name}
+			p = &Provider{engine: e, name: pol.Name, auth: &e.auth}
 		}
 		c := compile(pol, &e.o)
 		limits, err := c.place(p.limits)
@@ -230,7 +239,7 @@ type Provider struct {
 	limits  []limiter.Limit // the limiter's, under Engine.mu; places never change
 	budgets budgets
 	breaker breakers
-	auth    authorizer
+	auth    *authorizer // the engine's
 	doubts  doubts
 	nesting nesting
 	shadow  atomic.Pointer[shadow]
@@ -297,7 +306,7 @@ func (c *compiled) operation(name string) *operation {
 	if op := (*known)[name]; op != nil {
 		return op
 	}
-	op := &operation{name: name, token: tokenOperation(name)}
+	op := &operation{name: name, token: tokenOperation(c.policy, name)}
 	for i := range c.policy.Limits {
 		l := &c.policy.Limits[i]
 		if len(l.Operations) > 0 && !slices.ContainsFunc(l.Operations, func(g string) bool { return policy.Glob(g, name) }) {

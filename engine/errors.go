@@ -130,9 +130,10 @@ func writeCall(b *strings.Builder, d *Decision, operation string) {
 
 // safeText is an error's text without what is likely to be a secret in it: the
 // query, fragment and user of every URL, since signed URLs and OAuth redirects
-// carry them there, and whatever follows an authorization scheme.
+// carry them there, whatever follows an authorization scheme, and the bodies of
+// answers.
 func safeText(err error) string {
-	text := err.Error()
+	text := textOf(err)
 	if !strings.Contains(text, "://") && !scheme.MatchString(text) {
 		return text
 	}

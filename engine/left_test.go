@@ -64,13 +64,13 @@ func nothingLeft(t testing.TB, e *Engine) {
 				t.Errorf("%s: %d responses never decided", name, n)
 			}
 		}
-		for i := range p.auth.shards {
-			p.auth.shards[i].mu.Lock()
-			defer p.auth.shards[i].mu.Unlock()
-			for account, a := range p.auth.shards[i].accounts {
-				if a.flight != nil {
-					t.Errorf("%s: the refresh of %q never ended", name, account)
-				}
+	}
+	for i := range e.auth.shards {
+		e.auth.shards[i].mu.Lock()
+		defer e.auth.shards[i].mu.Unlock()
+		for key, a := range e.auth.shards[i].accounts {
+			if a.flight != nil {
+				t.Errorf("the refresh of %q never ended", key)
 			}
 		}
 	}

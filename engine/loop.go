@@ -202,6 +202,7 @@ func (r *run) acquire(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		r.permit = permit // Options.Credential may panic
 		late := doubt != nil && doubt.settled(ctx)
 		// What has come while the permit was on its way counts too.
 		switch {
@@ -216,7 +217,7 @@ func (r *run) acquire(ctx context.Context) error {
 				return err
 			}
 		default:
-			r.permit, r.began = permit, permit.Granted().Sub(r.p.engine.start)
+			r.began = permit.Granted().Sub(r.p.engine.start)
 			if late {
 				r.began = r.p.engine.now()
 			}

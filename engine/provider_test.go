@@ -192,7 +192,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		sh := &p.auth.shards[0]
 		for i := range 3 * maxAuthAccounts {
 			sh.mu.Lock()
-			acc := p.auth.account(sh, strconv.Itoa(i), time.Now())
+			acc := p.auth.account(sh, authKey{"test", strconv.Itoa(i)}, time.Now())
 			acc.finished = time.Now()
 			p.auth.set(acc, &refreshFailed{err: errTokenRefused})
 			sh.mu.Unlock()

@@ -2,9 +2,12 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"reflect"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,11 +28,47 @@ const fallbackTokens = "oauth2"
 // does not name it.
 const refreshOperation = "token.refresh"
 
-// tokenOperation reports whether an operation is a request for tokens, whose
-// credentials are not the account's access token.
-func tokenOperation(name string) bool {
-	name = strings.ToLower(name)
-	return strings.Contains(name, "token") || strings.Contains(name, "refresh")
+// tokenOperations are the names of requests whose credentials are not the
+// account's access token: those of RFC 6749 and its extensions, as the built-in
+// `oauth2` and what extends it name them, and the other packs' own.
+var tokenOperations = map[string]bool{
+	"authorize": true, "device.code": true,
+	"token.client": true, "token.device": true, "token.exchange": true, "token.info": true, "token.jwt": true,
+	"token.password": true, "token.refresh": true, "token.revoke": true, "token.swap": true,
+
+	"connect.auth": true, "connect.authorize": true, "connect.custom": true, "connect.refresh": true, // nylas
+	"connect.revoke": true, "connect.token": true, "connect.tokeninfo": true,
+	"accountLogin": true, "signin": true, // icloud
+	"oauth.v2.access": true, // slack
+}
+
+// tokenOperation reports whether an operation of a policy is a request for
+// tokens, whose credentials are not the account's access token: by its name, or
+// since the policy names it by its grant_type, or since everything is where the
+// policy names refreshes and never asks for one, as that of a token endpoint.
+func tokenOperation(p *policy.Policy, name string) bool {
+	if tokenOperations[name] {
+		return true
+	}
+	endpoint := false
+	for i := range p.Operations {
+		if o := &p.Operations[i]; o.Form["grant_type"] != "" {
+			if o.Operation == name {
+				return true
+			}
+			endpoint = endpoint || o.Form["grant_type"] == refreshForm["grant_type"][0]
+		}
+	}
+	return endpoint && !slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Action == policy.Reauth })
+}
+
+// forTokens is tokenOperation by a provider's name. Of a provider without a
+// policy only the usual names are known.
+func (e *Engine) forTokens(provider, operation string) bool {
+	if p := e.live.Load().providers[provider]; p != nil {
+		return tokenOperation(p.live.Load().policy, operation)
+	}
+	return tokenOperations[operation]
 }
 
 // endpoint is the policy and operation of a refresh at u; u may be nil. claimed
@@ -45,7 +84,10 @@ func (e *Engine) endpoint(u *url.URL) (p *Provider, operation string, claimed bo
 				Header: map[string][]string{"Content-Type": {formType}},
 				Form:   func() map[string][]string { return refreshForm },
 			})
-			if tokenOperation(op) {
+			if tokenOperation(pol, op) {
+				if op == "" {
+					op = refreshOperation
+				}
 				return g.providers[pol.Name], op, true
 			}
 		}
@@ -55,59 +97,146 @@ func (e *Engine) endpoint(u *url.URL) (p *Provider, operation string, claimed bo
 
 var refreshForm = map[string][]string{"grant_type": {"refresh_token"}}
 
-// retrieveError finds golang.org/x/oauth2's *RetrieveError in err, by its
-// shape, and the URL that it came from, if that is known.
-func retrieveError(err error) (u *url.URL, ok bool) {
-	for range 32 {
-		if err == nil {
-			return nil, false
-		}
-		v := reflect.ValueOf(err)
-		if v.Kind() == reflect.Pointer && !v.IsNil() {
-			v = v.Elem()
-		}
-		if v.Kind() == reflect.Struct && v.Type().Name() == "RetrieveError" {
-			if f := v.FieldByName("Response"); f.IsValid() && f.CanInterface() {
-				if resp, is := f.Interface().(*http.Response); is {
-					if resp != nil && resp.Request != nil {
-						u = resp.Request.URL
-					}
-					return u, true
-				}
+// maxWrapped bounds how deep an error is looked into.
+const maxWrapped = 32
+
+// walk calls f for err and what it wraps, outermost first, until f is true. It
+// reports whether f was.
+func walk(err error, f func(error) bool) bool { return walkTo(err, f, maxWrapped) }
+
+func walkTo(err error, f func(error) bool, depth int) bool {
+	if err == nil || depth == 0 {
+		return false
+	}
+	if f(err) {
+		return true
+	}
+	switch w := err.(type) {
+	case interface{ Unwrap() error }:
+		return walkTo(w.Unwrap(), f, depth-1)
+	case interface{ Unwrap() []error }:
+		for _, err := range w.Unwrap() {
+			if walkTo(err, f, depth-1) {
+				return true
 			}
-		}
-		switch w := err.(type) {
-		case interface{ Unwrap() error }:
-			err = w.Unwrap()
-		case interface{ Unwrap() []error }:
-			for _, err := range w.Unwrap() {
-				if u, ok := retrieveError(err); ok {
-					return u, true
-				}
-			}
-			return nil, false
-		default:
-			return nil, false
 		}
 	}
-	return nil, false
+	return false
+}
+
+// fields is the struct that an error is or points to.
+func fields(err error) (v reflect.Value, ok bool) {
+	v = reflect.ValueOf(err)
+	if v.Kind() == reflect.Pointer && !v.IsNil() {
+		v = v.Elem()
+	}
+	return v, v.Kind() == reflect.Struct
+}
+
+// retrieved is the response of golang.org/x/oauth2's *RetrieveError, by its
+// shape; it may be nil. ok reports whether err itself is one.
+func retrieved(err error) (resp *http.Response, ok bool) {
+	v, ok := fields(err)
+	if !ok || v.Type().Name() != "RetrieveError" {
+		return nil, false
+	}
+	f := v.FieldByName("Response")
+	if !f.IsValid() || !f.CanInterface() {
+		return nil, false
+	}
+	resp, ok = f.Interface().(*http.Response)
+	return resp, ok
+}
+
+// retrieveError finds golang.org/x/oauth2's *RetrieveError in err, and the URL
+// that it came from, if that is known.
+func retrieveError(err error) (u *url.URL, ok bool) {
+	ok = walk(err, func(err error) bool {
+		resp, is := retrieved(err)
+		if is && resp != nil && resp.Request != nil {
+			u = resp.Request.URL
+		}
+		return is
+	})
+	return u, ok
+}
+
+// textOf is an error's text without the bodies of answers, where a token
+// endpoint may quote what it was sent: of x/oauth2's *RetrieveError only the
+// status and the code stay, and of an error that ends with its own Body nothing
+// of it.
+func textOf(err error) (text string) {
+	text = err.Error()
+	defer func() { _ = recover() }() // the methods of what it wraps may panic: then that stays
+	walk(err, func(err error) bool {
+		if own := err.Error(); own != "" {
+			if short, ok := bodiless(err, own); ok {
+				text = strings.ReplaceAll(text, own, short)
+			}
+		}
+		return false
+	})
+	return text
+}
+
+// bodiless is the text of one error without the body that it carries.
+func bodiless(err error, own string) (short string, ok bool) {
+	v, ok := fields(err)
+	if !ok {
+		return "", false
+	}
+	if resp, ok := retrieved(err); ok {
+		short = "oauth2: no answer"
+		if resp != nil {
+			short = fmt.Sprintf("oauth2: HTTP %d", resp.StatusCode)
+			if t := http.StatusText(resp.StatusCode); t != "" {
+				short += " " + t
+			}
+		}
+		if code := v.FieldByName("ErrorCode"); code.Kind() == reflect.String && code.Len() > 0 {
+			short += fmt.Sprintf(" (%.80s)", code.String())
+		}
+		return short, true
+	}
+	var body string
+	switch f := v.FieldByName("Body"); {
+	case f.Kind() == reflect.String:
+		body = f.String()
+	case f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Uint8:
+		body = string(f.Bytes())
+	}
+	if body == "" {
+		return "", false
+	}
+	if short, ok = strings.CutSuffix(own, ": "+body); !ok {
+		return "", false
+	}
+	return short + ": …", true
 }
 
 // tokenEvent reads the error of a request to a token endpoint, and finds whose
 // policy decides about it. ok is false for an error that says nothing of either
-// the endpoint's answer or the network.
+// the endpoint's answer or a network.
+//
+// An error of a network is the endpoint's only where it says so: as a
+// *url.Error, or in the words of libraries that keep no more of it. Any other is
+// that of a hook's own store, say, and the request to the endpoint was not sent.
 func (e *Engine) tokenEvent(err error, now time.Time, ev *rules.Event) (p *Provider, ok bool) {
-	u, found := retrieveError(err)
-	if !found {
+	u, asked := retrieveError(err)
+	if !asked {
 		if ue, is := errors.AsType[*url.Error](err); is {
 			u, _ = url.Parse(ue.URL)
+			asked = true
 		}
 	}
 	p, operation, _ := e.endpoint(u)
 	resp, isResponse := errors.AsType[*ResponseError](err)
 	if isResponse && u == nil && resp.Provider != "" {
-		if q := e.live.Load().providers[resp.Provider]; q != nil && tokenOperation(resp.Operation) {
+		if q := e.live.Load().providers[resp.Provider]; q != nil && e.forTokens(resp.Provider, resp.Operation) {
 			p, operation = q, resp.Operation
+			if operation == "" {
+				operation = refreshOperation
+			}
 		}
 	}
 	if p == nil {
@@ -127,6 +256,9 @@ func (e *Engine) tokenEvent(err error, now time.Time, ev *rules.Event) (p *Provi
 	if ev.Status == 0 && ev.Network == "" {
 		return nil, false
 	}
+	if ev.Network != "" && !asked && !strings.Contains(err.Error(), cannotFetch) {
+		ev.Sent = false
+	}
 	if ev.Network == rules.NetworkCanceled {
 		ev.Network = rules.NetworkTimeout // the refresh's own time was up
 	}
@@ -135,8 +267,35 @@ func (e *Engine) tokenEvent(err error, now time.Time, ev *rules.Event) (p *Provi
 	return p, true
 }
 
+// cannotFetch is what golang.org/x/oauth2 says, and the libraries made after it,
+// where an answer broke off: they keep only the text of the error.
+const cannotFetch = "cannot fetch token"
+
+// judge is refreshFailure for any error: the methods of a foreign one may
+// panic, as those of a nil pointer do, and so may Options.Rand. This is the
+// engine's own goroutine, where a panic would end the process.
+func (e *Engine) judge(err error, now time.Time) (f *refreshFailed) {
+	defer func() {
+		if v := recover(); v != nil {
+			f = &refreshFailed{err: unreadable(err, v), as: AsPermanent}
+		}
+	}()
+	f = e.refreshFailure(err, now)
+	_ = textOf(f.err) // callers will ask for it
+	return f
+}
+
+// unreadable is the error that stands for one that cannot be read.
+func unreadable(err error, v any) error {
+	what := fmt.Sprintf("%T", v)
+	if e, ok := v.(runtime.Error); ok {
+		what = e.Error()
+	}
+	return fmt.Errorf("engine: a panic over the Reauth hook's error, a %T: %s", err, what)
+}
+
 // refreshFailure works out what the error of a Reauth hook means for the calls
-// of its account.
+// that need the credential.
 func (e *Engine) refreshFailure(err error, now time.Time) *refreshFailed {
 	f := &refreshFailed{err: err, as: AsPermanent}
 	var gave *GiveUpError
@@ -144,8 +303,11 @@ func (e *Engine) refreshFailure(err error, now time.Time) *refreshFailed {
 	switch {
 	case errors.As(err, &later):
 		f.as, f.until = "", later.Until
+		if most := now.Add(maxAsked); f.until.After(most) {
+			f.until = most
+		}
 		return f
-	case errors.As(err, &gave):
+	case errors.As(err, &gave) && !errors.Is(err, errOwnRequest):
 		f.as = gave.Decision.As
 		f.spent = f.as == AsAmbiguous
 		return f
