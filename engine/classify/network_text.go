@@ -13,9 +13,10 @@ import (
 //
 // sent is false only where the whole text, or what follows the method and the
 // URL of a *url.Error, is that of an error for which Network says so ("dial
-// tcp 192.0.2.1:443: connect: connection refused"), or is one of the words
-// dns and connect. The same words further inside may be a part of several
-// errors, or of what a server wrote, and leave it true.
+// tcp 192.0.2.1:443: connect: connection refused"), begins as people call one
+// ("connection refused"), or is one of the words dns and connect. The same words
+// further inside may be a part of several errors, or of what a server wrote,
+// and leave it true.
 func NetworkText(s string) (kind string, sent bool) {
 	s = strings.TrimSpace(s)
 	if s == "" {
@@ -53,9 +54,14 @@ func NetworkText(s string) (kind string, sent bool) {
 // starts are how the texts begin of errors that come up before a request is
 // sent, lower case.
 var starts = [...]string{
-	"dial tcp", "dial udp", "dial unix", "proxyconnect tcp", "socks connect tcp",
+	"dial tcp", "dial udp", "dial unix", "dial: ", "proxyconnect tcp", "socks connect tcp",
 	"connect: ", "connect econn", // the second of Node.js
 	"lookup ", "getaddrinfo ",
+	// What people write who note an error down.
+	"connection refused", "econnrefused", "no route to host", "network is unreachable", "host is unreachable",
+	"could not connect", "couldn't connect", "failed to connect", "unable to connect",
+	"no such host", "name or service not known", "temporary failure in name resolution", "nodename nor servname provided",
+	"enotfound", "eai_again", "dns ", "unknown host", "could not resolve", "couldn't resolve", "failed to resolve", "name resolution",
 	"tls: failed to verify certificate: ", "tls: first record does not look like a tls handshake",
 	"net/http: tls handshake timeout",
 }
