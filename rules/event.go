@@ -54,7 +54,7 @@ const (
 	NetworkConnect  = "connect"  // no connection: refused, unreachable
 	NetworkReset    = "reset"    // the connection broke while in use
 	NetworkEOF      = "eof"      // the peer closed before its answer was whole
-	NetworkTLS      = "tls"      // handshake or certificate
+	NetworkTLS      = "tls"      // certificate, handshake, alert or record
 	NetworkCanceled = "canceled" // the caller gave up
 	NetworkOther    = "other"    // any other error below the protocol
 )
