@@ -107,7 +107,7 @@ func TestReauthHookRefusedItself(t *testing.T) {
 			})
 		}, "operator"},
 		{"through Do: no account is disconnected", gmailURL, func(ctx context.Context, e *Engine, _ http.RoundTripper) error {
-			return e.Do(ctx, Call{Provider: "http", Account: "a", Method: "POST"}, func(context.Context) error { return errors.Join(refused401(ctx), io.EOF) })
+			return e.Do(ctx, Call{Provider: "http", Account: "a", Method: "POST"}, refused401)
 		}, "200"}, // HTTP 401 without a word of OAuth is no evidence: later
 		{"the new token is tried", gmailURL, func(ctx context.Context, e *Engine, tr http.RoundTripper) error {
 			if as := ending(tr.RoundTrip(mustRequest(ctx, gmailURL))); as != AsPermanent {

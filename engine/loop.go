@@ -339,7 +339,7 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) {
 	pol := r.c.policy
 	operation := r.op.name
-	resp, failed := errors.AsType[*ResponseError](r.err)
+	resp, failed := answerOf(r.err)
 	if failed && operation == "" && (resp.Provider == "" || resp.Provider == pol.Name) {
 		operation = resp.Operation // CheckResponse has found it in the request
 	}
@@ -379,6 +379,22 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 	case errors.Is(ctx.Err(), context.Canceled) && e.Status == 0 && e.IMAPStatus == "":
 		e.Network = rules.NetworkCanceled
 	}
+}
+
+// answerOf is the response that err wraps and joins with nothing: of several
+// errors, classify weighs all.
+func answerOf(err error) (*ResponseError, bool) {
+	for range 1000 { // an error may wrap itself
+		if resp, ok := err.(*ResponseError); ok {
+			return resp, true
+		}
+		wrapped, ok := err.(interface{ Unwrap() error })
+		if !ok {
+			break
+		}
+		err = wrapped.Unwrap()
+	}
+	return nil, false
 }
 
 // The rules of what the calling code decided itself.

@@ -3,12 +3,15 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -575,6 +578,38 @@ func TestValueOfResponse(t *testing.T) {
 			resp.Body.Close()
 			if inner.Err() == nil {
 				t.Errorf("%s: the attempt's context outlives the body", how)
+			}
+		})
+	}
+}
+
+// A refusal that is joined with a lost request does not speak for it.
+func TestJoinedErrors(t *testing.T) {
+	throttled := &ResponseError{Status: 429, Header: http.Header{"Retry-After": {"1"}}}
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{throttled, "200"},
+		{fmt.Errorf("page 3: %w", throttled), "200"},
+		{errors.Join(io.ErrUnexpectedEOF, throttled), AsAmbiguous},
+		{errors.Join(io.ErrUnexpectedEOF, refused), AsAmbiguous},
+		{errors.Join(refused, refused), "200"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			got := "200"
+			err := testEngine(t, Options{}).Do(t.Context(), Call{Provider: "test", Account: "a", Method: "POST"}, func(ctx context.Context) error {
+				if Attempt(ctx) == 1 {
+					return c.err
+				}
+				return nil
+			})
+			if err != nil {
+				got = ending(nil, err)
+			}
+			if got != c.want || err != nil && !errors.Is(err, c.err) {
+				t.Errorf("%q: %s (%v), want %s", c.err, got, err, c.want)
 			}
 		})
 	}
