@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -15,8 +14,12 @@ import (
 // response to return. It unwraps to the error of the last attempt.
 //
 // Its text names the provider, the rule and the reason. Of the last error it
-// shows the text without what is likely to be secret: a URL's query and user,
-// and what follows an authorization scheme such as Bearer.
+// shows the first 8 KiB, without what is likely to be secret by the place where
+// it stands: the user and the query of URLs, what follows an authorization
+// scheme such as Bearer, the values of fields, headers and parameters that are
+// named like a secret (refresh_token, client_secret, password, Cookie), what
+// AUTH, AUTHENTICATE and LOGIN send, and tokens of well-known shapes. A secret
+// elsewhere in a sentence is shown, and the error that it unwraps to is as it was.
 type GiveUpError struct {
 	Decision  Decision
 	Operation string
@@ -80,7 +83,7 @@ type DeferError struct {
 	Cause     error        // what else made it wait: a limiter's error, the re-authentication's; often nil
 }
 
-// Error says until when and why.
+// Error says until when and why; of errors it shows what GiveUpError's text does.
 func (e *DeferError) Error() string {
 	var b strings.Builder
 	b.WriteString("engine: ")
@@ -127,25 +130,6 @@ func writeCall(b *strings.Builder, d *Decision, operation string) {
 		b.WriteString(operation)
 	}
 }
-
-// safeText is an error's text without what is likely to be a secret in it: the
-// query, fragment and user of every URL, since signed URLs and OAuth redirects
-// carry them there, whatever follows an authorization scheme, and the bodies of
-// answers.
-func safeText(err error) string {
-	text := textOf(err)
-	if !strings.Contains(text, "://") && !scheme.MatchString(text) {
-		return text
-	}
-	text = secretURL.ReplaceAllString(text, "$1$2")
-	return scheme.ReplaceAllString(text, "$1 …")
-}
-
-var (
-	// secretURL finds URLs: scheme, user (dropped), host and path, query and fragment (dropped).
-	secretURL = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s"'<>/?#@]*@)?([^\s"'<>?#]*)(?:[?#][^\s"'<>]*)?`)
-	scheme    = regexp.MustCompile(`(?i)\b(bearer|basic|negotiate|digest)\s+[A-Za-z0-9+/=._~-]{8,}`)
-)
 
 // ResponseError is a failed HTTP response as an error: what CheckResponse
 // makes of one. Its text has the status and the provider's code, never the
