@@ -29,7 +29,7 @@ const hidden = "…"
 //
 // It reads the text once from left to right, and at most maxErrorText of it.
 func safeText(err error) string {
-	text := err.Error()
+	text := textOf(err)
 	cut := len(text) > maxErrorText
 	if cut {
 		// A secret that is cut in two may not look like one: its run goes whole.
