@@ -197,6 +197,70 @@ func TestReauthInsideReauth(t *testing.T) {
 	})
 }
 
+// What a hook sends for its account is never stopped by a failed refresh, since
+// it is what may end that. Other accounts' calls are, and the hook's own once it
+// has returned.
+func TestReauthHookIsNotStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var e *Engine
+		var tr http.RoundTripper
+		var leaked context.Context
+		e = builtinEngine(t, Options{MaxInline: time.Millisecond, Reauth: func(ctx context.Context, r ReauthRequest) error {
+			if r.Provider == "http" {
+				return RetryAfter(time.Second, errors.New("busy"))
+			}
+			leaked = context.WithoutCancel(ctx)
+			for account, want := range map[string]string{"a": "gone", "b": "deferred"} {
+				if got := ending(tr.RoundTrip(mustRequest(WithAccount(ctx, account), unknownIdP))); got != want {
+					t.Errorf("the hook's request for %s ended as %q, want %q", account, got, want)
+				}
+			}
+			return errors.New("no")
+		}})
+		var idp int
+		tr = e.Transport(answers(func(req *http.Request) int {
+			if req.URL.Host == "idp.example.com" {
+				idp++
+				return 404
+			}
+			return 401
+		}))
+		for _, account := range []string{"a", "b"} { // both are stopped at hosts that no policy claims
+			if got := fetch(t, tr, account, unknownAPI); got != "deferred" {
+				t.Errorf("%s ended as %q", account, got)
+			}
+		}
+		if got := fetch(t, tr, "a", gmailURL); got != AsPermanent || idp != 1 {
+			t.Errorf("ended as %q, %d requests of the hook's were sent; want permanent and 1", got, idp)
+		}
+		if got := ending(tr.RoundTrip(mustRequest(leaked, unknownIdP))); got != "deferred" || idp != 1 {
+			t.Errorf("after the hook: ended as %q, %d requests sent", got, idp)
+		}
+	})
+}
+
+// A context that outlives its hook makes no calls of the hook's.
+func TestReauthHookContextOutlivesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &tokens{good: 1}
+		var leaked context.Context
+		runs := 0
+		e := testEngine(t, Options{Authorize: s.put, Reauth: func(ctx context.Context, r ReauthRequest) error {
+			runs++
+			s.renew(r.Account)
+			leaked = context.WithoutCancel(ctx)
+			return nil
+		}})
+		tr := e.Transport(s)
+		s.do(t, tr, Call{Account: "a"})
+		s.expire()
+		time.Sleep(time.Hour)
+		if got := ending(tr.RoundTrip(mustRequest(leaked, "http://api.test/items/1"))); got != "200" || runs != 2 {
+			t.Errorf("ended as %q after %d refreshes, want 200 after 2", got, runs)
+		}
+	})
+}
+
 // Hooks that wait for each other end: at once where one has begun the other,
 // and with their own time where two calls have.
 func TestReauthHooksInACircle(t *testing.T) {
@@ -631,7 +695,7 @@ func TestRenewedDuringRefresh(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &tokens{good: 1}
 				var runs atomic.Int32
-				e := testEngine(t, Options{Authorize: s.put, Reauth: func(ctx context.Context, r ReauthRequest) error {
+				e := testEngine(t, Options{Authorize: s.put, MaxInline: time.Second, Reauth: func(ctx context.Context, r ReauthRequest) error {
 					runs.Add(1)
 					err := hook(ctx)
 					if r.Event.Status != 401 { // the call is long over
@@ -661,6 +725,42 @@ func TestRenewedDuringRefresh(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A refusal of what was sent before Renewed is one of old credentials, also
+// while the refresh of those still runs.
+func TestRenewedBeforeTheRefusalCame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		renewed := false
+		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error {
+			time.Sleep(50 * time.Second)
+			return nil
+		}})
+		p, _ := e.Provider("test")
+		time.AfterFunc(5*time.Second, func() {
+			renewed = true
+			p.Renewed("a")
+		})
+		var wg sync.WaitGroup
+		for _, took := range []time.Duration{0, 10 * time.Second} {
+			wg.Go(func() {
+				start := time.Now()
+				err := p.Do(t.Context(), Call{Account: "a"}, func(context.Context) error {
+					had := renewed
+					time.Sleep(took)
+					if !had {
+						return &ResponseError{Status: 401}
+					}
+					return nil
+				})
+				if since := time.Since(start); err != nil || since > 20*time.Second {
+					t.Errorf("refused after %v, ended with %v after %v", took, err, since)
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(time.Minute)
+	})
 }
 
 // Credentials that are refused while the refresh of older ones still runs wait
@@ -786,7 +886,7 @@ func TestTokenOperations(t *testing.T) {
 func TestTokenOperationsByGrantType(t *testing.T) {
 	api := strings.Replace(loopYAML, "operations:", "operations:\n  - {method: POST, form: {grant_type: refresh_token}, operation: session.renew}", 1)
 	api = strings.Replace(api, "when: status == 401,", `when: 'status == 401 and operation != "session.renew"',`, 1)
-	idp := "version: 1\nprovider: idp\nmatch: [{host: idp.test}]\noperations: [{method: POST, form: {grant_type: refresh_token}, operation: renew}]\nrules: [{name: gone, when: status == 410, action: accept}]\ndefault: fail\n"
+	idp := "version: 1\nprovider: idp\nmatch: [{host: idp.test}]\noperations: [{method: POST, path: /token, form: {grant_type: refresh_token}, operation: renew}]\nrules: [{name: gone, when: status == 410, action: accept}]\ndefault: fail\n"
 	e := testEngine(t, Options{}, api, idp)
 	for _, tt := range []struct {
 		provider, operation string
@@ -811,6 +911,10 @@ func TestTokenOperationsByGrantType(t *testing.T) {
 	}
 	u, _ := url.Parse("https://idp.test/token")
 	if p, op, claimed := e.endpoint(u); p == nil || p.name != "idp" || op != "renew" || !claimed {
+		t.Errorf("endpoint(%s): %v %q %v", u, p, op, claimed)
+	}
+	u, _ = url.Parse("https://idp.test/other")
+	if p, op, claimed := e.endpoint(u); p == nil || p.name != "idp" || op != refreshOperation || !claimed {
 		t.Errorf("endpoint(%s): %v %q %v", u, p, op, claimed)
 	}
 }
@@ -879,6 +983,10 @@ func TestReauthErrorsTellWhyButNoSecret(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				check("one whose deadline is sooner", e.Do(ctx, call, refused401))
+				later, ok := errors.AsType[*DeferError](e.Do(t.Context(), Call{Provider: "gmail", Account: "a", MaxInline: 1}, refused401))
+				if ok && time.Until(later.Until) > maxAsked {
+					t.Errorf("handed back until %v", later.Until)
+				}
 				for _, err := range notices {
 					check("the observer's", err)
 				}
@@ -909,6 +1017,8 @@ func TestTextWithoutBodies(t *testing.T) {
 		{&ResponseError{Status: 400, Body: []byte("400")}, "HTTP 400 Bad Request"},
 		{errors.Join(io.EOF, &bodyError{"x", "s3cret"}), "EOF\nx: …"},
 		{io.EOF, "EOF"},
+		{wrapsNil{}, "wraps"},
+		{wrapsItself{}, "wraps"},
 	} {
 		if got := textOf(tt.err); got != tt.want {
 			t.Errorf("textOf(%v) = %q, want %q", tt.err, got, tt.want)
@@ -919,3 +1029,13 @@ func TestTextWithoutBodies(t *testing.T) {
 type bodyError struct{ text, Body string }
 
 func (e *bodyError) Error() string { return e.text + ": " + e.Body }
+
+type wrapsNil struct{}
+
+func (wrapsNil) Error() string { return "wraps" }
+func (wrapsNil) Unwrap() error { return (*url.Error)(nil) }
+
+type wrapsItself struct{}
+
+func (wrapsItself) Error() string     { return "wraps" }
+func (e wrapsItself) Unwrap() []error { return []error{e} }

@@ -351,9 +351,7 @@ func (p *Provider) runHook(ctx context.Context, sh *authShard, acc *authAccount,
 			if least := now.Add(interval); failed.until.Before(least) {
 				failed.until = least
 			}
-			if f.late == nil { // else it is counted already
-				acc.failures++
-			}
+			acc.failures++
 			acc.provider = p
 		}
 		acc.finished = now
