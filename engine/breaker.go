@@ -106,13 +106,21 @@ func (s *breakers) find(b *policy.Breaker, key string) *breaker {
 }
 
 func newBreaker(b policy.Breaker) *gobreaker.TwoStepCircuitBreaker[struct{}] {
+	row := 0 // failures, however long ago: gobreaker counts those of a window; under its lock
 	st := gobreaker.Settings{
 		MaxRequests: uint32(max(b.Probes, 1)),
 		Interval:    b.Window,
 		Timeout:     b.Open,
 		IsExcluded:  func(err error) bool { return err == errExcluded },
+		IsSuccessful: func(err error) bool {
+			if row++; err == nil {
+				row = 0
+			}
+			return err == nil
+		},
+		OnStateChange: func(string, gobreaker.State, gobreaker.State) { row = 0 },
 		ReadyToTrip: func(c gobreaker.Counts) bool {
-			if b.Failures > 0 && int(c.ConsecutiveFailures) >= b.Failures {
+			if b.Failures > 0 && row >= b.Failures {
 				return true
 			}
 			known := c.TotalFailures + c.TotalSuccesses // not what is under way, nor what says nothing

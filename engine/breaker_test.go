@@ -346,6 +346,39 @@ func TestBreakerProbeThatHangs(t *testing.T) {
 	})
 }
 
+// Failures in a row open a breaker however far apart they are; a reply between
+// them ends the row, what says nothing does not.
+func TestBreakerFailuresInARow(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		told  []error
+		want  gobreaker.State
+		ratio float64
+	}{
+		{"three", []error{errHostDown, errHostDown, errHostDown}, gobreaker.StateOpen, 0},
+		{"three beside a ratio", []error{errHostDown, errHostDown, errHostDown}, gobreaker.StateOpen, 0.9},
+		{"two", []error{errHostDown, errHostDown}, gobreaker.StateClosed, 0},
+		{"a reply between", []error{errHostDown, errHostDown, nil, errHostDown}, gobreaker.StateClosed, 0},
+		{"nothing learned between", []error{errHostDown, errHostDown, errExcluded, errHostDown}, gobreaker.StateOpen, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			section := policy.Breaker{Failures: 3, Ratio: tt.ratio, Min: 20, Window: 10 * time.Second, Open: time.Hour, Probes: 1}
+			var s breakers
+			for _, outcome := range tt.told {
+				done, err := s.allow(&section, "h")
+				if err != nil {
+					t.Fatalf("%s: %v", tt.name, err)
+				}
+				done(outcome)
+				time.Sleep(time.Minute)
+			}
+			if got := s.find(&section, "h").cb.State(); got != tt.want {
+				t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+			}
+		})
+	}
+}
+
 // Ratio is of what is known: calls under way and calls that say nothing do not
 // hide an outage.
 func TestBreakerRatio(t *testing.T) {
