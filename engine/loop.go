@@ -33,6 +33,7 @@ type run struct {
 	doubt    *stripe       // what this call keeps back until it is decided; mostly nil
 	began    time.Duration // when the latest attempt did, since the engine was made
 	tokens   uint64        // refreshes seen when it began
+	traced   *trace        // of Do's attempt that must not happen twice; mostly nil
 	repeats  int           // attempts repeated since their token was an old one
 	unsent   error         // why the latest attempt could not be made at all
 	cause    error         // why its re-authentication failed
@@ -364,6 +365,8 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 	}
 	if r.x != nil {
 		r.x.refine(e)
+	} else if r.traced != nil && r.traced.got.Load() {
+		e.Sent = true // perhaps by a request before the one that failed: a redirect's
 	}
 	if e.Protocol == "" {
 		e.Protocol = "http"

@@ -377,8 +377,12 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 // after the bytes are gone. (Where a kept connection turns out to be closed
 // before anything was written, net/http itself takes another.)
 func (x *exchange) trace(ctx context.Context) context.Context {
-	t := new(trace)
-	x.traced = t
+	x.traced = new(trace)
+	return x.traced.watch(ctx)
+}
+
+// watch is ctx with the hooks that fill t.
+func (t *trace) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { t.asked.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) { t.got.Store(true) },

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -695,6 +696,46 @@ func TestGateWithHTTP2(t *testing.T) {
 			t.Errorf("without a connection: %s", as)
 		}
 	})
+}
+
+// A redirect inside Do that leads nowhere does not make the request before it
+// one that was never sent; one that finds no server at all is.
+func TestGateAfterRedirectToNowhere(t *testing.T) {
+	for path, want := range map[string]string{"http://api.test/send": AsAmbiguous, "http://gone.test/send": "200"} {
+		synctest.Test(t, func(t *testing.T) {
+			sent, tries := 0, 0
+			base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if sent++; r.Host == "api.test" {
+					http.Redirect(w, r, "http://gone.test/sent", http.StatusSeeOther)
+				}
+			}))
+			dial := base.DialContext
+			base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if tries++; addr == "gone.test:80" && tries < 4 {
+					return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+				}
+				return dial(ctx, network, addr)
+			}
+			as := "200"
+			err := testEngine(t, Options{}).Do(t.Context(), Call{Provider: "test", Account: "a", Operation: "send", Method: "POST"}, func(ctx context.Context) error {
+				req, err := http.NewRequestWithContext(ctx, "POST", path, strings.NewReader("mail"))
+				if err != nil {
+					return err
+				}
+				resp, err := (&http.Client{Transport: base}).Do(req)
+				if err == nil {
+					resp.Body.Close()
+				}
+				return err
+			})
+			if err != nil {
+				as = ending(nil, err)
+			}
+			if as != want || sent != 1 {
+				t.Errorf("%s: sent %d times, %v, want %s", path, sent, err, want)
+			}
+		})
+	}
 }
 
 // After a redirect inside Do it is the first request that must not happen twice.
