@@ -156,6 +156,26 @@ func mustRequest(ctx context.Context, url string) *http.Request {
 	return req
 }
 
+// With a context that is not the hook's, its refused request waits for the very
+// refresh that it is part of, but no longer than any call does.
+func TestReauthHookRefusedUnknowingly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tr http.RoundTripper
+		e := builtinEngine(t, Options{MaxInline: time.Second, Reauth: func(ctx context.Context, r ReauthRequest) error {
+			return errors.New("the hook's request: " + ending(tr.RoundTrip(mustRequest(WithAccount(context.Background(), r.Account), gmailURL))))
+		}})
+		tr = e.Transport(answers(func(*http.Request) int { return 401 }))
+		start := time.Now()
+		if got := fetch(t, tr, "a", gmailURL); got != "deferred" || time.Since(start) > time.Minute+hookGrace {
+			t.Errorf("ended as %q after %v", got, time.Since(start))
+		}
+		synctest.Wait()
+		if got := fetch(t, tr, "a", gmailURL); got != AsPermanent {
+			t.Errorf("after the hook has returned: %q", got)
+		}
+	})
+}
+
 // What a hook needs of other accounts and providers is refreshed as ever.
 func TestReauthInsideReauth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -731,14 +751,14 @@ func TestRenewedDuringRefresh(t *testing.T) {
 // while the refresh of those still runs.
 func TestRenewedBeforeTheRefusalCame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		renewed := false
+		var renewed atomic.Bool
 		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error {
 			time.Sleep(50 * time.Second)
 			return nil
 		}})
 		p, _ := e.Provider("test")
 		time.AfterFunc(5*time.Second, func() {
-			renewed = true
+			renewed.Store(true)
 			p.Renewed("a")
 		})
 		var wg sync.WaitGroup
@@ -746,7 +766,7 @@ func TestRenewedBeforeTheRefusalCame(t *testing.T) {
 			wg.Go(func() {
 				start := time.Now()
 				err := p.Do(t.Context(), Call{Account: "a"}, func(context.Context) error {
-					had := renewed
+					had := renewed.Load()
 					time.Sleep(took)
 					if !had {
 						return &ResponseError{Status: 401}
