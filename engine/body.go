@@ -162,12 +162,15 @@ func (b *upgradedBody) Close() error {
 // timeout to itself.
 type idleBody struct {
 	io.ReadCloser
-	dog  *watchdog
-	over atomic.Bool
+	dog   *watchdog
+	reads atomic.Int32 // under way
+	over  atomic.Bool
 }
 
 // Read implements io.Reader.
 func (b *idleBody) Read(p []byte) (int, error) {
+	b.reads.Add(1)
+	defer b.reads.Add(-1)
 	b.dog.resume()
 	n, err := b.ReadCloser.Read(p)
 	b.dog.pause()
@@ -190,7 +193,7 @@ func (b *idleBody) Close() error {
 
 func (b *idleBody) end() {
 	if b.over.CompareAndSwap(false, true) {
-		b.dog.closed()
+		b.dog.closed(b)
 	}
 }
 
@@ -205,8 +208,17 @@ func (x *exchange) read() {
 		return
 	}
 	if x.resp.StatusCode >= 400 {
-		body := x.resp.Body
-		defer time.AfterFunc(maxHeadTime, func() { body.Close() }).Stop()
+		body, cut := io.Closer(x.resp.Body), make(chan struct{})
+		if x.body != nil {
+			body = x.body.ReadCloser // its permit goes back later
+		}
+		t := time.AfterFunc(maxHeadTime, func() { body.Close(); close(cut) })
+		defer func() {
+			if !t.Stop() {
+				<-cut
+				x.rerr, x.whole = io.ErrUnexpectedEOF, false
+			}
+		}()
 	}
 	// One byte more than the head tells a body that ends here from a longer one.
 	x.head, x.rerr = io.ReadAll(io.LimitReader(x.resp.Body, int64(x.most)+1))

@@ -137,7 +137,7 @@ func newBreaker(b policy.Breaker) *gobreaker.TwoStepCircuitBreaker[struct{}] {
 // room for another.
 func (k *breaker) allow(patience time.Duration) (*leave, error) {
 	done, err := k.cb.Allow()
-	if err == gobreaker.ErrTooManyRequests && k.makeRoom(patience) {
+	for err == gobreaker.ErrTooManyRequests && k.makeRoom(patience) { // perhaps a probe of an earlier round
 		done, err = k.cb.Allow()
 	}
 	if err != nil {

@@ -472,3 +472,32 @@ func TestBreakerIsNeverStuck(t *testing.T) {
 		})
 	}
 }
+
+// A probe that is left of an earlier round does not stand for one of this.
+func TestBreakerRounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &policy.Breaker{Failures: 1, Open: 10 * time.Second, Probes: 2}
+		var s breakers
+		allow := func() func(error) {
+			t.Helper()
+			done, err := s.allow(b, "h")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return done
+		}
+		allow()(errHostDown)
+		time.Sleep(11 * time.Second)
+		allow() // hangs
+		allow()(errHostDown)
+		time.Sleep(11 * time.Second)
+		allow() // so do these
+		allow()
+		time.Sleep(11 * time.Second)
+		allow()
+		allow()
+		if _, err := s.allow(b, "h"); err == nil {
+			t.Error("a third probe was let through")
+		}
+	})
+}

@@ -33,7 +33,6 @@ type run struct {
 	doubt    *stripe       // what this call keeps back until it is decided; mostly nil
 	began    time.Duration // when the latest attempt did, since the engine was made
 	tokens   uint64        // refreshes seen when it began
-	traced   *trace        // of Do's attempt that must not happen twice; mostly nil
 	repeats  int           // attempts repeated since their token was an old one
 	unsent   error         // why the latest attempt could not be made at all
 	cause    error         // why its re-authentication failed
@@ -345,8 +344,9 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 		operation = resp.Operation // CheckResponse has found it in the request
 	}
 	e.Provider, e.Operation, e.Method, e.Sent = pol.Name, operation, r.call.Method, true
+	known := r.p.engine.o.Classify != nil && r.p.engine.o.Classify(r.err, e)
 	switch {
-	case r.p.engine.o.Classify != nil && r.p.engine.o.Classify(r.err, e):
+	case known:
 	case failed:
 		method := r.call.Method
 		if method == "" {
@@ -364,9 +364,7 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 		e.Method = r.call.Method
 	}
 	if r.x != nil {
-		r.x.refine(e)
-	} else if r.traced != nil && r.traced.got.Load() {
-		e.Sent = true // perhaps by a request before the one that failed: a redirect's
+		r.x.refine(e, known)
 	}
 	if e.Protocol == "" {
 		e.Protocol = "http"

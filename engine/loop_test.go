@@ -615,6 +615,41 @@ func TestJoinedErrors(t *testing.T) {
 	}
 }
 
+// An attempt's context ends with it, whatever becomes of its responses.
+func TestAttemptContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/items/none" {
+				w.WriteHeader(204)
+				return
+			}
+			io.WriteString(w, `{"a":1}`)
+			w.(http.Flusher).Flush()
+			io.WriteString(w, strings.Repeat(" ", 1<<20))
+		}))
+		e := testEngine(t, Options{}, loopYAML+"attempt_timeout: 30s\n")
+		for _, path := range []string{"/items/1", "/items/none"} {
+			var inner context.Context
+			err := e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET"}, func(ctx context.Context) error {
+				inner = ctx
+				resp, err := base.RoundTrip(request(t, ctx, "GET", path, ""))
+				if err != nil {
+					return err
+				}
+				defer resp.Body.Close() // of the body as it is now
+				if err := e.CheckResponse(ctx, resp); err != nil {
+					return err
+				}
+				resp.Body.Read(make([]byte, 7))
+				return nil
+			})
+			if err != nil || inner.Err() == nil {
+				t.Errorf("%s: error %v, and the attempt's context says %v", path, err, inner.Err())
+			}
+		}
+	})
+}
+
 // What Transport has decided about a response inside Do stands.
 func TestDoOverTransport(t *testing.T) {
 	for status, want := range map[int]string{503: AsExhausted, 404: AsPermanent, 410: "", 200: ""} {

@@ -77,7 +77,7 @@ func (e *Engine) forTokens(provider, operation string) bool {
 func (e *Engine) endpoint(u *url.URL) (p *Provider, operation string, claimed bool) {
 	g := e.live.Load()
 	if u != nil {
-		host := strings.ToLower(u.Hostname())
+		host := strings.ToLower(u.Host)
 		if pol := g.set.Lookup(host, u.Path); pol != nil {
 			op := pol.OperationOf(&policy.Request{
 				Method: http.MethodPost, Host: host, Path: u.Path, RawQuery: u.RawQuery,

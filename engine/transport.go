@@ -374,26 +374,32 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 // trace adds hooks that tell whether the request ever had a connection, since
 // one that had none can be repeated whatever it does. Whether it was written is
 // no use: over HTTP/2 net/http writes in another goroutine, and says so only
-// after the bytes are gone. (Where a kept connection turns out to be closed
-// before anything was written, net/http itself takes another.)
+// after the bytes are gone.
 func (x *exchange) trace(ctx context.Context) context.Context {
-	x.traced = new(trace)
-	return x.traced.watch(ctx)
-}
-
-// watch is ctx with the hooks that fill t.
-func (t *trace) watch(ctx context.Context) context.Context {
+	t := new(trace)
+	x.traced = t
+	// http.Transport asks for another connection only where nothing was written
+	// on the first, or the server says that it has not looked at the request,
+	// but for requests with a key that makes them idempotent.
+	_, plain := x.base.(*http.Transport)
+	again := plain && len(x.req.Header["Idempotency-Key"]) == 0 && len(x.req.Header["X-Idempotency-Key"]) == 0
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { t.asked.Store(true) },
+		GetConn: func(string) {
+			t.asked.Store(true)
+			if again {
+				t.got.Store(false)
+			}
+		},
 		GotConn: func(httptrace.GotConnInfo) { t.got.Store(true) },
 	})
 }
 
 // refine corrects what an error alone cannot tell: a request that never had a
-// connection has not reached the server, and one that had may have.
-func (x *exchange) refine(e *rules.Event) {
+// connection has not reached the server, and one that had may have, unless the
+// calling code knows better.
+func (x *exchange) refine(e *rules.Event, known bool) {
 	if t := x.traced; t != nil && t.asked.Load() {
-		e.Sent = t.got.Load()
+		e.Sent = t.got.Load() && (e.Sent || !known)
 	}
 	if e.Method == "" {
 		e.Method = x.req.Method

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/rules"
 )
 
 // serve runs an HTTP server behind in-memory connections, which work inside a
@@ -636,7 +638,7 @@ func TestDrippingErrorBody(t *testing.T) {
 		}
 		b, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if took := time.Since(start); took > maxHeadTime+time.Second || resp.StatusCode != 404 || len(b) < 5 || err == nil {
+		if took := time.Since(start); took > maxHeadTime+time.Second || resp.StatusCode != 404 || len(b) < 5 || err != io.ErrUnexpectedEOF {
 			t.Errorf("HTTP %d with %d bytes and error %v after %v", resp.StatusCode, len(b), err, took)
 		}
 		time.Sleep(2 * time.Second) // until the server has noticed
@@ -698,46 +700,6 @@ func TestGateWithHTTP2(t *testing.T) {
 	})
 }
 
-// A redirect inside Do that leads nowhere does not make the request before it
-// one that was never sent; one that finds no server at all is.
-func TestGateAfterRedirectToNowhere(t *testing.T) {
-	for path, want := range map[string]string{"http://api.test/send": AsAmbiguous, "http://gone.test/send": "200"} {
-		synctest.Test(t, func(t *testing.T) {
-			sent, tries := 0, 0
-			base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if sent++; r.Host == "api.test" {
-					http.Redirect(w, r, "http://gone.test/sent", http.StatusSeeOther)
-				}
-			}))
-			dial := base.DialContext
-			base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-				if tries++; addr == "gone.test:80" && tries < 4 {
-					return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
-				}
-				return dial(ctx, network, addr)
-			}
-			as := "200"
-			err := testEngine(t, Options{}).Do(t.Context(), Call{Provider: "test", Account: "a", Operation: "send", Method: "POST"}, func(ctx context.Context) error {
-				req, err := http.NewRequestWithContext(ctx, "POST", path, strings.NewReader("mail"))
-				if err != nil {
-					return err
-				}
-				resp, err := (&http.Client{Transport: base}).Do(req)
-				if err == nil {
-					resp.Body.Close()
-				}
-				return err
-			})
-			if err != nil {
-				as = ending(nil, err)
-			}
-			if as != want || sent != 1 {
-				t.Errorf("%s: sent %d times, %v, want %s", path, sent, err, want)
-			}
-		})
-	}
-}
-
 // After a redirect inside Do it is the first request that must not happen twice.
 func TestGateAfterRedirect(t *testing.T) {
 	for _, method := range []string{"", "POST"} {
@@ -767,5 +729,92 @@ func TestGateAfterRedirect(t *testing.T) {
 				t.Errorf("method %q: sent %d times, %v", method, sent, err)
 			}
 		})
+	}
+}
+
+// A kept connection that turns out to be dead has carried nothing: net/http asks
+// for another, and where there is none the request was not sent.
+func TestGateOnDeadConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		posts := 0
+		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == "POST" {
+				posts++
+			}
+		}))
+		var dead atomic.Bool
+		dial, dials := base.DialContext, 0
+		base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if dials++; dials == 2 {
+				return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+			}
+			c, err := dial(ctx, network, addr)
+			if dials == 1 {
+				c = deadConn{c, &dead}
+			}
+			return c, err
+		}
+		tr := testEngine(t, Options{}).Transport(base)
+		if as := ending(tr.RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))); as != "200" {
+			t.Fatal(as)
+		}
+		dead.Store(true)
+		if as := ending(tr.RoundTrip(request(t, t.Context(), "POST", "/send", "mail"))); as != "200" || posts != 1 || dials != 3 {
+			t.Errorf("%s after %d dials, %d requests at the server", as, dials, posts)
+		}
+	})
+}
+
+// deadConn writes nothing once it is dead.
+type deadConn struct {
+	net.Conn
+	dead *atomic.Bool
+}
+
+func (c deadConn) Write(b []byte) (int, error) {
+	if c.dead.Load() {
+		return 0, &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}
+	}
+	return c.Conn.Write(b)
+}
+
+// What the calling code knows of an error counts: also that it was not sent.
+func TestClassifyKnowsWhatWasSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, sent := range []bool{true, false} {
+			n := 0
+			base := roundTripper(func(r *http.Request) (*http.Response, error) {
+				trace := httptrace.ContextClientTrace(r.Context())
+				trace.GetConn("api.test:443")
+				trace.GotConn(httptrace.GotConnInfo{})
+				if n++; n > 1 {
+					return &http.Response{StatusCode: 200, Body: http.NoBody, Request: r}, nil
+				}
+				return nil, errors.New("of this client's own")
+			})
+			want := map[bool]string{true: AsAmbiguous, false: "200"}[sent]
+			e := testEngine(t, Options{Classify: func(_ error, e *rules.Event) bool {
+				e.Network, e.Sent = rules.NetworkReset, sent
+				return true
+			}})
+			if as := ending(e.Transport(base).RoundTrip(request(t, t.Context(), "POST", "/send", "mail"))); as != want {
+				t.Errorf("sent %v: %s, want %s", sent, as, want)
+			}
+		}
+	})
+}
+
+// The token endpoint is found by its port too.
+func TestEndpointWithPort(t *testing.T) {
+	sso := strings.NewReplacer("provider: test", "provider: sso", "{host: api.test}", "{host: 'sso.test:8443'}",
+		"operations:\n", "operations:\n  - {method: POST, path: /token, form: {grant_type: refresh_token}, operation: token.refresh}\n",
+		"  - {name: token, when: status == 401, action: reauth}\n", "").Replace(loopYAML)
+	e := testEngine(t, Options{}, loopYAML, sso)
+	u, err := url.Parse("https://SSO.test:8443/token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, operation, claimed := e.endpoint(u); !claimed || p.name != "sso" || operation != "token.refresh" {
+		t.Errorf("operation %q, claimed %v", operation, claimed)
 	}
 }

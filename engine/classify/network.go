@@ -226,7 +226,7 @@ func (t *tree) tellsMore() bool {
 	}
 	own := t.err.Error()
 	for i := range t.kids {
-		own = strings.Replace(own, t.kids[i].err.Error(), "", 1)
+		own = strings.ReplaceAll(own, t.kids[i].err.Error(), "")
 	}
 	return len(own) > patternWindow || tellsOfLoss(own)
 }
