@@ -31,7 +31,7 @@ type run struct {
 	judgeP   *Provider     // judge's provider
 	breaker  func(error)   // tells the circuit breaker how the attempt went; mostly nil
 	doubt    *stripe       // what this call keeps back until it is decided; mostly nil
-	began    time.Duration // when the latest attempt did, since the engine was made
+	began    time.Duration // when the latest attempt did, since the engine was made; asPermitted = with its permit
 	tokens   uint64        // refreshes seen when it began
 	repeats  int           // attempts repeated since their token was an old one
 	unsent   error         // why the latest attempt could not be made at all
@@ -164,10 +164,12 @@ func (r *run) limit(ctx context.Context) error {
 	if r.p.engine.o.Observer == nil {
 		return r.acquire(ctx)
 	}
-	came := r.p.engine.now()
+	came := time.Now()
 	err := r.acquire(ctx)
-	if queued := r.began - came; err == nil && queued >= minQueued {
-		r.notify(ctx, NoticeQueued, queued, nil)
+	if err == nil {
+		if queued := r.start().Sub(came); queued >= minQueued {
+			r.notify(ctx, NoticeQueued, queued, nil)
+		}
 	}
 	return err
 }
@@ -217,7 +219,7 @@ func (r *run) acquire(ctx context.Context) error {
 				return err
 			}
 		default:
-			r.began = permit.Granted().Sub(r.p.engine.start)
+			r.began = asPermitted // the permit knows, should anybody ask
 			if late {
 				r.began = r.p.engine.now()
 			}
@@ -264,8 +266,16 @@ func (r *run) probe(ctx context.Context) error {
 	return nil
 }
 
+// asPermitted says that an attempt began when its permit was granted.
+const asPermitted = -1
+
 // start is when the latest attempt began.
-func (r *run) start() time.Time { return r.p.engine.start.Add(r.began) }
+func (r *run) start() time.Time {
+	if r.began == asPermitted {
+		return r.permit.Granted()
+	}
+	return r.p.engine.start.Add(r.began)
+}
 
 // attempt makes one attempt, and reports whether it succeeded.
 func (r *run) attempt(ctx context.Context, first bool) bool {
