@@ -54,15 +54,17 @@ type taken struct {
 func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, locks []uint32) (touched, locked int, err error) {
 	var seen uint64
 	locks = locks[:0]
+	ti, group := 0, -1 // of the limit before: most have the same key
 	for i := range r.Uses {
 		u := &r.Uses[i]
 		if uint(u.Limit) >= uint(len(cfg.limits)) {
 			return 0, 0, &requestError{"no such limit", u.Limit}
 		}
 		m := cfg.limits[u.Limit]
-		ti := 0
-		for ti < touched && touches[ti].g.id != m.group {
-			ti++
+		if m.group != group {
+			group = m.group
+			for ti = 0; ti < touched && touches[ti].g.id != group; ti++ {
+			}
 		}
 		if ti == touched {
 			touched++

@@ -128,7 +128,7 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 	l.renew(cfg, w, now, t)
 	i := l.take(w.refs, ln.prio, ln.account, ln, now, t)
 	if i < 0 {
-		w.permit = l.permit(w.refs, now)
+		w.permit = l.permit(w.refs, ln.locks, now)
 		l.finish(w, granted)
 		return true
 	}

@@ -214,7 +214,7 @@ func (l *Limiter) enter(ctx context.Context, now int64, r *Request, queue bool) 
 	}
 	use := l.take(c.refs, r.Priority, r.Keys.Account, nil, c.now, l.time(c.now))
 	if use < 0 {
-		p = l.permit(c.refs, c.now)
+		p = l.permit(c.refs, c.locks, c.now)
 		sh := &l.shards[c.locks[0]]
 		sh.calls++
 		tend := sh.calls%sweepEvery == 0

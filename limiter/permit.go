@@ -40,22 +40,11 @@ type record struct {
 	refs []taken
 }
 
-// permit notes what was taken. All of refs' shards are locked.
-func (l *Limiter) permit(refs []ref, now int64) Permit {
-	// The record lives in the lowest shard of those that a release needs, so
-	// that the release can lock in ascending order.
-	home, holds := uint32(1<<32-1), false
-	for i := range refs {
-		r := &refs[i]
-		h := r.lim.form == concurrencyForm || r.probe != 0
-		if h && !holds {
-			home, holds = uint32(r.e.shard), true
-		} else if h == holds {
-			home = min(home, uint32(r.e.shard))
-		}
-	}
-	if len(refs) == 0 {
-		return Permit{}
+// permit notes what was taken. locks are refs' shards, all of them locked.
+func (l *Limiter) permit(refs []ref, locks []uint32, now int64) Permit {
+	home := locks[0]
+	if len(locks) > 1 {
+		home = homeOf(refs)
 	}
 	sh := &l.shards[home]
 	var slot uint32
@@ -78,6 +67,22 @@ func (l *Limiter) permit(refs []ref, now int64) Permit {
 		rec.refs[i] = refs[i].taken
 	}
 	return Permit{l: l, rec: place{home, slot}, gen: rec.gen, at: now}
+}
+
+// homeOf is the shard that a permit's record lives in: the lowest of those that
+// a release needs, so that the release can lock in ascending order.
+func homeOf(refs []ref) uint32 {
+	home, holds := uint32(1<<32-1), false
+	for i := range refs {
+		r := &refs[i]
+		h := r.lim.form == concurrencyForm || r.probe != 0
+		if h && !holds {
+			home, holds = uint32(r.e.shard), true
+		} else if h == holds {
+			home = min(home, uint32(r.e.shard))
+		}
+	}
+	return home
 }
 
 // record returns the permit's record, or nil if it was released. The home shard is locked.
