@@ -157,16 +157,14 @@ func (k *breaker) allow(patience time.Duration) (*leave, error) {
 func (k *breaker) makeRoom(patience time.Duration) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for i, l := range k.probes { // the oldest first
-		if time.Since(l.given) <= patience {
-			break
-		}
-		k.probes = slices.Delete(k.probes, i, i+1)
-		l.late = true
-		l.done(errExcluded)
-		return true
+	if len(k.probes) == 0 || time.Since(k.probes[0].given) <= patience {
+		return false
 	}
-	return false
+	oldest := k.probes[0]
+	k.probes = slices.Delete(k.probes, 0, 1)
+	oldest.late = true
+	oldest.done(errExcluded)
+	return true
 }
 
 // tell says how the attempt went: nil, errHostDown or errExcluded.

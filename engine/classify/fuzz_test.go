@@ -286,7 +286,7 @@ func FuzzNetworkJoined(f *testing.F) {
 			case 1:
 				stack = append(stack, built{lost, true})
 			case 2:
-				stack = append(stack, built{unknown, true})
+				stack = append(stack, built{errUnknown, true})
 			case 3:
 				stack = append(stack, built{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, true})
 			case 4:

@@ -264,10 +264,10 @@ func TestNetworkText(t *testing.T) {
 
 // A certain failure, one that lost the answer, and one of which nothing is known.
 var (
-	refused = &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
-	unnamed = &net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}
-	lost    = io.ErrUnexpectedEOF
-	unknown = errors.New("x")
+	refused    = &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	unnamed    = &net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}
+	lost       = io.ErrUnexpectedEOF
+	errUnknown = errors.New("x")
 )
 
 // listed is how libraries keep several errors: Unwrap has but the last one.
@@ -310,13 +310,13 @@ func TestNetworkJoined(t *testing.T) {
 		{"refused, no name", errors.Join(refused, unnamed), "connect", false},
 		{"one", errors.Join(refused), "connect", false},
 		{"addresses of one host", &net.OpError{Op: "dial", Err: errors.Join(refused, syscall.ENETUNREACH)}, "connect", false},
-		{"unknown, refused", errors.Join(unknown, refused), "connect", true},
-		{"refused, unknown", fmt.Errorf("%w: %w", unknown, refused), "connect", true},
+		{"unknown, refused", errors.Join(errUnknown, refused), "connect", true},
+		{"refused, unknown", fmt.Errorf("%w: %w", errUnknown, refused), "connect", true},
 		{"cancelled, refused", errors.Join(refused, context.Canceled), "canceled", true},
 		{"lost, cancelled", errors.Join(lost, context.Canceled), "canceled", true},
 		{"two lost", errors.Join(refused, &net.OpError{Op: "read", Err: syscall.ECONNRESET}, lost), "reset", true},
 		{"alert, refused", errors.Join(&net.OpError{Op: "remote error", Err: tls.AlertError(80)}, refused), "tls", true},
-		{"none known", errors.Join(unknown, unknown), "", true},
+		{"none known", errors.Join(errUnknown, errUnknown), "", true},
 		{"text of the network", errors.Join(errors.New("write: broken pipe"), refused), "reset", true},
 		{"nil pointer, refused", errors.Join((*net.DNSError)(nil), refused), "", true},
 		{"retry-go", retryErrors{listed{lost, refused}}, "eof", true},
@@ -346,7 +346,7 @@ type (
 	branching struct{ again error } // wraps itself twice
 	panics    struct{}              // in Unwrap
 	fickle    struct{ n *int }      // answers differently each time
-	quarrel   struct{ code int }    // panics where it is compared
+	quarrel   struct{ _ int }       // panics where it is compared
 )
 
 func (e *branching) Error() string   { return "x" }
