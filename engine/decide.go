@@ -148,6 +148,9 @@ func (c *compiled) apply(d *Decision, rule *policy.Rule, e *rules.Event, u float
 		if d.As == "" {
 			d.As = AsPermanent
 		}
+		if d.As == AsPermanent && e.Network != "" && !rule.Safe && !e.Idempotent && unknownOutcome(e) {
+			d.As, d.Reason = AsAmbiguous, ReasonGate // it may well have worked
+		}
 		if e.Network == rules.NetworkCanceled {
 			d.As, d.Reason = AsCanceled, ReasonCanceled
 		}

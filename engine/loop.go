@@ -408,9 +408,10 @@ func answerOf(err error) (*ResponseError, bool) {
 	return nil, false
 }
 
-// The rules of what the calling code decided itself.
+// The rules of what the calling code decided itself. They are Safe: the code
+// knows what it did.
 var (
-	permanentRule = policy.Rule{Name: "permanent", Action: policy.Fail, As: AsPermanent, Backoff: -1}
+	permanentRule = policy.Rule{Name: "permanent", Action: policy.Fail, As: AsPermanent, Backoff: -1, Safe: true}
 	waitRule      = policy.Rule{Name: "retry-after", Action: policy.Wait, Backoff: -1, Safe: true}
 )
 
@@ -434,7 +435,7 @@ func (r *run) wish(now time.Time) (rule *policy.Rule, why Reason) {
 		return &waitRule, ReasonInner
 	}
 	if gave, ok := errors.AsType[*GiveUpError](r.err); ok {
-		return &policy.Rule{Name: "inner", Action: policy.Fail, As: gave.Decision.As, Backoff: -1}, ReasonInner
+		return &policy.Rule{Name: "inner", Action: policy.Fail, As: gave.Decision.As, Backoff: -1, Safe: true}, ReasonInner
 	}
 	if _, ok := errors.AsType[*backoff.PermanentError](r.err); ok {
 		return &permanentRule, ReasonCode
