@@ -373,8 +373,8 @@ func TestLabelsOfTheCallerAreBounded(t *testing.T) {
 	fail(errors.New("imap BYE"))
 	text := w.text()
 	for _, c := range []struct{ metric, label, want string }{
-		{"recourse_give_ups_total", "as", "_other label0 label1 label2 label3 label4 label5 label6 label7 label8 label9 needs_user permanent"},
-		{"recourse_decisions_total", "as", "_other label0 label1 label2 label3 label4 label5 label6 label7 label8 label9 needs_user permanent"},
+		{"recourse_give_ups_total", "as", "_other ambiguous label0 label1 label2 label3 label4 label5 label6 label7 label8 label9 needs_user permanent"},
+		{"recourse_decisions_total", "as", "_other ambiguous label0 label1 label2 label3 label4 label5 label6 label7 label8 label9 needs_user permanent"},
 		{"recourse_attempts_total", "result", "BYE _other inner kind0 kind1 kind2 kind3 kind4 status0 status1 status2 status3 status4 tls"},
 	} {
 		got := map[string]bool{}
