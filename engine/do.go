@@ -105,11 +105,11 @@ func Value[T any](ctx context.Context, d Doer, c Call, fn func(context.Context) 
 // handOver keeps an attempt's context for as long as the response's body is read.
 func handOver(ctx context.Context, resp *http.Response) {
 	dog, ok := ctx.Value(watchdogKey{}).(*watchdog)
-	if !ok || resp == nil || resp.Body == nil || resp.Body == http.NoBody {
+	if !ok || resp == nil || resp.StatusCode < 200 || resp.Body == nil || resp.Body == http.NoBody {
 		return
 	}
 	b, ok := resp.Body.(*idleBody)
-	if !ok {
+	if !ok || b.dog != dog { // of a call inside
 		dog.pause()
 		b = &idleBody{ReadCloser: resp.Body, dog: dog}
 		resp.Body = b
@@ -197,15 +197,14 @@ func (w *watchdog) closed(b *idleBody) {
 // to be read.
 func (w *watchdog) leave(ok bool) {
 	w.mu.Lock()
-	kept := w.kept
-	w.left = ok && kept != nil && !kept.over.Load()
+	w.left = ok && w.kept != nil && !w.kept.over.Load()
 	left := w.left
+	if left && w.kept.reads.Load() == 0 {
+		w.timer.Stop() // until the next read
+	}
 	w.mu.Unlock()
-	switch {
-	case !left:
+	if !left {
 		w.end()
-	case kept.reads.Load() == 0:
-		w.pause() // until the next read
 	}
 }
 

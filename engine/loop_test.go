@@ -685,3 +685,44 @@ func TestCheckResponseOf101(t *testing.T) {
 		t.Errorf("error %v, and the body is a %T", err, resp.Body)
 	}
 }
+
+// A response that passes through two Values ends both attempts' contexts.
+func TestValueInsideValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }))
+		e := testEngine(t, Options{}, loopYAML+"attempt_timeout: 30s\n")
+		call := Call{Provider: "test", Account: "a", Method: "GET"}
+		var outer, inner context.Context
+		resp, err := Value(t.Context(), e, call, func(ctx context.Context) (*http.Response, error) {
+			outer = ctx
+			return Value(ctx, e, call, func(ctx context.Context) (*http.Response, error) {
+				inner = ctx
+				return base.RoundTrip(request(t, ctx, "GET", "/items/1", ""))
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if outer.Err() != nil || inner.Err() != nil {
+			t.Errorf("before the body was read: outer %v, inner %v", outer.Err(), inner.Err())
+		}
+		if b, err := io.ReadAll(resp.Body); string(b) != "hello" || err != nil {
+			t.Errorf("read %q, error %v", b, err)
+		}
+		resp.Body.Close()
+		if outer.Err() == nil || inner.Err() == nil {
+			t.Errorf("after it: outer %v, inner %v", outer.Err(), inner.Err())
+		}
+	})
+}
+
+// Value leaves a connection as it is.
+func TestValueOf101(t *testing.T) {
+	e := testEngine(t, Options{}, loopYAML+"attempt_timeout: 5s\n")
+	resp, err := Value(t.Context(), e, Call{Provider: "test"}, func(ctx context.Context) (*http.Response, error) {
+		return &http.Response{StatusCode: 101, Body: struct{ io.ReadWriteCloser }{}}, nil
+	})
+	if _, ok := resp.Body.(io.ReadWriteCloser); err != nil || !ok {
+		t.Errorf("error %v, and the body is a %T", err, resp.Body)
+	}
+}

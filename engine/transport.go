@@ -267,7 +267,11 @@ type exchange struct {
 
 // trace is what httptrace has seen of an attempt that is not idempotent: that a
 // connection was asked for, and that there was one.
-type trace struct{ asked, got atomic.Bool }
+type trace struct {
+	asked, got atomic.Bool
+	addr       atomic.Pointer[string] // of the connection that was asked for first
+	once       bool                   // see sentOnce
+}
 
 // repeatable reports whether the request can be sent again.
 func (x *exchange) repeatable() bool {
@@ -344,6 +348,9 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 		return false
 	}
 	x.resp, x.body, x.head, x.whole, x.rerr = nil, nil, nil, false, nil
+	if x.traced != nil {
+		x.traced.once = sentOnce(x.base, req)
+	}
 	x.resp, err = x.base.RoundTrip(req)
 	if err == nil && x.resp == nil {
 		err = errNoResponse
@@ -378,20 +385,26 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 func (x *exchange) trace(ctx context.Context) context.Context {
 	t := new(trace)
 	x.traced = t
-	// http.Transport asks for another connection only where nothing was written
-	// on the first, or the server says that it has not looked at the request,
-	// but for requests with a key that makes them idempotent.
-	_, plain := x.base.(*http.Transport)
-	again := plain && len(x.req.Header["Idempotency-Key"]) == 0 && len(x.req.Header["X-Idempotency-Key"]) == 0
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) {
+		GetConn: func(addr string) {
 			t.asked.Store(true)
-			if again {
+			// A dial has this context too, and may ask for connections of its own.
+			if first := t.addr.CompareAndSwap(nil, &addr); t.once && !first && *t.addr.Load() == addr {
 				t.got.Store(false)
 			}
 		},
 		GotConn: func(httptrace.GotConnInfo) { t.got.Store(true) },
 	})
+}
+
+// sentOnce reports whether base asks for another connection for req only where
+// the one before has carried nothing that the server has looked at. So does
+// http.Transport with what is not idempotent, and has no header that says so.
+func sentOnce(base http.RoundTripper, req *http.Request) bool {
+	_, plain := base.(*http.Transport)
+	_, key := req.Header["Idempotency-Key"]
+	_, other := req.Header["X-Idempotency-Key"]
+	return plain && !key && !other
 }
 
 // refine corrects what an error alone cannot tell: a request that never had a

@@ -818,3 +818,56 @@ func TestEndpointWithPort(t *testing.T) {
 		t.Errorf("operation %q, claimed %v", operation, claimed)
 	}
 }
+
+// A dial that is still under way when its request has found another connection
+// may make requests of its own: what they do says nothing about that request.
+func TestGateOnRequestOfDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		posts := 0
+		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == "/slow":
+				time.Sleep(time.Second)
+			case r.Method == "POST":
+				posts++
+				time.Sleep(3 * time.Second)
+				panic(http.ErrAbortHandler) // carried out, and the answer is lost
+			}
+		}))
+		dial, dials := base.DialContext, 0
+		base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if dials++; dials == 2 {
+				time.Sleep(2 * time.Second)
+				httptrace.ContextClientTrace(ctx).GetConn("dns.test:443") // as of DNS over HTTPS
+				return nil, errors.New("no such host")
+			}
+			return dial(ctx, network, addr)
+		}
+		tr := testEngine(t, Options{}).Transport(base)
+		go func() { ending(tr.RoundTrip(request(t, t.Context(), "GET", "/slow", ""))) }()
+		time.Sleep(100 * time.Millisecond)
+		if as := ending(tr.RoundTrip(request(t, t.Context(), "POST", "/send", "mail"))); as != AsAmbiguous || posts != 1 || dials != 2 {
+			t.Errorf("%s after %d requests at the server and %d dials, want %s after 1 and 2", as, posts, dials, AsAmbiguous)
+		}
+	})
+}
+
+// What net/http repeats by itself may have been carried out before.
+func TestSentOnce(t *testing.T) {
+	for _, c := range []struct {
+		base   http.RoundTripper
+		header http.Header
+		want   bool
+	}{
+		{&http.Transport{}, http.Header{}, true},
+		{&http.Transport{}, nil, true},
+		{&http.Transport{}, http.Header{"Idempotency-Key": {"7"}}, false},
+		{&http.Transport{}, http.Header{"Idempotency-Key": nil}, false}, // is not sent, but counts
+		{&http.Transport{}, http.Header{"X-Idempotency-Key": {}}, false},
+		{newServer(), http.Header{}, false}, // who knows
+	} {
+		if got := sentOnce(c.base, &http.Request{Method: "POST", Header: c.header}); got != c.want {
+			t.Errorf("%T with %v: %v, want %v", c.base, c.header, got, c.want)
+		}
+	}
+}
