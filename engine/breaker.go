@@ -9,6 +9,7 @@ import (
 
 	"github.com/sony/gobreaker/v2"
 
+	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -250,7 +251,7 @@ func (r *run) elsewhere() bool {
 	if r.judge != r.c {
 		return true
 	}
-	if _, hook := errors.AsType[*authorizeError](r.err); hook {
+	if _, hook := errtree.As[*authorizeError](r.err); hook {
 		return true
 	}
 	_, token := retrieveError(r.err)
@@ -260,10 +261,10 @@ func (r *run) elsewhere() bool {
 // innerEvent finds the facts of the last attempt of a call inside that was
 // given up or handed back; nil where it made none.
 func innerEvent(err error) (e *rules.Event, ended bool) {
-	if later, ok := errors.AsType[*DeferError](err); ok {
+	if later, ok := errtree.As[*DeferError](err); ok {
 		return later.Event, true
 	}
-	if gave, ok := errors.AsType[*GiveUpError](err); ok {
+	if gave, ok := errtree.As[*GiveUpError](err); ok {
 		return gave.Event, true
 	}
 	return nil, false

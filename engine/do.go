@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -236,10 +236,11 @@ func (r *run) invoke(ctx context.Context) error {
 type attemptError struct{ err error }
 
 func (e *attemptError) Error() string {
-	if errors.Is(e.err, errAttemptTimeout) {
-		return e.err.Error() // it says so
+	text := errtree.Text(e.err)
+	if errtree.Is(e.err, errAttemptTimeout) {
+		return text // it says so
 	}
-	return errAttemptTimeout.Error() + ": " + e.err.Error()
+	return errAttemptTimeout.Error() + ": " + text
 }
 func (e *attemptError) Unwrap() error   { return e.err }
 func (e *attemptError) Is(t error) bool { return t == errAttemptTimeout }

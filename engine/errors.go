@@ -1,17 +1,19 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/rules"
 )
 
 // GiveUpError is every final failure of Do, and of Transport where there is no
-// response to return. It unwraps to the error of the last attempt.
+// response to return. It unwraps to the error of the last attempt; where that
+// wraps itself or more than 1000 others, or panics when it is looked into, to an
+// error that finds the same by package errors, and Err is the attempt's own.
 //
 // Its text names the provider, the rule and the reason. Of the last error it
 // shows the first 8 KiB, without what is likely to be secret by the place where
@@ -47,6 +49,10 @@ func (e *GiveUpError) Error() string {
 
 // Unwrap is the last attempt's error, or the cause where there was no attempt.
 func (e *GiveUpError) Unwrap() error {
+	return bounded(e.first())
+}
+
+func (e *GiveUpError) first() error {
 	if e.Err == nil {
 		return e.Cause
 	}
@@ -56,18 +62,17 @@ func (e *GiveUpError) Unwrap() error {
 // Is also finds the cause: errors.Is(err, context.Canceled) holds for a call
 // that was cancelled while it waited.
 func (e *GiveUpError) Is(target error) bool {
-	return e.Err != nil && e.Cause != nil && errors.Is(e.Cause, target)
+	return e.Err != nil && e.Cause != nil && errtree.Is(e.Cause, target)
 }
 
 // As also finds the cause's type, after the last attempt's own.
 func (e *GiveUpError) As(target any) bool {
-	return e.Err != nil && e.Cause != nil && !errors.As(e.Err, target) && errors.As(e.Cause, target)
+	return e.Err != nil && e.Cause != nil && !errtree.AsTarget(e.Err, target) && errtree.AsTarget(e.Cause, target)
 }
 
 // Timeout reports whether the last attempt timed out, as net.Error has it.
 func (e *GiveUpError) Timeout() bool {
-	var t interface{ Timeout() bool }
-	return errors.As(e.Unwrap(), &t) && t.Timeout()
+	return errtree.Timeout(e.first())
 }
 
 // DeferError hands a call back that must wait longer than a worker may be
@@ -94,15 +99,31 @@ func (e *DeferError) Error() string {
 }
 
 // Unwrap is the last attempt's error.
-func (e *DeferError) Unwrap() error { return e.Err }
+func (e *DeferError) Unwrap() error { return bounded(e.Err) }
 
 // Is also finds the cause.
-func (e *DeferError) Is(target error) bool { return e.Cause != nil && errors.Is(e.Cause, target) }
+func (e *DeferError) Is(target error) bool { return e.Cause != nil && errtree.Is(e.Cause, target) }
 
 // As also finds the cause's type, after the last attempt's own.
 func (e *DeferError) As(target any) bool {
-	return e.Cause != nil && !errors.As(e.Err, target) && errors.As(e.Cause, target)
+	return e.Cause != nil && !errtree.AsTarget(e.Err, target) && errtree.AsTarget(e.Cause, target)
 }
+
+// bounded is err, where package errors can look into it. Else, as where it wraps
+// itself, package errors would never return to whoever asks about the end of a
+// call: then it is an error with the same text, which looks into err by itself.
+func bounded(err error) error {
+	if err == nil || errtree.Bounded(err) {
+		return err
+	}
+	return &boundedError{err}
+}
+
+type boundedError struct{ err error }
+
+func (e *boundedError) Error() string        { return errtree.Text(e.err) }
+func (e *boundedError) Is(target error) bool { return errtree.Is(e.err, target) }
+func (e *boundedError) As(target any) bool   { return errtree.AsTarget(e.err, target) }
 
 // writeWhy adds the rule, the reason and the errors behind a decision.
 func writeWhy(b *strings.Builder, d *Decision, errs ...error) {
@@ -160,7 +181,7 @@ type codeError struct {
 	after time.Duration // 0 = permanent
 }
 
-func (e *codeError) Error() string { return e.err.Error() }
+func (e *codeError) Error() string { return errtree.Text(e.err) }
 func (e *codeError) Unwrap() error { return e.err }
 
 // Permanent marks an error as final: Do returns it without another attempt,

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -11,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
@@ -332,7 +332,7 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 	default:
 		r.classifyError(ctx, e, now)
 	}
-	if _, ok := errors.AsType[*authorizeError](r.err); ok {
+	if _, ok := errtree.As[*authorizeError](r.err); ok {
 		e.Sent = false
 	}
 	e.Attempt = r.call.State.Attempts + 1
@@ -385,9 +385,9 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 	}
 	e.Idempotent = e.Idempotent || classify.Idempotent(pol, e.Protocol, e.Method, e.Operation, sent)
 	switch {
-	case errors.Is(r.err, errAttemptTimeout):
+	case errtree.Is(r.err, errAttemptTimeout):
 		e.Network = rules.NetworkTimeout
-	case errors.Is(ctx.Err(), context.Canceled) && e.Status == 0 && e.IMAPStatus == "":
+	case errtree.Is(ctx.Err(), context.Canceled) && e.Status == 0 && e.IMAPStatus == "":
 		e.Network = rules.NetworkCanceled
 	}
 }
@@ -395,15 +395,15 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 // answerOf is the response that err wraps and joins with nothing: of several
 // errors, classify weighs all.
 func answerOf(err error) (*ResponseError, bool) {
-	for range 1000 { // an error may wrap itself
+	for range errtree.Max {
 		if resp, ok := err.(*ResponseError); ok {
-			return resp, true
+			return resp, resp != nil
 		}
-		wrapped, ok := err.(interface{ Unwrap() error })
-		if !ok {
+		inner, joined, _ := errtree.Wrapped(err)
+		if joined || len(inner) == 0 {
 			break
 		}
-		err = wrapped.Unwrap()
+		err = inner[0]
 	}
 	return nil, false
 }
@@ -423,24 +423,24 @@ func (r *run) wish(now time.Time) (rule *policy.Rule, why Reason) {
 	if r.err == nil || e.Network == rules.NetworkCanceled {
 		return nil, 0
 	}
-	if code, ok := errors.AsType[*codeError](r.err); ok {
+	if code, ok := errtree.As[*codeError](r.err); ok {
 		if code.after == 0 {
 			return &permanentRule, ReasonCode
 		}
 		e.RetryAfter = max(e.RetryAfter, code.after)
 		return &waitRule, ReasonCode
 	}
-	if later, ok := errors.AsType[*DeferError](r.err); ok {
+	if later, ok := errtree.As[*DeferError](r.err); ok {
 		e.RetryAfter = max(later.Until.Sub(now), 1)
 		return &waitRule, ReasonInner
 	}
-	if gave, ok := errors.AsType[*GiveUpError](r.err); ok {
+	if gave, ok := errtree.As[*GiveUpError](r.err); ok {
 		return &policy.Rule{Name: "inner", Action: policy.Fail, As: gave.Decision.As, Backoff: -1, Safe: true}, ReasonInner
 	}
-	if _, ok := errors.AsType[*backoff.PermanentError](r.err); ok {
+	if _, ok := errtree.As[*backoff.PermanentError](r.err); ok {
 		return &permanentRule, ReasonCode
 	}
-	if _, ok := errors.AsType[*authorizeError](r.err); ok && r.judge == r.c {
+	if _, ok := errtree.As[*authorizeError](r.err); ok && r.judge == r.c {
 		return &permanentRule, ReasonReauthError
 	}
 	return nil, 0
@@ -464,7 +464,7 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 			d.Reason = why
 		}
 	}
-	if d.Action == policy.Fail && d.As == AsPermanent && d.Reason == ReasonRule && e.Status == 0 && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if d.Action == policy.Fail && d.As == AsPermanent && d.Reason == ReasonRule && e.Status == 0 && errtree.Is(ctx.Err(), context.DeadlineExceeded) {
 		d.As, d.Reason = AsDeadline, ReasonDeadline
 	}
 	if m := r.call.MaxAttempts; m > 0 && d.Action == policy.Retry && d.State.Retries() >= m {
@@ -660,7 +660,7 @@ func (r *run) giveUp(ctx context.Context, cause error) error {
 		r.x.finish(r, time.Time{})
 		return nil
 	}
-	if as := r.decision.As; cause == nil && (as == AsCanceled || as == AsDeadline) && !errors.Is(r.err, ctx.Err()) {
+	if as := r.decision.As; cause == nil && (as == AsCanceled || as == AsDeadline) && !errtree.Is(r.err, ctx.Err()) {
 		cause = ctx.Err() // net/http returns the cause that the caller gave its context
 	}
 	return r.gaveUp(cause)
@@ -699,7 +699,7 @@ func (r *run) deferred(ctx context.Context, until time.Time, cause error) error 
 // would come before its limits let it go on.
 func (r *run) ended(ctx context.Context, cause error) error {
 	r.stand(&contextRule)
-	if errors.Is(cause, context.DeadlineExceeded) {
+	if errtree.Is(cause, context.DeadlineExceeded) {
 		r.fail(AsDeadline, ReasonDeadline)
 		if ctx.Err() == nil {
 			return r.giveUp(ctx, cause)
@@ -716,7 +716,7 @@ func (r *run) ended(ctx context.Context, cause error) error {
 // limited ends a call that its limits do not let go on: it would wait too
 // long, past the deadline, or for ever; or its account's credentials do not.
 func (r *run) limited(ctx context.Context, err error) error {
-	var wait *limiter.WaitError
+	wait, found := errtree.As[*limiter.WaitError](err)
 	stopped, _ := err.(*refreshFailed)
 	switch {
 	case ctx.Err() != nil:
@@ -729,14 +729,14 @@ func (r *run) limited(ctx context.Context, err error) error {
 		}
 		r.decision.Reason = ReasonReauthError
 		return r.deferred(ctx, stopped.until, stopped.err)
-	case errors.As(err, &wait) && (wait.Err == nil || time.Until(wait.Until) > r.maxInline()):
+	case found && (wait.Err == nil || time.Until(wait.Until) > r.maxInline()):
 		// Also where the deadline is sooner: see the order of the loop.
 		r.stand(&limitRule)
 		d := r.decision
 		d.Reason, d.Delay = ReasonInline, max(time.Until(wait.Until), 0)
 		d.MinDelay = d.Delay
 		return r.deferred(ctx, wait.Until, err)
-	case errors.Is(err, context.DeadlineExceeded):
+	case errtree.Is(err, context.DeadlineExceeded):
 		return r.ended(ctx, err)
 	}
 	r.stand(&limitRule)

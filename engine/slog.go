@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -90,7 +91,7 @@ func LogObserver(l *slog.Logger) Observer {
 			add("code", brief(e.Code()))
 		}
 		if n.Err != nil && n.Kind == NoticeReload {
-			add("error", n.Err.Error())
+			add("error", errtree.Text(n.Err))
 		}
 		l.LogAttrs(ctx, level, text, attrs...)
 	})

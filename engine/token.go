@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -97,33 +97,6 @@ func (e *Engine) endpoint(u *url.URL) (p *Provider, operation string, claimed bo
 
 var refreshForm = map[string][]string{"grant_type": {"refresh_token"}}
 
-// maxWrapped bounds how deep an error is looked into.
-const maxWrapped = 32
-
-// walk calls f for err and what it wraps, outermost first, until f is true. It
-// reports whether f was.
-func walk(err error, f func(error) bool) bool { return walkTo(err, f, maxWrapped) }
-
-func walkTo(err error, f func(error) bool, depth int) bool {
-	if err == nil || depth == 0 {
-		return false
-	}
-	if f(err) {
-		return true
-	}
-	switch w := err.(type) {
-	case interface{ Unwrap() error }:
-		return walkTo(w.Unwrap(), f, depth-1)
-	case interface{ Unwrap() []error }:
-		for _, err := range w.Unwrap() {
-			if walkTo(err, f, depth-1) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // fields is the struct that an error is or points to.
 func fields(err error) (v reflect.Value, ok bool) {
 	v = reflect.ValueOf(err)
@@ -151,7 +124,7 @@ func retrieved(err error) (resp *http.Response, ok bool) {
 // retrieveError finds golang.org/x/oauth2's *RetrieveError in err, and the URL
 // that it came from, if that is known.
 func retrieveError(err error) (u *url.URL, ok bool) {
-	ok = walk(err, func(err error) bool {
+	ok = errtree.Walk(err, func(err error) bool {
 		resp, is := retrieved(err)
 		if is && resp != nil && resp.Request != nil {
 			u = resp.Request.URL
@@ -161,29 +134,32 @@ func retrieveError(err error) (u *url.URL, ok bool) {
 	return u, ok
 }
 
+// maxBodies is how many bodies are cut out of one error's text.
+const maxBodies = 32
+
 // textOf is an error's text without the bodies of answers, where a token
 // endpoint may quote what it was sent: of x/oauth2's *RetrieveError only the
 // status and the code stay, and of an error that ends with its own Body nothing
 // of it.
-func textOf(err error) (text string) {
-	text = err.Error()
-	defer func() { _ = recover() }() // the methods of what it wraps may panic: then that stays
-	walk(err, func(err error) bool {
-		if own := err.Error(); own != "" {
-			if short, ok := bodiless(err, own); ok {
-				text = strings.ReplaceAll(text, own, short)
-			}
+func textOf(err error) string {
+	text, found := errtree.Text(err), 0
+	errtree.Walk(err, func(err error) bool {
+		short, own, ok := bodiless(err)
+		if ok && own != "" {
+			text = strings.ReplaceAll(text, own, short)
+			found++
 		}
-		return false
+		return found == maxBodies
 	})
 	return text
 }
 
-// bodiless is the text of one error without the body that it carries.
-func bodiless(err error, own string) (short string, ok bool) {
+// bodiless is the text of one error without the body that it carries, and its
+// own text.
+func bodiless(err error) (short, own string, ok bool) {
 	v, ok := fields(err)
 	if !ok {
-		return "", false
+		return "", "", false
 	}
 	if resp, ok := retrieved(err); ok {
 		short = "oauth2: no answer"
@@ -196,7 +172,7 @@ func bodiless(err error, own string) (short string, ok bool) {
 		if code := v.FieldByName("ErrorCode"); code.Kind() == reflect.String && code.Len() > 0 {
 			short += fmt.Sprintf(" (%.80s)", code.String())
 		}
-		return short, true
+		return short, errtree.Text(err), true
 	}
 	var body string
 	switch f := v.FieldByName("Body"); {
@@ -206,12 +182,13 @@ func bodiless(err error, own string) (short string, ok bool) {
 		body = string(f.Bytes())
 	}
 	if body == "" {
-		return "", false
+		return "", "", false
 	}
+	own = errtree.Text(err)
 	if short, ok = strings.CutSuffix(own, ": "+body); !ok {
-		return "", false
+		return "", "", false
 	}
-	return short + ": …", true
+	return short + ": …", own, true
 }
 
 // tokenEvent reads the error of a request to a token endpoint, and finds whose
@@ -224,13 +201,13 @@ func bodiless(err error, own string) (short string, ok bool) {
 func (e *Engine) tokenEvent(err error, now time.Time, ev *rules.Event) (p *Provider, ok bool) {
 	u, asked := retrieveError(err)
 	if !asked {
-		if ue, is := errors.AsType[*url.Error](err); is {
+		if ue, is := errtree.As[*url.Error](err); is {
 			u, _ = url.Parse(ue.URL)
 			asked = true
 		}
 	}
 	p, operation, _ := e.endpoint(u)
-	resp, isResponse := errors.AsType[*ResponseError](err)
+	resp, isResponse := errtree.As[*ResponseError](err)
 	if isResponse && u == nil && resp.Provider != "" {
 		if q := e.live.Load().providers[resp.Provider]; q != nil && e.forTokens(resp.Provider, resp.Operation) {
 			p, operation = q, resp.Operation
@@ -256,7 +233,7 @@ func (e *Engine) tokenEvent(err error, now time.Time, ev *rules.Event) (p *Provi
 	if ev.Status == 0 && ev.Network == "" {
 		return nil, false
 	}
-	if ev.Network != "" && !asked && !strings.Contains(err.Error(), cannotFetch) {
+	if ev.Network != "" && !asked && !strings.Contains(errtree.Text(err), cannotFetch) {
 		ev.Sent = false
 	}
 	if ev.Network == rules.NetworkCanceled {
@@ -271,18 +248,15 @@ func (e *Engine) tokenEvent(err error, now time.Time, ev *rules.Event) (p *Provi
 // where an answer broke off: they keep only the text of the error.
 const cannotFetch = "cannot fetch token"
 
-// judge is refreshFailure for any error: the methods of a foreign one may
-// panic, as those of a nil pointer do, and so may Options.Rand. This is the
-// engine's own goroutine, where a panic would end the process.
+// judge is refreshFailure for any error, also where Options.Rand panics. This is
+// the engine's own goroutine, where a panic would end the process.
 func (e *Engine) judge(err error, now time.Time) (f *refreshFailed) {
 	defer func() {
 		if v := recover(); v != nil {
 			f = &refreshFailed{err: unreadable(err, v), as: AsPermanent}
 		}
 	}()
-	f = e.refreshFailure(err, now)
-	_ = textOf(f.err) // callers will ask for it
-	return f
+	return e.refreshFailure(err, now)
 }
 
 // unreadable is the error that stands for one that cannot be read.
@@ -298,21 +272,19 @@ func unreadable(err error, v any) error {
 // that need the credential.
 func (e *Engine) refreshFailure(err error, now time.Time) *refreshFailed {
 	f := &refreshFailed{err: err, as: AsPermanent}
-	var gave *GiveUpError
-	var later *DeferError
-	switch {
-	case errors.As(err, &later):
+	if later, ok := errtree.As[*DeferError](err); ok {
 		f.as, f.until = "", later.Until
 		if most := now.Add(maxAsked); f.until.After(most) {
 			f.until = most
 		}
 		return f
-	case errors.As(err, &gave) && !errors.Is(err, errOwnRequest):
+	}
+	if gave, ok := errtree.As[*GiveUpError](err); ok && !errtree.Is(err, errOwnRequest) {
 		f.as = gave.Decision.As
 		f.spent = f.as == AsAmbiguous
 		return f
 	}
-	if code, ok := errors.AsType[*codeError](err); ok {
+	if code, ok := errtree.As[*codeError](err); ok {
 		if code.after > 0 {
 			f.as, f.until = "", now.Add(min(code.after, maxAsked))
 		}
@@ -338,7 +310,7 @@ func (e *Engine) refreshFailure(err error, now time.Time) *refreshFailed {
 // authorizeError is the error of the Authorize hook: the request was not sent.
 type authorizeError struct{ err error }
 
-func (e *authorizeError) Error() string { return e.err.Error() }
+func (e *authorizeError) Error() string { return errtree.Text(e.err) }
 func (e *authorizeError) Unwrap() error { return e.err }
 
 // tokenError reports whether the attempt's error came from a token endpoint
@@ -349,7 +321,7 @@ func (r *run) tokenError(e *rules.Event, now time.Time) bool {
 	if r.op.token {
 		return false // the call itself is such a request, and its policy the right one
 	}
-	_, hook := errors.AsType[*authorizeError](r.err)
+	_, hook := errtree.As[*authorizeError](r.err)
 	if !hook {
 		if _, ok := retrieveError(r.err); !ok {
 			u := r.innerURL()
@@ -376,7 +348,7 @@ func (r *run) innerURL() *url.URL {
 	if r.x == nil {
 		return nil
 	}
-	inner, ok := errors.AsType[*url.Error](r.err)
+	inner, ok := errtree.As[*url.Error](r.err)
 	if !ok {
 		return nil
 	}
