@@ -68,6 +68,8 @@ const (
 	ReasonLimit                     // the request is larger than a limit ever allows
 	ReasonInner                     // a call inside this one was given up or handed back
 	ReasonNoPolicy                  // there is no policy of that name
+	ReasonOwnWrite                  // an earlier attempt of unknown outcome may be what this one was refused for
+	ReasonOwnDelete                 // an earlier attempt of unknown outcome has deleted it
 )
 
 var reasons = [...]string{
@@ -93,6 +95,8 @@ var reasons = [...]string{
 	ReasonLimit:       "the request is larger than a limit ever allows",
 	ReasonInner:       "a call inside this one was given up or handed back",
 	ReasonNoPolicy:    "there is no policy of that name",
+	ReasonOwnWrite:    "an earlier attempt of unknown outcome may be what this one was refused for",
+	ReasonOwnDelete:   "an earlier attempt of unknown outcome has deleted it: what was wanted",
 }
 
 // String is the reason as a phrase.
@@ -108,8 +112,8 @@ var successRule = policy.Rule{Name: "success", Action: policy.Accept, Backoff: -
 
 // Decide says what to do after an attempt. It is pure: s is the call's state
 // before the attempt ended, e what happened, u in [0,1) the chance that jitter
-// uses. It reads no clock, sleeps for nothing, allocates nothing, and may be
-// called by any number of goroutines at once.
+// uses, which is clamped to that. It reads no clock, sleeps for nothing,
+// allocates nothing, and may be called by any number of goroutines at once.
 //
 // e.Attempt 0 means s.Attempts+1; e.Elapsed is the time spent trying so far,
 // this attempt included. A fresh State with e.Attempt > 1 counts the attempts
@@ -120,7 +124,7 @@ func (p *Provider) Decide(s State, e *rules.Event, u float64) Decision {
 
 func (c *compiled) decide(s State, e *rules.Event, u float64) (d Decision) {
 	d.State = s
-	c.apply(&d, c.rule(e), e, u)
+	c.apply(&d, c.rule(e), e, clampChance(u))
 	return d
 }
 
@@ -135,6 +139,8 @@ func (c *compiled) apply(d *Decision, rule *policy.Rule, e *rules.Event, u float
 	fresh := s.Attempts == 0
 	s.Attempts = max(e.Attempt, s.Attempts+1)
 	s.Spent = max(s.Spent, e.Elapsed)
+	again := s.Unknown
+	s.Unknown = again || rule.Action != policy.Accept && !rule.Safe && unknownOutcome(e)
 
 	if rule == &successRule {
 		d.Reason = ReasonSuccess
@@ -153,6 +159,9 @@ func (c *compiled) apply(d *Decision, rule *policy.Rule, e *rules.Event, u float
 		}
 		if e.Network == rules.NetworkCanceled {
 			d.As, d.Reason = AsCanceled, ReasonCanceled
+		}
+		if again {
+			d.ownWrite(e)
 		}
 		return
 	}
@@ -293,7 +302,8 @@ func spread(d time.Duration) time.Duration {
 }
 
 // Succeeded reports whether an attempt's reply is a success by its protocol:
-// HTTP 2xx and 3xx, SMTP 2yz and 3yz, IMAP OK and PREAUTH.
+// HTTP 2xx and 3xx, a 101 that was asked for, SMTP 2yz and 3yz, IMAP OK and
+// PREAUTH.
 func Succeeded(e *rules.Event) bool {
 	if e.Network != "" {
 		return false
@@ -301,7 +311,7 @@ func Succeeded(e *rules.Event) bool {
 	if e.Protocol == "imap" {
 		return e.IMAPStatus == "OK" || e.IMAPStatus == "PREAUTH"
 	}
-	return e.Status >= 200 && e.Status < 400
+	return e.Status >= 200 && e.Status < 400 || e.Status == 101 && e.Protocol != "smtp"
 }
 
 // unknownOutcome reports whether the request may have been carried out

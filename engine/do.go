@@ -272,6 +272,16 @@ const maxRedirects = 100
 
 // CheckResponse is Engine.CheckResponse by p's policy, whatever the host.
 func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error {
+	if notFinal(resp, resp.Request) {
+		if resp.Body != nil {
+			resp.Body.Close()
+		}
+		err := &ResponseError{Status: resp.StatusCode, Header: resp.Header, Provider: p.name}
+		if resp.Request != nil {
+			err.Method = resp.Request.Method
+		}
+		return err
+	}
 	if resp.StatusCode < 200 {
 		return nil // 101: the body is a connection
 	}

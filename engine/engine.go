@@ -61,7 +61,8 @@ type Options struct {
 	Observer Observer
 	// LimitFor changes a limit's numbers for one key at run time; nil = never.
 	LimitFor func(limit string, k limiter.Keys) (limiter.Limit, bool)
-	// Rand is the source of jitter, in [0,1), safe for concurrent use; nil = math/rand/v2.
+	// Rand is the source of jitter, in [0,1), safe for concurrent use; nil =
+	// math/rand/v2. What it yields beyond is clamped, and NaN is 0.
 	Rand func() float64
 	// AttemptHeader names a request header in which Transport sends the
 	// attempt's number, from 1, for tracing; "" = none.
@@ -115,7 +116,9 @@ func New(o Options) (*Engine, error) {
 	if o.ReauthTimeout <= 0 {
 		o.ReauthTimeout = time.Minute
 	}
-	if o.Rand == nil {
+	if chance := o.Rand; chance != nil {
+		o.Rand = func() float64 { return clampChance(chance()) }
+	} else {
 		o.Rand = rand.Float64
 	}
 	e := &Engine{o: o, start: time.Now(), recent: newRecent(o.Recent), handles: map[string]*Provider{}}

@@ -366,6 +366,9 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 			Operation: operation, Method: method,
 			Status: resp.Status, Header: resp.Header, Body: resp.Body, Now: now,
 		}, e)
+		if resp.Status < 200 {
+			e.Network = rules.NetworkOther // also a 101 that nobody asked for
+		}
 	default:
 		classify.ErrorAt(pol, r.err, now, e)
 	}

@@ -59,6 +59,15 @@ func (s *schedule) base(n int) time.Duration {
 	return s.steps[n-1]
 }
 
+// clampChance keeps chance in [0,1), whatever a caller's source yields: beyond
+// it a delay would fall below its floor, or below zero.
+func clampChance(u float64) float64 {
+	if !(u > 0) { // also NaN
+		return 0
+	}
+	return min(u, 1-1.0/(1<<53))
+}
+
 // delay is step n's delay with chance u in [0,1). last is the delay before
 // this one, which decorrelated jitter grows from. It is never below Min.
 func (s *schedule) delay(n int, u float64, last time.Duration) time.Duration {

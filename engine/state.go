@@ -28,6 +28,7 @@ type State struct {
 	Spent    time.Duration // time spent trying: attempts and own backoff, but no asked-for waits, holds or deferrals
 	Last     time.Duration // the delay before the latest attempt
 	Began    time.Time     // when the first attempt began; zero = not known
+	Unknown  bool          // an attempt of unknown outcome came before: it may have been carried out
 
 	used [maxUsed]usedBackoff
 }
@@ -87,15 +88,16 @@ const stateVersion = 1
 // stateJSON is the JSON form: times in milliseconds, backoffs in unpadded
 // base64url, each as its id (4 bytes) and its attempts, steps and since (varints).
 type stateJSON struct {
-	V      int    `json:"v"`
-	Began  int64  `json:"t,omitempty"`
-	N      int64  `json:"n,omitempty"`
-	Reauth int64  `json:"r,omitempty"`
-	Waits  int64  `json:"w,omitempty"`
-	Waited int64  `json:"wt,omitempty"`
-	Spent  int64  `json:"s,omitempty"`
-	Last   int64  `json:"d,omitempty"`
-	Used   string `json:"b,omitempty"`
+	V       int    `json:"v"`
+	Began   int64  `json:"t,omitempty"`
+	N       int64  `json:"n,omitempty"`
+	Reauth  int64  `json:"r,omitempty"`
+	Waits   int64  `json:"w,omitempty"`
+	Waited  int64  `json:"wt,omitempty"`
+	Spent   int64  `json:"s,omitempty"`
+	Last    int64  `json:"d,omitempty"`
+	Used    string `json:"b,omitempty"`
+	Unknown bool   `json:"u,omitempty"` // rows from before there was one lack it: not known to be
 }
 
 // What the JSON form counts up to: a number beyond is written as this.
@@ -113,7 +115,7 @@ func millisJSON(d time.Duration) int64 { return min(max(d.Milliseconds(), 0), ma
 func (s State) MarshalJSON() ([]byte, error) {
 	j := stateJSON{
 		V: stateVersion, N: countJSON(s.Attempts), Reauth: countJSON(s.Reauths), Waits: countJSON(s.Waits),
-		Waited: millisJSON(s.Waited), Spent: millisJSON(s.Spent), Last: millisJSON(s.Last),
+		Waited: millisJSON(s.Waited), Spent: millisJSON(s.Spent), Last: millisJSON(s.Last), Unknown: s.Unknown,
 	}
 	if !s.Began.IsZero() {
 		j.Began = min(max(s.Began.UnixMilli(), 1), maxBegan)
@@ -160,7 +162,7 @@ func (s *State) UnmarshalJSON(b []byte) error {
 		Attempts: int(j.N), Reauths: int(j.Reauth), Waits: int(j.Waits),
 		Waited: time.Duration(j.Waited) * time.Millisecond,
 		Spent:  time.Duration(j.Spent) * time.Millisecond,
-		Last:   time.Duration(j.Last) * time.Millisecond,
+		Last:   time.Duration(j.Last) * time.Millisecond, Unknown: j.Unknown,
 	}
 	if j.Began != 0 {
 		n.Began = time.UnixMilli(j.Began)

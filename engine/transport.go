@@ -364,6 +364,18 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 		x.resp = nil
 		return false
 	}
+	if notFinal(x.resp, req) {
+		r.err = &ResponseError{
+			Status: x.resp.StatusCode, Header: x.resp.Header,
+			Provider: r.c.policy.Name, Operation: r.op.name, Method: r.call.Method,
+		}
+		if x.resp.Body != nil {
+			x.resp.Body.Close()
+		}
+		x.dog.end()
+		x.resp = nil
+		return false
+	}
 	x.dog.pause()
 	if !x.suspect(r.c, r.op.name, r.call.Method, n) {
 		x.guard(r, false)
@@ -419,13 +431,21 @@ func (x *exchange) refine(e *rules.Event, known bool) {
 	}
 }
 
+// notFinal reports whether a final answer has a status that none can have:
+// below 200, but for 101 to a request that asks for another protocol (RFC 9110,
+// 15.2.2). req = nil is taken for one that does.
+func notFinal(resp *http.Response, req *http.Request) bool {
+	return resp.StatusCode < 200 &&
+		(resp.StatusCode != http.StatusSwitchingProtocols || req != nil && req.Header.Get("Upgrade") == "")
+}
+
 // suspect reports whether a response needs a decision: it failed, or a rule
 // that does more than accept it matches what is known without its body, or the
 // policy says that an error may hide in a body like this.
 func (x *exchange) suspect(c *compiled, operation, method string, attempt int) bool {
 	status := x.resp.StatusCode
 	if status < 200 {
-		return false // 101: the connection is the caller's now
+		return false // 101 that was asked for: the connection is the caller's now
 	}
 	x.most = classify.MaxBody
 	if status >= 400 {

@@ -24,7 +24,9 @@ A case:    {"id": "1", "provider": "gmail", "operation": "messages.get",
             "method": "GET", "status": 429, "headers": {"Retry-After": "7"},
             "body": "..."}
   also     protocol, imap_status, body_base64, network_error, now, attempt,
-           elapsed_seconds, idempotent, sent, idempotency_key, state
+           elapsed_seconds, idempotent, sent, idempotency_key,
+           state (an engine.State; {"v": 1, "u": true} says that an attempt of
+           unknown outcome came before)
 An answer: {"id", "provider", "policy", "rule", "action", "as",
             "delay_seconds", "min_delay_seconds", "hint_seconds", "defer",
             "exhausted", "hold", "reason"}

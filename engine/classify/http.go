@@ -30,7 +30,7 @@ func BodyLimit(p *policy.Policy, status int, operation, contentType string) int 
 type Response struct {
 	Operation string      // the policy's name of the request; "" = unnamed
 	Method    string      // of the request
-	Status    int         // 100 to 599
+	Status    int         // of the final answer; below 200 it is unreadable, see HTTP
 	Header    http.Header // of the response, names in any case
 	// Body is what was read of the response's body. The event refers to these
 	// bytes without a copy: they must not change while the event is in use.
@@ -54,6 +54,11 @@ type Report struct {
 // RetryAfter, Header and Body. It sets Sent and clears Network and IMAPStatus;
 // Attempt, Elapsed and Idempotent are the caller's. Without a policy (p nil)
 // only the facts that need none are filled, and Provider stays as it is.
+//
+// A final answer with a status below 200 is none that HTTP knows (RFC 9110,
+// section 15.2: 1xx is interim), and whatever sent it may have carried the
+// request out: Network is [rules.NetworkOther]. 101 is final where the server
+// says what it switches to (its Upgrade header).
 func HTTP(p *policy.Policy, r *Response, e *rules.Event) Report {
 	return readHTTP(p, r, e, nil)
 }
@@ -83,6 +88,9 @@ func readHTTP(p *policy.Policy, r *Response, e *rules.Event, t *Trace) Report {
 	e.Operation, e.Method = r.Operation, upper(r.Method)
 	e.Protocol, e.Status, e.IMAPStatus = "http", r.Status, ""
 	e.Network, e.Sent = "", true
+	if r.Status < 200 && (r.Status != http.StatusSwitchingProtocols || get(h, "Upgrade") == "") {
+		e.Network = rules.NetworkOther
+	}
 	e.Header, e.Body = h, body
 	e.Codes, e.Message = nil, ""
 	if t != nil {

@@ -224,10 +224,13 @@ func (t *tree) tellsMore() bool {
 	if _, ok := t.err.(*url.Error); ok {
 		return false // its words are the method and the URL
 	}
-	own := t.err.Error()
-	for i := range t.kids {
-		own = strings.ReplaceAll(own, t.kids[i].err.Error(), "")
+	own, rest := "", t.err.Error()
+	for i := range t.kids { // in their order: one's text may occur inside another's
+		if before, after, ok := strings.Cut(rest, t.kids[i].err.Error()); ok {
+			own, rest = own+before+"\n", after
+		}
 	}
+	own += rest
 	return len(own) > patternWindow || tellsOfLoss(own)
 }
 

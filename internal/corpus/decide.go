@@ -224,6 +224,9 @@ func (c *Case) event(s *Subject, protocol string) {
 		} else {
 			s.Report = classify.HTTP(s.Policy, &r, e)
 		}
+		if c.Status == 0 {
+			e.Network = "" // the case does not say, or says so below
+		}
 	}
 
 	e.Attempt, e.Elapsed = c.Attempt, c.Elapsed

@@ -381,3 +381,34 @@ func TestAttemptOfACase(t *testing.T) {
 		}
 	}
 }
+
+// A case says by its state that an attempt of unknown outcome came before, and
+// an answer below 200 is a lost one.
+func TestOwnWriteOfACase(t *testing.T) {
+	d, err := NewDecider(policy.Builtin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ given, want string }{
+		{`"method":"PUT","status":412`, "fail conflict: the rule says so"},
+		{`"method":"PUT","status":412,"state":{"v":1,"n":1,"u":true}`, "fail ambiguous: an earlier attempt of unknown outcome may be what this one was refused for"},
+		{`"method":"POST","status":409,"state":{"v":1,"n":1,"u":true}`, "fail ambiguous: an earlier attempt of unknown outcome may be what this one was refused for"},
+		{`"method":"POST","status":409,"state":{"v":1,"n":1}`, "fail conflict: the rule says so"},
+		{`"method":"DELETE","status":404,"state":{"v":1,"n":1,"u":true}`, "accept : an earlier attempt of unknown outcome has deleted it: what was wanted"},
+		{`"method":"DELETE","status":410,"state":{"v":1,"u":true}`, "accept : an earlier attempt of unknown outcome has deleted it: what was wanted"},
+		{`"method":"POST","status":199`, "fail ambiguous: not idempotent and the outcome is unknown: a repeat could do it twice"},
+		{`"method":"GET","status":99`, "retry : the rule says so"},
+		{`"method":"GET","status":101`, "retry : the rule says so"},
+		{`"method":"GET","status":101,"headers":{"upgrade":"websocket"}`, "accept : a successful reply that no rule matches"},
+		{`"method":"GET","status":0`, "fail permanent: the rule says so"},
+	} {
+		c, err := ParseCase([]byte(`{"id":"x","provider":"http",` + tt.given + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := d.Decide(&c)
+		if got := a.Action + " " + a.As + ": " + a.Reason; err != nil || got != tt.want {
+			t.Errorf("given %s\ngot  %s, %v\nwant %s", tt.given, got, err, tt.want)
+		}
+	}
+}
