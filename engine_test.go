@@ -368,3 +368,26 @@ func TestImports(t *testing.T) {
 		})
 	}
 }
+
+// TestCommandLibrary holds that who uses a package does not build the library
+// that the command stands on: only the command imports it.
+func TestCommandLibrary(t *testing.T) {
+	const command = "github.com/recourse-go/recourse/cmd/recourse"
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Deps " "}}`, "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	found := false
+	for line := range strings.Lines(string(out)) {
+		pkg, deps, _ := strings.Cut(line, " ")
+		uses := strings.Contains(deps, "github.com/spf13/")
+		if pkg == command {
+			found = uses
+		} else if uses {
+			t.Errorf("%s imports github.com/spf13/…, by itself or by another package; only %s may", pkg, command)
+		}
+	}
+	if !found {
+		t.Errorf("%s does not import github.com/spf13/…: is this test still of use?", command)
+	}
+}

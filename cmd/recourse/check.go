@@ -1,31 +1,30 @@
 package main
 
 import (
-	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/recourse-go/recourse/policy"
 )
 
-var checkCommand = &command{
-	name:    "check",
-	args:    "[FILE|DIR]...",
-	summary: "check policy files: every mistake, with its place and a hint",
-	details: `
-Checks the policy files given and every *.yaml in the directories given, test
+func newCheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check [flags] [FILE|DIR]...",
+		Short: "check policy files: every mistake, with its place and a hint",
+		Long: `Checks the policy files given and every *.yaml in the directories given, test
 suites (*_test.yaml) too; without any, the built-in ones. What they extend may
 be built in. All mistakes are reported in one run, on the standard output. The
-exit code is 3 when there is an error or, with --strict, a warning.
-`,
-	setup: func(fs *flag.FlagSet) func(*call) int {
-		strict := fs.Bool("strict", false, "let warnings fail too")
-		format := choice(fs, "format", "how to print what is found", "text", "json", "github")
-		return func(c *call) int { return check(c, *strict, *format) }
-	},
+exit code is 3 when there is an error or, with --strict, a warning.`,
+		ValidArgsFunction: completeYAML,
+	}
+	strict := cmd.Flags().Bool("strict", false, "let warnings fail too")
+	format := formatFlag(cmd, "how to print what is found", "text", "json", "github")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return check(cmd, args, *strict, *format) }
+	return cmd
 }
 
 // checkReport is what check found.
@@ -48,15 +47,15 @@ type checkDiagnostic struct {
 	Source    string `json:"source"` // the line's text
 }
 
-func check(c *call, strict bool, format string) int {
-	files, suites, err := c.checked()
+func check(cmd *cobra.Command, args []string, strict bool, format string) error {
+	files, suites, err := filesToCheck(args)
 	if err != nil {
-		return c.fail(err)
+		return failed(err)
 	}
 	var found policy.Diagnostics
 	if len(files) > 0 {
 		o := policy.LoadOptions{}
-		if len(c.args) > 0 {
+		if len(args) > 0 {
 			o.Over = policy.Builtin()
 		}
 		_, found = policy.Load(files, o)
@@ -80,41 +79,42 @@ func check(c *call, strict bool, format string) int {
 			Severity: severity, Code: d.Code, Message: d.Message, Hint: d.Hint, Source: d.Line,
 		})
 	}
+	w := cmd.OutOrStdout()
 	switch format {
 	case "json":
-		err = writeJSON(c.stdout, r)
+		err = writeJSON(w, r)
 	case "github":
 		for _, d := range r.Diagnostics {
-			if _, err = io.WriteString(c.stdout, d.annotation()); err != nil {
+			if _, err = io.WriteString(w, d.annotation()); err != nil {
 				break
 			}
 		}
 	default:
 		for _, d := range found {
-			if _, err = fmt.Fprintf(c.stdout, "%s\n\n", strings.TrimRight(d.String(), "\n")); err != nil {
+			if _, err = fmt.Fprintf(w, "%s\n\n", strings.TrimRight(d.String(), "\n")); err != nil {
 				break
 			}
 		}
 	}
 	if err == nil && format != "json" {
-		_, err = fmt.Fprintln(c.stdout, r.summary())
+		_, err = fmt.Fprintln(w, r.summary())
 	}
 	if err != nil {
-		return c.fail(err)
+		return failed(err)
 	}
 	if r.Errors > 0 || strict && r.Warnings > 0 {
 		return exitCheck
 	}
-	return exitOK
+	return nil
 }
 
-// checked reads the policies and the suites that the arguments name, the
+// filesToCheck reads the policies and the suites that the arguments name, the
 // built-in ones without any.
-func (c *call) checked() (policies, suites []policy.File, err error) {
-	if len(c.args) == 0 {
+func filesToCheck(args []string) (policies, suites []policy.File, err error) {
+	if len(args) == 0 {
 		return policy.BuiltinFiles(), policy.BuiltinSuites(), nil
 	}
-	for _, arg := range c.args {
+	for _, arg := range args {
 		if policy.IsSuite(arg) {
 			one, err := policy.ReadSuites(arg)
 			if err != nil {
@@ -137,7 +137,7 @@ func (c *call) checked() (policies, suites []policy.File, err error) {
 		}
 	}
 	if len(policies)+len(suites) == 0 {
-		return nil, nil, fmt.Errorf("no policy (*.yaml) in %s", strings.Join(c.args, ", "))
+		return nil, nil, fmt.Errorf("no policy (*.yaml) in %s", strings.Join(args, ", "))
 	}
 	return policies, suites, nil
 }
@@ -177,11 +177,3 @@ var (
 	githubMessage  = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
 	githubProperty = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
 )
-
-// writeJSON prints v as one object, for people and machines.
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}

@@ -3,19 +3,23 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/recourse-go/recourse/internal/demo"
 )
 
-var demoCommand = &command{
-	name:    "demo",
-	summary: "the main job: sync workers against fake providers over local HTTP",
-	details: `
-Starts a Gmail, a Microsoft Graph, a Nylas and a Warpflow on loopback. They
+// maxDemoWorkers bounds the connections that the demo opens.
+const maxDemoWorkers = 1000
+
+func newDemo() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "the main job: sync workers against fake providers over local HTTP",
+		Long: `Starts a Gmail, a Microsoft Graph, a Nylas and a Warpflow on loopback. They
 enforce their limits and misbehave at stated rates. Then a few hundred messages
 of several mailboxes at each are synced, and a few sent, by many workers, twice:
 by the retry loop that an API's error page recommends, and by Recourse. The
@@ -27,56 +31,47 @@ takes less than a minute.
     "synced", "lost", "requests", "refused", "early_retries", "reauths",
     "duplicate_sends", "peak_concurrency", "concurrency_limit",
     "peak_units_per_second", "units_limit"}]}]}
-Peaks are the worst mailbox's; a limit that the provider lacks is 0.
-`,
-	setup: func(fs *flag.FlagSet) func(*call) int {
-		seed := fs.Uint64("seed", 1, "decides what goes wrong: the same `N`, the same faults")
-		workers := fs.Int("workers", 64, "`N` workers in all, a quarter of them for each provider")
-		asJSON := fs.Bool("json", false, "print one JSON object, and no progress")
-		return func(c *call) int {
-			switch {
-			case len(c.args) > 0:
-				return c.misused("no arguments, got %q", c.args[0])
-			case *workers < 1 || *workers > maxDemoWorkers:
-				return c.misused("--workers %d: want 1 to %d", *workers, maxDemoWorkers)
-			}
-			return runDemo(c, demo.Options{Seed: *seed, Workers: *workers}, *asJSON)
+Peaks are the worst mailbox's; a limit that the provider lacks is 0.`,
+		Args:              cobra.ExactArgs(0),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	flags := cmd.Flags()
+	seed := flags.Uint64("seed", 1, "decides what goes wrong: same `N`, same faults")
+	workers := flags.Int("workers", 64, "`N` workers in all, a quarter for each provider")
+	asJSON := flags.Bool("json", false, "print one JSON object, and no progress")
+	completeFlag(cmd, "seed", cobra.NoFileCompletions)
+	completeFlag(cmd, "workers", cobra.NoFileCompletions)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *workers < 1 || *workers > maxDemoWorkers {
+			return fmt.Errorf("--workers %d: want 1 to %d", *workers, maxDemoWorkers)
 		}
-	},
+		return failed(runDemo(cmd.Context(), cmd.OutOrStdout(), demo.Options{Seed: *seed, Workers: *workers}, *asJSON))
+	}
+	return cmd
 }
 
-// maxDemoWorkers bounds the connections that the demo opens.
-const maxDemoWorkers = 1000
-
-func runDemo(c *call, o demo.Options, asJSON bool) int {
-	progress := &progressLine{w: c.stdout, live: isTerminal(c.stdout)}
+func runDemo(ctx context.Context, w io.Writer, o demo.Options, asJSON bool) error {
+	progress := &progressLine{w: w, live: isTerminal(w)}
 	if !asJSON {
-		fmt.Fprintf(c.stdout, "Seed %d, %d workers. The servers misbehave as follows:\n", o.Seed, o.Workers)
-		if err := demo.WriteFaults(c.stdout, demo.Servers(o)); err != nil {
-			return c.fail(err)
+		fmt.Fprintf(w, "Seed %d, %d workers. The servers misbehave as follows:\n", o.Seed, o.Workers)
+		if err := demo.WriteFaults(w, demo.Servers(o)); err != nil {
+			return err
 		}
-		fmt.Fprintln(c.stdout)
+		fmt.Fprintln(w)
 		o.Progress = progress.show
 	}
-	report, err := demo.Run(c.ctx, o)
+	report, err := demo.Run(ctx, o)
 	progress.end()
 	switch {
 	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(c.stderr, "recourse demo: interrupted")
-		return exitFailed
+		return errInterrupted
 	case err != nil:
-		return c.fail(err)
+		return err
+	case asJSON:
+		return report.WriteJSON(w)
 	}
-	if asJSON {
-		err = report.WriteJSON(c.stdout)
-	} else {
-		fmt.Fprintln(c.stdout)
-		err = report.WriteTable(c.stdout)
-	}
-	if err != nil {
-		return c.fail(err)
-	}
-	return exitOK
+	fmt.Fprintln(w)
+	return report.WriteTable(w)
 }
 
 // progressLine shows how far the demo is: a line that is written over on a

@@ -3,29 +3,25 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/recourse-go/recourse/internal/corpus"
 	"github.com/recourse-go/recourse/internal/explain"
 	"github.com/recourse-go/recourse/policy"
 )
 
-var explainCommand = &command{
-	name:    "explain",
-	args:    "[NAME=VALUE...]",
-	summary: "say which rule decides about a response, and why",
-	details: `
-Says what a policy decides about one response, by which rule, why not by the
+func newExplain() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "explain [flags] [NAME=VALUE]...",
+		Short: "say which rule decides about a response, and why",
+		Long: `Says what a policy decides about one response, by which rule, why not by the
 rules before it, where each fact was found, and what the next attempts do.
-
-  recourse explain provider=gmail operation=messages.get status=403 \
-      code=rateLimitExceeded
 
 The request:   provider operation method protocol url idempotency_key
 The response:  status imap_status header.NAME body network_error now
@@ -35,85 +31,90 @@ Facts, in place of those that the response yields:
 
 A url gives the provider and the operation where they are not given. body=@FILE
 reads the body from a file. Without arguments a JSON object with these names is
-read from the standard input: a line of what recourse decide reads will do.
-`,
-	setup: func(fs *flag.FlagSet) func(*call) int {
-		policies := policiesFlag(fs)
-		format := choice(fs, "format", "how to print the explanation", "text", "json")
-		return func(c *call) int { return explainCase(c, *policies, *format) }
-	},
+read from the standard input: a line of what recourse decide reads will do.`,
+		Example: `  recourse explain provider=gmail operation=messages.get status=403 \
+      code=rateLimitExceeded`,
+	}
+	policies := policiesFlag(cmd)
+	format := formatFlag(cmd, "how to print the explanation", "text", "json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return explainCase(cmd, args, *policies, *format) }
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return completeFact(cmd, *policies, word)
+	}
+	return cmd
 }
 
 // maxEvent bounds what explain reads from its standard input, in bytes.
 const maxEvent = corpus.MaxLine
 
-func explainCase(c *call, policies, format string) int {
-	var data []byte
-	var err error
-	if len(c.args) > 0 {
-		if data, err = eventOf(c.args); err != nil {
-			return c.misused("%v", err)
-		}
-	} else if isTerminal(c.stdin) {
-		return c.misused("want NAME=VALUE arguments, or a JSON object on the standard input")
-	} else {
-		data, err = io.ReadAll(io.LimitReader(interruptible(c.ctx, c.stdin), maxEvent+1))
-		switch {
-		case c.ctx.Err() != nil:
-			return c.fail(errors.New("interrupted"))
-		case err != nil:
-			return c.fail(err)
-		case len(data) > maxEvent:
-			return c.fail(fmt.Errorf("the event is longer than %d MiB", maxEvent>>20))
-		case strings.TrimSpace(string(data)) == "":
-			return c.misused("want NAME=VALUE arguments, or a JSON object on the standard input")
-		}
+// errNoEvent is bad usage: there is nothing to explain.
+var errNoEvent = errors.New("want NAME=VALUE arguments, or a JSON object on the standard input")
+
+func explainCase(cmd *cobra.Command, args []string, policies, format string) error {
+	k, err := readEvent(cmd, args)
+	if err != nil {
+		return err
 	}
-	k, err := corpus.ParseEvent(data)
-	switch {
-	case err != nil && len(c.args) > 0:
-		return c.misused("%v", err)
-	case err != nil:
-		return c.fail(err)
-	}
-	set, code := c.policies(policies)
-	if set == nil {
-		return code
+	set, err := overlaid(cmd, policies)
+	if err != nil {
+		return err
 	}
 	d, err := corpus.NewDecider(set)
 	if err != nil {
-		return c.fail(err)
+		return failed(err)
 	}
 	x, err := explain.Explain(d, &k)
 	if err != nil {
-		return c.fail(err)
+		return failed(err)
 	}
 	if k.Provider != "" && x.Decision.Policy != k.Provider {
-		var names []string
-		for _, p := range set.Policies() {
-			names = append(names, p.Name)
-		}
-		if near := policy.Closest(k.Provider, names); near != "" {
+		if near := policy.Closest(k.Provider, policyNames(set)); near != "" {
 			x.Notes = append(x.Notes, fmt.Sprintf("did you mean provider=%s?", near))
 		} else if policies == "" {
 			x.Notes = append(x.Notes, "policies of your own are read with --policies DIR")
 		}
 	}
+	w := cmd.OutOrStdout()
 	if format == "json" {
-		err = writeJSON(c.stdout, x)
-	} else {
-		err = x.WriteText(c.stdout, explain.Style{Color: colorful(c)})
+		return failed(writeJSON(w, x))
 	}
-	if err != nil {
-		return c.fail(err)
-	}
-	return exitOK
+	return failed(x.WriteText(w, explain.Style{Color: colorful(w)}))
 }
 
-// colorful reports whether the output should have colours: it is a terminal,
-// and nobody has asked for none (https://no-color.org).
-func colorful(c *call) bool {
-	return isTerminal(c.stdout) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+// readEvent makes a case of the arguments, or of the standard input when there
+// are none.
+func readEvent(cmd *cobra.Command, args []string) (corpus.Case, error) {
+	if len(args) > 0 {
+		data, err := eventOf(args)
+		if err != nil {
+			return corpus.Case{}, err
+		}
+		return corpus.ParseEvent(data)
+	}
+	if isTerminal(cmd.InOrStdin()) {
+		return corpus.Case{}, errNoEvent
+	}
+	data, err := io.ReadAll(io.LimitReader(interruptible(cmd.Context(), cmd.InOrStdin()), maxEvent+1))
+	switch {
+	case cmd.Context().Err() != nil:
+		return corpus.Case{}, failed(errInterrupted)
+	case err != nil:
+		return corpus.Case{}, failed(err)
+	case len(data) > maxEvent:
+		return corpus.Case{}, failed(fmt.Errorf("the event is longer than %d MiB", maxEvent>>20))
+	case strings.TrimSpace(string(data)) == "":
+		return corpus.Case{}, errNoEvent
+	}
+	k, err := corpus.ParseEvent(data)
+	return k, failed(err)
+}
+
+func policyNames(set *policy.Set) []string {
+	var names []string
+	for _, p := range set.Policies() {
+		names = append(names, p.Name)
+	}
+	return names
 }
 
 // factNames are what explain takes as arguments.
@@ -143,7 +144,10 @@ func eventOf(args []string) ([]byte, error) {
 			continue
 		}
 		if !slices.Contains(factNames, name) {
-			return nil, fmt.Errorf("unknown name %q%s", name, didYouMean(name, factNames, ""))
+			if near := policy.Closest(name, factNames); near != "" {
+				return nil, fmt.Errorf("unknown name %q (did you mean %q?)", name, near)
+			}
+			return nil, fmt.Errorf("unknown name %q", name)
 		}
 		switch name {
 		case "code", "codes":
@@ -188,4 +192,40 @@ func eventOf(args []string) ([]byte, error) {
 		event["facts"] = facts
 	}
 	return json.Marshal(event)
+}
+
+// completeFact offers the names that explain takes, and behind a name and "="
+// the values that are known.
+func completeFact(cmd *cobra.Command, policies, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	name, _, named := strings.Cut(word, "=")
+	var offered []cobra.Completion
+	if !named {
+		for _, n := range factNames {
+			offered = append(offered, n+"=")
+		}
+		return offered, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+	}
+	var values []string
+	switch name {
+	case "provider":
+		set, err := overlaid(cmd, policies)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		values = policyNames(set)
+	case "protocol":
+		values = []string{"http", "smtp", "imap"}
+	case "method":
+		values = []string{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "REPORT", "PROPFIND"}
+	case "imap_status":
+		values = []string{"OK", "NO", "BAD", "BYE", "PREAUTH"}
+	case "network":
+		values = corpus.Networks
+	case "idempotent", "sent":
+		values = []string{"true", "false"}
+	}
+	for _, v := range values {
+		offered = append(offered, name+"="+v)
+	}
+	return offered, cobra.ShellCompDirectiveNoFileComp
 }

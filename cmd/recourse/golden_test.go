@@ -3,8 +3,6 @@ package main
 import (
 	"encoding/json"
 	"encoding/xml"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,7 +14,7 @@ func TestGolden(t *testing.T) {
 		name  string
 		stdin string
 		args  string
-		code  int
+		code  exitCode
 	}{
 		{"usage.txt", "", "help", exitOK},
 		{"help-check.txt", "", "help check", exitOK},
@@ -37,9 +35,6 @@ func TestGolden(t *testing.T) {
 		{"test-failing.json", "", "test testdata/failing --format json --cover-min 90", exitTests},
 		{"test-failing.xml", "", "test testdata/failing --format junit --cover-min 90", exitTests},
 		{"test-cover.txt", "", "test --cover testdata/policies/acme_test.yaml", exitOK},
-		{"completion.bash", "", "completion bash", exitOK},
-		{"completion.zsh", "", "completion zsh", exitOK},
-		{"completion.fish", "", "completion fish", exitOK},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -82,42 +77,6 @@ func TestExplainLayout(t *testing.T) {
 		}
 		if strings.Contains(got.stdout, "\x1b") {
 			t.Errorf("recourse %s: colours where there is no terminal", args)
-		}
-	}
-}
-
-// The completion script for bash completes.
-func TestBashCompletion(t *testing.T) {
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Skip("there is no bash here")
-	}
-	script := filepath.Join(t.TempDir(), "completion.bash")
-	if err := os.WriteFile(script, []byte(try(t, "", "completion", "bash").stdout), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct{ line, want string }{
-		{"recourse ch", "check"},
-		{"recourse check --f", "--format"},
-		{"recourse check --format j", "json"},
-		{"recourse test --cover-", "--cover-min"},
-		{"recourse check --format = g", "github"},
-		{"recourse check --format =", "text json github"},
-		{"recourse explain prov", "provider="},
-		{"recourse explain provider = gmail_i", "gmail_imap"},
-		{"recourse explain sent =", "true false"},
-		{"recourse explain status = 4", ""},
-		{"recourse completion z", "zsh"},
-		{"recourse help dec", "decide"},
-		{"recourse decide --policies testdata/pol", "testdata/policies"},
-		{"recourse check testdata/check/b", "testdata/check/bad.yaml"},
-	}
-	for _, tt := range tests {
-		words := strings.Fields(tt.line)
-		command := `source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _recourse; echo "${COMPREPLY[*]}"`
-		out, err := exec.CommandContext(t.Context(), bash, append([]string{"--norc", "-c", command, script}, words...)...).CombinedOutput()
-		if got := strings.TrimSpace(string(out)); err != nil || got != tt.want {
-			t.Errorf("completing %q: %q, %v; want %q", tt.line, got, err, tt.want)
 		}
 	}
 }

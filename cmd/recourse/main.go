@@ -7,21 +7,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
-)
-
-// Exit codes. Scripts rely on them.
-const (
-	exitOK     = 0 // all is well
-	exitFailed = 1 // could not run: a file is missing, an input cannot be read
-	exitUsage  = 2 // the command line makes no sense
-	exitCheck  = 3 // check: the policies have errors
-	exitTests  = 4 // test: a test failed, or there was none
 )
 
 func main() {
@@ -33,29 +26,58 @@ func main() {
 		stop()
 		time.Sleep(time.Second)
 		fmt.Fprintln(os.Stderr, "recourse: interrupted")
-		os.Exit(exitFailed)
+		os.Exit(int(exitFailed))
 	})
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(int(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)))
 }
 
-// run is the whole command: args are what follows the program's name. It
-// returns the exit code.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if len(args) == 0 {
-		printUsage(stderr)
-		return exitUsage
+// exitCode is what the process ends with. Scripts rely on it. As an error it
+// ends a command that has already printed what is wrong.
+type exitCode int
+
+const (
+	exitOK     exitCode = 0 // all is well
+	exitFailed exitCode = 1 // could not run: a file is missing, an input cannot be read
+	exitUsage  exitCode = 2 // the command line makes no sense
+	exitCheck  exitCode = 3 // check: the policies have errors
+	exitTests  exitCode = 4 // test: a test failed, or there was none
+)
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// failure is why a command could not run. Every other error, be it cobra's or
+// the command's, is about the command line.
+type failure struct{ error }
+
+func (f failure) Unwrap() error { return f.error }
+
+// failed makes err end the command with exitFailed; nil stays nil.
+func failed(err error) error {
+	if err == nil {
+		return nil
 	}
-	name, args := args[0], args[1:]
-	switch name {
-	case "help", "-h", "-help", "--help":
-		return help(args, stdout, stderr)
-	case "-version", "--version":
-		name = "version"
+	return failure{err}
+}
+
+// errInterrupted is the failure of a command that was asked to end.
+var errInterrupted = errors.New("interrupted")
+
+// run is the whole command: args are what follows the program's name.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) exitCode {
+	root := newRoot(stdin, stdout, stderr)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	var code exitCode
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &code):
+		return code
 	}
-	c := lookup(name)
-	if c == nil {
-		fmt.Fprintf(stderr, "recourse: unknown command %q%s\nRun \"recourse help\" for the list.\n", name, didYouMean(name, commandNames(), ""))
-		return exitUsage
+	fmt.Fprintf(stderr, "%s: %s\n", cmd.CommandPath(), strings.TrimSpace(err.Error()))
+	if errors.As(err, new(failure)) {
+		return exitFailed
 	}
-	return c.invoke(ctx, args, stdin, stdout, stderr)
+	fmt.Fprintf(stderr, "Run \"%s --help\" for its use.\n", cmd.CommandPath())
+	return exitUsage
 }

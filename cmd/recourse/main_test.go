@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +15,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // ran is what one run of the command gave.
 type ran struct {
-	code           int
+	code           exitCode
 	stdout, stderr string
 }
 
@@ -48,40 +49,43 @@ func TestCommandLine(t *testing.T) {
 	tests := []struct {
 		name   string
 		args   []string
-		code   int
+		code   exitCode
 		stdout string // what it must contain
 		stderr string
 	}{
-		{"nothing", nil, exitUsage, "", "usage: recourse COMMAND"},
-		{"help", []string{"help"}, exitOK, "usage: recourse COMMAND", ""},
-		{"help of help", []string{"help", "help"}, exitOK, "usage: recourse COMMAND", ""},
-		{"-h", []string{"-h"}, exitOK, "usage: recourse COMMAND", ""},
-		{"--help", []string{"--help"}, exitOK, "usage: recourse COMMAND", ""},
-		{"help of a command", []string{"help", "decide"}, exitOK, "usage: recourse decide [flags] [FILE|-]", ""},
-		{"help of an unknown command", []string{"help", "dicide"}, exitUsage, "", `unknown command "dicide" (did you mean "decide"?)`},
-		{"help of two", []string{"help", "decide", "check"}, exitUsage, "", "one command at a time"},
-		{"unknown command", []string{"chekc"}, exitUsage, "", `unknown command "chekc" (did you mean "check"?)`},
-		{"unknown command like none", []string{"frobnicate"}, exitUsage, "", "recourse: unknown command \"frobnicate\"\n"},
-		{"unknown flag", []string{"check", "--stirct"}, exitUsage, "", `unknown flag --stirct (did you mean "--strict"?)`},
-		{"unknown flag, one dash", []string{"check", "-stirct"}, exitUsage, "", `unknown flag --stirct (did you mean "--strict"?)`},
-		{"unknown flag after arguments", []string{"check", "x.yaml", "--formt", "json"}, exitUsage, "", `unknown flag --formt (did you mean "--format"?)`},
+		{"nothing", nil, exitUsage, "", "Usage:\n  recourse [flags]\n  recourse [command]\n"},
+		{"help", []string{"help"}, exitOK, "Usage:\n  recourse [flags]\n  recourse [command]\n", ""},
+		{"help of help", []string{"help", "help"}, exitOK, "Usage:\n  recourse help [command]", ""},
+		{"-h", []string{"-h"}, exitOK, "Usage:\n  recourse [flags]\n  recourse [command]\n", ""},
+		{"--help", []string{"--help"}, exitOK, "Usage:\n  recourse [flags]\n  recourse [command]\n", ""},
+		{"help of a command", []string{"help", "decide"}, exitOK, "Usage:\n  recourse decide [flags] [FILE|-]\n", ""},
+		{"help of an unknown command", []string{"help", "dicide"}, exitUsage, "", "recourse help: unknown command \"dicide\" for \"recourse\"\n\nDid you mean this?\n\tdecide\nRun"},
+		{"help of two", []string{"help", "decide", "check"}, exitUsage, "", `recourse help: unknown command "decide check"`},
+		{"unknown command", []string{"chekc"}, exitUsage, "", "recourse: unknown command \"chekc\" for \"recourse\"\n\nDid you mean this?\n\tcheck\nRun \"recourse --help\" for its use.\n"},
+		{"unknown command like none", []string{"frobnicate"}, exitUsage, "", "recourse: unknown command \"frobnicate\" for \"recourse\"\nRun"},
+		{"unknown flag", []string{"check", "--stirct"}, exitUsage, "", `recourse check: unknown flag: --stirct (did you mean "--strict"?)`},
+		{"unknown flag like none", []string{"check", "--frobnicate"}, exitUsage, "", "recourse check: unknown flag: --frobnicate\nRun \"recourse check --help\" for its use.\n"},
+		{"unknown flag of no command", []string{"--strict"}, exitUsage, "", "recourse: unknown flag: --strict\n"},
+		{"unknown flag, one dash", []string{"check", "-stirct"}, exitUsage, "", `unknown shorthand flag: 's' in -stirct (did you mean "--strict"?)`},
+		{"long flag with one dash", []string{"check", "-format=json"}, exitUsage, "", "in -format=json (a long flag has two dashes: --format)"},
+		{"unknown flag after arguments", []string{"check", "x.yaml", "--formt", "json"}, exitUsage, "", `unknown flag: --formt (did you mean "--format"?)`},
 		{"flag without its value", []string{"check", "--format"}, exitUsage, "", "flag needs an argument: --format"},
 		{"flag with a wrong value", []string{"check", "--format", "xml"}, exitUsage, "", "want one of text, json, github"},
-		{"-h of a command", []string{"check", "-h"}, exitOK, "usage: recourse check [flags] [FILE|DIR]...", ""},
-		{"--help after arguments", []string{"check", "x.yaml", "--help"}, exitOK, "usage: recourse check", ""},
+		{"-h of a command", []string{"check", "-h"}, exitOK, "Usage:\n  recourse check [flags] [FILE|DIR]...\n", ""},
+		{"--help after arguments", []string{"check", "x.yaml", "--help"}, exitOK, "Usage:\n  recourse check", ""},
 		{"version", []string{"version"}, exitOK, "policies ", ""},
 		{"--version", []string{"--version"}, exitOK, "policies ", ""},
-		{"version with an argument", []string{"version", "x"}, exitUsage, "", `no arguments, got "x"`},
+		{"version with an argument", []string{"version", "x"}, exitUsage, "", "recourse version: accepts 0 arg(s), received 1\n"},
 		{"schema", []string{"schema"}, exitOK, `"$schema"`, ""},
 		{"schema of policies", []string{"schema", "policy"}, exitOK, `"title": "Recourse policy"`, ""},
 		{"schema of suites", []string{"schema", "suite"}, exitOK, `"title": "Recourse test suite"`, ""},
-		{"schema of something else", []string{"schema", "x"}, exitUsage, "", `want policy or suite, got "x"`},
-		{"two schemas", []string{"schema", "policy", "suite"}, exitUsage, "", "one schema at a time, got 2"},
-		{"schema with a flag", []string{"schema", "--format", "json"}, exitUsage, "", "unknown flag --format"},
-		{"completion", []string{"completion", "bash"}, exitOK, "complete -o filenames -F _recourse recourse", ""},
-		{"completion of no shell", []string{"completion"}, exitUsage, "", "want one of bash, zsh, fish"},
-		{"completion of an unknown shell", []string{"completion", "tcsh"}, exitUsage, "", `want one of bash, zsh, fish, got "tcsh"`},
-		{"decide two files", []string{"decide", "a", "b"}, exitUsage, "", "one file at a time, got 2"},
+		{"schema of something else", []string{"schema", "x"}, exitUsage, "", `invalid argument "x" for "recourse schema"`},
+		{"two schemas", []string{"schema", "policy", "suite"}, exitUsage, "", "accepts at most 1 arg(s), received 2"},
+		{"schema with a flag", []string{"schema", "--format", "json"}, exitUsage, "", "unknown flag: --format"},
+		{"completion of no shell", []string{"completion"}, exitUsage, "", "Usage:\n  recourse completion"},
+		{"completion of an unknown shell", []string{"completion", "tcsh"}, exitUsage, "", `unknown command "tcsh" for "recourse completion"`},
+		{"completion of two shells", []string{"completion", "bash", "zsh"}, exitUsage, "", `unknown command "zsh"`},
+		{"decide two files", []string{"decide", "a", "b"}, exitUsage, "", "accepts at most 1 arg(s), received 2"},
 		{"decide a missing file", []string{"decide", "testdata/none.jsonl"}, exitFailed, "", "no such file"},
 		{"decide a directory", []string{"decide", "testdata"}, exitFailed, "", "testdata is a directory"},
 		{"decide by a missing directory", []string{"decide", "--policies", "testdata/none"}, exitFailed, "", "no such file"},
@@ -112,7 +116,7 @@ func TestCommandLine(t *testing.T) {
 		{"test with too little coverage", []string{"test", "testdata/failing", "--run", "right", "--cover-min", "50"}, exitTests, "the coverage of acme is below 50 %", ""},
 		{"test with an impossible coverage", []string{"test", "--cover-min", "101"}, exitUsage, "", "want a percentage from 0 to 100, got 101"},
 		{"test with a coverage that is NaN", []string{"test", "--cover-min", "nan"}, exitUsage, "", "want a percentage from 0 to 100, got NaN"},
-		{"test with a coverage that is no number", []string{"test", "--cover-min", "half"}, exitUsage, "", `invalid value "half" for flag --cover-min` + "\n"},
+		{"test with a coverage that is no number", []string{"test", "--cover-min", "half"}, exitUsage, "", `invalid argument "half" for "--cover-min" flag`},
 		{"test with a broken pattern", []string{"test", "--run", "("}, exitUsage, "", "--run: error parsing regexp"},
 		{"test in an unknown format", []string{"test", "--format", "tap"}, exitUsage, "", "want one of text, json, junit"},
 		{"test a missing file", []string{"test", "testdata/none_test.yaml"}, exitFailed, "", "no such file"},
@@ -136,6 +140,14 @@ func TestCommandLine(t *testing.T) {
 		{"explain a misspelt provider", []string{"explain", "provider=gmial", "status=403"}, exitOK, "did you mean provider=gmail?", ""},
 		{"explain in an unknown format", []string{"explain", "--format", "yaml"}, exitUsage, "", "want one of text, json"},
 
+		{"a command's name as an argument", []string{"check", "help"}, exitFailed, "", "help: no such file"},
+		{"a flag and its value as two words", []string{"check", "testdata/policies", "--format", "json"}, exitOK, `"files": 2`, ""},
+		{"a flag and its value as one word", []string{"check", "--format=json", "testdata/policies"}, exitOK, `"files": 2`, ""},
+		{"a flag that is no switch, without a value", []string{"check", "--format=", "testdata/policies"}, exitUsage, "", `invalid argument "" for "--format" flag`},
+		{"a switch with a value", []string{"check", "testdata/check/warned.yaml", "--strict=false"}, exitOK, "1 warning", ""},
+		{"a switch with a value that is none", []string{"check", "--strict=perhaps"}, exitUsage, "", `invalid argument "perhaps" for "--strict" flag`},
+		{"flags between arguments", []string{"check", "testdata/check/warned.yaml", "--strict", "testdata/policies"}, exitCheck, "3 files", ""},
+		{"the last of two values counts", []string{"check", "--format", "json", "testdata/policies", "--format", "text"}, exitOK, "2 files: ", ""},
 		{"a name that looks like a flag", []string{"check", "--", "--strict"}, exitFailed, "", "--strict: no such file"},
 	}
 	for _, tt := range tests {
@@ -160,7 +172,7 @@ func TestCommandLine(t *testing.T) {
 func TestExplainEvent(t *testing.T) {
 	tests := []struct {
 		name, stdin string
-		code        int
+		code        exitCode
 		stdout      string
 		stderr      string
 	}{
@@ -205,64 +217,32 @@ func TestDecideInput(t *testing.T) {
 	}
 }
 
-// Every command has a page of help that fits a terminal.
+// Every command has a page of help that fits a terminal; what bad usage prints
+// leads to it.
 func TestHelp(t *testing.T) {
-	for _, name := range commandNames() {
-		t.Run(name, func(t *testing.T) {
-			got := try(t, "", "help", name)
+	root := newRoot(nil, nil, nil)
+	for _, c := range root.Commands() {
+		t.Run(c.Name(), func(t *testing.T) {
+			got := try(t, "", "help", c.Name())
 			if got.code != exitOK || got.stderr != "" {
-				t.Fatalf("recourse help %s: exit code %d, stderr %q", name, got.code, got.stderr)
+				t.Fatalf("recourse help %s: exit code %d, stderr %q", c.Name(), got.code, got.stderr)
 			}
-			if !strings.HasPrefix(got.stdout, "usage: recourse "+name) && name != "help" {
-				t.Errorf("recourse help %s begins with %.40q, want its usage", name, got.stdout)
+			for _, flag := range []string{"-h", "--help"} {
+				if again := try(t, "", c.Name(), flag); again != got {
+					t.Errorf("recourse %s %s: %+v, want what recourse help %[1]s prints: %+v", c.Name(), flag, again, got)
+				}
+			}
+			if want := "Usage:\n  recourse " + c.Name(); !strings.Contains(got.stdout, want) {
+				t.Errorf("recourse help %s: %s\nwant it to contain %q", c.Name(), got.stdout, want)
 			}
 			for line := range strings.Lines(got.stdout) {
 				if n := len([]rune(strings.TrimRight(line, "\n"))); n > 80 {
-					t.Errorf("recourse help %s: line of %d columns, want at most 80: %s", name, n, line)
+					t.Errorf("recourse help %s: line of %d columns, want at most 80: %s", c.Name(), n, line)
 				}
 			}
-		})
-	}
-}
-
-func TestFlagsAnywhere(t *testing.T) {
-	tests := []struct {
-		name string
-		args string
-		rest string
-		on   bool
-		word string
-		err  string
-	}{
-		{"before", "--on --word b x y", "x y", true, "b", ""},
-		{"after", "x y --on --word=b", "x y", true, "b", ""},
-		{"between", "x -on y -word b z", "x y z", true, "b", ""},
-		{"standard input", "- --on", "-", true, "a", ""},
-		{"end of flags", "--on -- --word b", "--word b", true, "a", ""},
-		{"end of flags after an argument", "x --on -- --word", "x --word", true, "a", ""},
-		{"two ends of flags", "-- --", "--", false, "a", ""},
-		{"value that is two dashes", "--text -- x", "x", false, "a", ""},
-		{"nothing", "", "", false, "a", ""},
-		{"unknown", "x --wrod b", "", false, "a", `unknown flag --wrod (did you mean "--word"?)`},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			fs := flag.NewFlagSet("x", flag.ContinueOnError)
-			on := fs.Bool("on", false, "")
-			fs.String("text", "", "")
-			word := choice(fs, "word", "", "a", "b")
-			rest, err := parseFlags(fs, strings.Fields(tt.args))
-			if tt.err != "" {
-				if err == nil || err.Error() != tt.err {
-					t.Errorf("parseFlags(%s): error %v, want %s", tt.args, err, tt.err)
-				}
-				return
-			}
-			if err != nil {
-				t.Fatalf("parseFlags(%s): %v", tt.args, err)
-			}
-			if got := strings.Join(rest, " "); got != tt.rest || *on != tt.on || *word != tt.word {
-				t.Errorf("parseFlags(%s) = %q, on %t, word %s; want %q, %t, %s", tt.args, got, *on, *word, tt.rest, tt.on, tt.word)
+			bad := try(t, "", c.Name(), "--frobnicate")
+			if want := fmt.Sprintf("recourse %s: unknown flag: --frobnicate\nRun \"recourse %[1]s --help\" for its use.\n", c.Name()); bad != (ran{exitUsage, "", want}) {
+				t.Errorf("recourse %s --frobnicate: %+v, want exit code %d and on stderr %q", c.Name(), bad, exitUsage, want)
 			}
 		})
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/xml"
-	"flag"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -10,17 +9,18 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/recourse-go/recourse/internal/explain"
 	"github.com/recourse-go/recourse/internal/suite"
 	"github.com/recourse-go/recourse/policy"
 )
 
-var testCommand = &command{
-	name:    "test",
-	args:    "[FILE|DIR]...",
-	summary: "run the test suites of policies",
-	details: `
-Runs the suites given: files NAME_test.yaml, those in the directories given, and
+func newTest() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "test [flags] [FILE|DIR]...",
+		Short: "run the test suites of policies",
+		Long: `Runs the suites given: files NAME_test.yaml, those in the directories given, and
 those beside the policies given; without any, the suites of the built-in
 policies. The policies in the suites' directories overlay the built-in ones.
 
@@ -37,19 +37,22 @@ A suite:   version: 1
 
 A test that fails prints what was given, wanted and decided, and why. The exit
 code is 4 when a test fails, when there is none, and when the coverage is below
---cover-min.
-`,
-	setup: func(fs *flag.FlagSet) func(*call) int {
-		var o testOptions
-		fs.StringVar(&o.run, "run", "", "only tests whose provider/name matches `RE`")
-		fs.BoolVar(&o.cover, "cover", false, "name the rules and conditions that no test needs")
-		fs.Float64Var(&o.coverMin, "cover-min", 0, "fail when less than `PCT` percent of rules match")
-		format := choice(fs, "format", "how to print the outcome", "text", "json", "junit")
-		return func(c *call) int {
-			o.format = *format
-			return test(c, o)
-		}
-	},
+--cover-min.`,
+		ValidArgsFunction: completeYAML,
+	}
+	var o testOptions
+	flags := cmd.Flags()
+	flags.StringVar(&o.run, "run", "", "only tests whose provider/name matches `RE`")
+	flags.BoolVar(&o.cover, "cover", false, "name rules and conditions that no test needs")
+	flags.Float64Var(&o.coverMin, "cover-min", 0, "fail when less than `PCT` percent of rules match")
+	format := formatFlag(cmd, "how to print the outcome", "text", "json", "junit")
+	completeFlag(cmd, "run", cobra.NoFileCompletions)
+	completeFlag(cmd, "cover-min", cobra.NoFileCompletions)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o.format = *format
+		return test(cmd, args, o)
+	}
+	return cmd
 }
 
 type testOptions struct {
@@ -59,24 +62,24 @@ type testOptions struct {
 	format   string
 }
 
-func test(c *call, o testOptions) int {
+func test(cmd *cobra.Command, args []string, o testOptions) error {
 	var run suite.Options
 	if o.run != "" {
 		var err error
 		if run.Run, err = regexp.Compile(o.run); err != nil {
-			return c.misused("--run: %v", err)
+			return fmt.Errorf("--run: %w", err)
 		}
 	}
 	if !(o.coverMin >= 0 && o.coverMin <= 100) { // NaN too
-		return c.misused("--cover-min: want a percentage from 0 to 100, got %v", o.coverMin)
+		return fmt.Errorf("--cover-min: want a percentage from 0 to 100, got %v", o.coverMin)
 	}
-	set, suites, code := c.suites()
-	if set == nil {
-		return code
+	set, suites, err := suitesToRun(cmd, args)
+	if err != nil {
+		return err
 	}
 	report, err := suite.Run(set, suites, run)
 	if err != nil {
-		return c.fail(err)
+		return failed(err)
 	}
 	r := newTestReport(report)
 	for _, v := range r.Coverage {
@@ -84,29 +87,30 @@ func test(c *call, o testOptions) int {
 			r.TooLow = append(r.TooLow, v.Provider)
 		}
 	}
+	w := cmd.OutOrStdout()
 	switch o.format {
 	case "json":
-		err = writeJSON(c.stdout, r)
+		err = writeJSON(w, r)
 	case "junit":
-		err = writeJUnit(c.stdout, r)
+		err = writeJUnit(w, r)
 	default:
-		err = r.writeText(c, o)
+		err = r.writeText(w, o)
 	}
 	if err != nil {
-		return c.fail(err)
+		return failed(err)
 	}
 	if r.Tests == 0 {
-		fmt.Fprintf(c.stderr, "recourse test: no tests: %s\n", c.whyNoTests(suites, o))
+		fmt.Fprintf(cmd.ErrOrStderr(), "recourse test: no tests: %s\n", whyNoTests(args, suites, o))
 		return exitTests
 	}
 	if r.Failed > 0 || len(r.TooLow) > 0 {
 		return exitTests
 	}
-	return exitOK
+	return nil
 }
 
 // whyNoTests says where tests were looked for.
-func (c *call) whyNoTests(suites []*policy.Suite, o testOptions) string {
+func whyNoTests(args []string, suites []*policy.Suite, o testOptions) string {
 	n := 0
 	for _, s := range suites {
 		n += len(s.Cases) + len(s.Scripts)
@@ -117,27 +121,27 @@ func (c *call) whyNoTests(suites []*policy.Suite, o testOptions) string {
 	case len(suites) > 0:
 		return "the suites have no cases and no scripts"
 	}
-	return fmt.Sprintf("no suite (NAME_test.yaml) in or beside %s", strings.Join(c.args, ", "))
+	return fmt.Sprintf("no suite (NAME_test.yaml) in or beside %s", strings.Join(args, ", "))
 }
 
-// suites reads the suites that the arguments name and the policies that they
-// test. Where that fails it says why, and the set is nil.
-func (c *call) suites() (*policy.Set, []*policy.Suite, int) {
+// suitesToRun reads the suites that the arguments name and the policies that
+// they test.
+func suitesToRun(cmd *cobra.Command, args []string) (*policy.Set, []*policy.Suite, error) {
 	set := policy.Builtin()
 	files := policy.BuiltinSuites()
-	if len(c.args) > 0 {
+	if len(args) > 0 {
 		var err error
-		if files, err = policy.ReadSuites(c.args...); err != nil {
-			return nil, nil, c.fail(err)
+		if files, err = policy.ReadSuites(args...); err != nil {
+			return nil, nil, failed(err)
 		}
-		policies, err := policiesAround(c.args)
+		policies, err := policiesAround(args)
 		if err != nil {
-			return nil, nil, c.fail(err)
+			return nil, nil, failed(err)
 		}
 		if len(policies) > 0 {
 			var found policy.Diagnostics
 			if set, found = policy.Load(policies, policy.LoadOptions{Over: policy.Builtin()}); set == nil {
-				return nil, nil, c.broken(found, "the policies have errors")
+				return nil, nil, broken(cmd, found, "the policies have errors")
 			}
 		}
 	}
@@ -151,19 +155,9 @@ func (c *call) suites() (*policy.Set, []*policy.Suite, int) {
 		}
 	}
 	if found.HasErrors() {
-		return nil, nil, c.broken(found, "the suites have errors")
+		return nil, nil, broken(cmd, found, "the suites have errors")
 	}
-	return set, suites, exitOK
-}
-
-// broken prints the errors among found and why they stop the command.
-func (c *call) broken(found policy.Diagnostics, why string) int {
-	for _, d := range found {
-		if d.Severity == policy.Error {
-			fmt.Fprintf(c.stderr, "%s\n\n", d)
-		}
-	}
-	return c.fail(fmt.Errorf("%s", why))
+	return set, suites, nil
 }
 
 // policiesAround reads the policies in the directories that args name or stand in.
@@ -260,8 +254,7 @@ func newUncovered(list []suite.Uncovered) []uncovered {
 	return out
 }
 
-func (r *testReport) writeText(c *call, o testOptions) error {
-	w := c.stdout
+func (r *testReport) writeText(w io.Writer, o testOptions) error {
 	for i := range r.Results {
 		t := &r.Results[i]
 		if t.Passed {
@@ -281,7 +274,7 @@ func (r *testReport) writeText(c *call, o testOptions) error {
 				printLines(w, "    hint: ", f.Hint)
 			}
 		}
-		why, err := t.why(explain.Style{Width: 76, Color: colorful(c)})
+		why, err := t.why(explain.Style{Width: 76, Color: colorful(w)})
 		if err != nil {
 			return err
 		}

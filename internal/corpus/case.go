@@ -182,8 +182,8 @@ func (c *Case) setEvent(name string, v gjson.Result) (err error) {
 		c.Facts.Message = fact()
 	case "network":
 		c.Facts.Network = fact()
-		if err == nil && !slices.Contains(networks, *c.Facts.Network) {
-			err = fmt.Errorf("want one of %s, got %q", strings.Join(networks, ", "), clip(*c.Facts.Network))
+		if err == nil && !slices.Contains(Networks, *c.Facts.Network) {
+			err = fmt.Errorf("want one of %s, got %q", strings.Join(Networks, ", "), clip(*c.Facts.Network))
 		}
 	case "retry_after":
 		var d time.Duration
@@ -218,8 +218,8 @@ func (c *Case) setEvent(name string, v gjson.Result) (err error) {
 	return err
 }
 
-// networks are the values of the fact network.
-var networks = []string{
+// Networks are the values of the fact network.
+var Networks = []string{
 	rules.NetworkTimeout, rules.NetworkDNS, rules.NetworkConnect, rules.NetworkReset,
 	rules.NetworkEOF, rules.NetworkTLS, rules.NetworkCanceled, rules.NetworkOther,
 }

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/recourse-go/recourse/policy"
+)
+
+// The commands are listed in the order in which they are added, which is that
+// in which one needs them.
+func init() { cobra.EnableCommandSorting = false }
+
+// newRoot is the command with all its subcommands.
+func newRoot(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "recourse",
+		Short: "decide what a sync worker does after a call to a provider fails",
+		Long: `Recourse decides what a sync worker does after a call to a provider fails.
+
+Exit codes: 0 fine, 1 could not run, 2 bad usage, 3 check failed,
+4 tests failed.`,
+		SilenceErrors: true, // run prints them
+		SilenceUsage:  true,
+	}
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(explainUnknownFlag)
+	version := root.Flags().Bool("version", false, "print what recourse version does")
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if *version {
+			return printVersion(cmd)
+		}
+		return lackOfCommand(cmd, args)
+	}
+	root.AddCommand(
+		newDemo(),
+		newCheck(),
+		newTest(),
+		newDecide(),
+		newExplain(),
+		newSchema(),
+		newVersion(),
+	)
+
+	// Cobra's own commands end with 0 where their arguments make no sense.
+	root.InitDefaultCompletionCmd()
+	completion, _, _ := root.Find([]string{"completion"})
+	completion.Short = "print the completion script of a shell"
+	completion.RunE = lackOfCommand
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"})
+	help.Short = "explain a command"
+	help.Args = knownCommand
+	return root
+}
+
+// lackOfCommand tells how to use a command that is nothing without one of its
+// subcommands.
+func lackOfCommand(cmd *cobra.Command, _ []string) error {
+	cmd.SetOut(cmd.ErrOrStderr())
+	if err := cmd.Help(); err != nil {
+		return failed(err)
+	}
+	return exitUsage
+}
+
+// knownCommand holds that the arguments of help lead to a command.
+func knownCommand(help *cobra.Command, args []string) error {
+	_, rest, err := help.Root().Find(args)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("unknown command %q", strings.Join(args, " "))
+	}
+	return err
+}
+
+// explainUnknownFlag adds to the error about an unknown flag which one may have
+// been meant, --strict for --stirct and for -strict.
+func explainUnknownFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	written := unknown.GetSpecifiedName()
+	if short := unknown.GetSpecifiedShortnames(); short != "" {
+		written, _, _ = strings.Cut(short, "=")
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		known = append(known, f.Name)
+		if f.Name == written {
+			err = fmt.Errorf("%w (a long flag has two dashes: --%s)", err, written)
+		}
+	})
+	if near := policy.Closest(written, known); near != "" {
+		err = fmt.Errorf("%w (did you mean %q?)", err, "--"+near)
+	}
+	return err
+}
