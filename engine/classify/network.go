@@ -31,6 +31,9 @@ import (
 //     [tls.RecordHeaderError] about the first record, or net/http's timeout of
 //     the handshake.
 //
+// Net/http's own words that the server never looked at the request count as
+// well, see [Unprocessed].
+//
 // Other TLS errors are sent: an alert or a bad record in the middle of a
 // connection looks like one of the handshake (RFC 8446, section 6), and a
 // server refuses a client's certificate after the client may have written
@@ -182,7 +185,7 @@ func networkKind(err error) string {
 	if is(err, io.EOF) || is(err, io.ErrUnexpectedEOF) {
 		return rules.NetworkEOF
 	}
-	return ""
+	return unprocessedKind(err)
 }
 
 // is tells what [errors.Is] does, but not of what err wraps.
@@ -208,7 +211,8 @@ func sentOf(err error) (known, sent bool) {
 		return strings.HasPrefix(e.Syscall, "connect"), false // connectex of Windows
 	}
 	t := reflect.TypeOf(err)
-	return t.PkgPath() == "net/http" && t.Name() == "tlsHandshakeTimeoutError", false
+	known = t.PkgPath() == "net/http" && t.Name() == "tlsHandshakeTimeoutError" || saysUnprocessed(err)
+	return known, false
 }
 
 // dials reports whether an operation of a *net.OpError is part of making a

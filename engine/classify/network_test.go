@@ -61,7 +61,7 @@ func TestNetwork(t *testing.T) {
 		{"closed by us", op("read", net.ErrClosed), "reset", true},
 		{"EOF", &url.Error{Op: "Get", URL: "https://x", Err: io.EOF}, "eof", true},
 		{"unexpected EOF", fmt.Errorf("read body: %w", io.ErrUnexpectedEOF), "eof", true},
-		{"idle connection", errors.New("http: server closed idle connection"), "eof", true},
+		{"idle connection", errors.New("http: server closed idle connection"), "eof", false}, // before a byte was written
 		{"unknown authority", &url.Error{Op: "Get", URL: "https://x", Err: &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}}, "tls", false},
 		{"verification", &tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}}, "tls", false},
 		{"signature of an answer, expired", x509.CertificateInvalidError{Reason: x509.Expired, Cert: &x509.Certificate{}}, "tls", true},
