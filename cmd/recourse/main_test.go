@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -247,6 +248,28 @@ func TestHelp(t *testing.T) {
 		})
 	}
 }
+
+// Output that cannot be written is a failure, not bad usage.
+func TestBrokenOutput(t *testing.T) {
+	for _, args := range []string{
+		"version", "--version", "schema", "completion bash", "completion zsh", "completion fish", "completion powershell",
+		"check", "check --format json", "check --format github testdata/check/bad.yaml",
+		"test testdata/policies", "test --format json testdata/policies", "test --format junit testdata/policies",
+		"decide --policies testdata/policies testdata/cases.jsonl",
+		"explain provider=gmail status=403", "explain --format json provider=gmail status=403",
+	} {
+		var stderr bytes.Buffer
+		code := run(t.Context(), strings.Fields(args), strings.NewReader(""), fullDisk{}, &stderr)
+		if code != exitFailed || !strings.Contains(stderr.String(), "the disk is full\n") || strings.Contains(stderr.String(), "for its use") {
+			t.Errorf("recourse %s: exit code %d, stderr %q; want %d and the error alone", args, code, &stderr, exitFailed)
+		}
+	}
+}
+
+// fullDisk is an output that takes nothing.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("the disk is full") }
 
 // An interrupted command ends, even while it waits for its standard input.
 func TestInterrupt(t *testing.T) {

@@ -49,11 +49,16 @@ Exit codes: 0 fine, 1 could not run, 2 bad usage, 3 check failed,
 		newVersion(),
 	)
 
-	// Cobra's own commands end with 0 where their arguments make no sense.
+	// Cobra's own commands end with 0 where their arguments make no sense, and
+	// know nothing of exitFailed.
 	root.InitDefaultCompletionCmd()
 	completion, _, _ := root.Find([]string{"completion"})
 	completion.Short = "print the completion script of a shell"
 	completion.RunE = lackOfCommand
+	for _, shell := range completion.Commands() {
+		write := shell.RunE
+		shell.RunE = func(cmd *cobra.Command, args []string) error { return failed(write(cmd, args)) }
+	}
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"})
 	help.Short = "explain a command"
