@@ -93,6 +93,7 @@ var codes = []CodeInfo{
 	{"not-boolean", Error, "an expression is neither true nor false"},
 	{"bad-constant", Error, "a constant part of an expression cannot be computed"},
 	{"too-large", Error, "an expression is too large"},
+	{"too-costly", Error, "one evaluation of an expression may take too long or too much memory"},
 	{"unsupported", Error, "an expression uses something that a rule cannot"},
 	{"never-matches", Warning, "no event can satisfy a rule"},
 	{"shadowed", Warning, "an earlier rule always matches first"},

@@ -324,7 +324,7 @@ func (d *decoder) object(v *value) {
 	d.pairs(v, func(k, n *yaml.Node) {
 		f := o.field(k.Value)
 		if f == nil {
-			if d.r.full(d.src) {
+			if d.r.full(d.src, Error) {
 				return
 			}
 			d.r.err(d.src.nodeSpan(k), "unknown-field", d.unknownHint(o, k.Value), "unknown field %q in %s", cut(k.Value), o.title)

@@ -141,25 +141,37 @@ func (ds Diagnostics) Err() error {
 	return fmt.Errorf("policy: %d errors\n%s", n, b.String())
 }
 
-// mostProblems is how many of one file's problems are reported.
+// mostProblems is how many of one file's errors, and how many of its warnings,
+// are reported. Only errors refuse a file, however many warnings there are.
 const mostProblems = 500
 
 // report collects diagnostics, each once.
 type report struct {
 	list  Diagnostics
 	seen  map[Diagnostic]bool
-	order map[string]int // files in the order in which they were given
-	count map[string]int // of each file's diagnostics
+	order map[string]int   // files in the order in which they were given
+	count map[problems]int // of what was reported
+}
+
+// problems are those of one file and severity.
+type problems struct {
+	file     string
+	severity Severity
 }
 
 func newReport() *report {
-	return &report{seen: map[Diagnostic]bool{}, order: map[string]int{}, count: map[string]int{}}
+	return &report{seen: map[Diagnostic]bool{}, order: map[string]int{}, count: map[problems]int{}}
 }
 
-// full reports whether no more of a file's problems are reported.
-func (r *report) full(src *source) bool { return r.count[src.name] > mostProblems }
+// full reports whether no more of a file's problems of a severity are reported.
+func (r *report) full(src *source, sev Severity) bool {
+	return r.count[problems{src.name, sev}] >= mostProblems
+}
 
 func (r *report) add(sev Severity, at span, code, hint, format string, args ...any) {
+	if r.full(at.src, sev) {
+		return
+	}
 	d := Diagnostic{
 		Pos:       Position{File: at.src.name, Line: at.line, Column: at.col},
 		EndColumn: at.end, Severity: sev, Code: code, Hint: hint,
@@ -169,12 +181,10 @@ func (r *report) add(sev Severity, at span, code, hint, format string, args ...a
 		return
 	}
 	r.seen[d] = true
-	switch r.count[at.src.name]++; {
-	case r.count[at.src.name] > mostProblems:
-		return
-	case r.count[at.src.name] == mostProblems:
-		d.Severity, d.Code, d.Hint = Error, "too-many-problems", "mend these first"
-		d.Message = fmt.Sprintf("more than %d problems in one file", mostProblems)
+	of := problems{at.src.name, sev}
+	if r.count[of]++; r.count[of] == mostProblems {
+		d.Code, d.Hint = "too-many-problems", "mend these first"
+		d.Message = fmt.Sprintf("%d %ss or more in one file", mostProblems, sev)
 	}
 	r.list = append(r.list, d)
 }

@@ -189,7 +189,7 @@ var backoffObject = &object{
 		{name: "max", kind: kindDuration, positive: true, def: "64s, or initial where that is longer", doc: "Cap of the delay, before jitter."},
 		{name: "multiplier", kind: kindFloat, min: 1, max: 1000, def: "2", doc: "Growth from one delay to the next."},
 		{name: "jitter", enum: []string{string(JitterNone), string(JitterEqual), string(JitterFull), string(JitterDecorrelated)}, def: "equal", doc: "How chance spreads the delay d: none = d, equal = d/2 to d, full = 0 to d, decorrelated = min to three times the delay before."},
-		{name: "attempts", kind: kindInt, min: 1, max: 1e6, def: "no bound but elapsed", doc: "Attempts in all, the first one included."},
+		{name: "attempts", kind: kindInt, min: 1, max: 65535, def: "no bound but elapsed", doc: "Attempts in all, the first one included."},
 		{name: "elapsed", kind: kindDuration, positive: true, def: "no bound but attempts", doc: "Time spent trying. Waits that the server asked for do not count."},
 	},
 }

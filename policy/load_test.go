@@ -93,8 +93,10 @@ func TestHostileFiles(t *testing.T) {
 				defer close(done)
 				_, ds := Load([]File{{Name: "a.yaml", Data: []byte(data)}}, LoadOptions{})
 				checkDiagnostics(t, ds)
-				if len(ds) > mostProblems {
-					t.Errorf("%d diagnostics, want at most %d", len(ds), mostProblems)
+				for _, sev := range []Severity{Error, Warning} {
+					if n := count(ds, sev); n > mostProblems {
+						t.Errorf("%d of severity %s, want at most %d", n, sev, mostProblems)
+					}
 				}
 			}()
 			select {
@@ -103,6 +105,39 @@ func TestHostileFiles(t *testing.T) {
 				t.Fatal("still at it after a minute")
 			}
 		})
+	}
+}
+
+func count(ds Diagnostics, sev Severity) (n int) {
+	for _, d := range ds {
+		if d.Severity == sev {
+			n++
+		}
+	}
+	return n
+}
+
+// However many warnings there are, they do not refuse a policy, and hide no error.
+func TestManyWarnings(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		files := scaledRules(1200, func(i int) string {
+			if broken && i == 1100 {
+				return "status == "
+			}
+			return `status == 404 and status == 404`
+		})
+		set, ds := Load(files, LoadOptions{})
+		want := 0
+		if broken {
+			want = 1
+		}
+		if n := count(ds, Error); n != want || (set == nil) != broken {
+			t.Errorf("given %d broken rules of 1200 that are shadowed: got %d errors and a set: %t, want %d and %t", want, n, set != nil, want, !broken)
+		}
+		last := slices.IndexFunc(ds, func(d Diagnostic) bool { return d.Code == "too-many-problems" })
+		if n := count(ds, Warning); n != mostProblems || last < 0 || ds[last].Severity != Warning {
+			t.Errorf("got %d warnings, want %d, one of them that there are more", n, mostProblems)
+		}
 	}
 }
 

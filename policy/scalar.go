@@ -163,8 +163,8 @@ func (d *decoder) scalar(v *value) {
 		}
 		v.data = q
 	case kindRegexp:
-		re, err := regexp.Compile(s)
-		if err != nil {
+		re, err := regexp.Compile(s[:min(len(s), maxPattern+1)])
+		if err != nil && len(s) <= maxPattern {
 			v.bad = true
 			at, msg := v.span(), err.Error()
 			if e, ok := err.(*syntax.Error); ok {
@@ -174,6 +174,10 @@ func (d *decoder) scalar(v *value) {
 				}
 			}
 			d.r.err(at, "bad-regexp", "the syntax is RE2's: https://github.com/google/re2/wiki/Syntax", "not a regular expression: %s", msg)
+			return
+		}
+		if n := patternSize(s); len(s) > maxPattern || n > maxProgram {
+			fail("too-costly", "use a shorter pattern, or smaller repeat counts", "the pattern has %d bytes and %d steps, the most are %d and %d", len(s), n, maxPattern, maxProgram)
 			return
 		}
 		v.data = re
@@ -359,4 +363,24 @@ func parseXMLPath(s string) (name, attr, val string, ok bool) {
 		return "", "", "", false
 	}
 	return m[1], m[2], m[3] + m[4], true
+}
+
+// Bounds of an extractor's pattern. It is matched against at most 4 KiB, but as
+// often as a fact has values.
+const (
+	maxPattern = 1 << 10 // bytes
+	maxProgram = 400     // instructions
+)
+
+// patternSize is the number of instructions of a valid pattern.
+func patternSize(pattern string) int {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0
+	}
+	prog, err := syntax.Compile(re.Simplify())
+	if err != nil {
+		return 0
+	}
+	return len(prog.Inst)
 }

@@ -42,6 +42,7 @@ type check struct {
 	lexed   []lexer.Token
 	vars    []string // of the `let`s around the node
 	inside  int      // predicates around the node
+	letOnce bool     // a `let` is too dear to be computed wherever it is read
 	concats int
 }
 
@@ -66,7 +67,13 @@ func (c *check) parse() *parser.Tree {
 	c.names(tree.Node)
 	c.types(tree)
 	if len(c.errs) == 0 {
-		c.constants(tree)
+		c.costs(tree.Node)
+	}
+	if len(c.errs) == 0 {
+		c.bounded(tree.Node)
+	}
+	if len(c.errs) == 0 {
+		c.constant(tree.Node, tree.Source)
 	}
 	if len(c.errs) > 0 {
 		return nil
@@ -763,14 +770,8 @@ func operatorHint(b *ast.BinaryNode, l, r string) string {
 	return ""
 }
 
-// constants computes every part of the tree that reads nothing of the event,
-// and refuses one that fails; and it refuses what only a typed tree shows.
-func (c *check) constants(tree *parser.Tree) {
-	c.constant(tree.Node, tree.Source)
-	c.costs(tree.Node)
-}
-
-// constant tells whether n is constant; if so, its caller folds it as part of
+// constant computes every part of the tree that reads nothing of the event, and
+// refuses one that fails. It tells whether n is such a part; if so, its caller folds it as part of
 // something larger, so that each problem is met once and where it arises.
 func (c *check) constant(n ast.Node, source file.Source) bool {
 	switch n := n.(type) {

@@ -82,7 +82,7 @@ func (c *check) compile(patterns map[string]*pattern) (conjuncts []*condition, d
 		c.add(0, len(c.when), CodeUnsupported, "", "%v", err)
 		return nil, nil
 	}
-	t := translator{config: c.config, source: tree.Source, patterns: patterns}
+	t := translator{config: c.config, source: tree.Source, patterns: patterns, letOnce: c.letOnce}
 	return t.conjuncts(tree, spans)
 }
 

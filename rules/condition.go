@@ -123,10 +123,10 @@ func (c *condition) evalOther(e *Event, it string) truth {
 	case condFlag:
 		return truth(numOf(e, c.fact))
 	case condHasCode:
-		return truthOf(hasCode(e.Codes, c.text))
+		return truthOf(hasCode(codesOf(e), c.text))
 	case condHasCodeText:
 		if s, ok := c.left.textual(e, it); ok {
-			return truthOf(hasCode(e.Codes, s))
+			return truthOf(hasCode(codesOf(e), s))
 		}
 	case condAnyCode, condAllCodes, condOneCode:
 		return c.evalCodes(e)
@@ -236,7 +236,7 @@ func (o *operands) has(s string) bool {
 
 func hasCode(codes []string, code string) bool {
 	for _, c := range codes {
-		if c == code {
+		if cut(c, maxWord) == code {
 			return true
 		}
 	}
@@ -276,8 +276,8 @@ func (c *condition) evalNum(e *Event, it string) truth {
 // first code that decides, one goes through all of them.
 func (c *condition) evalCodes(e *Event) truth {
 	kid, count := c.more.kids[0], 0
-	for _, code := range e.Codes {
-		switch t := kid.eval(e, code); {
+	for _, code := range codesOf(e) {
+		switch t := kid.eval(e, cut(code, maxWord)); {
 		case t == failed:
 			return failed
 		case t == yes && c.op == condAnyCode:
@@ -370,14 +370,14 @@ func (v *value) textual(e *Event, it string) (s string, ok bool) {
 	case valueIt:
 		return it, true
 	case valueCode:
-		i := int(v.num)
+		i, codes := int(v.num), codesOf(e)
 		if i < 0 {
-			i += len(e.Codes)
+			i += len(codes)
 		}
-		if i < 0 || i >= len(e.Codes) {
+		if i < 0 || i >= len(codes) {
 			return "", false
 		}
-		return e.Codes[i], true
+		return cut(codes[i], maxWord), true
 	case valueTrim:
 		s, ok = v.a.textual(e, it)
 		return strings.TrimSpace(s), ok
@@ -402,8 +402,8 @@ func (v *value) number(e *Event, it string) (n int64, ok bool) {
 		s, ok := v.a.textual(e, it)
 		return int64(utf8.RuneCountInString(s)), ok
 	case valueCount:
-		for _, code := range e.Codes {
-			switch v.cond.eval(e, code) {
+		for _, code := range codesOf(e) {
+			switch v.cond.eval(e, cut(code, maxWord)) {
 			case failed:
 				return 0, false
 			case yes:

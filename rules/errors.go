@@ -19,6 +19,7 @@ const (
 	CodeBadConstant     = "bad-constant"     // a constant part cannot be computed: duration("xx")
 	CodeBadRegexp       = "bad-regexp"       // the pattern of `matches` is no RE2 regexp, or is not constant
 	CodeTooLarge        = "too-large"        // over one of the size limits
+	CodeTooCostly       = "too-costly"       // an evaluation may take too many steps or too much memory
 	CodeUnsupported     = "unsupported"      // valid expr, but nothing that a rule can use
 )
 

@@ -158,7 +158,7 @@ func (f field) show(e *Event) string {
 	switch {
 	case f.fact == factCodes:
 		var parts []string
-		for _, code := range e.Codes {
+		for _, code := range codesOf(e) {
 			parts = append(parts, quoted(code))
 		}
 		return "[" + strings.Join(parts, " ") + "]"

@@ -1,5 +1,7 @@
 package rules
 
+import "unicode/utf8"
+
 // fact is one of an event's facts.
 type fact uint8
 
@@ -48,34 +50,75 @@ func (f fact) isBool() bool { return f == factIdempotent || f == factSent }
 // isDuration tells durations from plain numbers.
 func (f fact) isDuration() bool { return f == factRetryAfter || f == factElapsed }
 
+// What a rule sees of an event is bounded, so that what it costs is: a text ends
+// after so many bytes, and there are no codes beyond so many.
+const (
+	maxBody  = 64 << 10 // the body
+	maxText  = 16 << 10 // the message, a fact of the policy's own, a header
+	maxWord  = 512      // any other text, and each code
+	maxCodes = 64
+)
+
+func mostBytes(f fact) int {
+	switch f {
+	case factBody:
+		return maxBody
+	case factMessage, factCustom, factHeader:
+		return maxText
+	}
+	return maxWord
+}
+
+// cut is the start of s, at most so many bytes, without a character that is cut
+// in two.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for i := most; i > most-utf8.UTFMax; i-- {
+		if utf8.RuneStart(s[i]) {
+			return s[:i]
+		}
+	}
+	return s[:most]
+}
+
+// codesOf are the codes that a rule sees. Each is to be cut to maxWord.
+func codesOf(e *Event) []string {
+	if len(e.Codes) > maxCodes {
+		return e.Codes[:maxCodes]
+	}
+	return e.Codes
+}
+
 // textOf reads a text; name is that of a factCustom, or the canonical one of a
 // factHeader.
 func textOf(e *Event, f fact, name string) string {
 	switch f {
 	case factProvider:
-		return e.Provider
+		return cut(e.Provider, maxWord)
 	case factOperation:
-		return e.Operation
+		return cut(e.Operation, maxWord)
 	case factMethod:
-		return e.Method
+		return cut(e.Method, maxWord)
 	case factProtocol:
-		return e.Protocol
+		return cut(e.Protocol, maxWord)
 	case factIMAPStatus:
-		return e.IMAPStatus
+		return cut(e.IMAPStatus, maxWord)
 	case factType:
-		return e.Type
+		return cut(e.Type, maxWord)
 	case factCode:
 		if len(e.Codes) > 0 {
-			return e.Codes[0]
+			return cut(e.Codes[0], maxWord)
 		}
 	case factNetwork:
-		return e.Network
+		return cut(e.Network, maxWord)
 	case factMessage:
-		return e.Message
+		return cut(e.Message, maxText)
 	case factBody:
-		return e.Body
+		return cut(e.Body, maxBody)
 	case factCustom:
-		return e.Facts[name]
+		return cut(e.Facts[name], maxText)
 	case factHeader:
 		return firstHeader(e.Header, name)
 	}
@@ -90,7 +133,7 @@ func numOf(e *Event, f fact) int64 {
 	case factAttempt:
 		return int64(e.Attempt)
 	case factCodeCount:
-		return int64(len(e.Codes))
+		return int64(len(codesOf(e)))
 	case factRetryAfter:
 		return int64(e.RetryAfter)
 	case factElapsed:

@@ -87,20 +87,3 @@ func TestHardCases(t *testing.T) {
 		})
 	}
 }
-
-// TestMemoryOfOneProgram has parts each of which stays below expr's bound of
-// the memory of one program, and which exceed it together.
-func TestMemoryOfOneProgram(t *testing.T) {
-	rules := []Rule{{When: strings.Repeat(`len(map(split(body, ""), #)) > 5 and `, 18) + `status == 404`}, {When: `status == 404`}}
-	s, err := Compile(rules, testOptions)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for size, want := range map[int]int{6: 0, 64 << 10: 1} {
-		e := &Event{Status: 404, Body: strings.Repeat("x", size)}
-		sameRule(t, s, rules, e)
-		if got := s.Match(e); got != want {
-			t.Errorf("Match of a body of %d bytes = %d, want %d", size, got, want)
-		}
-	}
-}

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -42,21 +43,37 @@ var (
 	noFacts = map[string]string{}
 )
 
-// set copies e. A fact is never nil to a rule: no codes are an empty list, no
-// facts an empty map.
+// set copies what a rule sees of e. A fact is never nil to a rule: no codes are
+// an empty list, no facts an empty map.
 func (v *environment) set(e *Event) {
-	v.Provider, v.Operation, v.Method, v.Protocol = e.Provider, e.Operation, e.Method, e.Protocol
-	v.Status, v.IMAPStatus = e.Status, e.IMAPStatus
-	v.Type, v.Code, v.Codes, v.Message, v.Facts = e.Type, e.Code(), e.Codes, e.Message, e.Facts
+	text := func(f fact) string { return textOf(e, f, "") }
+	v.Provider, v.Operation, v.Method, v.Protocol = text(factProvider), text(factOperation), text(factMethod), text(factProtocol)
+	v.Status, v.IMAPStatus = e.Status, text(factIMAPStatus)
+	v.Type, v.Code, v.Codes, v.Message, v.Facts = text(factType), text(factCode), codesOf(e), text(factMessage), e.Facts
 	if len(v.Codes) == 0 {
 		v.Codes = noCodes
+	}
+	if slices.ContainsFunc(v.Codes, func(s string) bool { return len(s) > maxWord }) {
+		v.Codes = slices.Clone(v.Codes)
+		for i, s := range v.Codes {
+			v.Codes[i] = cut(s, maxWord)
+		}
 	}
 	if v.Facts == nil {
 		v.Facts = noFacts
 	}
-	v.Network, v.RetryAfter, v.Attempt, v.Elapsed = e.Network, e.RetryAfter, e.Attempt, e.Elapsed
+	for _, s := range v.Facts {
+		if len(s) > maxText {
+			v.Facts = maps.Clone(v.Facts)
+			for name, s := range v.Facts {
+				v.Facts[name] = cut(s, maxText)
+			}
+			break
+		}
+	}
+	v.Network, v.RetryAfter, v.Attempt, v.Elapsed = text(factNetwork), e.RetryAfter, e.Attempt, e.Elapsed
 	v.Idempotent, v.Sent = e.Idempotent, e.Sent
-	v.header, v.Body = e.Header, e.Body
+	v.header, v.Body = e.Header, text(factBody)
 }
 
 // headerValue is the function header("X"): the first value of one header,
@@ -67,7 +84,7 @@ func (v *environment) headerValue(name string) string {
 
 func firstHeader(h map[string][]string, canonical string) string {
 	if values := h[canonical]; len(values) > 0 {
-		return values[0]
+		return cut(values[0], maxText)
 	}
 	return ""
 }

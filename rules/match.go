@@ -72,8 +72,8 @@ func (t *tree) first(e *Event, s *Set, best int32) int32 {
 		case t.kind == treeWords:
 			best = t.firstWord(textOf(e, t.fact, t.name), e, s, best)
 		default:
-			for _, code := range e.Codes {
-				if kid := t.texts.find(code); kid != nil {
+			for _, code := range codesOf(e) {
+				if kid := t.texts.find(cut(code, maxWord)); kid != nil {
 					best = kid.first(e, s, best)
 				}
 			}

@@ -22,6 +22,7 @@ type translator struct {
 	config   *conf.Config
 	source   file.Source
 	patterns map[string]*pattern // shared by all rules of a set
+	letOnce  bool                // the value of a `let` is too dear to be computed more than once
 
 	vars      []variable
 	inLoop    bool
@@ -63,13 +64,6 @@ func (t *translator) conjuncts(tree *parser.Tree, spans []sourceSpan) (all []*co
 			all = append(all, &c)
 			kept = append(kept, sourceSpan{from: from, to: to})
 		}
-	}
-	if programs(all) > 1 && buildsLists(tree.Node) {
-		// expr bounds the memory of a program. What one would exceed, several
-		// by themselves may not: so the rule as a whole has to hold as well.
-		c := t.program(tree.Node)
-		c.from, c.to = int32(spans[0].from), int32(spans[len(spans)-1].to)
-		all = append(all, c)
 	}
 	for _, s := range spans {
 		if !slices.ContainsFunc(kept, func(k sourceSpan) bool { return k.from <= s.from && s.to <= k.to }) {
@@ -115,34 +109,6 @@ func (t *translator) program(n ast.Node) *condition {
 		panic(err) // the rule is refused, see check.parse
 	}
 	return &condition{op: condProgram, text: n.String(), more: &operands{program: p, reads: t.reads(n, nil)}}
-}
-
-// programs counts what is left to expr's VM.
-func programs(conditions []*condition) (n int) {
-	for _, c := range conditions {
-		if c == nil {
-			continue
-		}
-		if c.op == condProgram {
-			n++
-		} else if c.more != nil {
-			n += programs(c.more.kids)
-		}
-	}
-	return n
-}
-
-// buildsLists tells whether n can make a list as long as a text of the event.
-func buildsLists(n ast.Node) bool {
-	switch n := n.(type) {
-	case *ast.PredicateNode:
-		return true
-	case *ast.BuiltinNode:
-		if n.Nature().Kind == reflect.Slice {
-			return true
-		}
-	}
-	return slices.ContainsFunc(children(n), buildsLists)
 }
 
 // reads lists the facts that n reads, each once.
@@ -223,7 +189,7 @@ func (t *translator) variable(name string) (node ast.Node, leave func()) {
 // can, leave is nil.
 func (t *translator) let(n *ast.VariableDeclaratorNode) (leave func()) {
 	t.dependent++
-	if t.inLoop || !t.cannotFail(n.Value) {
+	if t.letOnce || t.inLoop || !t.cannotFail(n.Value) {
 		t.dependent--
 		return nil
 	}

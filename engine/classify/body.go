@@ -58,11 +58,12 @@ func capText(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
-	for i := most; ; i-- {
+	for i := most; i > 0 && i > most-utf8.UTFMax; i-- {
 		if utf8.RuneStart(s[i]) {
 			return s[:i]
 		}
 	}
+	return s[:most] // not UTF-8
 }
 
 // cutRune drops a rune that is cut in two at the end of b.

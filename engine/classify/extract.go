@@ -12,6 +12,9 @@ import (
 // maxValues bounds how many values one fact can have.
 const maxValues = 64
 
+// maxHeader is how much of one value of a header counts, in bytes.
+const maxHeader = 16 << 10
+
 // patternWindow is how much of a body text patterns see.
 const patternWindow = 4 << 10
 
@@ -148,7 +151,7 @@ func (f *finder) values(dst []string, x *policy.Extractor, limit int) []string {
 	case policy.FromHeader:
 		for _, v := range f.header[http.CanonicalHeaderKey(x.Path)] {
 			if len(dst) < limit {
-				dst = append(dst, v)
+				dst = append(dst, capText(v, maxHeader))
 			}
 		}
 	case policy.FromText:

@@ -121,8 +121,10 @@ func written(name string) string {
 // longest is the longest wait that the values of a header ask for.
 func (a *asked) longest(h map[string][]string, name, as string, c *clock, t *Trace) time.Duration {
 	var longest time.Duration
+	read := 0
 	for _, v := range h[name] {
-		for v != "" {
+		for v != "" && read < maxValues {
+			read++
 			var one string
 			one, v = nextValue(v)
 			if one == "" {
