@@ -17,7 +17,7 @@ func TestBrokenContracts(t *testing.T) {
 	}{
 		{"no URL", nil, &http.Request{Method: "GET"}, "http: nil Request.URL", ""},
 		{"neither a response nor an error", roundTripper(func(*http.Request) (*http.Response, error) { return nil, nil }),
-			request(t, t.Context(), "POST", "/send", "mail"), errNoResponse.Error(), AsPermanent},
+			request(t, t.Context(), "POST", "/send", "mail"), errNoResponse.Error(), AsAmbiguous},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			resp, err := testEngine(t, Options{}).Transport(tt.base).RoundTrip(tt.req)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -370,7 +371,13 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 			e.Network = rules.NetworkOther // also a 101 that nobody asked for
 		}
 	default:
-		classify.ErrorAt(pol, r.err, now, e)
+		err := r.err
+		if _, hook := errtree.As[*authorizeError](err); r.x != nil && !hook {
+			// As http.Client says that this has come instead of a response: a
+			// request that was lost, in whatever words.
+			err = &url.Error{Op: r.call.Method, Err: err}
+		}
+		classify.ErrorAt(pol, err, now, e)
 	}
 	e.Provider, e.Operation = pol.Name, operation
 	if r.call.Method != "" {

@@ -17,7 +17,8 @@ import (
 
 // Network tells what went wrong below the protocol: one of the Network…
 // constants of package rules, or "" where err is nil or says nothing about
-// the network.
+// the network. A *url.Error, and any error in net/http's words, does, but for
+// those about the request itself ("unsupported protocol scheme").
 //
 // sent is false only where the request cannot have reached the server, and
 // unknown means sent. What is certain is told by types, never by text:
@@ -243,7 +244,11 @@ func (t *tree) tellsMore() bool {
 // *url.Error holds the URL, which is not to be searched.
 func (t *tree) byText() string {
 	inner, network := t.err, false
-	for at := t; ; at = &at.kids[0] {
+	at := t
+	for ; ; at = &at.kids[0] {
+		if parses(at.err) {
+			return ""
+		}
 		switch e := at.err.(type) {
 		case *url.Error:
 			inner, network = e.Err, true
@@ -254,12 +259,17 @@ func (t *tree) byText() string {
 			break
 		}
 	}
-	s := inner.Error()
+	s, last := inner.Error(), ""
+	if !at.joined {
+		if last = at.err.Error(); aboutRequest(last) {
+			return ""
+		}
+	}
 	if kind := networkPhrase(s); kind != "" {
 		return kind
 	}
-	if network && !aboutRequest(s) {
-		return rules.NetworkOther
+	if kind := netHTTPKind(last); kind != "" || !network {
+		return kind
 	}
-	return ""
+	return rules.NetworkOther
 }

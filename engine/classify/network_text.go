@@ -1,7 +1,6 @@
 package classify
 
 import (
-	"strconv"
 	"strings"
 
 	"github.com/recourse-go/recourse/rules"
@@ -29,15 +28,15 @@ func NetworkText(s string) (kind string, sent bool) {
 	case rules.NetworkTimeout, rules.NetworkReset, rules.NetworkEOF, rules.NetworkCanceled, rules.NetworkTLS, rules.NetworkOther:
 		return k, true
 	}
+	if aboutRequest(s) {
+		return "", true
+	}
 	sent = !beforeRequest(s)
 	if kind := networkPhrase(s); kind != "" {
 		return kind, sent
 	}
 	if len(s) > patternWindow {
 		s = s[:patternWindow]
-	}
-	if aboutRequest(s) {
-		return "", true
 	}
 	s = strings.ToLower(s)
 	for _, w := range looseWords {
@@ -72,18 +71,7 @@ func beforeRequest(s string) bool {
 	if len(s) > patternWindow || strings.ContainsAny(s, "\n;") {
 		return false
 	}
-	for {
-		// Get "https://example.com/": ...
-		method, rest, ok := strings.Cut(s, " ")
-		if !ok || method == "" || strings.Trim(method, letters) != "" {
-			break
-		}
-		quoted, err := strconv.QuotedPrefix(rest)
-		if err != nil || !strings.HasPrefix(rest[len(quoted):], ": ") {
-			break
-		}
-		s = rest[len(quoted)+len(": "):]
-	}
+	s = withoutURL(s)
 	s = strings.ToLower(s)
 	for _, start := range starts {
 		if strings.HasPrefix(s, start) {
@@ -187,25 +175,6 @@ var looseWords = [...]phrase{
 	{"disconnect", rules.NetworkEOF},
 	{"connection lost", rules.NetworkReset},
 	{"aborted", rules.NetworkReset},
-}
-
-// aboutRequest reports whether an error of net/http's is about the request
-// itself, or about where the server's redirects led it: no trouble of the
-// network, and no repeat ends otherwise.
-func aboutRequest(s string) bool {
-	if len(s) > patternWindow {
-		s = s[:patternWindow]
-	}
-	s = strings.ToLower(s)
-	for _, t := range [...]string{
-		"unsupported protocol scheme", "no host in request url", "nil request.url", "missing protocol scheme",
-		"invalid header field", "invalid method", "invalid url escape", "invalid control character in url",
-	} {
-		if strings.Contains(s, t) {
-			return true
-		}
-	}
-	return strings.Contains(s, "stopped after ") && strings.Contains(s, " redirects")
 }
 
 func networkPhrase(s string) (kind string) {

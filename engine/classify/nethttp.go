@@ -1,0 +1,122 @@
+package classify
+
+import (
+	_ "embed"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/recourse-go/recourse/rules"
+)
+
+// The errors of net/http's client have no types that others can name, so their
+// texts tell them. A request that ended in one is lost, in whatever words, but
+// for those about the request itself and those of Unprocessed.
+//
+//go:generate sh -c "go run testdata/nethttp_gen.go > nethttp.txt"
+
+//go:embed nethttp.txt
+var netHTTPFile string
+
+// netHTTPTexts are the texts, and the beginnings of those that something is
+// filled into.
+var netHTTPTexts = sync.OnceValue(func() (texts struct {
+	whole map[string]bool
+	start []string
+}) {
+	texts.whole = map[string]bool{}
+	for s := range strings.Lines(netHTTPFile) {
+		switch start, _, more := strings.Cut(strings.TrimSuffix(s, "\n"), "…"); {
+		case strings.HasPrefix(start, "#"):
+		case more:
+			texts.start = append(texts.start, start)
+		default:
+			texts.whole[start] = true
+		}
+	}
+	return texts
+})
+
+// netHTTPKind is the kind of an error of which s is the text, if that is one of
+// net/http's; "" = it is not.
+func netHTTPKind(s string) string {
+	texts := netHTTPTexts()
+	known := texts.whole[s]
+	for _, start := range [...]string{"http: ", "net/http: ", "http2: "} {
+		known = known || strings.HasPrefix(s, start)
+	}
+	for _, start := range texts.start {
+		known = known || strings.HasPrefix(s, start)
+	}
+	switch {
+	case !known:
+		return ""
+	case strings.HasPrefix(s, "connection error: "): // HTTP/2, RFC 9113, section 5.4.1
+		return rules.NetworkReset
+	}
+	return rules.NetworkOther
+}
+
+// requestTexts are how net/http's errors about the request itself begin, and
+// those about where the server's redirects led it: no trouble of the network, and
+// no repeat ends otherwise. What a server wrote comes later in a text, so only
+// the beginning counts.
+var requestTexts = [...]string{
+	"unsupported protocol scheme", "http2: unsupported scheme", "net/http: invalid scheme ",
+	"http: no Host in request URL", "http: nil Request.URL", "http: nil Request.Header", "net/http: nil Context",
+	"http: no Client.Transport or DefaultTransport", "http: Request.RequestURI can't be set in client requests",
+	"http: Request.Write on Request with no Host or URL set", "net/http: can't write control character in Request.URL",
+	"net/http: invalid header ", "net/http: invalid trailer ", "http: invalid header ", "http: invalid trailer ",
+	"net/http: invalid method ", "http: invalid method ", "invalid method ", "http: invalid Host header", "invalid Trailer key ",
+	// net/http/internal/httpcommon, by way of HTTP/2
+	"http2: Request.URL is nil", "http2: invalid Host header", "http2: invalid :protocol header in non-CONNECT request",
+	"http2: invalid request :path ", "http2: invalid HTTP header ", "http2: invalid HTTP trailer ", "http2: invalid Trailer key ",
+	"http2: invalid Upgrade request header", "http2: invalid Transfer-Encoding request header", "http2: invalid Connection request header",
+	"http2: request header list larger than peer's advertised limit",
+	// the body is not as long as the request says
+	"http: Request.ContentLength=", "http: ContentLength=", "http2: request body larger than specified content length",
+	// net/url
+	"missing protocol scheme", "invalid URL escape ", "net/url: invalid control character in URL", "first path segment in URL cannot contain colon",
+}
+
+// aboutRequest reports whether s is the text of such an error, alone or in what
+// net/http and net/url wrap it in.
+func aboutRequest(s string) bool {
+	if len(s) > patternWindow {
+		s = s[:patternWindow]
+	}
+	s = withoutURL(s)
+	for _, wrap := range [...]string{"write error: ", "net/http: HTTP/1.x transport connection broken: "} {
+		s = strings.TrimPrefix(s, wrap)
+	}
+	for _, start := range requestTexts {
+		if strings.HasPrefix(s, start) {
+			return true
+		}
+	}
+	return strings.HasPrefix(s, "stopped after ") && strings.HasSuffix(s, " redirects")
+}
+
+// withoutURL is the text of a *url.Error without its method and its URL, of
+// other errors all of it.
+func withoutURL(s string) string {
+	for {
+		// Get "https://example.com/": ...
+		method, rest, ok := strings.Cut(s, " ")
+		if !ok || method == "" || strings.Trim(method, letters) != "" {
+			return s
+		}
+		quoted, err := strconv.QuotedPrefix(rest)
+		if err != nil || !strings.HasPrefix(rest[len(quoted):], ": ") {
+			return s
+		}
+		s = rest[len(quoted)+len(": "):]
+	}
+}
+
+// parses reports whether err is about a URL that cannot be read.
+func parses(err error) bool {
+	e, ok := err.(*url.Error)
+	return ok && e.Op == "parse"
+}
