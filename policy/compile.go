@@ -115,8 +115,8 @@ func (c *compiler) extracts() {
 				case "json":
 					x.Kind = FromJSON
 				case "xml":
-					x.Kind = FromXML
-					x.Path, x.Attr, x.Value, _ = parseXMLPath(f.text())
+					at, _ := parseXMLPath(f.text())
+					x.Kind, x.Path, x.Attr, x.Value, x.In, x.Root = FromXML, at.Path, at.Attr, at.Value, at.In, at.Root
 				case "xml_name":
 					x.Kind = FromXMLName
 				case "header":

@@ -119,10 +119,10 @@ var matchObject = &object{
 // extractorFields are what an extractor reads; the extractors of retry_after also say `as`.
 var extractorFields = []field{
 	{name: "json", kind: kindJSON, doc: "gjson path into a JSON body, such as error.errors.#.reason."},
-	{name: "xml", kind: kindXML, doc: `Text of an XML element by local name, or 'Value[@Name="X"]' by the value of an attribute too.`},
+	{name: "xml", kind: kindXML, doc: `Text of an XML element by local name, or 'Value[@Name="X"]' by the value of an attribute too. 'Fault/faultcode' names its parent, '/Sync/*/Status' all from the root on.`},
 	{name: "xml_name", kind: kindXMLName, doc: "Local names of an XML element's children."},
 	{name: "header", kind: kindHeader, doc: "Value of a response header."},
-	{name: "text", kind: kindRegexp, doc: "Regular expression (RE2) over the message, else the first 4 KiB of the body. It yields the first group, or the whole match."},
+	{name: "text", kind: kindRegexp, doc: "Regular expression (RE2) over the message, else, of a refusal (never of a 2xx), the first 4 KiB of the body. It yields the first group, or the whole match."},
 	{name: "fold", kind: kindBool, def: "false", doc: "Lower-case what is found."},
 }
 

@@ -173,13 +173,14 @@ func (l *Limit) Applies(operation string) bool {
 }
 
 // InspectFor is the entry that says to read the body of a 2xx response, nil
-// if it cannot hide an error. The first entry that fits wins.
+// if it cannot hide an error. The first entry that fits wins. A response that
+// names no content type could be of any.
 func (p *Policy) InspectFor(status int, operation, contentType string) *Inspect {
 	for i := range p.Inspect {
 		in := &p.Inspect[i]
 		if in.Status != 0 && in.Status != status || status < 200 || status > 299 ||
 			len(in.Operations) > 0 && !anyGlob(in.Operations, operation) ||
-			!hasPrefixFold(contentType, in.ContentType) {
+			contentType != "" && !hasPrefixFold(contentType, in.ContentType) {
 			continue
 		}
 		return in

@@ -73,11 +73,19 @@ const (
 type Extractor struct {
 	Kind  ExtractKind
 	Path  string         // FromJSON: gjson path; FromHeader: canonical name; FromXML, FromXMLName: element's local name
+	In    []XMLStep      // FromXML: the elements that it stands in, its parent last; nil = anywhere
+	Root  bool           // FromXML: the first of In, or without any the element itself, is the document's root
 	Attr  string         // FromXML: attribute's local name that must be equal to Value; "" = no condition
 	Value string         // FromXML: see Attr
 	Text  *regexp.Regexp // FromText: yields its first group, or the whole match
 	As    string         // retry_after only: "s", "ms", "duration", "time" or "epoch"; "" = by its form
 	Fold  bool           // lower-case what it yields
+}
+
+// XMLStep is one element on the way to another.
+type XMLStep struct {
+	Name        string // local name; "" = any
+	Attr, Value string // see Extractor; here Attr without a Value stands for any value
 }
 
 // Inspect says where a 2xx response can hide an error: only there its body is read.

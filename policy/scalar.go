@@ -226,8 +226,8 @@ func (d *decoder) scalar(v *value) {
 		}
 		v.data = s
 	case kindXML:
-		if _, _, _, ok := parseXMLPath(s); !ok {
-			fail("bad-path", `an element's local name, or Name[@attribute="value"]`, "%q does not name an XML element", cut(s))
+		if _, ok := parseXMLPath(s); !ok {
+			fail("bad-path", `an element's local name, Name[@attribute="value"], or Parent/Name`, "%q does not name an XML element", cut(s))
 			return
 		}
 		v.data = s
@@ -353,16 +353,29 @@ func badJSONPath(s string) string {
 
 var (
 	xmlName = regexp.MustCompile(`^[\pL_][\pL\pN_.-]*$`)
-	xmlPath = regexp.MustCompile(`^([\pL_][\pL\pN_.-]*)(?:\[@([\pL_][\pL\pN_.-]*)=(?:"([^"]*)"|'([^']*)')\])?$`)
+	xmlStep = regexp.MustCompile(`^([\pL_][\pL\pN_.-]*|\*)(?:\[@([\pL_][\pL\pN_.-]*)(?:=(?:"([^"/]*)"|'([^'/]*)'))?\])?$`)
 )
 
-// parseXMLPath reads `Name` and `Name[@attribute="value"]`.
-func parseXMLPath(s string) (name, attr, val string, ok bool) {
-	m := xmlPath.FindStringSubmatch(s)
-	if m == nil || len(s) > 256 {
-		return "", "", "", false
+// parseXMLPath reads `Name`, `Name[@attribute="value"]`, and such an element
+// with those around it: `Parent/Name`, or from the root on `/Root/*/Name`.
+func parseXMLPath(s string) (x Extractor, ok bool) {
+	s, x.Root = strings.CutPrefix(s, "/")
+	steps := strings.Split(s, "/")
+	if len(s) > 256 || len(steps) > 16 {
+		return x, false
 	}
-	return m[1], m[2], m[3] + m[4], true
+	for i, step := range steps {
+		m := xmlStep.FindStringSubmatch(step)
+		if m == nil {
+			return x, false
+		}
+		if i == len(steps)-1 {
+			x.Path, x.Attr, x.Value = m[1], m[2], m[3]+m[4]
+			return x, m[1] != "*" && (m[2] == "" || strings.Contains(step, "="))
+		}
+		x.In = append(x.In, XMLStep{Name: strings.TrimPrefix(m[1], "*"), Attr: m[2], Value: m[3] + m[4]})
+	}
+	return x, false
 }
 
 // Bounds of an extractor's pattern. It is matched against at most 4 KiB, but as

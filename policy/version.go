@@ -36,7 +36,7 @@ func (p *Policy) hash() string {
 func hashExtractors(w io.Writer, list []Extractor) {
 	fmt.Fprintf(w, " [%d", len(list))
 	for _, x := range list {
-		fmt.Fprintf(w, " %d %q %q %q %v %v", x.Kind, x.Path, x.Attr, x.Value, x.As, x.Fold)
+		fmt.Fprintf(w, " %d %q %q %q %v %v %+v %v", x.Kind, x.Path, x.Attr, x.Value, x.As, x.Fold, x.In, x.Root)
 		if x.Text != nil {
 			fmt.Fprintf(w, " %q", x.Text)
 		}

@@ -1,22 +1,11 @@
 package classify
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/base64"
 	"errors"
-	"fmt"
-	"io"
-	"mime"
-	"mime/multipart"
 	"net/http"
-	"strings"
-	"unicode/utf8"
-	"unsafe"
 
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
-	"github.com/tidwall/gjson"
 )
 
 // MaxBatch is how many bytes of the answer to a batch are read.
@@ -88,13 +77,7 @@ func Batch(p *policy.Policy, r *Response, sent []BatchRequest) ([]BatchItem, err
 	if len(body) > MaxBatch {
 		body = body[:MaxBatch]
 	}
-	mediaType, params, _ := mime.ParseMediaType(get(b.header, "Content-Type"))
-	var err error
-	if strings.HasPrefix(mediaType, "multipart/") && params["boundary"] != "" {
-		err = b.multipart(body, params["boundary"])
-	} else {
-		err = b.json(body)
-	}
+	err := batchAnswers(get(b.header, "Content-Type"), body, b.take)
 	return b.items, err
 }
 
@@ -108,29 +91,30 @@ type batch struct {
 	n      int // answers so far
 }
 
-// answer takes in one answer.
-func (b *batch) answer(id string, status int, h http.Header, body []byte) {
+// take takes in one answer, and reports whether there may be more.
+func (b *batch) take(a *batchAnswer) bool {
 	at := b.n
 	b.n++
+	if a.status == 0 {
+		return b.n < maxBatchItems
+	}
 	if b.sent != nil {
-		i, known := b.index[id]
+		i, known := b.index[a.id]
 		switch {
 		case known:
 			at = i
-		case id != "" || at >= len(b.sent):
-			return // an answer that nobody asked for
+		case a.id != "" || at >= len(b.sent):
+			return b.n < maxBatchItems // an answer that nobody asked for
 		}
 		if b.items[at].Answered {
-			return
+			return b.n < maxBatchItems
 		}
 	} else {
-		b.items = append(b.items, BatchItem{ID: id, Index: at})
+		b.items = append(b.items, BatchItem{ID: a.id, Index: at})
 	}
 	it := &b.items[at]
 	it.Answered = true
-	if 200 <= status && status <= 299 {
-		body = nil
-	}
+	h := a.header
 	if h == nil {
 		h = make(http.Header)
 	}
@@ -138,102 +122,13 @@ func (b *batch) answer(id string, status int, h http.Header, body []byte) {
 	if date := get(b.header, "Date"); date != "" && get(h, "Date") == "" {
 		h["Date"] = []string{date}
 	}
-	r := Response{Status: status, Header: h, Body: body, Now: b.r.Now}
+	r := Response{Status: a.status, Header: h, Now: b.r.Now}
+	if a.status < 200 || a.status > 299 {
+		r.Body = a.body
+	}
 	if b.sent != nil {
 		r.Operation, r.Method = b.sent[at].Operation, b.sent[at].Method
 	}
 	HTTP(b.p, &r, &it.Event)
-}
-
-// json reads {"responses":[{"id":"1","status":429,"headers":{…},"body":{…}}]}.
-// https://learn.microsoft.com/graph/json-batching, checked 2026-11.
-func (b *batch) json(body []byte) (err error) {
-	defer func() {
-		if recover() != nil { // see jsonDoc.values
-			err = fmt.Errorf("%w: not readable as JSON", ErrBatch)
-		}
-	}()
-	if len(body) == 0 {
-		return fmt.Errorf("%w: empty body", ErrBatch)
-	}
-	s := strings.TrimPrefix(unsafe.String(&body[0], len(body)), "\xef\xbb\xbf")
-	var doc jsonDoc
-	if kindOf(s) == kindJSON {
-		doc.read(s)
-	}
-	list := gjson.Get(doc.text, "responses")
-	if !list.IsArray() {
-		return fmt.Errorf("%w: no list of responses", ErrBatch)
-	}
-	var last gjson.Result // one behind, since the last one of a document that is cut short may lack its hint
-	list.ForEach(func(_, v gjson.Result) bool {
-		b.jsonAnswer(last)
-		last = v
-		return b.n < maxBatchItems
-	})
-	if doc.cut {
-		return fmt.Errorf("%w: cut short", ErrBatch)
-	}
-	b.jsonAnswer(last)
-	return nil
-}
-
-func (b *batch) jsonAnswer(v gjson.Result) {
-	if !v.IsObject() {
-		return
-	}
-	h := make(http.Header)
-	v.Get("headers").ForEach(func(k, v gjson.Result) bool {
-		h[k.Str] = append(h[k.Str], scalars(nil, v, 8, 0)...)
-		return len(h) < 100
-	})
-	var body []byte
-	switch content := v.Get("body"); content.Type {
-	case gjson.JSON:
-		body = []byte(content.Raw)
-	case gjson.String:
-		body = []byte(content.Str)
-		if text, err := base64.StdEncoding.DecodeString(content.Str); err == nil && len(text) > 0 && utf8.Valid(text) {
-			body = text // what is no JSON comes in Base64
-		}
-	}
-	status := int(v.Get("status").Int())
-	if status < 100 || status > 599 {
-		b.n++
-		return
-	}
-	b.answer(v.Get("id").String(), status, h, body)
-}
-
-// multipart reads parts of application/http, each an HTTP response, whose
-// Content-ID is "<response-" and the id of the request.
-// https://developers.google.com/workspace/gmail/api/guides/batch, checked 2026-11.
-func (b *batch) multipart(body []byte, boundary string) error {
-	parts := multipart.NewReader(bytes.NewReader(body), boundary)
-	for b.n < maxBatchItems {
-		part, err := parts.NextRawPart()
-		if err == io.EOF {
-			if b.n == 0 {
-				return fmt.Errorf("%w: no parts", ErrBatch)
-			}
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("%w: cut short", ErrBatch)
-		}
-		content, err := io.ReadAll(part)
-		if err != nil {
-			return fmt.Errorf("%w: cut short", ErrBatch)
-		}
-		id := strings.TrimPrefix(strings.Trim(strings.TrimSpace(part.Header.Get("Content-ID")), "<>"), "response-")
-		resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(content)), nil)
-		if err != nil {
-			b.n++
-			continue // no answer in this part
-		}
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, MaxBody))
-		resp.Body.Close()
-		b.answer(id, resp.StatusCode, resp.Header, text)
-	}
-	return nil
+	return b.n < maxBatchItems
 }

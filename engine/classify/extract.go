@@ -3,6 +3,7 @@ package classify
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/recourse-go/recourse/policy"
@@ -20,13 +21,15 @@ const patternWindow = 4 << 10
 
 // finder finds the facts of one answer.
 type finder struct {
-	header map[string][]string
-	body   string
-	json   jsonDoc
-	xml    string // body if that is XML, else ""
-	window window // what text patterns see
-	clock  clock
-	trace  *Trace
+	header  map[string][]string
+	success bool // text patterns see no more than the message
+	batch   bool // body holds the refusals of a batch
+	body    string
+	json    jsonDoc
+	xml     string // body if that is XML, else ""
+	window  window // what text patterns see
+	clock   clock
+	trace   *Trace
 }
 
 // fill sets what the policy extracts. What e holds already of codes and
@@ -53,11 +56,9 @@ func (f *finder) fill(p *policy.Policy, e *rules.Event, hint asked) Report {
 				e.Facts[name] = s
 			}
 		}
-		if !f.asked(x.RetryAfter, &hint, false) && hint.wait == 0 && e.Message != "" && e.Status/100 != 2 {
-			// Nothing in a header nor where the time should stand, so wherever the
-			// error says it: in the message of a part, or in an error passed on.
-			f.look("")
-			f.asked(x.RetryAfter, &hint, true)
+		f.look(unquoted(e.Message))
+		if found := f.asked(x.RetryAfter, &hint, false); f.batch || !found && hint.wait == 0 && e.Message != "" {
+			f.askMessages(x, &hint)
 		}
 	}
 	e.RetryAfter = hint.wait
@@ -131,6 +132,26 @@ func (f *finder) asked(xs []policy.Extractor, h *asked, onlyText bool) bool {
 	return found
 }
 
+// askMessages is asked for text patterns, which now see all that stands where
+// the policy says that messages stand, as of a batch or of the parts of an error,
+// but for what it quotes.
+func (f *finder) askMessages(x *policy.Extract, h *asked) {
+	f.window.set(f.body[:min(len(f.body), patternWindow)])
+	if !f.batch && !slices.ContainsFunc(x.RetryAfter, func(x policy.Extractor) bool { return x.Text != nil && f.window.mayMatch(x.Text) }) {
+		return
+	}
+	var all []string
+	for i := range x.Message {
+		if x.Message[i].Kind != policy.FromText {
+			all = f.values(all, &x.Message[i], maxValues)
+		}
+	}
+	if len(all) > 0 {
+		f.look(unquoted(strings.Join(all, "\n")))
+		f.asked(x.RetryAfter, h, true)
+	}
+}
+
 // values appends to dst what x yields, trimmed and without empty values, at
 // most limit.
 func (f *finder) values(dst []string, x *policy.Extractor, limit int) []string {
@@ -142,7 +163,7 @@ func (f *finder) values(dst []string, x *policy.Extractor, limit int) []string {
 		}
 	case policy.FromXML:
 		if f.xml != "" {
-			dst = xmlValues(dst, f.xml, x.Path, x.Attr, x.Value, limit)
+			dst = xmlValues(dst, f.xml, x, limit)
 		}
 	case policy.FromXMLName:
 		if f.xml != "" {
@@ -173,10 +194,10 @@ func (f *finder) values(dst []string, x *policy.Extractor, limit int) []string {
 }
 
 // look lets text patterns see the message, and where there is none the start
-// of the body.
+// of a refusal's body.
 func (f *finder) look(message string) {
 	s := message
-	if s == "" {
+	if s == "" && !f.success {
 		s = f.body
 	}
 	if len(s) > patternWindow {

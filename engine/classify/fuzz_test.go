@@ -23,7 +23,7 @@ import (
 )
 
 // everything has an extractor of each kind.
-var everything = &policy.Policy{Name: "everything", Extract: policy.Extract{
+var everything = &policy.Policy{Name: "everything", Inspect: []policy.Inspect{{Max: classify.MaxBody}}, Extract: policy.Extract{
 	Type:    append(exchange.Extract.Type, google.Extract.Type...),
 	Codes:   append(append(google.Extract.Codes, exchange.Extract.Codes...), policy.Extractor{Kind: policy.FromJSON, Path: "#(a==1).b"}, policy.Extractor{Kind: policy.FromHeader, Path: "X-Code"}),
 	Message: append(google.Extract.Message, exchange.Extract.Message...), RetryAfter: append(google.Extract.RetryAfter, exchange.Extract.RetryAfter...),

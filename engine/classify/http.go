@@ -72,18 +72,15 @@ func HTTPTrace(p *policy.Policy, r *Response, e *rules.Event) (Trace, Report) {
 
 func readHTTP(p *policy.Policy, r *Response, e *rules.Event, t *Trace) Report {
 	h := canonical(r.Header)
-	body, kind := text(r.Body, h, BodyLimit(p, r.Status, r.Operation, get(h, "Content-Type")))
+	contentType := get(h, "Content-Type")
 	f := finder{
-		header: h,
-		body:   body,
-		clock:  clock{now: r.Now, date: get(h, "Date")},
-		trace:  t,
+		header:  h,
+		success: 200 <= r.Status && r.Status <= 299,
+		clock:   clock{now: r.Now, date: get(h, "Date")},
+		trace:   t,
 	}
-	switch kind {
-	case kindJSON:
-		f.json.read(body)
-	case kindXML:
-		f.xml = body
+	if !f.success || p == nil || covers(p, r, contentType) {
+		f.read(r.Body, h, BodyLimit(p, r.Status, r.Operation, contentType))
 	}
 	e.Operation, e.Method = r.Operation, upper(r.Method)
 	e.Protocol, e.Status, e.IMAPStatus = "http", r.Status, ""
@@ -91,7 +88,7 @@ func readHTTP(p *policy.Policy, r *Response, e *rules.Event, t *Trace) Report {
 	if r.Status < 200 && (r.Status != http.StatusSwitchingProtocols || get(h, "Upgrade") == "") {
 		e.Network = rules.NetworkOther
 	}
-	e.Header, e.Body = h, body
+	e.Header, e.Body = h, f.body
 	e.Codes, e.Message = nil, ""
 	if t != nil {
 		t.add("status", "http status", strconv.Itoa(r.Status), "")

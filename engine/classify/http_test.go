@@ -18,7 +18,7 @@ var google = &policy.Policy{
 	Extract: policy.Extract{
 		Type:    []policy.Extractor{{Kind: policy.FromJSON, Path: "error.status"}},
 		Codes:   []policy.Extractor{{Kind: policy.FromJSON, Path: "error.errors.#.reason"}, {Kind: policy.FromJSON, Path: "error.details.#.reason"}},
-		Message: []policy.Extractor{{Kind: policy.FromJSON, Path: "error.message"}},
+		Message: []policy.Extractor{{Kind: policy.FromJSON, Path: "error.message"}, {Kind: policy.FromJSON, Path: "error.errors.#.message"}},
 		RetryAfter: []policy.Extractor{
 			{Kind: policy.FromText, Text: regexp.MustCompile(`Retry after (\d{4}-\d\d-\d\dT[\d:.]+Z)`), As: "time"},
 			{Kind: policy.FromJSON, Path: "error.details.#.retryDelay", As: "duration"},
@@ -30,7 +30,8 @@ var google = &policy.Policy{
 
 // exchange keeps facts where EWS, ActiveSync and CalDAV servers do.
 var exchange = &policy.Policy{
-	Name: "ews",
+	Inspect: []policy.Inspect{{Max: classify.MaxBody}},
+	Name:    "ews",
 	Extract: policy.Extract{
 		Type:    []policy.Extractor{{Kind: policy.FromXML, Path: "faultcode"}, {Kind: policy.FromXML, Path: "Status"}},
 		Codes:   []policy.Extractor{{Kind: policy.FromXML, Path: "ResponseCode"}, {Kind: policy.FromXMLName, Path: "error"}},
@@ -110,6 +111,10 @@ func TestHTTPJSON(t *testing.T) {
 			wantHTTP{message: "Rate Limit Exceeded", codes: "a", wait: time.Minute}},
 		{"time in the message and a later one in a part", `{"error":{"message":"Retry after 2026-09-11T20:00:00Z","errors":[{"message":"Retry after 2026-09-11T20:00:30Z"}]}}`,
 			wantHTTP{message: "Retry after 2026-09-11T20:00:00Z", wait: 30 * time.Second}},
+		{"time where no message stands", `{"error":{"message":"Rate Limit Exceeded"},"subject":"Retry after 2026-09-11T20:00:30Z"}`,
+			wantHTTP{message: "Rate Limit Exceeded"}},
+		{"time that the message quotes", `{"error":{"message":"No event 'Retry after 2026-09-11T20:00:30Z', sorry."}}`,
+			wantHTTP{message: "No event 'Retry after 2026-09-11T20:00:30Z', sorry."}},
 		{"time in the past", `{"error":{"message":"Retry after 2026-09-11T18:00:00.000Z"}}`,
 			wantHTTP{message: "Retry after 2026-09-11T18:00:00.000Z"}},
 		{"array at the top", `[{"error":{"message":"m"}}]`, wantHTTP{}},

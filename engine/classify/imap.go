@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,10 +13,14 @@ import (
 // Codes (response codes in upper case, as RFC 9051, section 7.1, and RFC 5530
 // have them; without their arguments), and Message, the text without tag,
 // status and codes; then the policy's extractors are applied, of which text
-// patterns read that message. Body is the response as it came.
+// patterns read that message.
 //
-// text is one line or more: the tagged one decides, then BYE, then the
-// other untagged ones; all that have a status contribute codes and text. A
+// text is one line or more: the tagged one decides, the last if there are several,
+// then BYE, then the other untagged ones; all that have a status contribute codes
+// and text. Other data of the server's is passed over, literals by their length, so
+// that a mail in them says nothing. Of a message the quotes and addresses, and the
+// name of a mailbox that is not there, are left out: somebody else chose them. Body
+// is what was read, without those. A
 // bracket that is not where a response code belongs ("OK Success [THROTTLED]")
 // is part of the message. text may also be what a client library has left of
 // the response: only the text, or the code and the text. status, where it is
@@ -34,12 +39,15 @@ func IMAPTrace(p *policy.Policy, command, text string, status string, now time.T
 }
 
 func readIMAP(p *policy.Policy, command, text, status string, now time.Time, e *rules.Event, t *Trace) Report {
-	text = plainText(text)
+	text = plainText(imapResponses(text, upper(status)))
 	protocolEvent(e, "imap", command, text)
 	e.Status = 0
 	var codes []string
 	var message string
 	e.IMAPStatus, codes, message = parseIMAP(text, upper(status))
+	if e.Operation != "LOGIN" && e.Operation != "AUTHENTICATE" && (e.IMAPStatus == "NO" || e.IMAPStatus == "BAD") {
+		message = withoutMailbox(message)
+	}
 	if e.IMAPStatus != "" {
 		t.add("imap_status", "imap status", e.IMAPStatus, "")
 	}
@@ -50,8 +58,82 @@ func readIMAP(p *policy.Policy, command, text, status string, now time.Time, e *
 		t.add("message", "imap response", message, "")
 	}
 	e.Codes, e.Message = codes, message
-	f := finder{body: text, clock: clock{now: now}, trace: t}
+	f := finder{success: true, clock: clock{now: now}, trace: t}
 	return f.fill(p, e, asked{})
+}
+
+// imapResponses is what a server says in s: the lines that have a status, and
+// those that are no data of its. Data goes with its literals (RFC 9051, section
+// 4.3), which are counted in bytes, so s must be as it came.
+func imapResponses(s, want string) string {
+	var b strings.Builder
+	data := false // there was some, so a line that nothing explains is more of it
+	for s != "" && b.Len() < MaxBody {
+		var line string
+		line, s = cutLine(s)
+		trimmed := strings.TrimSpace(line)
+		if _, ok := parseIMAPLine(trimmed, want); ok {
+			b.WriteString(withoutEcho(trimmed))
+			b.WriteByte('\n')
+			continue
+		}
+		literal := false
+		for rest := line; ; rest, s = cutLine(s) {
+			n, ok := literalSize(rest)
+			if !ok {
+				break
+			}
+			literal = true
+			s = skipLiteral(s, n, strings.HasSuffix(rest, "\r\n"))
+		}
+		switch {
+		case literal || strings.HasPrefix(trimmed, "* "):
+			data = true
+		case !data && trimmed != "" && !strings.HasPrefix(trimmed, "+ "):
+			b.WriteString(withoutEcho(trimmed))
+			b.WriteByte('\n')
+		}
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// cutLine cuts s after its first line, whose end stays with it.
+func cutLine(s string) (line, rest string) {
+	i := strings.IndexByte(s, '\n') + 1
+	if i == 0 {
+		return s, ""
+	}
+	return s[:i], s[i:]
+}
+
+// literalSize is the length of the literal that a line announces: {n}, {n+} or
+// {n-}, also of binary data (~{n}).
+func literalSize(line string) (n int, ok bool) {
+	line, ended := strings.CutSuffix(line, "\n")
+	line, announced := strings.CutSuffix(strings.TrimSuffix(line, "\r"), "}")
+	if !ended || !announced {
+		return 0, false
+	}
+	line = line[strings.LastIndexByte(line, '{')+1:]
+	line = strings.TrimRight(line, "+-")
+	n, err := strconv.Atoi(line)
+	return n, err == nil && n >= 0 && isDigit(line[0])
+}
+
+// skipLiteral is s after a literal of n bytes. Where the line before it ends in a
+// bare LF, somebody has rewritten line ends, each of which was two bytes.
+func skipLiteral(s string, n int, crlf bool) string {
+	if crlf {
+		return s[min(n, len(s)):]
+	}
+	for n > 0 && s != "" {
+		if s[0] == '\n' {
+			n--
+		}
+		n--
+		s = s[1:]
+	}
+	return s
 }
 
 // imapLine is one response that has a status.
@@ -92,7 +174,8 @@ func parseIMAP(s, want string) (status string, codes []string, message string) {
 	}
 	best := -1
 	for i := range lines {
-		if best < 0 || lines[i].weight() > lines[best].weight() {
+		// A command has one tagged response, which is the last.
+		if best < 0 || lines[i].weight() > lines[best].weight() || lines[i].tagged && lines[best].tagged {
 			best = i
 		}
 	}
@@ -112,7 +195,7 @@ func parseIMAP(s, want string) (status string, codes []string, message string) {
 		}
 		take(&lines[best])
 		for i := range lines {
-			if i != best {
+			if i != best && !lines[i].tagged {
 				take(&lines[i])
 			}
 		}

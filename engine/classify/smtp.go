@@ -12,7 +12,8 @@ import (
 // reply code, Codes start with the enhanced status codes (RFC 3463), Message
 // is the text without either, its lines joined by one space; then the policy's
 // extractors are applied, of which text patterns read that message. Body is
-// the reply as it came.
+// the reply. In both, quotes and addresses are left out, since they repeat what
+// somebody else has written, such as the subject of a mail.
 //
 // reply is what the server sent, of one line or more ("552-5.2.3 Your
 // message\r\n552 5.2.3 is too big"). Without a reply code it is only text,
@@ -30,7 +31,7 @@ func SMTPTrace(p *policy.Policy, command, reply string, now time.Time, e *rules.
 }
 
 func readSMTP(p *policy.Policy, command, reply string, now time.Time, e *rules.Event, t *Trace) Report {
-	reply = plainText(reply)
+	reply = replyWithoutEcho(plainText(reply))
 	protocolEvent(e, "smtp", command, reply)
 	status, codes, message := parseSMTP(reply)
 	if status != 0 {
@@ -44,8 +45,21 @@ func readSMTP(p *policy.Policy, command, reply string, now time.Time, e *rules.E
 		t.add("message", "smtp reply", message, "")
 	}
 	e.Codes, e.Message = codes, message
-	f := finder{body: reply, clock: clock{now: now}, trace: t}
+	f := finder{success: true, clock: clock{now: now}, trace: t}
 	return f.fill(p, e, asked{})
+}
+
+func replyWithoutEcho(reply string) string {
+	if !strings.ContainsAny(reply, "\"'`“”‘’„«»<@") && !strings.Contains(strings.ToLower(reply), "subject") {
+		return reply
+	}
+	var b strings.Builder
+	for line := range strings.Lines(reply) {
+		text := strings.TrimRight(line, "\r\n")
+		b.WriteString(withoutEcho(text))
+		b.WriteString(line[len(text):])
+	}
+	return b.String()
 }
 
 // protocolEvent sets what SMTP and IMAP events have in common.

@@ -17,7 +17,7 @@ func TestSMTP(t *testing.T) {
 		status         int
 		codes, message string
 	}{
-		{"one line", "450 4.2.0 <user@example.com>: Recipient address rejected: Greylisted", 450, "4.2.0", "<user@example.com>: Recipient address rejected: Greylisted"},
+		{"one line", "450 4.2.0 <user@example.com>: Recipient address rejected: Greylisted", 450, "4.2.0", "<>: Recipient address rejected: Greylisted"},
 		{"not in RFC 5321", "432 4.3.2 Concurrent connections limit exceeded.", 432, "4.3.2", "Concurrent connections limit exceeded."},
 		{"without an enhanced code", "421 Too many connections", 421, "", "Too many connections"},
 		{"three lines", "552-5.2.3 Your message exceeded Google's limits. Please visit\r\n552-5.2.3  https://support.google.com/mail/ to view\r\n552 5.2.3 - gsmtp\r\n",

@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/recourse-go/recourse/policy"
@@ -47,6 +48,18 @@ func describe(x *policy.Extractor) string {
 		b.WriteString("xml_name ")
 	case policy.FromHeader:
 		b.WriteString("header ")
+	}
+	if x.Root {
+		b.WriteByte('/')
+	}
+	for _, step := range x.In {
+		b.WriteString(cmp.Or(step.Name, "*"))
+		if step.Value != "" {
+			b.WriteString("[@" + step.Attr + `="` + step.Value + `"]`)
+		} else if step.Attr != "" {
+			b.WriteString("[@" + step.Attr + "]")
+		}
+		b.WriteByte('/')
 	}
 	b.WriteString(x.Path)
 	if x.Attr != "" {

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/recourse-go/recourse/policy"
 )
 
 // The XML reader goes through a document once, from token to token, and knows
@@ -145,56 +147,98 @@ func local(name string) string {
 // xmlAttr reports whether attrs, what follows a tag's name, has the attribute
 // of that local name and value.
 func xmlAttr(attrs, name, value string) bool {
+	v, ok := xmlAttrValue(attrs, name)
+	return ok && v == value
+}
+
+// xmlAttrValue is the value of the first attribute of that local name.
+func xmlAttrValue(attrs, name string) (value string, ok bool) {
 	for {
 		attrs = skipSpace(attrs)
 		i := strings.IndexByte(attrs, '=')
 		if i < 0 {
-			return false
+			return "", false
 		}
 		k := strings.TrimSpace(attrs[:i])
 		attrs = skipSpace(attrs[i+1:])
 		if attrs == "" || attrs[0] != '"' && attrs[0] != '\'' {
-			return false
+			return "", false
 		}
 		end := strings.IndexByte(attrs[1:], attrs[0])
 		if end < 0 {
-			return false
+			return "", false
 		}
-		if local(k) == name && unescapeXML(attrs[1:1+end]) == value {
-			return true
+		if local(k) == name {
+			return unescapeXML(attrs[1 : 1+end]), true
 		}
 		attrs = attrs[end+2:]
 	}
 }
 
-// xmlValues appends to dst the own text of the elements with that local name,
-// and where attr is not empty with that attribute's value, at most limit of
-// them. An element that has other elements inside yields only the text that is
-// its own. Text that is a qualified name, as a SOAP fault's code is, yields
+// xmlElement is an element that is open.
+type xmlElement struct{ name, attrs string }
+
+// xmlValues appends to dst the own text of the elements that x names, at most
+// limit of them. An element that has other elements inside yields only the text
+// that is its own. Text that is a qualified name, as a SOAP fault's code is, yields
 // the local name.
-func xmlValues(dst []string, doc, name, attr, value string, limit int) []string {
+func xmlValues(dst []string, doc string, x *policy.Extractor, limit int) []string {
 	next := -1 // where the name occurs next
 	// Elements of one name inside each other are read again and again: not
 	// more often than this many times the document.
 	work := 8 * len(doc)
+	placed := x.Root || len(x.In) > 0
+	var around []xmlElement // where that matters
 	for s := doc; len(dst) < limit && work > 0; {
 		var t xmlToken
-		if !occurs(doc, name, len(doc)-len(s), &next) {
+		if !occurs(doc, x.Path, len(doc)-len(s), &next) {
 			break
 		}
 		if t, s = xmlNext(s); t.kind == 0 {
 			break
 		}
-		if t.kind != xmlStart || t.empty || t.name != name || attr != "" && !xmlAttr(t.attrs, attr, value) {
+		if t.kind == xmlStart && !t.empty && t.name == x.Path && (x.Attr == "" || xmlAttr(t.attrs, x.Attr, x.Value)) && (!placed || standsIn(around, x)) {
+			v, read := xmlOwnText(s)
+			if v != "" {
+				dst = append(dst, unqualified(doc, v))
+			}
+			work -= read
+		}
+		if !placed {
 			continue
 		}
-		v, read := xmlOwnText(s)
-		if v != "" {
-			dst = append(dst, unqualified(doc, v))
+		switch {
+		case t.kind == xmlStart && !t.empty:
+			if len(around) == maxDepth {
+				return dst
+			}
+			around = append(around, xmlElement{t.name, t.attrs})
+		case t.kind == xmlEnd && len(around) > 0:
+			around = around[:len(around)-1]
 		}
-		work -= read
 	}
 	return dst
+}
+
+// standsIn reports whether an element inside those around it stands where x says.
+func standsIn(around []xmlElement, x *policy.Extractor) bool {
+	if len(around) < len(x.In) || x.Root && len(around) != len(x.In) {
+		return false
+	}
+	around = around[len(around)-len(x.In):]
+	for i := range x.In {
+		step := &x.In[i]
+		if step.Name != "" && around[i].name != step.Name {
+			return false
+		}
+		if step.Attr == "" {
+			continue
+		}
+		if v, ok := xmlAttrValue(around[i].attrs, step.Attr); !ok || step.Value != "" && v != step.Value {
+			return false
+		}
+	}
+	return true
 }
 
 // occurs reports whether doc contains name from i on. next is where it was

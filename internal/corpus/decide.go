@@ -74,6 +74,7 @@ type Subject struct {
 	Note     string          // why this policy, when the case's provider has none; else ""
 	Report   classify.Report // what was asked for in vain
 	Trace    classify.Trace  // where the facts came from; only of Explain
+	Unread   bool            // the body of a success that no `inspect` entry of the policy covers
 	tracing  bool
 }
 
@@ -227,6 +228,8 @@ func (c *Case) event(s *Subject, protocol string) {
 		if c.Status == 0 {
 			e.Network = "" // the case does not say, or says so below
 		}
+		s.Unread = 200 <= c.Status && c.Status <= 299 && len(c.Body) > 0 &&
+			s.Policy.InspectFor(c.Status, operation, r.Header.Get("Content-Type")) == nil
 	}
 
 	e.Attempt, e.Elapsed = c.Attempt, c.Elapsed

@@ -12,7 +12,6 @@ import (
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/internal/corpus"
 	"github.com/recourse-go/recourse/policy"
-	"github.com/recourse-go/recourse/rules"
 )
 
 // Explanation is a decision and all that led to it. It marshals to the JSON
@@ -104,41 +103,11 @@ func Of(s *corpus.Subject, c *corpus.Case) *Explanation {
 	if t := s.Report.TooLong; t > 0 {
 		x.Notes = append(x.Notes, fmt.Sprintf("the server asked for %s (%s), which is too long to be meant and was ignored", policy.FormatDuration(t), s.Report.From))
 	}
-	if Unread(s, decision.Rule) {
-		x.Notes = append(x.Notes, "a transport does not read the body of this response: no `inspect` entry of the policy covers it, and it would be accepted")
+	if s.Unread {
+		x.Notes = append(x.Notes, "the body is not read: it is that of a success, and no `inspect` entry of the policy covers it")
 	}
 	return x
 }
-
-// Unread reports whether a rule judged the body of a success that a transport
-// would not have read: no `inspect` entry covers it, and without the body no
-// rule finds anything wrong.
-func Unread(s *corpus.Subject, r *policy.Rule) bool {
-	e := &s.Event
-	if e.Protocol != "http" || e.Status < 200 || e.Status > 299 || e.Body == "" || harmless(r) {
-		return false
-	}
-	if v := e.Header["Content-Type"]; len(v) > 0 {
-		if s.Policy.InspectFor(e.Status, e.Operation, v[0]) != nil {
-			return false
-		}
-	} else {
-		// It was left out, since it hardly matters otherwise.
-		for _, x := range s.Policy.Inspect {
-			if s.Policy.InspectFor(e.Status, e.Operation, x.ContentType) != nil {
-				return false
-			}
-		}
-	}
-	i := s.Policy.Matcher.Match(&rules.Event{
-		Provider: e.Provider, Operation: e.Operation, Method: e.Method, Protocol: e.Protocol,
-		Status: e.Status, Header: e.Header, Attempt: 1, Sent: true, Idempotent: true,
-	})
-	return i < 0 || harmless(&s.Policy.Rules[i])
-}
-
-// harmless reports whether a rule only says that a success is one.
-func harmless(r *policy.Rule) bool { return r.Action == policy.Accept && len(r.Hold) == 0 }
 
 func rule(p *policy.Policy, r *policy.Rule) Rule {
 	return Rule{Name: r.Name, When: r.When, File: r.Pos.File, Line: r.Pos.Line, Inherited: r.Inherited, Then: then(p, r)}
