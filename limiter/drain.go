@@ -129,6 +129,7 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 	i := l.take(w.refs, ln.prio, ln.account, ln, now, t)
 	if i < 0 {
 		w.permit = l.permit(w.refs, ln.locks, now)
+		l.noteWaited(w, now)
 		l.finish(w, granted)
 		return true
 	}
@@ -138,7 +139,7 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 		return true
 	}
 	if until, last := l.estimateHead(ln, w, i, now, t); until > w.deadline {
-		w.err = &WaitError{Limit: w.refs[last].lim.Name, Until: l.time(until), Err: deadlineErr(w.byContext)}
+		w.err = w.refs[last].waitError(now, l.time(until), deadlineErr(w.byContext))
 		l.finish(w, failed)
 		return true
 	}
@@ -155,6 +156,7 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 		ln.calm = now + int64(time.Millisecond)
 	}
 	l.parkAt(cfg, ln, i)
+	ln.since = now
 	l.arm(w.refs[i].e, now)
 	l.giveTurn(cfg, ln, now, t)
 	return true
@@ -179,12 +181,12 @@ func (l *Limiter) finish(w *waiter, s waitState) (wake *entry) {
 }
 
 // expire fails w if it waits and is too late at the time until.
-func (l *Limiter) expire(w *waiter, limit string, until int64) {
+func (l *Limiter) expire(w *waiter, limit string, until int64, cause Cause) {
 	ln := w.ln
 	l.lock(ln.locks)
 	var wake *entry
 	if w.state == waiting && w.deadline < until {
-		w.err = &WaitError{Limit: limit, Until: l.time(max(until, l.now())), Err: deadlineErr(w.byContext)}
+		w.err = &WaitError{Limit: limit, Until: l.time(max(until, l.now())), Cause: cause, Err: deadlineErr(w.byContext)}
 		wake = l.finish(w, failed)
 	}
 	l.unlock(ln.locks)
@@ -193,14 +195,16 @@ func (l *Limiter) expire(w *waiter, limit string, until int64) {
 	}
 }
 
-// abandon takes w out of the queue, if it still waits. It returns an estimate
-// of when it would have passed, which is not before now, and what it waited for.
-func (l *Limiter) abandon(w *waiter) (left bool, until int64, limit string) {
+// abandon takes w out of the queue, if it still waits, since its context has
+// ended (why) or its longest wait is over (nil). The error names what it waited
+// for, and an estimate of when it would have passed, which is not before now. It
+// is nil where w had been decided already.
+func (l *Limiter) abandon(w *waiter, why error) *WaitError {
 	ln := w.ln
 	l.lock(ln.locks)
 	if w.state != waiting {
 		l.unlock(ln.locks)
-		return false, 0, ""
+		return nil
 	}
 	now := l.clamp(ln.locks, l.now())
 	t := l.time(now)
@@ -209,14 +213,15 @@ func (l *Limiter) abandon(w *waiter) (left bool, until int64, limit string) {
 	if own := &w.refs[ln.use]; own.e.readyAt(own.lim, own.cost, 0, 0, now, t) == onEvent {
 		last = ln.use // it has kept the call waiting, and nobody knows for how long still
 	}
-	limit = w.refs[last].lim.Name
+	err := w.refs[last].waitError(w.came, l.time(until), why)
+	err.ended = why != nil
 	w.state = gone
 	wake := l.leave(w)
 	l.unlock(ln.locks)
 	if wake != nil {
 		l.drain(wake, l.now())
 	}
-	return true, until, limit
+	return err
 }
 
 func deadlineErr(byContext bool) error {

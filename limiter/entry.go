@@ -173,6 +173,9 @@ type ext struct {
 type extSlot struct {
 	hold int64 // closed until then; 0 = not held. It stays set after its time, until endHold took note
 
+	cause  *Cause // of the latest hold; nil = not known
+	closed int64  // the end of that hold, which may be over
+
 	// After a hold, a limit without a rate lets window calls at once through as
 	// probes. Only those count that are of this round: a limit that is held, or
 	// open (window = 0), has no probes out, whoever is still on the way.

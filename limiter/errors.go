@@ -18,20 +18,32 @@ type WaitError struct {
 	// hold, may end at any time, so they count as now.
 	Until time.Time
 
+	// Cause is what has closed the limit; zero where it is not closed, or nobody
+	// said why.
+	Cause Cause
+
 	// Err is why the call does not wait: the context's error when that ended,
 	// [context.DeadlineExceeded] when it would have ended first, nil when the
 	// wait would have exceeded Request.MaxWait.
 	Err error
+
+	ended bool // the context has ended: it does not only end too soon
 }
 
+// Error names the limit, what closed it, and why the call does not wait.
 func (e *WaitError) Error() string {
-	switch e.Err {
-	case nil:
-		return fmt.Sprintf("limiter: limit %q: wait until %s exceeds the longest wait allowed", e.Limit, e.Until.Format(time.RFC3339Nano))
-	case context.DeadlineExceeded:
-		return fmt.Sprintf("limiter: limit %q: wait until %s exceeds the context's deadline", e.Limit, e.Until.Format(time.RFC3339Nano))
+	limit := fmt.Sprintf("limiter: limit %q", e.Limit)
+	if cause := e.Cause.String(); cause != "" {
+		limit += " " + cause
 	}
-	return fmt.Sprintf("limiter: limit %q: gave up waiting: %v", e.Limit, e.Err)
+	until := e.Until.Format(time.RFC3339Nano)
+	switch {
+	case e.Err == nil:
+		return fmt.Sprintf("%s: wait until %s exceeds the longest wait allowed", limit, until)
+	case e.Err == context.DeadlineExceeded && !e.ended:
+		return fmt.Sprintf("%s: wait until %s exceeds the context's deadline", limit, until)
+	}
+	return fmt.Sprintf("%s: gave up waiting: %v", limit, e.Err)
 }
 
 // Unwrap returns Err.

@@ -20,19 +20,26 @@ import (
 //
 // Calls that wait and could not pass before their own deadline any more fail
 // at once. limit is an index into the limits; one that does not exist is ignored.
-func (l *Limiter) Hold(limit int, k Keys, until time.Time) { l.hold(l.now(), limit, &k, l.ns(until)) }
-
-// HoldAt is Hold at the time now.
-func (l *Limiter) HoldAt(now time.Time, limit int, k Keys, until time.Time) {
-	l.hold(l.ns(now), limit, &k, l.ns(until))
+//
+// cause says why the limit is closed, for those who wait for it: [WaitError],
+// [State] and [Permit.Waited] tell it. At most one is used. It is remembered
+// with the hold that is in force, so it is dropped where the hold changes nothing.
+func (l *Limiter) Hold(limit int, k Keys, until time.Time, cause ...Cause) {
+	l.hold(l.now(), limit, &k, l.ns(until), cause)
 }
 
-func (l *Limiter) hold(now int64, limit int, k *Keys, until int64) {
+// HoldAt is Hold at the time now.
+func (l *Limiter) HoldAt(now time.Time, limit int, k Keys, until time.Time, cause ...Cause) {
+	l.hold(l.ns(now), limit, &k, l.ns(until), cause)
+}
+
+func (l *Limiter) hold(now int64, limit int, k *Keys, until int64, cause []Cause) {
 	c, e, m := l.open(now, limit, k, true)
 	if e == nil {
 		return
 	}
 	var late []*waiter
+	var why Cause
 	if x := e.more(c.cfg.groups[m.group], m); until > c.now {
 		if until == 0 {
 			until = 1 // 0 says that there is no hold
@@ -40,17 +47,18 @@ func (l *Limiter) hold(now int64, limit int, k *Keys, until int64) {
 		e.settle(m, x, c.now, l.time(c.now))
 		if x.hold == 0 || x.hold < until {
 			x.hold = until
+			x.noteCause(cause, until)
 			x.open() // no probe matters any more that is out
 			l.noteHold(until)
 			if x.q != nil {
-				late = x.q.late(until)
+				late, why = x.q.late(until), x.causeSince(c.now)
 				l.arm(e, c.now)
 			}
 		}
 	}
 	l.unlock(c.locks)
 	for _, w := range late {
-		l.expire(w, m.Name, until)
+		l.expire(w, m.Name, until, why)
 	}
 }
 
@@ -71,6 +79,7 @@ func (l *Limiter) lift(now int64, limit int, k *Keys) {
 	if x := e.slot(m); x != nil {
 		e.settle(m, x, c.now, l.time(c.now)) // perhaps it had ended by itself
 		x.hold = 0
+		x.noteCause(nil, c.now)
 		x.open()
 		waiting = x.q != nil
 	}

@@ -267,10 +267,10 @@ func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, que
 		}
 	}
 	if until > deadline || r.MaxWait < 0 {
-		return nil, until, &WaitError{Limit: c.refs[last].lim.Name, Until: l.time(until), Err: deadlineErr(byContext)}
+		return nil, until, c.refs[last].waitError(c.now, l.time(until), deadlineErr(byContext))
 	}
 	w := l.join(c, r, use)
-	w.deadline, w.byContext, w.until = deadline, byContext, until
+	w.deadline, w.byContext, w.until, w.expected = deadline, byContext, until, last
 	l.arm(w.ln.q.e, c.now)
 	return w, until, nil
 }
@@ -315,14 +315,14 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 	case <-ctx.Done():
 		cause = ctx.Err()
 	}
-	left, until, limit := l.abandon(w)
-	if left {
-		return Permit{}, &WaitError{Limit: limit, Until: l.time(until), Err: cause}
+	if err := l.abandon(w, cause); err != nil {
+		return Permit{}, err
 	}
 	<-w.done
 	if cause == nil || w.err != nil {
 		return w.granted(l.now())
 	}
+	limit, why := w.permit.Waited()
 	w.permit.Cancel() // granted, but nobody wants it any more
-	return Permit{}, &WaitError{Limit: w.refs[0].lim.Name, Until: l.time(l.now()), Err: cause}
+	return Permit{}, &WaitError{Limit: limit, Until: l.time(l.now()), Cause: why, Err: cause, ended: true}
 }

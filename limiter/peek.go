@@ -21,6 +21,7 @@ type State struct {
 	Waiting int       // calls that wait at this limit
 	Held    time.Time // closed until then; zero = not held
 	Probing bool      // a hold has ended, and few calls at once are let through
+	Cause   Cause     // what closed it, while Held or Probing; zero = nobody said
 	Refused int       // consecutive refusals
 	Factor  float64   // what refusals have left of the configured numbers; 1 = all
 }
@@ -98,6 +99,7 @@ func (l *Limiter) state(g *group, m *limit, e *entry, now int64) State {
 		if x.hold != 0 {
 			st.Held = l.time(x.hold)
 		}
+		st.Cause = x.causeSince(now)
 		if x.q != nil {
 			for i := range x.q.classes {
 				for _, f := range x.q.classes[i].flows {

@@ -38,6 +38,8 @@ type record struct {
 	next uint32 // next free record + 1
 	at   int64  // when it was taken
 	refs []taken
+
+	waited *waited // nil = it was granted at once
 }
 
 // permit notes what was taken. locks are refs' shards, all of them locked.
@@ -197,6 +199,7 @@ func (p Permit) end(how ending) {
 func (l *Limiter) recycle(sh *shard, slot uint32) {
 	rec := &sh.records[slot]
 	clear(rec.refs) // a free record keeps no entry alive
+	rec.waited = nil
 	rec.next = sh.free
 	sh.free = slot + 1
 }

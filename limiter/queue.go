@@ -37,6 +37,7 @@ type waiter struct {
 	came       int64
 	moves      int   // see giveTurn
 	until      int64 // when it was expected to pass when it came
+	expected   int   // index into refs of what was expected to keep it until then
 	state      waitState
 	permit     Permit
 	err        error
@@ -66,6 +67,7 @@ type lane struct {
 	head, tail *waiter
 	n          int
 
+	since         int64 // when it began to wait where it does
 	movedAt, calm int64 // see step
 	moves         int
 
@@ -377,7 +379,7 @@ func (l *Limiter) join(c *call, r *Request, use int) *waiter {
 	ln := &lane{
 		prio: r.Priority, account: r.Keys.Account, sig: sig,
 		refs: append([]ref(nil), c.refs...), units: make([]int64, len(c.refs)),
-		locks: append([]uint32(nil), c.locks...), twin: home.ext.lanes[sig],
+		locks: append([]uint32(nil), c.locks...), twin: home.ext.lanes[sig], since: c.now,
 	}
 	if home.ext.lanes == nil {
 		home.ext.lanes = make(map[uint64]*lane)

@@ -83,7 +83,7 @@ func (v Reservation) Cancel() {
 	case v.w == nil:
 		v.permit.Cancel()
 	default:
-		if left, _, _ := v.l.abandon(v.w); !left {
+		if v.l.abandon(v.w, nil) == nil {
 			<-v.w.done
 			v.w.permit.Cancel()
 		}

@@ -1,0 +1,106 @@
+package limiter
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Cause says what closed a limit for a key: who holds it and why. The zero
+// Cause says that nobody told, as of a hold that was set by hand, or that the
+// limit is not closed. It carries no account and no text of the provider's but
+// its code.
+type Cause struct {
+	Rule      string    // the policy's rule that closed the limit
+	Code      string    // the provider's error code; "" = it gave none
+	Status    int       // the status of the reply, HTTP or SMTP; 0 = none
+	Operation string    // the operation that was refused
+	At        time.Time // when
+}
+
+// String describes the cause in one phrase; "" for the zero Cause.
+func (c Cause) String() string {
+	if c == (Cause{}) {
+		return ""
+	}
+	var parts []string
+	if c.Status != 0 {
+		parts = append(parts, fmt.Sprintf("status %d", c.Status))
+	}
+	if c.Code != "" {
+		parts = append(parts, fmt.Sprintf("code %q", c.Code))
+	}
+	if c.Operation != "" {
+		parts = append(parts, "operation "+c.Operation)
+	}
+	if !c.At.IsZero() {
+		parts = append(parts, "at "+c.At.UTC().Format(time.RFC3339))
+	}
+	s := "closed"
+	if c.Rule != "" {
+		s = fmt.Sprintf("closed by rule %q", c.Rule)
+	}
+	if len(parts) > 0 {
+		s += " (" + strings.Join(parts, ", ") + ")"
+	}
+	return s
+}
+
+// noteCause remembers what closed the limit until the given time.
+func (x *extSlot) noteCause(cause []Cause, until int64) {
+	x.cause, x.closed = nil, until
+	if len(cause) > 0 && cause[0] != (Cause{}) {
+		c := cause[0]
+		x.cause = &c
+	}
+}
+
+// causeSince is what has closed the limit at any time since the given one; of a
+// limit that lets probes through it is what closed it before. x may be nil.
+func (x *extSlot) causeSince(at int64) Cause {
+	if x == nil || x.cause == nil || x.closed <= at && x.window == 0 {
+		return Cause{}
+	}
+	return *x.cause
+}
+
+// waited is what a call waited for that got its permit later than it came.
+type waited struct {
+	limit string
+	cause Cause
+}
+
+// Waited is the limit that the permit had to wait for, and what had closed it,
+// if anything had. The name is "" for a permit that was granted at once, and for
+// one that was released. Of several limits it is the one that kept the call
+// waiting for longest, as far as that is known.
+func (p Permit) Waited() (limit string, cause Cause) {
+	if p.l == nil {
+		return "", Cause{}
+	}
+	sh := &p.l.shards[p.rec.home]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if rec := p.record(); rec != nil && rec.waited != nil {
+		return rec.waited.limit, rec.waited.cause
+	}
+	return "", Cause{}
+}
+
+// noteWaited tells w's permit, which was granted at the time now, what it waited
+// for. All of its lane's shards are locked.
+func (l *Limiter) noteWaited(w *waiter, now int64) {
+	r := &w.refs[w.expected]
+	if ln := w.ln; now-max(ln.since, w.came) >= (now-w.came)/2 {
+		r = &w.refs[ln.use] // most of the time it stood there
+	}
+	p := &w.permit
+	if rec := p.record(); rec != nil {
+		rec.waited = &waited{r.lim.Name, r.e.slot(r.lim).causeSince(w.came)}
+	}
+}
+
+// waitError is the error of a call that r keeps waiting, or has. r's shard is locked.
+func (r *ref) waitError(now int64, until time.Time, err error) *WaitError {
+	return &WaitError{Limit: r.lim.Name, Until: until, Cause: r.e.slot(r.lim).causeSince(now), Err: err}
+}
