@@ -133,10 +133,9 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		if h.unsure {
 			length = max(length, compiled.holdFor(h.run.decision, n, p.engine.o.Rand()))
 		}
-		p.limiter.HoldAt(now, at, k.keys, now.Add(length))
-		if p.engine.o.Observer != nil {
-			h.run.notifyHold(ctx, length, compiled.policy.Limits[k.limit].Name)
-		}
+		cause := h.run.holdCause(now)
+		p.limiter.HoldAt(now, at, k.keys, now.Add(length), cause)
+		h.run.notifyLimit(ctx, NoticeHold, length, compiled.policy.Limits[k.limit].Name, cause)
 	}
 	return b
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -42,7 +43,8 @@ type breakerKey struct {
 
 // breaker is the breaker of one key.
 type breaker struct {
-	cb *gobreaker.TwoStepCircuitBreaker[struct{}]
+	cb     *gobreaker.TwoStepCircuitBreaker[struct{}]
+	opened atomic.Int64 // when it has opened last, Unix nanoseconds
 
 	mu     sync.Mutex
 	probes []*leave // under way since it is half open; at most as many as there may be
@@ -78,6 +80,22 @@ func (s *breakers) allow(b *policy.Breaker, key string) (done func(error), err e
 	return l.tell, nil
 }
 
+// until is when the breaker of a key that has refused leave may give it: once it
+// has been open for its time, or once a probe that takes longer than that makes
+// room for another.
+func (s *breakers) until(b *policy.Breaker, key string, refused error) time.Time {
+	k := s.find(b, key)
+	if refused != gobreaker.ErrTooManyRequests {
+		return time.Unix(0, k.opened.Load()).Add(b.Open)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.probes) == 0 {
+		return time.Now()
+	}
+	return k.probes[0].given.Add(b.Open)
+}
+
 // find finds or makes the breaker of a key.
 func (s *breakers) find(b *policy.Breaker, key string) *breaker {
 	at := breakerKey{*b, key}
@@ -101,12 +119,14 @@ func (s *breakers) find(b *policy.Breaker, key string) *breaker {
 			}
 		}
 	}
-	k = &breaker{cb: newBreaker(*b)}
+	k = new(breaker)
+	k.cb = newBreaker(*b, &k.opened)
 	s.keys[at] = k
 	return k
 }
 
-func newBreaker(b policy.Breaker) *gobreaker.TwoStepCircuitBreaker[struct{}] {
+// newBreaker makes a breaker that notes in opened when it opens.
+func newBreaker(b policy.Breaker, opened *atomic.Int64) *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	row := 0 // failures, however long ago: gobreaker counts those of a window; under its lock
 	st := gobreaker.Settings{
 		MaxRequests: uint32(max(b.Probes, 1)),
@@ -119,7 +139,11 @@ func newBreaker(b policy.Breaker) *gobreaker.TwoStepCircuitBreaker[struct{}] {
 			}
 			return err == nil
 		},
-		OnStateChange: func(string, gobreaker.State, gobreaker.State) { row = 0 },
+		OnStateChange: func(_ string, _, to gobreaker.State) {
+			if row = 0; to == gobreaker.StateOpen {
+				opened.Store(time.Now().UnixNano())
+			}
+		},
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			if b.Failures > 0 && row >= b.Failures {
 				return true

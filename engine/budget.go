@@ -90,6 +90,18 @@ func (s *budgets) spend(b *policy.Budget, key string, now time.Time) bool {
 	return true
 }
 
+// ready is when a key will have a retry that no first attempt need earn; the
+// zero time where there will be none.
+func (s *budgets) ready(b *policy.Budget, key string, now time.Time) time.Time {
+	if b.Min <= 0 {
+		return time.Time{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	missing := max(0, 1-s.at(b, key, now).tokens)
+	return now.Add(time.Duration(min(missing/b.Min*1e9, float64(maxAsked))))
+}
+
 // refund gives back a retry that was not made.
 func (s *budgets) refund(b *policy.Budget, key string) {
 	s.mu.Lock()

@@ -29,16 +29,18 @@ func TestCancelWakesEveryWait(t *testing.T) {
 		at      time.Duration // of the cancel
 		sent    int           // requests of this call
 		status  int           // of the last response, in the error
+		limit   string        // that it waited for, in the error
+		base    bool          // http.Request.Cancel is for the base to heed, which this one does not
 	}{
-		{name: "the bucket is empty", yaml: slow, at: 3 * time.Second,
+		{name: "the bucket is empty", yaml: slow, at: 3 * time.Second, limit: "requests",
 			before: func(t *testing.T, e *Engine, _ *server) func() { get(t, e, newServer()); return nil }},
-		{name: "the limit is held", at: 3 * time.Second,
+		{name: "the limit is held", at: 3 * time.Second, limit: "requests",
 			before: func(t *testing.T, e *Engine, _ *server) func() {
 				p, _ := e.Provider("test")
 				p.Limiter().Hold(1, limiter.Keys{Account: "a"}, time.Now().Add(30*time.Second))
 				return nil
 			}},
-		{name: "no permit is free", at: 3 * time.Second,
+		{name: "no permit is free", at: 3 * time.Second, limit: "inflight",
 			before: func(t *testing.T, e *Engine, _ *server) func() {
 				var open []io.Closer
 				for range 2 {
@@ -52,7 +54,7 @@ func TestCancelWakesEveryWait(t *testing.T) {
 			}},
 		{name: "backoff", replies: []reply{{status: 503}}, at: 500 * time.Millisecond, sent: 1, status: 503},
 		{name: "what the server asked for", replies: []reply{{status: 429, header: "Retry-After: 30"}}, at: 3 * time.Second, sent: 1, status: 429},
-		{name: "the hold after its own refusal", replies: []reply{{status: 503}, {status: 200}}, at: 2 * time.Second, sent: 1, status: 503,
+		{name: "the hold after its own refusal", replies: []reply{{status: 503}, {status: 200}}, at: 2 * time.Second, sent: 1, status: 503, limit: "requests",
 			before: func(t *testing.T, e *Engine, _ *server) func() {
 				time.AfterFunc(time.Millisecond, func() {
 					p, _ := e.Provider("test")
@@ -60,7 +62,7 @@ func TestCancelWakesEveryWait(t *testing.T) {
 				})
 				return nil
 			}},
-		{name: "another response is in doubt", at: 20 * time.Millisecond,
+		{name: "another response is in doubt", at: 20 * time.Millisecond, base: true,
 			before: func(t *testing.T, e *Engine, _ *server) func() {
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan struct{})
@@ -83,11 +85,11 @@ func TestCancelWakesEveryWait(t *testing.T) {
 				resp.Body.Close()
 				return nil
 			}},
-		{name: "a failed response's body stalls", replies: []reply{{status: 503, body: "half", stall: true}}, at: 3 * time.Second, sent: 1, status: 503},
-		{name: "the attempt", replies: []reply{{took: time.Hour}}, at: 3 * time.Second, sent: 1},
-		{name: "the second attempt", replies: []reply{{status: 503}, {took: time.Hour}}, at: 3 * time.Second, sent: 2},
+		{name: "a failed response's body stalls", replies: []reply{{status: 503, body: "half", stall: true}}, at: 3 * time.Second, sent: 1, status: 503, base: true},
+		{name: "the attempt", replies: []reply{{took: time.Hour}}, at: 3 * time.Second, sent: 1, base: true},
+		{name: "the second attempt", replies: []reply{{status: 503}, {took: time.Hour}}, at: 3 * time.Second, sent: 2, base: true},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		run := func(t *testing.T, byRequest bool) {
 			synctest.Test(t, func(t *testing.T) {
 				yaml := tt.yaml
 				if yaml == "" {
@@ -100,10 +102,19 @@ func TestCancelWakesEveryWait(t *testing.T) {
 						defer after()
 					}
 				}
-				ctx, cancel := context.WithCancel(t.Context())
+				mine := errors.New("the worker is drained")
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				req := request(t, ctx, "GET", "/items/1", "")
+				end := func() { cancel(mine) }
+				if byRequest {
+					canceled := make(chan struct{})
+					req.Cancel = canceled
+					end = func() { close(canceled) }
+				}
 				start := time.Now()
-				time.AfterFunc(tt.at, cancel)
-				resp, err := e.Transport(s).RoundTrip(request(t, ctx, "GET", "/items/1", ""))
+				time.AfterFunc(tt.at, end)
+				resp, err := e.Transport(s).RoundTrip(req)
 				if took := time.Since(start); took != tt.at {
 					t.Errorf("woke after %v, want %v", took, tt.at)
 				}
@@ -114,6 +125,12 @@ func TestCancelWakesEveryWait(t *testing.T) {
 				gave, ok := errors.AsType[*GiveUpError](err)
 				if !ok || gave.Decision.As != AsCanceled || !errors.Is(err, context.Canceled) {
 					t.Errorf("got %v, want a give-up that is context.Canceled", err)
+				}
+				if !byRequest && !errors.Is(err, mine) {
+					t.Errorf("got %v, want the context's cause in it", err)
+				}
+				if wait, _ := errors.AsType[*limiter.WaitError](err); (wait != nil) != (tt.limit != "") || wait != nil && (wait.Limit != tt.limit || gave.Until.Before(start)) {
+					t.Errorf("got %v, until %v; want limit %q in it", err, gave.Until, tt.limit)
 				}
 				if len(s.sent) != tt.sent {
 					t.Errorf("sent %q, want %d", s.sent, tt.sent)
@@ -129,7 +146,11 @@ func TestCancelWakesEveryWait(t *testing.T) {
 				}
 				time.Sleep(2 * time.Minute) // a refresh under way is not cut off: it would be one of unknown outcome
 			})
-		})
+		}
+		t.Run(tt.name, func(t *testing.T) { run(t, false) })
+		if !tt.base {
+			t.Run(tt.name+", http.Request.Cancel", func(t *testing.T) { run(t, true) })
+		}
 	}
 }
 

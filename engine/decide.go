@@ -8,8 +8,9 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// The values of Decision.As that the engine itself gives. A policy may use
-// labels of its own beside them.
+// The values of Decision.As that the engine itself gives. A policy may say
+// permanent, needs_user, resync, ambiguous and labels of its own; the others
+// are the engine's alone, and package policy refuses them in `as:`.
 const (
 	AsPermanent = "permanent"  // a repeat cannot help
 	AsNeedsUser = "needs_user" // only the user (or an administrator) can help
@@ -19,6 +20,9 @@ const (
 	AsBudget    = "budget"     // too many calls are retrying already
 	AsDeadline  = "deadline"   // the wait does not fit before the caller's deadline
 	AsCanceled  = "canceled"   // the caller gave up
+
+	AsUnavailable   = "unavailable"   // the circuit breaker is open: nothing was sent
+	AsMisconfigured = "misconfigured" // not the call is wrong but how the engine is set up
 )
 
 // Decision is what to do after one attempt, and why. It is a plain value.
@@ -70,6 +74,8 @@ const (
 	ReasonNoPolicy                  // there is no policy of that name
 	ReasonOwnWrite                  // an earlier attempt of unknown outcome may be what this one was refused for
 	ReasonOwnDelete                 // an earlier attempt of unknown outcome has deleted it
+	ReasonTimeUp                    // the deadline has come
+	ReasonNoAccount                 // the call names no account, and must
 )
 
 var reasons = [...]string{
@@ -97,6 +103,8 @@ var reasons = [...]string{
 	ReasonNoPolicy:    "there is no policy of that name",
 	ReasonOwnWrite:    "an earlier attempt of unknown outcome may be what this one was refused for",
 	ReasonOwnDelete:   "an earlier attempt of unknown outcome has deleted it: what was wanted",
+	ReasonTimeUp:      "the caller's deadline has come",
+	ReasonNoAccount:   "the call names no account",
 }
 
 // String is the reason as a phrase.
@@ -222,7 +230,7 @@ func (c *compiled) schedule(d *Decision, u float64, fresh bool) {
 		}
 		d.Delay = b.delay(int(used.steps), u, s.Last)
 		d.MinDelay = b.delay(int(used.steps), 0, s.Last)
-		if !d.Asked && b.Elapsed > 0 && s.Spent-used.since+d.Delay > b.Elapsed {
+		if !d.Asked && b.Elapsed > 0 && used.attempts > 1 && s.Spent-used.since+d.Delay > b.Elapsed {
 			d.exhaust(ReasonElapsed)
 			return
 		}

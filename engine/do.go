@@ -341,6 +341,6 @@ func (x *exchange) decided(out Result) error {
 		}
 	}
 	return &GiveUpError{
-		Decision: out.Decision, Operation: out.Event.Operation, Attempts: out.Attempts, Event: out.Event, Err: err,
+		Decision: out.Decision, Operation: out.Event.Operation, Attempts: out.Attempts, Until: out.Until, Event: out.Event, Err: err,
 	}
 }

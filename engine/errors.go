@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -26,6 +27,7 @@ type GiveUpError struct {
 	Decision  Decision
 	Operation string
 	Attempts  int          // attempts made, those of earlier processes included
+	Until     time.Time    // not before then is it worth to make the call again; see Result.Until
 	Event     *rules.Event // the last attempt's facts; nil when there was none
 	Err       error        // the last attempt's error; nil only when there was no attempt
 	Cause     error        // what ended it from outside: a context's error, a limiter's, the re-authentication's; often nil
@@ -59,9 +61,21 @@ func (e *GiveUpError) first() error {
 	return e.Err
 }
 
-// Is also finds the cause: errors.Is(err, context.Canceled) holds for a call
-// that was cancelled while it waited.
+// Is also finds the cause. What is given up as deadline is always a
+// context.DeadlineExceeded, what is given up as canceled always a
+// context.Canceled, beside the last attempt's error; where the context has
+// ended, its context.Cause is found too.
 func (e *GiveUpError) Is(target error) bool {
+	switch target {
+	case context.DeadlineExceeded:
+		if e.Decision.As == AsDeadline {
+			return true
+		}
+	case context.Canceled:
+		if e.Decision.As == AsCanceled {
+			return true
+		}
+	}
 	return e.Err != nil && e.Cause != nil && errtree.Is(e.Cause, target)
 }
 

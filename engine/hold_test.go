@@ -280,7 +280,7 @@ func TestBreakerHalfOpen(t *testing.T) {
 		for range 2 {
 			ending(e.Transport(newServer(reply{status: 503})).RoundTrip(one(t, "api.test")))
 		}
-		if gave := giveUp(t, e, newServer(), "api.test"); gave == nil || gave.Decision.Reason != ReasonBreaker || gave.Decision.As != AsExhausted || gave.Decision.Rule == nil {
+		if gave := giveUp(t, e, newServer(), "api.test"); gave == nil || gave.Decision.Reason != ReasonBreaker || gave.Decision.As != AsUnavailable || !gave.Until.After(time.Now()) || gave.Decision.Rule == nil {
 			t.Fatalf("the breaker is not open: %v", gave)
 		}
 	}
@@ -323,7 +323,7 @@ func TestBreakerHalfOpen(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if len(s.sent) != 1 || ends["200"] != 1 || ends[AsExhausted] != 9 {
+		if len(s.sent) != 1 || ends["200"] != 1 || ends[AsUnavailable] != 9 {
 			t.Errorf("%d probes, ends %v; want one probe", len(s.sent), ends)
 		}
 		if gave := giveUp(t, e, newServer(), "api.test"); gave != nil {

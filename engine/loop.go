@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,21 +29,23 @@ type run struct {
 	x    *exchange                   // Transport's request; nil in Do
 
 	permit   limiter.Permit
-	judge    *compiled     // whose rules decide about the latest failure: c, but for a token endpoint's answer
-	judgeP   *Provider     // judge's provider
-	breaker  func(error)   // tells the circuit breaker how the attempt went; mostly nil
-	doubt    *stripe       // what this call keeps back until it is decided; mostly nil
-	began    time.Duration // when the latest attempt did, since the engine was made; asPermitted = with its permit
-	tokens   uint64        // refreshes seen when it began
-	repeats  int           // attempts repeated since their token was an old one
-	unsent   error         // why the latest attempt could not be made at all
-	cause    error         // why its re-authentication failed
-	spent    bool          // a retry was taken from the budget
-	over     bool          // the loop has come to its end, with everything given back
-	err      error         // its error; in Transport nil where there was a response
-	event    *rules.Event  // its facts, when it failed
-	decision *Decision     // what was decided about it; nil = nothing yet
-	failure  *failure      // where both are
+	judge    *compiled          // whose rules decide about the latest failure: c, but for a token endpoint's answer
+	judgeP   *Provider          // judge's provider
+	breaker  func(error)        // tells the circuit breaker how the attempt went; mostly nil
+	doubt    *stripe            // what this call keeps back until it is decided; mostly nil
+	began    time.Duration      // when the latest attempt did, since the engine was made; asPermitted = with its permit
+	tokens   uint64             // refreshes seen when it began
+	repeats  int                // attempts repeated since their token was an old one
+	unsent   error              // why the latest attempt could not be made at all
+	cause    error              // why its re-authentication failed
+	spent    bool               // a retry was taken from the budget
+	over     bool               // the loop has come to its end, with everything given back
+	err      error              // its error; in Transport nil where there was a response
+	until    time.Time          // when a call that is given up may well be made again; zero = not known
+	wait     *limiter.WaitError // the limit that did not let it go on; mostly nil
+	event    *rules.Event       // its facts, when it failed
+	decision *Decision          // what was decided about it; nil = nothing yet
+	failure  *failure           // where both are
 }
 
 // failure is what a call that has failed needs besides: most calls never do.
@@ -85,7 +88,7 @@ func (r *run) loop(ctx context.Context) error {
 		}
 		if err := r.probe(ctx); err != nil {
 			r.stand(&breakerRule)
-			r.fail(AsExhausted, ReasonBreaker)
+			r.fail(AsUnavailable, ReasonBreaker)
 			return r.giveUp(ctx, err)
 		}
 
@@ -143,15 +146,21 @@ func (r *run) loop(ctx context.Context) error {
 		}
 		if dl, ok := ctx.Deadline(); ok && now.Add(d.Delay).After(dl) {
 			r.unspend()
-			r.fail(AsDeadline, ReasonDeadline)
+			if timeUp(ctx) {
+				r.fail(AsDeadline, ReasonTimeUp) // in the attempt
+			} else {
+				r.until = now.Add(d.Delay)
+				r.fail(AsDeadline, ReasonDeadline)
+			}
 			return r.giveUp(ctx, r.cause)
 		}
 
 		// Wait, holding nothing.
 		r.discard()
 		r.notify(ctx, NoticeWait, d.Delay, nil)
-		if err := sleep(ctx, d.Delay); err != nil {
+		if err := sleep(ctx, r.requestCancel(), d.Delay); err != nil {
 			r.unspend()
+			r.until = now.Add(d.Delay)
 			return r.ended(ctx, err)
 		}
 	}
@@ -169,7 +178,8 @@ func (r *run) limit(ctx context.Context) error {
 	err := r.acquire(ctx)
 	if err == nil {
 		if queued := r.start().Sub(came); queued >= minQueued {
-			r.notify(ctx, NoticeQueued, queued, nil)
+			limit, cause := r.permit.Waited()
+			r.notifyLimit(ctx, NoticeQueued, queued, limit, cause)
 		}
 	}
 	return err
@@ -201,7 +211,7 @@ func (r *run) acquire(ctx context.Context) error {
 		req.Uses = r.op.at(c.Cost)
 	}
 	for {
-		permit, err := r.p.limiter.Acquire(ctx, &req)
+		permit, err := r.take(ctx, &req)
 		if err != nil {
 			return err
 		}
@@ -229,6 +239,19 @@ func (r *run) acquire(ctx context.Context) error {
 	}
 }
 
+// take waits for what req names of the limits.
+func (r *run) take(ctx context.Context, req *limiter.Request) (limiter.Permit, error) {
+	if r.requestCancel() != nil {
+		if permit, ok := r.p.limiter.TryAcquire(req); ok {
+			return permit, nil
+		}
+		wait, stop := r.waitContext(ctx)
+		defer stop()
+		ctx = wait
+	}
+	return r.p.limiter.Acquire(ctx, req)
+}
+
 // credentials waits while the account's credentials are known to be no good:
 // its latest refresh has failed, and the next one may not begin yet.
 func (r *run) credentials(ctx context.Context) error {
@@ -241,12 +264,14 @@ func (r *run) credentials(ctx context.Context) error {
 		if f.as != "" || wait > r.maxInline() {
 			return f
 		}
+		r.until = f.until
 		if dl, ok := ctx.Deadline(); ok && f.until.After(dl) {
 			return fmt.Errorf("%w before the account's credentials can be refreshed: %w", context.DeadlineExceeded, f.err)
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := sleep(ctx, r.requestCancel(), wait); err != nil {
 			return err
 		}
+		r.until = time.Time{}
 	}
 }
 
@@ -261,6 +286,7 @@ func (r *run) probe(ctx context.Context) error {
 	done, err := r.p.breaker.allow(b, key.key)
 	if err != nil {
 		r.permit.Cancel()
+		r.until = r.p.breaker.until(b, key.key, err)
 		return err
 	}
 	r.breaker = done
@@ -445,6 +471,7 @@ func (r *run) wish(now time.Time) (rule *policy.Rule, why Reason) {
 		return &waitRule, ReasonInner
 	}
 	if gave, ok := errtree.As[*GiveUpError](r.err); ok {
+		r.until = gave.Until
 		return &policy.Rule{Name: "inner", Action: policy.Fail, As: gave.Decision.As, Backoff: -1, Safe: true}, ReasonInner
 	}
 	if _, ok := errtree.As[*backoff.PermanentError](r.err); ok {
@@ -475,7 +502,7 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 		}
 	}
 	if d.Action == policy.Fail && d.As == AsPermanent && d.Reason == ReasonRule && e.Status == 0 && errtree.Is(ctx.Err(), context.DeadlineExceeded) {
-		d.As, d.Reason = AsDeadline, ReasonDeadline
+		d.As, d.Reason = AsDeadline, ReasonTimeUp
 	}
 	if m := r.call.MaxAttempts; m > 0 && d.Action == policy.Retry && d.State.Retries() >= m {
 		d.exhaust(ReasonAttempts)
@@ -513,10 +540,17 @@ func (r *run) hold(ctx context.Context, now time.Time) {
 		at := r.judge.limit[i]
 		n := r.judgeP.limiter.RefusedAt(now, at, keys, r.start())
 		length := r.judge.holdFor(d, n, r.p.engine.o.Rand())
-		r.judgeP.limiter.HoldAt(now, at, keys, now.Add(length))
-		if r.p.engine.o.Observer != nil {
-			r.notifyHold(ctx, length, r.judge.policy.Limits[i].Name)
-		}
+		cause := r.holdCause(now)
+		r.judgeP.limiter.HoldAt(now, at, keys, now.Add(length), cause)
+		r.notifyLimit(ctx, NoticeHold, length, r.judge.policy.Limits[i].Name, cause)
+	}
+}
+
+// holdCause says why the decision closes a limit, for those who will wait for it.
+func (r *run) holdCause(now time.Time) limiter.Cause {
+	return limiter.Cause{
+		Rule: r.decision.Rule.Name, Code: strings.Clone(brief(r.event.Code())), Status: r.event.Status,
+		Operation: r.event.Operation, At: now,
 	}
 }
 
@@ -557,7 +591,9 @@ func (r *run) reauth(ctx context.Context) (over bool, err error) {
 	if r.p.engine.o.Reauth != nil {
 		r.discard() // nothing is held while the token endpoint is asked
 	}
-	fresh, err := r.p.refresh(ctx, &r.call, ReauthRequest{
+	wait, stop := r.waitContext(ctx)
+	defer stop()
+	fresh, err := r.p.refresh(wait, &r.call, ReauthRequest{
 		Provider: r.c.policy.Name, Account: r.call.Account, Event: r.event,
 		Generation: r.tokens, Claims: claimsChallenge(r.event.Header),
 	})
@@ -577,8 +613,8 @@ func (r *run) reauth(ctx context.Context) (over bool, err error) {
 			return true, r.deferred(ctx, time.Now(), nil)
 		}
 		return false, nil
-	case ctx.Err() != nil:
-		return true, r.ended(ctx, ctx.Err())
+	case wait.Err() != nil:
+		return true, r.ended(ctx, wait.Err())
 	case err == errNoReauth:
 		r.fail(AsNeedsUser, ReasonNoReauth)
 		return true, r.giveUp(ctx, nil)
@@ -592,13 +628,14 @@ func (r *run) reauth(ctx context.Context) (over bool, err error) {
 	// The refresh can be tried again later.
 	r.cause = failed.err
 	d := r.decision
-	wait := max(time.Until(failed.until), 0)
+	delay := max(time.Until(failed.until), 0)
 	d.Action, d.Asked, d.Reason = policy.Wait, true, ReasonReauthError
-	d.MinDelay, d.Delay = wait, wait+time.Duration(r.p.engine.o.Rand()*float64(spread(wait)))
+	d.MinDelay, d.Delay = delay, delay+time.Duration(r.p.engine.o.Rand()*float64(spread(delay)))
 	d.State.Reauths--
-	r.c.wait(d, wait)
+	r.c.wait(d, delay)
 	r.call.State = d.State
 	if d.Action == policy.Fail {
+		r.until = failed.until
 		return true, r.giveUp(ctx, failed.err)
 	}
 	return false, nil
@@ -613,7 +650,12 @@ func (r *run) afford(now time.Time) bool {
 		return true
 	}
 	keys := r.call.keys()
-	return r.p.budgets.spend(b, keyOf(b.Key, &keys), now)
+	key := keyOf(b.Key, &keys)
+	if r.p.budgets.spend(b, key, now) {
+		return true
+	}
+	r.until = later(now.Add(r.decision.Delay), r.p.budgets.ready(b, key, now))
+	return false
 }
 
 // unspend gives a retry back that is not made after all.
@@ -660,26 +702,56 @@ func (r *run) accepted() error {
 	return nil
 }
 
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// comeBack works out when a call that is given up is worth making again, where
+// what ended it has not said so.
+func (r *run) comeBack() {
+	if r.decision.As == AsDeadline && r.until.IsZero() {
+		r.until = time.Now() // nothing but its own deadline was against it
+	}
+}
+
 // giveUp ends a call for good.
 func (r *run) giveUp(ctx context.Context, cause error) error {
+	r.comeBack()
 	if r.p.engine.o.Observer != nil {
 		r.notify(ctx, NoticeGiveUp, 0, r.err)
 	}
 	r.markNesting(time.Time{})
 	if r.x != nil && r.x.resp != nil {
-		r.x.finish(r, time.Time{})
+		r.x.finish(r, r.until)
 		return nil
 	}
-	if as := r.decision.As; cause == nil && (as == AsCanceled || as == AsDeadline) && !errtree.Is(r.err, ctx.Err()) {
-		cause = ctx.Err() // net/http returns the cause that the caller gave its context
+	if as := r.decision.As; as == AsCanceled || as == AsDeadline {
+		cause = r.contextCause(ctx, cause)
 	}
 	return r.gaveUp(cause)
+}
+
+// contextCause is the cause of a call that ended with its context: nothing is
+// added to what its error says already. net/http returns the cause that a
+// context was cancelled with, not the context's error.
+func (r *run) contextCause(ctx context.Context, cause error) error {
+	if cause != nil {
+		return withContext(ctx, cause)
+	}
+	if end := ctx.Err(); end == nil || r.err != nil && errtree.Is(r.err, end) && errtree.Is(r.err, context.Cause(ctx)) {
+		return nil
+	}
+	return contextError(ctx)
 }
 
 func (r *run) gaveUp(cause error) *GiveUpError {
 	return &GiveUpError{
 		Decision: *r.decision, Operation: r.op.name, Attempts: r.call.State.Attempts,
-		Event: r.event, Err: r.err, Cause: cause,
+		Until: r.until, Event: r.event, Err: r.err, Cause: cause,
 	}
 }
 
@@ -709,14 +781,17 @@ func (r *run) deferred(ctx context.Context, until time.Time, cause error) error 
 // would come before its limits let it go on.
 func (r *run) ended(ctx context.Context, cause error) error {
 	r.stand(&contextRule)
-	if errtree.Is(cause, context.DeadlineExceeded) {
+	switch {
+	case timeUp(ctx):
+		r.fail(AsDeadline, ReasonTimeUp)
+	case ctx.Err() == nil && errtree.Is(cause, context.DeadlineExceeded):
 		r.fail(AsDeadline, ReasonDeadline)
-		if ctx.Err() == nil {
-			return r.giveUp(ctx, cause)
-		}
-	} else {
+		return r.giveUp(ctx, cause)
+	default:
 		r.fail(AsCanceled, ReasonCanceled)
 	}
+	cause = withContext(ctx, cause)
+	r.comeBack()
 	if r.p.engine.o.Observer != nil {
 		r.notify(ctx, NoticeGiveUp, 0, cause)
 	}
@@ -726,11 +801,14 @@ func (r *run) ended(ctx context.Context, cause error) error {
 // limited ends a call that its limits do not let go on: it would wait too
 // long, past the deadline, or for ever; or its account's credentials do not.
 func (r *run) limited(ctx context.Context, err error) error {
-	wait, found := errtree.As[*limiter.WaitError](err)
+	wait, _ := errtree.As[*limiter.WaitError](err)
+	if r.wait = wait; wait != nil {
+		r.until = wait.Until
+	}
 	stopped, _ := err.(*refreshFailed)
 	switch {
 	case ctx.Err() != nil:
-		return r.ended(ctx, ctx.Err())
+		return r.ended(ctx, err)
 	case stopped != nil:
 		r.stand(&reauthRule)
 		if stopped.as != "" {
@@ -739,14 +817,14 @@ func (r *run) limited(ctx context.Context, err error) error {
 		}
 		r.decision.Reason = ReasonReauthError
 		return r.deferred(ctx, stopped.until, stopped.err)
-	case found && (wait.Err == nil || time.Until(wait.Until) > r.maxInline()):
+	case wait != nil && (wait.Err == nil || wait.Err == context.DeadlineExceeded && time.Until(wait.Until) > r.maxInline()):
 		// Also where the deadline is sooner: see the order of the loop.
 		r.stand(&limitRule)
 		d := r.decision
 		d.Reason, d.Delay = ReasonInline, max(time.Until(wait.Until), 0)
 		d.MinDelay = d.Delay
 		return r.deferred(ctx, wait.Until, err)
-	case errtree.Is(err, context.DeadlineExceeded):
+	case errtree.Is(err, context.DeadlineExceeded), errtree.Is(err, context.Canceled):
 		return r.ended(ctx, err)
 	}
 	r.stand(&limitRule)
@@ -756,14 +834,33 @@ func (r *run) limited(ctx context.Context, err error) error {
 
 // notify tells the observer.
 func (r *run) notify(ctx context.Context, kind NoticeKind, d time.Duration, err error) {
-	o := r.p.engine.o.Observer
-	if o == nil {
+	if r.p.engine.o.Observer == nil {
 		return
 	}
+	n := r.notice(kind, d)
+	n.Err = err
+	if w := r.wait; w != nil {
+		n.Limit, n.Cause = w.Limit, w.Cause
+	}
+	r.p.engine.o.Observer.Observe(ctx, n)
+}
+
+// notifyLimit is notify about a limit, and what has closed it.
+func (r *run) notifyLimit(ctx context.Context, kind NoticeKind, d time.Duration, limit string, cause limiter.Cause) {
+	if r.p.engine.o.Observer == nil {
+		return
+	}
+	n := r.notice(kind, d)
+	n.Limit, n.Cause = limit, cause
+	r.p.engine.o.Observer.Observe(ctx, n)
+}
+
+// notice is what there is to say of the call as it is now.
+func (r *run) notice(kind NoticeKind, d time.Duration) *Notice {
 	n := &Notice{
 		Kind: kind, Time: time.Now(), Provider: r.c.policy.Name, Version: r.c.policy.Version,
 		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
-		Attempt: r.call.State.Attempts, Duration: d, Event: r.event, Err: err,
+		Attempt: r.call.State.Attempts, Duration: d, Event: r.event,
 	}
 	if r.event != nil {
 		n.Status = r.event.Status
@@ -772,16 +869,7 @@ func (r *run) notify(ctx context.Context, kind NoticeKind, d time.Duration, err 
 		decision := *r.decision
 		n.Decision = &decision
 	}
-	o.Observe(ctx, n)
-}
-
-func (r *run) notifyHold(ctx context.Context, d time.Duration, limit string) {
-	decision := *r.decision
-	r.p.engine.o.Observer.Observe(ctx, &Notice{
-		Kind: NoticeHold, Time: time.Now(), Provider: r.c.policy.Name, Version: r.c.policy.Version,
-		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
-		Attempt: r.call.State.Attempts, Duration: d, Status: r.event.Status, Limit: limit, Event: r.event, Decision: &decision,
-	})
+	return n
 }
 
 // proof is what an attempt without a failure to classify says about its host.
@@ -790,20 +878,4 @@ func (r *run) proof(ok bool) error {
 		return nil
 	}
 	return errExcluded
-}
-
-// sleep waits for d, or until the context ends. Less than a microsecond is
-// over before a timer could be set.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d < time.Microsecond {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -81,10 +82,11 @@ type Notice struct {
 	Host      string // that the call goes to; Do: as its Call says
 	Attempt   int    // its number from 1; of other kinds, the attempts made so far
 	Duration  time.Duration
-	Status    int          // of the latest attempt's reply, HTTP or SMTP; 0 = none, or not known
-	Limit     string       // NoticeHold: the limit's name
-	Event     *rules.Event // the failed attempt's facts; nil for a success
-	Decision  *Decision    // nil before there is one, and for a success
-	Candidate *Decision    // NoticeShadow: what the candidate decides
+	Status    int           // of the latest attempt's reply, HTTP or SMTP; 0 = none, or not known
+	Limit     string        // NoticeHold, NoticeQueued, and calls that a limit ends or hands back: its name
+	Cause     limiter.Cause // what has closed Limit; zero = it is not closed, or nobody said why
+	Event     *rules.Event  // the failed attempt's facts; nil for a success
+	Decision  *Decision     // nil before there is one, and for a success
+	Candidate *Decision     // NoticeShadow: what the candidate decides
 	Err       error
 }

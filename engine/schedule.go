@@ -131,7 +131,7 @@ func (b *scheduleBackOff) NextBackOff() time.Duration {
 		return backoff.Stop
 	}
 	d := b.s.delay(b.failed, b.chance(), b.last)
-	if b.s.Elapsed > 0 && b.clock.Now().Sub(b.began)+d > b.s.Elapsed {
+	if b.s.Elapsed > 0 && b.failed > 1 && b.clock.Now().Sub(b.began)+d > b.s.Elapsed {
 		return backoff.Stop
 	}
 	b.last = d

@@ -37,6 +37,11 @@ func TestBackoff(t *testing.T) {
 		if d := b.NextBackOff(); d != backoff.Stop {
 			t.Errorf("%v although the elapsed time is used up", d)
 		}
+		b.Reset()
+		time.Sleep(time.Hour)
+		if first, second := b.NextBackOff(), b.NextBackOff(); first != time.Second || second != backoff.Stop {
+			t.Errorf("after a first attempt longer than elapsed: %v, then %v; want 1s, then to stop", first, second)
+		}
 		n := 0
 		b.Reset()
 		err = backoff.Retry(func() error { n++; return fmt.Errorf("no") }, b)

@@ -224,13 +224,14 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // noBody gives a call up whose body could not be read.
 func (p *Provider) noBody(ctx context.Context, err error) error {
 	d := Decision{Action: policy.Fail, As: AsPermanent, Policy: p.Policy(), Rule: &bodyRule, Reason: ReasonBody}
+	var until time.Time
 	switch ctx.Err() {
 	case context.Canceled:
 		d.As, d.Reason = AsCanceled, ReasonCanceled
 	case context.DeadlineExceeded:
-		d.As, d.Reason = AsDeadline, ReasonDeadline
+		d.As, d.Reason, until = AsDeadline, ReasonTimeUp, time.Now()
 	}
-	return &GiveUpError{Decision: d, Err: err, Cause: ctx.Err()}
+	return &GiveUpError{Decision: d, Until: until, Err: err, Cause: contextError(ctx)}
 }
 
 // exchangePool saves an allocation a request. Nothing keeps an exchange beyond
@@ -515,7 +516,7 @@ func resultOf(resp *http.Response, err error) Result {
 		r, _ := Outcome(resp)
 		return r
 	case *GiveUpError:
-		return Result{Decision: e.Decision, Event: e.Event, Attempts: e.Attempts}
+		return Result{Decision: e.Decision, Event: e.Event, Until: e.Until, Attempts: e.Attempts}
 	case *DeferError:
 		return Result{Decision: e.Decision, Event: e.Event, Until: e.Until, Attempts: e.State.Attempts}
 	}
@@ -535,8 +536,13 @@ type outcome struct {
 type Result struct {
 	Decision Decision
 	Event    *rules.Event // the last attempt's facts; nil when there was none
-	Until    time.Time    // when to come back; zero unless Decision.Defer
 	Attempts int
+
+	// Until is when to come back. Where Decision.Defer it is when the call is to
+	// be made again. Where it was given up as deadline, budget or unavailable it
+	// is the time from which that is worth while. Otherwise it is zero, but for a
+	// call that was cancelled while it waited: then it is the end of the wait.
+	Until time.Time
 }
 
 // Outcome tells what Transport decided about a response that it returned:

@@ -56,6 +56,7 @@ var codes = []CodeInfo{
 	{"bad-host", Error, "a host is no host name"},
 	{"bad-path", Error, "a JSON or XML path cannot be read"},
 	{"unsupported-version", Error, "the file is written for another version of the format"},
+	{"reserved-label", Error, "a rule fails with a label that is the engine's own"},
 	{"label-typo", Warning, "a label of the policy's own looks like a misspelt built-in one"},
 
 	// The policy as a whole.

@@ -73,9 +73,16 @@ type field struct {
 	object   *object
 	elem     *field // of kindMap
 	reserved string // kindMap: a name that is taken, and why
-	need     string // kindMap: a key that must be there
-	merge    merge
+
+	notAllowed []string // of an open enum: values that it must not have
+	need       string   // kindMap: a key that must be there
+	merge      merge
 }
+
+// engineLabels are what the engine says of calls that it ends itself. A worker
+// acts on each in one way (comes back at the time that is known, tells whoever
+// runs it), so no rule about a reply may say them.
+var engineLabels = []string{"exhausted", "budget", "deadline", "canceled", "unavailable", "misconfigured"}
 
 // object is a mapping with known fields.
 type object struct {
@@ -190,7 +197,7 @@ var backoffObject = &object{
 		{name: "multiplier", kind: kindFloat, min: 1, max: 1000, def: "2", doc: "Growth from one delay to the next."},
 		{name: "jitter", enum: []string{string(JitterNone), string(JitterEqual), string(JitterFull), string(JitterDecorrelated)}, def: "equal", doc: "How chance spreads the delay d: none = d, equal = d/2 to d, full = 0 to d, decorrelated = min to three times the delay before."},
 		{name: "attempts", kind: kindInt, min: 1, max: 65535, def: "no bound but elapsed", doc: "Attempts in all, the first one included."},
-		{name: "elapsed", kind: kindDuration, positive: true, def: "no bound but attempts", doc: "Time spent trying. Waits that the server asked for do not count."},
+		{name: "elapsed", kind: kindDuration, positive: true, def: "no bound but attempts", doc: "Time spent trying, looked at from the second retry on. Waits that the server asked for do not count."},
 	},
 }
 
@@ -242,7 +249,7 @@ var ruleObject = &object{
 		{name: "name", kind: kindName, required: true, doc: "Unique name; decisions, metrics and tests show it."},
 		{name: "when", kind: kindExpr, required: true, doc: `Expression over the event, such as: status == 429 and "quotaExceeded" in codes.`},
 		{name: "action", required: true, enum: []string{"accept", "retry", "wait", "reauth", "fail"}, doc: "accept: no error after all. retry: again after a backoff. wait: again when the server said. reauth: refresh the credentials once, then again. fail: give up."},
-		{name: "as", enum: []string{"permanent", "needs_user", "resync"}, open: true, def: "permanent", doc: "With fail: the kind of failure, or a label of your own."},
+		{name: "as", enum: []string{"permanent", "needs_user", "resync", "ambiguous"}, open: true, notAllowed: engineLabels, def: "permanent", doc: "With fail: the kind of failure, or a label of your own."},
 		{name: "backoff", kind: kindName, def: "default", doc: "With retry and wait: the schedule."},
 		{name: "wait", kind: kindDuration, positive: true, doc: "With wait: a fixed time in place of a schedule."},
 		{name: "max_wait", kind: kindDuration, positive: true, def: "no bound of its own", doc: "With retry and wait: the longest hint that is obeyed."},

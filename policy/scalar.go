@@ -126,6 +126,9 @@ func (d *decoder) scalar(v *value) {
 		case !isLabel(s):
 			fail("bad-name", "letters, digits, '_', '-' and '.'", "%q is not a label", cut(s))
 			return
+		case slices.Contains(f.notAllowed, s):
+			fail("reserved-label", "one of "+strings.Join(f.enum, ", ")+", or a label of your own", "%q is what the engine itself says of a call", s)
+			return
 		default:
 			if best := closest(s, f.enum); best != "" {
 				d.r.warn(v.span(), "label-typo", fmt.Sprintf("did you mean %q?", best), "%q is a label of this policy's own", s)

@@ -146,6 +146,9 @@ func (f *field) valueSchema() ordered {
 	if f.enum != nil {
 		if f.open {
 			s := text(labelPattern, 64)
+			if f.notAllowed != nil {
+				s = append(s, member{"not", ordered{{"enum", f.notAllowed}}})
+			}
 			return append(s, member{"examples", f.enum})
 		}
 		return ordered{{"enum", f.enum}}

@@ -48,7 +48,8 @@ func (l *Labels) As(n *engine.Notice) string {
 	}
 	switch d.As {
 	case engine.AsPermanent, engine.AsNeedsUser, engine.AsResync, engine.AsAmbiguous,
-		engine.AsExhausted, engine.AsBudget, engine.AsDeadline, engine.AsCanceled:
+		engine.AsExhausted, engine.AsBudget, engine.AsDeadline, engine.AsCanceled,
+		engine.AsUnavailable, engine.AsMisconfigured:
 		return d.As
 	}
 	if d.Policy != nil {
