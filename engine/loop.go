@@ -207,6 +207,7 @@ func (r *run) acquire(ctx context.Context) error {
 	c.fill(&req.Keys)
 	req.Uses, req.N, req.Parallel, req.Bytes = r.op.uses, c.N, c.Parallel, c.Bytes
 	req.Priority, req.MaxWait = c.Priority, r.maxInline()
+	req.Inside = loanFrom(ctx)
 	if c.Cost > 0 {
 		req.Uses = r.op.at(c.Cost)
 	}
@@ -315,7 +316,7 @@ func (r *run) attempt(ctx context.Context, first bool) bool {
 	}
 	ok := false
 	r.unsent, r.cause = nil, nil
-	ctx = r.lend(ctx)
+	ctx = r.lendPermit(r.lend(ctx))
 	if r.x != nil {
 		ok = r.x.send(ctx, r)
 	} else {
@@ -456,6 +457,9 @@ var (
 // handed back has had its retries: to repeat it would multiply them.
 func (r *run) wish(now time.Time) (rule *policy.Rule, why Reason) {
 	e := r.event
+	if r.err == nil && r.x != nil {
+		return r.insideWish(now)
+	}
 	if r.err == nil || e.Network == rules.NetworkCanceled {
 		return nil, 0
 	}
@@ -472,7 +476,7 @@ func (r *run) wish(now time.Time) (rule *policy.Rule, why Reason) {
 	}
 	if gave, ok := errtree.As[*GiveUpError](r.err); ok {
 		r.until = gave.Until
-		return &policy.Rule{Name: "inner", Action: policy.Fail, As: gave.Decision.As, Backoff: -1, Safe: true}, ReasonInner
+		return gaveUpInside(gave.Decision.As), ReasonInner
 	}
 	if _, ok := errtree.As[*backoff.PermanentError](r.err); ok {
 		return &permanentRule, ReasonCode
@@ -481,6 +485,11 @@ func (r *run) wish(now time.Time) (rule *policy.Rule, why Reason) {
 		return &permanentRule, ReasonReauthError
 	}
 	return nil, 0
+}
+
+// gaveUpInside is the rule of an attempt whose call inside was given up.
+func gaveUpInside(as string) *policy.Rule {
+	return &policy.Rule{Name: "inner", Action: policy.Fail, As: as, Backoff: -1, Safe: true}
 }
 
 // decide fills r.decision from the facts.

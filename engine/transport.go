@@ -325,7 +325,7 @@ var errNoResponse = errors.New("engine: the base transport returned neither a re
 // cannot be made at all leaves the last response as it was.
 func (x *exchange) send(ctx context.Context, r *run) bool {
 	n := r.call.State.Attempts + 1
-	outer, same := ctx, r.breaker == nil // else lend has added to it
+	outer, same := ctx, r.breaker == nil && !r.lends() // else attempt has added to it
 	if n != Attempt(ctx) {
 		ctx, same = context.WithValue(ctx, attemptKey{}, n), false
 	}

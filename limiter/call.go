@@ -38,6 +38,9 @@ type ref struct {
 	cost  int64 // units that it asks for; permits of a concurrency limit
 	each  int64 // what one of Request.N costs; 0 = the cost does not depend on it
 	touch uint8
+
+	covered bool  // what it asks for is lent by a call around: see Loan
+	round   int64 // the lender's probe
 }
 
 // taken is what a call took of one limit.

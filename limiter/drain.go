@@ -130,6 +130,9 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 	if i < 0 {
 		w.permit = l.permit(w.refs, ln.locks, now)
 		l.noteWaited(w, now)
+		if w.inside != nil {
+			w.inside.attach(w.permit, w.debts)
+		}
 		l.finish(w, granted)
 		return true
 	}
@@ -175,6 +178,9 @@ func (l *Limiter) renew(cfg *config, w *waiter, now int64, t time.Time) {
 // finish tells w what became of it. All of its lane's shards are locked.
 func (l *Limiter) finish(w *waiter, s waitState) (wake *entry) {
 	w.state = s
+	if s == failed && w.inside != nil {
+		w.inside.unborrow(w.debts, nil, true)
+	}
 	wake = l.leave(w)
 	close(w.done)
 	return wake
@@ -216,6 +222,9 @@ func (l *Limiter) abandon(w *waiter, why error) *WaitError {
 	err := w.refs[last].waitError(w.came, l.time(until), why)
 	err.ended = why != nil
 	w.state = gone
+	if w.inside != nil {
+		w.inside.unborrow(w.debts, nil, true)
+	}
 	wake := l.leave(w)
 	l.unlock(ln.locks)
 	if wake != nil {

@@ -148,6 +148,11 @@ type Request struct {
 
 	Priority Priority
 
+	// Inside is what the call lends that this one is made inside of (see
+	// [Permit.Lend]): of a limit whose key both have, only what that call cannot
+	// lend is taken. nil = it is made inside of none.
+	Inside *Loan
+
 	// MaxWait bounds the wait of Acquire: a call that would wait longer fails
 	// at once with a *WaitError. 0 = only the context bounds it; negative = it
 	// does not wait at all.

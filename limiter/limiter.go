@@ -127,6 +127,9 @@ func (l *Limiter) Acquire(ctx context.Context, r *Request) (Permit, error) {
 	if err := ctx.Err(); err != nil {
 		return Permit{}, err
 	}
+	if r.Inside != nil {
+		return l.acquireInside(ctx, r)
+	}
 	p, w, _, err := l.enter(ctx, l.now(), r, true)
 	if w == nil {
 		return p, err
@@ -212,9 +215,16 @@ func (l *Limiter) enter(ctx context.Context, now int64, r *Request, queue bool) 
 		l.unlock(c.locks)
 		l.drain(e, c.now)
 	}
+	var debts []debt
+	if r.Inside != nil {
+		debts = r.Inside.borrow(l, c.refs)
+	}
 	use := l.take(c.refs, r.Priority, r.Keys.Account, nil, c.now, l.time(c.now))
 	if use < 0 {
 		p = l.permit(c.refs, c.locks, c.now)
+		if r.Inside != nil {
+			r.Inside.attach(p, debts)
+		}
 		sh := &l.shards[c.locks[0]]
 		sh.calls++
 		tend := sh.calls%sweepEvery == 0
@@ -224,7 +234,17 @@ func (l *Limiter) enter(ctx context.Context, now int64, r *Request, queue bool) 
 		}
 		return p, nil, 0, nil
 	}
+	if r.Inside != nil {
+		debts = r.Inside.unborrow(debts, c.refs, false)
+	}
 	w, until, err = l.blocked(ctx, &c, r, use, queue)
+	switch {
+	case r.Inside == nil:
+	case w != nil:
+		w.inside, w.debts = r.Inside, debts
+	default:
+		r.Inside.unborrow(debts, nil, true)
+	}
 	l.unlock(c.locks)
 	return Permit{}, w, until, err
 }
@@ -308,12 +328,24 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 		over = t.C
 	}
 	var cause error
-	select {
-	case <-w.done:
-		return w.granted(l.now())
-	case <-over:
-	case <-ctx.Done():
-		cause = ctx.Err()
+	for done := false; !done; {
+		var freed <-chan struct{}
+		if w.inside != nil {
+			var now bool
+			if freed, now = w.inside.watch(); now {
+				l.passInside(w)
+			}
+		}
+		done = true
+		select {
+		case <-w.done:
+			return w.granted(l.now())
+		case <-over:
+		case <-ctx.Done():
+			cause = ctx.Err()
+		case <-freed:
+			done = false
+		}
 	}
 	if err := l.abandon(w, cause); err != nil {
 		return Permit{}, err

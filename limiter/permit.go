@@ -40,6 +40,7 @@ type record struct {
 	refs []taken
 
 	waited *waited // nil = it was granted at once
+	nested *nested // nil = neither lends nor borrows
 }
 
 // permit notes what was taken. locks are refs' shards, all of them locked.
@@ -140,6 +141,16 @@ func (p Permit) end(how ending) {
 		return
 	}
 	rec.gen++ // from here on this permit is released, and the record ours
+	if n := rec.nested; n != nil {
+		if refund {
+			n.refund(rec)
+		}
+		n.end(rec)
+		rec.nested = nil
+		if n.loan != nil {
+			defer n.loan.unpin()
+		}
+	}
 	var wake [4]*entry
 	woken := wake[:0]
 	others := false
@@ -314,6 +325,12 @@ func (p Permit) Refund() {
 	if p.l == nil {
 		return
 	}
+	home := &p.l.shards[p.rec.home]
+	home.mu.Lock()
+	if rec := p.record(); rec != nil && rec.nested != nil {
+		rec.nested.refund(rec)
+	}
+	home.mu.Unlock()
 	p.each(func(r *taken, at int64) (wake bool) {
 		wake = p.l.unused(r, at)
 		if r.lim.metered() {

@@ -38,6 +38,8 @@ type waiter struct {
 	moves      int   // see giveTurn
 	until      int64 // when it was expected to pass when it came
 	expected   int   // index into refs of what was expected to keep it until then
+	inside     *Loan // as of the Request
+	debts      []debt
 	state      waitState
 	permit     Permit
 	err        error

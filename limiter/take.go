@@ -17,6 +17,13 @@ func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now 
 		r := &refs[i]
 		e, m := r.e, r.lim
 		r.got, r.probe = r.cost, 0
+		if r.covered {
+			if !r.passes(l, now) {
+				l.untake(refs[:i], now, t)
+				return i
+			}
+			continue
+		}
 		if e.ext != nil {
 			if x := e.slot(m); x != nil {
 				extra = true
@@ -49,7 +56,7 @@ func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now 
 	}
 	if extra {
 		for i := range refs {
-			if x := refs[i].e.slot(refs[i].lim); x != nil && x.q != nil && !x.q.empty() {
+			if x := refs[i].e.slot(refs[i].lim); x != nil && x.q != nil && !x.q.empty() && !refs[i].covered {
 				x.q.served(prio, account, refs[i].got)
 				l.arm(refs[i].e, now) // that may have changed who is next, and what it needs
 			}
@@ -210,7 +217,7 @@ func (l *Limiter) estimate(refs []ref, prio Priority, account string, now int64,
 		r := &refs[i]
 		x := r.e.slot(r.lim)
 		ahead := int64(0)
-		if x != nil && x.q != nil {
+		if x != nil && x.q != nil && !r.covered {
 			ahead = x.q.before(prio, account)
 		}
 		head := int64(0)

@@ -1,0 +1,491 @@
+package limiter
+
+import (
+	"context"
+	"sync"
+)
+
+// Calls inside calls.
+//
+// A call that is made inside another one, for the same keys, must not wait for
+// what the outer call itself holds. So a permit lends: its units pay for the
+// first call inside as far as they reach, and its slots (permits of a limit of
+// concurrency) are lent to one call at a time. What is lent moves: a slot is the
+// borrower's until it ends, and then comes back to the lender, or is released
+// where the lender has ended before.
+//
+// A call inside that has to wait gives the slots of the calls around it back
+// for as long, whatever it waits for: so no two calls wait for each other. The
+// slot that it gets in the end is the lender's again when it ends.
+
+// Loan is what a permit lends to the calls that are made inside its own: see
+// [Permit.Lend] and Request.Inside. It is safe for concurrent use.
+type Loan struct {
+	l     *Limiter
+	outer *Loan // of the call around the permit's own; nil = there is none
+	tree  *lendingTree
+	parts []part // as the permit's refs; guarded by tree.mu
+	ended bool   // the permit was released; guarded by tree.mu
+}
+
+// lendingTree is shared by a permit and all those inside. Its lock is taken
+// last, after those of shards.
+type lendingTree struct {
+	mu    sync.Mutex
+	freed chan struct{} // closed when a slot can be borrowed again; nil = nobody asks
+}
+
+// part is what is left to be lent of one limit.
+type part struct {
+	e     *entry
+	lim   *limit
+	probe int64  // as taken.probe
+	units int64  // not spent yet
+	slots int64  // lent to nobody
+	away  int64  // slots that were given back while a call inside waited
+	from  []debt // what of this is borrowed itself
+}
+
+// debt is what a permit has borrowed.
+type debt struct {
+	ref   int // of the borrower
+	loan  *Loan
+	part  *part
+	units int64
+	slots int64
+}
+
+// nested is what a permit's record has besides where calls are nested.
+type nested struct {
+	debts []debt // moved to the loan's parts when there is one
+	loan  *Loan
+}
+
+// debtsOf are the debts of the i-th ref.
+func (n *nested) debtsOf(i int) (ds []debt) {
+	for _, d := range n.debts {
+		if d.ref == i {
+			ds = append(ds, d)
+		}
+	}
+	return ds
+}
+
+// Lend returns what the permit lends to calls made inside its own; outer is what
+// the call around its own lends, or nil. Of a permit that was released, and of
+// the zero Permit, it returns outer: they have nothing to lend.
+func (p Permit) Lend(outer *Loan) *Loan {
+	l := p.l
+	if l == nil {
+		return outer
+	}
+	home := &l.shards[p.rec.home]
+	home.mu.Lock()
+	locks := []uint32{p.rec.home}
+	if rec := p.record(); rec != nil {
+		for i := range rec.refs {
+			locks = addLock(locks, uint32(rec.refs[i].e.shard))
+		}
+	}
+	home.mu.Unlock()
+	l.lock(locks)
+	defer l.unlock(locks)
+	rec := p.record()
+	if rec == nil {
+		return outer
+	}
+	n := rec.nested
+	if n == nil {
+		n = &nested{}
+		rec.nested = n
+	}
+	if n.loan != nil {
+		return n.loan
+	}
+	loan := &Loan{l: l, outer: outer, parts: make([]part, len(rec.refs))}
+	if outer != nil {
+		loan.tree = outer.tree
+	} else {
+		loan.tree = &lendingTree{}
+	}
+	for i := range rec.refs {
+		r, pt := &rec.refs[i], &loan.parts[i]
+		r.e.pins++ // it must stay the one that calls inside find
+		*pt = part{e: r.e, lim: r.lim, probe: r.probe, from: n.debtsOf(i)}
+		switch {
+		case r.lim.form == concurrencyForm:
+			pt.slots, r.got = r.got, 0
+		case r.lim.metered():
+			pt.units = r.got
+			for _, d := range pt.from {
+				pt.units += d.units
+			}
+		}
+	}
+	n.debts, n.loan = nil, loan
+	return loan
+}
+
+// borrow covers refs as far as the calls around lend it: what refs cost from
+// there on is what is left to be paid. All shards of refs are locked.
+func (n *Loan) borrow(l *Limiter, refs []ref) (debts []debt) {
+	n.tree.mu.Lock()
+	defer n.tree.mu.Unlock()
+	for i := range refs {
+		f := &refs[i]
+		if f.covered {
+			continue
+		}
+		lends := false
+		for o := n; o != nil; o = o.outer {
+			if o.l != l || o.ended {
+				continue
+			}
+			for j := range o.parts {
+				pt := &o.parts[j]
+				if pt.e != f.e || pt.lim.slot != f.lim.slot {
+					continue
+				}
+				d := debt{ref: i, loan: o, part: pt}
+				switch {
+				case f.lim.form == concurrencyForm:
+					x := f.e.slot(f.lim)
+					f.cost = min(f.cost, x.lowered(x.lawOf(f.lim).conc))
+					d.slots = min(f.cost, pt.slots)
+					pt.slots -= d.slots
+				case f.lim.metered():
+					d.units = min(f.cost, pt.units)
+					pt.units -= d.units
+				}
+				f.cost -= d.units + d.slots
+				if d.units+d.slots > 0 {
+					debts = append(debts, d)
+				}
+				if !lends {
+					lends, f.round = true, pt.probe
+				}
+			}
+		}
+		f.covered = lends && f.cost == 0
+	}
+	return debts
+}
+
+// unborrow undoes borrow, all of it or, for a call that waits, only the slots,
+// and returns the debts that are left.
+func (n *Loan) unborrow(debts []debt, refs []ref, units bool) (left []debt) {
+	n.tree.mu.Lock()
+	defer n.tree.mu.Unlock()
+	for _, d := range debts {
+		if !units && d.units > 0 {
+			left = append(left, d)
+			continue
+		}
+		repay([]debt{d}, d.units, d.slots)
+		if refs != nil {
+			refs[d.ref].cost += d.units + d.slots
+			refs[d.ref].covered = false
+		}
+	}
+	n.tree.wake()
+	return left
+}
+
+// repay gives units and slots to the lenders that debts name, and returns what
+// none of them takes, since it has ended. The tree is locked.
+func repay(debts []debt, units, slots int64) (u, s int64) {
+	for i := range debts {
+		d := &debts[i]
+		du, ds := min(units, d.units), min(slots, d.slots)
+		units, slots = units-du, slots-ds
+		d.units, d.slots = d.units-du, d.slots-ds
+		if d.loan.ended {
+			du, ds = repay(d.part.from, du, ds)
+			u, s = u+du, s+ds
+			continue
+		}
+		d.part.units += du
+		d.part.slots += ds
+	}
+	return u + units, s + slots
+}
+
+// wake tells the calls that wait that there are slots to borrow. The tree is locked.
+func (t *lendingTree) wake() {
+	if t.freed != nil {
+		close(t.freed)
+		t.freed = nil
+	}
+}
+
+// watch returns a channel that is closed when there are slots to borrow again,
+// and whether there are some now.
+func (n *Loan) watch() (freed <-chan struct{}, now bool) {
+	t := n.tree
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for o := n; o != nil && !now; o = o.outer {
+		for i := range o.parts {
+			now = now || !o.ended && o.parts[i].slots > 0
+		}
+	}
+	if t.freed == nil {
+		t.freed = make(chan struct{})
+	}
+	return t.freed, now
+}
+
+// attach notes the debts of a permit that was just granted. Where it took slots
+// that the calls around had given back, they are theirs again when it ends. All
+// shards of the permit are locked.
+func (n *Loan) attach(p Permit, debts []debt) {
+	rec := p.record()
+	n.tree.mu.Lock()
+	defer n.tree.mu.Unlock()
+	for i := range rec.refs {
+		r := &rec.refs[i]
+		if r.lim.form != concurrencyForm {
+			continue
+		}
+		own := r.got
+		for o := n; o != nil; o = o.outer {
+			for j := range o.parts {
+				pt := &o.parts[j]
+				if k := min(own, pt.away); k > 0 && !o.ended && pt.e == r.e && pt.lim.slot == r.lim.slot {
+					pt.away -= k
+					own -= k
+					debts = append(debts, debt{ref: i, loan: o, part: pt, slots: k})
+					r.got -= k // counted again below
+				}
+			}
+		}
+	}
+	for _, d := range debts {
+		rec.refs[d.ref].got += d.slots
+	}
+	if len(debts) > 0 {
+		rec.nested = &nested{debts: debts}
+	}
+}
+
+// giveBack releases the slots that the calls around hold and lend to nobody:
+// the one inside has to wait, and what it waits for may need them.
+func (n *Loan) giveBack() {
+	type slots struct {
+		part *part
+		n    int64
+	}
+	for o := n; o != nil; o = o.outer {
+		var free []slots
+		o.tree.mu.Lock()
+		for i := range o.parts {
+			if pt := &o.parts[i]; pt.slots > 0 && !o.ended {
+				free = append(free, slots{pt, pt.slots})
+				pt.slots, pt.away = 0, pt.away+pt.slots
+			}
+		}
+		o.tree.mu.Unlock()
+		for _, s := range free {
+			e := s.part.e
+			sh := &o.l.shards[e.shard]
+			sh.mu.Lock()
+			*e.holder(s.part.lim.index) -= int32(s.n)
+			waits := e.waits()
+			sh.mu.Unlock()
+			if waits {
+				o.l.drain(e, o.l.now())
+			}
+		}
+	}
+}
+
+// takeBack takes the slots again that giveBack released, as far as nobody
+// waits for them.
+func (n *Loan) takeBack() {
+	for o := n; o != nil; o = o.outer {
+		for i := range o.parts {
+			pt := &o.parts[i] // e and lim do not change
+			if pt.lim.form != concurrencyForm {
+				continue
+			}
+			sh := &o.l.shards[pt.e.shard]
+			sh.mu.Lock()
+			o.tree.mu.Lock()
+			if k := pt.away; k > 0 && !o.ended {
+				now := sh.clamp(o.l.now())
+				m, x := o.l.config.Load().current(pt.lim), pt.e.slot(pt.lim)
+				if x != nil {
+					pt.e.settle(m, x, now, o.l.time(now))
+				}
+				held := pt.e.holder(pt.lim.index)
+				if (x == nil || x.hold == 0 && x.window == 0 && (x.q == nil || x.q.empty())) &&
+					int64(*held)+k <= x.lowered(x.lawOf(m).conc) {
+					*held += int32(k)
+					pt.away, pt.slots = 0, pt.slots+k
+					o.tree.wake()
+				}
+			}
+			o.tree.mu.Unlock()
+			sh.mu.Unlock()
+		}
+	}
+}
+
+// refund puts back what is left of the units that the permit borrowed, and
+// leaves in rec what the permit itself gives back. The home shard is locked.
+func (n *nested) refund(rec *record) {
+	t := n.tree()
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range rec.refs {
+		r := &rec.refs[i]
+		if !r.lim.metered() {
+			continue
+		}
+		from, rest := n.debtsOf(i), int64(0)
+		if n.loan != nil {
+			pt := &n.loan.parts[i]
+			r.got = min(r.got, pt.units)
+			from, rest, pt.units = pt.from, pt.units-r.got, 0
+		} else {
+			for _, d := range from {
+				rest += d.units
+			}
+		}
+		u, _ := repay(from, rest, 0)
+		r.got += u
+	}
+	if n.loan == nil {
+		for i := range n.debts {
+			n.debts[i].units = 0
+		}
+	}
+}
+
+func (n *nested) tree() *lendingTree {
+	switch {
+	case n.loan != nil:
+		return n.loan.tree
+	case len(n.debts) > 0:
+		return n.debts[0].loan.tree
+	}
+	return nil
+}
+
+// end ends what the permit lends, and gives the slots back that it borrowed. It
+// leaves in rec what the permit itself releases. The home shard is locked.
+func (n *nested) end(rec *record) {
+	t := n.tree()
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	loan := n.loan
+	if loan != nil {
+		loan.ended = true
+	}
+	for i := range rec.refs {
+		r := &rec.refs[i]
+		if r.lim.form != concurrencyForm {
+			continue
+		}
+		from := n.debtsOf(i)
+		if loan != nil {
+			pt := &loan.parts[i]
+			from, r.got, pt.slots = pt.from, pt.slots, 0
+			for j := range from {
+				k := min(pt.away, from[j].slots)
+				pt.away -= k
+				from[j].slots -= k
+				if !from[j].loan.ended {
+					from[j].part.away += k
+				}
+			}
+		}
+		_, r.got = repay(from, 0, r.got)
+	}
+	t.wake()
+}
+
+// unpin lets go of the entries of a loan that has ended. Nothing is locked.
+func (n *Loan) unpin() {
+	for i := range n.parts {
+		e := n.parts[i].e
+		sh := &n.l.shards[e.shard]
+		sh.mu.Lock()
+		e.pins--
+		sh.mu.Unlock()
+	}
+}
+
+// passes is take for a limit whose units or slot a call around lends: all that
+// counts is whether the limit was closed since.
+func (r *ref) passes(l *Limiter, now int64) bool {
+	x := r.e.slot(r.lim)
+	if x == nil {
+		return true
+	}
+	r.e.settle(r.lim, x, now, l.time(now))
+	if x.hold != 0 {
+		return false
+	}
+	if x.window > 0 && r.round != x.opened { // else the lender is the probe
+		if x.probes >= x.window {
+			return false
+		}
+		x.probes++
+		r.probe = x.opened
+	}
+	return true
+}
+
+// acquireInside is Acquire for a call inside another.
+func (l *Limiter) acquireInside(ctx context.Context, r *Request) (Permit, error) {
+	p, _, _, err := l.enter(ctx, l.now(), r, false)
+	if err != errRefused && err != errNever {
+		return p, err
+	}
+	r.Inside.giveBack()
+	p, w, _, err := l.enter(ctx, l.now(), r, true)
+	if w != nil {
+		p, err = l.wait(ctx, w, r.MaxWait)
+	}
+	r.Inside.takeBack()
+	return p, err
+}
+
+// passInside lets w pass, if it can with the slots that the calls around it
+// have to lend now; else they are given back, for others to pass.
+func (l *Limiter) passInside(w *waiter) {
+	ln := w.ln
+	l.lock(ln.locks)
+	if w.state != waiting {
+		l.unlock(ln.locks)
+		return
+	}
+	now := l.clamp(ln.locks, l.now())
+	l.renew(l.config.Load(), w, now, l.time(now))
+	refs := append([]ref(nil), w.refs...) // the lane counts by what w.refs cost
+	debts := w.inside.borrow(l, refs)
+	passes := l.take(refs, ln.prio, ln.account, nil, now, l.time(now)) < 0
+	var wake *entry
+	if passes {
+		w.permit = l.permit(refs, ln.locks, now)
+		l.noteWaited(w, now)
+		w.inside.attach(w.permit, append(debts, w.debts...))
+		wake = l.finish(w, granted)
+	} else {
+		w.inside.unborrow(debts, nil, true)
+	}
+	l.unlock(ln.locks)
+	if wake != nil {
+		l.drain(wake, l.now())
+	}
+	if !passes {
+		w.inside.giveBack()
+	}
+}
