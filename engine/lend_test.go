@@ -18,7 +18,7 @@ import (
 )
 
 // busyBase is a server that counts how many requests it has at once, each from
-// its arrival until its response's body is closed.
+// its arrival until its response's body is read or closed.
 type busyBase struct {
 	mu              sync.Mutex
 	now, most, sent int
@@ -58,6 +58,14 @@ type leavingBody struct {
 	io.Reader
 	once   sync.Once
 	closed func()
+}
+
+func (b *leavingBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil {
+		b.once.Do(b.closed)
+	}
+	return n, err
 }
 
 func (b *leavingBody) Close() error { b.once.Do(b.closed); return nil }
