@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/http/httptrace"
 	"sync"
@@ -22,6 +21,8 @@ import (
 // Do returns nil when fn succeeded or when a rule accepts its failure. Every
 // other end is a *GiveUpError, which unwraps to fn's last error, or a
 // *DeferError when the call must wait longer than a worker may be held.
+// A provider that there is no policy of, or none any more, is a mistake of the
+// configuration: misconfigured.
 //
 // fn's context ends with ctx, and when the policy has an attempt_timeout: so
 // long after the attempt or a further request of it began, or, where fn calls
@@ -34,24 +35,17 @@ import (
 func (e *Engine) Do(ctx context.Context, c Call, fn func(context.Context) error) error {
 	p := e.live.Load().providers[c.Provider]
 	if p == nil {
-		return noPolicy(c.Provider)
+		return e.noPolicyGiveUp(c.Provider, c.Operation)
 	}
 	return p.Do(ctx, c, fn)
 }
 
-// noPolicy gives a call up whose provider is not known.
-func noPolicy(provider string) error {
-	return &GiveUpError{
-		Decision: Decision{As: AsPermanent, Rule: &noPolicyRule, Reason: ReasonNoPolicy},
-		Err:      fmt.Errorf("engine: no policy for provider %q", provider),
-	}
-}
-
-var noPolicyRule = policy.Rule{Name: "provider", Action: policy.Fail, Backoff: -1}
-
 // Do is Engine.Do without the look-up; c.Provider is not read.
 func (p *Provider) Do(ctx context.Context, c Call, fn func(context.Context) error) error {
 	compiled := p.live.Load()
+	if compiled.gone {
+		return p.engine.noPolicyGiveUp(p.name, c.Operation)
+	}
 	var r run // not a literal, which would be made elsewhere and copied
 	r.p, r.c, r.op, r.call, r.fn = p, compiled, compiled.operation(c.Operation), c, fn
 	defer r.abandon()

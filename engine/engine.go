@@ -53,6 +53,13 @@ type Options struct {
 	// Its errors mean what those of Reauth do, for the one call.
 	Authorize func(req *http.Request, account string) error
 
+	// RequireAccount gives calls up, as misconfigured and before anything is sent,
+	// that name no account although a limit of theirs counts by account or their
+	// provider's policy can re-authenticate: all of them would share one key and one
+	// credential. Requests for tokens need none. false = such calls go on, and
+	// the observer is told of the first one of each provider.
+	RequireAccount bool
+
 	// Classify reads errors that Recourse does not know into an event; it
 	// reports whether it did. nil = the built-in classification alone.
 	Classify func(error, *rules.Event) bool
@@ -86,7 +93,13 @@ type Engine struct {
 
 	auth    authorizer
 	reloads reloads
-	recent  *recent
+
+	unclaimed struct { // see Engine.fallback
+		once     sync.Once
+		provider *Provider
+		told     sync.Map // names of built-in policies
+	}
+	recent *recent
 }
 
 // generation is one loaded set of policies.
@@ -180,6 +193,13 @@ func (e *Engine) replace(set *policy.Set) error {
 		}
 		e.handles[ch.p.name] = ch.p
 	}
+	for name, p := range e.handles {
+		if was := p.live.Load(); next.providers[name] == nil && !was.gone {
+			c := compile(was.policy, &e.o)
+			c.limit, c.gone = was.limit, true
+			p.live.Store(c)
+		}
+	}
 	next.byHost = wholeHosts(next)
 	e.live.Store(next)
 	e.reloads.mu.Lock()
@@ -223,13 +243,14 @@ func (e *Engine) now() time.Duration { return time.Since(e.start) }
 func (e *Engine) Policies() *policy.Set { return e.live.Load().set }
 
 // Provider returns the handle of a provider, by its policy's name. A handle
-// saves the look-up of every call and follows reloads; while no policy of that
-// name is in force it keeps the last.
+// saves the look-up of every call and follows reloads. While no policy of that
+// name is in force, Do gives calls up as misconfigured; Decide, CheckResponse and
+// DecideBatch go by the last one, for the calls that began with it.
 func (e *Engine) Provider(name string) (*Provider, error) {
 	if p := e.live.Load().providers[name]; p != nil {
 		return p, nil
 	}
-	return nil, fmt.Errorf("engine: no policy for provider %q", name)
+	return nil, e.noPolicy(name)
 }
 
 // Provider is a handle bound to one provider: its policy, its limits, its
@@ -246,6 +267,7 @@ type Provider struct {
 	doubts  doubts
 	nesting nesting
 	shadow  atomic.Pointer[shadow]
+	nobody  atomic.Bool // it was told that calls name no account
 }
 
 // Policy is the policy that p decides by now.
@@ -261,6 +283,8 @@ type compiled struct {
 	maxWaits     int
 	maxTotalWait time.Duration
 	holds        bool  // some rule closes a limit
+	reauths      bool  // an account's credentials matter: they can be refreshed, or are put on requests
+	gone         bool  // it is in force no more, and none of its name is
 	limit        []int // where each of the policy's limits stands in the limiter
 	operations   atomic.Pointer[map[string]*operation]
 	usual        [64]atomic.Pointer[operation] // some of operations, which take no map to find
@@ -268,10 +292,11 @@ type compiled struct {
 
 // operation is what one operation of a policy takes, worked out once.
 type operation struct {
-	name   string
-	uses   []limiter.Use
-	priced []bool // which of uses a cost table prices
-	token  bool   // a request for tokens
+	name    string
+	uses    []limiter.Use
+	priced  []bool // which of uses a cost table prices
+	token   bool   // a request for tokens
+	account bool   // calls of it that name no account would share what is meant for one
 }
 
 // at is what the operation takes where a request costs so many units.
@@ -295,6 +320,7 @@ func compile(p *policy.Policy, o *Options) *compiled {
 		c.schedules = append(c.schedules, newSchedule(b))
 	}
 	c.holds = slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return len(r.Hold) > 0 })
+	c.reauths = (o.Reauth != nil || o.Authorize != nil) && slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Action == policy.Reauth })
 	c.operations.Store(&map[string]*operation{})
 	return c
 }
@@ -329,7 +355,9 @@ func (c *compiled) operation(name string) *operation {
 			}
 		}
 		op.uses, op.priced = append(op.uses, u), append(op.priced, priced)
+		op.account = op.account || slices.Contains(l.Key, limiter.Account.String())
 	}
+	op.account = !op.token && (op.account || c.reauths)
 	if len(*known) < maxOperations {
 		grown := make(map[string]*operation, len(*known)+1)
 		for k, v := range *known {

@@ -106,7 +106,7 @@ func TestDoEndsTyped(t *testing.T) {
 			as   string
 			is   error
 		}{
-			{"no such provider", t.Context(), Call{Provider: "nobody"}, AsPermanent, nil},
+			{"no such provider", t.Context(), Call{Provider: "nobody"}, AsMisconfigured, nil},
 			{"cancelled before", gone, Call{Provider: "test"}, AsCanceled, context.Canceled},
 			{"past its deadline", past, Call{Provider: "test"}, AsDeadline, context.DeadlineExceeded},
 			{"larger than a limit", t.Context(), Call{Provider: "test", N: 1000}, AsPermanent, nil},

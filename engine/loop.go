@@ -80,6 +80,11 @@ func (r *run) forget() {
 //
 // and everything that can end a call stands here, in that order.
 func (r *run) loop(ctx context.Context) error {
+	if r.call.Account == "" && r.op.account {
+		if err := r.withoutAccount(ctx); err != nil {
+			return err
+		}
+	}
 	for first := true; ; first = false {
 		// Limit: nothing is sent before everything that applies allows it,
 		// and nothing is taken before everything can be.

@@ -42,24 +42,27 @@ type NoticeKind uint8
 
 // The kinds of Notice.
 const (
-	NoticeAttempt  NoticeKind = iota + 1 // an attempt has ended; Duration is its time
-	NoticeDecision                       // a failed attempt was decided
-	NoticeWait                           // the call is about to wait; Duration says how long
-	NoticeHold                           // a limit was closed for a key; Duration says how long
-	NoticeReauth                         // the account was re-authenticated, or Err says why not
-	NoticeGiveUp                         // the call has failed for good
-	NoticeDefer                          // the call was handed back; Duration says for how long
-	NoticeReload                         // the policies were replaced, or Err says why not
-	NoticeShadow                         // a candidate policy decides otherwise
-	NoticeNested                         // somebody above retries what was given up here
-	NoticeLeak                           // a response's body was never closed
-	NoticeQueued                         // the call was kept back before an attempt, by limits or by credentials known to be bad, for Duration: a millisecond or more
+	NoticeAttempt   NoticeKind = iota + 1 // an attempt has ended; Duration is its time
+	NoticeDecision                        // a failed attempt was decided
+	NoticeWait                            // the call is about to wait; Duration says how long
+	NoticeHold                            // a limit was closed for a key; Duration says how long
+	NoticeReauth                          // the account was re-authenticated, or Err says why not
+	NoticeGiveUp                          // the call has failed for good
+	NoticeDefer                           // the call was handed back; Duration says for how long
+	NoticeReload                          // the policies were replaced, or Err says why not
+	NoticeShadow                          // a candidate policy decides otherwise
+	NoticeNested                          // somebody above retries what was given up here
+	NoticeLeak                            // a response's body was never closed
+	NoticeQueued                          // the call was kept back before an attempt, by limits or by credentials known to be bad, for Duration: a millisecond or more
+	NoticeNoAccount                       // a call names no account and should; once a provider
+	NoticeUnclaimed                       // a request goes to a host of a built-in policy that is not loaded; once a policy
 )
 
 var noticeKinds = [...]string{
 	NoticeAttempt: "attempt", NoticeDecision: "decision", NoticeWait: "wait", NoticeHold: "hold",
 	NoticeReauth: "reauth", NoticeGiveUp: "give-up", NoticeDefer: "defer", NoticeReload: "reload",
 	NoticeShadow: "shadow", NoticeNested: "nested", NoticeLeak: "leak", NoticeQueued: "queued",
+	NoticeNoAccount: "no-account", NoticeUnclaimed: "unclaimed",
 }
 
 // String is the kind's name.

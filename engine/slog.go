@@ -52,6 +52,10 @@ func LogObserver(l *slog.Logger) Observer {
 			level, text = slog.LevelWarn, "retried again above"
 		case NoticeLeak:
 			level, text = slog.LevelWarn, "response body never closed"
+		case NoticeNoAccount:
+			level, text = slog.LevelWarn, "call without an account"
+		case NoticeUnclaimed:
+			level, text = slog.LevelWarn, "no policy for a host of a built-in one"
 		default:
 			return
 		}
@@ -90,7 +94,7 @@ func LogObserver(l *slog.Logger) Observer {
 			add("network", brief(e.Network))
 			add("code", brief(e.Code()))
 		}
-		if n.Err != nil && n.Kind == NoticeReload {
+		if n.Err != nil && (n.Kind == NoticeReload || n.Kind == NoticeNoAccount || n.Kind == NoticeUnclaimed) {
 			add("error", errtree.Text(n.Err))
 		}
 		l.LogAttrs(ctx, level, text, attrs...)

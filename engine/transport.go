@@ -24,7 +24,7 @@ import (
 //	client := &http.Client{Transport: eng.Transport(nil)}
 //
 // The policy is picked by the request's host and path (a host that no policy
-// claims gets `http`), the operation by method, path, query and form, the
+// claims gets `http`, the built-in one where the set has none of that name), the operation by method, path, query and form, the
 // account from the request's context (WithAccount, WithCall).
 //
 // A request is repeated only if its body can be had again: by GetBody, which
@@ -75,7 +75,10 @@ func (e *Engine) providerOf(c *Call, req *http.Request, host string) *Provider {
 			return g.providers[pol.Name]
 		}
 	}
-	return g.providers[fallbackProvider]
+	if p := g.providers[fallbackProvider]; p != nil {
+		return p
+	}
+	return e.fallback()
 }
 
 // authority is a request's host, with the port where it names one, in lower case.
@@ -172,7 +175,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			if req.Body != nil {
 				req.Body.Close()
 			}
-			return fail(noPolicy(outer.Provider))
+			return fail(t.engine.noPolicyGiveUp(outer.Provider, outer.Operation))
 		}
 		return t.base.RoundTrip(req)
 	}
@@ -205,6 +208,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 	defer r.abandon()
 	r.watchNesting(ctx)
+	r.noticeUnclaimed(ctx, req, host)
 	err = r.loop(ctx)
 	r.over = true
 	if !x.taken && req.Body != nil {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -186,8 +187,9 @@ func TestReplaceBringsProvidersBack(t *testing.T) {
 		if _, err := e.Provider("test"); err == nil {
 			t.Error("a provider without a policy is found")
 		}
-		if err := p.Do(t.Context(), Call{Account: "b"}, func(context.Context) error { return nil }); err != nil {
-			t.Errorf("a handle without a policy in force: %v", err)
+		err := p.Do(t.Context(), Call{Account: "b"}, func(context.Context) error { t.Error("it was called"); return nil })
+		if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != AsMisconfigured || gave.Decision.Reason != ReasonNoPolicy {
+			t.Errorf("a handle without a policy in force: %v, want a give-up as %s", err, AsMisconfigured)
 		}
 		load(t, e, strings.Replace(loopYAML, "attempts: 4", "attempts: 7", 1))
 		again, err := e.Provider("test")

@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// Mistakes in how an engine is set up: a provider that it has no policy of, a
+// call without the account that its limits count by, a host that only a built-in
+// policy knows. None of them is a failure of the job, so a call that they end is
+// misconfigured, and those that go on all the same are told to the observer.
+
+var (
+	noPolicyRule  = policy.Rule{Name: "provider", Action: policy.Fail, Backoff: -1}
+	noAccountRule = policy.Rule{Name: "account", Action: policy.Fail, Backoff: -1}
+)
+
+// errNoAccount is the error of a call without an account that needs one.
+var errNoAccount = errors.New("engine: the call names no account (WithAccount, Call.Account): all calls without one share limits, holds and credentials")
+
+// noPolicy is the error for a provider that there is no policy of.
+func (e *Engine) noPolicy(provider string) error {
+	known := slices.Sorted(maps.Keys(e.live.Load().providers))
+	hint := ""
+	switch meant := policy.Closest(provider, known); {
+	case provider == "":
+		hint = ": the call names none"
+	case meant != "":
+		hint = fmt.Sprintf(" (did you mean %q?)", meant)
+	}
+	return fmt.Errorf("engine: no policy for provider %q%s", provider, hint)
+}
+
+// noPolicyGiveUp gives a call up whose provider is not known.
+func (e *Engine) noPolicyGiveUp(provider, operation string) error {
+	return &GiveUpError{
+		Decision:  Decision{Action: policy.Fail, As: AsMisconfigured, Rule: &noPolicyRule, Reason: ReasonNoPolicy},
+		Operation: operation, Err: e.noPolicy(provider),
+	}
+}
+
+// withoutAccount is what becomes of a call that names no account and should: it
+// is given up, where Options.RequireAccount says so, or noticed once a provider.
+func (r *run) withoutAccount(ctx context.Context) error {
+	o := &r.p.engine.o
+	if o.RequireAccount {
+		r.stand(&noAccountRule)
+		r.fail(AsMisconfigured, ReasonNoAccount)
+		return r.giveUp(ctx, errNoAccount)
+	}
+	if o.Observer != nil && r.p.nobody.CompareAndSwap(false, true) {
+		r.notify(ctx, NoticeNoAccount, 0, errNoAccount)
+	}
+	return nil
+}
+
+// fallback is the policy of hosts that no policy claims, where the set has none
+// of that name: the built-in one. It is made when it is first needed; nil = it
+// cannot be.
+func (e *Engine) fallback() *Provider {
+	e.unclaimed.once.Do(func() {
+		pol, ok := policy.Builtin().Policy(fallbackProvider)
+		if !ok {
+			return
+		}
+		p := &Provider{engine: e, name: pol.Name, auth: &e.auth}
+		c := compile(pol, &e.o)
+		limits, err := c.place(nil)
+		if err != nil {
+			return
+		}
+		if p.limiter, err = limiter.New(limits, limiter.Options{LimitFor: e.o.LimitFor}); err != nil {
+			return
+		}
+		p.limits = limits
+		p.live.Store(c)
+		e.unclaimed.provider = p
+	})
+	return e.unclaimed.provider
+}
+
+// noticeUnclaimed tells the observer, once a built-in policy, that a request
+// goes to a host that this policy claims and none of the set's does: most often
+// the set was loaded without policy.LoadOptions.Over.
+func (r *run) noticeUnclaimed(ctx context.Context, req *http.Request, host string) {
+	e := r.p.engine
+	if e.o.Observer == nil || r.p.name != fallbackProvider || r.call.Provider != "" || e.Policies() == policy.Builtin() {
+		return
+	}
+	pol := policy.Builtin().Lookup(host, req.URL.Path)
+	if pol == nil {
+		return
+	}
+	if _, told := e.unclaimed.told.LoadOrStore(pol.Name, true); told { // as many as there are packs
+		return
+	}
+	r.notify(ctx, NoticeUnclaimed, 0, fmt.Errorf("engine: %s is claimed by the built-in policy %q, which is not loaded: `http` decides (policy.LoadOptions.Over loads a set over the built-in ones)", host, pol.Name))
+}
