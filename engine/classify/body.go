@@ -21,10 +21,12 @@ const (
 // sniffLen is how much of a body tells text from binary.
 const sniffLen = 512
 
-// text is the body as valid UTF-8 and what it is. A compressed or binary body
-// has no text; WBXML, which is binary as well, is turned into XML. Nothing is
+// text is the body as valid UTF-8 and what it is, without the codings of its
+// Content-Encoding that are known. One that is still compressed, or binary, has
+// no text; WBXML, which is binary as well, is turned into XML. Nothing is
 // copied where the body is UTF-8 already. At most so many bytes of it count.
 func text(b []byte, h map[string][]string, most int) (string, bodyKind) {
+	b, coded := decode(b, h, most)
 	if len(b) > most {
 		b = cutRune(b[:most])
 	}
@@ -44,7 +46,7 @@ func text(b []byte, h map[string][]string, most int) (string, bodyKind) {
 		return "", kindText
 	}
 	if !utf8.ValidString(s) {
-		if enc := get(h, "Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		if coded {
 			return "", kindText // compressed without a magic number
 		}
 		s = toUTF8(s, get(h, "Content-Type"))

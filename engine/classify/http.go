@@ -32,7 +32,8 @@ type Response struct {
 	Method    string      // of the request
 	Status    int         // of the final answer; below 200 it is unreadable, see HTTP
 	Header    http.Header // of the response, names in any case
-	// Body is what was read of the response's body. The event refers to these
+	// Body is what was read of the response's body, as it came: gzip and deflate
+	// of its Content-Encoding are taken off here, up to the same length. The event refers to these
 	// bytes without a copy: they must not change while the event is in use.
 	Body []byte
 	// Now is when the response arrived. It counts only where the response has
