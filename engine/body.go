@@ -15,7 +15,8 @@ import (
 // guardedBody is a response's body that gives the call's permit back, and ends
 // its watchdog, at the end of the body or when it is closed. With an Observer,
 // one that is collected without either is reported, and gives them back after
-// all.
+// all. So does one whose caller's context ends: net/http frees the connection
+// then, whoever reads.
 type guardedBody struct {
 	io.ReadCloser
 	permit limiter.Permit
@@ -23,6 +24,7 @@ type guardedBody struct {
 	failed bool // only Close ends it: the failure is being decided
 	done   atomic.Bool
 	leak   runtime.Cleanup // reports a body that nobody closed
+	unhook func() bool     // from the caller's context; nil where that cannot end
 }
 
 // guard ties what the attempt holds to the response's body.
@@ -64,11 +66,20 @@ func (x *exchange) guard(r *run, failed bool) {
 	x.resp.Body = b
 }
 
-// watch tells the observer should b be collected without being closed.
+// watch gives back what b holds when the caller's context ends, and tells the
+// observer should b be collected without being closed. What the context refers
+// to must not be b, which would live as long.
 func (b *guardedBody) watch(r *run) {
+	if ctx := r.x.req.Context(); ctx.Done() != nil && len(r.op.uses) > 0 {
+		permit, dog := b.permit, b.dog
+		b.unhook = context.AfterFunc(ctx, func() {
+			permit.Release()
+			dog.end()
+		})
+	}
 	if o := r.p.engine.o.Observer; o != nil {
 		b.leak = runtime.AddCleanup(b, leaked, &leak{
-			observer: o, permit: b.permit, dog: b.dog,
+			observer: o, permit: b.permit, dog: b.dog, unhook: b.unhook,
 			notice: Notice{
 				Kind: NoticeLeak, Provider: r.c.policy.Name, Version: r.c.policy.Version,
 				Account: r.call.Account, Operation: r.op.name, Method: r.call.Method,
@@ -86,11 +97,15 @@ type leak struct {
 	observer Observer
 	permit   limiter.Permit
 	dog      *watchdog
+	unhook   func() bool
 	notice   Notice
 }
 
 func leaked(l *leak) {
 	go func() { // cleanups must not block
+		if l.unhook != nil {
+			l.unhook()
+		}
 		l.permit.Release()
 		l.dog.end()
 		l.notice.Time = time.Now()
@@ -126,6 +141,9 @@ func (b *guardedBody) Close() error {
 func (b *guardedBody) release() {
 	if b.done.CompareAndSwap(false, true) {
 		b.leak.Stop()
+		if b.unhook != nil {
+			b.unhook()
+		}
 		b.permit.Release()
 		b.dog.end()
 	}
@@ -197,8 +215,9 @@ func (b *idleBody) end() {
 	}
 }
 
-// maxHeadTime bounds how long a failed response's body is waited for. The rest
-// of one that only drips is not worth a worker.
+// maxHeadTime bounds how long a body that is to be classified is waited for: a
+// failed response's, or a success's that the policy inspects. The rest of one
+// that only drips is not worth a worker.
 const maxHeadTime = 10 * time.Second
 
 // read takes the head of the response's body for classification.
@@ -207,19 +226,17 @@ func (x *exchange) read() {
 		x.whole = true
 		return
 	}
-	if x.resp.StatusCode >= 400 {
-		body, cut := io.Closer(x.resp.Body), make(chan struct{})
-		if x.body != nil {
-			body = x.body.ReadCloser // its permit goes back later
-		}
-		t := time.AfterFunc(maxHeadTime, func() { body.Close(); close(cut) })
-		defer func() {
-			if !t.Stop() {
-				<-cut
-				x.rerr, x.whole = io.ErrUnexpectedEOF, false
-			}
-		}()
+	body, cut := io.Closer(x.resp.Body), make(chan struct{})
+	if x.body != nil {
+		body = x.body.ReadCloser // its permit goes back later
 	}
+	t := time.AfterFunc(maxHeadTime, func() { body.Close(); close(cut) })
+	defer func() {
+		if !t.Stop() {
+			<-cut
+			x.rerr, x.whole = io.ErrUnexpectedEOF, false
+		}
+	}()
 	// One byte more than the head tells a body that ends here from a longer one.
 	x.head, x.rerr = io.ReadAll(io.LimitReader(x.resp.Body, int64(x.most)+1))
 	x.whole = len(x.head) <= x.most

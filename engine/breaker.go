@@ -269,13 +269,16 @@ func (r *run) evidence(e *rules.Event) error {
 }
 
 // elsewhere reports whether the attempt failed at a token endpoint, or in the
-// Authorize hook, before its own request was sent: whatever went wrong there
-// says nothing about the host of the request.
+// Authorize hook, before its own request was sent, or in reading the request's own
+// body: whatever went wrong there says nothing about the host of the request.
 func (r *run) elsewhere() bool {
 	if r.judge != r.c {
 		return true
 	}
 	if _, hook := errtree.As[*authorizeError](r.err); hook {
+		return true
+	}
+	if _, own := r.err.(*uploadError); own {
 		return true
 	}
 	_, token := retrieveError(r.err)

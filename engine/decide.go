@@ -73,6 +73,7 @@ const (
 	ReasonInner                     // a call inside this one was given up or handed back
 	ReasonNoPolicy                  // there is no policy of that name
 	ReasonOwnWrite                  // an earlier attempt of unknown outcome may be what this one was refused for
+	ReasonUpload                    // the request's own body could not be read
 	ReasonOwnDelete                 // an earlier attempt of unknown outcome has deleted it
 	ReasonTimeUp                    // the deadline has come
 	ReasonNoAccount                 // the call names no account, and must
@@ -102,6 +103,7 @@ var reasons = [...]string{
 	ReasonInner:       "a call inside this one was given up or handed back",
 	ReasonNoPolicy:    "there is no policy of that name",
 	ReasonOwnWrite:    "an earlier attempt of unknown outcome may be what this one was refused for",
+	ReasonUpload:      "the request's own body could not be read",
 	ReasonOwnDelete:   "an earlier attempt of unknown outcome has deleted it: what was wanted",
 	ReasonTimeUp:      "the caller's deadline has come",
 	ReasonNoAccount:   "the call names no account",

@@ -25,7 +25,8 @@ import (
 // configuration: misconfigured.
 //
 // fn's context ends with ctx, and when the policy has an attempt_timeout: so
-// long after the attempt or a further request of it began, or, where fn calls
+// long after the attempt or a further request of it began (nothing tells here
+// that a long upload progresses; Transport sees it), or, where fn calls
 // CheckResponse, when the response's body stalls for that long. It ends with fn
 // too: bodies are read inside it, or returned through Value.
 //
@@ -122,9 +123,9 @@ func (timeoutError) Error() string   { return "engine: attempt timed out" }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return true }
 
-// watchdog ends an attempt's context when nothing has come for a while: first
-// the response's headers, then each part of its body. A nil watchdog does
-// nothing.
+// watchdog ends an attempt's context when nothing has moved for a while: first
+// the parts of the request's body (in Transport, which has it) until the
+// response's headers, then the parts of the response's. A nil watchdog does nothing.
 type watchdog struct {
 	idle   time.Duration
 	ctx    context.Context
@@ -132,6 +133,7 @@ type watchdog struct {
 	mu     sync.Mutex
 	timer  *time.Timer
 	over   bool
+	headed bool      // the response's headers have come
 	kept   *idleBody // of Value: the body that it returns
 	left   bool      // of Value: the attempt is over, and kept's end ends it
 }
@@ -141,6 +143,30 @@ func watch(ctx context.Context, idle time.Duration) (context.Context, *watchdog)
 	w := &watchdog{idle: idle, ctx: ctx, cancel: cancel}
 	w.timer = time.AfterFunc(idle, func() { cancel(errAttemptTimeout) })
 	return ctx, w
+}
+
+// progress starts the time anew while the request is on its way.
+func (w *watchdog) progress() {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over && !w.headed {
+		w.timer.Reset(w.idle)
+	}
+}
+
+// answer stops the time when the response's headers have come. What is left of
+// the request's body does not count any more.
+func (w *watchdog) answer() {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.headed = true
+	w.timer.Stop()
 }
 
 // pause stops the time: nobody waits for the server now.

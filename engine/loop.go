@@ -387,9 +387,10 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 		operation = resp.Operation // CheckResponse has found it in the request
 	}
 	e.Provider, e.Operation, e.Method, e.Sent = pol.Name, operation, r.call.Method, true
-	known := r.p.engine.o.Classify != nil && r.p.engine.o.Classify(r.err, e)
+	_, own := r.err.(*uploadError) // says nothing about the network
+	known := !own && r.p.engine.o.Classify != nil && r.p.engine.o.Classify(r.err, e)
 	switch {
-	case known:
+	case own, known:
 	case failed:
 		method := r.call.Method
 		if method == "" {
@@ -454,6 +455,7 @@ func answerOf(err error) (*ResponseError, bool) {
 // knows what it did.
 var (
 	permanentRule = policy.Rule{Name: "permanent", Action: policy.Fail, As: AsPermanent, Backoff: -1, Safe: true}
+	uploadRule    = policy.Rule{Name: "body", Action: policy.Fail, As: AsPermanent, Backoff: -1, Safe: true}
 	waitRule      = policy.Rule{Name: "retry-after", Action: policy.Wait, Backoff: -1, Safe: true}
 )
 
@@ -467,6 +469,9 @@ func (r *run) wish(now time.Time) (rule *policy.Rule, why Reason) {
 	}
 	if r.err == nil || e.Network == rules.NetworkCanceled {
 		return nil, 0
+	}
+	if _, ok := r.err.(*uploadError); ok {
+		return &uploadRule, ReasonUpload
 	}
 	if code, ok := errtree.As[*codeError](r.err); ok {
 		if code.after == 0 {

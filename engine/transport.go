@@ -31,7 +31,7 @@ import (
 // http.NewRequest sets for the usual kinds of body, or from a copy that
 // Transport makes of a body without GetBody whose length is known (or that is
 // an io.Seeker), up to 4 MiB. A body that can be had once only is a stream,
-// and never read ahead of.
+// and never read ahead of. An error of the body itself ends the call.
 //
 // When a call fails for good, or must wait longer than a worker may be held,
 // the last response is returned as it came, with its body, and a nil error, so
@@ -341,7 +341,8 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 	if !idempotentMethod(r.call.Method) {
 		ctx, same = x.trace(ctx), false
 	}
-	req, err := x.request(ctx, r, n, same)
+	watched := x.watched()
+	req, err := x.request(ctx, r, n, same && !watched)
 	if err != nil {
 		x.dog.end()
 		if _, hook := err.(*authorizeError); hook {
@@ -356,13 +357,21 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 	if x.traced != nil {
 		x.traced.once = sentOnce(x.base, req)
 	}
+	var up *upload
+	if watched {
+		up = x.watchUpload(req)
+	}
 	x.resp, err = x.base.RoundTrip(req)
 	if err == nil && x.resp == nil {
 		err = errNoResponse
 	}
 	r.err = err
 	if err != nil {
-		if x.dog != nil && outer.Err() == nil && x.dog.fired() {
+		switch {
+		case outer.Err() != nil:
+		case up.failed():
+			r.err = &uploadError{err}
+		case x.dog != nil && x.dog.fired():
 			r.err = &attemptError{err}
 		}
 		x.dog.end()
@@ -381,7 +390,7 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 		x.resp = nil
 		return false
 	}
-	x.dog.pause()
+	x.dog.answer()
 	if !x.suspect(r.c, r.op.name, r.call.Method, n) {
 		x.guard(r, false)
 		return true

@@ -1,0 +1,238 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// drip yields parts of a body, each after a pause, and then ends in err.
+type drip struct {
+	parts int
+	part  string
+	pause time.Duration
+	err   error
+}
+
+func (d *drip) Read(p []byte) (int, error) {
+	if d.parts == 0 {
+		return 0, d.err
+	}
+	time.Sleep(d.pause)
+	d.parts--
+	return copy(p, d.part), nil
+}
+
+var errDisk = errors.New("disk: bad sector")
+
+// An error of the caller's own body is not one of the network: it comes again
+// whatever is repeated.
+func TestUploadFails(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		base func(t *testing.T) http.RoundTripper
+	}{
+		{"net/http", func(t *testing.T) http.RoundTripper {
+			return serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
+		}},
+		{"a base of its own", func(*testing.T) http.RoundTripper {
+			return roundTripper(func(req *http.Request) (*http.Response, error) {
+				defer req.Body.Close()
+				_, err := io.Copy(io.Discard, req.Body)
+				return nil, err
+			})
+		}},
+	} {
+		for _, method := range []string{"PUT", "POST"} {
+			t.Run(tt.name+" "+method, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					bodies := 0
+					body := func() (io.ReadCloser, error) {
+						bodies++
+						return io.NopCloser(&drip{parts: 2, part: "x", err: errDisk}), nil
+					}
+					req := request(t, t.Context(), method, "/things", "")
+					req.Body, _ = body()
+					req.GetBody, req.ContentLength = body, -1
+					resp, err := testEngine(t, Options{}).Transport(tt.base(t)).RoundTrip(req)
+					gave, ok := errors.AsType[*GiveUpError](err)
+					if !ok || gave.Decision.As != AsPermanent || gave.Decision.Reason != ReasonUpload || !errors.Is(err, errDisk) || gave.Event.Network != "" || bodies != 1 {
+						t.Errorf("got %v, %v after %d bodies, want it permanent after 1: %v", resp, err, bodies, ReasonUpload)
+					}
+				})
+			})
+		}
+	}
+}
+
+// What ends a body because the attempt has failed is no error of the body's.
+func TestUploadIsEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		base := roundTripper(func(req *http.Request) (*http.Response, error) {
+			if attempts++; attempts > 1 {
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+			}
+			read := make(chan error)
+			go func() { _, err := io.Copy(io.Discard, req.Body); read <- err }()
+			synctest.Wait()
+			req.Body.Close() // as net/http where the connection is lost
+			if err := <-read; err == nil {
+				t.Error("the body was read to its end")
+			}
+			return nil, syscall.ECONNRESET
+		})
+		req := request(t, t.Context(), "PUT", "/things", "")
+		first, _ := io.Pipe()
+		req.Body, req.ContentLength = first, -1
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("x")), nil }
+		if _, err := testEngine(t, Options{}).Transport(base).RoundTrip(req); err != nil || attempts != 2 {
+			t.Errorf("got %v after %d attempts, want success after 2", err, attempts)
+		}
+	})
+}
+
+// An upload that progresses is not cut; one that stalls is, as is a server that
+// does not answer it.
+func TestUploadProgresses(t *testing.T) {
+	yaml := strings.Replace(loopYAML, "backoff:", "attempt_timeout: 30s\nbackoff:", 1)
+	yaml = strings.Replace(yaml, "attempts: 4", "attempts: 1", 1)
+	part := strings.Repeat("x", 4<<10)
+	for _, tt := range []struct {
+		name  string
+		body  func() io.Reader
+		pause time.Duration // of the server, for each 4 KiB
+		hang  bool          // once it has read all
+		took  time.Duration
+		cut   bool
+	}{
+		{name: "slow caller", body: func() io.Reader { return &drip{parts: 10, part: part, pause: 20 * time.Second, err: io.EOF} }, took: 200 * time.Second},
+		{name: "slow server", body: func() io.Reader { return &drip{parts: 10, part: part, err: io.EOF} }, pause: 10 * time.Second, took: 100 * time.Second},
+		{name: "slow server, long body in memory", body: func() io.Reader { return strings.NewReader(strings.Repeat(part, 50)) }, pause: 2 * time.Second, took: 100 * time.Second},
+		{name: "caller stalls", body: func() io.Reader { return &drip{parts: 10, part: part, pause: 31 * time.Second, err: io.EOF} }, took: 30 * time.Second, cut: true},
+		{name: "no answer", body: func() io.Reader { return &drip{parts: 10, part: part, pause: 20 * time.Second, err: io.EOF} }, hang: true, took: 230 * time.Second, cut: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					buf := make([]byte, 4<<10)
+					for {
+						if _, err := io.ReadFull(r.Body, buf); err != nil {
+							break
+						}
+						time.Sleep(tt.pause)
+					}
+					if tt.hang {
+						<-r.Context().Done()
+					}
+				}))
+				req, err := http.NewRequestWithContext(WithAccount(t.Context(), "a"), "PUT", "http://api.test/things", tt.body())
+				if err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				resp, err := testEngine(t, Options{}, yaml).Transport(tr).RoundTrip(req)
+				took := time.Since(began)
+				if resp != nil {
+					resp.Body.Close()
+				}
+				time.Sleep(time.Minute) // what still sleeps wakes up
+				if (err != nil) != tt.cut || took < tt.took-20*time.Second || took > tt.took+20*time.Second {
+					t.Errorf("got %v after %v, want cut %v after about %v", err, took, tt.cut, tt.took)
+				}
+				if tt.cut && !errors.Is(err, errAttemptTimeout) {
+					t.Errorf("got %v, want an attempt timeout", err)
+				}
+			})
+		})
+	}
+}
+
+// A success that is inspected and only drips ends as a failure does that drips.
+func TestInspectedDrip(t *testing.T) {
+	yaml := strings.Replace(loopYAML, "backoff:", "inspect: [{status: 200}]\nbackoff:", 1)
+	for _, status := range []int{200, 400} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(status)
+				for r.Context().Err() == nil {
+					if _, err := io.WriteString(w, "x"); err != nil {
+						return
+					}
+					http.NewResponseController(w).Flush()
+					time.Sleep(time.Second)
+				}
+			}))
+			e := testEngine(t, Options{}, yaml)
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			resp, err := e.Transport(tr).RoundTrip(request(t, ctx, "GET", "/items/1", ""))
+			if took := time.Since(began); err != nil || took != maxHeadTime {
+				t.Fatalf("HTTP %d: got %v, %v after %v, want a response after %v", status, resp, err, took, maxHeadTime)
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if len(body) < 9 || err != io.ErrUnexpectedEOF {
+				t.Errorf("HTTP %d: %d bytes of body, %v, want what has come and %v", status, len(body), err, io.ErrUnexpectedEOF)
+			}
+			began = time.Now()
+			e.Do(ctx, Call{Provider: "test", Account: "b", MaxAttempts: 1}, func(ctx context.Context) error {
+				resp, err := tr.RoundTrip(request(t, ctx, "GET", "/items/1", ""))
+				if err != nil {
+					return err
+				}
+				defer resp.Body.Close()
+				return e.CheckResponse(ctx, resp)
+			})
+			if took := time.Since(began); took != maxHeadTime {
+				t.Errorf("HTTP %d: Do took %v, want %v", status, took, maxHeadTime)
+			}
+			time.Sleep(time.Minute) // the handlers see that nobody listens
+		})
+	}
+}
+
+// A response whose context has ended holds no permit, whoever reads or closes it.
+func TestContextEndsBody(t *testing.T) {
+	yaml := strings.Replace(loopYAML, "concurrency: 2", "concurrency: 1", 1)
+	for _, status := range []int{200, 400} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := testEngine(t, Options{}, yaml).Transport(serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(status)
+				io.WriteString(w, strings.Repeat("x", 1<<20))
+			})))
+			ctx, cancel := context.WithCancel(t.Context())
+			left, err := tr.RoundTrip(request(t, ctx, "GET", "/items/1", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			short, done := context.WithTimeout(t.Context(), time.Second)
+			defer done()
+			if _, err := tr.RoundTrip(request(t, short, "GET", "/items/1", "")); err == nil {
+				t.Errorf("HTTP %d: two at once, want the permit held while the body is open", status)
+			}
+			cancel()
+			synctest.Wait()
+			short, done = context.WithTimeout(t.Context(), time.Second)
+			defer done()
+			resp, err := tr.RoundTrip(request(t, short, "GET", "/items/1", ""))
+			if err != nil {
+				t.Fatalf("HTTP %d: %v, want the permit back when the context has ended", status, err)
+			}
+			left.Body.Close() // gives nothing back that is not its own
+			short, done = context.WithTimeout(t.Context(), time.Second)
+			defer done()
+			if _, err := tr.RoundTrip(request(t, short, "GET", "/items/1", "")); err == nil {
+				t.Errorf("HTTP %d: two at once, after the first was closed late", status)
+			}
+			resp.Body.Close()
+		})
+	}
+}
