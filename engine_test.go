@@ -20,66 +20,39 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine"
-	"github.com/recourse-go/recourse/internal/fake"
+	"github.com/recourse-go/recourse/engine/enginetest"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
 // The acceptance tests: what a sync team relies on, through the public API
-// alone. The providers are those of internal/fake, which misbehave at seeded
+// alone. The providers are those of engine/enginetest, which misbehave at seeded
 // rates and keep count of what a client does to them; time is virtual.
 
 // worker syncs one provider's mailboxes through an engine's transport.
 type worker struct {
-	server *fake.Server
+	server *enginetest.Server
 	client *http.Client
 	mu     sync.Mutex
-	tokens map[string]string
 	lost   []string
 	synced int
 	gone   int
 }
 
-func newWorker(t *testing.T, s *fake.Server, base http.RoundTripper) *worker {
+func newWorker(t *testing.T, s *enginetest.Server) *worker {
 	t.Helper()
-	w := &worker{server: s, tokens: map[string]string{}}
-	for _, m := range s.Mailboxes() {
-		w.tokens[m] = s.Issue(m)
-	}
-	tokenClient := &http.Client{Transport: base}
+	tokens := enginetest.NewTokens(s)
 	eng, err := engine.New(engine.Options{
 		ReauthInterval: time.Second, // these tokens live for a few requests
-		Authorize: func(r *http.Request, account string) error {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			r.Header.Set("Authorization", "Bearer "+w.tokens[account])
-			return nil
-		},
+		Authorize:      tokens.Authorize,
 		Reauth: func(ctx context.Context, r engine.ReauthRequest) error {
-			resp, err := tokenClient.Do(s.TokenRequest(r.Account).WithContext(ctx))
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			b, err := io.ReadAll(resp.Body)
-			if err != nil {
-				return err
-			}
-			token, err := s.ParseToken(b)
-			if err != nil {
-				return err
-			}
-			w.mu.Lock()
-			w.tokens[r.Account] = token
-			w.mu.Unlock()
-			return nil
+			return tokens.Renew(ctx, r.Account)
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.client = &http.Client{Transport: eng.Transport(base)}
-	return w
+	return &worker{server: s, client: &http.Client{Transport: eng.Transport(enginetest.NewTransport(s))}}
 }
 
 // do makes a request and returns the body of a success.
@@ -188,36 +161,30 @@ func (w *worker) send(ctx context.Context, mailbox, id string) (bool, string) {
 func TestSyncStaysInsideEveryLimit(t *testing.T) {
 	for _, provider := range []struct {
 		name string
-		make func(fake.Options) *fake.Server
+		make func(enginetest.Options) *enginetest.Server
 	}{
-		{"gmail", fake.NewGmail},
-		{"microsoft_graph", fake.NewGraph},
-		{"nylas_v3", fake.NewNylas},
-		{"warpflow", fake.NewWarpflow},
+		{"gmail", enginetest.NewGmail},
+		{"microsoft_graph", enginetest.NewGraph},
+		{"nylas_v3", enginetest.NewNylas},
+		{"warpflow", enginetest.NewWarpflow},
 	} {
 		for _, seed := range []uint64{1, 2, 3} {
 			t.Run(fmt.Sprintf("%s/seed=%d", provider.name, seed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					s := provider.make(fake.Options{Seed: seed, Mailboxes: 2, Messages: 80})
-					network := fake.ListenPipe(s)
-					defer network.Close()
-					transport := network.Transport()
-					defer transport.CloseIdleConnections()
-					w := newWorker(t, s, fake.Stamp(transport, s))
+					s := provider.make(enginetest.Options{Seed: seed, Mailboxes: 2, Messages: 80})
+					s.FailOnEarlyReturn(t)
+					w := newWorker(t, s)
 					w.sync(t.Context(), 24, 3)
 
-					c := s.Count()
+					c := s.Counts()
 					if len(w.lost) > 0 {
 						t.Errorf("lost %d: %s", len(w.lost), strings.Join(w.lost, "\n"))
 					}
 					if want := 2 * (80 + 3); w.synced+w.gone != want {
 						t.Errorf("synced %d and found %d deleted, want %d in all", w.synced, w.gone, want)
 					}
-					if c.DuplicateSend != 0 {
-						t.Errorf("%d messages were sent twice", c.DuplicateSend)
-					}
-					if c.EarlyRetries != 0 {
-						t.Errorf("%d requests came before the time that a refusal had named", c.EarlyRetries)
+					if c.DuplicateSends != 0 {
+						t.Errorf("%d messages were sent twice", c.DuplicateSends)
 					}
 					if c.ConcurrencyLimit > 0 && c.PeakConcurrency > c.ConcurrencyLimit {
 						t.Errorf("%d requests at once for one mailbox, the limit is %d", c.PeakConcurrency, c.ConcurrencyLimit)
@@ -350,8 +317,10 @@ func TestImports(t *testing.T) {
 			"a policy is data: reading one must not bring in what runs it"},
 		{"engine/classify", []string{module + "/engine", module + "/limiter", "github.com/cenkalti/backoff/v4"},
 			"classification says what happened, not what to do"},
-		{"engine", []string{module + "/internal", "testing"},
+		{"engine", []string{module + "/internal", module + "/engine/enginetest", "testing"},
 			"the library does not depend on its own demo, nor on test code"},
+		{"engine/enginetest", []string{module + "/engine", module + "/policy", module + "/rules", module + "/limiter", module + "/internal", "testing"},
+			"the fake providers know nothing of who calls them; package testing is kept out of the demo"},
 	} {
 		t.Run(tt.pkg, func(t *testing.T) {
 			out, err := exec.Command("go", "list", "-deps", "./"+tt.pkg).Output()

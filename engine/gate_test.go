@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine"
-	"github.com/recourse-go/recourse/internal/fake"
+	"github.com/recourse-go/recourse/engine/enginetest"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -26,16 +26,16 @@ import (
 func TestNoFaultSendsTwice(t *testing.T) {
 	for _, provider := range []struct {
 		name string
-		make func(fake.Options) *fake.Server
+		make func(enginetest.Options) *enginetest.Server
 	}{
-		{"gmail", fake.NewGmail}, {"microsoft_graph", fake.NewGraph}, {"nylas_v3", fake.NewNylas}, {"warpflow", fake.NewWarpflow},
+		{"gmail", enginetest.NewGmail}, {"microsoft_graph", enginetest.NewGraph}, {"nylas_v3", enginetest.NewNylas}, {"warpflow", enginetest.NewWarpflow},
 	} {
 		for _, way := range []string{"Transport", "Do"} {
 			t.Run(provider.name+"/"+way, func(t *testing.T) {
 				unread, ambiguous := 0, 0
 				for seed := range uint64(5) {
 					synctest.Test(t, func(t *testing.T) {
-						s := provider.make(fake.Options{Seed: seed, Mailboxes: 2, Messages: 1})
+						s := provider.make(enginetest.Options{Seed: seed, Mailboxes: 2, Messages: 1})
 						u, a := sendAll(t, s, provider.name, way == "Do")
 						unread, ambiguous = unread+u, ambiguous+a
 					})
@@ -51,29 +51,14 @@ func TestNoFaultSendsTwice(t *testing.T) {
 	}
 }
 
-func sendAll(t *testing.T, s *fake.Server, provider string, do bool) (unread, ambiguous int) {
-	network := fake.ListenPipe(s)
-	defer network.Close()
-	base := network.Transport()
-	defer base.CloseIdleConnections()
-	var mu sync.Mutex
-	tokens := map[string]string{}
-	for _, m := range s.Mailboxes() {
-		tokens[m] = s.Issue(m)
-	}
-	authorize := func(r *http.Request, account string) error {
-		mu.Lock()
-		defer mu.Unlock()
-		r.Header.Set("Authorization", "Bearer "+tokens[account])
-		return nil
-	}
+func sendAll(t *testing.T, s *enginetest.Server, provider string, do bool) (unread, ambiguous int) {
+	defer s.Close()
+	base := enginetest.NewTransport(s)
+	tokens := enginetest.NewTokens(s)
 	eng, err := engine.New(engine.Options{
-		ReauthInterval: time.Second, MaxInline: time.Hour, Authorize: authorize,
-		Reauth: func(_ context.Context, r engine.ReauthRequest) error {
-			mu.Lock()
-			defer mu.Unlock()
-			tokens[r.Account] = s.Issue(r.Account)
-			return nil
+		ReauthInterval: time.Second, MaxInline: time.Hour, Authorize: tokens.Authorize,
+		Reauth: func(ctx context.Context, r engine.ReauthRequest) error {
+			return tokens.Renew(ctx, r.Account)
 		},
 	})
 	if err != nil {
@@ -104,7 +89,9 @@ func sendAll(t *testing.T, s *fake.Server, provider string, do bool) (unread, am
 		err = eng.Do(req.Context(), call, func(ctx context.Context) error {
 			one := req.Clone(ctx)
 			one.Body, _ = req.GetBody()
-			authorize(one, mailbox)
+			if err := tokens.Authorize(one, mailbox); err != nil {
+				return err
+			}
 			resp, err := base.RoundTrip(one)
 			if err != nil {
 				return err
@@ -125,6 +112,7 @@ func sendAll(t *testing.T, s *fake.Server, provider string, do bool) (unread, am
 	}
 
 	var wg sync.WaitGroup
+	var mu sync.Mutex
 	for _, m := range s.Mailboxes() {
 		for i := range 40 {
 			wg.Go(func() {
@@ -148,10 +136,10 @@ func sendAll(t *testing.T, s *fake.Server, provider string, do bool) (unread, am
 		}
 	}
 	wg.Wait()
-	if n := s.Count().DuplicateSend; n != 0 {
+	if n := s.Counts().DuplicateSends; n != 0 {
 		t.Errorf("%d messages were sent twice", n)
 	}
-	return s.Count().Unread, ambiguous
+	return s.Counts().RepliesLost, ambiguous
 }
 
 // What counts as sent, found on real connections that break at every stage.

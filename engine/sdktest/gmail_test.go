@@ -17,7 +17,7 @@ import (
 	"google.golang.org/api/option"
 
 	"github.com/recourse-go/recourse/engine"
-	"github.com/recourse-go/recourse/internal/fake"
+	"github.com/recourse-go/recourse/engine/enginetest"
 )
 
 // gmailService is Google's own client, above the engine's transport.
@@ -37,7 +37,7 @@ func (w *world) syncGmail(s *gmail.Service, workers int) {
 	for _, mailbox := range w.server.Mailboxes() {
 		boxes.Go(func() {
 			ctx := engine.WithAccount(w.ctx, mailbox)
-			want := map[string]fake.Message{}
+			want := map[string]enginetest.Message{}
 			for _, m := range w.server.Messages(mailbox) {
 				want[m.ID] = m
 			}
@@ -72,10 +72,12 @@ func (w *world) syncGmail(s *gmail.Service, workers int) {
 }
 
 func TestGmailSync(t *testing.T) {
-	inBubble(t, func() *fake.Server { return fake.NewGmail(fake.Options{Seed: 1, Messages: 150, TokenLife: 60}) }, func(w *world) {
+	inBubble(t, func() *enginetest.Server {
+		return enginetest.NewGmail(enginetest.Options{Seed: 1, Messages: 150, TokenLife: 60})
+	}, func(w *world) {
 		w.syncGmail(w.gmailService(w.client), 8)
 		w.checkServer()
-		if c := w.server.Count(); c.Refreshes == 0 || w.told(engine.NoticeReauth) == 0 {
+		if c := w.server.Counts(); c.Refreshes == 0 || w.told(engine.NoticeReauth) == 0 {
 			t.Errorf("no token was refreshed: %+v", c)
 		}
 	})
@@ -83,7 +85,7 @@ func TestGmailSync(t *testing.T) {
 
 // The client as Google's documentation builds it: oauth2.Transport above ours.
 func TestGmailSyncWithOAuth2Transport(t *testing.T) {
-	inBubble(t, func() *fake.Server { return fake.NewGmail(fake.Options{Seed: 2, Mailboxes: 1}) }, func(w *world) {
+	inBubble(t, func() *enginetest.Server { return enginetest.NewGmail(enginetest.Options{Seed: 2, Mailboxes: 1}) }, func(w *world) {
 		client := &http.Client{Transport: &oauth2.Transport{
 			Source: oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "x"}),
 			Base:   w.client.Transport,
@@ -95,7 +97,7 @@ func TestGmailSyncWithOAuth2Transport(t *testing.T) {
 
 // One connection a host: a failed body that is not closed would block all.
 func TestGmailSyncOverOneConnection(t *testing.T) {
-	inBubble(t, func() *fake.Server { return fake.NewGmail(fake.Options{Seed: 3, Mailboxes: 1}) }, func(w *world) {
+	inBubble(t, func() *enginetest.Server { return enginetest.NewGmail(enginetest.Options{Seed: 3, Mailboxes: 1}) }, func(w *world) {
 		w.base.MaxConnsPerHost = 1
 		w.syncGmail(w.gmailService(w.client), 8)
 		w.checkServer()
@@ -105,7 +107,7 @@ func TestGmailSyncOverOneConnection(t *testing.T) {
 // Sends are repeated where the server refused them, although Google's client
 // gives them no GetBody, and never where they may have been done.
 func TestGmailSend(t *testing.T) {
-	inBubble(t, func() *fake.Server { return fake.NewGmail(fake.Options{Seed: 4, Messages: 1}) }, func(w *world) {
+	inBubble(t, func() *enginetest.Server { return enginetest.NewGmail(enginetest.Options{Seed: 4, Messages: 1}) }, func(w *world) {
 		s := w.gmailService(w.client)
 		var mu sync.Mutex
 		ended := map[string]int{}
@@ -139,11 +141,11 @@ func TestGmailSend(t *testing.T) {
 			})
 		}
 		boxes.Wait()
-		c := w.server.Count()
+		c := w.server.Counts()
 		if ended["sent"] == 0 || ended["HTTP 500"] == 0 || ended["ambiguous"] == 0 || len(ended) != 3 {
 			t.Errorf("sends ended so: %v, want some sent, HTTP 500 and ambiguous, and nothing else", ended)
 		}
-		if c.Refused["throttled"] == 0 {
+		if c.Refused[enginetest.Throttled] == 0 {
 			t.Errorf("no send was throttled, so none was repeated: %+v", c)
 		}
 		w.checkServer()

@@ -19,7 +19,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/models/odataerrors"
 
 	"github.com/recourse-go/recourse/engine"
-	"github.com/recourse-go/recourse/internal/fake"
+	"github.com/recourse-go/recourse/engine/enginetest"
 )
 
 func init() { // as msgraph-sdk-go's service client does
@@ -201,7 +201,7 @@ func (w *world) syncGraph(c graphClient, workers int) {
 	for _, mailbox := range w.server.Mailboxes() {
 		boxes.Go(func() {
 			ctx := engine.WithAccount(w.ctx, mailbox)
-			want := map[string]fake.Message{}
+			want := map[string]enginetest.Message{}
 			for _, m := range w.server.Messages(mailbox) {
 				want[m.ID] = m
 			}
@@ -228,7 +228,7 @@ func (w *world) syncGraph(c graphClient, workers int) {
 }
 
 func TestGraphSync(t *testing.T) {
-	inBubble(t, func() *fake.Server { return fake.NewGraph(fake.Options{Seed: 1, Messages: 120}) }, func(w *world) {
+	inBubble(t, func() *enginetest.Server { return enginetest.NewGraph(enginetest.Options{Seed: 1, Messages: 120}) }, func(w *world) {
 		w.syncGraph(w.graphClient(w.client), 8)
 		w.checkServer()
 	})
@@ -236,14 +236,14 @@ func TestGraphSync(t *testing.T) {
 
 // The retry handler above finds nothing to do.
 func TestGraphSyncWithMiddleware(t *testing.T) {
-	inBubble(t, func() *fake.Server { return fake.NewGraph(fake.Options{Seed: 2, Messages: 120}) }, func(w *world) {
+	inBubble(t, func() *enginetest.Server { return enginetest.NewGraph(enginetest.Options{Seed: 2, Messages: 120}) }, func(w *world) {
 		w.syncGraph(w.graphClient(w.withMiddleware(true)), 8)
 		w.checkServer()
 	})
 }
 
 func TestGraphSyncOverOneConnection(t *testing.T) {
-	inBubble(t, func() *fake.Server { return fake.NewGraph(fake.Options{Seed: 3, Mailboxes: 1}) }, func(w *world) {
+	inBubble(t, func() *enginetest.Server { return enginetest.NewGraph(enginetest.Options{Seed: 3, Mailboxes: 1}) }, func(w *world) {
 		w.base.MaxConnsPerHost = 1
 		w.syncGraph(w.graphClient(w.client), 8)
 		w.checkServer()
@@ -256,7 +256,7 @@ func TestGraphSyncOverOneConnection(t *testing.T) {
 func TestGraphSend(t *testing.T) {
 	for _, middleware := range []bool{false, true} {
 		t.Run(fmt.Sprintf("middleware=%v", middleware), func(t *testing.T) {
-			inBubble(t, func() *fake.Server { return fake.NewGraph(fake.Options{Seed: 4, Messages: 1}) }, func(w *world) {
+			inBubble(t, func() *enginetest.Server { return enginetest.NewGraph(enginetest.Options{Seed: 4, Messages: 1}) }, func(w *world) {
 				client := w.client
 				if middleware {
 					client = w.withMiddleware(false)
@@ -296,7 +296,7 @@ func TestGraphSend(t *testing.T) {
 				if ended["sent"] == 0 || ended["HTTP 504"] == 0 || ended["ambiguous"] == 0 || len(ended) != 3 {
 					t.Errorf("sends ended so: %v, want some sent, HTTP 504 and ambiguous, and nothing else", ended)
 				}
-				if c := w.server.Count(); c.Refused["throttled"] == 0 {
+				if c := w.server.Counts(); c.Refused[enginetest.Throttled] == 0 {
 					t.Errorf("no send was throttled, so none was repeated: %+v", c)
 				}
 				w.checkServer()

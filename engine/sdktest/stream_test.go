@@ -41,7 +41,7 @@ func overLoopback(t *testing.T, handler http.HandlerFunc, f func(w *world)) {
 	defer base.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a hang ends the test
 	defer cancel()
-	w := &world{t: t, ctx: ctx, tokens: map[string]string{}}
+	w := &world{t: t, ctx: ctx}
 	w.newEngine(base)
 	f(w)
 }
@@ -140,7 +140,7 @@ func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { ret
 // runs only while somebody waits for the server.
 func TestSlowReaderIsNotCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, ctx: t.Context(), tokens: map[string]string{}}
+		w := &world{t: t, ctx: t.Context()}
 		w.newEngine(roundTripper(func(req *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: &slowBody{req.Context(), 20}, Request: req}, nil
 		}))

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine"
-	"github.com/recourse-go/recourse/internal/fake"
+	"github.com/recourse-go/recourse/engine/enginetest"
 )
 
 // world is an engine above a fake provider, in a synctest bubble: time costs
@@ -23,31 +23,26 @@ import (
 type world struct {
 	t       *testing.T
 	ctx     context.Context
-	server  *fake.Server
-	base    *http.Transport
+	server  *enginetest.Server
+	base    *enginetest.Transport
+	tokens  *enginetest.Tokens
 	engine  *engine.Engine
 	client  *http.Client // of Transport alone
 	mu      sync.Mutex
-	tokens  map[string]string // by mailbox
-	claims  []string          // that the engine was challenged for
+	claims  []string // that the engine was challenged for
 	notices []engine.Notice
 }
 
 // inBubble runs f with a fake provider behind an engine.
-func inBubble(t *testing.T, server func() *fake.Server, f func(w *world)) {
+func inBubble(t *testing.T, server func() *enginetest.Server, f func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, ctx: t.Context(), server: server(), tokens: map[string]string{}}
-		network := fake.ListenPipe(w.server)
-		w.base = network.Transport()
-		w.newEngine(inflater{fake.Stamp(w.base, w.server)})
-		for _, m := range w.server.Mailboxes() {
-			w.tokens[m] = w.server.Issue(m)
-		}
+		w := &world{t: t, ctx: t.Context(), server: server()}
+		w.server.FailOnEarlyReturn(t)
+		w.base, w.tokens = enginetest.NewTransport(w.server), enginetest.NewTokens(w.server)
+		w.newEngine(inflater{w.base})
 		f(w)
 		w.idle()
-		w.base.CloseIdleConnections()
-		network.Close()
 	})
 }
 
@@ -55,7 +50,7 @@ func inBubble(t *testing.T, server func() *fake.Server, f func(w *world)) {
 func under(t *testing.T, handler http.HandlerFunc, f func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, ctx: t.Context(), tokens: map[string]string{}}
+		w := &world{t: t, ctx: t.Context()}
 		w.newEngine(direct{handler})
 		f(w)
 		w.idle()
@@ -64,34 +59,35 @@ func under(t *testing.T, handler http.HandlerFunc, f func(w *world)) {
 
 func (w *world) newEngine(base http.RoundTripper) {
 	w.t.Helper()
-	var err error
-	w.engine, err = engine.New(engine.Options{
+	o := engine.Options{
 		Rand:           func() float64 { return 0.5 },
 		ReauthInterval: 100 * time.Millisecond, // the fake tokens do not live long
-		Reauth: func(_ context.Context, r engine.ReauthRequest) error {
-			w.mu.Lock()
-			defer w.mu.Unlock()
+		Reauth: func(ctx context.Context, r engine.ReauthRequest) error {
 			if r.Claims != "" {
+				w.mu.Lock()
 				w.claims = append(w.claims, r.Claims)
+				w.mu.Unlock()
 			}
-			if w.server != nil {
-				w.tokens[r.Account] = w.server.Issue(r.Account)
+			if w.tokens == nil {
+				return nil
 			}
-			return nil
+			return w.tokens.Renew(ctx, r.Account)
 		},
 		Authorize: func(req *http.Request, account string) error {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			req.Header.Set("Authorization", "Bearer "+w.tokens[account])
-			return nil
+			if w.tokens == nil {
+				req.Header.Set("Authorization", "Bearer any")
+				return nil
+			}
+			return w.tokens.Authorize(req, account)
 		},
 		Observer: engine.ObserverFunc(func(_ context.Context, n *engine.Notice) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.notices = append(w.notices, *n)
 		}),
-	})
-	if err != nil {
+	}
+	var err error
+	if w.engine, err = engine.New(o); err != nil {
 		w.t.Fatal(err)
 	}
 	w.client = &http.Client{Transport: w.engine.Transport(base)}
@@ -150,12 +146,12 @@ func each[T any](workers int, items []T, f func(T)) {
 // checkServer holds what the fake provider saw to what it should have seen.
 func (w *world) checkServer() {
 	w.t.Helper()
-	c := w.server.Count()
+	c := w.server.Counts()
 	if c.RefusedTotal() == 0 {
 		w.t.Errorf("the server refused nothing: %+v", c)
 	}
-	if c.DuplicateSend != 0 || c.EarlyRetries != 0 {
-		w.t.Errorf("%d duplicate sends and %d early retries, want none: %+v", c.DuplicateSend, c.EarlyRetries, c)
+	if c.DuplicateSends != 0 {
+		w.t.Errorf("%d duplicate sends, want none: %+v", c.DuplicateSends, c)
 	}
 	if n := w.told(engine.NoticeNested); n != 0 {
 		w.t.Errorf("retries above were told %d times, but there are none", n)

@@ -1,5 +1,5 @@
 // Package demo runs the same sync job twice against the fake providers of
-// package fake: once with the retry loop that Warpflow's error page recommends,
+// package enginetest: once with the retry loop that Warpflow's error page recommends,
 // once with Recourse. The servers keep count; a Report sets the two side by side.
 package demo
 
@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/recourse-go/recourse/internal/fake"
+	"github.com/recourse-go/recourse/engine/enginetest"
 )
 
 // Options configure a run. The zero value is usable.
@@ -58,12 +58,13 @@ type ProviderProgress struct {
 func Run(ctx context.Context, o Options) (*Report, error) {
 	o.fill()
 	servers := Servers(o)
-	network, err := fake.Listen(servers...)
-	if err != nil {
-		return nil, err
+	for _, s := range servers {
+		defer s.Close()
+		if _, err := s.Listen(); err != nil {
+			return nil, err
+		}
 	}
-	defer network.Close()
-	return run(ctx, o, servers, network)
+	return run(ctx, o, servers)
 }
 
 // fill replaces zeros by their defaults.
@@ -75,10 +76,10 @@ func (o *Options) fill() {
 	o.Every = cmp.Or(max(o.Every, 0), 100*time.Millisecond)
 }
 
-func run(ctx context.Context, o Options, servers []*fake.Server, network *fake.Network) (*Report, error) {
+func run(ctx context.Context, o Options, servers []*enginetest.Server) (*Report, error) {
 	r := &Report{Seed: o.Seed, Workers: o.Workers}
 	for _, name := range []string{Naive, Recourse} {
-		p, err := runPass(ctx, o, name, servers, network)
+		p, err := runPass(ctx, o, name, servers)
 		if err != nil {
 			return nil, fmt.Errorf("demo: %s pass: %w", name, err)
 		}
@@ -87,10 +88,11 @@ func run(ctx context.Context, o Options, servers []*fake.Server, network *fake.N
 	return r, nil
 }
 
-// Servers are the providers that Run starts, for whoever wants to state their faults.
-func Servers(o Options) []*fake.Server {
-	f := fake.Options{Seed: o.Seed, Mailboxes: o.Mailboxes, Messages: o.Messages}
-	return []*fake.Server{fake.NewGmail(f), fake.NewGraph(f), fake.NewNylas(f), fake.NewWarpflow(f)}
+// Servers are the providers that Run starts, for whoever wants to state their
+// faults. Until a client dials them there is nothing to close.
+func Servers(o Options) []*enginetest.Server {
+	f := enginetest.Options{Seed: o.Seed, Mailboxes: o.Mailboxes, Messages: o.Messages}
+	return []*enginetest.Server{enginetest.NewGmail(f), enginetest.NewGraph(f), enginetest.NewNylas(f), enginetest.NewWarpflow(f)}
 }
 
 // pass is one run of the job over all providers.
@@ -103,7 +105,7 @@ type pass struct {
 
 // task is the job at one provider.
 type task struct {
-	server  *fake.Server
+	server  *enginetest.Server
 	workers int
 	total   int
 
@@ -128,26 +130,24 @@ func sendItem(mailbox string, i int) item {
 	return item{mailbox, fmt.Sprintf("demo-%d.%s", i+1, mailbox), true}
 }
 
-func runPass(ctx context.Context, o Options, name string, servers []*fake.Server, network *fake.Network) (Pass, error) {
-	transport := network.Transport()
+func runPass(ctx context.Context, o Options, name string, servers []*enginetest.Server) (Pass, error) {
+	transport := enginetest.NewTransport(servers...)
 	defer transport.CloseIdleConnections()
-	stamped := fake.Stamp(transport, servers...)
-	tokens := newTokens(servers, stamped)
 
 	p := &pass{o: o, name: name}
 	for _, s := range servers {
 		s.Reset()
-		tokens.first(s)
 		p.tasks = append(p.tasks, &task{
 			server: s, workers: max(1, o.Workers/len(servers)),
 			total: o.Mailboxes * (o.Messages + o.Sends),
 			done:  map[item]bool{}, deferred: map[item]bool{},
 		})
 	}
+	tokens := enginetest.NewTokens(servers...)
 	var err error
 	if name == Naive {
-		p.client = newNaive(stamped, tokens)
-	} else if p.client, err = newRecourse(stamped, tokens); err != nil {
+		p.client = newNaive(transport, tokens, servers)
+	} else if p.client, err = newRecourse(transport, tokens, servers); err != nil {
 		return Pass{}, err
 	}
 

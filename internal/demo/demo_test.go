@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/recourse-go/recourse/internal/fake"
+	"github.com/recourse-go/recourse/engine/enginetest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -26,10 +26,11 @@ func runInBubble(t *testing.T, o Options) *Report {
 	synctest.Test(t, func(t *testing.T) {
 		o.fill()
 		servers := Servers(o)
-		network := fake.ListenPipe(servers...)
 		var err error
-		r, err = run(t.Context(), o, servers, network)
-		network.Close()
+		r, err = run(t.Context(), o, servers)
+		for _, s := range servers {
+			s.Close()
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +70,7 @@ func TestPasses(t *testing.T) {
 				if v.UnitsLimit > 0 && v.PeakUnitsPerSecond > v.UnitsLimit {
 					t.Errorf("%s: %d units in a second, limit %d", v.Provider, v.PeakUnitsPerSecond, v.UnitsLimit)
 				}
-				if v.RefusedFor["quota"] != 0 || v.RefusedFor["concurrency"] != 0 {
+				if v.RefusedFor[enginetest.OverQuota] != 0 || v.RefusedFor[enginetest.OverConcurrency] != 0 {
 					t.Errorf("%s: refused %v, want none for a quota or concurrency", v.Provider, v.RefusedFor)
 				}
 				if want := 3*(min(80, 20+3*tt.workers)+4) - v.GaveUp; v.Synced != want {
@@ -93,12 +94,13 @@ func TestCancel(t *testing.T) {
 		o := Options{}
 		o.fill()
 		servers := Servers(o)
-		network := fake.ListenPipe(servers...)
-		defer network.Close()
+		for _, s := range servers {
+			defer s.Close()
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		r, err := run(ctx, o, servers, network)
+		r, err := run(ctx, o, servers)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("run returned %+v, %v, want context.DeadlineExceeded", r, err)
 		}
@@ -135,21 +137,21 @@ func report() *Report {
 		{Name: Naive, Seconds: 12.25, Providers: []Provider{
 			{
 				Provider: "gmail", Synced: 100, Lost: 20, Requests: 300, Refused: 21, EarlyRetries: 4, PeakConcurrency: 10, PeakUnitsPerSecond: 910, UnitsLimit: 500,
-				GaveUp: 3, Unread: 2, RefusedFor: map[string]int{"quota": 2, "throttled": 15, "overloaded": 4}, Took: 4 * time.Second,
+				GaveUp: 3, Unread: 2, RefusedFor: map[enginetest.Fault]int{enginetest.OverQuota: 2, enginetest.Throttled: 15, enginetest.Overloaded: 4}, Took: 4 * time.Second,
 			},
 			{
 				Provider: "microsoft_graph", Synced: 110, Lost: 10, Requests: 200, Refused: 9, DuplicateSends: 1, PeakConcurrency: 9, ConcurrencyLimit: 4, PeakUnitsPerSecond: 40,
-				Unread: 1, RefusedFor: map[string]int{"concurrency": 8, "failed late": 1}, Took: 12 * time.Second,
+				Unread: 1, RefusedFor: map[enginetest.Fault]int{enginetest.OverConcurrency: 8, enginetest.FailedLate: 1}, Took: 12 * time.Second,
 			},
 		}},
 		{Name: Recourse, Seconds: 9.5, Providers: []Provider{
 			{
 				Provider: "gmail", Synced: 120, Requests: 310, Refused: 5, Reauths: 2, PeakConcurrency: 9, PeakUnitsPerSecond: 480, UnitsLimit: 500,
-				GaveUp: 3, Unread: 2, LookedUp: 2, Resent: 1, RefusedFor: map[string]int{"throttled": 4, "token": 1}, Took: 9 * time.Second,
+				GaveUp: 3, Unread: 2, LookedUp: 2, Resent: 1, RefusedFor: map[enginetest.Fault]int{enginetest.Throttled: 4, enginetest.TokenExpired: 1}, Took: 9 * time.Second,
 			},
 			{
 				Provider: "microsoft_graph", Synced: 119, Deferred: 1, Requests: 130, Refused: 1, PeakConcurrency: 4, ConcurrencyLimit: 4, PeakUnitsPerSecond: 42,
-				RefusedFor: map[string]int{"not ready": 1}, Took: 5 * time.Second,
+				RefusedFor: map[enginetest.Fault]int{enginetest.NotReady: 1}, Took: 5 * time.Second,
 			},
 		}},
 	}}

@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/recourse-go/recourse/engine/enginetest"
 )
 
 // maxBody is the most that is read of a response, in bytes.
@@ -56,8 +59,15 @@ func (a *answer) ok() bool {
 // that an expired token costs a message and not the rest of the mailbox, the
 // worker around the loop renews a token that was refused before its next message.
 type naive struct {
-	client *http.Client
-	tokens *tokens
+	client   *http.Client
+	tokens   *enginetest.Tokens
+	accounts map[string]*naiveAccount
+}
+
+// naiveAccount is what the worker around the loop knows of a mailbox's token.
+type naiveAccount struct {
+	mu    sync.Mutex // held while the token is being renewed
+	stale bool
 }
 
 const (
@@ -65,12 +75,47 @@ const (
 	naiveMaxDelay = 30 * time.Second
 )
 
-func newNaive(transport http.RoundTripper, t *tokens) *naive {
-	return &naive{client: &http.Client{Transport: transport}, tokens: t}
+func newNaive(transport http.RoundTripper, tokens *enginetest.Tokens, servers []*enginetest.Server) *naive {
+	n := &naive{client: &http.Client{Transport: transport}, tokens: tokens, accounts: map[string]*naiveAccount{}}
+	for _, s := range servers {
+		for _, m := range s.Mailboxes() {
+			n.accounts[m] = &naiveAccount{}
+		}
+	}
+	return n
+}
+
+// refused marks the mailbox's token as one to be renewed, if it is still the
+// one that r bore.
+func (n *naive) refused(r *http.Request, mailbox string) error {
+	a := n.accounts[mailbox]
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := &http.Request{Header: http.Header{}}
+	if err := n.tokens.Authorize(now, mailbox); err != nil {
+		return err
+	}
+	a.stale = a.stale || r.Header.Get("Authorization") == now.Header.Get("Authorization")
+	return nil
+}
+
+// renewStale renews the mailbox's token if it is marked.
+func (n *naive) renewStale(ctx context.Context, mailbox string) error {
+	a := n.accounts[mailbox]
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.stale {
+		return nil
+	}
+	if err := n.tokens.Renew(ctx, mailbox); err != nil {
+		return err
+	}
+	a.stale = false
+	return nil
 }
 
 func (n *naive) do(ctx context.Context, mailbox string, r *http.Request) answer {
-	if err := n.tokens.renewStale(ctx, mailbox); err != nil {
+	if err := n.renewStale(ctx, mailbox); err != nil {
 		return answer{err: err}
 	}
 	var a answer
@@ -83,7 +128,7 @@ func (n *naive) do(ctx context.Context, mailbox string, r *http.Request) answer 
 			}
 			try.Body = body
 		}
-		if err := n.tokens.put(try, mailbox); err != nil {
+		if err := n.tokens.Authorize(try, mailbox); err != nil {
 			return answer{err: err}
 		}
 		resp, err := n.client.Do(try)
@@ -105,7 +150,9 @@ func (n *naive) do(ctx context.Context, mailbox string, r *http.Request) answer 
 			}
 			continue
 		case a.status == http.StatusUnauthorized:
-			n.tokens.refused(try, mailbox)
+			if err := n.refused(try, mailbox); err != nil {
+				return answer{err: err}
+			}
 		}
 		a.err = fmt.Errorf("demo: API error: %d", a.status)
 		return a

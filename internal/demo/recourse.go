@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/engine/enginetest"
 )
 
 // recourse is a client whose transport decides by the built-in policies.
@@ -17,26 +18,28 @@ type recourse struct {
 	calls  map[string]engine.Call // by mailbox
 }
 
-func newRecourse(transport http.RoundTripper, t *tokens) (*recourse, error) {
+func newRecourse(transport http.RoundTripper, tokens *enginetest.Tokens, servers []*enginetest.Server) (*recourse, error) {
 	eng, err := engine.New(engine.Options{
 		Reauth: func(ctx context.Context, r engine.ReauthRequest) error {
-			return t.renew(ctx, r.Account)
+			return tokens.Renew(ctx, r.Account)
 		},
 		// These tokens live for seconds, where real ones live for an hour.
 		ReauthInterval: 100 * time.Millisecond,
-		Authorize:      t.put,
+		Authorize:      tokens.Authorize,
 	})
 	if err != nil {
 		return nil, err
 	}
 	c := &recourse{&http.Client{Transport: eng.Transport(transport)}, map[string]engine.Call{}}
-	for mailbox, a := range t.accounts {
-		call := engine.Call{Account: mailbox}
-		// A policy is picked by the host, except where each customer has another.
-		if eng.Policies().Lookup(a.server.Host(), "/") == nil {
-			call.Provider = a.server.Name()
+	for _, s := range servers {
+		for _, mailbox := range s.Mailboxes() {
+			call := engine.Call{Account: mailbox}
+			// A policy is picked by the host, except where each customer has another.
+			if eng.Policies().Lookup(s.Host(), "/") == nil {
+				call.Provider = s.Name()
+			}
+			c.calls[mailbox] = call
 		}
-		c.calls[mailbox] = call
 	}
 	return c, nil
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/recourse-go/recourse/internal/fake"
+	"github.com/recourse-go/recourse/engine/enginetest"
 )
 
 // Report is the outcome of a run. Its JSON form is relied on from outside.
@@ -42,13 +42,13 @@ type Provider struct {
 	PeakUnitsPerSecond int64  `json:"peak_units_per_second"` // over any sliding second
 	UnitsLimit         int64  `json:"units_limit"`           // the most that the provider's bucket lets through in a second
 
-	GaveUp     int            `json:"-"` // rightly: deleted before they were fetched
-	Deferred   int            `json:"-"`
-	Unread     int            `json:"-"` // replies that the server withheld
-	LookedUp   int            `json:"-"` // sends of unknown outcome that the worker looked up
-	Resent     int            `json:"-"` // of these, the ones that had not gone out
-	RefusedFor map[string]int `json:"-"` // refusals by kind
-	Took       time.Duration  `json:"-"`
+	GaveUp     int                      `json:"-"` // rightly: deleted before they were fetched
+	Deferred   int                      `json:"-"`
+	Unread     int                      `json:"-"` // replies that the server withheld
+	LookedUp   int                      `json:"-"` // sends of unknown outcome that the worker looked up
+	Resent     int                      `json:"-"` // of these, the ones that had not gone out
+	RefusedFor map[enginetest.Fault]int `json:"-"` // refusals by kind
+	Took       time.Duration            `json:"-"`
 }
 
 // result compares what was asked for with what the workers have and what the
@@ -56,11 +56,11 @@ type Provider struct {
 func (p *pass) result(took time.Duration) Pass {
 	r := Pass{Name: p.name, Seconds: took.Seconds()}
 	for _, t := range p.tasks {
-		c := t.server.Count()
+		c := t.server.Counts()
 		v := Provider{
 			Provider: t.server.Name(),
-			Requests: c.Requests, Refused: c.RefusedTotal(), RefusedFor: c.Refused, EarlyRetries: c.EarlyRetries,
-			Reauths: c.Refreshes, DuplicateSends: c.DuplicateSend, Unread: c.Unread,
+			Requests: c.Requests, Refused: c.RefusedTotal(), RefusedFor: c.Refused, EarlyRetries: c.EarlyReturns,
+			Reauths: c.Refreshes, DuplicateSends: c.DuplicateSends, Unread: c.RepliesLost,
 			PeakConcurrency: c.PeakConcurrency, ConcurrencyLimit: c.ConcurrencyLimit,
 			PeakUnitsPerSecond: c.PeakUnitsPerSecond, UnitsLimit: c.UnitsLimit,
 			LookedUp: t.looked, Resent: t.resent, Took: t.took,
@@ -110,9 +110,9 @@ type metric struct {
 }
 
 // metrics are the rows of the table. Refusals are broken down by kind, each of
-// one or several of the servers' own kinds.
+// one or several of enginetest's faults.
 func metrics() []metric {
-	refused := func(of ...string) func(v *Provider) int {
+	refused := func(of ...enginetest.Fault) func(v *Provider) int {
 		return func(v *Provider) int {
 			n := 0
 			for _, kind := range of {
@@ -127,12 +127,12 @@ func metrics() []metric {
 		{name: "deleted, given up", of: func(v *Provider) int { return v.GaveUp }},
 		{name: "requests", of: func(v *Provider) int { return v.Requests }},
 		{name: "refused", of: func(v *Provider) int { return v.Refused }},
-		{name: "  over the quota", of: refused("quota")},
-		{name: "  too many at once", of: refused("concurrency")},
-		{name: "  throttled", of: refused("throttled", "overloaded")},
-		{name: "  5xx", of: refused("unavailable", "server error", "failed late")},
-		{name: "  expired token", of: refused("token")},
-		{name: "  not ready, other", of: refused("not ready", "provider")},
+		{name: "  over the quota", of: refused(enginetest.OverQuota)},
+		{name: "  too many at once", of: refused(enginetest.OverConcurrency)},
+		{name: "  throttled", of: refused(enginetest.Throttled, enginetest.Overloaded)},
+		{name: "  5xx", of: refused(enginetest.Unavailable, enginetest.ServerError, enginetest.FailedLate)},
+		{name: "  expired token", of: refused(enginetest.TokenExpired)},
+		{name: "  not ready, other", of: refused(enginetest.NotReady, enginetest.ProviderUnreachable)},
 		{name: "early retries", of: func(v *Provider) int { return v.EarlyRetries }},
 		{name: "re-auths", of: func(v *Provider) int { return v.Reauths }},
 		{name: "duplicate sends", of: func(v *Provider) int { return v.DuplicateSends }},
@@ -294,10 +294,10 @@ func (g Progress) Short() string {
 }
 
 // WriteFaults states what goes wrong at each server, and how often.
-func WriteFaults(w io.Writer, servers []*fake.Server) error {
+func WriteFaults(w io.Writer, servers []*enginetest.Server) error {
 	var b strings.Builder
 	for _, s := range servers {
-		c := s.Count()
+		c := s.Counts()
 		fmt.Fprintf(&b, "%-15s", s.Name())
 		sep := " limits:"
 		if c.UnitsLimit > 0 {
@@ -318,7 +318,7 @@ func WriteFaults(w io.Writer, servers []*fake.Server) error {
 			}
 			for _, f := range s.Faults() {
 				if f.Sends == sends {
-					fmt.Fprintf(&b, "%s %g%% %s", sep, f.Rate*100, f.Name)
+					fmt.Fprintf(&b, "%s %g%% %s", sep, f.Rate*100, f.Fault)
 					sep = ","
 				}
 			}

@@ -1,4 +1,4 @@
-package fake
+package enginetest
 
 import (
 	"encoding/json"
@@ -24,16 +24,16 @@ func (warpflow) tokenPath() string { return "/oauth2/token" }
 
 func (warpflow) limits() limits { return limits{throttle: 2 * time.Second} }
 
-func (warpflow) faults() []fault {
-	return []fault{
-		{trouble: throttled, rate: 0.02, wait: 2 * time.Second},
-		{trouble: unavailable, rate: 0.04},
-		{trouble: failed, rate: 0.01},
-		{trouble: dropped, rate: 0.01},
-		{trouble: throttled, rate: 0.05, wait: 2 * time.Second, sends: true},
-		{trouble: failedAfter, rate: 0.15, sends: true},
-		{trouble: withheld, rate: 0.20, sends: true},
-		{trouble: dropped, rate: 0.10, sends: true},
+func (warpflow) faults() []FaultRate {
+	return []FaultRate{
+		{Fault: Throttled, Rate: 0.02, wait: 2 * time.Second},
+		{Fault: Unavailable, Rate: 0.04},
+		{Fault: ServerError, Rate: 0.01},
+		{Fault: ConnectionLost, Rate: 0.01},
+		{Fault: Throttled, Rate: 0.05, wait: 2 * time.Second, Sends: true},
+		{Fault: FailedLate, Rate: 0.15, Sends: true},
+		{Fault: ReplyLost, Rate: 0.20, Sends: true},
+		{Fault: ConnectionLost, Rate: 0.10, Sends: true},
 	}
 }
 
@@ -91,12 +91,12 @@ func (warpflow) sent(_ *mailbox, id string) (int, any) {
 	return http.StatusAccepted, map[string]string{"external_id": id, "state": "queued"}
 }
 
-func (warpflow) refuse(why trouble, w wait) answer {
+func (warpflow) refuse(why Fault, w wait) answer {
 	body := func(status int, code, message string) answer {
 		return answer{status: status, body: map[string]any{"error": code, "message": message, "status": status}}
 	}
 	switch why {
-	case quota, throttled, concurrency:
+	case OverQuota, Throttled, OverConcurrency:
 		seconds, named := w.seconds()
 		a := body(429, "RATE_LIMITED", "Rate limit exceeded. Retry after "+seconds+" seconds.")
 		header := seconds
@@ -106,13 +106,13 @@ func (warpflow) refuse(why trouble, w wait) answer {
 		}
 		a.header, a.named = map[string]string{"Retry-After": header}, named
 		return a
-	case overloaded:
+	case Overloaded:
 		return body(429, "RATE_LIMITED", "Rate limit exceeded.")
-	case unavailable:
+	case Unavailable:
 		return body(503, "SERVICE_UNAVAILABLE", "Temporary service disruption")
-	case failed:
+	case ServerError:
 		return body(500, "INTERNAL_ERROR", "Unexpected server error")
-	case expired:
+	case TokenExpired:
 		return body(401, "UNAUTHORIZED", "Invalid or expired API key")
 	case missing:
 		return body(404, "NOT_FOUND", "The requested resource doesn't exist")

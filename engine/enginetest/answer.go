@@ -1,4 +1,4 @@
-package fake
+package enginetest
 
 import (
 	"bytes"
@@ -82,7 +82,7 @@ func request(method, host, path string, query url.Values, body any) *http.Reques
 	}
 	if err != nil {
 		// The methods are constants and the URL is escaped by package url.
-		panic("fake: " + err.Error())
+		panic("enginetest: " + err.Error())
 	}
 	return r
 }

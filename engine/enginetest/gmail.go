@@ -1,4 +1,4 @@
-package fake
+package enginetest
 
 import (
 	"bytes"
@@ -37,17 +37,17 @@ func (gmail) limits() limits {
 	}
 }
 
-func (gmail) faults() []fault {
-	return []fault{
-		{trouble: throttled, rate: 0.01, wait: 2 * time.Second},
-		{trouble: overloaded, rate: 0.01},
-		{trouble: unavailable, rate: 0.02},
-		{trouble: failed, rate: 0.01},
-		{trouble: dropped, rate: 0.01},
-		{trouble: throttled, rate: 0.05, wait: 2 * time.Second, sends: true},
-		{trouble: failedAfter, rate: 0.15, sends: true},
-		{trouble: withheld, rate: 0.20, sends: true},
-		{trouble: dropped, rate: 0.10, sends: true},
+func (gmail) faults() []FaultRate {
+	return []FaultRate{
+		{Fault: Throttled, Rate: 0.01, wait: 2 * time.Second},
+		{Fault: Overloaded, Rate: 0.01},
+		{Fault: Unavailable, Rate: 0.02},
+		{Fault: ServerError, Rate: 0.01},
+		{Fault: ConnectionLost, Rate: 0.01},
+		{Fault: Throttled, Rate: 0.05, wait: 2 * time.Second, Sends: true},
+		{Fault: FailedLate, Rate: 0.15, Sends: true},
+		{Fault: ReplyLost, Rate: 0.20, Sends: true},
+		{Fault: ConnectionLost, Rate: 0.10, Sends: true},
 	}
 }
 
@@ -153,7 +153,7 @@ type gmailErrorDetail struct {
 	Reason  string `json:"reason"`
 }
 
-func (gmail) refuse(why trouble, w wait) answer {
+func (gmail) refuse(why Fault, w wait) answer {
 	body := func(status int, domain, reason, canonical, message string) answer {
 		return answer{status: status, body: gmailError{gmailErrorBody{
 			Code: status, Message: message, Status: canonical,
@@ -161,18 +161,18 @@ func (gmail) refuse(why trouble, w wait) answer {
 		}}}
 	}
 	switch why {
-	case quota, throttled:
+	case OverQuota, Throttled:
 		text, named := w.instant()
 		a := body(403, "usageLimits", "rateLimitExceeded", "PERMISSION_DENIED", "User-rate limit exceeded.  Retry after "+text)
 		a.named = named
 		return a
-	case overloaded:
+	case Overloaded:
 		return body(429, "global", "rateLimitExceeded", "RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota).")
-	case unavailable:
+	case Unavailable:
 		return body(503, "global", "backendError", "UNAVAILABLE", "The service is currently unavailable.")
-	case failed:
+	case ServerError:
 		return body(500, "global", "backendError", "INTERNAL", "Backend Error")
-	case expired:
+	case TokenExpired:
 		return body(401, "global", "authError", "UNAUTHENTICATED", "Invalid Credentials")
 	case missing:
 		return body(404, "global", "notFound", "NOT_FOUND", "Requested entity was not found.")

@@ -1,4 +1,4 @@
-package fake
+package enginetest
 
 import (
 	"encoding/json"
@@ -27,18 +27,18 @@ func (nylas) limits() limits {
 	return limits{rate: 200, burst: 200, throttle: time.Second, tokenLife: 60, tokenAge: 10 * time.Second}
 }
 
-func (nylas) faults() []fault {
-	return []fault{
-		{trouble: throttled, rate: 0.01, wait: 2 * time.Second},
-		{trouble: notReady, rate: 0.03},
-		{trouble: failed, rate: 0.03},
-		{trouble: unreachable, rate: 0.01},
-		{trouble: unavailable, rate: 0.01},
-		{trouble: dropped, rate: 0.01},
-		{trouble: throttled, rate: 0.05, wait: 2 * time.Second, sends: true},
-		{trouble: failedAfter, rate: 0.15, sends: true},
-		{trouble: withheld, rate: 0.20, sends: true},
-		{trouble: dropped, rate: 0.10, sends: true},
+func (nylas) faults() []FaultRate {
+	return []FaultRate{
+		{Fault: Throttled, Rate: 0.01, wait: 2 * time.Second},
+		{Fault: NotReady, Rate: 0.03},
+		{Fault: ServerError, Rate: 0.03},
+		{Fault: ProviderUnreachable, Rate: 0.01},
+		{Fault: Unavailable, Rate: 0.01},
+		{Fault: ConnectionLost, Rate: 0.01},
+		{Fault: Throttled, Rate: 0.05, wait: 2 * time.Second, Sends: true},
+		{Fault: FailedLate, Rate: 0.15, Sends: true},
+		{Fault: ReplyLost, Rate: 0.20, Sends: true},
+		{Fault: ConnectionLost, Rate: 0.10, Sends: true},
 	}
 }
 
@@ -105,7 +105,7 @@ func (nylas) sent(m *mailbox, id string) (int, any) {
 	return http.StatusOK, nylasOne{nylasRequestID, nylasMessage{ID: id, GrantID: m.name, Object: "message", Subject: id}}
 }
 
-func (nylas) refuse(why trouble, w wait) answer {
+func (nylas) refuse(why Fault, w wait) answer {
 	body := func(status int, kind, message string, provider any) answer {
 		e := map[string]any{"type": kind, "message": message}
 		if provider != nil {
@@ -119,9 +119,9 @@ func (nylas) refuse(why trouble, w wait) answer {
 		prefix = "api."
 	}
 	switch why {
-	case quota, throttled, concurrency:
+	case OverQuota, Throttled, OverConcurrency:
 		a := body(429, "nylas_rate_limit_exceeded", "Too many requests", nil)
-		if why == throttled && w.form < 0.5 {
+		if why == Throttled && w.form < 0.5 {
 			a = body(429, prefix+"rate_limit_error", "Rate limit error.", map[string]any{
 				"error": map[string]string{"code": "ApplicationThrottled", "message": "Application is over its limit."},
 			})
@@ -129,17 +129,17 @@ func (nylas) refuse(why trouble, w wait) answer {
 		header, named := w.seconds()
 		a.header, a.named = map[string]string{"Retry-After": header}, named
 		return a
-	case overloaded:
+	case Overloaded:
 		return body(429, "nylas_rate_limit_exceeded", "Too many requests", nil)
-	case notReady:
+	case NotReady:
 		return body(202, "not_ready", "The request was valid, but the resource wasn't ready.", nil)
-	case unreachable:
+	case ProviderUnreachable:
 		return body(400, "grant.provider_not_responding", "Provider not responding.", nil)
-	case unavailable:
+	case Unavailable:
 		return body(503, prefix+"internal_error", "Internal error, contact administrator.", nil)
-	case failed:
+	case ServerError:
 		return body(504, prefix+"provider_error", "Provider error message.", map[string]string{"error": "upstream timed out"})
-	case expired:
+	case TokenExpired:
 		return body(401, "oauth2.invalid_token", "Token expired or revoked.", nil)
 	case missing:
 		return body(404, prefix+"not_found_error", "Resource not found.", nil)

@@ -1,4 +1,4 @@
-package fake
+package enginetest
 
 import (
 	"encoding/json"
@@ -28,16 +28,16 @@ func (graph) limits() limits {
 	return limits{concurrency: 4, throttle: time.Second}
 }
 
-func (graph) faults() []fault {
-	return []fault{
-		{trouble: throttled, rate: 0.01, wait: 1500 * time.Millisecond},
-		{trouble: unavailable, rate: 0.03},
-		{trouble: failed, rate: 0.01},
-		{trouble: dropped, rate: 0.01},
-		{trouble: throttled, rate: 0.05, wait: 1500 * time.Millisecond, sends: true},
-		{trouble: failedAfter, rate: 0.15, sends: true},
-		{trouble: withheld, rate: 0.20, sends: true},
-		{trouble: dropped, rate: 0.10, sends: true},
+func (graph) faults() []FaultRate {
+	return []FaultRate{
+		{Fault: Throttled, Rate: 0.01, wait: 1500 * time.Millisecond},
+		{Fault: Unavailable, Rate: 0.03},
+		{Fault: ServerError, Rate: 0.01},
+		{Fault: ConnectionLost, Rate: 0.01},
+		{Fault: Throttled, Rate: 0.05, wait: 1500 * time.Millisecond, Sends: true},
+		{Fault: FailedLate, Rate: 0.15, Sends: true},
+		{Fault: ReplyLost, Rate: 0.20, Sends: true},
+		{Fault: ConnectionLost, Rate: 0.10, Sends: true},
 	}
 }
 
@@ -103,7 +103,7 @@ func (graph) get(_ *mailbox, msg Message) any {
 
 func (graph) sent(*mailbox, string) (int, any) { return http.StatusAccepted, nil }
 
-func (graph) refuse(why trouble, w wait) answer {
+func (graph) refuse(why Fault, w wait) answer {
 	body := func(status int, code, message string) answer {
 		return answer{status: status, body: map[string]any{"error": map[string]any{
 			"code": code, "message": message,
@@ -111,9 +111,9 @@ func (graph) refuse(why trouble, w wait) answer {
 		}}}
 	}
 	switch why {
-	case quota, throttled, concurrency:
+	case OverQuota, Throttled, OverConcurrency:
 		message := "Application is over its MailboxConcurrency limit."
-		if why != concurrency {
+		if why != OverConcurrency {
 			message = "Too many requests."
 		}
 		a := body(429, "ApplicationThrottled", message)
@@ -123,16 +123,16 @@ func (graph) refuse(why trouble, w wait) answer {
 		}
 		a.header, a.named = map[string]string{"Retry-After": header}, named
 		return a
-	case overloaded:
+	case Overloaded:
 		return body(429, "TooManyRequests", "Too many requests.")
-	case unavailable:
+	case Unavailable:
 		if w.form < 0.5 {
 			return body(503, "serviceNotAvailable", "The service is not available. Try the request again after a delay.")
 		}
 		return body(503, "ErrorServerBusy", "The server cannot service this request right now. Try again later.")
-	case failed:
+	case ServerError:
 		return body(504, "UnknownError", "")
-	case expired:
+	case TokenExpired:
 		return body(401, "InvalidAuthenticationToken", "Lifetime validation failed, the token is expired.")
 	case missing:
 		return body(404, "ErrorItemNotFound", "The specified object was not found in the store.")

@@ -1,0 +1,48 @@
+package enginetest
+
+import "maps"
+
+// Counts is what a server saw.
+type Counts struct {
+	Requests       int           // that came in, without those for tokens
+	Refused        map[Fault]int // refusals by kind
+	RepliesLost    int           // after the request had been processed
+	EarlyReturns   int           // requests sent after a refusal had been read, and before the time that it named
+	Tokens         int           // issued, the first of each mailbox included
+	Refreshes      int           // tokens issued to a mailbox that had one
+	DuplicateSends int           // deliveries beyond the first of each message
+
+	// The worst mailbox's, refused requests included: what the client asked of
+	// the server. A limit that the provider lacks is 0.
+	PeakConcurrency    int
+	ConcurrencyLimit   int
+	PeakUnitsPerSecond int64 // over any sliding second
+	UnitsLimit         int64 // the most that the provider lets through in one second: rate + burst
+}
+
+// RefusedTotal is the number of refusals of every kind.
+func (c *Counts) RefusedTotal() int {
+	n := 0
+	for _, k := range c.Refused {
+		n += k
+	}
+	return n
+}
+
+// Counts returns what the server saw since it was made or reset.
+func (s *Server) Counts() Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.limits()
+	c := Counts{
+		Requests: s.requests, Refused: maps.Clone(s.refused), RepliesLost: s.lost, EarlyReturns: s.early,
+		Tokens: s.issued, Refreshes: s.refreshed,
+		ConcurrencyLimit: l.concurrency, UnitsLimit: int64(l.rate + l.burst),
+	}
+	for _, m := range s.boxes {
+		c.DuplicateSends += m.duplicates()
+		c.PeakConcurrency = max(c.PeakConcurrency, m.peakInflight)
+		c.PeakUnitsPerSecond = max(c.PeakUnitsPerSecond, m.peakUnits)
+	}
+	return c
+}

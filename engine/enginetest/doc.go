@@ -1,0 +1,35 @@
+// Package enginetest provides fake mail providers for tests, as
+// net/http/httptest provides servers: a Gmail that counts quota units a user a
+// second, a Microsoft Graph that refuses a fifth concurrent request on a
+// mailbox, a Nylas v3 whose tokens expire, and a Warpflow.
+//
+//	func TestSync(t *testing.T) {
+//		synctest.Test(t, func(t *testing.T) {
+//			s := enginetest.NewGmail(enginetest.Options{Seed: 1})
+//			s.FailOnEarlyReturn(t) // closes the server when the test ends, too
+//			s.Inject(enginetest.ReplyLost)
+//			tokens := enginetest.NewTokens(s)
+//			eng, err := engine.New(engine.Options{Authorize: tokens.Authorize, …})
+//			client := &http.Client{Transport: eng.Transport(enginetest.NewTransport(s))}
+//			… run the worker with that client …
+//			if c := s.Counts(); c.DuplicateSends > 0 { … }
+//		})
+//	}
+//
+// A client reaches the servers by a [Transport], under their providers' own
+// host names. Its connections are in memory, so that everything works in a
+// testing/synctest bubble, where waits cost no time; [Server.Listen] opens a port
+// of the loopback interface besides.
+//
+// Each server enforces its provider's limits, misbehaves at stated rates
+// ([Server.Faults]) and as it is told to ([Server.Inject]), and counts what it
+// saw ([Server.Counts]). A hash of the seed, the mailbox, the message and the
+// number of the attempt decides what goes wrong, never the order in which
+// goroutines happen to run.
+//
+// The limits are the providers' own. The waits that a refusal names are seconds
+// here, where providers often name minutes, so that a run is short.
+//
+// A [Script] is simpler than all this: a base transport that gives the answers
+// of a list.
+package enginetest

@@ -1,0 +1,125 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// listeners are where a server listens: for connections in memory, from the
+// first dial on, and on a port once it is asked to.
+type listeners struct {
+	server  http.Server
+	serving sync.WaitGroup
+
+	mu     sync.Mutex
+	pipe   *pipeListener // nil until the first dial
+	port   net.Addr      // nil without Listen
+	closed bool
+}
+
+var errClosed = errors.New("enginetest: server closed")
+
+// Listen makes the server listen on a port of the loopback interface, and
+// returns its address, such as "127.0.0.1:40123". A Transport dials it there
+// from now on.
+func (s *Server) Listen() (address string, err error) {
+	n := &s.net
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return "", errClosed
+	}
+	if n.port == nil {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", fmt.Errorf("enginetest: listen for %q: %w", s.Name(), err)
+		}
+		n.serve(l)
+		n.port = l.Addr()
+	}
+	return n.port.String(), nil
+}
+
+// Close stops the server at once, with the connections that are still open.
+// Requests that come later fail.
+func (s *Server) Close() {
+	n := &s.net
+	n.mu.Lock()
+	n.closed = true
+	if n.pipe != nil {
+		_ = n.pipe.Close()
+	}
+	n.mu.Unlock()
+	_ = n.server.Close()
+	n.serving.Wait()
+}
+
+// serve serves a listener until Close. The caller holds the lock.
+func (n *listeners) serve(l net.Listener) {
+	n.serving.Go(func() { _ = n.server.Serve(l) })
+}
+
+// dial opens a connection to the server.
+func (n *listeners) dial(ctx context.Context) (net.Conn, error) {
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return nil, errClosed
+	}
+	if n.port == nil && n.pipe == nil {
+		n.pipe = &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+		n.serve(n.pipe)
+	}
+	port, pipe := n.port, n.pipe
+	n.mu.Unlock()
+	if port != nil {
+		var d net.Dialer
+		return d.DialContext(ctx, port.Network(), port.String())
+	}
+	return pipe.dial(ctx)
+}
+
+// pipeListener hands the server's end of a net.Pipe to Accept, and the other to
+// dial. No system call blocks, so it works in a testing/synctest bubble.
+type pipeListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, errClosed
+	}
+}
+
+func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.conns <- server:
+		return client, nil
+	case <-l.done:
+		return nil, errClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return pipeAddr{} }
+
+type pipeAddr struct{}
+
+func (pipeAddr) Network() string { return "pipe" }
+func (pipeAddr) String() string  { return "pipe" }
