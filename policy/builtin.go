@@ -24,9 +24,10 @@ func BuiltinFiles() []File {
 	return files
 }
 
-// builtin loads the built-in policies once.
+// builtin loads the built-in policies once. A test proves that they are right, so
+// the expressions of each are compiled when it is first used: a worker uses few.
 var builtin = sync.OnceValues(func() (*Set, Diagnostics) {
-	return Load(BuiltinFiles(), LoadOptions{})
+	return load(BuiltinFiles(), LoadOptions{}, true)
 })
 
 // Builtin is the set of the built-in policies, loaded on first use. It is never

@@ -24,6 +24,9 @@ type compiler struct {
 	used map[*value]bool // backoffs and cost tables that something refers to, shared by all policies
 	p    *Policy
 
+	compiler *rules.Compiler // shared by all policies
+	known    bool            // the policies are known to be right
+
 	backoffAt map[string]int
 	limitAt   map[string]int
 	costAt    map[string]int
@@ -386,25 +389,38 @@ func (t *CostTable) dearest(operations []string) int64 {
 		}
 		return d
 	}
+	counted := counting(operations)
 	for _, c := range t.Costs {
-		if counts(operations, c.Operation) {
-			d = max(d, c.Units)
+		if c.Units > d && counted(c.Operation) {
+			d = c.Units
 		}
 	}
 	return d
 }
 
 func (t *CostTable) dearestName(operations []string, units int64) string {
+	counted := counting(operations)
 	for _, c := range t.Costs {
-		if c.Units == units && counts(operations, c.Operation) {
+		if c.Units == units && counted(c.Operation) {
 			return fmt.Sprintf("%q", c.Operation)
 		}
 	}
 	return "an operation"
 }
 
-func counts(operations []string, glob string) bool {
-	return len(operations) == 0 || slices.ContainsFunc(operations, func(g string) bool { return globsMeet(g, glob) })
+// counting tells which operations, by name or glob, a limit may count.
+func counting(operations []string) func(glob string) bool {
+	if len(operations) == 0 {
+		return func(string) bool { return true }
+	}
+	m := newMeeting(operations)
+	return func(glob string) (found bool) {
+		m.each(glob, func(i int) bool {
+			found = globsMeet(operations[i], glob)
+			return !found
+		})
+		return found
+	}
 }
 
 func (c *compiler) budgetAndBreaker() {
@@ -442,14 +458,16 @@ func (c *compiler) ruleList() {
 	for _, f := range c.p.Extract.Facts {
 		facts = append(facts, f.Name)
 	}
-	options := rules.Options{Facts: facts}
-	set, err := rules.Compile(compiled, options)
+	options := rules.Options{Facts: facts, Deferred: c.known}
+	set, err := c.compiler.Compile(compiled, options)
 	list, _ := errors.AsType[rules.ErrorList](err)
 	for _, e := range list {
 		c.whenError(c.ruleOf[e.Rule], e)
 	}
 	for _, v := range c.ruleOf {
-		c.comment(v, list)
+		if v.src == c.top.src { // what is inherited is looked at in its own policy
+			c.comment(v, list)
+		}
 	}
 	switch {
 	case err == nil:
@@ -471,7 +489,7 @@ func (c *compiler) ruleList() {
 			n++
 		}
 		c.ruleOf, c.p.Rules = c.ruleOf[:n], c.p.Rules[:n]
-		set, _ = rules.Compile(compiled[:n], options)
+		set, _ = c.compiler.Compile(compiled[:n], options)
 	}
 	c.p.Matcher, c.unreadRules = set, unread
 

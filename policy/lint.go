@@ -20,7 +20,8 @@ func (c *compiler) lint() {
 		return
 	}
 	hidden := map[int][]string{} // inherited rules, by the rule that hides them
-	for _, f := range c.p.Matcher.Lint() {
+	own := func(rule int) bool { return c.ruleOf[rule].src == c.top.src }
+	for _, f := range c.p.Matcher.LintOf(own) {
 		c.finding(f, hidden)
 	}
 	for by, names := range hidden {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/recourse-go/recourse/rules"
 )
 
 // File is one policy file, not yet read.
@@ -38,7 +40,11 @@ type Set struct {
 // Load reads policy files and resolves what they extend. It reports every
 // problem of every file in one run, sorted by file (in the order given), line
 // and column. The Set is nil if any of them is an Error.
-func Load(files []File, o LoadOptions) (*Set, Diagnostics) {
+func Load(files []File, o LoadOptions) (*Set, Diagnostics) { return load(files, o, false) }
+
+// load is Load; where the files are known to be right, their expressions are
+// compiled when a policy is first used, and lint is left out.
+func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 	r := newReport()
 	rs := &resolver{layers: map[string]*layer{}, r: r}
 	if o.Over != nil {
@@ -46,6 +52,7 @@ func Load(files []File, o LoadOptions) (*Set, Diagnostics) {
 	}
 
 	var own []*layer
+	isOwn := map[*layer]bool{}
 	for i, f := range files {
 		if _, ok := r.order[f.Name]; !ok {
 			r.order[f.Name] = i
@@ -72,11 +79,12 @@ func Load(files []File, o LoadOptions) (*Set, Diagnostics) {
 		src.provider = l.name
 		duplicates(l, r)
 		if l.name != "" {
-			if old := rs.layers[l.name]; old != nil && slices.Contains(own, old) {
+			if old := rs.layers[l.name]; old != nil && isOwn[old] {
 				at := top.get["provider"].span()
 				first := old.root.get["provider"].span()
 				r.err(at, "duplicate-provider", "choose another name, or extend that one", "provider %q is given twice, first at %s:%d", l.name, first.src.name, first.line)
 				own = append(own, l) // its other problems are worth a report
+				isOwn[l] = true
 				continue
 			} else {
 				l.lower = old
@@ -84,15 +92,17 @@ func Load(files []File, o LoadOptions) (*Set, Diagnostics) {
 			rs.layers[l.name] = l
 		}
 		own = append(own, l)
+		isOwn[l] = true
 	}
 
 	s := &Set{byName: map[string]*Policy{}, layers: rs.layers}
-	used := map[*value]bool{}
+	used, shared := map[*value]bool{}, new(rules.Compiler)
 	build := func(l *layer) *Policy {
-		acc, _ := rs.resolve(l)
-		c := &compiler{resolved: acc, r: r, used: used}
+		c := &compiler{resolved: rs.resolve(l), r: r, used: used, compiler: shared, known: known}
 		p := c.compile()
-		c.lint()
+		if !known {
+			c.lint()
+		}
 		return p
 	}
 	// The files' own policies, then those of Over that inherit from one of them.
@@ -101,14 +111,14 @@ func Load(files []File, o LoadOptions) (*Set, Diagnostics) {
 			s.byName[l.name] = p
 		}
 	}
+	over := &resolver{layers: rs.layers, r: newReport()}
 	for _, name := range slices.Sorted(maps.Keys(rs.layers)) {
 		l := rs.layers[name]
-		if slices.Contains(own, l) {
+		if isOwn[l] {
 			continue
 		}
-		acc := &resolver{layers: rs.layers, r: newReport()}
-		stack, ok := acc.stack(l)
-		if p := o.Over.byName[name]; ok && p != nil && !slices.ContainsFunc(stack, func(x *layer) bool { return slices.Contains(own, x) }) {
+		stack, ok := over.stack(l)
+		if p := o.Over.byName[name]; ok && p != nil && !slices.ContainsFunc(stack, func(x *layer) bool { return isOwn[x] }) {
 			s.byName[name] = p
 			continue
 		}
@@ -220,25 +230,33 @@ func (s *Set) claims(own []*layer, r *report) {
 			}
 		}
 	}
-	fresh := func(c claim) bool {
-		return slices.ContainsFunc(own, func(l *layer) bool { return l.src == c.at.src })
+	fresh := map[*source]bool{}
+	for _, l := range own {
+		fresh[l.src] = true
 	}
 	for _, group := range groups {
 		if !slices.ContainsFunc(group, func(c claim) bool { return c.p != group[0].p }) {
 			continue // one policy alone: any of its matches will do
 		}
+		var paths []string
+		for _, c := range group {
+			paths = append(paths, c.m.Path)
+		}
+		meeting := newMeeting(paths)
 		for i, a := range group {
-			for _, b := range group[:i] {
-				if a.p == b.p || !pathsMeet(a.m.Path, b.m.Path) {
-					continue
+			meeting.each(a.m.Path, func(n int) bool {
+				b := group[n]
+				if n >= i || a.p == b.p || !pathsMeet(a.m.Path, b.m.Path) {
+					return true
 				}
 				at, other := a, b
-				if !fresh(at) || fresh(other) && r.order[other.at.src.name] > r.order[at.at.src.name] {
+				if !fresh[at.at.src] || fresh[other.at.src] && r.order[other.at.src.name] > r.order[at.at.src.name] {
 					at, other = other, at
 				}
 				r.err(at.at, "ambiguous-match", "give one of them a longer path", "%q and %q claim the same requests (%s:%d)",
 					at.p.Name, other.p.Name, other.at.src.name, other.at.line)
-			}
+				return !r.full(a.at.src, Error) || !r.full(b.at.src, Error)
+			})
 		}
 	}
 }

@@ -37,6 +37,7 @@ type resolved struct {
 type resolver struct {
 	layers map[string]*layer
 	r      *report
+	done   map[*layer]*resolved // what resolve has done; shared, so not to be written to
 }
 
 // parent finds the layer that an entry of l's `extends` names.
@@ -112,15 +113,40 @@ func (rs *resolver) stack(l *layer) (layers []*layer, ok bool) {
 	return layers, ok
 }
 
-// resolve lays the layers of l on one another.
-func (rs *resolver) resolve(l *layer) (*resolved, bool) {
+// resolve lays the layers of l on one another. Where l extends one policy, that is
+// l on what the other one resolves to, so that a chain is gone through once.
+func (rs *resolver) resolve(l *layer) *resolved {
+	if acc := rs.done[l]; acc != nil {
+		return acc
+	}
 	layers, ok := rs.stack(l)
 	acc := &resolved{top: l, layers: layers, partial: !ok}
-	for _, at := range layers {
+	rest := layers
+	if only := rs.only(l); ok && only != nil {
+		below := *rs.resolve(only)
+		below.top, below.layers, below.partial = l, layers, false
+		if only.name != l.name {
+			below.match = nil
+		}
+		acc, rest = &below, layers[len(layers)-1:]
+	}
+	for _, at := range rest {
 		acc.remove(at, rs.r)
 		acc.apply(at)
 	}
-	return acc, ok
+	if rs.done == nil {
+		rs.done = map[*layer]*resolved{}
+	}
+	rs.done[l] = acc
+	return acc
+}
+
+// only is the one policy that l extends, nil if there are none or several.
+func (rs *resolver) only(l *layer) *layer {
+	if parents := l.root.items("extends"); len(parents) == 1 && !parents[0].bad {
+		return rs.parent(l, parents[0].text())
+	}
+	return nil
 }
 
 // lost reports whether a part of a section is missing: it could not be read,
@@ -156,8 +182,14 @@ func (acc *resolved) apply(l *layer) {
 		case "operations":
 			acc.operations = mergeEntries(acc.operations, v.list, "operation", f.merge)
 		case "idempotent":
+			known := map[string]bool{}
+			for _, g := range acc.idempotent {
+				known[g.text()] = true
+			}
+			acc.idempotent = slices.Clip(acc.idempotent)
 			for _, g := range v.list {
-				if !slices.ContainsFunc(acc.idempotent, func(o *value) bool { return o.text() == g.text() }) {
+				if !known[g.text()] {
+					known[g.text()] = true
 					acc.idempotent = append(acc.idempotent, g)
 				}
 			}

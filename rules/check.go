@@ -36,7 +36,9 @@ type check struct {
 	rule   int
 	when   string
 	config *conf.Config
-	facts  []string // the names allowed after `facts.`
+	facts  []string        // the names allowed after `facts.`
+	known  map[string]bool // the same
+	read   []string        // those of them that the rule reads
 	errs   ErrorList
 
 	lexed   []lexer.Token
@@ -299,7 +301,7 @@ func (c *check) names(n ast.Node) {
 		if id, ok := n.Node.(*ast.IdentifierNode); ok && id.Value == "facts" && !slices.Contains(c.vars, "facts") {
 			c.customFact(n)
 			return
-		} else if ok && !c.known(id.Value) {
+		} else if ok && !c.isKnown(id.Value) {
 			c.addAt(id.Location(), CodeUnknownFact, foreignHint(id.Value, property(n)), "unknown fact %q", id.Value)
 			return
 		}
@@ -366,7 +368,7 @@ func (c *check) fact(n *ast.IdentifierNode) {
 		case hint != "":
 		case slices.Contains(functionNames, name):
 			hint = fmt.Sprintf("%s is a function: %s(...)", name, name)
-		case slices.Contains(c.facts, name):
+		case c.known[name]:
 			hint = fmt.Sprintf("did you mean \"facts.%s\"?", name)
 		default:
 			hint = foreignHint(name, "")
@@ -375,10 +377,10 @@ func (c *check) fact(n *ast.IdentifierNode) {
 	}
 }
 
-// known tells whether a name stands for anything, or nearly so.
-func (c *check) known(name string) bool {
+// isKnown tells whether a name stands for anything, or nearly so.
+func (c *check) isKnown(name string) bool {
 	return slices.Contains(c.vars, name) || name == "header" || name == "$env" || slices.Contains(factNames, name) ||
-		slices.Contains(functionNames, name) || slices.Contains(c.facts, name) || didYouMean(name, factNames) != ""
+		slices.Contains(functionNames, name) || c.known[name] || didYouMean(name, factNames) != ""
 }
 
 // unquoted reports a header's name that lacks its quotes, header(X-Name), as
@@ -386,7 +388,7 @@ func (c *check) known(name string) bool {
 func (c *check) unquoted(n ast.Node) bool {
 	switch n := n.(type) {
 	case *ast.IdentifierNode:
-		if c.known(n.Value) {
+		if c.isKnown(n.Value) {
 			return false
 		}
 	case *ast.BinaryNode:
@@ -408,7 +410,8 @@ func (c *check) customFact(n *ast.MemberNode) {
 		c.addAt(n.Property.Location(), CodeUnsupported, "", "the name of a fact must be constant: facts.NAME")
 		return
 	}
-	if slices.Contains(c.facts, name.Value) {
+	if c.known[name.Value] {
+		c.read = append(c.read, name.Value)
 		return
 	}
 	hint := didYouMean(name.Value, c.facts)

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -20,44 +21,131 @@ type Rule struct {
 type Options struct {
 	Facts    []string // the names allowed after `facts.`
 	MaxNodes int      // the most syntax nodes of one `when`; 0 = 2,000
+
+	// Deferred says that the rules are known to be right: Compile reports nothing, and
+	// they are compiled when the Set is first used, which panics if one is wrong.
+	Deferred bool
 }
 
 // Set is an ordered list of compiled rules of which the first that holds wins.
-// It does not change after Compile and is safe for concurrent use.
+// What it says does not change after Compile, and it is safe for concurrent use.
 type Set struct {
-	rules     []Rule
-	conjuncts [][]*condition // of each rule, in source order
-	dropped   [][]sourceSpan // of each rule, the parts that are always true
-	index     *tree
-	failures  atomic.Uint64
+	rules    []Rule
+	options  Options
+	compiler *Compiler // until the rules are compiled
+	failures atomic.Uint64
+
+	once  sync.Once
+	parts []*compiledRule // of each rule; see compiled
+	index atomic.Pointer[tree]
 
 	linear   sync.Once // for programs, which only MatchLinear needs
 	programs []*vm.Program
 }
 
+// Compiler compiles rules, a condition that several Sets have in common only
+// once. The zero value is ready to use. It is safe for concurrent use.
+type Compiler struct {
+	mu       sync.Mutex
+	patterns map[string]*pattern
+	done     map[string]*compiledRule
+}
+
+// compiledRule is what a condition was compiled to, whatever the Set.
+type compiledRule struct {
+	facts     []string      // the custom facts that it reads
+	conjuncts []*condition  // in source order
+	dropped   []sourceSpan  // the parts that are always true
+	clauses   []clause      // of rule 0
+	lint      sync.Once     // for possible, which only Lint needs
+	possible  []*lintClause // see satisfiable
+}
+
 // Compile checks and compiles rules. The error is an ErrorList with every
 // problem of every rule; the Set is nil then. No rules at all are a Set that
 // matches nothing.
-func Compile(rs []Rule, o Options) (*Set, error) {
+func Compile(rs []Rule, o Options) (*Set, error) { return new(Compiler).Compile(rs, o) }
+
+// Compile is [Compile] with what cp has compiled before.
+func (cp *Compiler) Compile(rs []Rule, o Options) (*Set, error) {
 	if o.MaxNodes <= 0 {
 		o.MaxNodes = defaultMaxNodes
 	}
-	s := &Set{rules: slices.Clone(rs), conjuncts: make([][]*condition, len(rs)), dropped: make([][]sourceSpan, len(rs))}
-	config, patterns := newConfig(o.MaxNodes), map[string]*pattern{}
+	s := &Set{rules: slices.Clone(rs), options: o, compiler: cp}
+	if o.Deferred {
+		return s, nil
+	}
+	var err error
+	s.once.Do(func() { err = s.compile() })
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// compiled are the compiled rules.
+func (s *Set) compiled() []*compiledRule {
+	s.once.Do(func() {
+		if err := s.compile(); err != nil {
+			panic(err)
+		}
+	})
+	return s.parts
+}
+
+func (s *Set) compile() error {
+	cp := s.compiler
+	s.compiler = nil
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	if cp.done == nil {
+		cp.patterns, cp.done = map[string]*pattern{}, map[string]*compiledRule{}
+	}
+	config, known := newConfig(s.options.MaxNodes), map[string]bool{}
+	for _, name := range s.options.Facts {
+		known[name] = true
+	}
 	var errs ErrorList
-	var clauses []clause
+	parts := make([]*compiledRule, len(s.rules))
 	for i, r := range s.rules {
-		c := check{rule: i, when: r.When, config: config, facts: o.Facts}
-		s.conjuncts[i], s.dropped[i] = c.compile(patterns)
-		clauses = append(clauses, clausesOf(i, s.conjuncts[i])...)
+		key := strconv.Itoa(s.options.MaxNodes) + " " + r.When
+		if done := cp.done[key]; done != nil && !slices.ContainsFunc(done.facts, func(name string) bool { return !known[name] }) {
+			parts[i] = done
+			continue
+		}
+		c := check{rule: i, when: r.When, config: config, facts: s.options.Facts, known: known}
+		part := new(compiledRule)
+		part.conjuncts, part.dropped = c.compile(cp.patterns)
+		part.facts = c.read
+		part.clauses = clausesOf(0, part.conjuncts)
 		errs = append(errs, c.errs...)
+		if len(c.errs) == 0 {
+			cp.done[key] = part
+		}
+		parts[i] = part
 	}
 	if len(errs) > 0 {
 		errs.sort()
-		return nil, errs
+		return errs
 	}
-	s.index = buildIndex(clauses)
-	return s, nil
+	s.parts = parts
+	return nil
+}
+
+// makeIndex makes the root of the index, when it is first asked for.
+func (s *Set) makeIndex() *tree {
+	var clauses []clause
+	for i, part := range s.compiled() {
+		for _, c := range part.clauses {
+			c.rule = int32(i)
+			clauses = append(clauses, c)
+		}
+	}
+	t := buildIndex(clauses)
+	if !s.index.CompareAndSwap(nil, t) {
+		t = s.index.Load() // another goroutine was first
+	}
+	return t
 }
 
 // compile checks c.when and turns it into conditions that must all hold; dropped

@@ -35,7 +35,7 @@ func (s *Set) Explain(e *Event) []Step {
 }
 
 func (s *Set) explain(rule int, e *Event) Step {
-	for _, c := range s.conjuncts[rule] {
+	for _, c := range s.compiled()[rule].conjuncts {
 		t := c.eval(e, "")
 		if t == yes {
 			continue

@@ -28,27 +28,42 @@ type Finding struct {
 // Lint looks for rules, and parts of rules, that can never decide anything. What
 // it finds is sure; it does not find everything. Findings are in the order of
 // the rules.
-func (s *Set) Lint() []Finding {
-	l := linter{set: s, clauses: make([][]clause, len(s.rules)), byText: map[fieldText][]*clause{}}
-	for i := range s.rules {
-		before := len(l.findings)
-		for _, c := range clausesOf(i, s.conjuncts[i]) {
-			if c, ok := possible(c); ok {
-				l.clauses[i] = append(l.clauses[i], c)
+func (s *Set) Lint() []Finding { return s.LintOf(nil) }
+
+// LintOf is Lint of the rules for which own holds. Of the others it only says
+// which of them are shadowed by one of those, the first if several do it together.
+func (s *Set) LintOf(own func(rule int) bool) []Finding {
+	l := linter{set: s, parts: s.compiled()}
+	l.earlier.prepare(l.parts)
+	isOwn := func(int) bool { return true }
+	if own != nil {
+		isOwn = own
+		l.own = new(candidates)
+		l.own.prepare(l.parts)
+	}
+	for i, part := range l.parts {
+		before, clauses := len(l.findings), part.satisfiable()
+		switch mine := isOwn(i); {
+		case len(clauses) == 0:
+			if mine {
+				l.never(i)
 			}
-		}
-		if len(l.clauses[i]) == 0 {
-			l.never(i)
 			continue
-		}
-		l.constants(i)
-		for _, c := range s.conjuncts[i] {
-			l.unknownValues(i, c)
-		}
-		if len(l.findings) == before {
+		case mine:
+			l.constants(i)
+			for _, c := range part.conjuncts {
+				l.unknownValues(i, c)
+			}
+			if len(l.findings) == before {
+				l.shadowed(i)
+			}
+			if own != nil {
+				l.own.add(i, clauses)
+			}
+		case l.mayBeShadowed(clauses):
 			l.shadowed(i)
 		}
-		l.note(i)
+		l.earlier.add(i, clauses)
 	}
 	l.defaultUnreachable()
 	return l.findings
@@ -56,67 +71,56 @@ func (s *Set) Lint() []Finding {
 
 type linter struct {
 	set      *Set
-	clauses  [][]clause // of each rule, those that an event can satisfy
+	parts    []*compiledRule
 	findings []Finding
-
-	// The clauses seen so far, by each text of one field that they need to have,
-	// if there is one.
-	byText  map[fieldText][]*clause
-	general []*clause
+	earlier  candidates  // the clauses seen so far
+	own      *candidates // of these the own ones; nil if all are
 }
 
-type fieldText struct {
-	field field
-	text  string
+// lintClause is a clause that an event can satisfy.
+type lintClause struct {
+	clause
+	keys []string // of each of rest
 }
 
-// note makes the clauses of rule i known to those that follow.
-func (l *linter) note(i int) {
-	for n := range l.clauses[i] {
-		c := &l.clauses[i][n]
-		anchor := slices.IndexFunc(c.constraints, func(con constraint) bool { return con.finite() })
-		if anchor < 0 {
-			l.general = append(l.general, c)
-			continue
-		}
-		for _, text := range c.constraints[anchor].texts {
-			key := fieldText{c.constraints[anchor].field, text}
-			l.byText[key] = append(l.byText[key], c)
-		}
-	}
-}
-
-// finite tells whether a constraint lists texts.
-func (c *constraint) finite() bool { return !c.field.isNum() && !c.not }
-
-// earlier lists clauses of rules before c's, in order: all that could match
-// everything that c does, and of those that could match a part of it as many as
-// is no trouble.
-func (l *linter) earlier(c *clause) []*clause {
-	const few = 300
-	var list []*clause
-	if len(l.clauses) <= few {
-		for i := range l.clauses[:min(int(c.rule), len(l.clauses))] {
-			for n := range l.clauses[i] {
-				list = append(list, &l.clauses[i][n])
+// satisfiable are the clauses that an event can satisfy.
+func (r *compiledRule) satisfiable() []*lintClause {
+	r.lint.Do(func() {
+		for _, c := range r.clauses {
+			if c, ok := possible(c); ok {
+				r.possible = append(r.possible, &c)
 			}
 		}
-		return list
-	}
-	list = slices.Clone(l.general)
-	for _, con := range c.constraints {
-		if !con.finite() {
-			continue
-		}
-		for _, text := range con.texts {
-			list = append(list, l.byText[fieldText{con.field, text}]...)
-			if con.field.fact == factCode {
-				list = append(list, l.byText[fieldText{field{fact: factCodes}, text}]...)
+	})
+	return r.possible
+}
+
+// mayBeShadowed tells whether an own rule may match a part of what one of clauses
+// does.
+func (l *linter) mayBeShadowed(clauses []*lintClause) bool {
+	for _, c := range clauses {
+		for _, d := range l.own.of(c) {
+			if c.impliesRest(d.lintClause) && c.overlaps(&d.clause) {
+				return true
 			}
 		}
 	}
-	slices.SortStableFunc(list, func(a, b *clause) int { return int(a.rule) - int(b.rule) })
-	return slices.Compact(list)
+	return false
+}
+
+// overlaps tells whether no constraint keeps c and d apart.
+func (c *clause) overlaps(d *clause) bool {
+	for i := range d.constraints {
+		con := &d.constraints[i]
+		if con.field.isList() {
+			if !c.within(con) {
+				return false
+			}
+		} else if !con.field.overlap(c.valuesOf(con.field), con.values) {
+			return false
+		}
+	}
+	return true
 }
 
 func (l *linter) add(rule int, code, hint, format string, args ...any) *Finding {
@@ -165,7 +169,24 @@ func (f field) valid(v values) values {
 }
 
 // possible drops constraints that say nothing; not ok if no event can satisfy c.
-func possible(c clause) (clause, bool) {
+func possible(c clause) (lintClause, bool) {
+	c, ok := c.narrowed()
+	p := lintClause{clause: c}
+	keys := map[string]bool{}
+	for _, cond := range c.rest {
+		if !ok || neverHolds(cond) || keys[negate(cond).key()] {
+			return p, false
+		}
+		key := cond.key()
+		keys[key] = true
+		p.keys = append(p.keys, key)
+	}
+	return p, ok
+}
+
+// narrowed is c without the constraints that say nothing; not ok if its
+// constraints leave nothing.
+func (c clause) narrowed() (clause, bool) {
 	constraints := c.constraints
 	c.constraints = nil
 	needsCode := false
@@ -192,14 +213,7 @@ func possible(c clause) (clause, bool) {
 	if con := c.constraint(field{fact: factCodeCount}); needsCode && con != nil && con.spans[len(con.spans)-1].hi == 0 {
 		return c, false
 	}
-	keys := map[string]bool{}
-	for _, cond := range c.rest {
-		if neverHolds(cond) || keys[negate(cond).key()] || c.rulesOut(cond) {
-			return c, false
-		}
-		keys[cond.key()] = true
-	}
-	return c, true
+	return c, !slices.ContainsFunc(c.rest, c.rulesOut)
 }
 
 // rulesOut tells whether c's constraints leave no text for which cond holds.
@@ -215,6 +229,9 @@ func (c *clause) rulesOut(cond *condition) bool {
 	_, some, ok := c.texts(cond)
 	return ok && !some
 }
+
+// finite tells whether a constraint lists texts.
+func (c *constraint) finite() bool { return !c.field.isNum() && !c.not }
 
 // texts tells whether cond holds for all, and for some, of the texts that c
 // allows in the one field that cond is about; not ok if it is about anything
@@ -264,7 +281,7 @@ func asksForCapitals(c *condition) bool {
 
 // never explains why rule i matches no event.
 func (l *linter) never(i int) {
-	conjuncts := l.set.conjuncts[i]
+	conjuncts := l.parts[i].conjuncts
 	for n, c := range conjuncts {
 		if f, v, ok := valuesOf(c); ok && f.valid(v).empty() {
 			l.add(i, LintNeverMatches, f.valueHint(v), "never matches: %s is never true", l.set.source(i, c))
@@ -328,14 +345,14 @@ func (f field) valueHint(v values) string {
 
 // constants finds parts of rule i that are always true.
 func (l *linter) constants(i int) {
-	for _, c := range l.set.conjuncts[i] {
+	for _, c := range l.parts[i].conjuncts {
 		if f, v, ok := valuesOf(c); ok && !f.isList() && f.within(f.domain(), v) {
 			l.add(i, LintConstant, "", "%s is always true", l.set.source(i, c))
 		} else if c.not && asksForCapitals(c) {
 			l.add(i, LintConstant, "lower() yields lower case only", "%s is always true", l.set.source(i, c))
 		}
 	}
-	for _, part := range l.set.dropped[i] {
+	for _, part := range l.parts[i].dropped {
 		if part := l.set.rules[i].When[part.from:part.to]; strings.TrimSpace(l.set.rules[i].When) != part {
 			l.add(i, LintConstant, "", "%s is always true", part)
 		}
@@ -371,8 +388,8 @@ func (l *linter) unknownValues(i int, c *condition) {
 // shadowed finds out whether earlier rules leave anything to rule i.
 func (l *linter) shadowed(i int) {
 	var by []int
-	for n := range l.clauses[i] {
-		some := l.coverOf(&l.clauses[i][n])
+	for _, c := range l.parts[i].satisfiable() {
+		some := l.coverOf(c)
 		if some == nil {
 			return
 		}
@@ -414,39 +431,39 @@ func oneLine(s string) string {
 	return s
 }
 
-// coverOf lists rules before c's that together match all that c matches; nil if
+// coverOf lists rules seen so far that together match all that c matches; nil if
 // there are none. One rule that does so alone is preferred.
-func (l *linter) coverOf(c *clause) []int {
-	earlier := l.earlier(c)
+func (l *linter) coverOf(c *lintClause) []int {
+	earlier := slices.DeleteFunc(l.earlier.of(c), func(d candidate) bool { return !c.impliesRest(d.lintClause) })
 	for _, d := range earlier {
-		if c.implies(d) {
-			return []int{int(d.rule)}
+		if c.withinAll(&d.clause) {
+			return []int{d.rule}
 		}
 	}
-	by := coverTogether(c, earlier, nil)
+	by := coverTogether(&c.clause, earlier, nil)
 	for n := len(by) - 1; n >= 0 && len(by) > 1; n-- { // who is not needed?
-		if fewer := slices.Delete(slices.Clone(by), n, n+1); coverTogether(c, earlier, fewer) != nil {
+		if fewer := slices.Delete(slices.Clone(by), n, n+1); coverTogether(&c.clause, earlier, fewer) != nil {
 			by = fewer
 		}
 	}
 	return by
 }
 
-// coverTogether lists the rules of earlier clauses that together match all that
-// c matches; nil if they do not. Only some rules are asked, unless that is nil.
-func coverTogether(c *clause, earlier []*clause, some []int) (by []int) {
+// coverTogether lists the rules of earlier clauses, whose rest c implies, that
+// together match all that c matches; nil if they do not. Only some rules are
+// asked, unless that is nil.
+func coverTogether(c *clause, earlier []candidate, some []int) (by []int) {
 	left := []clause{*c}
 	for _, d := range earlier {
-		rule := int(d.rule)
-		if some != nil && !slices.Contains(some, rule) || !c.impliesRest(d) {
+		if some != nil && !slices.Contains(some, d.rule) || !c.overlaps(&d.clause) {
 			continue
 		}
-		next, changed := subtractAll(left, d)
+		next, changed := subtractAll(left, &d.clause)
 		if len(next) > maxPieces {
 			return nil
 		}
-		if changed && !slices.Contains(by, rule) {
-			by = append(by, rule)
+		if changed && !slices.Contains(by, d.rule) {
+			by = append(by, d.rule)
 		}
 		if left = next; len(left) == 0 {
 			return by
@@ -458,14 +475,14 @@ func coverTogether(c *clause, earlier []*clause, some []int) (by []int) {
 // maxPieces bounds what is left of a clause while rules are taken from it.
 const maxPieces = 32
 
-// implies tells whether every event that satisfies c satisfies d.
-func (c *clause) implies(d *clause) bool {
+// withinAll tells whether all values that c allows are among those that d does.
+func (c *clause) withinAll(d *clause) bool {
 	for i := range d.constraints {
 		if !c.within(&d.constraints[i]) {
 			return false
 		}
 	}
-	return c.impliesRest(d)
+	return true
 }
 
 // within tells whether c's values of one field are among those of con.
@@ -483,8 +500,11 @@ func (c *clause) within(con *constraint) bool {
 
 // impliesRest tells whether c has, or implies, the conditions of d that are no
 // constraints.
-func (c *clause) impliesRest(d *clause) bool {
-	for _, cond := range d.rest {
+func (c *lintClause) impliesRest(d *lintClause) bool {
+	for i, cond := range d.rest {
+		if slices.Contains(c.keys, d.keys[i]) {
+			continue
+		}
 		if all, _, ok := c.texts(cond); ok && all {
 			continue
 		}
@@ -495,19 +515,37 @@ func (c *clause) impliesRest(d *clause) bool {
 	return true
 }
 
-// implies tells of the plainest cases whether d holds where c does.
+// implies tells of the plainest cases whether d, which is another condition, holds
+// where c does.
 func (c *condition) implies(d *condition) bool {
-	if c.op <= condLowerOther && d.op <= condLowerOther && !c.not && !d.not && c.left.key() == d.left.key() {
-		switch found := c.op == condContains || c.op == condStartsWith || c.op == condEndsWith; {
-		case found && d.op == condContains && strings.Contains(c.text, d.text),
-			found && d.op == condLowerContains && plainASCII(c.text) && strings.Contains(asciiLower(c.text), d.text),
-			c.op == condStartsWith && d.op == condStartsWith && strings.HasPrefix(c.text, d.text),
-			c.op == condEndsWith && d.op == condEndsWith && strings.HasSuffix(c.text, d.text),
-			c.op == condLowerContains && d.op == condLowerContains && strings.Contains(c.text, d.text):
-			return true
-		}
+	if !c.isSearch() || !d.isSearch() {
+		return false
 	}
-	return c.key() == d.key()
+	switch found := c.op == condContains || c.op == condStartsWith || c.op == condEndsWith; {
+	case found && d.op == condContains && strings.Contains(c.text, d.text),
+		found && d.op == condLowerContains && plainASCII(c.text) && strings.Contains(asciiLower(c.text), d.text),
+		c.op == condStartsWith && d.op == condStartsWith && strings.HasPrefix(c.text, d.text),
+		c.op == condEndsWith && d.op == condEndsWith && strings.HasSuffix(c.text, d.text),
+		c.op == condLowerContains && d.op == condLowerContains && strings.Contains(c.text, d.text):
+		return c.left.equal(d.left)
+	}
+	return false
+}
+
+// isSearch tells of a condition whether a longer text implies a shorter one.
+func (c *condition) isSearch() bool {
+	switch c.op {
+	case condContains, condStartsWith, condEndsWith, condLowerContains:
+		return !c.not
+	}
+	return false
+}
+
+// equal tells whether two values are written alike.
+func (v *value) equal(w *value) bool {
+	a, ok := v.field()
+	b, ok2 := w.field()
+	return ok && ok2 && a == b || ok == ok2 && v.key() == w.key()
 }
 
 // subtractAll takes what d matches from each of left.
@@ -523,17 +561,8 @@ func subtractAll(left []clause, d *clause) (next []clause, changed bool) {
 // subtract is what is left of c without the events that satisfy d, whose rest c
 // implies. Not cut means that all of it is left, or that it cannot be told.
 func (c clause) subtract(d *clause) (pieces []clause, cut bool) {
-	for i := range d.constraints {
-		con := &d.constraints[i]
-		if con.field.isList() {
-			if !c.within(con) {
-				return []clause{c}, false
-			}
-			continue
-		}
-		if !con.field.overlap(c.valuesOf(con.field), con.values) {
-			return []clause{c}, false
-		}
+	if !c.overlaps(d) {
+		return []clause{c}, false
 	}
 	for i := range d.constraints {
 		con := &d.constraints[i]
@@ -543,7 +572,7 @@ func (c clause) subtract(d *clause) (pieces []clause, cut bool) {
 		}
 		own := c.valuesOf(f)
 		if outside := f.valid(f.intersect(own, f.complement(con.values))); !outside.empty() {
-			if piece, ok := possible(c.with(f, outside)); ok {
+			if piece, ok := c.with(f, outside).narrowed(); ok {
 				pieces = append(pieces, piece)
 			}
 		}
@@ -573,7 +602,7 @@ func (c clause) with(f field, v values) clause {
 
 // defaultUnreachable finds out whether the rules leave anything to the default.
 func (l *linter) defaultUnreachable() {
-	by := l.coverOf(&clause{rule: int32(len(l.set.rules))})
+	by := l.coverOf(new(lintClause))
 	if by == nil {
 		return
 	}

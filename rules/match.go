@@ -9,7 +9,11 @@ import (
 // that fails at run time counts as not matched (see Errors). It allocates
 // nothing, unless a rule has a part that only expr's VM can evaluate.
 func (s *Set) Match(e *Event) int {
-	if rule := s.index.first(e, s, noRule); rule != noRule {
+	t := s.index.Load()
+	if t == nil {
+		t = s.makeIndex()
+	}
+	if rule := t.first(e, s, noRule); rule != noRule {
 		return int(rule)
 	}
 	return -1

@@ -11,8 +11,9 @@ type Part struct {
 // not hold: for telling which of them a test needs. rule is an index into the
 // rules that were compiled.
 func (s *Set) Parts(rule int, e *Event) []Part {
-	parts := make([]Part, 0, len(s.conjuncts[rule]))
-	for _, c := range s.conjuncts[rule] {
+	conjuncts := s.compiled()[rule].conjuncts
+	parts := make([]Part, 0, len(conjuncts))
+	for _, c := range conjuncts {
 		parts = append(parts, Part{s.source(rule, c), c.eval(e, "") == yes})
 	}
 	return parts
