@@ -17,7 +17,7 @@ import (
 // Accounts share a fixed number of stripes, so a doubt may keep back a
 // stranger too: for microseconds, and never longer than maxDoubt.
 type doubts struct {
-	stripes [1024]stripe
+	stripes atomic.Pointer[[1024]stripe] // made by the first call; few providers of many are used
 }
 
 type stripe struct {
@@ -32,7 +32,12 @@ const maxDoubt = 50 * time.Millisecond
 var doubtSeed = maphash.MakeSeed()
 
 func (d *doubts) of(account string) *stripe {
-	return &d.stripes[maphash.String(doubtSeed, account)%uint64(len(d.stripes))]
+	stripes := d.stripes.Load()
+	if stripes == nil {
+		d.stripes.CompareAndSwap(nil, new([1024]stripe))
+		stripes = d.stripes.Load()
+	}
+	return &stripes[maphash.String(doubtSeed, account)%uint64(len(stripes))]
 }
 
 // enter begins a doubt.

@@ -59,9 +59,11 @@ func nothingLeft(t testing.TB, e *Engine) {
 				t.Errorf("%s, limit %q of %+v: %d permits out and %d calls waiting at the end", name, s.Limit, s.Keys, s.InFlight, s.Waiting)
 			}
 		}
-		for i := range p.doubts.stripes {
-			if n := p.doubts.stripes[i].open.Load(); n != 0 {
-				t.Errorf("%s: %d responses never decided", name, n)
+		if stripes := p.doubts.stripes.Load(); stripes != nil {
+			for i := range stripes {
+				if n := stripes[i].open.Load(); n != 0 {
+					t.Errorf("%s: %d responses never decided", name, n)
+				}
 			}
 		}
 	}

@@ -439,9 +439,11 @@ func (c *compiler) budgetAndBreaker() {
 }
 
 func (c *compiler) ruleList() {
-	var compiled []rules.Rule
 	var unread []*value
-	for _, v := range good(c.rules) {
+	list := good(c.rules)
+	compiled := make([]rules.Rule, 0, len(list))
+	c.p.Rules, c.ruleOf = make([]Rule, 0, len(list)+1), make([]*value, 0, len(list))
+	for _, v := range list {
 		rule := c.rule(v, written(v, "name"))
 		when, ok := scalar[string](v, "when")
 		if !ok {
@@ -460,23 +462,23 @@ func (c *compiler) ruleList() {
 	}
 	options := rules.Options{Facts: facts, Deferred: c.known}
 	set, err := c.compiler.Compile(compiled, options)
-	list, _ := errors.AsType[rules.ErrorList](err)
-	for _, e := range list {
+	found, _ := errors.AsType[rules.ErrorList](err)
+	for _, e := range found {
 		c.whenError(c.ruleOf[e.Rule], e)
 	}
 	for _, v := range c.ruleOf {
 		if v.src == c.top.src { // what is inherited is looked at in its own policy
-			c.comment(v, list)
+			c.comment(v, found)
 		}
 	}
 	switch {
 	case err == nil:
-	case len(list) == 0: // cannot be: Compile promises an ErrorList
+	case len(found) == 0: // cannot be: Compile promises an ErrorList
 		c.err(c.top.root.keyOrFirst(), "syntax", "", "%v", err)
 	default:
 		// What is wrong with the other rules is to be reported too.
 		broken := make([]bool, len(compiled))
-		for _, e := range list {
+		for _, e := range found {
 			broken[e.Rule] = true
 		}
 		n := 0
@@ -517,11 +519,11 @@ func (c *compiler) ruleList() {
 var actions = map[string]Action{"fail": Fail, "accept": Accept, "retry": Retry, "wait": Wait, "reauth": Reauth}
 
 func (c *compiler) rule(v *value, name string) Rule {
-	at := v.keyOrFirst()
+	at := v.firstNode()
 	if n := v.child("name"); n != nil && !n.bad {
-		at = n.span()
+		at = n.node
 	}
-	r := Rule{Name: name, Backoff: -1, Pos: Position{File: v.src.name, Line: at.line, Column: at.col},
+	r := Rule{Name: name, Backoff: -1, Pos: Position{File: v.src.name, Line: at.Line, Column: at.Column},
 		Wait: scalarOr[time.Duration](v, "wait", 0), MaxWait: scalarOr[time.Duration](v, "max_wait", 0),
 		OverFail: scalarOr(v, "over", "") == "fail", Safe: scalarOr(v, "replay", "") == "safe", Last: scalarOr(v, "last", false)}
 	if v.src != c.top.src {
@@ -563,7 +565,7 @@ func (c *compiler) rule(v *value, name string) Rule {
 			r.Backoff = c.schedule(x.span(), x.text())
 		}
 	} else if again && v.get["wait"] == nil {
-		place := at
+		place := v.src.nodeSpan(at)
 		if x := v.get["action"]; x != nil {
 			place = x.span()
 		}

@@ -369,14 +369,16 @@ func (d *decoder) missing(v *value, f *field) {
 }
 
 // keyOrFirst is the key that a mapping stands under, else its first key.
-func (v *value) keyOrFirst() span {
+func (v *value) keyOrFirst() span { return v.src.nodeSpan(v.firstNode()) }
+
+func (v *value) firstNode() *yaml.Node {
 	if v.key != nil {
-		return v.src.nodeSpan(v.key)
+		return v.key
 	}
 	if v.node.Kind == yaml.MappingNode && v.node.Style&yaml.FlowStyle == 0 && len(v.node.Content) > 0 {
-		return v.src.nodeSpan(v.node.Content[0])
+		return v.node.Content[0]
 	}
-	return v.span()
+	return v.node
 }
 
 func (d *decoder) choice(v *value, of []string, needed bool) {

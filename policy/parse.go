@@ -49,7 +49,7 @@ func (s *source) parse(r *report) *yaml.Node {
 	}
 
 	for i := range s.starts {
-		if l := s.line(i + 1); len(l) > maxLine {
+		if len(s.lineBytes(i+1)) > maxLine {
 			r.err(span{s, i + 1, 1, 2}, "line-too-long", "fold it over several lines", "a line of more than %d KiB", maxLine>>10)
 			return nil
 		}

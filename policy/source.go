@@ -66,9 +66,11 @@ func breakLen(b []byte) int {
 }
 
 // line is the text of a line, which counts from 1, without its break.
-func (s *source) line(n int) string {
+func (s *source) line(n int) string { return string(s.lineBytes(n)) }
+
+func (s *source) lineBytes(n int) []byte {
 	if n < 1 || n > len(s.starts) {
-		return ""
+		return nil
 	}
 	from, to := s.starts[n-1], len(s.text)
 	if n < len(s.starts) {
@@ -81,7 +83,7 @@ func (s *source) line(n int) string {
 			break
 		}
 	}
-	return string(b)
+	return b
 }
 
 // offset is the byte offset of a line and column, both from 1, the column in characters.
