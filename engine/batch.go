@@ -128,13 +128,13 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 	for _, k := range order {
 		h := holds[k]
 		at := compiled.limit[k.limit]
-		n := p.limiter.RefusedAt(now, at, k.keys, sent)
+		n := p.limits().RefusedAt(now, at, k.keys, sent)
 		length := h.asked
 		if h.unsure {
 			length = max(length, compiled.holdFor(h.run.decision, n, p.engine.o.Rand()))
 		}
 		cause := h.run.holdCause(now)
-		p.limiter.HoldAt(now, at, k.keys, now.Add(length), cause)
+		p.limits().HoldAt(now, at, k.keys, now.Add(length), cause)
 		h.run.notifyLimit(ctx, NoticeHold, length, compiled.policy.Limits[k.limit].Name, cause)
 	}
 	return b

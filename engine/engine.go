@@ -159,7 +159,6 @@ func (e *Engine) replace(set *policy.Set) error {
 		p *Provider
 		c *compiled
 		l []limiter.Limit
-		n *limiter.Limiter
 	}
 	var changes []change
 	for _, pol := range set.Policies() {
@@ -168,25 +167,24 @@ func (e *Engine) replace(set *policy.Set) error {
 			p = &Provider{engine: e, name: pol.Name, auth: &e.auth}
 		}
 		c := compile(pol, &e.o)
-		limits, err := c.place(p.limits)
+		limits, err := c.place(p.placed)
 		if err != nil {
 			return err
 		}
-		// Also where there is a limiter already: it refuses what a new one would.
-		n, err := limiter.New(limits, limiter.Options{LimitFor: e.o.LimitFor})
-		if err != nil {
+		// Only to find out whether a limiter of these can be made.
+		if _, err := limiter.New(limits, limiter.Options{Shards: 1, LimitFor: e.o.LimitFor}); err != nil {
 			return fmt.Errorf("engine: provider %q: %w", pol.Name, err)
 		}
 		next.providers[pol.Name] = p
-		changes = append(changes, change{p, c, limits, n})
+		changes = append(changes, change{p, c, limits})
 	}
 	for _, ch := range changes {
-		if ch.p.limiter == nil {
-			ch.p.limiter = ch.n
-		} else if err := ch.p.limiter.Update(ch.l); err != nil {
-			return fmt.Errorf("engine: provider %q: %w", ch.p.name, err)
+		if l := ch.p.limiter.Load(); l != nil {
+			if err := l.Update(ch.l); err != nil {
+				return fmt.Errorf("engine: provider %q: %w", ch.p.name, err)
+			}
 		}
-		ch.p.limits = ch.l
+		ch.p.placed = ch.l
 		ch.p.live.Store(ch.c)
 		if e.handles[ch.p.name] == nil {
 			ch.p.shadow.Store(e.candidate(ch.p.name))
@@ -259,8 +257,8 @@ type Provider struct {
 	engine  *Engine
 	name    string
 	live    atomic.Pointer[compiled]
-	limiter *limiter.Limiter
-	limits  []limiter.Limit // the limiter's, under Engine.mu; places never change
+	limiter atomic.Pointer[limiter.Limiter] // nil until it is asked for; see limits
+	placed  []limiter.Limit                 // the limiter's, under Engine.mu; places never change
 	budgets budgets
 	breaker breakers
 	auth    *authorizer // the engine's
@@ -274,7 +272,26 @@ type Provider struct {
 func (p *Provider) Policy() *policy.Policy { return p.live.Load().policy }
 
 // Limiter is the provider's limiter, for a debug page or to set holds by hand.
-func (p *Provider) Limiter() *limiter.Limiter { return p.limiter }
+func (p *Provider) Limiter() *limiter.Limiter { return p.limits() }
+
+// limits is the provider's limiter. The first who asks makes it, since of many
+// providers a worker uses few.
+func (p *Provider) limits() *limiter.Limiter {
+	if l := p.limiter.Load(); l != nil {
+		return l
+	}
+	p.engine.mu.Lock()
+	defer p.engine.mu.Unlock()
+	if l := p.limiter.Load(); l != nil {
+		return l
+	}
+	l, err := limiter.New(p.placed, limiter.Options{LimitFor: p.engine.o.LimitFor})
+	if err != nil {
+		panic(err) // replace has made one of them before
+	}
+	p.limiter.Store(l)
+	return l
+}
 
 // compiled is a policy, ready for the loop. It does not change.
 type compiled struct {

@@ -54,7 +54,7 @@ func goroutines() string {
 func nothingLeft(t testing.TB, e *Engine) {
 	t.Helper()
 	for name, p := range e.live.Load().providers {
-		for s := range p.limiter.All() {
+		for s := range p.limits().All() {
 			if s.InFlight != 0 || s.Waiting != 0 {
 				t.Errorf("%s, limit %q of %+v: %d permits out and %d calls waiting at the end", name, s.Limit, s.Keys, s.InFlight, s.Waiting)
 			}

@@ -248,14 +248,14 @@ func (r *run) acquire(ctx context.Context) error {
 // take waits for what req names of the limits.
 func (r *run) take(ctx context.Context, req *limiter.Request) (limiter.Permit, error) {
 	if r.requestCancel() != nil {
-		if permit, ok := r.p.limiter.TryAcquire(req); ok {
+		if permit, ok := r.p.limits().TryAcquire(req); ok {
 			return permit, nil
 		}
 		wait, stop := r.waitContext(ctx)
 		defer stop()
 		ctx = wait
 	}
-	return r.p.limiter.Acquire(ctx, req)
+	return r.p.limits().Acquire(ctx, req)
 }
 
 // credentials waits while the account's credentials are known to be no good:
@@ -557,10 +557,10 @@ func (r *run) hold(ctx context.Context, now time.Time) {
 	keys := r.call.keys()
 	for _, i := range d.Rule.Hold {
 		at := r.judge.limit[i]
-		n := r.judgeP.limiter.RefusedAt(now, at, keys, r.start())
+		n := r.judgeP.limits().RefusedAt(now, at, keys, r.start())
 		length := r.judge.holdFor(d, n, r.p.engine.o.Rand())
 		cause := r.holdCause(now)
-		r.judgeP.limiter.HoldAt(now, at, keys, now.Add(length), cause)
+		r.judgeP.limits().HoldAt(now, at, keys, now.Add(length), cause)
 		r.notifyLimit(ctx, NoticeHold, length, r.judge.policy.Limits[i].Name, cause)
 	}
 }

@@ -276,63 +276,111 @@ func mergeEntries(parents, children []*value, key string, how merge) []*value {
 // remove drops what l's `remove` names from what it inherits: a name of whatever
 // section, or one section's, as in limits.minute.
 func (acc *resolved) remove(l *layer, r *report) {
-	for _, rm := range l.root.items("remove") {
-		if rm.bad {
-			continue
-		}
-		var known, from []string
-		drop := func(section, name string) bool {
-			known = append(known, name)
-			switch rm.text() {
-			case section + "." + name:
-			case name:
-				if !slices.Contains(from, section) {
-					from = append(from, section)
-				}
-			default:
-				return false
+	removals := good(l.root.items("remove"))
+	if len(removals) == 0 {
+		return
+	}
+	var sections []*removing
+	entries := func(name, key string, list *[]*value) {
+		s := &removing{name: name, list: list, dropped: map[string]bool{}}
+		s.nameOf = func(v *value) string {
+			if key == "" {
+				return v.text()
 			}
-			known[len(known)-1] = ""
-			return true
+			text, _ := scalar[string](v, key)
+			return text
 		}
-		entries := func(section, key string, list []*value) []*value {
-			return slices.DeleteFunc(slices.Clone(list), func(v *value) bool {
-				name := v.text()
-				if key != "" {
-					name, _ = scalar[string](v, key)
-				}
-				return name != "" && drop(section, name)
-			})
+		for _, v := range *list {
+			s.add(s.nameOf(v))
 		}
-		keys := func(section string, v *value) *value {
-			if v == nil || v.get == nil {
-				return v
+		sections = append(sections, s)
+	}
+	keys := func(name string, of **value) {
+		s := &removing{name: name, of: of, dropped: map[string]bool{}}
+		if v := *of; v != nil && v.get != nil {
+			for _, key := range v.names {
+				s.add(key)
 			}
-			c := *v
-			c.get = maps.Clone(v.get)
-			c.names = slices.DeleteFunc(slices.Clone(v.names), func(name string) bool {
-				gone := drop(section, name)
-				if gone {
-					delete(c.get, name)
-				}
-				return gone
-			})
-			return &c
 		}
-		acc.rules = entries("rules", "name", acc.rules)
-		acc.limits = entries("limits", "name", acc.limits)
-		acc.operations = entries("operations", "operation", acc.operations)
-		acc.idempotent = entries("idempotent", "", acc.idempotent)
-		acc.backoff = keys("backoff", acc.backoff)
-		acc.costs = keys("costs", acc.costs)
+		sections = append(sections, s)
+	}
+	entries("rules", "name", &acc.rules)
+	entries("limits", "name", &acc.limits)
+	entries("operations", "operation", &acc.operations)
+	entries("idempotent", "", &acc.idempotent)
+	keys("backoff", &acc.backoff)
+	keys("costs", &acc.costs)
+
+	for _, rm := range removals {
+		text := rm.text()
+		var from []string
+		found := false
+		for _, s := range sections {
+			one, named := strings.CutPrefix(text, s.name+".")
+			if s.drop(text) {
+				from, found = append(from, s.name), true
+			}
+			found = named && s.drop(one) || found
+		}
 		switch {
-		case !slices.Contains(known, ""):
-			if !acc.lostAny() {
-				r.err(rm.span(), "unknown-remove", didYouMean(rm.text(), known), "nothing of the name %q is inherited", cut(rm.text()))
+		case !found && acc.lostAny():
+		case !found:
+			var known []string
+			for _, s := range sections {
+				known = append(known, s.left()...)
 			}
+			r.err(rm.span(), "unknown-remove", didYouMean(text, known), "nothing of the name %q is inherited", cut(text))
 		case len(from) > 1:
-			r.warn(rm.span(), "ambiguous-remove", fmt.Sprintf("say which: %s.%s", from[0], rm.text()),
-				"%q is dropped from %s", rm.text(), strings.Join(from, " and "))
+			r.warn(rm.span(), "ambiguous-remove", fmt.Sprintf("say which: %s.%s", from[0], text),
+				"%q is dropped from %s", text, strings.Join(from, " and "))
 		}
+	}
+	for _, s := range sections {
+		s.apply()
+	}
+}
+
+// removing is one section that `remove` may drop names from: a list of entries or a map.
+type removing struct {
+	name    string
+	list    *[]*value
+	nameOf  func(*value) string
+	of      **value
+	names   []string
+	dropped map[string]bool // of each name, whether it is gone
+}
+
+func (s *removing) add(name string) {
+	if _, known := s.dropped[name]; name != "" && !known {
+		s.names = append(s.names, name)
+		s.dropped[name] = false
+	}
+}
+
+// drop reports whether there was an entry of that name.
+func (s *removing) drop(name string) bool {
+	if gone, known := s.dropped[name]; !known || gone {
+		return false
+	}
+	s.dropped[name] = true
+	return true
+}
+
+// left are the names that are not dropped.
+func (s *removing) left() []string {
+	return slices.DeleteFunc(slices.Clone(s.names), func(name string) bool { return s.dropped[name] })
+}
+
+func (s *removing) apply() {
+	if s.list != nil {
+		*s.list = slices.DeleteFunc(slices.Clone(*s.list), func(v *value) bool { return s.dropped[s.nameOf(v)] })
+		return
+	}
+	if v := *s.of; v != nil && v.get != nil {
+		c := *v
+		c.names = s.left()
+		c.get = maps.Clone(v.get)
+		maps.DeleteFunc(c.get, func(name string, _ *value) bool { return s.dropped[name] })
+		*s.of = &c
 	}
 }
