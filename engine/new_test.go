@@ -1,7 +1,7 @@
 package engine
 
 import (
-		"os"
+	"os"
 	"os/exec"
 	"runtime"
 	"sync"
