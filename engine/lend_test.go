@@ -107,7 +107,7 @@ func levels(t testing.TB, e *Engine, provider, account string) (units float64, s
 		t.Fatal(err)
 	}
 	k := limiter.Keys{Account: account}
-	return p.limiter.Peek(0, k).Level, p.limiter.Peek(1, k).InFlight
+	return p.limits().Peek(0, k).Level, p.limits().Peek(1, k).InFlight
 }
 
 func getURL(ctx context.Context, rt http.RoundTripper, url string) (*http.Response, error) {
@@ -454,7 +454,7 @@ func TestNestedHold(t *testing.T) {
 		p, _ := e.Provider("one")
 		start := time.Now()
 		err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Account: "ann", Operation: "items.get"}, func(ctx context.Context) error {
-			p.limiter.Hold(0, limiter.Keys{Account: "ann"}, time.Now().Add(7*time.Second))
+			p.limits().Hold(0, limiter.Keys{Account: "ann"}, time.Now().Add(7*time.Second))
 			return getAll(ctx, e.Transport(base), "https://one.example/items/1")
 		})
 		units, slots := levels(t, e, "one", "ann")

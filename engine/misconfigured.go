@@ -76,10 +76,10 @@ func (e *Engine) fallback() *Provider {
 		if err != nil {
 			return
 		}
-		if p.limiter, err = limiter.New(limits, limiter.Options{LimitFor: e.o.LimitFor}); err != nil {
+		if _, err := limiter.New(limits, limiter.Options{Shards: 1, LimitFor: e.o.LimitFor}); err != nil {
 			return
 		}
-		p.limits = limits
+		p.placed = limits
 		p.live.Store(c)
 		e.unclaimed.provider = p
 	})
