@@ -125,7 +125,8 @@ func (timeoutError) Temporary() bool { return true }
 
 // watchdog ends an attempt's context when nothing has moved for a while: first
 // the parts of the request's body (in Transport, which has it) until the
-// response's headers, then the parts of the response's. A nil watchdog does nothing.
+// response's headers, then the parts of the response's. A nil watchdog does nothing,
+// and one whose idle is 0 waits for ever.
 type watchdog struct {
 	idle   time.Duration
 	ctx    context.Context
@@ -141,13 +142,15 @@ type watchdog struct {
 func watch(ctx context.Context, idle time.Duration) (context.Context, *watchdog) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &watchdog{idle: idle, ctx: ctx, cancel: cancel}
-	w.timer = time.AfterFunc(idle, func() { cancel(errAttemptTimeout) })
+	if idle > 0 {
+		w.timer = time.AfterFunc(idle, func() { cancel(errAttemptTimeout) })
+	}
 	return ctx, w
 }
 
 // progress starts the time anew while the request is on its way.
 func (w *watchdog) progress() {
-	if w == nil {
+	if w == nil || w.timer == nil {
 		return
 	}
 	w.mu.Lock()
@@ -166,19 +169,19 @@ func (w *watchdog) answer() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.headed = true
-	w.timer.Stop()
+	w.pause()
 }
 
 // pause stops the time: nobody waits for the server now.
 func (w *watchdog) pause() {
-	if w != nil {
+	if w != nil && w.timer != nil {
 		w.timer.Stop()
 	}
 }
 
 // resume starts the time anew: somebody waits for the server again.
 func (w *watchdog) resume() {
-	if w == nil {
+	if w == nil || w.timer == nil {
 		return
 	}
 	w.mu.Lock()
@@ -198,7 +201,7 @@ func (w *watchdog) end() {
 	}
 	w.mu.Lock()
 	w.over = true
-	w.timer.Stop()
+	w.pause()
 	w.mu.Unlock()
 	w.cancel(nil)
 }
@@ -220,7 +223,7 @@ func (w *watchdog) leave(ok bool) {
 	w.left = ok && w.kept != nil && !w.kept.over.Load()
 	left := w.left
 	if left && w.kept.reads.Load() == 0 {
-		w.timer.Stop() // until the next read
+		w.pause() // until the next read
 	}
 	w.mu.Unlock()
 	if !left {

@@ -91,6 +91,8 @@ type Engine struct {
 	handles map[string]*Provider
 	shadows *policy.Set // the candidates of Shadow, under mu; nil = none
 
+	protocols protocols
+
 	auth    authorizer
 	reloads reloads
 

@@ -76,7 +76,7 @@ func (r *run) lends() bool {
 	if r.x == nil || r.p.engine.o.Authorize != nil {
 		return true
 	}
-	_, plain := r.x.base.(*http.Transport)
+	_, plain := r.x.t.base.(*http.Transport)
 	return !plain
 }
 

@@ -417,7 +417,7 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 		e.Method = r.call.Method
 	}
 	if r.x != nil {
-		r.x.refine(e, known)
+		r.x.refine(e, r.err, known)
 	}
 	if e.Protocol == "" {
 		e.Protocol = "http"

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -50,12 +49,13 @@ func (e *Engine) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	return &transport{e, base}
+	return &transport{engine: e, base: base}
 }
 
 type transport struct {
-	engine *Engine
-	base   http.RoundTripper
+	engine  *Engine
+	base    http.RoundTripper
+	another anotherConn
 }
 
 // fallbackProvider is the policy of hosts that no policy claims.
@@ -147,6 +147,7 @@ func formOf(req *http.Request) map[string][]string {
 
 // CloseIdleConnections is for http.Client's method of that name.
 func (t *transport) CloseIdleConnections() {
+	t.another.closeIdle()
 	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
@@ -185,7 +186,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	c := p.live.Load()
 	x := exchangePool.Get().(*exchange)
-	x.base, x.req = t.base, req
+	x.t, x.req = t, req
+	x.origin = origin{host, req.URL.Scheme == "https"}
+	x.protocol = t.protocolOf(x.origin)
 	var r run // see Provider.Do
 	r.p, r.c, r.x = p, c, x
 	if outer != nil {
@@ -245,16 +248,21 @@ var exchangePool = sync.Pool{New: func() any { return new(exchange) }}
 // release puts x back. What it held is for others to collect; of its probe,
 // only what suspect writes is ever set.
 func (x *exchange) release() {
-	x.base, x.req, x.resp, x.dog, x.body, x.head, x.rerr, x.traced = nil, nil, nil, nil, nil, nil, nil, nil
+	x.t, x.req, x.resp, x.dog, x.body, x.head, x.rerr, x.traced = nil, nil, nil, nil, nil, nil, nil, nil
 	x.probe.Header = nil
-	x.taken, x.whole = false, false
+	x.taken, x.whole, x.freed, x.other = false, false, false, false
 	exchangePool.Put(x)
 }
 
 // exchange is one request of Transport's on its way.
 type exchange struct {
-	base http.RoundTripper
-	req  *http.Request
+	t   *transport
+	req *http.Request
+
+	origin   origin
+	protocol protocol // by which origin was reached last
+	freed    bool     // it was repeated for nothing already
+	other    bool     // it must not go over the connection of the last attempt
 
 	resp  *http.Response // the last one
 	dog   *watchdog      // of the last attempt; nil without attempt_timeout
@@ -268,14 +276,6 @@ type exchange struct {
 
 	traced *trace // nil when not traced
 	probe  rules.Event
-}
-
-// trace is what httptrace has seen of an attempt that is not idempotent: that a
-// connection was asked for, and that there was one.
-type trace struct {
-	asked, got atomic.Bool
-	addr       atomic.Pointer[string] // of the connection that was asked for first
-	once       bool                   // see sentOnce
 }
 
 // repeatable reports whether the request can be sent again.
@@ -319,6 +319,7 @@ func (x *exchange) request(ctx context.Context, r *run, n int, same bool) (*http
 			return nil, &authorizeError{err}
 		}
 	}
+	x.once(req)
 	return req, nil
 }
 
@@ -326,8 +327,28 @@ func (x *exchange) request(ctx context.Context, r *run, n int, same bool) (*http
 var errNoResponse = errors.New("engine: the base transport returned neither a response nor an error")
 
 // send makes one attempt, and reports whether it succeeded. A request that
-// cannot be made at all leaves the last response as it was.
+// cannot be made at all leaves the last response as it was. What the server has
+// certainly not looked at is repeated, once a call: at once, and as the same
+// attempt, since it happens all day that a connection is closed just then.
 func (x *exchange) send(ctx context.Context, r *run) bool {
+	ok := x.try(ctx, r)
+	if ok || x.freed || r.err == nil || x.resp != nil || ctx.Err() != nil || !x.repeatable() || !x.hadConn() {
+		return ok
+	}
+	if !x.unprocessed(r.err) && !(r.err == errAgain && x.idempotent(r)) {
+		return false
+	}
+	x.freed = true
+	return x.try(ctx, r)
+}
+
+// idempotent reports whether a repeat of the request does no harm.
+func (x *exchange) idempotent(r *run) bool {
+	return r.call.Idempotent || classify.Idempotent(r.c.policy, "http", r.call.Method, r.op.name, x.req.Header)
+}
+
+// try sends the request once.
+func (x *exchange) try(ctx context.Context, r *run) bool {
 	n := r.call.State.Attempts + 1
 	outer, same := ctx, r.breaker == nil && !r.lends() // else attempt has added to it
 	if n != Attempt(ctx) {
@@ -338,8 +359,14 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 		ctx, x.dog = watch(ctx, t)
 		same = false
 	}
-	if !idempotentMethod(r.call.Method) {
-		ctx, same = x.trace(ctx), false
+	base := x.t.base
+	if x.other {
+		if another := x.t.another.of(base); another != nil {
+			base = another
+		}
+	}
+	if !idempotentMethod(r.call.Method) || x.protocol != protocolHTTP1 {
+		ctx, same = x.trace(ctx, base), false
 	}
 	watched := x.watched()
 	req, err := x.request(ctx, r, n, same && !watched)
@@ -354,25 +381,28 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 		return false
 	}
 	x.resp, x.body, x.head, x.whole, x.rerr = nil, nil, nil, false, nil
-	if x.traced != nil {
-		x.traced.once = sentOnce(x.base, req)
-	}
 	var up *upload
 	if watched {
 		up = x.watchUpload(req)
 	}
-	x.resp, err = x.base.RoundTrip(req)
+	x.resp, err = base.RoundTrip(req)
 	if err == nil && x.resp == nil {
 		err = errNoResponse
 	}
+	x.learn()
 	r.err = err
 	if err != nil {
-		switch {
-		case outer.Err() != nil:
-		case up.failed():
-			r.err = &uploadError{err}
-		case x.dog != nil && x.dog.fired():
-			r.err = &attemptError{err}
+		if outer.Err() == nil {
+			switch {
+			case up.failed():
+				r.err = &uploadError{err}
+			case x.dog.fired():
+				r.err = &attemptError{err}
+			case x.traced != nil && x.traced.stopped():
+				r.err = errAgain
+			}
+			// A connection that is not answered any more stays in HTTP/2's pool.
+			x.other = x.overHTTP2() && errtree.Timeout(r.err)
 		}
 		x.dog.end()
 		x.resp = nil
@@ -391,6 +421,10 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 		return false
 	}
 	x.dog.answer()
+	if x.dog != nil && x.dog.idle == 0 && x.resp.Request == req {
+		x.resp.Request = req.WithContext(outer) // that of the try ends with the body
+	}
+	x.other = x.resp.StatusCode == http.StatusMisdirectedRequest
 	if !x.suspect(r.c, r.op.name, r.call.Method, n) {
 		x.guard(r, false)
 		return true
@@ -404,44 +438,20 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 	return false
 }
 
-// trace adds hooks that tell whether the request ever had a connection, since
-// one that had none can be repeated whatever it does. Whether it was written is
-// no use: over HTTP/2 net/http writes in another goroutine, and says so only
-// after the bytes are gone.
-func (x *exchange) trace(ctx context.Context) context.Context {
-	t := new(trace)
-	x.traced = t
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(addr string) {
-			t.asked.Store(true)
-			// A dial has this context too, and may ask for connections of its own.
-			if first := t.addr.CompareAndSwap(nil, &addr); t.once && !first && *t.addr.Load() == addr {
-				t.got.Store(false)
-			}
-		},
-		GotConn: func(httptrace.GotConnInfo) { t.got.Store(true) },
-	})
-}
-
-// sentOnce reports whether base asks for another connection for req only where
-// the one before has carried nothing that the server has looked at. So does
-// http.Transport with what is not idempotent, and has no header that says so.
-func sentOnce(base http.RoundTripper, req *http.Request) bool {
-	_, plain := base.(*http.Transport)
-	_, key := req.Header["Idempotency-Key"]
-	_, other := req.Header["X-Idempotency-Key"]
-	return plain && !key && !other
-}
-
-// refine corrects what an error alone cannot tell: a request that never had a
-// connection has not reached the server, and one that had may have, unless the
-// calling code knows better.
-func (x *exchange) refine(e *rules.Event, known bool) {
-	if t := x.traced; t != nil && t.asked.Load() {
-		e.Sent = t.got.Load() && (e.Sent || !known)
+// learn notes by which protocol the server was reached.
+func (x *exchange) learn() {
+	now := protocolHTTP1
+	switch {
+	case x.resp == nil:
+		if now = x.protocol; x.overHTTP2() {
+			now = protocolHTTP2
+		}
+	case x.resp.ProtoMajor == 2:
+		now = protocolHTTP2
 	}
-	if e.Method == "" {
-		e.Method = x.req.Method
+	if now != x.protocol {
+		x.protocol = now
+		x.t.engine.protocols.note(x.origin, now)
 	}
 }
 

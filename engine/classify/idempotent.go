@@ -33,7 +33,8 @@ var beforeDot = map[string]bool{
 // no harm: the policy lists its operation, or
 //
 //   - http: IANA's registry calls its method idempotent (PROPFIND and REPORT
-//     too), or the request's headers h have an Idempotency-Key;
+//     too), or the request's headers h have an Idempotency-Key or an
+//     X-Idempotency-Key, which net/http takes for the same;
 //   - imap: it is any command but APPEND, COPY, MOVE, REPLACE, and STORE
 //     unless it is known to set flags absolutely ("STORE 1 FLAGS (\Seen)"),
 //     each with or without UID before it;
@@ -61,9 +62,12 @@ func Idempotent(p *policy.Policy, protocol, method, operation string, h http.Hea
 	if idempotentMethods[upper(method)] {
 		return true
 	}
-	for _, v := range canonical(h)["Idempotency-Key"] {
-		if strings.TrimSpace(v) != "" {
-			return true
+	h = canonical(h)
+	for _, keys := range [...][]string{h["Idempotency-Key"], h["X-Idempotency-Key"]} {
+		for _, v := range keys {
+			if strings.TrimSpace(v) != "" {
+				return true
+			}
 		}
 	}
 	return false
