@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
@@ -234,5 +235,31 @@ func TestContextEndsBody(t *testing.T) {
 			}
 			resp.Body.Close()
 		})
+	}
+}
+
+// So it is over HTTP/2.
+func TestUploadFailsHTTP2(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	for _, method := range []string{"PUT", "POST"} {
+		bodies := 0
+		body := func() (io.ReadCloser, error) {
+			bodies++
+			return io.NopCloser(&drip{parts: 2, part: "x", err: errDisk}), nil
+		}
+		req, err := http.NewRequestWithContext(WithCall(t.Context(), Call{Provider: "test"}), method, server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Body, _ = body()
+		req.GetBody, req.ContentLength = body, -1
+		resp, err := testEngine(t, Options{}).Transport(server.Client().Transport).RoundTrip(req)
+		gave, ok := errors.AsType[*GiveUpError](err)
+		if !ok || gave.Decision.As != AsPermanent || gave.Decision.Reason != ReasonUpload || bodies != 1 {
+			t.Errorf("%s: got %v, %v after %d bodies, want it permanent after 1: %v", method, resp, err, bodies, ReasonUpload)
+		}
 	}
 }
