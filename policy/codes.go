@@ -78,6 +78,8 @@ var codes = []CodeInfo{
 	{"ambiguous-match", Error, "two policies claim the same requests"},
 	{"reauth-on-token", Error, "a failed token request would be answered by a token request"},
 	{"send-retry", Warning, "a send is repeated without saying whether that is safe"},
+	{"text-of-success", Warning, "a text pattern can find nothing in a success that is inspected"},
+	{"body-of-success", Warning, "a rule looks for words in the body of a success, where anybody can write them"},
 	{"unused-backoff", Warning, "no rule uses a backoff"},
 	{"unused-cost", Warning, "no limit uses a cost table"},
 

@@ -34,6 +34,7 @@ func (c *compiler) lint() {
 			"rule %q hides %d inherited rules: %s", c.p.Rules[by].Name, len(names), strings.Join(names, ", "))
 	}
 	c.unknownOperations()
+	c.successes()
 	c.probes = 4_000_000 / (len(c.ruleOf) + 1)
 	for i, v := range c.ruleOf {
 		switch r := &c.p.Rules[i]; r.Action {

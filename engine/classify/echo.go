@@ -51,7 +51,7 @@ func isWord(c rune) bool {
 }
 
 var (
-	echoedAddress = regexp.MustCompile(`<[^<>]*>|[^\s<>()\[\],;:]+@[^\s<>()\[\],;]+`)
+	echoedAddress = regexp.MustCompile(`<[^<>]*>|[^\s<>()\[\],;:"']+@[^\s<>()\[\],;"']+`)
 	echoedSubject = regexp.MustCompile(`(?i)\bsubject\b(?: line| was| is)?\s*[:=].*`)
 
 	// In front of a mailbox's name, and behind it.
@@ -62,22 +62,21 @@ var (
 // withoutEcho is a line of a server's reply without what it repeats of what
 // it was sent, or of what somebody has stored: quotes, addresses, a subject.
 func withoutEcho(line string) string {
-	line = unquoted(line)
 	if strings.ContainsAny(line, "<@") {
 		line = echoedAddress.ReplaceAllString(line, "<>")
 	}
-	return echoedSubject.ReplaceAllString(line, "subject:")
+	return echoedSubject.ReplaceAllString(unquoted(line), "subject:")
 }
 
 // withoutMailbox is the text of an IMAP refusal without the name of the mailbox
 // that it says is not there: "Mailbox doesn't exist: INBOX.Throttled", "Throttled
-// doesn't exist."
-func withoutMailbox(text string) string {
+// doesn't exist.". first is true where the name came first.
+func withoutMailbox(text string) (rest string, first bool) {
 	if at := beforeMailbox.FindStringIndex(text); at != nil {
-		return text[:at[1]]
+		return text[:at[1]], false
 	}
 	if at := behindMailbox.FindStringIndex(text); at != nil {
-		return text[at[0]:]
+		return text[at[0]:], true
 	}
-	return text
+	return text, false
 }

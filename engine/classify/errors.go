@@ -173,7 +173,7 @@ func (a *answer) refused() bool {
 		status, _, _ := parseSMTP(a.smtp)
 		return status >= 400
 	case a.imap != "":
-		status, _, _ := parseIMAP(a.imap, "")
+		status, _, _, _ := parseIMAP(imapResponses(a.imap, ""), "", false)
 		return status == "NO" || status == "BAD"
 	}
 	return a.http.Status >= 400 && a.http.Status < 500

@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,14 +41,12 @@ func IMAPTrace(p *policy.Policy, command, text string, status string, now time.T
 
 func readIMAP(p *policy.Policy, command, text, status string, now time.Time, e *rules.Event, t *Trace) Report {
 	text = plainText(imapResponses(text, upper(status)))
-	protocolEvent(e, "imap", command, text)
+	protocolEvent(e, "imap", command, "")
 	e.Status = 0
+	named := e.Operation != "LOGIN" && e.Operation != "AUTHENTICATE" // a refusal may be about a mailbox
 	var codes []string
 	var message string
-	e.IMAPStatus, codes, message = parseIMAP(text, upper(status))
-	if e.Operation != "LOGIN" && e.Operation != "AUTHENTICATE" && (e.IMAPStatus == "NO" || e.IMAPStatus == "BAD") {
-		message = withoutMailbox(message)
-	}
+	e.IMAPStatus, codes, message, e.Body = parseIMAP(text, upper(status), named)
 	if e.IMAPStatus != "" {
 		t.add("imap_status", "imap status", e.IMAPStatus, "")
 	}
@@ -73,7 +72,7 @@ func imapResponses(s, want string) string {
 		line, s = cutLine(s)
 		trimmed := strings.TrimSpace(line)
 		if _, ok := parseIMAPLine(trimmed, want); ok {
-			b.WriteString(withoutEcho(trimmed))
+			b.WriteString(trimmed)
 			b.WriteByte('\n')
 			continue
 		}
@@ -90,7 +89,7 @@ func imapResponses(s, want string) string {
 		case literal || strings.HasPrefix(trimmed, "* "):
 			data = true
 		case !data && trimmed != "" && !strings.HasPrefix(trimmed, "+ "):
-			b.WriteString(withoutEcho(trimmed))
+			b.WriteString(trimmed)
 			b.WriteByte('\n')
 		}
 	}
@@ -157,8 +156,9 @@ func (l *imapLine) weight() int {
 	return 0
 }
 
-// parseIMAP takes a response apart; want is its status where that is known.
-func parseIMAP(s, want string) (status string, codes []string, message string) {
+// parseIMAP takes a response apart; want is its status where that is known, and
+// named tells that it can be about a mailbox. body is what is read of it.
+func parseIMAP(s, want string, named bool) (status string, codes []string, message, body string) {
 	var lines []imapLine
 	var plain []string
 	for line := range strings.Lines(s) {
@@ -181,13 +181,19 @@ func parseIMAP(s, want string) (status string, codes []string, message string) {
 	}
 	status = want
 	var texts []string
+	var all strings.Builder
 	take := func(l *imapLine) {
+		l.dropEcho(want, named)
+		all.WriteString(l.status)
 		for _, c := range l.codes {
 			codes = appendNew(codes, c)
+			all.WriteString(" [" + c + "]")
 		}
 		if l.text != "" {
 			texts = append(texts, l.text)
+			all.WriteString(" " + l.text)
 		}
+		all.WriteByte('\n')
 	}
 	if best >= 0 {
 		if status == "" {
@@ -205,7 +211,24 @@ func parseIMAP(s, want string) (status string, codes []string, message string) {
 		l.codes, l.text = responseCodes(line)
 		take(&l)
 	}
-	return status, codes, strings.Join(texts, " ")
+	return status, codes, strings.Join(texts, " "), strings.TrimSpace(all.String())
+}
+
+// dropEcho drops what a line repeats, of a refusal also the name of the mailbox that
+// is not there.
+func (l *imapLine) dropEcho(want string, named bool) {
+	status := l.status
+	if status == "" {
+		status = want
+	}
+	if named && (status == "NO" || status == "BAD") {
+		var first bool
+		if l.text, first = withoutMailbox(l.text); first {
+			// "[THROTTLED] doesn't exist.": a name too, unless it says the same.
+			l.codes = slices.DeleteFunc(l.codes, func(c string) bool { return c != "NONEXISTENT" && c != "TRYCREATE" && c != "ALREADYEXISTS" })
+		}
+	}
+	l.text = withoutEcho(l.text)
 }
 
 // parseIMAPLine reads `tag status [code] text`, `* status [code] text` or
