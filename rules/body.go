@@ -6,12 +6,12 @@ package rules
 // contains "x")`) does not count.
 func (s *Set) BodyWords(rule, status int) (from, to int, ok bool) {
 	e := &Event{Status: status}
-	for _, c := range s.conjuncts[rule] {
+	for _, c := range s.compiled()[rule].conjuncts {
 		if t, known := c.byStatus(e); known && t == no {
 			return 0, 0, false
 		}
 	}
-	for _, c := range s.conjuncts[rule] {
+	for _, c := range s.compiled()[rule].conjuncts {
 		if from, to, ok = c.bodyWords(e, true); ok {
 			if from == to { // parts of parts do not know where they are written
 				from, to = int(c.from), int(c.to)
