@@ -4,6 +4,7 @@
 //
 //   - engine decides what to do after a call fails and does it: a transport for
 //     HTTP clients, a function for everything else, or only the decision.
+//   - engine/enginetest has fake providers, for tests of a worker.
 //   - engine/classify turns responses, replies and errors into events.
 //   - policy reads the policy files, and holds the built-in packs.
 //   - rules compiles the expressions of rules and finds the one that holds.

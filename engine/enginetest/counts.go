@@ -8,7 +8,6 @@ type Counts struct {
 	Refused        map[Fault]int // refusals by kind
 	RepliesLost    int           // after the request had been processed
 	EarlyReturns   int           // requests sent after a refusal had been read, and before the time that it named
-	Tokens         int           // issued, the first of each mailbox included
 	Refreshes      int           // tokens issued to a mailbox that had one
 	DuplicateSends int           // deliveries beyond the first of each message
 
@@ -36,7 +35,7 @@ func (s *Server) Counts() Counts {
 	l := s.limits()
 	c := Counts{
 		Requests: s.requests, Refused: maps.Clone(s.refused), RepliesLost: s.lost, EarlyReturns: s.early,
-		Tokens: s.issued, Refreshes: s.refreshed,
+		Refreshes:        s.refreshed,
 		ConcurrencyLimit: l.concurrency, UnitsLimit: int64(l.rate + l.burst),
 	}
 	for _, m := range s.boxes {

@@ -114,7 +114,7 @@ func (s *Server) FailOnEarlyReturn(tb TB) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.early > 0 {
-			tb.Errorf("%s: %d requests came back early, the first of them:\n\t%s", s.Name(), s.early, strings.Join(s.earlyText, "\n\t"))
+			tb.Errorf("%s: requests that came back early: %d; the first of them:\n\t%s", s.Name(), s.early, strings.Join(s.earlyText, "\n\t"))
 		}
 	})
 }

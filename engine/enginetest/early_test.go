@@ -99,8 +99,8 @@ func TestFailOnEarlyReturn(t *testing.T) {
 		want  []string // in the failure; nil = none
 	}{
 		{"at the time named", time.Second, 1, nil},
-		{"early", 400 * time.Millisecond, 1, []string{"microsoft_graph: 1 requests came back early", "list of user1@contoso.example was sent 600ms too early: at 00:00:00.4", "had named 00:00:01"}},
-		{"early, often", 0, 30, []string{"30 requests", "sent 1s too early"}},
+		{"early", 400 * time.Millisecond, 1, []string{"microsoft_graph: requests that came back early: 1", "list of user1@contoso.example was sent 600ms too early: at 00:00:00.4", "had named 00:00:01"}},
+		{"early, often", 0, 30, []string{"early: 30", "sent 1s too early"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, func() *Server { return NewGraph(Options{Faultless: true, Latency: 1}) }, func(w *world) {

@@ -24,8 +24,8 @@ func NewGmail(o Options) *Server { return newServer(gmail{}, o) }
 
 type gmail struct{}
 
-func (gmail) Name() string { return "gmail" }
-func (gmail) Host() string { return "gmail.googleapis.com" }
+func (gmail) name() string { return "gmail" }
+func (gmail) host() string { return "gmail.googleapis.com" }
 
 func (gmail) tokenPath() string { return "/oauth2/token" }
 
@@ -189,23 +189,23 @@ func (g gmail) listRequest(mailbox, page string) *http.Request {
 	if page != "" {
 		q.Set("pageToken", page)
 	}
-	return request(http.MethodGet, g.Host(), g.path(mailbox, ""), q, nil)
+	return request(http.MethodGet, g.host(), g.path(mailbox, ""), q, nil)
 }
 
 func (g gmail) getRequest(mailbox, id string) *http.Request {
-	return request(http.MethodGet, g.Host(), g.path(mailbox, "/"+id), url.Values{"format": {"full"}}, nil)
+	return request(http.MethodGet, g.host(), g.path(mailbox, "/"+id), url.Values{"format": {"full"}}, nil)
 }
 
 func (g gmail) sendRequest(mailbox, id string) *http.Request {
 	var raw bytes.Buffer
 	_, _ = io.WriteString(&raw, "From: <"+mailbox+">\r\nTo: <you@example.com>\r\nMessage-ID: <"+id+">\r\nSubject: hello\r\n\r\nhello\r\n")
-	return request(http.MethodPost, g.Host(), g.path(mailbox, "/send"), nil, map[string]string{
+	return request(http.MethodPost, g.host(), g.path(mailbox, "/send"), nil, map[string]string{
 		"raw": base64.URLEncoding.EncodeToString(raw.Bytes()),
 	})
 }
 
 func (g gmail) findRequest(mailbox, id string) *http.Request {
-	return request(http.MethodGet, g.Host(), g.path(mailbox, ""), url.Values{"q": {"rfc822msgid:" + id}}, nil)
+	return request(http.MethodGet, g.host(), g.path(mailbox, ""), url.Values{"q": {"rfc822msgid:" + id}}, nil)
 }
 
 func (gmail) parseList(body []byte) (ids []string, next string, err error) {

@@ -19,8 +19,8 @@ func NewGraph(o Options) *Server { return newServer(graph{}, o) }
 
 type graph struct{}
 
-func (graph) Name() string { return "microsoft_graph" }
-func (graph) Host() string { return "graph.microsoft.com" }
+func (graph) name() string { return "microsoft_graph" }
+func (graph) host() string { return "graph.microsoft.com" }
 
 func (graph) tokenPath() string { return "/oauth2/token" }
 
@@ -145,20 +145,20 @@ func (g graph) listRequest(mailbox, page string) *http.Request {
 	if page != "" {
 		q.Set("$skip", page)
 	}
-	return request(http.MethodGet, g.Host(), "/v1.0/users/"+mailbox+"/messages", q, nil)
+	return request(http.MethodGet, g.host(), "/v1.0/users/"+mailbox+"/messages", q, nil)
 }
 
 func (g graph) getRequest(mailbox, id string) *http.Request {
-	return request(http.MethodGet, g.Host(), "/v1.0/users/"+mailbox+"/messages/"+id, nil, nil)
+	return request(http.MethodGet, g.host(), "/v1.0/users/"+mailbox+"/messages/"+id, nil, nil)
 }
 
 func (g graph) sendRequest(mailbox, id string) *http.Request {
-	return request(http.MethodPost, g.Host(), "/v1.0/users/"+mailbox+"/sendMail", nil,
+	return request(http.MethodPost, g.host(), "/v1.0/users/"+mailbox+"/sendMail", nil,
 		graphSend{graphMessage{Subject: "hello", InternetMessageID: id}})
 }
 
 func (g graph) findRequest(mailbox, id string) *http.Request {
-	return request(http.MethodGet, g.Host(), "/v1.0/users/"+mailbox+"/messages",
+	return request(http.MethodGet, g.host(), "/v1.0/users/"+mailbox+"/messages",
 		url.Values{"$filter": {graphFilter + id + "'"}}, nil)
 }
 

@@ -18,8 +18,8 @@ func NewNylas(o Options) *Server { return newServer(nylas{}, o) }
 
 type nylas struct{}
 
-func (nylas) Name() string { return "nylas_v3" }
-func (nylas) Host() string { return "api.us.nylas.com" }
+func (nylas) name() string { return "nylas_v3" }
+func (nylas) host() string { return "api.us.nylas.com" }
 
 func (nylas) tokenPath() string { return "/v3/connect/token" }
 
@@ -152,19 +152,19 @@ func (n nylas) listRequest(mailbox, page string) *http.Request {
 	if page != "" {
 		q.Set("page_token", page)
 	}
-	return request(http.MethodGet, n.Host(), "/v3/grants/"+mailbox+"/messages", q, nil)
+	return request(http.MethodGet, n.host(), "/v3/grants/"+mailbox+"/messages", q, nil)
 }
 
 func (n nylas) getRequest(mailbox, id string) *http.Request {
-	return request(http.MethodGet, n.Host(), "/v3/grants/"+mailbox+"/messages/"+id, nil, nil)
+	return request(http.MethodGet, n.host(), "/v3/grants/"+mailbox+"/messages/"+id, nil, nil)
 }
 
 func (n nylas) sendRequest(mailbox, id string) *http.Request {
-	return request(http.MethodPost, n.Host(), "/v3/grants/"+mailbox+"/messages/send", nil, nylasMessage{Subject: id})
+	return request(http.MethodPost, n.host(), "/v3/grants/"+mailbox+"/messages/send", nil, nylasMessage{Subject: id})
 }
 
 func (n nylas) findRequest(mailbox, id string) *http.Request {
-	return request(http.MethodGet, n.Host(), "/v3/grants/"+mailbox+"/messages", url.Values{"subject": {id}}, nil)
+	return request(http.MethodGet, n.host(), "/v3/grants/"+mailbox+"/messages", url.Values{"subject": {id}}, nil)
 }
 
 func (nylas) parseList(body []byte) (ids []string, next string, err error) {

@@ -7,10 +7,8 @@ import (
 
 // provider is what the fake providers differ in.
 type provider interface {
-	// Name is the name of the provider's policy, such as "gmail".
-	Name() string
-	// Host is the host name under which clients know the provider.
-	Host() string
+	name() string
+	host() string
 
 	// tokenPath is where access tokens are renewed.
 	tokenPath() string

@@ -11,9 +11,9 @@ import (
 // Reply is what a Script answers.
 type Reply struct {
 	Status int
-	Header string // one header, as "Name: value"; "" = none but a Content-Type of JSON
-	Body   string
-	Err    error // instead of a response
+	Header string // one header, as "Name: value"; "" = none
+	Body   string // JSON, unless Header is a Content-Type that says otherwise; "" = none
+	Err    error  // instead of a response
 }
 
 // Script is a base transport that gives replies from a list, at once and over no
@@ -46,7 +46,10 @@ func (s *Script) RoundTrip(req *http.Request) (*http.Response, error) {
 	if r.Err != nil {
 		return nil, r.Err
 	}
-	h := http.Header{"Content-Type": {"application/json"}}
+	h := http.Header{}
+	if r.Body != "" {
+		h.Set("Content-Type", "application/json")
+	}
 	if name, value, ok := strings.Cut(r.Header, ": "); ok {
 		h.Set(name, value)
 	}

@@ -44,7 +44,6 @@ type Server struct {
 	lost      int // replies withheld after the request had been processed
 	early     int
 	earlyText []string // on the first few early returns
-	issued    int
 	refreshed int
 }
 
@@ -78,7 +77,7 @@ func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refusals, s.refused, s.injected, s.earlyText = map[int64]*refusal{}, map[Fault]int{}, nil, nil
-	s.requests, s.lost, s.early, s.issued, s.refreshed = 0, 0, 0, 0, 0
+	s.requests, s.lost, s.early, s.refreshed = 0, 0, 0, 0
 	l := s.limits()
 	share := gone
 	if s.o.Faultless {
@@ -90,6 +89,13 @@ func (s *Server) Reset() {
 		s.boxes[name] = m
 	}
 }
+
+// Name is the name of the provider's policy, such as "gmail".
+func (s *Server) Name() string { return s.name() }
+
+// Host is the host name under which clients know the provider, such as
+// "gmail.googleapis.com".
+func (s *Server) Host() string { return s.host() }
 
 // Mailboxes are the accounts that the server knows.
 func (s *Server) Mailboxes() []string { return slices.Clone(s.names) }

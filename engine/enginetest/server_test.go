@@ -299,7 +299,7 @@ func TestReset(t *testing.T) {
 		before := s.Messages(mailbox)
 		w.do(mailbox, s.ListRequest(mailbox, ""))
 		s.Reset()
-		if c := s.Counts(); c.Requests != 0 || c.Tokens != 0 || c.PeakConcurrency != 0 {
+		if c := s.Counts(); c.Requests != 0 || c.Refreshes != 0 || c.PeakConcurrency != 0 {
 			t.Errorf("after Reset: %+v", c)
 		}
 		if after := s.Messages(mailbox); fmt.Sprint(after) != fmt.Sprint(before) {

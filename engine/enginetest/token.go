@@ -130,7 +130,6 @@ func (s *Server) issue(mailbox string) string {
 	if m == nil {
 		return ""
 	}
-	s.issued++
 	if m.generation > 0 {
 		s.refreshed++
 	}

@@ -17,8 +17,8 @@ func NewWarpflow(o Options) *Server { return newServer(warpflow{}, o) }
 
 type warpflow struct{}
 
-func (warpflow) Name() string { return "warpflow" }
-func (warpflow) Host() string { return "signals.warpflow.example" }
+func (warpflow) name() string { return "warpflow" }
+func (warpflow) host() string { return "signals.warpflow.example" }
 
 func (warpflow) tokenPath() string { return "/oauth2/token" }
 
@@ -125,20 +125,20 @@ func (f warpflow) listRequest(mailbox, page string) *http.Request {
 	if page != "" {
 		q.Set("cursor", page)
 	}
-	return request(http.MethodGet, f.Host(), "/v1/tenants/"+mailbox+"/leads", q, nil)
+	return request(http.MethodGet, f.host(), "/v1/tenants/"+mailbox+"/leads", q, nil)
 }
 
 func (f warpflow) getRequest(mailbox, id string) *http.Request {
-	return request(http.MethodGet, f.Host(), "/v1/tenants/"+mailbox+"/leads/"+id, nil, nil)
+	return request(http.MethodGet, f.host(), "/v1/tenants/"+mailbox+"/leads/"+id, nil, nil)
 }
 
 func (f warpflow) sendRequest(mailbox, id string) *http.Request {
-	return request(http.MethodPost, f.Host(), "/v1/tenants/"+mailbox+"/events", nil,
+	return request(http.MethodPost, f.host(), "/v1/tenants/"+mailbox+"/events", nil,
 		warpflowEvent{ExternalID: id, Type: "email.received"})
 }
 
 func (f warpflow) findRequest(mailbox, id string) *http.Request {
-	return request(http.MethodGet, f.Host(), "/v1/tenants/"+mailbox+"/events", url.Values{"external_id": {id}}, nil)
+	return request(http.MethodGet, f.host(), "/v1/tenants/"+mailbox+"/events", url.Values{"external_id": {id}}, nil)
 }
 
 func (warpflow) parseList(body []byte) (ids []string, next string, err error) {

@@ -14,7 +14,9 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/engine/enginetest"
 	recourseotel "github.com/recourse-go/recourse/engine/otel"
+	"github.com/recourse-go/recourse/internal/telemetry/telemetrytest"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -23,10 +25,10 @@ func TestMetrics(t *testing.T) {
 		w := newWorld(t, recourseotel.Options{}, engine.Options{
 			Reauth: func(context.Context, engine.ReauthRequest) error { return nil },
 		})
-		w.send("GET", "/items/1", reply{status: 503}, reply{status: 503}, reply{status: 200, body: "{}"})
-		w.send("GET", "/items/1", reply{status: 401}, reply{status: 410})
-		w.send("POST", "/send", reply{status: 500})
-		w.send("GET", "/items/1", reply{status: 429, header: "Retry-After: 600"})
+		w.send("GET", "/items/1", enginetest.Reply{Status: 503}, enginetest.Reply{Status: 503}, enginetest.Reply{Status: 200, Body: "{}"})
+		w.send("GET", "/items/1", enginetest.Reply{Status: 401}, enginetest.Reply{Status: 410})
+		w.send("POST", "/send", enginetest.Reply{Status: 500})
+		w.send("GET", "/items/1", enginetest.Reply{Status: 429, Header: "Retry-After: 600"})
 		w.hold("other", 2*time.Second)
 		w.do("other")
 		equal(t, "metrics", w.metrics(), []string{
@@ -72,7 +74,7 @@ func TestMetricsOfNotices(t *testing.T) {
 	} {
 		observer.Observe(t.Context(), &n)
 	}
-	w := &world{t: t, reader: reader}
+	w := &world{World: &telemetrytest.World{T: t}, reader: reader}
 	equal(t, "metrics", w.metrics(), []string{
 		"recourse.defer.duration s recourse.provider=test = 1, 0",
 		"recourse.differences {decision} recourse.provider=test = 1",
@@ -91,7 +93,7 @@ func TestMetricsAreBounded(t *testing.T) {
 	w := newWorld(t, recourseotel.Options{Operations: 2, Account: true}, engine.Options{})
 	for i := range 50 {
 		call := engine.Call{Provider: "test", Account: fmt.Sprintf("user%d", i), Operation: fmt.Sprintf("op%d", i)}
-		if err := w.engine.Do(t.Context(), call, func(context.Context) error { return nil }); err != nil {
+		if err := w.Engine.Do(t.Context(), call, func(context.Context) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,7 +125,7 @@ func TestMetricsOfTheCallerAreBounded(t *testing.T) {
 		return kind != "inner"
 	}})
 	fail := func(err error) {
-		_ = w.engine.Do(t.Context(), engine.Call{Provider: "test", MaxAttempts: 1}, func(context.Context) error { return err })
+		_ = w.Engine.Do(t.Context(), engine.Call{Provider: "test", MaxAttempts: 1}, func(context.Context) error { return err })
 	}
 	for i := range 40 {
 		fail(&engine.GiveUpError{Decision: engine.Decision{As: fmt.Sprintf("label%d", i)}, Err: errors.New("inner")})

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/engine/enginetest"
 	recourseotel "github.com/recourse-go/recourse/engine/otel"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -24,20 +25,20 @@ func TestSpans(t *testing.T) {
 		options recourseotel.Options
 		method  string
 		path    string
-		replies []reply
+		replies []enginetest.Reply
 		spans   []string
 		events  []string
 	}{
 		{
 			name: "success", method: "GET", path: "/items/1?key=s3cret",
-			replies: []reply{{status: 200, header: "Content-Type: text/plain"}},
+			replies: []enginetest.Reply{{Status: 200, Header: "Content-Type: text/plain"}},
 			spans: []string{
 				"GET items.get [client Unset] http.request.method=GET http.response.status_code=200 recourse.operation=items.get recourse.provider=test server.address=api.test",
 			},
 		},
 		{
 			name: "retried", method: "GET", path: "/items/1",
-			replies: []reply{{status: 503, body: `{"error":{"code":"busy","message":"s3cret"}}`}, {err: syscall.ECONNRESET}, {status: 200, header: "Content-Type: text/plain"}},
+			replies: []enginetest.Reply{{Status: 503, Body: `{"error":{"code":"busy","message":"s3cret"}}`}, {Err: syscall.ECONNRESET}, {Status: 200, Header: "Content-Type: text/plain"}},
 			spans: []string{
 				"GET items.get [client Error] error.type=503 http.request.method=GET http.response.status_code=503 recourse.action=retry recourse.code=busy recourse.delay=1 recourse.operation=items.get recourse.provider=test recourse.reason=the rule says so recourse.rule=server server.address=api.test",
 				"GET items.get [client Error] error.type=reset http.request.method=GET http.request.resend_count=1 recourse.action=retry recourse.delay=2 recourse.operation=items.get recourse.provider=test recourse.reason=the rule says so recourse.rule=network server.address=api.test",
@@ -50,14 +51,14 @@ func TestSpans(t *testing.T) {
 		},
 		{
 			name: "accepted", method: "GET", path: "/items/1",
-			replies: []reply{{status: 410}},
+			replies: []enginetest.Reply{{Status: 410}},
 			spans: []string{
 				"GET items.get [client Unset] http.request.method=GET http.response.status_code=410 recourse.action=accept recourse.operation=items.get recourse.provider=test recourse.reason=the rule says so recourse.rule=gone server.address=api.test",
 			},
 		},
 		{
 			name: "an error inside a 200", method: "GET", path: "/items/1",
-			replies: []reply{{status: 200, body: `{"error":{"code":"later"}}`}, {status: 200, body: `{}`}},
+			replies: []enginetest.Reply{{Status: 200, Body: `{"error":{"code":"later"}}`}, {Status: 200, Body: `{}`}},
 			spans: []string{
 				"GET items.get [client Error] error.type=hidden http.request.method=GET http.response.status_code=200 recourse.action=retry recourse.code=later recourse.delay=1 recourse.operation=items.get recourse.provider=test recourse.reason=the rule says so recourse.rule=hidden server.address=api.test",
 				"GET items.get [client Unset] http.request.method=GET http.request.resend_count=1 http.response.status_code=200 recourse.action=accept recourse.operation=items.get recourse.provider=test recourse.reason=a successful reply that no rule matches recourse.rule=success server.address=api.test",
@@ -68,7 +69,7 @@ func TestSpans(t *testing.T) {
 		},
 		{
 			name: "deferred, with the account", method: "GET", path: "/items/1", options: recourseotel.Options{Account: true},
-			replies: []reply{{status: 429, header: "Retry-After: 600"}},
+			replies: []enginetest.Reply{{Status: 429, Header: "Retry-After: 600"}},
 			spans: []string{
 				"GET items.get [client Error] error.type=429 http.request.method=GET http.response.status_code=429 recourse.account=ann@test.example recourse.action=wait recourse.delay=600 recourse.operation=items.get recourse.provider=test recourse.reason=the rule says so recourse.rule=throttled server.address=api.test",
 			},
@@ -79,7 +80,7 @@ func TestSpans(t *testing.T) {
 		},
 		{
 			name: "not re-authenticated", method: "GET", path: "/items/1",
-			replies: []reply{{status: 401}},
+			replies: []enginetest.Reply{{Status: 401}},
 			spans: []string{
 				"GET items.get [client Error] error.type=401 http.request.method=GET http.response.status_code=401 recourse.action=reauth recourse.operation=items.get recourse.provider=test recourse.reason=the rule says so recourse.rule=token server.address=api.test",
 			},
@@ -90,14 +91,14 @@ func TestSpans(t *testing.T) {
 		},
 		{
 			name: "WebDAV", method: "PROPFIND", path: "/dav/ann/",
-			replies: []reply{{status: 207}},
+			replies: []enginetest.Reply{{Status: 207}},
 			spans: []string{
 				"PROPFIND dav.list [client Unset] http.request.method=PROPFIND http.response.status_code=207 recourse.operation=dav.list recourse.provider=test server.address=api.test",
 			},
 		},
 		{
 			name: "an unknown method", method: "FROB", path: "/other",
-			replies: []reply{{status: 400}},
+			replies: []enginetest.Reply{{Status: 400}},
 			spans: []string{
 				"HTTP [client Error] error.type=400 http.request.method=_OTHER http.request.method_original=FROB http.response.status_code=400 recourse.action=fail recourse.as=permanent recourse.provider=test recourse.reason=the rule says so recourse.rule=default server.address=api.test",
 			},
@@ -137,7 +138,7 @@ func TestQueued(t *testing.T) {
 func TestSpanTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, recourseotel.Options{}, engine.Options{})
-		p, err := w.engine.Provider("test")
+		p, err := w.Engine.Provider("test")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -177,12 +178,12 @@ func TestSpansOfDo(t *testing.T) {
 				return true
 			},
 		})
-		err := w.engine.Do(t.Context(), engine.Call{Provider: "test", Operation: "SELECT", Method: "SELECT", Host: "imap.test"},
+		err := w.Engine.Do(t.Context(), engine.Call{Provider: "test", Operation: "SELECT", Method: "SELECT", Host: "imap.test"},
 			func(context.Context) error { return errors.New("s3cret") })
 		if err == nil {
 			t.Fatal("no error")
 		}
-		_ = w.engine.Do(t.Context(), engine.Call{Provider: "test", Method: "FETCH"}, func(context.Context) error { return nil })
+		_ = w.Engine.Do(t.Context(), engine.Call{Provider: "test", Method: "FETCH"}, func(context.Context) error { return nil })
 		equal(t, "spans", w.attempts(), []string{
 			"SELECT [client Error] error.type=NO recourse.action=fail recourse.as=needs_user recourse.operation=SELECT recourse.provider=test recourse.reason=the rule says so recourse.rule=mailbox server.address=imap.test",
 			"test [client Unset] recourse.provider=test",
@@ -216,7 +217,7 @@ func TestAttributesAreValidUTF8(t *testing.T) {
 			if c.as != "" {
 				err = &engine.GiveUpError{Decision: engine.Decision{As: c.as}, Err: err}
 			}
-			_ = w.engine.Do(ctx, call, func(context.Context) error { return err })
+			_ = w.Engine.Do(ctx, call, func(context.Context) error { return err })
 			caller.End()
 			told := append(w.attempts(), append(w.events(), w.metrics()...)...)
 			if len(told) < 5 {

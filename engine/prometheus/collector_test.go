@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,126 +18,60 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/engine/enginetest"
 	recourseprom "github.com/recourse-go/recourse/engine/prometheus"
-	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/internal/telemetry/telemetrytest"
 	"github.com/recourse-go/recourse/rules"
 )
 
-const policyYAML = `
-version: 1
-provider: test
-match:
-  - {host: api.test}
-operations:
-  - {method: GET, path: "/items/*", operation: items.get}
-  - {method: POST, path: /send, operation: send}
-backoff:
-  default: {initial: 1s, min: 1s, max: 8s, multiplier: 2, jitter: none, attempts: 3, elapsed: 10m}
-limits:
-  - {name: user, key: account}
-  - {name: inflight, key: account, concurrency: 2}
-rules:
-  - {name: gone, when: 'status == 410', action: accept}
-  - {name: token, when: status == 401, action: reauth}
-  - {name: throttled, when: status == 429, action: wait, max_wait: 30m, hold: user}
-  - {name: server, when: status >= 500, action: retry, backoff: default}
-  - {name: network, when: 'network in ["timeout", "connect", "reset", "eof", "dns", "other"]', action: retry, backoff: default}
-default: fail
-`
-
-// world is an engine that a Collector watches, and its replies to come.
+// world is an engine that a Collector watches.
 type world struct {
-	t       *testing.T
-	engine  *engine.Engine
+	*telemetrytest.World
 	metrics *recourseprom.Collector
-	replies []reply
-}
-
-type reply struct {
-	status int
-	header string // "Name: value"
-	err    error
 }
 
 func newWorld(t *testing.T, o recourseprom.Options, eo engine.Options) *world {
 	t.Helper()
-	w := &world{t: t, metrics: recourseprom.New(o)}
-	eo.Policies, eo.Observer = load(t, policyYAML), w.metrics
-	eo.Rand = func() float64 { return 0 }
-	var err error
-	if w.engine, err = engine.New(eo); err != nil {
-		t.Fatal(err)
-	}
-	w.metrics.Attach(w.engine)
+	w := &world{metrics: recourseprom.New(o)}
+	eo.Observer = w.metrics
+	w.World = telemetrytest.New(t, eo)
+	w.metrics.Attach(w.Engine)
 	return w
-}
-
-func load(t *testing.T, yaml string) *policy.Set {
-	t.Helper()
-	set, diags := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(yaml)}}, policy.LoadOptions{})
-	if set == nil {
-		t.Fatal(diags.Err())
-	}
-	return set
-}
-
-// RoundTrip answers from the script.
-func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
-	r := reply{status: 200}
-	if len(w.replies) > 0 {
-		r, w.replies = w.replies[0], w.replies[1:]
-	}
-	if r.err != nil {
-		return nil, r.err
-	}
-	h := http.Header{}
-	if name, value, ok := strings.Cut(r.header, ": "); ok {
-		h.Set(name, value)
-	}
-	body := `{"error":{"message":"s3cret"}}`
-	return &http.Response{StatusCode: r.status, Header: h, Request: req, Body: io.NopCloser(strings.NewReader(body))}, nil
 }
 
 // text is what a scrape gets.
 func (w *world) text() string {
-	w.t.Helper()
+	w.T.Helper()
 	r := prometheus.NewPedanticRegistry()
 	if err := r.Register(w.metrics); err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	families, err := r.Gather()
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	var b strings.Builder
 	for _, f := range families {
 		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
-			w.t.Fatal(err)
+			w.T.Fatal(err)
 		}
 	}
 	return b.String()
 }
 
 // send runs one request through the engine; its body is closed at the test's end.
-func (w *world) send(method, path, account string, replies ...reply) {
-	w.t.Helper()
-	w.replies = replies
-	req, err := http.NewRequestWithContext(engine.WithAccount(w.t.Context(), account), method, "http://api.test"+path+"?key=s3cret", nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer s3cret")
-	resp, err := w.engine.Transport(w).RoundTrip(req)
-	if err == nil {
-		w.t.Cleanup(func() { resp.Body.Close() })
+func (w *world) send(method, path, account string, replies ...enginetest.Reply) {
+	w.T.Helper()
+	if resp := w.Send(engine.WithAccount(w.T.Context(), account), method, path, replies...); resp != nil {
+		w.T.Cleanup(func() { resp.Body.Close() })
 	}
 }
 
 // compare holds the metrics of the given names to want, in the text format.
 func (w *world) compare(want string, names ...string) {
-	w.t.Helper()
+	w.T.Helper()
 	if err := testutil.CollectAndCompare(w.metrics, strings.NewReader(want), names...); err != nil {
-		w.t.Error(err)
+		w.T.Error(err)
 	}
 }
 
@@ -148,10 +80,10 @@ func TestCollector(t *testing.T) {
 		w := newWorld(t, recourseprom.Options{}, engine.Options{
 			Reauth: func(context.Context, engine.ReauthRequest) error { return nil },
 		})
-		w.send("GET", "/items/1", "ann", reply{status: 503}, reply{err: syscall.ECONNRESET}, reply{status: 200})
-		w.send("GET", "/items/1", "ann", reply{status: 401}, reply{status: 410})
-		w.send("POST", "/send", "ben", reply{status: 500})
-		w.send("GET", "/items/1", "cat", reply{status: 429, header: "Retry-After: 600"})
+		w.send("GET", "/items/1", "ann", enginetest.Reply{Status: 503}, enginetest.Reply{Err: syscall.ECONNRESET}, enginetest.Reply{Status: 200, Header: "Content-Type: text/plain"})
+		w.send("GET", "/items/1", "ann", enginetest.Reply{Status: 401}, enginetest.Reply{Status: 410})
+		w.send("POST", "/send", "ben", enginetest.Reply{Status: 500})
+		w.send("GET", "/items/1", "cat", enginetest.Reply{Status: 429, Header: "Retry-After: 600"})
 		w.compare(`
 # HELP recourse_attempts_total Attempts that have ended.
 # TYPE recourse_attempts_total counter
@@ -213,7 +145,7 @@ recourse_wait_seconds_count{action="retry",provider="test"} 2
 
 // What an engine can tell about itself is counted too.
 func TestCollectorOfNotices(t *testing.T) {
-	w := &world{t: t, metrics: recourseprom.New(recourseprom.Options{})}
+	w := &world{World: &telemetrytest.World{T: t}, metrics: recourseprom.New(recourseprom.Options{})}
 	for _, n := range []engine.Notice{
 		{Kind: engine.NoticeReload},
 		{Kind: engine.NoticeReload, Err: errors.New("bad")},
@@ -299,27 +231,27 @@ recourse_reload_last_success_timestamp_seconds %g
 # HELP recourse_reload_last_successful Whether the newest policies are in force.
 # TYPE recourse_reload_last_successful gauge
 recourse_reload_last_successful %d
-`, w.engine.Policies().Version(), float64(w.engine.Reloads().Success.Unix()), ok),
+`, w.Engine.Policies().Version(), float64(w.Engine.Reloads().Success.Unix()), ok),
 				"recourse_policies_info", "recourse_reload_last_success_timestamp_seconds", "recourse_reload_last_successful")
 		}
 		limits(0, 0)
 		reloads(1)
 
-		w.send("GET", "/items/1", "ann") // its body stays open
-		w.send("GET", "/items/1", "ben", reply{status: 429, header: "Retry-After: 600"})
-		w.send("GET", "/items/1", "cat", reply{status: 429, header: "Retry-After: 600"})
+		w.send("GET", "/items/1", "ann", enginetest.Reply{Status: 200, Header: "Content-Type: text/plain"}) // its body stays open
+		w.send("GET", "/items/1", "ben", enginetest.Reply{Status: 429, Header: "Retry-After: 600"})
+		w.send("GET", "/items/1", "cat", enginetest.Reply{Status: 429, Header: "Retry-After: 600"})
 		limits(2, 1)
 		time.Sleep(time.Hour)
 		limits(0, 1)
 
 		time.Sleep(time.Minute)
-		if err := w.engine.Replace(load(t, strings.Replace(policyYAML, "status == 410", "status == 418", 1))); err != nil {
+		if err := w.Engine.Replace(telemetrytest.Load(t, telemetrytest.Policy, "version: 1\nprovider: other\nrules: []\ndefault: fail\n")); err != nil {
 			t.Fatal(err)
 		}
 		reloads(1)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_ = w.engine.Watch(ctx, engine.WatchOptions{Dir: t.TempDir()}) // an empty directory has no policies
+		_ = w.Engine.Watch(ctx, engine.WatchOptions{Dir: t.TempDir()}) // an empty directory has no policies
 		reloads(0)
 	})
 }
@@ -330,7 +262,7 @@ func TestLabelsAreBounded(t *testing.T) {
 	w := newWorld(t, recourseprom.Options{Operations: 2, NoKeys: true}, engine.Options{})
 	for i := range 50 {
 		call := engine.Call{Provider: "test", Account: fmt.Sprintf("user%d", i), Operation: fmt.Sprintf("op%d", i)}
-		_ = w.engine.Do(t.Context(), call, func(context.Context) error { return errors.New("s3cret") })
+		_ = w.Engine.Do(t.Context(), call, func(context.Context) error { return errors.New("s3cret") })
 	}
 	w.compare(`
 # HELP recourse_give_ups_total Calls that failed for good.
@@ -339,7 +271,7 @@ recourse_give_ups_total{as="permanent",operation="_other",provider="test",rule="
 recourse_give_ups_total{as="permanent",operation="op0",provider="test",rule="default"} 1
 recourse_give_ups_total{as="permanent",operation="op1",provider="test",rule="default"} 1
 `, "recourse_give_ups_total", "recourse_limit_keys_held")
-	w.send("GET", "/items/1", "ann", reply{status: 400})
+	w.send("GET", "/items/1", "ann", enginetest.Reply{Status: 400, Body: `{"error":{"message":"s3cret"}}`})
 	text := w.text()
 	for _, not := range []string{"s3cret", "user", "ann", "/items"} {
 		if strings.Contains(text, not) {
@@ -361,7 +293,7 @@ func TestLabelsOfTheCallerAreBounded(t *testing.T) {
 		return kind != "inner"
 	}})
 	fail := func(err error) {
-		_ = w.engine.Do(t.Context(), engine.Call{Provider: "test", Account: "ann", Operation: "x"}, func(context.Context) error { return err })
+		_ = w.Engine.Do(t.Context(), engine.Call{Provider: "test", Account: "ann", Operation: "x"}, func(context.Context) error { return err })
 	}
 	for i := range 40 {
 		fail(&engine.GiveUpError{Decision: engine.Decision{As: fmt.Sprintf("label%d", i)}, Err: errors.New("inner")})
@@ -413,7 +345,7 @@ func TestLabelsAreValidUTF8(t *testing.T) {
 				return err == classified
 			}})
 			c.call.Provider, c.call.Account = "test", "ann \xff"
-			_ = w.engine.Do(t.Context(), c.call, c.fn)
+			_ = w.Engine.Do(t.Context(), c.call, c.fn)
 			if text := w.text(); !strings.Contains(text, c.want) {
 				t.Errorf("text without %s:\n%s", c.want, text)
 			}
@@ -425,7 +357,7 @@ func TestLabelsAreValidUTF8(t *testing.T) {
 // can be registered.
 func TestLint(t *testing.T) {
 	w := newWorld(t, recourseprom.Options{}, engine.Options{})
-	w.send("GET", "/items/1", "ann", reply{status: 400})
+	w.send("GET", "/items/1", "ann", enginetest.Reply{Status: 400})
 	if err := prometheus.NewPedanticRegistry().Register(w.metrics); err != nil {
 		t.Error(err)
 	}
