@@ -328,7 +328,8 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 		over = t.C
 	}
 	var cause error
-	for done := false; !done; {
+	decided := false
+	for again := true; again; {
 		var freed <-chan struct{}
 		if w.inside != nil {
 			var now bool
@@ -336,23 +337,25 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 				l.passInside(w)
 			}
 		}
-		done = true
+		again = false
 		select {
 		case <-w.done:
-			return w.granted(l.now())
+			decided, cause = true, ctx.Err() // of two that are ready, either may be picked
 		case <-over:
 		case <-ctx.Done():
 			cause = ctx.Err()
 		case <-freed:
-			done = false
+			again = true
 		}
 	}
-	if err := l.abandon(w, cause); err != nil {
-		return Permit{}, err
+	if !decided {
+		if err := l.abandon(w, cause); err != nil {
+			return Permit{}, err
+		}
+		<-w.done
 	}
-	<-w.done
 	if cause == nil || w.err != nil {
-		return w.granted(l.now())
+		return w.permit.stampAnew(l.now()), w.err
 	}
 	limit, why := w.permit.Waited()
 	w.permit.Cancel() // granted, but nobody wants it any more

@@ -96,6 +96,47 @@ func (p *Permit) record() *record {
 	return nil
 }
 
+// stampAnew is for a permit whose call has waited, and goes on at the time now:
+// later than it was granted, where the machine is busy. The limits must count it
+// from then on, as the provider does: else more could be sent within a quota's window
+// than the quota. (Of a bucket this is exact for one call; several that are late
+together can exceed it by what it gets in the time that they are late.)
+func (p Permit) stampAnew(now int64) Permit {
+	if p.l == nil || now <= p.at {
+		return p
+	}
+	l := p.l
+	p.each(func(r *taken, at int64) bool {
+		if r.got == 0 || !r.lim.metered() {
+			return false
+		}
+		m, x, seen := l.upToNow(r)
+		now = max(now, seen)
+		switch {
+		case m != r.lim: // since a reload
+		case m.form == bucketForm: // meanwhile it may have got more than its burst has room for
+			if b, t := &r.e.buckets[m.index], l.time(now); b.TokensAt(t) >= 0 {
+				b.AllowN(t, -int(r.got))
+				b.AllowN(t, int(r.got))
+			}
+		case m.form == windowForm && x != nil && x.log != nil:
+			w := x.lawOf(m).window
+			x.log.refund(r.got, at)
+			x.log.expire(w, now)
+			x.log.take(r.got, w, now)
+		}
+		return false
+	})
+	home := &l.shards[p.rec.home]
+	home.mu.Lock()
+	if rec := p.record(); rec != nil {
+		rec.at = now
+	}
+	home.mu.Unlock()
+	p.at = now
+	return p
+}
+
 // Release gives back what the permit holds of the limits of concurrency.
 // Every permit must be released, once the call's response is read to its end.
 // A response that takes long is a reason to call [Permit.Succeeded] as soon as

@@ -395,13 +395,6 @@ func (l *Limiter) join(c *call, r *Request, use int) *waiter {
 	return w
 }
 
-// granted is what a decided w has got, at the time now.
-func (w *waiter) granted(now int64) (Permit, error) {
-	p := w.permit
-	p.at = max(p.at, now)
-	return p, w.err
-}
-
 // fits reports whether a call waits in ln.
 func (ln *lane) fits(r *Request, refs []ref) bool {
 	if ln.prio != r.Priority || ln.account != r.Keys.Account || len(ln.refs) != len(refs) {

@@ -50,6 +50,9 @@ func (v Reservation) Wait(ctx context.Context) (Permit, error) {
 	switch {
 	case v.l == nil:
 		return Permit{}, errors.New("limiter: wait for a reservation that does not exist")
+	case v.w == nil && ctx.Err() != nil:
+		v.permit.Cancel()
+		return Permit{}, ctx.Err()
 	case v.w == nil:
 		return v.permit, nil
 	}
