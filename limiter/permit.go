@@ -100,7 +100,7 @@ func (p *Permit) record() *record {
 // later than it was granted, where the machine is busy. The limits must count it
 // from then on, as the provider does: else more could be sent within a quota's window
 // than the quota. (Of a bucket this is exact for one call; several that are late
-together can exceed it by what it gets in the time that they are late.)
+// together can exceed it by what it gets in the time that they are late.)
 func (p Permit) stampAnew(now int64) Permit {
 	if p.l == nil || now <= p.at {
 		return p
