@@ -126,6 +126,12 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 	t := l.time(now)
 	w := ln.head
 	l.renew(cfg, w, now, t)
+	if cfg.drops(w.refs) {
+		for _, w := range l.displace(ln) { // a reload is under way
+			close(w.done)
+		}
+		return true
+	}
 	i := l.take(w.refs, ln.prio, ln.account, ln, now, t)
 	if i < 0 {
 		w.permit = l.permit(w.refs, ln.locks, now)
@@ -177,13 +183,18 @@ func (l *Limiter) renew(cfg *config, w *waiter, now int64, t time.Time) {
 
 // finish tells w what became of it. All of its lane's shards are locked.
 func (l *Limiter) finish(w *waiter, s waitState) (wake *entry) {
-	w.state = s
-	if s == failed && w.inside != nil {
-		w.inside.unborrow(w.debts, nil, true)
-	}
-	wake = l.leave(w)
+	wake = l.settled(w, s)
 	close(w.done)
 	return wake
+}
+
+// settled is finish, but w does not know yet.
+func (l *Limiter) settled(w *waiter, s waitState) (wake *entry) {
+	w.state = s
+	if s != granted && w.inside != nil {
+		w.inside.unborrow(w.debts, nil, true)
+	}
+	return l.leave(w)
 }
 
 // expire fails w if it waits and is too late at the time until.

@@ -25,6 +25,8 @@ type limit struct {
 	since int64
 
 	prior *prior // nil = it always was of its form
+
+	dropped bool // no limit in force has this place: it was removed, or is of another form or key now
 }
 
 // metered reports whether the limit counts units: as a bucket or in a window.

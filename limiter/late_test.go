@@ -3,6 +3,8 @@ package limiter
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,6 +130,90 @@ func TestContextEndsFirst(t *testing.T) {
 		cancel()
 		if p, err := v.Wait(ctx); p != (Permit{}) || !errors.Is(err, context.Canceled) || l.Peek(0, Keys{}).InFlight != 0 {
 			t.Errorf("permit %v and error %v, want none and context.Canceled", p, err)
+		}
+	})
+}
+
+// Calls that wait for a limit which a reload removed, or gave another form or
+// key, do not stay: they wait for what there is now, in their order.
+func TestReloadDisplaces(t *testing.T) {
+	hour := Limit{Name: "limit", Key: byAccount, Quota: 1, Window: time.Hour}
+	for _, c := range []struct {
+		name string
+		from Limit
+		to   []Limit
+		want time.Duration // when the three that wait have passed, after the reload
+	}{
+		{"removed", hour, nil, 0},
+		{"a gate", hour, []Limit{{Name: "limit", Key: byAccount}}, 0},
+		{"window to concurrency", hour, []Limit{{Name: "limit", Key: byAccount, Concurrency: 1}}, 2 * time.Second},
+		{"rate to concurrency", Limit{Name: "limit", Key: byAccount, Rate: 0.0001, Burst: 1}, []Limit{{Name: "limit", Key: byAccount, Concurrency: 1}}, 2 * time.Second},
+		{"concurrency to rate", Limit{Name: "limit", Key: byAccount, Concurrency: 1}, []Limit{{Name: "limit", Key: byAccount, Rate: 1, Burst: 1}}, 2 * time.Second},
+		{"concurrency to a gate", Limit{Name: "limit", Key: byAccount, Concurrency: 1}, []Limit{{Name: "limit", Key: byAccount}}, 0},
+		{"held gate removed", Limit{Name: "limit", Key: byAccount}, nil, 0},
+		{"another key", hour, []Limit{{Name: "limit", Key: byApp, Rate: 1, Burst: 1}}, 2 * time.Second},
+		{"another place", hour, []Limit{{Name: "first", Key: byAccount, Rate: 1, Burst: 1}, {Name: "limit", Key: byAccount, Concurrency: 3}}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := mustNew(t, c.from)
+				r := &Request{Keys: Keys{Account: "ann"}, Uses: []Use{{Limit: 0, Cost: 1}}}
+				held, ok := l.TryAcquire(r)
+				if !ok {
+					t.Fatal("refused")
+				}
+				if c.from.Rate == 0 && c.from.Quota == 0 && c.from.Concurrency == 0 {
+					l.Hold(0, r.Keys, time.Now().Add(time.Hour))
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var passed [3]time.Duration
+				var all sync.WaitGroup
+				var start time.Time
+				for i := range 3 {
+					all.Go(func() {
+						p, err := l.Acquire(ctx, r)
+						if err != nil {
+							t.Errorf("call %d: %v", i, err)
+						}
+						passed[i] = time.Since(start)
+						time.Sleep(time.Second)
+						p.Release()
+					})
+					synctest.Wait()
+				}
+				start = time.Now()
+				if err := l.Update(c.to); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				cancel()
+				all.Wait()
+				if passed[2] != c.want || !slices.IsSorted(passed[:]) {
+					t.Errorf("passed after %v, want %v for the last, in order", passed, c.want)
+				}
+				held.Release()
+			})
+		})
+	}
+	t.Run("reservation", func(t *testing.T) {
+		l := mustNew(t, hour)
+		r := &Request{Keys: Keys{Account: "ann"}, Uses: []Use{{Limit: 0, Cost: 1}}}
+		l.TryAcquire(r)
+		v, err := l.Reserve(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone, _ := l.Reserve(r)
+		if err := l.Update([]Limit{{Name: "limit", Key: byAccount, Concurrency: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := v.PermitAt(time.Now()); !ok {
+			t.Error("refused, want a permit")
+		}
+		gone.Cancel()
+		if s := l.Peek(0, r.Keys); s.InFlight != 1 || s.Waiting != 0 {
+			t.Errorf("%d permits out and %d waiting, want 1 and 0", s.InFlight, s.Waiting)
 		}
 	})
 }

@@ -157,6 +157,8 @@ type Request struct {
 	// at once with a *WaitError. 0 = only the context bounds it; negative = it
 	// does not wait at all.
 	MaxWait time.Duration
+
+	again *waiter // which this is once more, after a reload
 }
 
 func (r *Request) cost(u *Use) int64 {

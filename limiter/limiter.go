@@ -206,6 +206,10 @@ func (l *Limiter) enter(ctx context.Context, now int64, r *Request, queue bool) 
 	c.touches, c.locks = c.touches[:touched], c.locks[:locked]
 	for tries := 0; ; tries++ {
 		l.begin(&c)
+		if c.cfg.drops(c.refs) { // by a reload since
+			l.unlock(c.locks)
+			return l.enter(ctx, now, r, queue)
+		}
 		l.entries(&c, &r.Keys)
 		e := c.overdue()
 		if e == nil || tries == 3 {
@@ -286,6 +290,9 @@ func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, que
 			deadline, byContext = ns, true
 		}
 	}
+	if r.again != nil {
+		deadline, byContext = r.again.deadline, r.again.byContext
+	}
 	if until > deadline || r.MaxWait < 0 {
 		return nil, until, c.refs[last].waitError(c.now, l.time(until), deadlineErr(byContext))
 	}
@@ -328,8 +335,11 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 		over = t.C
 	}
 	var cause error
-	decided := false
-	for again := true; again; {
+	for late := false; ; {
+		var decided bool
+		if w, decided = l.latest(w); decided {
+			break
+		}
 		var freed <-chan struct{}
 		if w.inside != nil {
 			var now bool
@@ -337,22 +347,24 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 				l.passInside(w)
 			}
 		}
-		again = false
-		select {
-		case <-w.done:
-			decided, cause = true, ctx.Err() // of two that are ready, either may be picked
-		case <-over:
-		case <-ctx.Done():
-			cause = ctx.Err()
-		case <-freed:
-			again = true
+		if !late {
+			select {
+			case <-w.done:
+				continue
+			case <-freed:
+				continue
+			case <-over:
+			case <-ctx.Done():
+			}
+			late, cause = true, ctx.Err()
 		}
-	}
-	if !decided {
 		if err := l.abandon(w, cause); err != nil {
 			return Permit{}, err
 		}
 		<-w.done
+	}
+	if cause == nil {
+		cause = ctx.Err() // of two that are ready, select picks either
 	}
 	if cause == nil || w.err != nil {
 		return w.permit.stampAnew(l.now()), w.err

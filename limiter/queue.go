@@ -3,6 +3,8 @@ package limiter
 import (
 	"container/heap"
 	"math"
+	"slices"
+	"sync"
 )
 
 // How calls wait.
@@ -40,6 +42,9 @@ type waiter struct {
 	expected   int   // index into refs of what was expected to keep it until then
 	inside     *Loan // as of the Request
 	debts      []debt
+	req        Request // for when a reload changes its limits
+	comes      sync.Once
+	heir       *waiter // as which it has come again
 	state      waitState
 	permit     Permit
 	err        error
@@ -53,6 +58,7 @@ const (
 	granted
 	failed
 	gone
+	displaced // it comes again: see Limiter.again
 )
 
 // lane is calls of one shape, in order of arrival. It is changed only with the
@@ -337,17 +343,28 @@ func (h *flowHeap) Pop() any {
 	return x
 }
 
-// push lets w wait at the end of its lane.
+// push lets w wait in its lane: at the end, but for one that has come again.
 func (ln *lane) push(w *waiter) {
-	w.ln, w.prev = ln, ln.tail
-	if ln.tail == nil {
-		ln.head = w
-	} else {
-		ln.tail.next = w
+	before := ln.tail
+	for before != nil && before.seq > w.seq {
+		before = before.prev
 	}
-	ln.tail = w
+	w.ln, w.prev = ln, before
+	if before == nil {
+		w.next, ln.head = ln.head, w
+	} else {
+		w.next, before.next = before.next, w
+	}
+	if w.next == nil {
+		ln.tail = w
+	} else {
+		w.next.prev = w
+	}
 	ln.n++
 	ln.add(w, 1)
+	if before == nil && ln.q != nil {
+		ln.q.fix(ln)
+	}
 }
 
 func (ln *lane) add(w *waiter, sign int64) {
@@ -362,7 +379,13 @@ func (ln *lane) add(w *waiter, sign int64) {
 
 // join makes the call wait for refs[use], which refuses it. All is locked.
 func (l *Limiter) join(c *call, r *Request, use int) *waiter {
-	w := &waiter{seq: l.seq.Add(1), came: c.now, done: make(chan struct{}), deadline: math.MaxInt64}
+	w := &waiter{came: c.now, done: make(chan struct{}), deadline: math.MaxInt64, req: *r}
+	w.req.Uses = slices.Clone(r.Uses)
+	if r.again != nil {
+		w.seq, w.came = r.again.seq, r.again.came
+	} else {
+		w.seq = l.seq.Add(1)
+	}
 	w.refs = append(w.refBuf[:0], c.refs...)
 	home := c.refs[0].e
 	if home.ext == nil {

@@ -1,6 +1,8 @@
 package limiter
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -27,6 +29,13 @@ func (cfg *config) with(limits []Limit, now int64) (*config, error) {
 	for _, g := range cfg.groups {
 		g2 := *g
 		g2.slots = slices.Clone(g.slots)
+		for i, m := range g2.slots {
+			if !m.dropped { // until it is found below
+				m2 := *m
+				m2.dropped = true
+				g2.slots[i] = &m2
+			}
+		}
 		next.groups = append(next.groups, &g2)
 	}
 	var errs []error
@@ -118,8 +127,9 @@ func (cfg *config) group(dims []Dimension) *group {
 // Update puts other limits in force, at once and for all keys. Limits are told
 // apart by name: one of the same name, key and form keeps its levels, holds
 // and permits, and a change of its numbers never grants a burst; a quota and a
-// rate are of one form in this. Permits of
-// limits that are gone stay good. On an error nothing changes.
+// rate are of one form in this. Permits of limits that are gone stay good; calls
+// that wait for one go on without it, or with what is now of its name. On an
+// error nothing changes.
 //
 // From then on Use.Limit counts in the new limits.
 func (l *Limiter) Update(limits []Limit) error {
@@ -131,18 +141,26 @@ func (l *Limiter) Update(limits []Limit) error {
 		return err
 	}
 	l.config.Store(cfg)
+	var moved []*waiter
 	for i := range l.shards {
-		l.follow(&l.shards[i], cfg, now)
+		moved = append(moved, l.follow(&l.shards[i], cfg, now)...)
+	}
+	slices.SortFunc(moved, func(a, b *waiter) int { return cmp.Compare(a.seq, b.seq) })
+	for _, w := range moved {
+		l.again(w)
+		close(w.done)
 	}
 	return nil
 }
 
 // follow brings the keys of a shard up to cfg, some at a time, and lets calls
-// go on that may pass now.
-func (l *Limiter) follow(sh *shard, cfg *config, now int64) {
+// go on that may pass now. It returns those that must come again, whose done is
+// still to be closed.
+func (l *Limiter) follow(sh *shard, cfg *config, now int64) (moved []*waiter) {
 	atATime, restarts, moves := 1<<10, 0, uint32(0)
 	for from := 0; ; {
 		var wake []*entry
+		var lanes []*lane
 		sh.mu.Lock()
 		if from > 0 && sh.table.moves != moves {
 			// Keys have moved, perhaps to where this loop was already. If that
@@ -165,16 +183,99 @@ func (l *Limiter) follow(sh *shard, cfg *config, now int64) {
 			}
 			if e.waits() { // also where some call has brought it up to cfg already
 				wake = append(wake, e)
+				lanes = append(lanes, e.displaced(cfg)...)
 			}
 		}
 		from, moves = to, sh.table.moves
 		done := to == len(slots)
 		sh.mu.Unlock()
+		for _, ln := range lanes {
+			l.lock(ln.locks)
+			moved = append(moved, l.displace(ln)...)
+			l.unlock(ln.locks)
+		}
 		for _, e := range wake {
 			l.drain(e, now)
 		}
 		if done {
-			return
+			return moved
+		}
+	}
+}
+
+// displaced are the lanes that wait at e for a limit which is not in force any
+// more, there or elsewhere. e's shard is locked.
+func (e *entry) displaced(cfg *config) (lanes []*lane) {
+	for i := range e.ext.slots {
+		if q := e.ext.slots[i].q; q != nil {
+			for j := range q.classes {
+				for _, f := range q.classes[j].flows {
+					for _, ln := range f.lanes {
+						if cfg.drops(ln.refs) {
+							lanes = append(lanes, ln)
+						}
+					}
+				}
+			}
+		}
+	}
+	return lanes
+}
+
+// drops reports whether a limit of refs is not in force any more.
+func (cfg *config) drops(refs []ref) bool {
+	for i := range refs {
+		if cfg.current(refs[i].lim).dropped {
+			return true
+		}
+	}
+	return false
+}
+
+// displace takes all calls out of ln, which must come again. All of its shards
+// are locked.
+func (l *Limiter) displace(ln *lane) (ws []*waiter) {
+	for ln.n > 0 {
+		w := ln.head
+		l.settled(w, displaced)
+		ws = append(ws, w)
+	}
+	return ws
+}
+
+// again lets w come again, whose limits a reload has changed, for the limits of
+// the same names that there are now. It keeps its place and its deadline.
+func (l *Limiter) again(w *waiter) *waiter {
+	w.comes.Do(func() {
+		r, cfg := w.req, l.config.Load()
+		r.again, r.Uses = w, nil
+		for i, u := range w.req.Uses {
+			name := w.refs[i].lim.Name
+			if u.Limit = slices.IndexFunc(cfg.limits, func(m *limit) bool { return m.Name == name }); u.Limit >= 0 {
+				r.Uses = append(r.Uses, u)
+			}
+		}
+		p, next, _, err := l.enter(context.Background(), l.now(), &r, true)
+		if next == nil {
+			next = &waiter{state: granted, permit: p, err: err, done: make(chan struct{})}
+			close(next.done)
+		}
+		w.heir = next
+	})
+	return w.heir
+}
+
+// latest is what w has become by reloads. decided says that it waits no more.
+func (l *Limiter) latest(w *waiter) (_ *waiter, decided bool) {
+	for {
+		select {
+		case <-w.done:
+			if w.state != displaced {
+				return w, true
+			}
+			w = l.again(w)
+		default:
+			return w, false
 		}
 	}
 }

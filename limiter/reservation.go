@@ -68,15 +68,17 @@ func (v Reservation) PermitAt(now time.Time) (Permit, bool) {
 	case v.w == nil:
 		return v.permit, true
 	}
-	for _, r := range v.w.ln.refs {
-		v.l.drain(r.e, v.l.ns(now))
+	w, decided := v.l.latest(v.w)
+	if !decided {
+		for _, r := range w.ln.refs {
+			v.l.drain(r.e, v.l.ns(now))
+		}
+		w, decided = v.l.latest(w)
 	}
-	select {
-	case <-v.w.done:
-		return v.w.permit, v.w.err == nil
-	default:
+	if !decided {
 		return Permit{}, false
 	}
+	return w.permit, w.err == nil
 }
 
 // Cancel gives up the place, and gives back what was taken if the call might pass already.
@@ -86,9 +88,15 @@ func (v Reservation) Cancel() {
 	case v.w == nil:
 		v.permit.Cancel()
 	default:
-		if v.l.abandon(v.w, nil) == nil {
-			<-v.w.done
-			v.w.permit.Cancel()
+		for {
+			w, decided := v.l.latest(v.w)
+			if decided {
+				w.permit.Cancel()
+			} else if v.l.abandon(w, nil) == nil {
+				<-w.done
+				continue
+			}
+			return
 		}
 	}
 }
