@@ -18,6 +18,7 @@ type touch struct {
 type call struct {
 	cfg     *config
 	now     int64
+	given   bool // now is a caller's, and may be ahead of the clock
 	refs    []ref
 	touches []touch
 	locks   []uint32 // ascending
@@ -104,19 +105,25 @@ func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, 
 // decided, and the limits by which: those in force now. (No key here can
 // follow newer ones, since whoever made it do so held the lock before.)
 func (l *Limiter) begin(c *call) {
+	clock := c.now
+	if c.given {
+		clock = min(clock, l.now())
+	}
 	if len(c.locks) == 1 {
 		sh := &l.shards[c.locks[0]]
 		sh.mu.Lock()
-		c.now = sh.clamp(c.now)
+		clock = sh.clamp(clock)
+		c.now = max(c.now, clock)
 	} else {
 		for _, s := range c.locks {
 			sh := &l.shards[s]
 			sh.mu.Lock()
-			c.now = max(c.now, sh.newest)
+			clock = max(clock, sh.newest)
 		}
 		for _, s := range c.locks {
-			l.shards[s].newest = c.now
+			l.shards[s].newest = clock
 		}
+		c.now = max(c.now, clock)
 	}
 	if cfg := l.config.Load(); cfg != c.cfg {
 		c.cfg = cfg
@@ -140,6 +147,7 @@ func (cfg *config) current(m *limit) *limit { return cfg.groups[m.group].slots[m
 
 // entries finds the call's entries, and makes those that do not exist.
 func (l *Limiter) entries(c *call, k *Keys) {
+	late := false
 	for i := range c.touches {
 		t := &c.touches[i]
 		sh := &l.shards[t.shard]
@@ -148,11 +156,25 @@ func (l *Limiter) entries(c *call, k *Keys) {
 			e = newEntry(t.g, k, c.cfg.gen, c.now, l.time(c.now))
 			e.shard = uint16(t.shard)
 			sh.table.insert(t.hash, e)
-		} else if e.gen < c.cfg.gen {
-			e.follow(c.cfg, c.now, l.time(c.now))
+		} else {
+			if e.touched > c.now { // a caller's time was ahead of this one's
+				if !c.given && e.touched-c.now > maxAhead {
+					e.setBack(t.g, c.now, l.time(c.now))
+				} else {
+					c.now, late = e.touched, true
+				}
+			}
+			if e.gen < c.cfg.gen {
+				e.follow(c.cfg, c.now, l.time(c.now))
+			}
 		}
 		e.touched = c.now
 		t.e = e
+	}
+	if late {
+		for i := range c.touches {
+			c.touches[i].e.touched = c.now
+		}
 	}
 	for i := range c.refs {
 		c.refs[i].e = c.touches[c.refs[i].touch].e

@@ -71,11 +71,22 @@ func (l *Limiter) armAt(e *entry, now, at int64) {
 		x.wake = at
 		d := time.Duration(max(0, at-now))
 		if x.timer == nil {
-			x.timer = time.AfterFunc(d, func() { l.drain(e, l.now()) })
+			x.timer = time.AfterFunc(d, func() { l.wakeAt(e) })
 		} else {
 			x.timer.Reset(d)
 		}
 	}
+}
+
+// wakeAt is what e's timer does.
+func (l *Limiter) wakeAt(e *entry) {
+	now, sh := l.now(), &l.shards[e.shard]
+	sh.mu.Lock()
+	if e.touched-now > maxAhead {
+		e.setBack(l.config.Load().groups[e.group], now, l.time(now))
+	}
+	sh.mu.Unlock()
+	l.drain(e, now)
 }
 
 const maxMoves = 64 // of a lane at one instant
@@ -86,7 +97,7 @@ func (l *Limiter) drain(e *entry, now int64) {
 	sh := &l.shards[e.shard]
 	for stuck := 0; ; {
 		sh.mu.Lock()
-		now = sh.clamp(now)
+		now = l.clampAt(e, now)
 		cfg := l.config.Load()
 		if e.gen < cfg.gen {
 			e.follow(cfg, now, l.time(now))
@@ -106,7 +117,7 @@ func (l *Limiter) drain(e *entry, now int64) {
 		if len(ln.locks) > 1 {
 			sh.mu.Unlock()
 			l.lock(ln.locks)
-			now = l.clamp(ln.locks, now)
+			now = l.clamp(ln.locks, ln.refs, now)
 			if ln.q == nil || ln.q.e != e || ln.q.next() != ln && !l.onTurn(ln, now) {
 				l.unlock(ln.locks)
 				continue
@@ -223,7 +234,7 @@ func (l *Limiter) abandon(w *waiter, why error) *WaitError {
 		l.unlock(ln.locks)
 		return nil
 	}
-	now := l.clamp(ln.locks, l.now())
+	now := l.clamp(ln.locks, ln.refs, l.now())
 	t := l.time(now)
 	l.renew(l.config.Load(), w, now, t)
 	until, last := l.estimateHead(ln, w, ln.use, now, t)

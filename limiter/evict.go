@@ -96,6 +96,11 @@ func (l *Limiter) sweep(sh *shard, slots int, all bool, now int64) (dropped int)
 			slots--
 			continue
 		}
+		if e.touched > now { // a caller's time was ahead of this one
+			tb.hand++
+			slots--
+			continue
+		}
 		if e.gen < cfg.gen {
 			e.follow(cfg, now, t)
 		}
@@ -144,7 +149,7 @@ func (l *Limiter) sweepAt(now int64) (dropped int) {
 		sh.mu.Unlock()
 		for ; n > 0; n -= 1 << 10 {
 			sh.mu.Lock()
-			dropped += l.sweep(sh, min(n, 1<<10), true, sh.clamp(now))
+			dropped += l.sweep(sh, min(n, 1<<10), true, max(now, sh.newest))
 			sh.mu.Unlock()
 		}
 	}

@@ -25,16 +25,16 @@ import (
 // [State] and [Permit.Waited] tell it. At most one is used. It is remembered
 // with the hold that is in force, so it is dropped where the hold changes nothing.
 func (l *Limiter) Hold(limit int, k Keys, until time.Time, cause ...Cause) {
-	l.hold(l.now(), limit, &k, l.ns(until), cause)
+	l.hold(l.now(), false, limit, &k, l.ns(until), cause)
 }
 
 // HoldAt is Hold at the time now.
 func (l *Limiter) HoldAt(now time.Time, limit int, k Keys, until time.Time, cause ...Cause) {
-	l.hold(l.ns(now), limit, &k, l.ns(until), cause)
+	l.hold(l.ns(now), true, limit, &k, l.ns(until), cause)
 }
 
-func (l *Limiter) hold(now int64, limit int, k *Keys, until int64, cause []Cause) {
-	c, e, m := l.open(now, limit, k, true)
+func (l *Limiter) hold(now int64, given bool, limit int, k *Keys, until int64, cause []Cause) {
+	c, e, m := l.open(now, given, limit, k, true)
 	if e == nil {
 		return
 	}
@@ -64,13 +64,13 @@ func (l *Limiter) hold(now int64, limit int, k *Keys, until int64, cause []Cause
 
 // Lift ends a hold at once and as if it had never been: for a hold that a
 // success disproves.
-func (l *Limiter) Lift(limit int, k Keys) { l.lift(l.now(), limit, &k) }
+func (l *Limiter) Lift(limit int, k Keys) { l.lift(l.now(), false, limit, &k) }
 
 // LiftAt is Lift at the time now.
-func (l *Limiter) LiftAt(now time.Time, limit int, k Keys) { l.lift(l.ns(now), limit, &k) }
+func (l *Limiter) LiftAt(now time.Time, limit int, k Keys) { l.lift(l.ns(now), true, limit, &k) }
 
-func (l *Limiter) lift(now int64, limit int, k *Keys) {
-	c, e, m := l.open(now, limit, k, false)
+func (l *Limiter) lift(now int64, given bool, limit int, k *Keys) {
+	c, e, m := l.open(now, given, limit, k, false)
 	if e == nil {
 		return
 	}
@@ -94,18 +94,18 @@ func (l *Limiter) lift(now int64, limit int, k *Keys) {
 // A limit with Adapt is lowered for the key. Refusals more than an hour apart
 // are not counted together.
 func (l *Limiter) Refused(limit int, k Keys) int {
-	return l.refused(l.now(), limit, &k, math.MaxInt64)
+	return l.refused(l.now(), false, limit, &k, math.MaxInt64)
 }
 
 // RefusedAt is Refused at the time now, for a call that was sent at sent: one
 // that was already on its way when the refusal before it was counted belongs
 // to that one and is not counted again.
 func (l *Limiter) RefusedAt(now time.Time, limit int, k Keys, sent time.Time) int {
-	return l.refused(l.ns(now), limit, &k, l.ns(sent))
+	return l.refused(l.ns(now), true, limit, &k, l.ns(sent))
 }
 
-func (l *Limiter) refused(now int64, limit int, k *Keys, sent int64) int {
-	c, e, m := l.open(now, limit, k, true)
+func (l *Limiter) refused(now int64, given bool, limit int, k *Keys, sent int64) int {
+	c, e, m := l.open(now, given, limit, k, true)
 	if e == nil {
 		return 0
 	}
@@ -135,22 +135,22 @@ func (l *Limiter) refused(now int64, limit int, k *Keys, sent int64) int {
 
 // open finds, locked, one limit's state for a key. The entry is nil, and
 // nothing locked, when there is no such limit, or no such key and create is false.
-func (l *Limiter) open(now int64, limit int, k *Keys, create bool) (*call, *entry, *limit) {
+func (l *Limiter) open(now int64, given bool, limit int, k *Keys, create bool) (*call, *entry, *limit) {
 	cfg := l.config.Load()
 	if uint(limit) >= uint(len(cfg.limits)) {
 		return nil, nil, nil
 	}
 	m := cfg.limits[limit]
-	c, e, _ := l.openKey(now, cfg.groups[m.group], k, create)
+	c, e, _ := l.openKey(now, given, cfg.groups[m.group], k, create)
 	if e == nil {
 		return nil, nil, nil
 	}
 	return c, e, c.cfg.current(m)
 }
 
-func (l *Limiter) openKey(now int64, g *group, k *Keys, create bool) (c *call, e *entry, created bool) {
+func (l *Limiter) openKey(now int64, given bool, g *group, k *Keys, create bool) (c *call, e *entry, created bool) {
 	hash, sh := l.place(g, k)
-	c = &call{now: now, touches: []touch{{g: g, hash: hash, shard: sh}}, locks: []uint32{sh}}
+	c = &call{now: now, given: given, touches: []touch{{g: g, hash: hash, shard: sh}}, locks: []uint32{sh}}
 	l.begin(c)
 	e = l.shards[sh].table.find(hash, g, k)
 	if e == nil && !create {

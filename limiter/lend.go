@@ -312,7 +312,7 @@ func (n *Loan) takeBack() {
 			sh.mu.Lock()
 			o.tree.mu.Lock()
 			if k := pt.away; k > 0 && !o.ended {
-				now := sh.clamp(o.l.now())
+				now := o.l.clampAt(pt.e, o.l.now())
 				m, x := o.l.config.Load().current(pt.lim), pt.e.slot(pt.lim)
 				if x != nil {
 					pt.e.settle(m, x, now, o.l.time(now))
@@ -445,12 +445,12 @@ func (r *ref) passes(l *Limiter, now int64) bool {
 
 // acquireInside is Acquire for a call inside another.
 func (l *Limiter) acquireInside(ctx context.Context, r *Request) (Permit, error) {
-	p, _, _, err := l.enter(ctx, l.now(), r, false)
+	p, _, _, err := l.enter(ctx, l.now(), false, r, false)
 	if err != errRefused && err != errNever {
 		return p, err
 	}
 	r.Inside.giveBack()
-	p, w, _, err := l.enter(ctx, l.now(), r, true)
+	p, w, _, err := l.enter(ctx, l.now(), false, r, true)
 	if w != nil {
 		p, err = l.wait(ctx, w, r.MaxWait)
 	}
@@ -467,7 +467,7 @@ func (l *Limiter) passInside(w *waiter) {
 		l.unlock(ln.locks)
 		return
 	}
-	now := l.clamp(ln.locks, l.now())
+	now := l.clamp(ln.locks, ln.refs, l.now())
 	l.renew(l.config.Load(), w, now, l.time(now))
 	refs := append([]ref(nil), w.refs...) // the lane counts by what w.refs cost
 	debts := w.inside.borrow(l, refs)

@@ -130,7 +130,7 @@ func (l *Limiter) Acquire(ctx context.Context, r *Request) (Permit, error) {
 	if r.Inside != nil {
 		return l.acquireInside(ctx, r)
 	}
-	p, w, _, err := l.enter(ctx, l.now(), r, true)
+	p, w, _, err := l.enter(ctx, l.now(), false, r, true)
 	if w == nil {
 		return p, err
 	}
@@ -139,7 +139,7 @@ func (l *Limiter) Acquire(ctx context.Context, r *Request) (Permit, error) {
 
 // TryAcquire takes everything that r names now, or nothing.
 func (l *Limiter) TryAcquire(r *Request) (Permit, bool) {
-	p, _, _, err := l.enter(context.Background(), l.now(), r, false)
+	p, _, _, err := l.enter(context.Background(), l.now(), false, r, false)
 	return p, err == nil
 }
 
@@ -149,7 +149,7 @@ func (l *Limiter) TryAcquire(r *Request) (Permit, bool) {
 // never pass.
 func (l *Limiter) TryAcquireAt(now time.Time, r *Request) (p Permit, wait time.Duration, ok bool) {
 	at := l.ns(now)
-	p, _, until, err := l.enter(context.Background(), at, r, false)
+	p, _, until, err := l.enter(context.Background(), at, true, r, false)
 	switch err {
 	case nil:
 		return p, 0, true
@@ -178,19 +178,19 @@ var (
 // enter takes what r names at the time now. If that is not possible, it
 // returns with queue a waiter or an error of the caller's; without queue
 // errRefused and when it could pass, or errNever.
-func (l *Limiter) enter(ctx context.Context, now int64, r *Request, queue bool) (p Permit, w *waiter, until int64, err error) {
+func (l *Limiter) enter(ctx context.Context, now int64, given bool, r *Request, queue bool) (p Permit, w *waiter, until int64, err error) {
 	if r.Priority < Interactive || r.Priority >= priorities {
 		return Permit{}, nil, 0, fmt.Errorf("limiter: no such priority: %d", r.Priority)
 	}
 	if l.limitFor != nil {
-		l.except(now, r)
+		l.except(now, given, r)
 	}
 	if len(r.Uses) == 0 {
 		return Permit{}, nil, 0, nil
 	}
 	var rm room
 	var c call
-	c.cfg, c.now = l.config.Load(), now
+	c.cfg, c.now, c.given = l.config.Load(), now, given
 	c.refs, c.touches, c.locks = rm.refs[:], rm.touches[:], rm.locks[:]
 	if n := len(r.Uses); n > len(c.refs) {
 		c.refs = make([]ref, n)
@@ -208,7 +208,7 @@ func (l *Limiter) enter(ctx context.Context, now int64, r *Request, queue bool) 
 		l.begin(&c)
 		if c.cfg.drops(c.refs) { // by a reload since
 			l.unlock(c.locks)
-			return l.enter(ctx, now, r, queue)
+			return l.enter(ctx, now, given, r, queue)
 		}
 		l.entries(&c, &r.Keys)
 		e := c.overdue()

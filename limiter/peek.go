@@ -5,6 +5,8 @@ import (
 	"iter"
 	"slices"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // State is one limit for one key, at one moment: for people, and for tests.
@@ -64,8 +66,13 @@ func (l *Limiter) peek(now int64, limit int, k *Keys) State {
 	cfg = l.config.Load()
 	g, m = cfg.groups[m.group], cfg.current(m)
 	if e := sh.table.find(hash, g, k); e != nil {
+		seen := max(sh.newest, e.touched)
+		now = max(now, e.touched)
 		if e.gen < cfg.gen {
-			e.follow(cfg, now, l.time(now))
+			e.follow(cfg, seen, l.time(seen))
+		}
+		if now > seen && now > l.now() { // a look ahead must not end a hold, or give units out early
+			e = e.copy(g, l.time(seen))
 		}
 		return l.state(g, m, e, now)
 	}
@@ -82,6 +89,29 @@ func (l *Limiter) peek(now int64, limit int, k *Keys) State {
 		st.Keys.set(d, k.Get(d))
 	}
 	return st
+}
+
+// copy is e's state in an entry of its own; t is the latest time that e has seen.
+func (e *entry) copy(g *group, t time.Time) *entry {
+	c := &entry{
+		long: e.long, buckets: make([]rate.Limiter, len(e.buckets)), touched: e.touched, few: e.few,
+		gen: e.gen, group: e.group, shard: e.shard, length: e.length, short: e.short,
+	}
+	for _, m := range g.slots {
+		if m.form == bucketForm {
+			b := &e.buckets[m.index]
+			fill(&c.buckets[m.index], float64(b.Limit()), int64(b.Burst()), b.TokensAt(t), t)
+		}
+	}
+	if e.ext != nil {
+		c.ext = &ext{slots: slices.Clone(e.ext.slots), holders: slices.Clone(e.ext.holders)}
+		for i := range c.ext.slots {
+			if log := c.ext.slots[i].log; log != nil {
+				c.ext.slots[i].log = &windowLog{spans: slices.Clone(log.spans), used: log.used}
+			}
+		}
+	}
+	return c
 }
 
 func (l *Limiter) state(g *group, m *limit, e *entry, now int64) State {
@@ -150,6 +180,7 @@ func (l *Limiter) all(want func(State) bool) iter.Seq[State] {
 					if e == nil {
 						continue
 					}
+					now := max(now, e.touched)
 					if e.gen < cfg.gen {
 						e.follow(cfg, now, l.time(now))
 					}

@@ -316,7 +316,7 @@ func (l *Limiter) unused(r *taken, at int64) (wake bool) {
 // upToNow brings r's limit and key up to this moment. The shard of r is locked.
 func (l *Limiter) upToNow(r *taken) (m *limit, x *extSlot, now int64) {
 	e, cfg := r.e, l.config.Load()
-	now = l.shards[e.shard].clamp(l.now())
+	now = l.clampAt(e, l.now())
 	t := l.time(now)
 	if e.gen < cfg.gen { // a reload is under way
 		e.follow(cfg, now, t)

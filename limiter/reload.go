@@ -171,7 +171,7 @@ func (l *Limiter) follow(sh *shard, cfg *config, now int64) (moved []*waiter) {
 			}
 		}
 		now = sh.clamp(now)
-		t, slots := l.time(now), sh.table.slots
+		slots := sh.table.slots
 		to := min(from+atATime, len(slots))
 		for _, s := range slots[from:to] {
 			e := s.e
@@ -179,7 +179,8 @@ func (l *Limiter) follow(sh *shard, cfg *config, now int64) (moved []*waiter) {
 				continue
 			}
 			if e.gen < cfg.gen {
-				e.follow(cfg, now, t)
+				at := max(now, e.touched)
+				e.follow(cfg, at, l.time(at))
 			}
 			if e.waits() { // also where some call has brought it up to cfg already
 				wake = append(wake, e)
@@ -255,7 +256,7 @@ func (l *Limiter) again(w *waiter) *waiter {
 				r.Uses = append(r.Uses, u)
 			}
 		}
-		p, next, _, err := l.enter(context.Background(), l.now(), &r, true)
+		p, next, _, err := l.enter(context.Background(), l.now(), false, &r, true)
 		if next == nil {
 			next = &waiter{state: granted, permit: p, err: err, done: make(chan struct{})}
 			close(next.done)
@@ -391,7 +392,7 @@ func (m *limit) remembers(now int64) *windowLog {
 }
 
 // except asks Options.LimitFor about every key of the call, and puts in force what it says.
-func (l *Limiter) except(now int64, r *Request) {
+func (l *Limiter) except(now int64, given bool, r *Request) {
 	cfg := l.config.Load()
 	type exception struct {
 		m   *limit
@@ -421,7 +422,7 @@ func (l *Limiter) except(now int64, r *Request) {
 		if len(xs) == 0 {
 			continue
 		}
-		c, e, created := l.openKey(now, g, &r.Keys, some)
+		c, e, created := l.openKey(now, given, g, &r.Keys, some)
 		if e == nil {
 			continue // no numbers of its own, and none to undo
 		}

@@ -8,15 +8,15 @@ import (
 
 // Reserve takes a place in the queue for r without waiting there: see [Reservation].
 // It fails as Acquire does.
-func (l *Limiter) Reserve(r *Request) (Reservation, error) { return l.reserve(l.now(), r) }
+func (l *Limiter) Reserve(r *Request) (Reservation, error) { return l.reserve(l.now(), false, r) }
 
 // ReserveAt is Reserve at the time now.
 func (l *Limiter) ReserveAt(now time.Time, r *Request) (Reservation, error) {
-	return l.reserve(l.ns(now), r)
+	return l.reserve(l.ns(now), true, r)
 }
 
-func (l *Limiter) reserve(now int64, r *Request) (Reservation, error) {
-	p, w, _, err := l.enter(context.Background(), now, r, true)
+func (l *Limiter) reserve(now int64, given bool, r *Request) (Reservation, error) {
+	p, w, _, err := l.enter(context.Background(), now, given, r, true)
 	if err != nil {
 		return Reservation{}, err
 	}

@@ -3,13 +3,14 @@ package limiter
 import (
 	"hash/maphash"
 	"sync"
+	"time"
 )
 
 // shard is a part of the keys, under one lock. A call locks the shards of all
 // its keys, in ascending order; so does everything else that needs several.
 type shard struct {
 	mu     sync.Mutex
-	newest int64 // the latest time seen: time never runs backwards under a lock
+	newest int64 // the latest time of the clock seen: time never runs backwards under a lock
 	table  table // up to here one cache line
 
 	records []record // what permits took
@@ -20,8 +21,10 @@ type shard struct {
 	_ [24]byte // keeps the next lock off this cache line, and the one that is fetched with it
 }
 
-// clamp returns now, or the newest time seen if that is later. A bucket that
-// is told an older time would give out the time between a second time.
+// clamp returns now, a time of the clock, or the newest time seen if that is
+// later. A bucket that is told an older time would give out the time between a
+// second time. Times that callers give may be ahead of the clock; those are seen
+// by their keys alone (entry.touched), so that nobody else's time stands still.
 func (s *shard) clamp(now int64) int64 {
 	if now < s.newest {
 		return s.newest
@@ -30,15 +33,71 @@ func (s *shard) clamp(now int64) int64 {
 	return now
 }
 
-// clamp is the clamp of several shards, which are locked, to one time.
-func (l *Limiter) clamp(locks []uint32, now int64) int64 {
+// clamp is the clamp of several shards, which are locked, to one time, which is
+// not before any that the keys of refs have seen. now may be ahead of the clock.
+func (l *Limiter) clamp(locks []uint32, refs []ref, now int64) int64 {
 	for _, s := range locks {
 		now = max(now, l.shards[s].newest)
 	}
+	clock := min(now, l.now())
+	for i := range refs {
+		now = max(now, refs[i].e.touched)
+	}
+	for i := range refs {
+		refs[i].e.touched = now
+	}
 	for _, s := range locks {
-		l.shards[s].newest = now
+		l.shards[s].newest = max(l.shards[s].newest, clock)
 	}
 	return now
+}
+
+// clampAt is the clamp of e's shard, which is locked, to a time that is not
+// before any that e has seen. now may be ahead of the clock.
+func (l *Limiter) clampAt(e *entry, now int64) int64 {
+	sh := &l.shards[e.shard]
+	if now > sh.newest {
+		sh.newest = max(sh.newest, min(now, l.now()))
+	}
+	now = max(now, sh.newest, e.touched)
+	e.touched = now
+	return now
+}
+
+// maxAhead is how far a key's time may be ahead of the clock before a call by
+// the clock sets it back. Less is the time between reading the clock and getting
+// the lock.
+const maxAhead = int64(time.Second)
+
+// setBack is for a key that a call with a time ahead of the clock has used, now
+// that the clock's time is now: what it has is what it can be sure of.
+func (e *entry) setBack(g *group, now int64, t time.Time) {
+	ahead := time.Duration(e.touched - now)
+	e.touched = now
+	for _, m := range g.slots {
+		x := e.slot(m)
+		if x != nil {
+			x.cutAt, x.refusedAt = min(x.cutAt, now), min(x.refusedAt, now)
+			x.next, x.lapse = min(x.next, now+adaptEvery), min(x.lapse, now+probeLapse)
+			if x.log != nil {
+				for i := range x.log.spans {
+					s := &x.log.spans[i]
+					s.first, s.last = min(s.first, now), min(s.last, now)
+				}
+			}
+		}
+		if m.form != bucketForm {
+			continue
+		}
+		b := &e.buckets[m.index]
+		level := b.TokensAt(t)
+		if level >= float64(b.Burst()) || b.TokensAt(t.Add(ahead/2)) == level { // it may have seen that time
+			drainBucket(b, t)
+			if kept := int(level - float64(b.Limit())*ahead.Seconds()); kept > 0 {
+				b.AllowN(t, -kept)
+			}
+		}
+	}
 }
 
 // place finds which entry and shard a group's state for k is in.

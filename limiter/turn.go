@@ -54,7 +54,7 @@ func (l *Limiter) endTurn(ln *lane) {
 	}
 	for i := range ln.refs {
 		e := ln.refs[i].e
-		l.arm(e, l.shards[e.shard].clamp(l.now()))
+		l.arm(e, l.clampAt(e, l.now()))
 	}
 }
 
