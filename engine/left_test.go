@@ -93,14 +93,25 @@ func TestNothingIsLeftAfterChaos(t *testing.T) {
 			var mu sync.Mutex
 			chance := func(n int) int { mu.Lock(); defer mu.Unlock(); return rnd.IntN(n) }
 			var open atomic.Int32
-			inside := map[string]int{}
-			enter := func(account string, by int) {
+			inside := map[string]map[*http.Request]bool{}
+			enter := func(account string, req *http.Request) {
 				mu.Lock()
 				defer mu.Unlock()
-				if inside[account] += by; inside[account] > 3 {
-					t.Errorf("%d requests at once for %s, the limit is 3", inside[account], account)
+				if inside[account] == nil {
+					inside[account] = map[*http.Request]bool{}
+				}
+				inside[account][req] = true
+				n := 0
+				for r := range inside[account] {
+					if r.Context().Err() == nil { // else net/http has ended it, whether its body was closed or not
+						n++
+					}
+				}
+				if n > 3 {
+					t.Errorf("%d requests at once for %s, the limit is 3", n, account)
 				}
 			}
+			left := func(account string, req *http.Request) { mu.Lock(); defer mu.Unlock(); delete(inside[account], req) }
 			refreshErrors := []error{nil, nil, errors.New("unknown"), RetryAfter(time.Second, io.EOF), &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: io.EOF}, &GiveUpError{Decision: Decision{As: AsAmbiguous}, Err: io.EOF}}
 			e := testEngine(t, Options{
 				Observer: ObserverFunc(func(context.Context, *Notice) {}), Recent: 10, AttemptHeader: "X-Attempt", ReauthInterval: 2 * time.Second,
@@ -117,12 +128,12 @@ func TestNothingIsLeftAfterChaos(t *testing.T) {
 			}, yaml)
 			base := roundTripper(func(req *http.Request) (*http.Response, error) {
 				account := callFrom(req.Context()).Account
-				enter(account, 1)
+				enter(account, req)
 				if req.Body != nil {
 					io.Copy(io.Discard, req.Body)
 					req.Body.Close()
 				}
-				fail := func(err error) (*http.Response, error) { enter(account, -1); return nil, err }
+				fail := func(err error) (*http.Response, error) { left(account, req); return nil, err }
 				select {
 				case <-time.After(time.Duration(chance(200)) * time.Millisecond):
 				case <-req.Context().Done():
@@ -146,7 +157,7 @@ func TestNothingIsLeftAfterChaos(t *testing.T) {
 				switch chance(6) {
 				case 0:
 					resp.Body = http.NoBody
-					enter(account, -1)
+					left(account, req)
 					return resp, nil
 				case 1:
 					body = strings.NewReader(strings.Repeat("x", 200<<10))
@@ -154,7 +165,7 @@ func TestNothingIsLeftAfterChaos(t *testing.T) {
 					body = io.MultiReader(body, stalled{req.Context()})
 				}
 				open.Add(1)
-				leave := sync.OnceFunc(func() { enter(account, -1) }) // a body that has ended is no request any more
+				leave := sync.OnceFunc(func() { left(account, req) }) // a body that has ended is no request any more
 				resp.Body = &closer{&endReader{body, leave}, func() { leave(); open.Add(-1) }}
 				return resp, nil
 			})
