@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
@@ -50,10 +51,15 @@ type BatchDecision struct {
 // however many of its items were refused. The observer is told one decision for
 // each item that failed.
 //
-// Nothing is sent, waited for or taken from a budget here. Inside Do, return
-// RetryAfter(d.Delay, err) while d.Again is not empty: then Do waits, defers and
-// gives up as for any other wait that a server asked for.
+// Nothing is sent, waited for or taken from a budget here. Inside Do, with the
+// context of its function, return RetryAfter(d.Delay, err) while d.Again is not
+// empty: then Do waits, defers and gives up as for any other wait that a server
+// asked for, and neither CheckResponse nor a Transport inside has an answer in
+// which some were refused sent again as a whole.
 func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, items []classify.BatchItem, states []State) BatchDecision {
+	if answer := batchOf(ctx); answer != nil {
+		answer.keep(nil)
+	}
 	now := time.Now()
 	if sent.IsZero() {
 		sent = now
@@ -157,4 +163,70 @@ func withDependents(again []int, items []classify.BatchItem, decisions []Decisio
 		all = append(all, i)
 	}
 	return all
+}
+
+// batchAnswer is the answer to a batch that an attempt of Do got and of which
+// something was refused, until DecideBatch decides about its items.
+type batchAnswer struct{ err atomic.Pointer[ResponseError] }
+
+type batchKey struct{}
+
+// batchOf is the place for the answers to batches of the attempt of Do that ctx
+// belongs to; nil outside, and where its operation has none that are inspected.
+func batchOf(ctx context.Context) *batchAnswer {
+	answer, _ := ctx.Value(batchKey{}).(*batchAnswer)
+	return answer
+}
+
+// keep notes what the answer is as a whole; nil = it was decided.
+func (b *batchAnswer) keep(err *ResponseError) { b.err.Store(err) }
+
+// undecided is the error of an answer that nobody has decided about, or nil.
+func (b *batchAnswer) undecided() error {
+	if err := b.err.Load(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// isBatch reports whether the response, as far as it was read, is the answer to
+// a batch of requests. Microsoft Graph documents 424 for one beside 200.
+func (x *exchange) isBatch(c *compiled) bool {
+	if s := x.resp.StatusCode; s >= 300 && s != http.StatusFailedDependency {
+		return false
+	}
+	items, _ := classify.Batch(c.policy, &classify.Response{
+		Status: x.resp.StatusCode, Header: x.resp.Header, Body: x.text(), Now: time.Now(),
+	}, nil)
+	return len(items) > 0
+}
+
+// readBatch is isBatch for a response of Transport's that has not been read here.
+// Where it is none it is left as it was.
+func (x *exchange) readBatch(c *compiled, operation string) bool {
+	x.most = classify.BodyLimit(c.policy, x.resp.StatusCode, operation, x.resp.Header.Get("Content-Type"))
+	x.read()
+	if x.isBatch(c) {
+		return true
+	}
+	x.replay()
+	x.head, x.whole, x.rerr = nil, false, nil
+	return false
+}
+
+// callersBatch reports whether a response of Transport's that was decided as a
+// whole is the answer to a batch whose items the function of a Do around it
+// decides about.
+func (r *run) callersBatch(ctx context.Context) bool {
+	return r.x != nil && r.x.resp != nil && r.decision.Action != policy.Accept && batchOf(ctx) != nil && r.x.isBatch(r.c)
+}
+
+// handOver returns such a response as it came.
+func (r *run) handOver(now time.Time) error {
+	until := time.Time{}
+	if r.decision.Delay > 0 {
+		until = now.Add(r.decision.Delay)
+	}
+	r.x.finish(r, until)
+	return nil
 }

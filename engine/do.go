@@ -234,7 +234,16 @@ func (w *watchdog) leave(ok bool) {
 type watchdogKey struct{}
 
 // invoke calls fn for one attempt.
-func (r *run) invoke(ctx context.Context) error {
+func (r *run) invoke(ctx context.Context) (err error) {
+	if r.op.inspected {
+		var answer batchAnswer
+		ctx = context.WithValue(ctx, batchKey{}, &answer)
+		defer func() {
+			if err == nil {
+				err = answer.undecided()
+			}
+		}()
+	}
 	if n := r.call.State.Attempts + 1; n != Attempt(ctx) {
 		ctx = context.WithValue(ctx, attemptKey{}, n)
 	}
@@ -247,7 +256,7 @@ func (r *run) invoke(ctx context.Context) error {
 	defer func() { dog.leave(ok) }()
 	attempt = httptrace.WithClientTrace(attempt, &httptrace.ClientTrace{GetConn: func(string) { dog.resume() }})
 	attempt = context.WithValue(attempt, watchdogKey{}, dog)
-	err := r.fn(attempt)
+	err = r.fn(attempt)
 	ok = err == nil
 	if err != nil && ctx.Err() == nil && dog.fired() {
 		return &attemptError{err}
@@ -275,6 +284,11 @@ func (e *attemptError) Timeout() bool   { return true }
 // it is needed, and closed. One that Transport has decided about already yields
 // that decision, as a *GiveUpError or a *DeferError around it. After a redirect
 // it is the first request that counts.
+//
+// Inside Do, the answer to a batch of requests (what classify.Batch reads) yields
+// nil also where some of them or all were refused: which to send again is for
+// Provider.DecideBatch to say. Where the function returns nil without having asked
+// it, with its own context, Do decides about the batch as a whole.
 //
 // The policy is that of the response's host and path, or `http`, as it is in
 // force now; Provider.CheckResponse has one of its own. What a rule with `accept`
@@ -316,7 +330,13 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 	}
 	c := p.live.Load()
 	x := exchange{req: resp.Request, resp: resp}
+	batch := batchOf(ctx)
 	if out, ok := Outcome(resp); ok && out.Event != nil {
+		if batch != nil && out.Decision.Action != policy.Accept && x.readBatch(c, out.Event.Operation) {
+			batch.keep(x.responseError(out.Event))
+			x.replay()
+			return nil
+		}
 		return x.decided(out)
 	}
 	var operation, method string
@@ -340,6 +360,11 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 		Header: resp.Header, Body: x.text(), Now: time.Now(),
 	}, ev)
 	if rule := c.rule(ev); rule.Action == policy.Accept {
+		x.replay()
+		return nil
+	}
+	if batch != nil && x.isBatch(c) {
+		batch.keep(x.responseError(ev))
 		x.replay()
 		return nil
 	}

@@ -311,11 +311,12 @@ type compiled struct {
 
 // operation is what one operation of a policy takes, worked out once.
 type operation struct {
-	name    string
-	uses    []limiter.Use
-	priced  []bool // which of uses a cost table prices
-	token   bool   // a request for tokens
-	account bool   // calls of it that name no account would share what is meant for one
+	name      string
+	uses      []limiter.Use
+	priced    []bool // which of uses a cost table prices
+	token     bool   // a request for tokens
+	account   bool   // calls of it that name no account would share what is meant for one
+	inspected bool   // an error may hide in a success that could be the answer to a batch
 }
 
 // at is what the operation takes where a request costs so many units.
@@ -376,6 +377,8 @@ func (c *compiled) operation(name string) *operation {
 		op.uses, op.priced = append(op.uses, u), append(op.priced, priced)
 		op.account = op.account || slices.Contains(l.Key, limiter.Account.String())
 	}
+	op.inspected = len(c.policy.Inspect) > 0 && (name == "" ||
+		c.policy.InspectFor(http.StatusOK, name, "application/json") != nil || c.policy.InspectFor(http.StatusOK, name, "multipart/mixed") != nil)
 	op.account = !op.token && (op.account || c.reauths)
 	if len(*known) < maxOperations {
 		grown := make(map[string]*operation, len(*known)+1)

@@ -117,6 +117,9 @@ func (r *run) loop(ctx context.Context) error {
 		// Hold, whatever becomes of this call: others must not hit the wall too.
 		r.hold(ctx, now)
 
+		if r.callersBatch(ctx) {
+			return r.handOver(now)
+		}
 		switch d.Action {
 		case policy.Accept:
 			return r.accepted()
