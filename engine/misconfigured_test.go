@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -145,5 +147,27 @@ func TestUnclaimedHosts(t *testing.T) {
 				t.Errorf("told %+v, want %q once", told, tt.told)
 			}
 		})
+	}
+}
+
+// The log says once what is not set up right.
+func TestLogOfMisconfiguration(t *testing.T) {
+	var text bytes.Buffer
+	e := testEngine(t, Options{Observer: LogObserver(slog.New(slog.NewTextHandler(&text, nil)))})
+	for range 2 {
+		req, _ := http.NewRequestWithContext(t.Context(), "GET", "https://gmail.googleapis.com/gmail/v1/users/me/messages", nil)
+		resp, err := e.Transport(newServer()).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	for _, want := range []string{
+		`level=WARN msg="call without an account" provider=http`,
+		`level=WARN msg="no policy for a host of a built-in one" provider=http`,
+	} {
+		if n := strings.Count(text.String(), want); n != 1 {
+			t.Errorf("%d times %s in\n%s", n, want, text.String())
+		}
 	}
 }

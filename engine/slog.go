@@ -14,8 +14,9 @@ import (
 // when it is given up; and what concerns the engine itself (reloads, nested
 // retries) beside them. A success that no rule matches is no decision.
 //
-// Records carry the provider, operation, account, rule, reason, status and the
-// error's code, cut at 64 bytes, but no message, header or body, where a provider
+// Records carry the provider, operation, account, rule, reason, status, the limit
+// that a call waits for and the rule that closed it, and the error's code, cut at
+// 64 bytes, but no message, header or body, where a provider
 // may quote what it was sent. A nil logger is slog.Default().
 func LogObserver(l *slog.Logger) Observer {
 	if l == nil {
@@ -83,6 +84,8 @@ func LogObserver(l *slog.Logger) Observer {
 			add("as", brief(d.As))
 			add("reason", d.Reason.String())
 		}
+		add("limit", n.Limit)
+		add("closed_by", n.Cause.Rule)
 		if n.Duration > 0 {
 			attrs = append(attrs, slog.Duration("wait", n.Duration))
 		}

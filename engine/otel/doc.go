@@ -28,6 +28,7 @@
 //	recourse.reason          how the rule's action became this one
 //	recourse.code            the provider's error code, cut at 64 bytes
 //	recourse.delay           seconds until the next attempt; of the events queued, hold and defer, how long they say
+//	recourse.limit           of the events hold, and of queued and defer where a limit made the call wait: its name
 //	recourse.account         only with Options.Account
 //
 // A span is made when its attempt has ended, with the time of its beginning,

@@ -100,6 +100,9 @@ func (b *Observer) event(ctx context.Context, n *engine.Notice) {
 	case engine.NoticeReauth:
 		attrs = append(attrs, keyOutcome.String(outcome(n)))
 	case engine.NoticeDefer, engine.NoticeQueued:
+		if n.Limit != "" {
+			attrs = append(attrs, keyLimit.String(n.Limit))
+		}
 		attrs = append(attrs, keyDelay.Float64(n.Duration.Seconds()))
 	}
 	span.AddEvent(name, trace.WithTimestamp(n.Time), trace.WithAttributes(b.describe(attrs, n)...))

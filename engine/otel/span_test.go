@@ -129,7 +129,7 @@ func TestQueued(t *testing.T) {
 		w.do("ben")
 		w.do("ann")
 		equal(t, "events", w.events(), []string{
-			"recourse.queued recourse.delay=3 recourse.operation=items.get recourse.provider=test",
+			"recourse.queued recourse.delay=3 recourse.limit=user recourse.operation=items.get recourse.provider=test",
 		})
 	})
 }
