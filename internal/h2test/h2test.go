@@ -52,6 +52,10 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // Server is a server whose connections are served by a function.
 type Server struct {
+	// HTTP1 says whether the n-th connection, from 1, speaks HTTP/1.1 alone; nil =
+	// none does. Only over TLS.
+	HTTP1 func(n int) bool
+
 	serve func(*Conn)
 	cert  *tls.Certificate // nil = unencrypted
 	roots *x509.CertPool
@@ -145,7 +149,11 @@ func (s *Server) dial(_ context.Context, network, _ string) (net.Conn, error) {
 		}()
 		c := &Conn{N: n, raw: server, rw: server, frames: make(chan Frame, 4096)}
 		if s.cert != nil {
-			secure := tls.Server(server, &tls.Config{Certificates: []tls.Certificate{*s.cert}, NextProtos: []string{"h2", "http/1.1"}})
+			protocols := []string{"h2", "http/1.1"}
+			if s.HTTP1 != nil && s.HTTP1(n) {
+				protocols = protocols[1:]
+			}
+			secure := tls.Server(server, &tls.Config{Certificates: []tls.Certificate{*s.cert}, NextProtos: protocols})
 			if secure.Handshake() != nil {
 				return
 			}
@@ -172,12 +180,51 @@ func (errRefused) Error() string { return "connect: connection refused" }
 // goroutine at a time.
 type Conn struct {
 	N     int  // the first is 1
-	HTTP1 bool // the client speaks HTTP/1.1: use Read and Write
+	HTTP1 bool // the client speaks HTTP/1.1: see Net
 
 	raw, rw net.Conn
 	mu      sync.Mutex
 	frames  chan Frame
+	in, out cut
 }
+
+// cut ends a connection after so many bytes of one direction.
+type cut struct {
+	mu   sync.Mutex
+	on   bool
+	left int
+	done func()
+}
+
+// take is how many of n bytes may pass; more is false where that was the last.
+func (c *cut) take(n int) (passed int, more bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !c.on:
+		return n, true
+	case n <= c.left:
+		c.left -= n
+		return n, true
+	}
+	c.done()
+	return c.left, false
+}
+
+// Cut closes the connection after n more bytes of what the server writes
+// (answer), or has read of what it is sent, above TLS. Then done is called.
+func (c *Conn) Cut(n int, answer bool, done func()) {
+	at := &c.in
+	if answer {
+		at = &c.out
+	}
+	at.mu.Lock()
+	at.on, at.left, at.done = true, n, done
+	at.mu.Unlock()
+}
+
+// Net is the connection itself, for HTTP/1.1.
+func (c *Conn) Net() net.Conn { return c.rw }
 
 // Frame is one frame.
 type Frame struct {
@@ -203,6 +250,10 @@ func (c *Conn) read() {
 		f := Frame{Type: h[3], Flags: h[4], Stream: binary.BigEndian.Uint32(h[5:]) & 0x7fffffff}
 		f.Payload = make([]byte, int(h[0])<<16|int(h[1])<<8|int(h[2]))
 		if _, err := io.ReadFull(c.rw, f.Payload); err != nil {
+			return
+		}
+		if _, more := c.in.take(len(h) + len(f.Payload)); !more {
+			c.raw.Close()
 			return
 		}
 		c.frames <- f
@@ -241,11 +292,12 @@ func (c *Conn) Send(frames ...Frame) {
 func (c *Conn) Write(b []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rw.Write(b)
+	n, more := c.out.take(len(b))
+	c.rw.Write(b[:n])
+	if !more {
+		c.raw.Close()
+	}
 }
-
-// Read is for HTTP/1.1.
-func (c *Conn) Read(b []byte) (int, error) { return c.rw.Read(b) }
 
 // Close closes the connection without a word.
 func (c *Conn) Close() { c.raw.Close() }
