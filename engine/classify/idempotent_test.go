@@ -34,6 +34,7 @@ func TestIdempotent(t *testing.T) {
 		{"http", "POST", "labels.create", nil, true},
 		{"http", "POST", "messages.send", nil, false},
 		{"http", "POST", "", headers("Idempotency-Key", `"8e03978e"`), true},
+		{"http", "POST", "", headers("X-Idempotency-Key", `"8e03978e"`), true},
 		{"http", "POST", "", headers("idempotency-key", "x"), true},
 		{"http", "POST", "", headers("Idempotency-Key", " "), false},
 		{"imap", "FETCH", "", nil, true},
