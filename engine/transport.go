@@ -339,6 +339,7 @@ func (x *exchange) send(ctx context.Context, r *run) bool {
 		return false
 	}
 	x.freed = true
+	r.call.State.Unknown = r.call.State.Unknown || r.err == errAgain // the first may have been carried out
 	return x.try(ctx, r)
 }
 
