@@ -27,7 +27,7 @@ import (
 // is processed once at most, what was processed is never called a plain failure,
 // and nothing hangs (a hang is a deadlock of the bubble). The tables of what each
 // fault does are in docs/repeats.md. RECOURSE_FAULTS=long tries each combination, which
-// takes minutes.
+// takes about half a minute.
 
 // quiet prepares a test of servers whose faults net/http logs.
 func quiet(t *testing.T) {
