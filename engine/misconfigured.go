@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
@@ -29,7 +30,7 @@ var errNoAccount = errors.New("engine: the call names no account (WithAccount, C
 func (e *Engine) noPolicy(provider string) error {
 	known := slices.Sorted(maps.Keys(e.live.Load().providers))
 	hint := ""
-	switch meant := policy.Closest(provider, known); {
+	switch meant := closest.Word(provider, known); {
 	case provider == "":
 		hint = ": the call names none"
 	case meant != "":

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -73,7 +74,7 @@ func (c *compiler) compile() *Policy {
 // didYouMean is a hint about a name that nothing has, but perhaps a policy that
 // could not be extended.
 func (c *compiler) didYouMean(name string, known []string, what string) string {
-	if hint := didYouMean(name, known); hint != "" || !c.partial {
+	if hint := closest.Hint(name, known); hint != "" || !c.partial {
 		return cmp.Or(hint, didYouMeanOf(name, known, what))
 	}
 	return "mend `extends` first: it may be inherited"

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/recourse-go/recourse/internal/closest"
 )
 
 // value is one value of a policy file, checked against its field.
@@ -329,7 +331,7 @@ func (d *decoder) object(v *value) {
 			}
 			d.r.err(d.src.nodeSpan(k), "unknown-field", d.unknownHint(o, k.Value), "unknown field %q in %s", cut(k.Value), o.title)
 			// A field that was misspelt is not missing.
-			if best := closest(k.Value, o.names()); best != "" && v.get[best] == nil {
+			if best := closest.Word(k.Value, o.names()); best != "" && v.get[best] == nil {
 				v.get[best] = &value{field: o.field(best), src: d.src, key: k, node: n, bad: true}
 			}
 			return
@@ -405,7 +407,7 @@ func (d *decoder) choice(v *value, of []string, needed bool) {
 
 // unknownHint says what an unknown field may have meant.
 func (d *decoder) unknownHint(o *object, name string) string {
-	if h := didYouMean(name, o.names()); h != "" {
+	if h := closest.Hint(name, o.names()); h != "" {
 		return h
 	}
 	for _, other := range objects {

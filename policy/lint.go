@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -108,7 +109,7 @@ func (c *compiler) unknownOperations() {
 // misspelt is the name that another one is a slip of the pen away from, or "".
 func misspelt(written string, names []string) string {
 	for _, n := range names {
-		if len(n) > 4 && len(n) <= 64 && len(written) <= 64 && (editDistance(written, n) <= 1 || strings.EqualFold(written, n)) {
+		if len(n) > 4 && len(n) <= 64 && len(written) <= 64 && (closest.Distance(written, n) <= 1 || strings.EqualFold(written, n)) {
 			return n
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/recourse-go/recourse/internal/closest"
 )
 
 // Inheritance: the policies that one extends, directly or not, are laid one
@@ -87,8 +89,8 @@ func (rs *resolver) stack(l *layer) (layers []*layer, ok bool) {
 				ok = false
 				rs.r.err(e.span(), "extends-cycle", "", "%q extends itself", at.name)
 			case p == nil:
-				meant := rs.layers[closest(e.text(), rs.names(at))]
-				hint := didYouMean(e.text(), rs.names(at))
+				meant := rs.layers[closest.Word(e.text(), rs.names(at))]
+				hint := closest.Hint(e.text(), rs.names(at))
 				if hint == "" {
 					hint = didYouMeanOf(e.text(), rs.parents(), "policies that others extend")
 				}
@@ -329,7 +331,7 @@ func (acc *resolved) remove(l *layer, r *report) {
 			for _, s := range sections {
 				known = append(known, s.left()...)
 			}
-			r.err(rm.span(), "unknown-remove", didYouMean(text, known), "nothing of the name %q is inherited", cut(text))
+			r.err(rm.span(), "unknown-remove", closest.Hint(text, known), "nothing of the name %q is inherited", cut(text))
 		case len(from) > 1:
 			r.warn(rm.span(), "ambiguous-remove", fmt.Sprintf("say which: %s.%s", from[0], text),
 				"%q is dropped from %s", text, strings.Join(from, " and "))

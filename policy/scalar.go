@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/tidwall/gjson"
 	"go.yaml.in/yaml/v3"
 )
@@ -130,7 +131,7 @@ func (d *decoder) scalar(v *value) {
 			fail("reserved-label", "one of "+strings.Join(f.enum, ", ")+", or a label of your own", "%q is what the engine itself says of a call", s)
 			return
 		default:
-			if best := closest(s, f.enum); best != "" {
+			if best := closest.Word(s, f.enum); best != "" {
 				d.r.warn(v.span(), "label-typo", fmt.Sprintf("did you mean %q?", best), "%q is a label of this policy's own", s)
 			}
 		}

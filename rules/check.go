@@ -17,6 +17,8 @@ import (
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/parser/lexer"
+
+	"github.com/recourse-go/recourse/internal/closest"
 )
 
 // Size limits of one `when`.
@@ -152,7 +154,7 @@ func (c *check) tokens() bool {
 			return false
 		case t.Kind == lexer.Identifier && i > 0 && operand(tokens[i-1]):
 			// Two operands in a row: AND, OR, IN, starts_with and the like.
-			hint := didYouMean(t.Value, operatorWords)
+			hint := closest.Hint(t.Value, operatorWords)
 			c.addAt(t.Location, CodeSyntax, hint, "unexpected %q", t.Value)
 			return false
 		}
@@ -363,7 +365,7 @@ func (c *check) fact(n *ast.IdentifierNode) {
 		c.addAt(n.Location(), CodeUnsupported, "", "$env cannot be used in a rule")
 	case slices.Contains(factNames, name):
 	default:
-		hint := didYouMean(name, factNames)
+		hint := closest.Hint(name, factNames)
 		switch {
 		case hint != "":
 		case slices.Contains(functionNames, name):
@@ -380,7 +382,7 @@ func (c *check) fact(n *ast.IdentifierNode) {
 // isKnown tells whether a name stands for anything, or nearly so.
 func (c *check) isKnown(name string) bool {
 	return slices.Contains(c.vars, name) || name == "header" || name == "$env" || slices.Contains(factNames, name) ||
-		slices.Contains(functionNames, name) || c.known[name] || didYouMean(name, factNames) != ""
+		slices.Contains(functionNames, name) || c.known[name] || closest.Hint(name, factNames) != ""
 }
 
 // unquoted reports a header's name that lacks its quotes, header(X-Name), as
@@ -414,7 +416,7 @@ func (c *check) customFact(n *ast.MemberNode) {
 		c.read = append(c.read, name.Value)
 		return
 	}
-	hint := didYouMean(name.Value, c.facts)
+	hint := closest.Hint(name.Value, c.facts)
 	switch {
 	case hint != "":
 	case slices.Contains(factNames, name.Value):
@@ -569,7 +571,7 @@ func (c *check) typesOf(n ast.Node, source file.Source) bool {
 		message, hint = `"in" does not take a list of strings and an array`, `ask about one, codes[0] in ["x"], or any of them: any(codes, # in ["x"])`
 	} else if strings.HasPrefix(message, "type string has no method ") {
 		name := strings.TrimPrefix(message, "type string has no method ")
-		if word := nearest(name, append(slices.Clone(operatorWords), functionNames...)); word != "" || slices.Contains(operatorWords, name) {
+		if word := closest.Word(name, append(slices.Clone(operatorWords), functionNames...)); word != "" || slices.Contains(operatorWords, name) {
 			if word == "" {
 				word = name
 			}

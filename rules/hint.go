@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
+
+	"github.com/recourse-go/recourse/internal/closest"
 )
 
 // Hints for what authors write who know other tools, or the response's own
@@ -48,16 +50,16 @@ var usualNames = map[string]string{"length": "len", "size": "len", "tolower": "l
 
 // functionHint is about a function that there is not.
 func functionHint(name string) string {
-	if hint := didYouMean(name, functionNames); hint != "" {
+	if hint := closest.Hint(name, functionNames); hint != "" {
 		return hint
 	}
-	if word := nearest(name, operatorWords); word != "" {
+	if word := closest.Word(name, operatorWords); word != "" {
 		return fmt.Sprintf("write a %s b", word)
 	}
 	usual := slices.Sorted(maps.Keys(usualNames))
 	if as, ok := usualNames[asciiLower(name)]; ok {
 		return fmt.Sprintf("did you mean %q?", as)
-	} else if known := nearest(name, usual); known != "" {
+	} else if known := closest.Word(name, usual); known != "" {
 		return fmt.Sprintf("did you mean %q?", usualNames[known])
 	}
 	return ""

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/recourse-go/recourse/internal/closest"
 )
 
 // What lint can find: the values of Finding.Code. They are stable.
@@ -331,7 +333,7 @@ func (f field) valueHint(v values) string {
 	case f.fact == factMethod && len(v.texts) > 0 && v.texts[0] != strings.ToUpper(v.texts[0]):
 		return fmt.Sprintf("did you mean %q?", strings.ToUpper(v.texts[0]))
 	case f.fact.isText() && !domain.not && len(v.texts) > 0 && !v.not:
-		if hint := didYouMean(v.texts[0], domain.texts); hint != "" {
+		if hint := closest.Hint(v.texts[0], domain.texts); hint != "" {
 			return hint
 		}
 		return fmt.Sprintf("%s is one of %s", f, strings.Join(domain.texts[1:], ", "))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/internal/corpus"
 	"github.com/recourse-go/recourse/internal/explain"
 	"github.com/recourse-go/recourse/policy"
@@ -68,7 +69,7 @@ func explainCase(cmd *cobra.Command, args []string, policies, format string) err
 		return failed(err)
 	}
 	if k.Provider != "" && x.Decision.Policy != k.Provider {
-		if near := policy.Closest(k.Provider, policyNames(set)); near != "" {
+		if near := closest.Word(k.Provider, policyNames(set)); near != "" {
 			x.Notes = append(x.Notes, fmt.Sprintf("did you mean provider=%s?", near))
 		} else if policies == "" {
 			x.Notes = append(x.Notes, "policies of your own are read with --policies DIR")
@@ -144,7 +145,7 @@ func eventOf(args []string) ([]byte, error) {
 			continue
 		}
 		if !slices.Contains(factNames, name) {
-			if near := policy.Closest(name, factNames); near != "" {
+			if near := closest.Word(name, factNames); near != "" {
 				return nil, fmt.Errorf("unknown name %q (did you mean %q?)", name, near)
 			}
 			return nil, fmt.Errorf("unknown name %q", name)

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/internal/closest"
 )
 
 // The commands are listed in the order in which they are added, which is that
@@ -103,7 +103,7 @@ func explainUnknownFlag(cmd *cobra.Command, err error) error {
 			err = fmt.Errorf("%w (a long flag has two dashes: --%s)", err, written)
 		}
 	})
-	if near := policy.Closest(written, known); near != "" {
+	if near := closest.Word(written, known); near != "" {
 		err = fmt.Errorf("%w (did you mean %q?)", err, "--"+near)
 	}
 	return err

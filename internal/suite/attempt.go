@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/internal/corpus"
 	"github.com/recourse-go/recourse/policy"
 )
@@ -88,7 +89,7 @@ func (r *runner) compare(w *policy.Want, a *attempt, step int) []Failure {
 		hint := ""
 		if !r.hasRule(w.Rule) {
 			hint = fmt.Sprintf("the policy %s has no rule %q", r.policy.Name, w.Rule)
-			if near := policy.Closest(w.Rule, r.ruleNames()); near != "" {
+			if near := closest.Word(w.Rule, r.ruleNames()); near != "" {
 				hint += fmt.Sprintf("; did you mean %q?", near)
 			}
 		}

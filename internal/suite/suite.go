@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/internal/corpus"
 	"github.com/recourse-go/recourse/internal/explain"
 	"github.com/recourse-go/recourse/policy"
@@ -81,7 +82,7 @@ func Run(set *policy.Set, suites []*policy.Suite, o Options) (*Report, error) {
 		p, known := set.Policy(s.Provider)
 		if !known {
 			hint := "no such policy is loaded: those beside the suite are, and the built-in ones"
-			if near := policy.Closest(s.Provider, policyNames(set)); near != "" {
+			if near := closest.Word(s.Provider, policyNames(set)); near != "" {
 				hint = fmt.Sprintf("did you mean %q?", near)
 			}
 			report.Tests = append(report.Tests, Test{
