@@ -413,7 +413,7 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 			// request that was lost, in whatever words.
 			err = &url.Error{Op: r.call.Method, Err: err}
 		}
-		classify.ErrorAt(pol, err, now, e)
+		classify.Error(pol, &classify.Failure{Err: err, Now: now}, e)
 	}
 	e.Provider, e.Operation = pol.Name, operation
 	if r.call.Method != "" {

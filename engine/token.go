@@ -228,7 +228,7 @@ func (e *Engine) tokenEvent(err error, now time.Time, ev *rules.Event) (p *Provi
 		}, ev)
 		ev.Sent = true
 	} else {
-		classify.ErrorAt(pol, err, now, ev)
+		classify.Error(pol, &classify.Failure{Err: err, Now: now}, ev)
 	}
 	if ev.Status == 0 && ev.Network == "" {
 		return nil, false

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// MaxHint is the longest wait that is believed to be what a server meant.
-const MaxHint = 7 * 24 * time.Hour
+// maxHint is the longest wait that is believed to be what a server meant.
+const maxHint = 7 * 24 * time.Hour
 
 // Numbers from epochSeconds up are points in time and not lengths: it is 31
 // years in seconds. From epochMillis up they count milliseconds: as seconds it
@@ -66,7 +66,7 @@ func positive(d time.Duration) (time.Duration, string) {
 
 // read is the wait that s means, read as `as` says: "s", "ms", "duration",
 // "time", "epoch", or by its form if as is empty. It is 0, with the reason,
-// where s means none. It may exceed MaxHint; what overflows does.
+// where s means none. It may exceed maxHint; what overflows does.
 func (c *clock) read(s, as string) (time.Duration, string) {
 	s = strings.TrimSpace(s)
 	switch as {

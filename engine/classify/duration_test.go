@@ -167,7 +167,7 @@ func FuzzPatterns(f *testing.F) {
 		text = "x" + text
 		p := &policy.Policy{Extract: policy.Extract{Type: []policy.Extractor{{Kind: policy.FromText, Text: re}}}}
 		e := newEvent()
-		classify.SMTP(p, "DATA", text, arrival, e)
+		classify.SMTP(p, &classify.Reply{Command: "DATA", Text: text, Now: arrival}, e)
 		p.Extract.Message = nil
 		seen := e.Message
 		if seen == "" {

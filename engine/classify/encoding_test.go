@@ -79,7 +79,7 @@ func TestContentEncoding(t *testing.T) {
 			}
 			// An error that carries the response.
 			e = rules.Event{}
-			classify.Error(google, &bodyError{403, h, tt.body}, &e)
+			classify.Error(google, &classify.Failure{Err: &bodyError{403, h, tt.body}}, &e)
 			if e.Status != 403 || e.Code() != tt.code {
 				t.Errorf("given an error with %q\ngot  %d %q\nwant 403 %q", tt.encoding, e.Status, e.Code(), tt.code)
 			}

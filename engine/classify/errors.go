@@ -16,48 +16,49 @@ import (
 	"github.com/tidwall/gjson"
 )
 
+// Failure is an error that came in place of an answer.
+type Failure struct {
+	Err error // of a client library
+	// Now is when it came up. It counts only where the answer has no Date of its
+	// own. Zero means the current time.
+	Now time.Time
+	// Trace, where it is not nil, gets where each fact came from.
+	Trace *Trace
+}
+
 // Error fills e with the facts of an error that a client library returned. It
-// looks through everything that err wraps for, in this order:
+// looks through everything that it wraps for, in this order:
 //
 //   - an answer of the provider: *net/textproto.Error and the errors of
 //     emersion/go-smtp (SMTP), of emersion/go-imap v1 and v2 (IMAP), and those
 //     that carry an HTTP response or its status beside headers or a body:
 //     googleapi.Error, oauth2.RetrieveError, Microsoft's OData and azcore
 //     errors, and whatever has the same fields;
-//   - an error below the protocol, see [Network].
+//   - an error below the protocol, such as a timeout or a broken connection.
 //
 // These are recognised by the names and types of their exported fields, so
 // none of the libraries is a dependency. What is not recognised leaves e with
 // only its Provider: no status, no network kind, and Sent true. An error that
 // wraps more than 1000 others is not recognised.
 //
-// Where err joins several errors, an answer that leaves open whether the
+// Where it joins several errors, an answer that leaves open whether the
 // request was carried out (HTTP 5xx) comes first, then a request that was lost,
 // then a refusal (HTTP 4xx): what refused one attempt does not speak for the
 // others.
+//
+// The error must be about one request. A client that follows redirects, repeats
+// requests by itself or makes several returns the last one's error: one of
+// "dial" that came after a request that had been carried out looks like any
+// other. Where that matters, let http.Client not follow redirects of requests
+// that change something (its CheckRedirect), turn the client's own retries
+// off, or set Sent in a hook that classifies.
 //
 // e's Operation and Method are what the caller set, so is Protocol where the
 // error does not tell; where neither does, it is that of the policies imap or
 // smtp if p is one of them, is named after one (gmail_imap), or extends one.
 // Attempt, Elapsed and Idempotent stay as they are.
-func Error(p *policy.Policy, err error, e *rules.Event) Report {
-	return readError(p, err, time.Time{}, e, nil)
-}
-
-// ErrorAt is [Error] for an error that came up at now, against which hints are
-// read where the answer has no Date.
-func ErrorAt(p *policy.Policy, err error, now time.Time, e *rules.Event) Report {
-	return readError(p, err, now, e, nil)
-}
-
-// ErrorTrace is [ErrorAt] and tells where each fact came from.
-func ErrorTrace(p *policy.Policy, err error, now time.Time, e *rules.Event) (Trace, Report) {
-	var t Trace
-	rep := readError(p, err, now, e, &t)
-	return t, rep
-}
-
-func readError(p *policy.Policy, err error, now time.Time, e *rules.Event, t *Trace) (rep Report) {
+func Error(p *policy.Policy, f *Failure, e *rules.Event) (rep Report) {
+	err, t := f.Err, f.Trace
 	operation, method, protocol := e.Operation, e.Method, e.Protocol
 	if protocol == "" {
 		protocol = protocolOf(p)
@@ -78,8 +79,8 @@ func readError(p *policy.Policy, err error, now time.Time, e *rules.Event, t *Tr
 	}
 	a := tree.answer()
 	if a == nil {
-		f := tree.network()
-		e.Network, e.Sent = f.kind, f.sent
+		found := tree.network()
+		e.Network, e.Sent = found.kind, found.sent
 		if e.Network != "" {
 			t.add("network", "error "+reflect.TypeOf(err).String(), e.Network, "")
 		}
@@ -91,12 +92,12 @@ func readError(p *policy.Policy, err error, now time.Time, e *rules.Event, t *Tr
 	}
 	switch {
 	case a.smtp != "":
-		rep = readSMTP(p, command, a.smtp, now, e, t)
+		rep = SMTP(p, &Reply{Command: command, Text: a.smtp, Now: f.Now, Trace: t}, e)
 	case a.imap != "":
-		rep = readIMAP(p, command, a.imap, "", now, e, t)
+		rep = IMAP(p, &Reply{Command: command, Text: a.imap, Now: f.Now, Trace: t}, e)
 	default:
-		a.http.Operation, a.http.Method, a.http.Now = operation, method, now
-		rep = readHTTP(p, &a.http, e, t)
+		a.http.Operation, a.http.Method, a.http.Now, a.http.Trace = operation, method, f.Now, t
+		rep = HTTP(p, &a.http, e)
 	}
 	if operation != "" {
 		e.Operation = operation

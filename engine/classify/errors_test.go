@@ -147,14 +147,14 @@ func TestError(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := newEvent()
-			classify.Error(google, tt.err, e)
+			classify.Error(google, &classify.Failure{Err: tt.err}, e)
 			got := rules.Event{Protocol: e.Protocol, Status: e.Status, IMAPStatus: e.IMAPStatus, Codes: e.Codes, Message: e.Message, RetryAfter: e.RetryAfter}
 			checkSame(t, tt.err, &tt.want, &got)
 			if !e.Sent || e.Network != "" || e.Provider != "gmail" {
 				t.Errorf("given %v\ngot  sent %v network %q provider %q", tt.err, e.Sent, e.Network, e.Provider)
 			}
 			traced := newEvent()
-			classify.ErrorTrace(google, tt.err, arrival, traced)
+			classify.Error(google, &classify.Failure{Err: tt.err, Now: arrival, Trace: new(classify.Trace)}, traced)
 			checkSame(t, tt.err, e, traced)
 		})
 	}
@@ -187,7 +187,7 @@ func TestErrorJoined(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := newEvent()
-			classify.Error(nil, tt.err, e)
+			classify.Error(nil, &classify.Failure{Err: tt.err}, e)
 			if e.Status != tt.want.Status || e.IMAPStatus != tt.want.IMAPStatus || e.Network != tt.want.Network || !e.Sent {
 				t.Errorf("given %q\ngot  status %d %q network %q sent %v\nwant status %d %q network %q sent", tt.err,
 					e.Status, e.IMAPStatus, e.Network, e.Sent, tt.want.Status, tt.want.IMAPStatus, tt.want.Network)
@@ -241,7 +241,7 @@ func TestErrorHostile(t *testing.T) {
 						t.Errorf("given %T\ngot  panic %v", err, r)
 					}
 				}()
-				classify.Error(google, err, e)
+				classify.Error(google, &classify.Failure{Err: err}, e)
 			}()
 			if e.Status != 0 || e.IMAPStatus != "" || e.Network != "" || !e.Sent {
 				t.Errorf("given %T\ngot  %+v\nwant nothing known", err, e)
@@ -253,19 +253,19 @@ func TestErrorHostile(t *testing.T) {
 // What the caller knows of a call stays.
 func TestErrorKeeps(t *testing.T) {
 	e := &rules.Event{Operation: "messages.send", Method: "POST", Protocol: "http", Attempt: 2, Elapsed: 3, Idempotent: true, Status: 999, Network: "x", Codes: []string{"old"}}
-	classify.Error(google, &googleapiError{Code: 503, Body: "x"}, e)
+	classify.Error(google, &classify.Failure{Err: &googleapiError{Code: 503, Body: "x"}}, e)
 	want := &rules.Event{Provider: "gmail", Operation: "messages.send", Method: "POST", Protocol: "http", Attempt: 2, Elapsed: 3, Idempotent: true, Status: 503, Sent: true, Body: "x"}
 	checkSame(t, "googleapi 503", want, e)
 	e = &rules.Event{Operation: "DATA", Method: "DATA", Protocol: "smtp"}
-	classify.Error(nil, io.EOF, e)
+	classify.Error(nil, &classify.Failure{Err: io.EOF}, e)
 	want = &rules.Event{Operation: "DATA", Method: "DATA", Protocol: "smtp", Network: "eof", Sent: true}
 	checkSame(t, "EOF", want, e)
 	e = &rules.Event{Operation: "UID FETCH"}
-	classify.Error(&policy.Policy{Name: "gmail_imap"}, io.EOF, e)
+	classify.Error(&policy.Policy{Name: "gmail_imap"}, &classify.Failure{Err: io.EOF}, e)
 	want = &rules.Event{Provider: "gmail_imap", Operation: "UID FETCH", Protocol: "imap", Network: "eof", Sent: true}
 	checkSame(t, "EOF", want, e)
 	e = &rules.Event{}
-	classify.ErrorAt(google, &googleapiError{Code: 429, Body: `{"error":{"message":"Retry after 2026-09-11T20:00:00Z"}}`}, arrival, e)
+	classify.Error(google, &classify.Failure{Err: &googleapiError{Code: 429, Body: `{"error":{"message":"Retry after 2026-09-11T20:00:00Z"}}`}, Now: arrival}, e)
 	if e.RetryAfter != 30*time.Second {
 		t.Errorf("got wait %v, want 30s", e.RetryAfter)
 	}

@@ -32,7 +32,7 @@ func ExampleHTTP() {
 func ExampleSMTP() {
 	smtp, _ := policy.Builtin().Policy("smtp")
 	var e rules.Event
-	classify.SMTP(smtp, "DATA", "550 5.4.5 Daily user sending quota exceeded.", time.Now(), &e)
+	classify.SMTP(smtp, &classify.Reply{Command: "DATA", Text: "550 5.4.5 Daily user sending quota exceeded.", Now: time.Now()}, &e)
 	fmt.Println(e.Status, e.Code(), e.Message)
 	// Output: 550 5.4.5 Daily user sending quota exceeded.
 }
@@ -40,7 +40,7 @@ func ExampleSMTP() {
 func ExampleIMAP() {
 	imap, _ := policy.Builtin().Policy("imap")
 	var e rules.Event
-	classify.IMAP(imap, "SELECT", "A7 NO [UNAVAILABLE] Mailbox is being moved", "", time.Now(), &e)
+	classify.IMAP(imap, &classify.Reply{Command: "SELECT", Text: "A7 NO [UNAVAILABLE] Mailbox is being moved", Now: time.Now()}, &e)
 	fmt.Println(e.IMAPStatus, e.Code(), e.Message)
 	// Output: NO UNAVAILABLE Mailbox is being moved
 }
@@ -49,17 +49,9 @@ func ExampleError() {
 	smtp, _ := policy.Builtin().Policy("smtp")
 	err := fmt.Errorf("send: %w", &textproto.Error{Code: 450, Msg: "4.2.0 Greylisted"})
 	e := rules.Event{Method: "RCPT"}
-	classify.Error(smtp, err, &e)
+	classify.Error(smtp, &classify.Failure{Err: err}, &e)
 	fmt.Println(e.Protocol, e.Status, e.Code(), e.Message)
 	// Output: smtp 450 4.2.0 Greylisted
-}
-
-func ExampleHint() {
-	h := http.Header{}
-	h.Set("Retry-After", "Fri, 11 Sep 2026 20:00:00 GMT")
-	h.Set("Date", "Fri, 11 Sep 2026 19:58:00 GMT")
-	fmt.Println(classify.Hint(h, 503, time.Time{}))
-	// Output: 2m0s Retry-After
 }
 
 // A batch succeeds as a whole; what is in it need not.

@@ -120,7 +120,7 @@ func (f *finder) asked(xs []policy.Extractor, h *asked, onlyText bool) bool {
 		for _, v := range f.values(buf[:0], &xs[i], maxValues) {
 			found = true
 			d, why := f.clock.read(v, xs[i].As)
-			if d > MaxHint && d > h.tooLong {
+			if d > maxHint && d > h.tooLong {
 				h.tooLong, h.tooLongFrom = d, describe(&xs[i])
 			}
 			h.take(d)

@@ -40,7 +40,8 @@ func FuzzHTTP(f *testing.F) {
 		var e, traced rules.Event
 		classify.HTTP(everything, r, &e)
 		checkEvent(t, body, &e)
-		classify.HTTPTrace(everything, r, &traced)
+		r.Trace = new(classify.Trace)
+		classify.HTTP(everything, r, &traced)
 		checkSame(t, body, &e, &traced)
 	})
 }
@@ -316,7 +317,7 @@ func FuzzNetworkJoined(f *testing.F) {
 				t.Errorf("given %q\ngot  %q sent %v, want %v", b.err, kind, sent, b.sent)
 			}
 			e := newEvent()
-			classify.Error(nil, b.err, e)
+			classify.Error(nil, &classify.Failure{Err: b.err}, e)
 			if e.Network != kind || e.Sent != sent {
 				t.Errorf("given %q\ngot  %q sent %v of Error\nwant %q sent %v", b.err, e.Network, e.Sent, kind, sent)
 			}

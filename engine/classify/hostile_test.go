@@ -56,9 +56,9 @@ func TestHostile(t *testing.T) {
 			var e rules.Event
 			classify.HTTP(everything, &classify.Response{Status: 500, Body: []byte(tt.body), Now: arrival}, &e)
 			checkEvent(t, tt.name, &e)
-			classify.SMTP(everything, "DATA", tt.body, arrival, &e)
+			classify.SMTP(everything, &classify.Reply{Command: "DATA", Text: tt.body, Now: arrival}, &e)
 			checkEvent(t, tt.name, &e)
-			classify.IMAP(everything, "NOOP", tt.body, "", arrival, &e)
+			classify.IMAP(everything, &classify.Reply{Command: "NOOP", Text: tt.body, Now: arrival}, &e)
 			checkEvent(t, tt.name, &e)
 			classify.Hint(headers("Retry-After", tt.body, "RateLimit", tt.body, "X-RateLimit-Reset", tt.body), 429, arrival)
 			classify.Batch(everything, &classify.Response{Status: 200, Body: []byte(tt.body)}, nil)

@@ -39,12 +39,14 @@ type Response struct {
 	// Now is when the response arrived. It counts only where the response has
 	// no Date of its own. Zero means the current time.
 	Now time.Time
+	// Trace, where it is not nil, gets where each fact came from.
+	Trace *Trace
 }
 
 // Report is what a caller may want to log about a response besides its facts.
 type Report struct {
 	// TooLong is the longest wait that the server asked for and that was
-	// ignored because it is above [MaxHint]; 0 = none.
+	// ignored because it is above 7 days; 0 = none.
 	TooLong time.Duration
 	// From is where TooLong was found, such as "header Retry-After".
 	From string
@@ -61,17 +63,7 @@ type Report struct {
 // request out: Network is [rules.NetworkOther]. 101 is final where the server
 // says what it switches to (its Upgrade header).
 func HTTP(p *policy.Policy, r *Response, e *rules.Event) Report {
-	return readHTTP(p, r, e, nil)
-}
-
-// HTTPTrace is [HTTP] and tells where each fact came from.
-func HTTPTrace(p *policy.Policy, r *Response, e *rules.Event) (Trace, Report) {
-	var t Trace
-	rep := readHTTP(p, r, e, &t)
-	return t, rep
-}
-
-func readHTTP(p *policy.Policy, r *Response, e *rules.Event, t *Trace) Report {
+	t := r.Trace
 	h := canonical(r.Header)
 	contentType := get(h, "Content-Type")
 	f := finder{

@@ -4,49 +4,36 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
-// IMAP fills e with the facts of a server's response to command: IMAPStatus,
+// IMAP fills e with the facts of a server's response to a command: IMAPStatus,
 // Codes (response codes in upper case, as RFC 9051, section 7.1, and RFC 5530
 // have them; without their arguments), and Message, the text without tag,
 // status and codes; then the policy's extractors are applied, of which text
 // patterns read that message.
 //
-// text is one line or more: the tagged one decides, the last if there are several,
+// The text is one line or more: the tagged one decides, the last if there are several,
 // then BYE, then the other untagged ones; all that have a status contribute codes
 // and text. Other data of the server's is passed over, literals by their length, so
 // that a mail in them says nothing. Of a message the quotes and addresses, and the
 // name of a mailbox that is not there, are left out: somebody else chose them. Body
 // is what was read, without those. A
 // bracket that is not where a response code belongs ("OK Success [THROTTLED]")
-// is part of the message. text may also be what a client library has left of
-// the response: only the text, or the code and the text. status, where it is
-// not "", is the status of the response whatever the text says. now is when
-// it arrived; zero means the current time. Attempt, Elapsed and Idempotent
-// stay as they are.
-func IMAP(p *policy.Policy, command, text string, status string, now time.Time, e *rules.Event) Report {
-	return readIMAP(p, command, text, status, now, e, nil)
-}
-
-// IMAPTrace is [IMAP] and tells where each fact came from.
-func IMAPTrace(p *policy.Policy, command, text string, status string, now time.Time, e *rules.Event) (Trace, Report) {
-	var t Trace
-	rep := readIMAP(p, command, text, status, now, e, &t)
-	return t, rep
-}
-
-func readIMAP(p *policy.Policy, command, text, status string, now time.Time, e *rules.Event, t *Trace) Report {
-	text = plainText(imapResponses(text, upper(status)))
-	protocolEvent(e, "imap", command, "")
+// is part of the message. The text may also be what a client library has left of
+// the response: only the text, or the code and the text. Attempt, Elapsed and
+// Idempotent stay as they are.
+func IMAP(p *policy.Policy, r *Reply, e *rules.Event) Report {
+	t, status := r.Trace, upper(r.Status)
+	text := plainText(imapResponses(r.Text, status))
+	protocolEvent(e, "imap", r.Command, "")
 	e.Status = 0
 	named := e.Operation != "LOGIN" && e.Operation != "AUTHENTICATE" // a refusal may be about a mailbox
 	var codes []string
 	var message string
-	e.IMAPStatus, codes, message, e.Body = parseIMAP(text, upper(status), named)
+	e.IMAPStatus, codes, message, e.Body = parseIMAP(text, status, named)
 	if e.IMAPStatus != "" {
 		t.add("imap_status", "imap status", e.IMAPStatus, "")
 	}
@@ -57,7 +44,7 @@ func readIMAP(p *policy.Policy, command, text, status string, now time.Time, e *
 		t.add("message", "imap response", message, "")
 	}
 	e.Codes, e.Message = codes, message
-	f := finder{success: true, clock: clock{now: now}, trace: t}
+	f := finder{success: true, clock: clock{now: r.Now}, trace: t}
 	return f.fill(p, e, asked{})
 }
 

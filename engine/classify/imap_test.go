@@ -57,7 +57,7 @@ func TestIMAP(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var e rules.Event
-			classify.IMAP(nil, "uid fetch", tt.text, tt.status, arrival, &e)
+			classify.IMAP(nil, &classify.Reply{Command: "uid fetch", Text: tt.text, Status: tt.status, Now: arrival}, &e)
 			if e.IMAPStatus != tt.wantStatus || strings.Join(e.Codes, " ") != tt.codes || e.Message != tt.mess {
 				t.Errorf("given %q %q\ngot  %q %q %q\nwant %q %q %q", tt.text, tt.status, e.IMAPStatus, e.Codes, e.Message, tt.wantStatus, tt.codes, tt.mess)
 			}
@@ -74,11 +74,11 @@ func TestIMAPExtract(t *testing.T) {
 		Facts:      []policy.Fact{{Name: "throttled", From: []policy.Extractor{{Kind: policy.FromText, Text: regexp.MustCompile(`(?i)\[THROTTLED\]`), Fold: true}}}},
 	}}
 	var e rules.Event
-	classify.IMAP(p, "SELECT", "a BAD Request is throttled. Suggested Backoff Time: 299961 milliseconds", "", arrival, &e)
+	classify.IMAP(p, &classify.Reply{Command: "SELECT", Text: "a BAD Request is throttled. Suggested Backoff Time: 299961 milliseconds", Now: arrival}, &e)
 	if want := 299961 * time.Millisecond; e.RetryAfter != want {
 		t.Errorf("got  wait %v\nwant %v", e.RetryAfter, want)
 	}
-	classify.IMAP(p, "SELECT", "a OK Success [THROTTLED]", "", arrival, &e)
+	classify.IMAP(p, &classify.Reply{Command: "SELECT", Text: "a OK Success [THROTTLED]", Now: arrival}, &e)
 	if got := e.Facts["throttled"]; got != "[throttled]" || e.RetryAfter != 0 {
 		t.Errorf("got facts %v wait %v, want [throttled] and none", e.Facts, e.RetryAfter)
 	}
@@ -91,14 +91,14 @@ func FuzzIMAP(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, command, text, status string) {
 		var e, again rules.Event
-		classify.IMAP(google, command, text, status, arrival, &e)
+		classify.IMAP(google, &classify.Reply{Command: command, Text: text, Status: status, Now: arrival}, &e)
 		checkEvent(t, text, &e)
 		for _, c := range e.Codes {
 			if c != strings.ToUpper(c) {
 				t.Errorf("given %q\ngot  code %q", text, c)
 			}
 		}
-		classify.IMAPTrace(google, command, text, status, arrival, &again)
+		classify.IMAP(google, &classify.Reply{Command: command, Text: text, Status: status, Now: arrival, Trace: new(classify.Trace)}, &again)
 		checkSame(t, text, &e, &again)
 	})
 }

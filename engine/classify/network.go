@@ -15,7 +15,7 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// Network tells what went wrong below the protocol: one of the Network…
+// networkOf tells what went wrong below the protocol: one of the Network…
 // constants of package rules, or "" where err is nil or says nothing about
 // the network. A *url.Error, and any error in net/http's words, does, but for
 // those about the request itself ("unsupported protocol scheme").
@@ -47,16 +47,9 @@ import (
 // the first that was sent. An error that wraps more than 1000 others, itself
 // perhaps, says nothing.
 //
-// err must be about one request. A client that follows redirects, repeats
-// requests by itself or makes several returns the last one's error: one of
-// "dial" that came after a request that had been carried out looks like any
-// other. Where that matters, let http.Client not follow redirects of requests
-// that change something (its CheckRedirect), turn the client's own retries
-// off, or set Sent in a hook that classifies.
-//
 // A context that the caller cancelled is [rules.NetworkCanceled]; one whose
 // deadline passed is [rules.NetworkTimeout].
-func Network(err error) (kind string, sent bool) {
+func networkOf(err error) (kind string, sent bool) {
 	if err == nil {
 		return "", true
 	}

@@ -104,7 +104,7 @@ func TestNetwork(t *testing.T) {
 				t.Errorf("given %v\ngot  %q sent %v\nwant %q sent %v", tt.err, kind, sent, tt.kind, tt.sent)
 			}
 			var e = newEvent()
-			classify.Error(google, tt.err, e)
+			classify.Error(google, &classify.Failure{Err: tt.err}, e)
 			if e.Network != tt.kind || e.Sent != tt.sent || e.Status != 0 || e.Provider != "gmail" {
 				t.Errorf("given %v\ngot  %+v\nwant %q sent %v", tt.err, e, tt.kind, tt.sent)
 			}
@@ -334,7 +334,7 @@ func TestNetworkJoined(t *testing.T) {
 				t.Errorf("given %.200q\ngot  %q sent %v\nwant %q sent %v", tt.err, kind, sent, tt.kind, tt.sent)
 			}
 			e := newEvent()
-			classify.Error(google, tt.err, e)
+			classify.Error(google, &classify.Failure{Err: tt.err}, e)
 			if e.Network != tt.kind || e.Sent != tt.sent {
 				t.Errorf("given %.200q\ngot  %q sent %v of Error\nwant %q sent %v", tt.err, e.Network, e.Sent, tt.kind, tt.sent)
 			}
@@ -408,7 +408,7 @@ func TestNetworkHostile(t *testing.T) {
 			if f, ok := tt.err.(fickle); ok {
 				*f.n = 0
 			}
-			classify.Error(google, tt.err, e)
+			classify.Error(google, &classify.Failure{Err: tt.err}, e)
 			if e.Network != tt.kind || e.Sent != tt.sent {
 				t.Errorf("got  %q sent %v of Error\nwant %q sent %v", e.Network, e.Sent, tt.kind, tt.sent)
 			}

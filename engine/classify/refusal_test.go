@@ -133,9 +133,9 @@ func TestEcho(t *testing.T) {
 	} {
 		var e rules.Event
 		if tt.protocol == "imap" {
-			classify.IMAP(builtin(t, "imap"), tt.command, tt.reply, "", arrival, &e)
+			classify.IMAP(builtin(t, "imap"), &classify.Reply{Command: tt.command, Text: tt.reply, Now: arrival}, &e)
 		} else {
-			classify.SMTP(builtin(t, "smtp"), tt.command, tt.reply, arrival, &e)
+			classify.SMTP(builtin(t, "smtp"), &classify.Reply{Command: tt.command, Text: tt.reply, Now: arrival}, &e)
 		}
 		if codes := strings.Join(e.Codes, " "); e.IMAPStatus != tt.status || e.Message != tt.message || codes != tt.codes || e.RetryAfter != 0 {
 			t.Errorf("given %s %q\ngot  %s %q codes %q wait %v\nwant %s %q codes %q wait 0", tt.protocol, tt.reply, e.IMAPStatus, e.Message, codes, e.RetryAfter, tt.status, tt.message, tt.codes)

@@ -2,37 +2,25 @@ package classify
 
 import (
 	"strings"
-	"time"
 
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
-// SMTP fills e with the facts of a server's reply to command: Status is the
+// SMTP fills e with the facts of a server's reply to a command: Status is the
 // reply code, Codes start with the enhanced status codes (RFC 3463), Message
 // is the text without either, its lines joined by one space; then the policy's
 // extractors are applied, of which text patterns read that message. Body is
 // the reply. In both, quotes and addresses are left out, since they repeat what
 // somebody else has written, such as the subject of a mail.
 //
-// reply is what the server sent, of one line or more ("552-5.2.3 Your
+// The text is what the server sent, of one line or more ("552-5.2.3 Your
 // message\r\n552 5.2.3 is too big"). Without a reply code it is only text,
-// and e.Status stays as the caller set it. now is when it arrived; zero means
-// the current time. Attempt, Elapsed and Idempotent stay as they are.
-func SMTP(p *policy.Policy, command, reply string, now time.Time, e *rules.Event) Report {
-	return readSMTP(p, command, reply, now, e, nil)
-}
-
-// SMTPTrace is [SMTP] and tells where each fact came from.
-func SMTPTrace(p *policy.Policy, command, reply string, now time.Time, e *rules.Event) (Trace, Report) {
-	var t Trace
-	rep := readSMTP(p, command, reply, now, e, &t)
-	return t, rep
-}
-
-func readSMTP(p *policy.Policy, command, reply string, now time.Time, e *rules.Event, t *Trace) Report {
-	reply = replyWithoutEcho(plainText(reply))
-	protocolEvent(e, "smtp", command, reply)
+// and e.Status stays as the caller set it. Attempt, Elapsed and Idempotent stay
+// as they are.
+func SMTP(p *policy.Policy, r *Reply, e *rules.Event) Report {
+	t, reply := r.Trace, replyWithoutEcho(plainText(r.Text))
+	protocolEvent(e, "smtp", r.Command, reply)
 	status, codes, message := parseSMTP(reply)
 	if status != 0 {
 		e.Status = status
@@ -45,7 +33,7 @@ func readSMTP(p *policy.Policy, command, reply string, now time.Time, e *rules.E
 		t.add("message", "smtp reply", message, "")
 	}
 	e.Codes, e.Message = codes, message
-	f := finder{success: true, clock: clock{now: now}, trace: t}
+	f := finder{success: true, clock: clock{now: r.Now}, trace: t}
 	return f.fill(p, e, asked{})
 }
 
@@ -60,19 +48,6 @@ func replyWithoutEcho(reply string) string {
 		b.WriteString(line[len(text):])
 	}
 	return b.String()
-}
-
-// protocolEvent sets what SMTP and IMAP events have in common.
-func protocolEvent(e *rules.Event, protocol, command, body string) {
-	command = upper(command)
-	e.Protocol, e.Method, e.Operation = protocol, command, command
-	e.IMAPStatus, e.Network, e.Sent = "", "", true
-	e.Header, e.Body = nil, body
-}
-
-// plainText is s as valid UTF-8, capped at MaxBody.
-func plainText(s string) string {
-	return capText(strings.ToValidUTF8(capText(s, MaxBody), "\ufffd"), MaxBody)
 }
 
 // parseSMTP takes a reply apart. status is 0 if the first line has none.

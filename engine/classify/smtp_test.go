@@ -46,7 +46,7 @@ func TestSMTP(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var e rules.Event
-			classify.SMTP(nil, "data", tt.reply, arrival, &e)
+			classify.SMTP(nil, &classify.Reply{Command: "data", Text: tt.reply, Now: arrival}, &e)
 			if e.Status != tt.status || strings.Join(e.Codes, " ") != tt.codes || e.Message != tt.message {
 				t.Errorf("given %q\ngot  %d %q %q\nwant %d %q %q", tt.reply, e.Status, e.Codes, e.Message, tt.status, tt.codes, tt.message)
 			}
@@ -63,7 +63,7 @@ func TestSMTPExtract(t *testing.T) {
 		RetryAfter: []policy.Extractor{{Kind: policy.FromText, Text: regexp.MustCompile(`try again in (\d+ \w+)`), As: "duration"}},
 	}}
 	var e rules.Event
-	classify.SMTP(p, "DATA", "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied; SendAsDeniedException: x. OutboundSpamException, try again in 5 minutes", arrival, &e)
+	classify.SMTP(p, &classify.Reply{Command: "DATA", Text: "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied; SendAsDeniedException: x. OutboundSpamException, try again in 5 minutes", Now: arrival}, &e)
 	if got, want := strings.Join(e.Codes, " "), "5.2.0 SendAsDeniedException OutboundSpamException"; got != want {
 		t.Errorf("got  codes %q\nwant %q", got, want)
 	}
@@ -72,7 +72,7 @@ func TestSMTPExtract(t *testing.T) {
 	}
 	// A reply without its code leaves the caller's.
 	e = rules.Event{Status: 535}
-	classify.SMTP(p, "AUTH", "authentication failed", arrival, &e)
+	classify.SMTP(p, &classify.Reply{Command: "AUTH", Text: "authentication failed", Now: arrival}, &e)
 	if e.Status != 535 {
 		t.Errorf("got status %d, want the caller's 535", e.Status)
 	}
@@ -84,12 +84,12 @@ func FuzzSMTP(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, command, reply string) {
 		var e, again rules.Event
-		classify.SMTP(google, command, reply, arrival, &e)
+		classify.SMTP(google, &classify.Reply{Command: command, Text: reply, Now: arrival}, &e)
 		checkEvent(t, reply, &e)
 		if e.Status != 0 && (e.Status < 200 || e.Status > 599) {
 			t.Errorf("given %q\ngot  status %d", reply, e.Status)
 		}
-		classify.SMTPTrace(google, command, reply, arrival, &again)
+		classify.SMTP(google, &classify.Reply{Command: command, Text: reply, Now: arrival, Trace: new(classify.Trace)}, &again)
 		checkSame(t, reply, &e, &again)
 	})
 }

@@ -67,17 +67,21 @@ codes: xml_name error = a
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.r.Now = arrival
-			trace, _ := classify.HTTPTrace(tt.p, &tt.r, newEvent())
+			var trace classify.Trace
+			tt.r.Trace = &trace
+			classify.HTTP(tt.p, &tt.r, newEvent())
 			if got := lines(trace); got != tt.want {
 				t.Errorf("given %d %v %q\ngot\n%s\nwant\n%s", tt.r.Status, tt.r.Header, tt.r.Body, got, tt.want)
 			}
 		})
 	}
-	trace, _ := classify.SMTPTrace(google, "DATA", "550-5.4.5 a\r\n550 5.1.1 b", arrival, newEvent())
+	var trace classify.Trace
+	classify.SMTP(google, &classify.Reply{Command: "DATA", Text: "550-5.4.5 a\r\n550 5.1.1 b", Now: arrival, Trace: &trace}, newEvent())
 	if got, want := lines(trace), "status: smtp reply code = 550\ncodes: smtp enhanced status code = 5.4.5\ncodes: smtp enhanced status code = 5.1.1\nmessage: smtp reply = a b\n"; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	trace, _ = classify.IMAPTrace(google, "SELECT", "a NO [LIMIT] b", "", arrival, newEvent())
+	trace = nil
+	classify.IMAP(google, &classify.Reply{Command: "SELECT", Text: "a NO [LIMIT] b", Now: arrival, Trace: &trace}, newEvent())
 	if got, want := lines(trace), "imap_status: imap status = NO\ncodes: imap response code = LIMIT\nmessage: imap response = b\n"; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

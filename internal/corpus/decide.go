@@ -201,30 +201,22 @@ func (c *Case) event(s *Subject, protocol string) {
 	}
 	e.Provider, e.Protocol = s.Policy.Name, protocol
 	e.Operation, e.Method, e.Status = operation, c.Method, c.Status
+	var trace *classify.Trace
+	if s.tracing {
+		trace = &s.Trace
+	}
 
 	switch {
 	case protocol == "smtp" && (c.Status != 0 || len(c.Body) > 0):
-		if reply := c.smtpReply(); s.tracing {
-			s.Trace, s.Report = classify.SMTPTrace(s.Policy, operation, reply, s.Now, e)
-		} else {
-			s.Report = classify.SMTP(s.Policy, operation, reply, s.Now, e)
-		}
+		s.Report = classify.SMTP(s.Policy, &classify.Reply{Command: operation, Text: c.smtpReply(), Now: s.Now, Trace: trace}, e)
 	case protocol == "imap" && (c.IMAPStatus != "" || len(c.Body) > 0):
-		if s.tracing {
-			s.Trace, s.Report = classify.IMAPTrace(s.Policy, operation, string(c.Body), c.IMAPStatus, s.Now, e)
-		} else {
-			s.Report = classify.IMAP(s.Policy, operation, string(c.Body), c.IMAPStatus, s.Now, e)
-		}
+		s.Report = classify.IMAP(s.Policy, &classify.Reply{Command: operation, Text: string(c.Body), Status: c.IMAPStatus, Now: s.Now, Trace: trace}, e)
 	case protocol == "http":
 		r := classify.Response{
 			Operation: operation, Method: c.Method, Status: c.Status,
-			Header: http.Header(c.Headers), Body: c.Body, Now: s.Now,
+			Header: http.Header(c.Headers), Body: c.Body, Now: s.Now, Trace: trace,
 		}
-		if s.tracing {
-			s.Trace, s.Report = classify.HTTPTrace(s.Policy, &r, e)
-		} else {
-			s.Report = classify.HTTP(s.Policy, &r, e)
-		}
+		s.Report = classify.HTTP(s.Policy, &r, e)
 		if c.Status == 0 {
 			e.Network = "" // the case does not say, or says so below
 		}

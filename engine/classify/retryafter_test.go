@@ -137,7 +137,7 @@ func TestHint(t *testing.T) {
 				t.Errorf("given %d %v\ngot  %v from %q\nwant %v from %q", tt.status, tt.header, got, from, tt.want, tt.from)
 			}
 			// What is read is what is traced.
-			_, rep := classify.HTTPTrace(nil, &classify.Response{Status: tt.status, Header: tt.header, Now: now}, newEvent())
+			rep := classify.HTTP(nil, &classify.Response{Status: tt.status, Header: tt.header, Now: now, Trace: new(classify.Trace)}, newEvent())
 			if (rep.TooLong > 0) != (tt.want == 0 && tt.from != "") && tt.name != "several, one too long" {
 				t.Errorf("given %d %v\ngot  report %+v\nwant one iff the wait is too long", tt.status, tt.header, rep)
 			}
@@ -222,7 +222,8 @@ func FuzzHint(f *testing.F) {
 			t.Errorf("given %v\ngot  %v from nowhere", h, d)
 		}
 		e := newEvent()
-		trace, _ := classify.HTTPTrace(nil, &classify.Response{Status: status, Header: h, Now: now}, e)
+		var trace classify.Trace
+		classify.HTTP(nil, &classify.Response{Status: status, Header: h, Now: now, Trace: &trace}, e)
 		if e.RetryAfter != d {
 			t.Errorf("given %v\ngot  %v traced, %v else: %v", h, e.RetryAfter, d, trace)
 		}

@@ -11,26 +11,36 @@ import (
 type asked struct {
 	wait        time.Duration // 0 = nothing
 	from        string        // header that wait came from
-	tooLong     time.Duration // longest that was ignored for being above MaxHint
+	tooLong     time.Duration // longest that was ignored for being above maxHint
 	tooLongFrom string
 }
 
 // take raises the wait to d unless d is too long to be believed.
 func (a *asked) take(d time.Duration) {
-	if d <= MaxHint && d > a.wait {
+	if d <= maxHint && d > a.wait {
 		a.wait = d
 	}
 }
 
 func note(d time.Duration, why string) string {
-	if d > MaxHint {
+	if d > maxHint {
 		return whyTooLong
 	}
 	return why
 }
 
-// Hint is the wait that a response's headers ask for, 0 if none, and the
-// header that says so.
+// Veto reports whether the server says that a retry is useless: the header
+// x-should-retry with the value false.
+func Veto(h http.Header) bool {
+	for _, v := range canonical(h)["X-Should-Retry"] {
+		if strings.EqualFold(strings.TrimSpace(v), "false") {
+			return true
+		}
+	}
+	return false
+}
+
+// serverHint reads what a response's headers ask for; their names are canonical.
 //
 //   - Retry-After (RFC 9110, section 10.2.3): seconds, decimals (Microsoft
 //     Graph has sent them), an HTTP-date, which is read against the response's
@@ -45,33 +55,7 @@ func note(d time.Duration, why string) string {
 //     magnitude.
 //
 // What is zero, past, negative or unreadable counts as absent. So does a wait
-// above [MaxHint]; then from is the header nevertheless, so d == 0 with a from
-// tells that the server asked for too much.
-//
-// now is the time of arrival and counts only where h has no Date; zero means
-// the current time. Names in h may have any case.
-func Hint(h http.Header, status int, now time.Time) (d time.Duration, from string) {
-	c := canonical(h)
-	cl := clock{now: now, date: get(c, "Date")}
-	a := serverHint(c, status, &cl, nil)
-	if a.wait == 0 && a.tooLong > 0 {
-		return 0, strings.TrimPrefix(a.tooLongFrom, "header ")
-	}
-	return a.wait, a.from
-}
-
-// Veto reports whether the server says that a retry is useless: the header
-// x-should-retry with the value false.
-func Veto(h http.Header) bool {
-	for _, v := range canonical(h)["X-Should-Retry"] {
-		if strings.EqualFold(strings.TrimSpace(v), "false") {
-			return true
-		}
-	}
-	return false
-}
-
-// serverHint reads the headers h, whose names are canonical.
+// above maxHint, which is kept apart.
 func serverHint(h map[string][]string, status int, c *clock, t *Trace) asked {
 	var a asked
 	if len(h) == 0 {
@@ -131,7 +115,7 @@ func (a *asked) longest(h map[string][]string, name, as string, c *clock, t *Tra
 				continue
 			}
 			d, why := c.read(one, as)
-			if d > MaxHint {
+			if d > maxHint {
 				a.ignore(d, name)
 			} else {
 				longest = max(longest, d)
@@ -198,7 +182,7 @@ func (r *rateLimit) settle(name, value string, exhausted, all time.Duration) {
 		why = whyPast
 	case d == 0:
 		why = "something remains"
-	case d > MaxHint:
+	case d > maxHint:
 		why = whyTooLong
 		r.a.ignore(d, name)
 	case r.beaten:
