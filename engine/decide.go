@@ -72,6 +72,9 @@ const (
 	ReasonLimit                     // the request is larger than a limit ever allows
 	ReasonInner                     // a call inside this one was given up or handed back
 	ReasonNoPolicy                  // there is no policy of that name
+	ReasonRefusedHere               // the credentials work for other calls, and are refused here only
+	ReasonForeign                   // a redirect has led to a host that gets none of the account's credentials, or nobody knows whose host it is
+	ReasonReauthSoon                // the credentials were good a moment ago: they may be refreshed again later
 	ReasonOwnWrite                  // an earlier attempt of unknown outcome may be what this one was refused for
 	ReasonUpload                    // the request's own body could not be read
 	ReasonOwnDelete                 // an earlier attempt of unknown outcome has deleted it
@@ -102,6 +105,9 @@ var reasons = [...]string{
 	ReasonLimit:       "the request is larger than a limit ever allows",
 	ReasonInner:       "a call inside this one was given up or handed back",
 	ReasonNoPolicy:    "there is no policy of that name",
+	ReasonRefusedHere: "refused here only: the credentials work for other calls",
+	ReasonForeign:     "refused by a host that gets none of the account's credentials",
+	ReasonReauthSoon:  "refused although the credentials were good a moment ago",
 	ReasonOwnWrite:    "an earlier attempt of unknown outcome may be what this one was refused for",
 	ReasonUpload:      "the request's own body could not be read",
 	ReasonOwnDelete:   "an earlier attempt of unknown outcome has deleted it: what was wanted",

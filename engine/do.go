@@ -304,9 +304,6 @@ func (e *Engine) CheckResponse(ctx context.Context, resp *http.Response) error {
 	return nil
 }
 
-// maxRedirects bounds how far a response's first request is looked for.
-const maxRedirects = 100
-
 // CheckResponse is Engine.CheckResponse by p's policy, whatever the host.
 func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error {
 	if notFinal(resp, resp.Request) {
@@ -341,11 +338,10 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 	}
 	var operation, method string
 	if x.req != nil {
-		for range maxRedirects {
-			if x.req.Response == nil || x.req.Response.Request == nil {
-				break
-			}
-			x.req = x.req.Response.Request // the one that was redirected
+		x.foreign = x.req.Response != nil
+		if first := firstRequest(x.req); first != nil { // it is what was asked for
+			x.foreign = x.foreign && strays(first, x.req, c.policy)
+			x.req = first
 		}
 		method = x.req.Method
 		operation = operationOf(c.policy, x.req, authority(x.req))

@@ -33,9 +33,11 @@ type Options struct {
 	// Reauth refreshes an account's credentials; nil = `reauth` rules fail as
 	// needs_user. What its errors mean: see ReauthRequest.
 	Reauth func(context.Context, ReauthRequest) error
-	// ReauthInterval is the least time between two refreshes of one account;
-	// 0 = 30 s. Within it a refused new token is needs_user, and after a failed
-	// refresh the account's calls end as that did, before they are sent.
+	// ReauthInterval is the least time between two refreshes of one credential;
+	// 0 = 30 s. Within it new credentials that are refused before any call has
+	// succeeded with them are needs_user; ones that have worked have expired, and
+	// the call waits for the next refresh or is handed back. After a failed refresh
+	// the account's calls end as that did, before they are sent.
 	ReauthInterval time.Duration
 	// ReauthTimeout bounds one refresh; 0 = 1 minute.
 	ReauthTimeout time.Duration
@@ -45,12 +47,24 @@ type Options struct {
 	// one of the account's own at that provider; nil = always. It must be fast,
 	// safe for concurrent use, and always say the same. It is asked only about
 	// calls whose credentials were refused, and while the latest refresh of some
-	// account has failed.
+	// account is under way, has failed, or no call has succeeded since.
 	Credential func(provider, account string) string
 	// Authorize puts an account's current credentials on a request that
 	// Transport is about to send, a copy of the caller's; nil = requests are
 	// sent as they come (their credentials are set below Transport, or once).
 	// Its errors mean what those of Reauth do, for the one call.
+	//
+	// The provider that the credentials are for is ProviderOf(req.Context()): an
+	// account may have others elsewhere. The hook is not called for a request
+	// whose host is nobody's: where the call names no provider and no policy
+	// claims the host. Nor for one that a redirect made, unless it goes to the host
+	// of the first request, to a subdomain of it, or to a host that the policy
+	// claims, and does not leave TLS. What such a host refuses is no reason to
+	// refresh.
+	//
+	// After a refusal it is called once or twice more, with a request that is not
+	// sent: where it gives other credentials by now in the Authorization header,
+	// as after a refresh by another process, the call is repeated with them.
 	Authorize func(req *http.Request, account string) error
 
 	// RequireAccount gives calls up, as misconfigured and before anything is sent,

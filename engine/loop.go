@@ -28,24 +28,25 @@ type run struct {
 	fn   func(context.Context) error // Do's function
 	x    *exchange                   // Transport's request; nil in Do
 
-	permit   limiter.Permit
-	judge    *compiled          // whose rules decide about the latest failure: c, but for a token endpoint's answer
-	judgeP   *Provider          // judge's provider
-	breaker  func(error)        // tells the circuit breaker how the attempt went; mostly nil
-	doubt    *stripe            // what this call keeps back until it is decided; mostly nil
-	began    time.Duration      // when the latest attempt did, since the engine was made; asPermitted = with its permit
-	tokens   uint64             // refreshes seen when it began
-	repeats  int                // attempts repeated since their token was an old one
-	unsent   error              // why the latest attempt could not be made at all
-	cause    error              // why its re-authentication failed
-	spent    bool               // a retry was taken from the budget
-	over     bool               // the loop has come to its end, with everything given back
-	err      error              // its error; in Transport nil where there was a response
-	until    time.Time          // when a call that is given up may well be made again; zero = not known
-	wait     *limiter.WaitError // the limit that did not let it go on; mostly nil
-	event    *rules.Event       // its facts, when it failed
-	decision *Decision          // what was decided about it; nil = nothing yet
-	failure  *failure           // where both are
+	permit    limiter.Permit
+	judge     *compiled          // whose rules decide about the latest failure: c, but for a token endpoint's answer
+	judgeP    *Provider          // judge's provider
+	breaker   func(error)        // tells the circuit breaker how the attempt went; mostly nil
+	doubt     *stripe            // what this call keeps back until it is decided; mostly nil
+	began     time.Duration      // when the latest attempt did, since the engine was made; asPermitted = with its permit
+	tokens    uint64             // refreshes seen when it began
+	repeats   int                // attempts repeated since their token was an old one
+	refreshed bool               // the credentials were refreshed for this call
+	unsent    error              // why the latest attempt could not be made at all
+	cause     error              // why its re-authentication failed
+	spent     bool               // a retry was taken from the budget
+	over      bool               // the loop has come to its end, with everything given back
+	err       error              // its error; in Transport nil where there was a response
+	until     time.Time          // when a call that is given up may well be made again; zero = not known
+	wait      *limiter.WaitError // the limit that did not let it go on; mostly nil
+	event     *rules.Event       // its facts, when it failed
+	decision  *Decision          // what was decided about it; nil = nothing yet
+	failure   *failure           // where both are
 }
 
 // failure is what a call that has failed needs besides: most calls never do.
@@ -111,6 +112,7 @@ func (r *run) loop(ctx context.Context) error {
 		// Classify and decide.
 		now := r.classify(ctx)
 		r.decide(ctx, now)
+		r.reopen()
 		r.announce(ctx, now)
 		d := r.decision
 
@@ -147,7 +149,7 @@ func (r *run) loop(ctx context.Context) error {
 			switch {
 			case once:
 				d.Reason = ReasonBody
-			case !d.Defer && d.Reason != ReasonReauthError:
+			case !d.Defer && d.Reason != ReasonReauthError && d.Reason != ReasonReauthSoon:
 				d.Reason = ReasonInline
 			}
 			return r.deferred(ctx, now.Add(d.Delay), r.cause)
@@ -606,39 +608,82 @@ func (r *run) maxInline() time.Duration {
 // old one. Each time somebody else must have refreshed it meanwhile.
 const maxRepeats = 8
 
+// reopen undoes that a second refusal is decided to need the user: Decide knows
+// nothing of the credentials, and reauth does.
+func (r *run) reopen() {
+	if d := r.decision; d.Reason == ReasonReauthed {
+		d.Action, d.As, d.Reason = policy.Reauth, "", ReasonRule
+		d.State.Reauths++
+		r.call.State = d.State
+		r.refreshed = true
+	}
+}
+
+// foreign reports whether the refusal is of a host that gets none of the
+// account's credentials, and so says nothing about them.
+func (r *run) foreign() bool {
+	if r.x != nil {
+		return r.x.foreign
+	}
+	resp, ok := answerOf(r.err)
+	return ok && resp.foreign
+}
+
 // reauth refreshes the account's credentials. over reports that the call ends
 // with err. Else it goes on: at once while the decision is still `reauth`, or
 // after a wait, which the decision then says.
 func (r *run) reauth(ctx context.Context) (over bool, err error) {
+	if r.foreign() {
+		r.fail(AsPermanent, ReasonForeign)
+		return true, r.giveUp(ctx, nil)
+	}
+	var sent credential
+	if r.x != nil {
+		sent = r.x.sent()
+	}
 	if r.p.engine.o.Reauth != nil {
-		r.discard() // nothing is held while the token endpoint is asked
+		r.discard() // nothing is held while the token endpoint or a store is asked
 	}
 	wait, stop := r.waitContext(ctx)
 	defer stop()
-	fresh, err := r.p.refresh(wait, &r.call, ReauthRequest{
-		Provider: r.c.policy.Name, Account: r.call.Account, Event: r.event,
-		Generation: r.tokens, Claims: claimsChallenge(r.event.Header),
-	})
-	if r.p.engine.o.Observer != nil {
-		r.notify(ctx, NoticeReauth, 0, err)
+	came := time.Now()
+	var fresh, waited bool
+	if r.repeats >= maxRepeats || !r.x.replaced(wait, r, sent) {
+		fresh, waited, err = r.p.refresh(wait, r, ReauthRequest{
+			Provider: r.c.policy.Name, Account: r.call.Account, Event: r.event,
+			Generation: r.tokens, Claims: claimsChallenge(r.event.Header), sent: sent,
+		})
+	}
+	if waited {
+		r.notify(ctx, NoticeReauthWait, time.Since(came), err)
 	}
 	failed, _ := err.(*refreshFailed)
 	switch {
 	case err == nil:
-		if r.repeats++; !fresh && r.repeats <= maxRepeats {
+		r.refreshed = r.refreshed || fresh
+		if !fresh {
 			// The refusal was of an old token; the newer one has its own first try.
 			r.decision.State.Reauths--
 			r.call.State = r.decision.State
+			r.repeats++
 		}
 		if r.x != nil && !r.x.repeatable() {
 			r.decision.Reason = ReasonBody
 			return true, r.deferred(ctx, time.Now(), nil)
 		}
+		if r.repeats > maxRepeats {
+			r.decision.Reason = ReasonReauthSoon
+			return true, r.deferred(ctx, time.Now().Add(r.p.engine.o.ReauthInterval), errRefreshSoon)
+		}
+		r.discard()
 		return false, nil
 	case wait.Err() != nil:
 		return true, r.ended(ctx, wait.Err())
 	case err == errNoReauth:
 		r.fail(AsNeedsUser, ReasonNoReauth)
+		return true, r.giveUp(ctx, nil)
+	case err == errRefusedHere:
+		r.fail(AsPermanent, ReasonRefusedHere)
 		return true, r.giveUp(ctx, nil)
 	case failed == nil:
 		r.fail(AsNeedsUser, ReasonReauthed)
@@ -646,12 +691,18 @@ func (r *run) reauth(ctx context.Context) (over bool, err error) {
 	case failed.as != "":
 		r.fail(failed.as, ReasonReauthError)
 		return true, r.giveUp(ctx, failed.err)
+	case failed.soon && r.refreshed: // it has had its refresh
+		r.decision.Reason = ReasonReauthSoon
+		return true, r.deferred(ctx, failed.until, failed.err)
 	}
 	// The refresh can be tried again later.
 	r.cause = failed.err
 	d := r.decision
 	delay := max(time.Until(failed.until), 0)
 	d.Action, d.Asked, d.Reason = policy.Wait, true, ReasonReauthError
+	if failed.soon {
+		d.Reason = ReasonReauthSoon
+	}
 	d.MinDelay, d.Delay = delay, delay+time.Duration(r.p.engine.o.Rand()*float64(spread(delay)))
 	d.State.Reauths--
 	r.c.wait(d, delay)

@@ -9,7 +9,8 @@ import (
 )
 
 // Observer is told what the engine does. Observe is called from the goroutine
-// of the call, so it must be quick, and must be safe for concurrent use. The
+// of the call, or of what happens beside calls, as a refresh or a reload, so it must
+// be quick, and must be safe for concurrent use. The
 // Notice and what it points to are only lent: copy what is kept.
 //
 // A Notice carries no request, no body of it and no credentials; its Event
@@ -42,20 +43,21 @@ type NoticeKind uint8
 
 // The kinds of Notice.
 const (
-	NoticeAttempt   NoticeKind = iota + 1 // an attempt has ended; Duration is its time
-	NoticeDecision                        // a failed attempt was decided
-	NoticeWait                            // the call is about to wait; Duration says how long
-	NoticeHold                            // a limit was closed for a key; Duration says how long
-	NoticeReauth                          // the account was re-authenticated, or Err says why not
-	NoticeGiveUp                          // the call has failed for good
-	NoticeDefer                           // the call was handed back; Duration says for how long
-	NoticeReload                          // the policies were replaced, or Err says why not
-	NoticeShadow                          // a candidate policy decides otherwise
-	NoticeNested                          // somebody above retries what was given up here
-	NoticeLeak                            // a response's body was never closed
-	NoticeQueued                          // the call was kept back before an attempt, by limits or by credentials known to be bad, for Duration: a millisecond or more
-	NoticeNoAccount                       // a call names no account and should; once a provider
-	NoticeUnclaimed                       // a request goes to a host of a built-in policy that is not loaded; once a policy
+	NoticeAttempt    NoticeKind = iota + 1 // an attempt has ended; Duration is its time
+	NoticeDecision                         // a failed attempt was decided
+	NoticeWait                             // the call is about to wait; Duration says how long
+	NoticeHold                             // a limit was closed for a key; Duration says how long
+	NoticeReauth                           // a credential was refreshed for the call, or Err says why not; Duration is the hook's time; once a refresh, however many calls waited
+	NoticeGiveUp                           // the call has failed for good
+	NoticeDefer                            // the call was handed back; Duration says for how long
+	NoticeReload                           // the policies were replaced, or Err says why not
+	NoticeShadow                           // a candidate policy decides otherwise
+	NoticeNested                           // somebody above retries what was given up here
+	NoticeLeak                             // a response's body was never closed
+	NoticeQueued                           // the call was kept back before an attempt, by limits or by credentials known to be bad, for Duration: a millisecond or more
+	NoticeNoAccount                        // a call names no account and should; once a provider
+	NoticeUnclaimed                        // a request goes to a host of a built-in policy that is not loaded; once a policy
+	NoticeReauthWait                       // the call has waited for a refresh that another one began, for Duration; Err is what came of it
 )
 
 var noticeKinds = [...]string{
@@ -63,6 +65,7 @@ var noticeKinds = [...]string{
 	NoticeReauth: "reauth", NoticeGiveUp: "give-up", NoticeDefer: "defer", NoticeReload: "reload",
 	NoticeShadow: "shadow", NoticeNested: "nested", NoticeLeak: "leak", NoticeQueued: "queued",
 	NoticeNoAccount: "no-account", NoticeUnclaimed: "unclaimed",
+	NoticeReauthWait: "reauth-wait",
 }
 
 // String is the kind's name.

@@ -31,7 +31,8 @@ import (
 // that needs the very credential being refreshed, or that goes to a host which
 // no policy claims, it fails at once instead of waiting for its own refresh.
 //
-// A nil error means that there are new credentials. An error ends every call
+// A nil error means that there are new credentials, or that there were already
+// where Refused says so of the stored ones. An error ends every call
 // of the account that needs them, and keeps calls of the account that are about
 // to begin from being sent until Options.ReauthInterval is over, since they
 // would only be refused too; other accounts go on. What it ends them as is
@@ -66,12 +67,15 @@ type ReauthRequest struct {
 	// as it came, padding included; "" = none. The new token must be asked for
 	// with these claims and not come from a cache.
 	Claims string
+
+	sent credential // that the refused attempt had
 }
 
 // authorizer keeps an engine's re-authentications. The zero value is ready.
 type authorizer struct {
 	seq     atomic.Uint64 // counts new credentials: refreshes that succeeded, and Renewed
 	trouble atomic.Int64  // credentials whose latest refresh has failed
+	watched atomic.Int64  // credentials of which a success would tell something
 	_       [64]byte      // every call reads the counters, and the locks change often
 	shards  [64]authShard
 }
@@ -102,6 +106,9 @@ type authAccount struct {
 	seq      uint64         // authorizer.seq when it was last new
 	claims   string         // that the latest successful refresh was asked for with
 	finished time.Time      // of the latest refresh, however it ended; zero after Renewed
+	unproven bool           // the latest refresh succeeded, and no call of the account has since it began
+	refused  credential     // what was refused before it
+	watched  bool           // counted in authorizer.watched
 	renewed  time.Time      // of the latest Renewed
 	failed   *refreshFailed // why the latest one failed; nil = it did not, or it no longer matters
 	provider *Provider      // whose call began the one that failed
@@ -115,7 +122,10 @@ type reauthFlight struct {
 	account string        // of the call that it began with
 	outer   *reauthFlight // the run in which it began; nil = none
 	seq     uint64        // authAccount.seq when it began
+	began   time.Time
 	claims  string
+	worked  bool           // a call that began later has succeeded, whichever credentials it had
+	notice  *Notice        // of its end; nil without an observer
 	over    atomic.Bool    // the hook has returned
 	late    *refreshFailed // it has not, and its time is up
 	end     *flightEnd     // what those who come now wait for
@@ -144,6 +154,7 @@ type refreshFailed struct {
 	as    string    // they fail as this; "" = they can go on at `until`
 	until time.Time // no refresh of the credential begins before
 	spent bool      // the refresh token may be spent: no refresh at all
+	soon  bool      // no refresh has failed: the next one may not begin yet
 }
 
 func (f *refreshFailed) Error() string { return safeText(f.err) }
@@ -166,6 +177,9 @@ const hookGrace = time.Second
 var (
 	errNoReauth     = errors.New("engine: no Reauth hook")
 	errTokenRefused = errors.New("engine: the credentials were refreshed just now, and refused")
+	errRefusedHere  = errors.New("engine: the credentials were refreshed for this call, work for others, and are refused here")
+	errRefreshSoon  = errors.New("engine: the credentials were refreshed a moment ago, and cannot be again yet")
+	errSameAgain    = errors.New("engine: the request has the credentials still that were refused before the refresh")
 	errOwnRequest   = errors.New("engine: a request of the Reauth hook's own was refused, and cannot wait for its own refresh")
 	errHookLate     = errors.New("engine: the Reauth hook has not returned although its time is up")
 	errHookExited   = errors.New("engine: the Reauth hook ended its goroutine")
@@ -191,6 +205,8 @@ func (a *authorizer) account(sh *authShard, key authKey, now time.Time) *authAcc
 		for k, v := range sh.accounts {
 			if v.old(now) {
 				a.set(v, nil)
+				v.unproven = false
+				a.watch(v)
 				delete(sh.accounts, k)
 			}
 			if looked++; looked == 8 {
@@ -236,19 +252,34 @@ func (a *authorizer) set(acc *authAccount, failed *refreshFailed) {
 	if failed == nil {
 		acc.failures = 0
 	}
+	a.watch(acc)
 }
 
-// refresh gets new credentials for an account, or finds that there are newer
-// ones than the attempt of generation gen had. fresh reports that the hook ran
-// for this call or for one that it waited for. The error is errNoReauth,
-// errTokenRefused, a *refreshFailed, or the context's.
-func (p *Provider) refresh(ctx context.Context, c *Call, req ReauthRequest) (fresh bool, err error) {
+// watch counts a credential while a success would tell something about it. The
+// caller holds the lock.
+func (a *authorizer) watch(acc *authAccount) {
+	watched := acc.failed != nil || acc.unproven || acc.flight != nil
+	switch {
+	case watched && !acc.watched:
+		a.watched.Add(1)
+	case !watched && acc.watched:
+		a.watched.Add(-1)
+	}
+	acc.watched = watched
+}
+
+// refresh gets new credentials for the account of a call whose attempt was
+// refused, or finds that there are newer ones than that attempt had. fresh
+// reports that the hook ran for this call or for one that it waited for, waited
+// that it ran for another. The error is errNoReauth, errTokenRefused,
+// errRefusedHere, a *refreshFailed, or the context's.
+func (p *Provider) refresh(ctx context.Context, r *run, req ReauthRequest) (fresh, waited bool, err error) {
 	if p.engine.o.Reauth == nil {
-		return false, errNoReauth
+		return false, false, errNoReauth
 	}
 	key := p.authKey(req.Account)
 	if p.own(ctx, key, req.Account) {
-		return false, &refreshFailed{err: errOwnRequest, as: AsPermanent}
+		return false, false, &refreshFailed{err: errOwnRequest, as: AsPermanent}
 	}
 	a := p.auth
 	sh := a.shard(key)
@@ -262,39 +293,42 @@ func (p *Provider) refresh(ctx context.Context, c *Call, req ReauthRequest) (fre
 	switch failed := acc.failed; {
 	case f != nil && acc.seq > max(f.seq, req.Generation):
 		sh.mu.Unlock()
-		return false, nil // renewed meanwhile
+		return false, false, nil // renewed meanwhile
 	case f != nil && f.late != nil:
 		if failed == nil || !now.Before(failed.until) {
 			failed = p.overdue(acc, f, now)
 		}
 		sh.mu.Unlock()
-		return false, failed
+		return false, false, failed
 	case f != nil:
 	case failed != nil && (failed.spent || now.Before(failed.until)):
 		sh.mu.Unlock()
-		return false, failed
+		return false, false, failed
 	case failed == nil && acc.seq > req.Generation:
 		sh.mu.Unlock()
-		return false, nil // the refusal is of an old token
-	case failed == nil && soon && req.Claims != "" && req.Claims != acc.claims:
-		// The new token lacks what is asked for now, which is no refusal of
-		// the account; but it takes another refresh, and that has its time.
+		return false, false, nil // the refusal is of an old token
+	case failed == nil && (soon || r.refreshed):
+		err := p.verdict(acc, r, &req, now)
 		sh.mu.Unlock()
-		return false, &refreshFailed{err: errTokenRefused, until: acc.finished.Add(interval)}
-	case failed == nil && soon:
-		sh.mu.Unlock()
-		return false, errTokenRefused
+		return false, false, err
 	}
 	if f == nil {
 		outer, _ := ctx.Value(hookKey{}).(*reauthFlight)
 		f = &reauthFlight{
 			key: key, account: req.Account, outer: outer,
-			seq: acc.seq, claims: req.Claims, end: newFlightEnd(),
+			seq: acc.seq, began: now, claims: req.Claims, end: newFlightEnd(),
 		}
 		acc.flight = f
+		p.auth.watch(acc)
 		ev := *req.Event // the hook may run on while the call does
 		req.Event = &ev
-		go p.runHook(hookContext(ctx, c, f), sh, acc, f, req)
+		if p.engine.o.Observer != nil {
+			f.notice = r.notice(NoticeReauth, 0)
+			f.notice.Event = req.Event
+		}
+		go p.runHook(hookContext(ctx, &r.call, f), sh, acc, f, req)
+	} else {
+		waited = true
 	}
 	end := f.end
 	sh.mu.Unlock()
@@ -302,16 +336,44 @@ func (p *Provider) refresh(ctx context.Context, c *Call, req ReauthRequest) (fre
 	select {
 	case <-end.done:
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return false, waited, ctx.Err()
 	}
 	switch {
 	case end.renewed:
-		return false, nil
+		return false, waited, nil
 	case end.failed != nil:
-		return true, end.failed
+		return true, waited, end.failed
 	}
 	// A refresh for others was not asked for with this call's claims.
-	return req.Claims == "" || req.Claims == f.claims, nil
+	return req.Claims == "" || req.Claims == f.claims, waited, nil
+}
+
+// verdict is what it means that the newest credentials are refused, where they
+// cannot be refreshed for it: it is too soon, or the call has had its refresh.
+// The user is needed only where no call of the account has succeeded since the
+// refresh began. The caller holds the lock.
+func (p *Provider) verdict(acc *authAccount, r *run, req *ReauthRequest, now time.Time) error {
+	interval := p.engine.o.ReauthInterval
+	later := func(err error) error {
+		until := acc.finished.Add(interval)
+		if until.Before(now) {
+			until = now
+		}
+		return &refreshFailed{err: err, until: until, soon: true}
+	}
+	switch {
+	case req.Claims != "" && req.Claims != acc.claims:
+		// The new token lacks what is asked for now, which is no refusal of
+		// the account; but it takes another refresh, and that has its time.
+		return later(errRefreshSoon)
+	case p.engine.o.Authorize == nil && req.sent.known && req.sent == acc.refused:
+		return later(errSameAgain) // who made the request has put it there
+	case acc.unproven, acc.seq == 0: // or it was an earlier process that refreshed them
+		return errTokenRefused
+	case r.refreshed && r.start().Sub(acc.finished) < interval:
+		return errRefusedHere
+	}
+	return later(errRefreshSoon) // it has expired, or the call is one that is always refused
 }
 
 // runHook runs the hook and tells everybody who waits for it.
@@ -331,13 +393,22 @@ func (p *Provider) runHook(ctx context.Context, sh *authShard, acc *authAccount,
 		if err != nil {
 			failed = p.engine.judge(err, now)
 		}
+		if n := f.notice; n != nil {
+			n.Time, n.Duration = now, now.Sub(f.began)
+			if failed != nil {
+				n.Err = failed
+			}
+			o.Observer.Observe(ctx, n)
+		}
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
+		defer p.auth.watch(acc)
 		f.over.Store(true)
 		acc.flight = nil
 		switch {
 		case failed == nil:
 			acc.seq, acc.claims = p.auth.seq.Add(1), req.Claims
+			acc.unproven, acc.refused = !f.worked, req.sent
 		case acc.seq != f.seq:
 			// Renewed meanwhile: it was a refresh of older credentials, and
 			// those who wait can go on with the newer.
@@ -463,19 +534,30 @@ func inHook(ctx context.Context, account string) bool {
 	return false
 }
 
-// worked notes that an account's credentials were good for an attempt, which
-// disproves that their latest refresh matters. What another provider takes, with
-// an access token of its own, proves nothing.
+// worked notes that an account's credentials were good for an attempt. Where the
+// latest refresh has failed, that disproves that it matters; but what another
+// provider takes, with an access token of its own, does not.
 func (p *Provider) worked(r *run) {
-	if p.auth.trouble.Load() == 0 || r.op.token {
+	if p.auth.watched.Load() == 0 || r.op.token || r.x != nil && r.x.foreign {
 		return
 	}
 	key := p.authKey(r.call.Account)
 	sh := p.auth.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if acc := sh.accounts[key]; acc != nil && acc.failed != nil && acc.provider == p && r.start().After(acc.finished) {
+	acc := sh.accounts[key]
+	if acc == nil || !acc.watched {
+		return
+	}
+	if acc.failed != nil && acc.provider == p && r.start().After(acc.finished) {
 		p.auth.set(acc, nil)
+	}
+	if f := acc.flight; f != nil && r.start().After(f.began) {
+		f.worked = true
+	}
+	if acc.unproven && r.tokens >= acc.seq {
+		acc.unproven = false
+		p.auth.watch(acc)
 	}
 }
 
@@ -495,6 +577,7 @@ func (p *Provider) Renewed(account string) {
 	defer sh.mu.Unlock()
 	acc := p.auth.account(sh, key, now)
 	acc.seq, acc.claims, acc.finished, acc.renewed = p.auth.seq.Add(1), "", time.Time{}, now
+	acc.unproven, acc.refused = false, credential{}
 	p.auth.set(acc, nil)
 	if acc.flight != nil {
 		acc.flight.tell(nil, true)

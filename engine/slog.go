@@ -40,6 +40,11 @@ func LogObserver(l *slog.Logger) Observer {
 				return // so is what becomes of the call, with this as its reason
 			}
 			text = "re-authenticated"
+		case NoticeReauthWait:
+			if n.Err != nil {
+				return // as above
+			}
+			text = "waited for re-authentication"
 		case NoticeDefer:
 			level, text = slog.LevelInfo, "deferred"
 		case NoticeGiveUp:

@@ -41,7 +41,8 @@ import (
 //
 // An account's credentials belong below Transport (in base) or into
 // Options.Authorize: what was put on the request above it is sent again as it
-// was, also after a refresh.
+// was, also after a refresh. Where that is refused again, the call is handed
+// back, for whoever made the request to make it anew.
 //
 // Permits of limits are held until the response's body has been read to its
 // end or closed.
@@ -189,6 +190,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x.t, x.req = t, req
 	x.origin = origin{host, req.URL.Scheme == "https"}
 	x.protocol = t.protocolOf(x.origin)
+	x.foreign = t.engine.foreign(outer, req, p)
 	var r run // see Provider.Do
 	r.p, r.c, r.x = p, c, x
 	if outer != nil {
@@ -250,7 +252,7 @@ var exchangePool = sync.Pool{New: func() any { return new(exchange) }}
 func (x *exchange) release() {
 	x.t, x.req, x.resp, x.dog, x.body, x.head, x.rerr, x.traced = nil, nil, nil, nil, nil, nil, nil, nil
 	x.probe.Header = nil
-	x.taken, x.whole, x.freed, x.other = false, false, false, false
+	x.taken, x.whole, x.freed, x.other, x.out, x.foreign = false, false, false, false, nil, false
 	exchangePool.Put(x)
 }
 
@@ -276,6 +278,9 @@ type exchange struct {
 
 	traced *trace // nil when not traced
 	probe  rules.Event
+
+	out     *http.Request // what base was given last
+	foreign bool          // it must not have the account's credentials
 }
 
 // repeatable reports whether the request can be sent again.
@@ -288,11 +293,15 @@ func (x *exchange) repeatable() bool {
 func (x *exchange) request(ctx context.Context, r *run, n int, same bool) (*http.Request, error) {
 	o := &r.p.engine.o
 	req := x.req
-	if n == 1 && same && o.Authorize == nil && o.AttemptHeader == "" {
+	authorize := o.Authorize != nil && !x.foreign
+	if n == 1 && same && !authorize && o.AttemptHeader == "" {
 		x.taken = true
 		return req, nil
 	}
-	if o.Authorize != nil || o.AttemptHeader != "" {
+	if authorize {
+		ctx = context.WithValue(ctx, providerKey{}, r.p.name)
+	}
+	if authorize || o.AttemptHeader != "" {
 		req = req.Clone(ctx)
 	} else {
 		req = req.WithContext(ctx)
@@ -311,7 +320,7 @@ func (x *exchange) request(ctx context.Context, r *run, n int, same bool) (*http
 		}
 		req.Header.Set(o.AttemptHeader, strconv.Itoa(n))
 	}
-	if o.Authorize != nil {
+	if authorize {
 		if err := o.Authorize(req, r.call.Account); err != nil {
 			if req.Body != nil {
 				req.Body.Close()
@@ -386,6 +395,7 @@ func (x *exchange) try(ctx context.Context, r *run) bool {
 	if watched {
 		up = x.watchUpload(req)
 	}
+	x.out = req
 	x.resp, err = base.RoundTrip(req)
 	if err == nil && x.resp == nil {
 		err = errNoResponse
@@ -508,7 +518,7 @@ func (x *exchange) classify(r *run, e *rules.Event, now time.Time) {
 func (x *exchange) responseError(e *rules.Event) *ResponseError {
 	err := &ResponseError{
 		Status: x.resp.StatusCode, Header: x.resp.Header, Body: x.text(),
-		Provider: e.Provider, Operation: e.Operation, Method: e.Method, Code: e.Code(),
+		Provider: e.Provider, Operation: e.Operation, Method: e.Method, Code: e.Code(), foreign: x.foreign,
 	}
 	if err.Code == "" {
 		err.Code = e.Type

@@ -120,6 +120,12 @@ func withoutPort(host string) string {
 	return host[:i]
 }
 
+// ClaimsHost reports whether the policy's `match` names a host, be it for some
+// paths only. The host may carry a port.
+func (p *Policy) ClaimsHost(host string) bool {
+	return slices.ContainsFunc(p.Match, func(m Match) bool { return hostMatches(m.Host, host) })
+}
+
 // hostMatches reports whether a host fits a Match's or Operation's pattern.
 func hostMatches(pattern, host string) bool {
 	if !isLower(host) {

@@ -27,7 +27,7 @@
 //	recourse.as              why it is final: permanent, needs_user, resync, …
 //	recourse.reason          how the rule's action became this one
 //	recourse.code            the provider's error code, cut at 64 bytes
-//	recourse.delay           seconds until the next attempt; of the events queued, hold and defer, how long they say
+//	recourse.delay           seconds until the next attempt; of the events queued, hold, defer and reauth_wait, how long they say
 //	recourse.limit           of the events hold, and of queued and defer where a limit made the call wait: its name
 //	recourse.account         only with Options.Account
 //
@@ -36,7 +36,8 @@
 // ends at the response's headers.
 //
 // The span in the call's context gets events named recourse.queued,
-// recourse.wait, recourse.hold, recourse.reauth, recourse.give_up and recourse.defer.
+// recourse.wait, recourse.hold, recourse.reauth, recourse.reauth_wait, recourse.give_up
+// and recourse.defer.
 //
 // # Metrics
 //
@@ -46,7 +47,8 @@
 //	recourse.wait.duration     histogram, s            provider, action
 //	recourse.hold.duration     histogram, s            provider, limit
 //	recourse.defer.duration    histogram, s            provider
-//	recourse.reauths           counter, {reauth}       provider, outcome
+//	recourse.reauths           counter, {reauth}       provider, outcome: refreshes of credentials, each counted once
+//	recourse.reauth.wait.duration  histogram, s        provider, outcome: how long calls waited for a refresh that another one began
 //	recourse.give_ups          counter, {call}         provider, operation, rule, as
 //	recourse.reloads           counter, {reload}       outcome
 //	recourse.differences       counter, {decision}     provider: a shadow policy decided otherwise

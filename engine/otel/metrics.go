@@ -17,7 +17,7 @@ import (
 type metrics struct {
 	attempts             metric.Float64Histogram
 	waits, holds, defers metric.Float64Histogram
-	queues               metric.Float64Histogram
+	queues, reauthWaits  metric.Float64Histogram
 	decisions, giveUps   metric.Int64Counter
 	reauths, reloads     metric.Int64Counter
 	differences          metric.Int64Counter
@@ -52,7 +52,8 @@ func (m *metrics) init(meter metric.Meter) error {
 	m.defers = seconds("recourse.defer.duration", "Times for which calls were handed back.", waitBuckets)
 	m.decisions = counter("recourse.decisions", "{decision}", "Decisions about failed attempts.")
 	m.giveUps = counter("recourse.give_ups", "{call}", "Calls that failed for good.")
-	m.reauths = counter("recourse.reauths", "{reauth}", "Re-authentications, as the calls that waited for one saw them.")
+	m.reauths = counter("recourse.reauths", "{reauth}", "Refreshes of credentials: one each, however many calls waited for it.")
+	m.reauthWaits = seconds("recourse.reauth.wait.duration", "Times for which calls waited for a refresh that another call began.", attemptBuckets)
 	m.reloads = counter("recourse.reloads", "{reload}", "Reloads of the policies.")
 	m.differences = counter("recourse.differences", "{decision}", "Decisions that a shadow policy would have made otherwise.")
 	m.nested = counter("recourse.nested", "{report}", "Times that something above was found to retry too.")
@@ -104,6 +105,9 @@ func (m *metrics) observe(ctx context.Context, n *engine.Notice) {
 	case engine.NoticeReauth:
 		add(keyOutcome, outcome(n))
 		m.reauths.Add(ctx, 1, with())
+	case engine.NoticeReauthWait:
+		add(keyOutcome, outcome(n))
+		m.reauthWaits.Record(ctx, n.Duration.Seconds(), with())
 	case engine.NoticeGiveUp:
 		add(keyOperation, m.labels.Operation(n))
 		add(keyRule, rule)

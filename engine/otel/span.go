@@ -82,6 +82,8 @@ func (b *Observer) event(ctx context.Context, n *engine.Notice) {
 		name = "recourse.hold"
 	case engine.NoticeReauth:
 		name = "recourse.reauth"
+	case engine.NoticeReauthWait:
+		name = "recourse.reauth_wait"
 	case engine.NoticeGiveUp:
 		name = "recourse.give_up"
 	case engine.NoticeDefer:
@@ -99,6 +101,8 @@ func (b *Observer) event(ctx context.Context, n *engine.Notice) {
 		attrs = append(attrs, keyLimit.String(n.Limit), keyDelay.Float64(n.Duration.Seconds()))
 	case engine.NoticeReauth:
 		attrs = append(attrs, keyOutcome.String(outcome(n)))
+	case engine.NoticeReauthWait:
+		attrs = append(attrs, keyOutcome.String(outcome(n)), keyDelay.Float64(n.Duration.Seconds()))
 	case engine.NoticeDefer, engine.NoticeQueued:
 		if n.Limit != "" {
 			attrs = append(attrs, keyLimit.String(n.Limit))
@@ -126,7 +130,7 @@ func (b *Observer) describe(attrs []attribute.KeyValue, n *engine.Notice) []attr
 		add(keyAction, d.Action.String())
 		add(keyAs, d.As)
 		add(keyReason, d.Reason.String())
-		if d.Delay > 0 && n.Kind != engine.NoticeHold && n.Kind != engine.NoticeDefer && n.Kind != engine.NoticeQueued {
+		if d.Delay > 0 && n.Kind != engine.NoticeHold && n.Kind != engine.NoticeDefer && n.Kind != engine.NoticeQueued && n.Kind != engine.NoticeReauthWait {
 			attrs = append(attrs, keyDelay.Float64(d.Delay.Seconds()))
 		}
 	}

@@ -85,7 +85,6 @@ func TestSpans(t *testing.T) {
 				"GET items.get [client Error] error.type=401 http.request.method=GET http.response.status_code=401 recourse.action=reauth recourse.operation=items.get recourse.provider=test recourse.reason=the rule says so recourse.rule=token server.address=api.test",
 			},
 			events: []string{
-				"recourse.reauth recourse.action=reauth recourse.operation=items.get recourse.outcome=failure recourse.provider=test recourse.reason=the rule says so recourse.rule=token",
 				"recourse.give_up recourse.action=fail recourse.as=needs_user recourse.operation=items.get recourse.provider=test recourse.reason=nothing is configured that could re-authenticate recourse.rule=token",
 			},
 		},

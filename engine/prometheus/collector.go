@@ -30,7 +30,7 @@ type Collector struct {
 	attempts, decisions, reauths, giveUps *prometheus.CounterVec
 	reloads, differences, nested, leaks   *prometheus.CounterVec
 	durations, queues                     *prometheus.HistogramVec
-	waits, holds, defers                  *prometheus.HistogramVec
+	waits, holds, defers, reauthWaits     *prometheus.HistogramVec
 }
 
 var (
@@ -60,7 +60,8 @@ func New(o Options) *Collector {
 	c := &Collector{options: o,
 		attempts:    counter("attempts_total", "Attempts that have ended.", "provider", "operation", "result"),
 		decisions:   counter("decisions_total", "Decisions about attempts.", "provider", "rule", "action", "as"),
-		reauths:     counter("reauths_total", "Re-authentications, as the calls that waited for one saw them.", "provider", "result"),
+		reauths:     counter("reauths_total", "Refreshes of credentials: one each, however many calls waited for it.", "provider", "result"),
+		reauthWaits: seconds("reauth_wait_seconds", "Times for which calls waited for a refresh that another call began.", attemptBuckets, "provider", "result"),
 		giveUps:     counter("give_ups_total", "Calls that failed for good.", "provider", "operation", "rule", "as"),
 		reloads:     counter("reloads_total", "Reloads of the policies.", "result"),
 		differences: counter("differences_total", "Decisions that a shadow policy would have made otherwise.", "provider"),
@@ -108,6 +109,8 @@ func (c *Collector) Observe(_ context.Context, n *engine.Notice) {
 		c.defers.WithLabelValues(n.Provider).Observe(max(0, n.Duration.Seconds()))
 	case engine.NoticeReauth:
 		c.reauths.WithLabelValues(n.Provider, outcome(n.Err)).Inc()
+	case engine.NoticeReauthWait:
+		c.reauthWaits.WithLabelValues(n.Provider, outcome(n.Err)).Observe(n.Duration.Seconds())
 	case engine.NoticeGiveUp:
 		c.giveUps.WithLabelValues(n.Provider, c.labels.Operation(n), rule, as).Inc()
 	case engine.NoticeReload:
@@ -124,7 +127,7 @@ func (c *Collector) Observe(_ context.Context, n *engine.Notice) {
 func (c *Collector) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		c.attempts, c.durations, c.decisions, c.queues, c.waits, c.holds, c.defers,
-		c.reauths, c.giveUps, c.reloads, c.differences, c.nested, c.leaks,
+		c.reauths, c.reauthWaits, c.giveUps, c.reloads, c.differences, c.nested, c.leaks,
 	}
 }
 

@@ -104,7 +104,7 @@ recourse_decisions_total{action="wait",as="",provider="test",rule="throttled"} 1
 # HELP recourse_give_ups_total Calls that failed for good.
 # TYPE recourse_give_ups_total counter
 recourse_give_ups_total{as="ambiguous",operation="send",provider="test",rule="server"} 1
-# HELP recourse_reauths_total Re-authentications, as the calls that waited for one saw them.
+# HELP recourse_reauths_total Refreshes of credentials: one each, however many calls waited for it.
 # TYPE recourse_reauths_total counter
 recourse_reauths_total{provider="test",result="success"} 1
 `, "recourse_attempts_total", "recourse_decisions_total", "recourse_give_ups_total", "recourse_reauths_total")
@@ -154,6 +154,7 @@ func TestCollectorOfNotices(t *testing.T) {
 		{Kind: engine.NoticeNested, Provider: "test"},
 		{Kind: engine.NoticeLeak, Provider: "test"},
 		{Kind: engine.NoticeQueued, Provider: "test", Duration: 20 * time.Millisecond},
+		{Kind: engine.NoticeReauthWait, Provider: "test", Duration: 20 * time.Millisecond},
 		{Kind: engine.NoticeGiveUp, Provider: "test", Decision: &engine.Decision{As: engine.AsCanceled}},
 	} {
 		w.metrics.Observe(t.Context(), &n)
@@ -189,7 +190,25 @@ recourse_queue_seconds_bucket{provider="test",le="60"} 1
 recourse_queue_seconds_bucket{provider="test",le="+Inf"} 1
 recourse_queue_seconds_sum{provider="test"} 0.02
 recourse_queue_seconds_count{provider="test"} 1
-# HELP recourse_reauths_total Re-authentications, as the calls that waited for one saw them.
+# HELP recourse_reauth_wait_seconds Times for which calls waited for a refresh that another call began.
+# TYPE recourse_reauth_wait_seconds histogram
+recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="0.005"} 0
+recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="0.01"} 0
+recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="0.025"} 1
+recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="0.05"} 1
+recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="0.1"} 1
+recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="0.25"} 1
+recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="0.5"} 1
+recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="1"} 1
+recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="2.5"} 1
+recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="5"} 1
+recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="10"} 1
+recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="30"} 1
+recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="60"} 1
+recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="+Inf"} 1
+recourse_reauth_wait_seconds_sum{provider="test",result="success"} 0.02
+recourse_reauth_wait_seconds_count{provider="test",result="success"} 1
+# HELP recourse_reauths_total Refreshes of credentials: one each, however many calls waited for it.
 # TYPE recourse_reauths_total counter
 recourse_reauths_total{provider="test",result="failure"} 1
 # HELP recourse_reloads_total Reloads of the policies.

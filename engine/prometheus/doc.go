@@ -15,7 +15,8 @@
 //	recourse_wait_seconds              histogram: provider, action
 //	recourse_hold_seconds              histogram: provider, limit
 //	recourse_defer_seconds             histogram: provider
-//	recourse_reauths_total             provider, result
+//	recourse_reauths_total             provider, result: refreshes of credentials, each counted once
+//	recourse_reauth_wait_seconds       histogram: provider, result: how long calls waited for a refresh that another one began
 //	recourse_give_ups_total            provider, operation, rule, as
 //	recourse_reloads_total             result
 //	recourse_differences_total         provider: decisions that a shadow policy would have made otherwise
@@ -35,7 +36,7 @@
 // accepts), or the class of its failure: the HTTP or SMTP status, the IMAP
 // status, the kind of network failure (timeout, connect, reset, …) or, where an
 // error hides in a reply that says success, the rule that found it. The result
-// of a reload or a re-authentication is "success" or "failure".
+// of a reload, or of a refresh of credentials, is "success" or "failure".
 //
 // Labels are few: there is no account among them, and no path, message or error's
 // text, unless the calling code makes a name of it. Most come from policies. What

@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"context"
+	"hash/maphash"
+	"net/http"
+	"strings"
+
+	"github.com/recourse-go/recourse/policy"
+)
+
+// Where an account's credentials may go, and what can be told of those that a
+// request had without keeping them.
+
+// providerKey is where the context of a request that Options.Authorize gets has
+// the name of its provider.
+type providerKey struct{}
+
+// ProviderOf is the provider that a request's credentials are for, inside
+// Options.Authorize: the name of the policy by which the call is decided. ctx is
+// the request's context. Elsewhere it is "".
+func ProviderOf(ctx context.Context) string {
+	name, _ := ctx.Value(providerKey{}).(string)
+	return name
+}
+
+// foreign reports whether a request must not have the account's credentials,
+// so that its refusal says nothing about them. A first request is foreign only
+// to Options.Authorize: where the call names no provider and no policy claims
+// the host. One that a redirect made is where it leaves the first one's host and
+// its subdomains for a host that the first one's policy does not claim, or leaves
+// TLS.
+func (e *Engine) foreign(outer *Call, req *http.Request, p *Provider) bool {
+	if req.Response == nil {
+		return e.o.Authorize != nil && !e.trusts(outer, req, p)
+	}
+	first := firstRequest(req)
+	if first == nil || first.URL == nil { // nobody knows where it began
+		return true
+	}
+	if outer == nil || outer.Provider == "" {
+		p = e.providerOf(outer, first, authority(first))
+	}
+	if p == nil || e.o.Authorize != nil && !e.trusts(outer, first, p) {
+		return true
+	}
+	return strays(first, req, p.Policy())
+}
+
+// trusts reports whether a call names its provider, which is p, or some policy
+// claims the host of its first request.
+func (e *Engine) trusts(outer *Call, req *http.Request, p *Provider) bool {
+	if p.name != fallbackProvider || outer != nil && outer.Provider != "" {
+		return true
+	}
+	host := authority(req)
+	for _, pol := range e.live.Load().set.Policies() {
+		if pol.ClaimsHost(host) {
+			return true
+		}
+	}
+	return false
+}
+
+// strays reports whether a redirect has led away from the host of the first
+// request: to another one that is no subdomain of it and that p does not claim,
+// or from TLS to none.
+func strays(first, req *http.Request, p *policy.Policy) bool {
+	if first.URL == nil || req.URL == nil || first.URL.Scheme == "https" && req.URL.Scheme != "https" {
+		return true
+	}
+	from, to := withoutPort(authority(first)), withoutPort(authority(req))
+	if to == from || strings.HasSuffix(to, "."+from) && strings.IndexByte(to, ':') < 0 {
+		return false
+	}
+	return !p.ClaimsHost(authority(req))
+}
+
+// maxRedirects bounds how far a request's first one is looked for.
+const maxRedirects = 100
+
+// firstRequest is the request from which redirects have led to req; nil where
+// that is not known.
+func firstRequest(req *http.Request) *http.Request {
+	for range maxRedirects {
+		if req == nil || req.Response == nil {
+			return req
+		}
+		req = req.Response.Request
+	}
+	return nil
+}
+
+// credential is what is kept of an Authorization header: enough to tell one from
+// another. The zero value is one that is not known.
+type credential struct {
+	known bool
+	hash  uint64 // of what follows the scheme
+}
+
+func credentialOf(authorization string) credential {
+	if authorization == "" {
+		return credential{}
+	}
+	if _, token, ok := strings.Cut(authorization, " "); ok {
+		authorization = strings.TrimLeft(token, " ")
+	}
+	return credential{true, maphash.String(authSeed, authorization)}
+}
+
+// sent is the credential of the latest attempt. Where base has put it on the
+// request, it is known as far as base tells the request of its responses.
+func (x *exchange) sent() credential {
+	if x.resp != nil && x.resp.Request != nil {
+		if c := credentialOf(x.resp.Request.Header.Get("Authorization")); c.known {
+			return c
+		}
+	}
+	if x.out != nil {
+		return credentialOf(x.out.Header.Get("Authorization"))
+	}
+	return credential{}
+}
+
+// replaced reports whether Options.Authorize gives another credential now than
+// the one that was sent, as when another process has refreshed it. One that gives
+// another each time, as a signature is, tells nothing.
+func (x *exchange) replaced(ctx context.Context, r *run, sent credential) bool {
+	if x == nil || !sent.known || x.foreign || r.p.engine.o.Authorize == nil {
+		return false
+	}
+	now := x.current(ctx, r)
+	return now.known && now != sent && now == x.current(ctx, r)
+}
+
+// current is the credential that Options.Authorize gives now.
+func (x *exchange) current(ctx context.Context, r *run) credential {
+	req := x.req.Clone(context.WithValue(ctx, providerKey{}, r.p.name))
+	req.Body = nil
+	if x.req.Body != nil && x.req.GetBody != nil {
+		if body, err := x.req.GetBody(); err == nil {
+			req.Body = body
+			defer body.Close()
+		}
+	}
+	if r.p.engine.o.Authorize(req, r.call.Account) != nil {
+		return credential{}
+	}
+	return credentialOf(req.Header.Get("Authorization"))
+}
+
+// Refused reports whether a token is the one that was refused: whether the
+// attempt that was refused had it in its Authorization header. A hook over a
+// store that other processes share asks it about the access token that is stored
+// now; where the answer is no, somebody else has refreshed it already, and there
+// is nothing to do but to return nil:
+//
+//	if tok := store.Load(r.Account); !r.Refused(tok.AccessToken) {
+//		return nil
+//	}
+//
+// Where it is not known what the attempt had, as for one of Do, whose credentials
+// are its function's own, or for one that carried them in another place, the
+// answer is yes: it may be this one. "" is no token, and has always been refused.
+func (r ReauthRequest) Refused(token string) bool {
+	return token == "" || !r.sent.known || credentialOf(token) == r.sent
+}
