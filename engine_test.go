@@ -31,12 +31,13 @@ import (
 
 // worker syncs one provider's mailboxes through an engine's transport.
 type worker struct {
-	server *enginetest.Server
-	client *http.Client
-	mu     sync.Mutex
-	lost   []string
-	synced int
-	gone   int
+	server   *enginetest.Server
+	provider string // named by its calls; "" = the host is claimed
+	client   *http.Client
+	mu       sync.Mutex
+	lost     []string
+	synced   int
+	gone     int
 }
 
 func newWorker(t *testing.T, s *enginetest.Server) *worker {
@@ -52,12 +53,16 @@ func newWorker(t *testing.T, s *enginetest.Server) *worker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &worker{server: s, client: &http.Client{Transport: eng.Transport(enginetest.NewTransport(s))}}
+	w := &worker{server: s, client: &http.Client{Transport: eng.Transport(enginetest.NewTransport(s))}}
+	if eng.Policies().Lookup(s.Host(), "/") == nil {
+		w.provider = s.Name()
+	}
+	return w
 }
 
 // do makes a request and returns the body of a success.
 func (w *worker) do(ctx context.Context, mailbox string, req *http.Request) ([]byte, int, engine.Result, error) {
-	resp, err := w.client.Do(req.WithContext(engine.WithAccount(ctx, mailbox)))
+	resp, err := w.client.Do(req.WithContext(engine.WithCall(ctx, engine.Call{Provider: w.provider, Account: mailbox})))
 	if err != nil {
 		return nil, 0, engine.Result{}, err
 	}
