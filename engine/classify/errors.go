@@ -276,6 +276,7 @@ func readHTTPShape(err error, v reflect.Value, a *answer) bool {
 			break
 		}
 	}
+	body = retrievedBody(v, body)
 	for _, name := range [...]string{"Response", "RawResponse", "Resp"} {
 		if f := v.FieldByName(name); f.IsValid() && f.CanInterface() {
 			if resp, ok := f.Interface().(*http.Response); ok && resp != nil {
@@ -312,6 +313,20 @@ func readHTTPShape(err error, v reflect.Value, a *answer) bool {
 	}
 	r.Status, r.Header, r.Body = status, header, body
 	return true
+}
+
+// retrievedBody is the body of golang.org/x/oauth2's RetrieveError, which has read
+// it. Some token endpoints answer in the form encoding, as GitHub does where
+// nobody asks for JSON.
+func retrievedBody(v reflect.Value, body []byte) []byte {
+	code, _ := stringField(v, "ErrorCode")
+	description, ok := stringField(v, "ErrorDescription")
+	if !ok || code == "" || gjson.ValidBytes(body) {
+		return body
+	}
+	b := gjson.AppendJSONString([]byte(`{"error":`), code)
+	b = gjson.AppendJSONString(append(b, `,"error_description":`...), description)
+	return append(b, '}')
 }
 
 // headerField is the Header, Headers or ResponseHeaders of an error. Kiota's
