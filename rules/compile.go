@@ -8,6 +8,12 @@ import (
 
 	"github.com/expr-lang/expr/optimizer"
 	"github.com/expr-lang/expr/vm"
+	"github.com/recourse-go/recourse/rules/internal/clause"
+	"github.com/recourse-go/recourse/rules/internal/condition"
+	"github.com/recourse-go/recourse/rules/internal/exprtree"
+	"github.com/recourse-go/recourse/rules/internal/index"
+	"github.com/recourse-go/recourse/rules/internal/language"
+	"github.com/recourse-go/recourse/rules/internal/translate"
 )
 
 // Rule is a condition and the name that people know it by.
@@ -37,7 +43,7 @@ type Set struct {
 
 	once  sync.Once
 	parts []*compiledRule // of each rule; see compiled
-	index atomic.Pointer[tree]
+	index atomic.Pointer[index.Tree]
 
 	linear   sync.Once // for programs, which only MatchLinear needs
 	programs []*vm.Program
@@ -47,18 +53,18 @@ type Set struct {
 // once. The zero value is ready to use. It is safe for concurrent use.
 type Compiler struct {
 	mu       sync.Mutex
-	patterns map[string]*pattern
+	patterns map[string]*condition.Pattern
 	done     map[string]*compiledRule
 }
 
 // compiledRule is what a condition was compiled to, whatever the Set.
 type compiledRule struct {
-	facts     []string      // the custom facts that it reads
-	conjuncts []*condition  // in source order
-	dropped   []sourceSpan  // the parts that are always true
-	clauses   []clause      // of rule 0
-	lint      sync.Once     // for possible, which only Lint needs
-	possible  []*lintClause // see satisfiable
+	facts     []string               // the custom facts that it reads
+	conjuncts []*condition.Condition // in source order
+	dropped   []exprtree.Span        // the parts that are always true
+	clauses   []clause.Clause        // of rule 0
+	lint      sync.Once              // for possible, which only Lint needs
+	possible  []*clause.Possible     // see satisfiable
 }
 
 // Compile checks and compiles rules. The error is an ErrorList with every
@@ -99,9 +105,9 @@ func (s *Set) compile() error {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
 	if cp.done == nil {
-		cp.patterns, cp.done = map[string]*pattern{}, map[string]*compiledRule{}
+		cp.patterns, cp.done = map[string]*condition.Pattern{}, map[string]*compiledRule{}
 	}
-	config, known := newConfig(s.options.MaxNodes), map[string]bool{}
+	config, known := language.NewConfig(s.options.MaxNodes), map[string]bool{}
 	for _, name := range s.options.Facts {
 		known[name] = true
 	}
@@ -117,7 +123,7 @@ func (s *Set) compile() error {
 		part := new(compiledRule)
 		part.conjuncts, part.dropped = c.compile(cp.patterns)
 		part.facts = c.read
-		part.clauses = clausesOf(0, part.conjuncts)
+		part.clauses = clause.ClausesOf(0, part.conjuncts)
 		errs = append(errs, c.errs...)
 		if len(c.errs) == 0 {
 			cp.done[key] = part
@@ -133,15 +139,15 @@ func (s *Set) compile() error {
 }
 
 // makeIndex makes the root of the index, when it is first asked for.
-func (s *Set) makeIndex() *tree {
-	var clauses []clause
+func (s *Set) makeIndex() *index.Tree {
+	var clauses []clause.Clause
 	for i, part := range s.compiled() {
 		for _, c := range part.clauses {
-			c.rule = int32(i)
+			c.Rule = int32(i)
 			clauses = append(clauses, c)
 		}
 	}
-	t := buildIndex(clauses)
+	t := index.Build(clauses)
 	if !s.index.CompareAndSwap(nil, t) {
 		t = s.index.Load() // another goroutine was first
 	}
@@ -150,7 +156,7 @@ func (s *Set) makeIndex() *tree {
 
 // compile checks c.when and turns it into conditions that must all hold; dropped
 // are the parts of it that always do.
-func (c *check) compile(patterns map[string]*pattern) (conjuncts []*condition, dropped []sourceSpan) {
+func (c *check) compile(patterns map[string]*condition.Pattern) (conjuncts []*condition.Condition, dropped []exprtree.Span) {
 	defer func() {
 		// expr is not meant to panic on any input; should it, the rule is
 		// refused and the program goes on.
@@ -162,16 +168,16 @@ func (c *check) compile(patterns map[string]*pattern) (conjuncts []*condition, d
 	if tree == nil {
 		return nil, nil
 	}
-	var spans []sourceSpan
-	for _, n := range flattenAnd(tree.Node, nil) {
+	var spans []exprtree.Span
+	for _, n := range exprtree.FlattenAnd(tree.Node, nil) {
 		spans = append(spans, c.sourceSpan(n))
 	}
 	if err := optimizer.Optimize(&tree.Node, c.config); err != nil {
 		c.add(0, len(c.when), CodeUnsupported, "", "%v", err)
 		return nil, nil
 	}
-	t := translator{config: c.config, source: tree.Source, patterns: patterns, letOnce: c.letOnce}
-	return t.conjuncts(tree, spans)
+	t := translate.Translator{Config: c.config, Source: tree.Source, Patterns: patterns, LetOnce: c.letOnce}
+	return t.Conjuncts(tree, spans)
 }
 
 // Len is the number of rules.
@@ -181,3 +187,17 @@ func (s *Set) Len() int { return len(s.rules) }
 // event with one code; each such rule counted as not matched. Rules that
 // another fact ruled out before are not evaluated at all.
 func (s *Set) Errors() uint64 { return s.failures.Load() }
+
+// Match returns the index of the first rule that holds for e, or -1. A rule
+// that fails at run time counts as not matched (see Errors). It allocates
+// nothing, unless a rule has a part that only expr's VM can evaluate.
+func (s *Set) Match(e *Event) int {
+	t := s.index.Load()
+	if t == nil {
+		t = s.makeIndex()
+	}
+	if rule := t.First(e.facts(), &s.failures, index.NoRule); rule != index.NoRule {
+		return int(rule)
+	}
+	return -1
+}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/expr-lang/expr/builtin"
+	"github.com/recourse-go/recourse/rules/internal/fact"
 )
 
 func TestTooCostly(t *testing.T) {
@@ -103,7 +104,7 @@ var hugeEvents = sync.OnceValue(func() []*Event {
 
 // TestSeen finds out how much a rule sees of each fact.
 func TestSeen(t *testing.T) {
-	body, text, word := maxBody, maxText, maxWord
+	body, text, word := fact.MaxBody, fact.MaxText, fact.MaxWord
 	tests := []struct {
 		when string
 		want bool
@@ -112,7 +113,7 @@ func TestSeen(t *testing.T) {
 		{fmt.Sprintf(`len(message) == %d and len(facts.a) == %d and len(header("X-A")) == %[1]d`, text, text), true},
 		{fmt.Sprintf(`len(type) == %d and len(code) == %[1]d and len(codes[0]) == %[1]d and len(operation) == %[1]d`, word), true},
 		{fmt.Sprintf(`len(provider) == %d and len(method) == %[1]d and len(network) == %[1]d and len(protocol) == %[1]d and len(imap_status) == %[1]d`, word), true},
-		{fmt.Sprintf(`len(codes) == %d and all(codes, len(#) == %d) and count(codes, true) == %[1]d`, maxCodes, word), true},
+		{fmt.Sprintf(`len(codes) == %d and all(codes, len(#) == %d) and count(codes, true) == %[1]d`, fact.MaxCodes, word), true},
 		{`codes[64] == ""`, false},
 		{`message contains "z"`, false},
 		{`body endsWith "a"`, true},

@@ -1,6 +1,10 @@
 package rules
 
-import "time"
+import (
+	"time"
+
+	"github.com/recourse-go/recourse/rules/internal/fact"
+)
 
 // Event is one finished attempt, as a rule sees it. Every field is a fact
 // that a `when` expression can read; the names in brackets are those of the
@@ -38,6 +42,9 @@ type Event struct {
 	// Body is the first 64 KiB of the response's body as text. [body]
 	Body string
 }
+
+// facts is e as the rules read it.
+func (e *Event) facts() *fact.Event { return (*fact.Event)(e) }
 
 // Code is the first of e.Codes, or "".
 func (e *Event) Code() string {

@@ -1,12 +1,15 @@
 package rules
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/recourse-go/recourse/internal/fold"
+	"github.com/recourse-go/recourse/rules/internal/condition"
+	"github.com/recourse-go/recourse/rules/internal/fact"
+	"github.com/recourse-go/recourse/rules/internal/valueset"
 )
 
 // Step is what became of one rule.
@@ -18,15 +21,12 @@ type Step struct {
 	Err    error  // why that part failed at run time; nil otherwise
 }
 
-// errFailed is for parts whose failure has no text of its own.
-var errFailed = errors.New("rules: reads a code that the event does not have, or converts or divides what cannot be")
-
 // Explain goes through the rules in order, up to and including the one that
 // matches, which is the one that Match returns.
 func (s *Set) Explain(e *Event) []Step {
 	var steps []Step
 	for i := range s.rules {
-		step := s.explain(i, e)
+		step := s.explain(i, e.facts())
 		if steps = append(steps, step); step.Held {
 			break
 		}
@@ -34,17 +34,17 @@ func (s *Set) Explain(e *Event) []Step {
 	return steps
 }
 
-func (s *Set) explain(rule int, e *Event) Step {
+func (s *Set) explain(rule int, e *fact.Event) Step {
 	for _, c := range s.compiled()[rule].conjuncts {
-		t := c.eval(e, "")
-		if t == yes {
+		t := c.Eval(e, "")
+		if t == condition.Yes {
 			continue
 		}
 		step := Step{Rule: rule, Failed: s.source(rule, c), Saw: saw(e, c)}
-		if t == failed {
-			step.Err = errFailed
-			if c.op == condProgram {
-				step.Err = c.programError(e)
+		if t == condition.Failed {
+			step.Err = condition.ErrFailed
+			if c.Op == condition.Program {
+				step.Err = c.ProgramError(e)
 			}
 		}
 		return step
@@ -53,100 +53,23 @@ func (s *Set) explain(rule int, e *Event) Step {
 }
 
 // source is the text that c was compiled from.
-func (s *Set) source(rule int, c *condition) string {
-	return s.rules[rule].When[c.from:c.to]
-}
-
-func (c *condition) programError(e *Event) error {
-	m := newMachine()
-	m.env.set(e)
-	if _, err := m.run(c.more.program); err != nil {
-		message, _, _ := strings.Cut(err.Error(), "\n")
-		return fmt.Errorf("rules: %s", message)
-	}
-	return errFailed
+func (s *Set) source(rule int, c *condition.Condition) string {
+	return s.rules[rule].When[c.From:c.To]
 }
 
 // saw lists the facts that c reads, each as name=value; of a single fact the
 // value alone.
-func saw(e *Event, c *condition) string {
-	var fields []field
-	c.fields(&fields)
+func saw(e *fact.Event, c *condition.Condition) string {
+	var fields []valueset.Field
+	c.Fields(&fields)
 	if len(fields) == 1 {
-		return fields[0].show(e)
+		return show(e, fields[0])
 	}
 	var parts []string
 	for _, f := range fields {
-		parts = append(parts, f.String()+"="+f.show(e))
+		parts = append(parts, f.String()+"="+show(e, f))
 	}
 	return strings.Join(parts, " ")
-}
-
-// fields collects the facts that c reads, each once, in order.
-func (c *condition) fields(to *[]field) {
-	add := func(f field) {
-		if !slices.Contains(*to, f) {
-			*to = append(*to, f)
-		}
-	}
-	switch c.op {
-	case condFlag:
-		add(field{fact: c.fact})
-	case condHasCode, condHasCodeText, condAnyCode, condAllCodes, condOneCode:
-		add(field{fact: factCodes})
-	}
-	if c.left != nil {
-		c.left.fields(to)
-	}
-	if c.more == nil {
-		return
-	}
-	if c.more.right != nil {
-		c.more.right.fields(to)
-	}
-	for _, kid := range c.more.kids {
-		kid.fields(to)
-	}
-	for _, f := range c.more.reads {
-		add(f)
-	}
-}
-
-func (v *value) fields(to *[]field) {
-	if f, ok := v.field(); ok && v.op == valueFact && !slices.Contains(*to, f) {
-		*to = append(*to, f)
-	}
-	if codes := (field{fact: factCodes}); (v.op == valueCode || v.op == valueCount) && !slices.Contains(*to, codes) {
-		*to = append(*to, codes)
-	}
-	for _, part := range []*value{v.a, v.b} {
-		if part != nil {
-			part.fields(to)
-		}
-	}
-	if v.cond != nil {
-		v.cond.fields(to)
-	}
-}
-
-// String is the field's name in the language.
-func (f field) String() string {
-	switch f.fact {
-	case factCustom:
-		return "facts." + f.name
-	case factHeader:
-		return fmt.Sprintf("header(%q)", f.name)
-	case factNone:
-		return "#"
-	case factCodeCount:
-		return "len(codes)"
-	}
-	for name, fact := range facts {
-		if fact == f.fact {
-			return name
-		}
-	}
-	return ""
 }
 
 // maxShown bounds how much of a text an explanation repeats, in bytes.
@@ -154,24 +77,24 @@ const maxShown = 120
 
 // show writes f's value for people. Bodies, and headers that carry secrets,
 // are shown as their length.
-func (f field) show(e *Event) string {
+func show(e *fact.Event, f valueset.Field) string {
 	switch {
-	case f.fact == factCodes:
+	case f.Fact == fact.Codes:
 		var parts []string
-		for _, code := range codesOf(e) {
+		for _, code := range fact.CodesOf(e) {
 			parts = append(parts, quoted(code))
 		}
 		return "[" + strings.Join(parts, " ") + "]"
-	case f.fact == factBody, f.fact == factHeader && isSecret(f.name):
-		return fmt.Sprintf("(%d bytes)", len(textOf(e, f.fact, f.name)))
-	case f.fact.isText():
-		return quoted(textOf(e, f.fact, f.name))
-	case f.fact.isDuration():
-		return time.Duration(numOf(e, f.fact)).String()
-	case f.fact.isBool():
-		return strconv.FormatBool(numOf(e, f.fact) != 0)
+	case f.Fact == fact.Body, f.Fact == fact.Header && isSecret(f.Name):
+		return fmt.Sprintf("(%d bytes)", len(fact.TextOf(e, f.Fact, f.Name)))
+	case f.Fact.IsText():
+		return quoted(fact.TextOf(e, f.Fact, f.Name))
+	case f.Fact.IsDuration():
+		return time.Duration(fact.NumOf(e, f.Fact)).String()
+	case f.Fact.IsBool():
+		return strconv.FormatBool(fact.NumOf(e, f.Fact) != 0)
 	}
-	return strconv.FormatInt(numOf(e, f.fact), 10)
+	return strconv.FormatInt(fact.NumOf(e, f.Fact), 10)
 }
 
 func quoted(s string) string {
@@ -184,7 +107,7 @@ func quoted(s string) string {
 // isSecret tells whether a header of that name may carry what nobody else must
 // read.
 func isSecret(name string) bool {
-	name = asciiLower(name)
+	name = fold.Lower(name)
 	if name == "www-authenticate" || name == "proxy-authenticate" {
 		return false // a challenge, and often the very reason of a 401
 	}

@@ -5,6 +5,8 @@ import (
 	"net/textproto"
 	"strings"
 	"testing"
+
+	"github.com/recourse-go/recourse/rules/internal/fact"
 )
 
 func TestExplain(t *testing.T) {
@@ -86,7 +88,7 @@ func TestErrors(t *testing.T) {
 
 func TestCanonicalHeader(t *testing.T) {
 	for _, name := range []string{"", "a", "content-type", "CONTENT-TYPE", "x-ms-retry-after-ms", "ETag", "-a--b-", "a b", "é", "x_y", "1a-2B"} {
-		if got, want := canonicalHeader(name), textproto.CanonicalMIMEHeaderKey(name); got != want {
+		if got, want := fact.CanonicalHeader(name), textproto.CanonicalMIMEHeaderKey(name); got != want {
 			t.Errorf("canonicalHeader(%q) = %q, want %q", name, got, want)
 		}
 	}

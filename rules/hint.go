@@ -10,6 +10,8 @@ import (
 	"github.com/expr-lang/expr/ast"
 
 	"github.com/recourse-go/recourse/internal/closest"
+	"github.com/recourse-go/recourse/internal/fold"
+	"github.com/recourse-go/recourse/rules/internal/fact"
 )
 
 // Hints for what authors write who know other tools, or the response's own
@@ -25,11 +27,11 @@ var whatToWrite = map[string]string{
 // foreignHint is about a name that is no fact, used as it is or, with a
 // property, as NAME.property.
 func foreignHint(name, property string) string {
-	if hint := whatToWrite[asciiLower(name)]; hint != "" {
+	if hint := whatToWrite[fold.Lower(name)]; hint != "" {
 		return hint
 	}
-	if asciiLower(name) == "headers" || asciiLower(name) == "response" && asciiLower(property) == "headers" {
-		if property == "" || asciiLower(property) == "headers" {
+	if fold.Lower(name) == "headers" || fold.Lower(name) == "response" && fold.Lower(property) == "headers" {
+		if property == "" || fold.Lower(property) == "headers" {
 			property = "Retry-After"
 		}
 		return fmt.Sprintf("write header(%q)", property)
@@ -37,9 +39,9 @@ func foreignHint(name, property string) string {
 	if property == "" {
 		return fmt.Sprintf("a text needs quotes: %q", name)
 	}
-	for _, fact := range factNames {
-		if fact == property {
-			return fmt.Sprintf("did you mean %q?", fact)
+	for _, name := range fact.Names {
+		if name == property {
+			return fmt.Sprintf("did you mean %q?", name)
 		}
 	}
 	return fmt.Sprintf("a rule reads facts, not the body: name it under `extract`, such as facts: {%s: [{json: %s.%s}]}", property, name, property)
@@ -57,7 +59,7 @@ func functionHint(name string) string {
 		return fmt.Sprintf("write a %s b", word)
 	}
 	usual := slices.Sorted(maps.Keys(usualNames))
-	if as, ok := usualNames[asciiLower(name)]; ok {
+	if as, ok := usualNames[fold.Lower(name)]; ok {
 		return fmt.Sprintf("did you mean %q?", as)
 	} else if known := closest.Word(name, usual); known != "" {
 		return fmt.Sprintf("did you mean %q?", usualNames[known])

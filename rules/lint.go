@@ -2,11 +2,14 @@ package rules
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
 	"github.com/recourse-go/recourse/internal/closest"
+	"github.com/recourse-go/recourse/rules/internal/clause"
+	"github.com/recourse-go/recourse/rules/internal/condition"
+	"github.com/recourse-go/recourse/rules/internal/fact"
+	"github.com/recourse-go/recourse/rules/internal/valueset"
 )
 
 // What lint can find: the values of Finding.Code. They are stable.
@@ -36,12 +39,12 @@ func (s *Set) Lint() []Finding { return s.LintOf(nil) }
 // which of them are shadowed by one of those, the first if several do it together.
 func (s *Set) LintOf(own func(rule int) bool) []Finding {
 	l := linter{set: s, parts: s.compiled()}
-	l.earlier.prepare(l.parts)
+	l.earlier.Prepare(len(l.parts), l.clauses)
 	isOwn := func(int) bool { return true }
 	if own != nil {
 		isOwn = own
-		l.own = new(candidates)
-		l.own.prepare(l.parts)
+		l.own = new(clause.Candidates)
+		l.own.Prepare(len(l.parts), l.clauses)
 	}
 	for i, part := range l.parts {
 		before, clauses := len(l.findings), part.satisfiable()
@@ -60,12 +63,12 @@ func (s *Set) LintOf(own func(rule int) bool) []Finding {
 				l.shadowed(i)
 			}
 			if own != nil {
-				l.own.add(i, clauses)
+				l.own.Add(i, clauses)
 			}
 		case l.mayBeShadowed(clauses):
 			l.shadowed(i)
 		}
-		l.earlier.add(i, clauses)
+		l.earlier.Add(i, clauses)
 	}
 	l.defaultUnreachable()
 	return l.findings
@@ -75,21 +78,15 @@ type linter struct {
 	set      *Set
 	parts    []*compiledRule
 	findings []Finding
-	earlier  candidates  // the clauses seen so far
-	own      *candidates // of these the own ones; nil if all are
-}
-
-// lintClause is a clause that an event can satisfy.
-type lintClause struct {
-	clause
-	keys []string // of each of rest
+	earlier  clause.Candidates  // the clauses seen so far
+	own      *clause.Candidates // of these the own ones; nil if all are
 }
 
 // satisfiable are the clauses that an event can satisfy.
-func (r *compiledRule) satisfiable() []*lintClause {
+func (r *compiledRule) satisfiable() []*clause.Possible {
 	r.lint.Do(func() {
 		for _, c := range r.clauses {
-			if c, ok := possible(c); ok {
+			if c, ok := clause.Satisfiable(c); ok {
 				r.possible = append(r.possible, &c)
 			}
 		}
@@ -99,10 +96,10 @@ func (r *compiledRule) satisfiable() []*lintClause {
 
 // mayBeShadowed tells whether an own rule may match a part of what one of clauses
 // does.
-func (l *linter) mayBeShadowed(clauses []*lintClause) bool {
+func (l *linter) mayBeShadowed(clauses []*clause.Possible) bool {
 	for _, c := range clauses {
-		for _, d := range l.own.of(c) {
-			if c.impliesRest(d.lintClause) && c.overlaps(&d.clause) {
+		for _, d := range l.own.Of(c) {
+			if c.ImpliesRest(d.Possible) && c.Overlaps(&d.Clause) {
 				return true
 			}
 		}
@@ -110,188 +107,25 @@ func (l *linter) mayBeShadowed(clauses []*lintClause) bool {
 	return false
 }
 
-// overlaps tells whether no constraint keeps c and d apart.
-func (c *clause) overlaps(d *clause) bool {
-	for i := range d.constraints {
-		con := &d.constraints[i]
-		if con.field.isList() {
-			if !c.within(con) {
-				return false
-			}
-		} else if !con.field.overlap(c.valuesOf(con.field), con.values) {
-			return false
-		}
-	}
-	return true
-}
+// clauses are those of a rule that an event can satisfy.
+func (l *linter) clauses(rule int) []*clause.Possible { return l.parts[rule].satisfiable() }
 
 func (l *linter) add(rule int, code, hint, format string, args ...any) *Finding {
 	l.findings = append(l.findings, Finding{Rule: rule, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint, By: -1})
 	return &l.findings[len(l.findings)-1]
 }
 
-// Values of facts that have few.
-var (
-	networks     = []string{"", NetworkTimeout, NetworkDNS, NetworkConnect, NetworkReset, NetworkEOF, NetworkTLS, NetworkCanceled, NetworkOther}
-	protocols    = []string{"", "http", "smtp", "imap"}
-	imapStatuses = []string{"", "OK", "NO", "BAD", "BYE", "PREAUTH"}
-)
-
-// domain is all the values that a field can have in an event.
-func (f field) domain() values {
-	switch f.fact {
-	case factNetwork:
-		return someTexts(networks...)
-	case factProtocol:
-		return someTexts(protocols...)
-	case factIMAPStatus:
-		return someTexts(imapStatuses...)
-	case factStatus:
-		return values{spans: []span{{0, 999}}}
-	case factAttempt:
-		return values{spans: []span{{1, math.MaxInt64}}}
-	case factRetryAfter, factElapsed, factCodeCount:
-		return values{spans: []span{{0, math.MaxInt64}}}
-	case factIdempotent, factSent:
-		return someNums(0, 1)
-	}
-	return values{not: true}
-}
-
-// valid is the part of v that f can have.
-func (f field) valid(v values) values {
-	if f.isList() {
-		return v
-	}
-	v = f.intersect(v, f.domain())
-	if f.fact == factMethod && !v.not { // methods are upper case
-		v.texts = slices.DeleteFunc(slices.Clone(v.texts), func(s string) bool { return s != strings.ToUpper(s) })
-	}
-	return v
-}
-
-// possible drops constraints that say nothing; not ok if no event can satisfy c.
-func possible(c clause) (lintClause, bool) {
-	c, ok := c.narrowed()
-	p := lintClause{clause: c}
-	keys := map[string]bool{}
-	for _, cond := range c.rest {
-		if !ok || neverHolds(cond) || keys[negate(cond).key()] {
-			return p, false
-		}
-		key := cond.key()
-		keys[key] = true
-		p.keys = append(p.keys, key)
-	}
-	return p, ok
-}
-
-// narrowed is c without the constraints that say nothing; not ok if its
-// constraints leave nothing.
-func (c clause) narrowed() (clause, bool) {
-	constraints := c.constraints
-	c.constraints = nil
-	needsCode := false
-	for _, con := range constraints {
-		f := con.field
-		if f.words != 0 {
-			continue // no more than what c.rest says
-		}
-		con.values = f.valid(con.values)
-		if con.empty() {
-			return c, false
-		}
-		if !f.isList() && f.within(f.domain(), con.values) {
-			continue
-		}
-		c.constraints = append(c.constraints, con)
-		switch f.fact {
-		case factCodes:
-			needsCode = true
-		case factCode:
-			needsCode = needsCode || !con.hasText("")
-		}
-	}
-	if con := c.constraint(field{fact: factCodeCount}); needsCode && con != nil && con.spans[len(con.spans)-1].hi == 0 {
-		return c, false
-	}
-	return c, !slices.ContainsFunc(c.rest, c.rulesOut)
-}
-
-// rulesOut tells whether c's constraints leave no text for which cond holds.
-func (c *clause) rulesOut(cond *condition) bool {
-	if cond.op == condHasCode && cond.not {
-		for _, fact := range []fact{factCodes, factCode} {
-			if con := c.constraint(field{fact: fact}); con != nil && !con.not && !con.hasText("") && slices.Equal(con.texts, []string{cond.text}) {
-				return true
-			}
-		}
-		return false
-	}
-	_, some, ok := c.texts(cond)
-	return ok && !some
-}
-
-// finite tells whether a constraint lists texts.
-func (c *constraint) finite() bool { return !c.field.isNum() && !c.not }
-
-// texts tells whether cond holds for all, and for some, of the texts that c
-// allows in the one field that cond is about; not ok if it is about anything
-// else, or if c does not list the texts.
-func (c *clause) texts(cond *condition) (all, some, ok bool) {
-	if cond.op > condLowerOther || cond.more != nil && cond.more.right != nil {
-		return false, false, false
-	}
-	f, ok := cond.left.field()
-	con := c.constraint(f)
-	if !ok || con == nil || !con.finite() {
-		return false, false, false
-	}
-	all = true
-	for _, text := range con.texts {
-		probe := *cond
-		probe.left = &value{op: valueConst, text: text}
-		held := probe.eval(nil, "") == yes
-		all, some = all && held, some || held
-	}
-	return all, some, true
-}
-
-// neverHolds tells of a single condition that is no constraint whether it asks
-// for capitals in a lower-case text.
-func neverHolds(c *condition) bool {
-	if c.op == condTrue {
-		return c.not
-	}
-	return !c.not && asksForCapitals(c)
-}
-
-func asksForCapitals(c *condition) bool {
-	switch c.op {
-	case condLowerEq, condLowerContains:
-		return c.text != strings.ToLower(c.text)
-	case condLowerOther:
-		switch conditionOp(c.num) {
-		case condContains, condStartsWith, condEndsWith, condEq:
-			return c.text != strings.ToLower(c.text)
-		case condIn:
-			return !slices.ContainsFunc(c.more.texts, func(s string) bool { return s == strings.ToLower(s) })
-		}
-	}
-	return false
-}
-
 // never explains why rule i matches no event.
 func (l *linter) never(i int) {
 	conjuncts := l.parts[i].conjuncts
 	for n, c := range conjuncts {
-		if f, v, ok := valuesOf(c); ok && f.valid(v).empty() {
-			l.add(i, LintNeverMatches, f.valueHint(v), "never matches: %s is never true", l.set.source(i, c))
+		if f, v, ok := clause.ValuesOf(c); ok && f.Valid(v).Empty() {
+			l.add(i, LintNeverMatches, valueHint(f, v), "never matches: %s is never true", l.set.source(i, c))
 			return
 		}
-		if neverHolds(c) {
+		if condition.NeverHolds(c) {
 			hint := ""
-			if asksForCapitals(c) {
+			if condition.AsksForCapitals(c) {
 				hint = "lower() yields lower case only"
 			}
 			l.add(i, LintNeverMatches, hint, "never matches: %s is never true", l.set.source(i, c))
@@ -307,39 +141,39 @@ func (l *linter) never(i int) {
 	l.add(i, LintNeverMatches, "", "never matches: its parts contradict each other")
 }
 
-func contradict(a, b *condition) bool {
-	fa, va, ok := valuesOf(a)
-	fb, vb, ok2 := valuesOf(b)
-	if ok && ok2 && fa == fb && !fa.isList() {
-		return fa.valid(fa.intersect(va, vb)).empty()
+func contradict(a, b *condition.Condition) bool {
+	fa, va, ok := clause.ValuesOf(a)
+	fb, vb, ok2 := clause.ValuesOf(b)
+	if ok && ok2 && fa == fb && !fa.IsList() {
+		return fa.Valid(fa.Intersect(va, vb)).Empty()
 	}
-	return a.key() == negate(b).key() || excludes(a, b) || excludes(b, a)
+	return a.Key() == condition.Negate(b).Key() || excludes(a, b) || excludes(b, a)
 }
 
 // excludes tells whether b holds for none of the texts that a asks for.
-func excludes(a, b *condition) bool {
-	f, v, ok := valuesOf(a)
-	if !ok || f.isNum() {
+func excludes(a, b *condition.Condition) bool {
+	f, v, ok := clause.ValuesOf(a)
+	if !ok || f.IsNum() {
 		return false
 	}
-	c := clause{constraints: []constraint{{field: f, values: v}}}
-	return c.rulesOut(b)
+	c := clause.Clause{Constraints: []clause.Constraint{{Field: f, Set: v}}}
+	return c.RulesOut(b)
 }
 
 // valueHint says what could have been meant by v, none of which f ever is.
-func (f field) valueHint(v values) string {
-	domain := f.domain()
+func valueHint(f valueset.Field, v valueset.Set) string {
+	domain := f.Domain()
 	switch {
-	case f.fact == factMethod && len(v.texts) > 0 && v.texts[0] != strings.ToUpper(v.texts[0]):
-		return fmt.Sprintf("did you mean %q?", strings.ToUpper(v.texts[0]))
-	case f.fact.isText() && !domain.not && len(v.texts) > 0 && !v.not:
-		if hint := closest.Hint(v.texts[0], domain.texts); hint != "" {
+	case f.Fact.Info().Upper && len(v.Texts) > 0 && v.Texts[0] != strings.ToUpper(v.Texts[0]):
+		return fmt.Sprintf("did you mean %q?", strings.ToUpper(v.Texts[0]))
+	case f.Fact.IsText() && !domain.Not && len(v.Texts) > 0 && !v.Not:
+		if hint := closest.Hint(v.Texts[0], domain.Texts); hint != "" {
 			return hint
 		}
-		return fmt.Sprintf("%s is one of %s", f, strings.Join(domain.texts[1:], ", "))
-	case f.fact == factStatus:
+		return fmt.Sprintf("%s is one of %s", f, strings.Join(domain.Texts[1:], ", "))
+	case f.Fact == fact.Status:
 		return "a status has three digits; 0 = no reply"
-	case f.fact == factAttempt:
+	case f.Fact == fact.Attempt:
 		return "attempts count from 1"
 	}
 	return ""
@@ -348,14 +182,14 @@ func (f field) valueHint(v values) string {
 // constants finds parts of rule i that are always true.
 func (l *linter) constants(i int) {
 	for _, c := range l.parts[i].conjuncts {
-		if f, v, ok := valuesOf(c); ok && !f.isList() && f.within(f.domain(), v) {
+		if f, v, ok := clause.ValuesOf(c); ok && !f.IsList() && f.Within(f.Domain(), v) {
 			l.add(i, LintConstant, "", "%s is always true", l.set.source(i, c))
-		} else if c.not && asksForCapitals(c) {
+		} else if c.Not && condition.AsksForCapitals(c) {
 			l.add(i, LintConstant, "lower() yields lower case only", "%s is always true", l.set.source(i, c))
 		}
 	}
 	for _, part := range l.parts[i].dropped {
-		if part := l.set.rules[i].When[part.from:part.to]; strings.TrimSpace(l.set.rules[i].When) != part {
+		if part := l.set.rules[i].When[part.From:part.To]; strings.TrimSpace(l.set.rules[i].When) != part {
 			l.add(i, LintConstant, "", "%s is always true", part)
 		}
 	}
@@ -363,26 +197,26 @@ func (l *linter) constants(i int) {
 
 // unknownValues finds texts that a fact with few values is compared with and
 // never has.
-func (l *linter) unknownValues(i int, c *condition) {
-	if c.more != nil {
-		for _, kid := range c.more.kids {
+func (l *linter) unknownValues(i int, c *condition.Condition) {
+	if c.More != nil {
+		for _, kid := range c.More.Kids {
 			l.unknownValues(i, kid)
 		}
 	}
-	if c.op != condEq && c.op != condIn {
+	if c.Op != condition.Eq && c.Op != condition.In {
 		return
 	}
-	f, ok := c.left.field()
-	if !ok || !f.fact.isText() {
+	f, ok := c.Left.Field()
+	if !ok || !f.Fact.IsText() {
 		return
 	}
-	texts := []string{c.text}
-	if c.op == condIn {
-		texts = c.more.texts
+	texts := []string{c.Text}
+	if c.Op == condition.In {
+		texts = c.More.Texts
 	}
 	for _, text := range texts {
-		if v := someTexts(text); f.valid(v).empty() {
-			l.add(i, LintUnknownValue, f.valueHint(v), "%s is never %q", f, text)
+		if v := valueset.Texts(text); f.Valid(v).Empty() {
+			l.add(i, LintUnknownValue, valueHint(f, v), "%s is never %q", f, text)
 		}
 	}
 }
@@ -435,176 +269,25 @@ func oneLine(s string) string {
 
 // coverOf lists rules seen so far that together match all that c matches; nil if
 // there are none. One rule that does so alone is preferred.
-func (l *linter) coverOf(c *lintClause) []int {
-	earlier := slices.DeleteFunc(l.earlier.of(c), func(d candidate) bool { return !c.impliesRest(d.lintClause) })
+func (l *linter) coverOf(c *clause.Possible) []int {
+	earlier := slices.DeleteFunc(l.earlier.Of(c), func(d clause.Candidate) bool { return !c.ImpliesRest(d.Possible) })
 	for _, d := range earlier {
-		if c.withinAll(&d.clause) {
-			return []int{d.rule}
+		if c.WithinAll(&d.Clause) {
+			return []int{d.Rule}
 		}
 	}
-	by := coverTogether(&c.clause, earlier, nil)
+	by := clause.CoverTogether(&c.Clause, earlier, nil)
 	for n := len(by) - 1; n >= 0 && len(by) > 1; n-- { // who is not needed?
-		if fewer := slices.Delete(slices.Clone(by), n, n+1); coverTogether(&c.clause, earlier, fewer) != nil {
+		if fewer := slices.Delete(slices.Clone(by), n, n+1); clause.CoverTogether(&c.Clause, earlier, fewer) != nil {
 			by = fewer
 		}
 	}
 	return by
 }
 
-// coverTogether lists the rules of earlier clauses, whose rest c implies, that
-// together match all that c matches; nil if they do not. Only some rules are
-// asked, unless that is nil.
-func coverTogether(c *clause, earlier []candidate, some []int) (by []int) {
-	left := []clause{*c}
-	for _, d := range earlier {
-		if some != nil && !slices.Contains(some, d.rule) || !c.overlaps(&d.clause) {
-			continue
-		}
-		next, changed := subtractAll(left, &d.clause)
-		if len(next) > maxPieces {
-			return nil
-		}
-		if changed && !slices.Contains(by, d.rule) {
-			by = append(by, d.rule)
-		}
-		if left = next; len(left) == 0 {
-			return by
-		}
-	}
-	return nil
-}
-
-// maxPieces bounds what is left of a clause while rules are taken from it.
-const maxPieces = 32
-
-// withinAll tells whether all values that c allows are among those that d does.
-func (c *clause) withinAll(d *clause) bool {
-	for i := range d.constraints {
-		if !c.within(&d.constraints[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// within tells whether c's values of one field are among those of con.
-func (c *clause) within(con *constraint) bool {
-	if own := c.constraint(con.field); own != nil && con.field.within(own.values, con.values) {
-		return true
-	}
-	if con.field.fact == factCodes { // the first code is one of the codes
-		if code := c.constraint(field{fact: factCode}); code != nil && !code.not && !code.hasText("") {
-			return con.field.within(code.values, con.values)
-		}
-	}
-	return false
-}
-
-// impliesRest tells whether c has, or implies, the conditions of d that are no
-// constraints.
-func (c *lintClause) impliesRest(d *lintClause) bool {
-	for i, cond := range d.rest {
-		if slices.Contains(c.keys, d.keys[i]) {
-			continue
-		}
-		if all, _, ok := c.texts(cond); ok && all {
-			continue
-		}
-		if !slices.ContainsFunc(c.rest, func(own *condition) bool { return own.implies(cond) }) {
-			return false
-		}
-	}
-	return true
-}
-
-// implies tells of the plainest cases whether d, which is another condition, holds
-// where c does.
-func (c *condition) implies(d *condition) bool {
-	if !c.isSearch() || !d.isSearch() {
-		return false
-	}
-	switch found := c.op == condContains || c.op == condStartsWith || c.op == condEndsWith; {
-	case found && d.op == condContains && strings.Contains(c.text, d.text),
-		found && d.op == condLowerContains && plainASCII(c.text) && strings.Contains(asciiLower(c.text), d.text),
-		c.op == condStartsWith && d.op == condStartsWith && strings.HasPrefix(c.text, d.text),
-		c.op == condEndsWith && d.op == condEndsWith && strings.HasSuffix(c.text, d.text),
-		c.op == condLowerContains && d.op == condLowerContains && strings.Contains(c.text, d.text):
-		return c.left.equal(d.left)
-	}
-	return false
-}
-
-// isSearch tells of a condition whether a longer text implies a shorter one.
-func (c *condition) isSearch() bool {
-	switch c.op {
-	case condContains, condStartsWith, condEndsWith, condLowerContains:
-		return !c.not
-	}
-	return false
-}
-
-// equal tells whether two values are written alike.
-func (v *value) equal(w *value) bool {
-	a, ok := v.field()
-	b, ok2 := w.field()
-	return ok && ok2 && a == b || ok == ok2 && v.key() == w.key()
-}
-
-// subtractAll takes what d matches from each of left.
-func subtractAll(left []clause, d *clause) (next []clause, changed bool) {
-	for _, c := range left {
-		pieces, cut := c.subtract(d)
-		changed = changed || cut
-		next = append(next, pieces...)
-	}
-	return next, changed
-}
-
-// subtract is what is left of c without the events that satisfy d, whose rest c
-// implies. Not cut means that all of it is left, or that it cannot be told.
-func (c clause) subtract(d *clause) (pieces []clause, cut bool) {
-	if !c.overlaps(d) {
-		return []clause{c}, false
-	}
-	for i := range d.constraints {
-		con := &d.constraints[i]
-		f := con.field
-		if f.isList() {
-			continue
-		}
-		own := c.valuesOf(f)
-		if outside := f.valid(f.intersect(own, f.complement(con.values))); !outside.empty() {
-			if piece, ok := c.with(f, outside).narrowed(); ok {
-				pieces = append(pieces, piece)
-			}
-		}
-		c = c.with(f, f.intersect(own, con.values))
-	}
-	return pieces, true
-}
-
-// valuesOf is what c allows f to be.
-func (c *clause) valuesOf(f field) values {
-	if con := c.constraint(f); con != nil {
-		return con.values
-	}
-	return f.domain()
-}
-
-// with is c with other values of f.
-func (c clause) with(f field, v values) clause {
-	c.constraints = slices.Clone(c.constraints)
-	if con := c.constraint(f); con != nil {
-		con.values = v
-	} else {
-		c.constraints = append(c.constraints, constraint{field: f, values: v})
-	}
-	return c
-}
-
 // defaultUnreachable finds out whether the rules leave anything to the default.
 func (l *linter) defaultUnreachable() {
-	by := l.coverOf(new(lintClause))
+	by := l.coverOf(new(clause.Possible))
 	if by == nil {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/recourse-go/recourse/rules/internal/fact"
 	"pgregory.net/rapid"
 )
 
@@ -126,7 +127,7 @@ func TestLintIsRight(t *testing.T) {
 			e.Status, e.Attempt = max(e.Status, 0), max(e.Attempt, 1)
 			e.RetryAfter, e.Elapsed = max(e.RetryAfter, 0), max(e.Elapsed, 0)
 			e.Method = strings.ToUpper(e.Method)
-			e.Network, e.Protocol, e.IMAPStatus = pick(c, networks), pick(c, protocols), pick(c, imapStatuses)
+			e.Network, e.Protocol, e.IMAPStatus = pick(c, fact.Network.Info().Texts), pick(c, fact.Protocol.Info().Texts), pick(c, fact.IMAPStatus.Info().Texts)
 			if got := s.Match(e); dead[got] != "" {
 				t.Fatalf("Match = %d, of which Lint says %q\nevent: %+v\nrules:\n%s", got, dead[got], *e, describe(rules))
 			}

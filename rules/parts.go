@@ -1,5 +1,7 @@
 package rules
 
+import "github.com/recourse-go/recourse/rules/internal/condition"
+
 // Part is what became of one part of a rule's condition: of one of the
 // operands of its outermost `and`, or of all of it where there is none.
 type Part struct {
@@ -14,7 +16,7 @@ func (s *Set) Parts(rule int, e *Event) []Part {
 	conjuncts := s.compiled()[rule].conjuncts
 	parts := make([]Part, 0, len(conjuncts))
 	for _, c := range conjuncts {
-		parts = append(parts, Part{s.source(rule, c), c.eval(e, "") == yes})
+		parts = append(parts, Part{s.source(rule, c), c.Eval(e.facts(), "") == condition.Yes})
 	}
 	return parts
 }

@@ -1,4 +1,9 @@
-package rules
+// Package cost bounds what one evaluation of a `when` may cost, before it is ever
+// evaluated. The facts are bounded (see package fact), so an upper bound of the
+// work follows from the expression alone, and an expression whose bound is too
+// high is refused. So no evaluation runs out of anything, Match and MatchLinear
+// cannot disagree about that, and no clock is needed.
+package cost
 
 import (
 	"fmt"
@@ -6,13 +11,10 @@ import (
 	"regexp/syntax"
 
 	"github.com/expr-lang/expr/ast"
+	"github.com/recourse-go/recourse/internal/fold"
+	"github.com/recourse-go/recourse/rules/internal/exprtree"
+	"github.com/recourse-go/recourse/rules/internal/fact"
 )
-
-// What one evaluation of a `when` may cost is bounded before it is ever
-// evaluated: the facts are bounded (see facts.go), so an upper bound of the work
-// follows from the expression alone. An expression whose bound is too high is
-// refused. So no evaluation runs out of anything, Match and MatchLinear cannot
-// disagree about that, and no clock is needed.
 
 // Bounds of one evaluation of one `when`.
 const (
@@ -21,6 +23,9 @@ const (
 	maxCost = 1 << 25
 	// maxMemory is in bytes, of everything that is allocated on the way.
 	maxMemory = 32 << 20
+
+	// MaxProgram is the most instructions of a compiled regexp, which bound its cost a byte.
+	MaxProgram = 2000
 
 	nodeCost = 10 // steps of one operation of expr's VM
 	// elementCost is in steps of one element of a new list. With it no expression
@@ -77,27 +82,36 @@ type variableCost struct {
 	cost, memory linear
 }
 
-// bounded refuses an expression that may cost too much.
-func (c *check) bounded(n ast.Node) {
+// Problem says why an expression is refused.
+type Problem struct {
+	Node    ast.Node // the part that costs most, or of which nothing is known
+	Unknown bool
+	Message string
+	Hint    string
+}
+
+// Bound finds out whether n may cost too much, which is the case if p is not nil.
+// letOnce says that it is cheap enough only where the value of each `let` is computed
+// once.
+func Bound(n ast.Node) (letOnce bool, p *Problem) {
 	e := estimate{}
 	e.of(n)
 	if e.tooMuch() {
 		once := estimate{letOnce: true}
 		if once.of(n); !once.tooMuch() {
-			e, c.letOnce = once, true
+			e, letOnce = once, true
 		}
 	}
-	from, to := c.span(n)
 	switch cost := e.cost.fixed; {
 	case e.unknown != nil:
-		from, to = c.span(e.unknown)
-		c.add(from, to-from, CodeUnsupported, "", "what this costs at most is not known")
+		return false, &Problem{e.unknown, true, "what this costs at most is not known", ""}
 	case cost > maxCost:
-		from, to, hint := c.dearest(n, from, to)
-		c.add(from, to-from, CodeTooCostly, hint, "one evaluation may take %s steps, the most is %d million", millions(cost), maxCost/1_000_000)
+		part, hint := dearest(n)
+		return false, &Problem{part, false, fmt.Sprintf("one evaluation may take %s steps, the most is %d million", millions(cost), maxCost/1_000_000), hint}
 	case e.memory.fixed > maxMemory:
-		c.add(from, to-from, CodeTooCostly, "read less of the body", "one evaluation may allocate %s bytes, the most is %d MiB", millions(e.memory.fixed), maxMemory>>20)
+		return false, &Problem{n, false, fmt.Sprintf("one evaluation may allocate %s bytes, the most is %d MiB", millions(e.memory.fixed), maxMemory>>20), "read less of the body"}
 	}
+	return letOnce, nil
 }
 
 func (e *estimate) tooMuch() bool { return e.cost.fixed > maxCost || e.memory.fixed > maxMemory }
@@ -111,12 +125,12 @@ func millions(n float64) string {
 
 // dearest narrows the place down to the part that is too dear by itself, and says what to
 // do about it.
-func (c *check) dearest(n ast.Node, from, to int) (int, int, string) {
-	hint := "ask for less: read message, code or codes instead of body, or split the rule"
+func dearest(n ast.Node) (part ast.Node, hint string) {
+	hint = "ask for less: read message, code or codes instead of body, or split the rule"
 	for {
 		var dear ast.Node
-		for _, kid := range children(n) {
-			e := estimate{element: new(size), longest: maxBody}
+		for _, kid := range exprtree.Children(n) {
+			e := estimate{element: new(size), longest: fact.MaxBody}
 			*e.element = textSize(0)
 			if e.of(kid); e.cost.fixed > maxCost && e.unknown == nil {
 				dear = kid
@@ -127,7 +141,6 @@ func (c *check) dearest(n ast.Node, from, to int) (int, int, string) {
 			break
 		}
 		n = dear
-		from, to = c.span(n)
 	}
 	switch n := n.(type) {
 	case *ast.BinaryNode:
@@ -144,7 +157,7 @@ func (c *check) dearest(n ast.Node, from, to int) (int, int, string) {
 			}
 		}
 	}
-	return from, to, hint
+	return n, hint
 }
 
 // spend counts steps.
@@ -198,7 +211,7 @@ func (e *estimate) of(n ast.Node) size {
 		for _, arg := range n.Arguments {
 			e.of(arg)
 		}
-		return textSize(maxText)
+		return textSize(fact.MaxText)
 	case *ast.BuiltinNode:
 		return e.builtin(n)
 	case *ast.VariableDeclaratorNode:
@@ -248,13 +261,13 @@ func (e *estimate) name(name string) size {
 			return v.size
 		}
 	}
-	switch f := facts[name]; {
-	case f == factCodes:
-		return size{linear{fixed: maxCodes * maxWord}, linear{fixed: maxCodes}, linear{fixed: maxWord}}
-	case f == factNone:
-		return textSize(maxText) // facts, of which one is read
-	case f.isText():
-		return textSize(float64(mostBytes(f)))
+	switch f := fact.ByName[name]; {
+	case f == fact.Codes:
+		return size{linear{fixed: fact.MaxCodes * fact.MaxWord}, linear{fixed: fact.MaxCodes}, linear{fixed: fact.MaxWord}}
+	case f == fact.None:
+		return textSize(fact.MaxText) // facts, of which one is read
+	case f.IsText():
+		return textSize(float64(f.Info().Most))
 	}
 	return size{}
 }
@@ -315,8 +328,8 @@ func (e *estimate) binary(n *ast.BinaryNode) size {
 	case "+":
 		return e.newText(l.plus(r))
 	case "..":
-		from, _ := constantInt(n.Left)
-		to, _ := constantInt(n.Right)
+		from, _ := exprtree.ConstantInt(n.Left)
+		to, _ := exprtree.ConstantInt(n.Right)
 		return e.newList(size{count: linear{fixed: max(0, float64(to)-float64(from)+1)}})
 	case "??":
 		return l.max(r)
@@ -333,7 +346,7 @@ func patternSize(expr string) int {
 	}
 	prog, err := syntax.Compile(re.Simplify())
 	if err != nil {
-		return maxProgram
+		return MaxProgram
 	}
 	return len(prog.Inst)
 }
@@ -345,10 +358,10 @@ func overlap(s string) float64 {
 	most := 1.0
 	fail := make([]int, len(s)+1) // the longest proper prefix of s[:i] that ends it
 	for i, k := 1, 0; i < len(s); i++ {
-		for k > 0 && lowerByte(s[i]) != lowerByte(s[k]) {
+		for k > 0 && fold.LowerByte(s[i]) != fold.LowerByte(s[k]) {
 			k = fail[k]
 		}
-		if lowerByte(s[i]) == lowerByte(s[k]) {
+		if fold.LowerByte(s[i]) == fold.LowerByte(s[k]) {
 			k++
 		}
 		fail[i+1] = k

@@ -1,0 +1,232 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/checker"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser"
+
+	"github.com/recourse-go/recourse/internal/closest"
+	"github.com/recourse-go/recourse/rules/internal/exprtree"
+)
+
+// types runs expr's checker. It stops at its first error, so after one the
+// operands of `and`, `or` and `not` are checked each by itself.
+func (c *check) types(tree *parser.Tree) {
+	before := len(c.errs)
+	if before == 0 {
+		if c.typesOf(tree.Node, tree.Source) {
+			c.condition(tree.Node)
+			return
+		}
+	}
+	broken := c.errs
+	c.errs = c.errs[:before:before]
+	c.operands(tree.Node, tree.Source)
+	if before == 0 && len(c.errs) == 0 {
+		c.errs = broken // the parts are right, the whole is not
+	}
+}
+
+func (c *check) operands(n ast.Node, source file.Source) {
+	switch n := n.(type) {
+	case *ast.BinaryNode:
+		switch n.Operator {
+		case "and", "or", "&&", "||":
+			c.operands(n.Left, source)
+			c.operands(n.Right, source)
+			return
+		}
+	case *ast.UnaryNode:
+		if n.Operator == "not" || n.Operator == "!" {
+			c.operands(n.Node, source)
+			return
+		}
+	}
+	if !c.hasError(n) && c.typesOf(n, source) {
+		c.condition(n)
+	}
+}
+
+// hasError tells whether a problem is already known inside n, which would
+// only make the checker complain once more.
+func (c *check) hasError(n ast.Node) bool {
+	from, to := c.offsets(n.Location())
+	for _, e := range c.errs {
+		if from <= e.Offset && e.Offset < max(to, from+1) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(exprtree.Children(n), c.hasError)
+}
+
+// typesOf checks the types below n and reports the first that is wrong.
+func (c *check) typesOf(n ast.Node, source file.Source) bool {
+	expect := c.config.Expect
+	c.config.Expect = reflect.Invalid // condition says it better
+	_, err := new(checker.Checker).Check(&parser.Tree{Node: n, Source: source}, c.config)
+	c.config.Expect = expect
+	if err == nil {
+		return c.lists(n)
+	}
+	var e *file.Error
+	if !errors.As(err, &e) {
+		c.add(0, len(c.when), CodeBadType, "", "%v", err)
+		return false
+	}
+	message, hint := strings.TrimSpace(e.Message), ""
+	if b := exprtree.BinaryAt(n, e.Location); b != nil && strings.HasPrefix(message, "invalid operation") {
+		l, r := typeName(b.Left), typeName(b.Right)
+		message, hint = fmt.Sprintf("%q does not take %s and %s", b.Operator, l, r), operatorHint(b, l, r)
+	} else if u := exprtree.UnaryAt(n, e.Location); u != nil && strings.HasPrefix(message, "invalid operation") {
+		message = fmt.Sprintf("%q does not take %s", u.Operator, typeName(u.Node))
+		if u.Operator == "not" || u.Operator == "!" {
+			hint = "it binds tighter than a comparison: write not (a == b)"
+		}
+	} else if message == "cannot use []string as type string in array" {
+		message, hint = `"in" does not take a list of strings and an array`, `ask about one, codes[0] in ["x"], or any of them: any(codes, # in ["x"])`
+	} else if strings.HasPrefix(message, "type string has no method ") {
+		name := strings.TrimPrefix(message, "type string has no method ")
+		if word := closest.Word(name, append(slices.Clone(operatorWords), functionNames...)); word != "" || slices.Contains(operatorWords, name) {
+			if word == "" {
+				word = name
+			}
+			if slices.Contains(operatorWords, word) {
+				hint = fmt.Sprintf("write a %s b", word)
+			} else {
+				hint = fmt.Sprintf("write %s(a)", word)
+			}
+		} else if slices.Contains(functionNames, name) {
+			hint = fmt.Sprintf("write %s(a)", name)
+		}
+	}
+	c.addAt(e.Location, CodeBadType, hint, "%s", message)
+	return false
+}
+
+// lists refuses what stands in a list and can never be equal to what is asked
+// about, and reports whether there was nothing of the kind. expr lets a list
+// hold anything once it holds more than one type.
+func (c *check) lists(n ast.Node) bool {
+	if b, ok := n.(*ast.BinaryNode); ok && b.Operator == "in" {
+		if list, ok := b.Right.(*ast.ArrayNode); ok {
+			left := typeName(b.Left)
+			for _, one := range list.Nodes {
+				if right := typeName(one); !canEqual(left, right) {
+					c.addAt(one.Location(), CodeBadType, operatorHint(&ast.BinaryNode{Operator: "==", Left: b.Left, Right: one}, left, right), "%s is never %s", left, right)
+					return false
+				}
+			}
+		}
+	}
+	for _, kid := range exprtree.Children(n) {
+		if !c.lists(kid) {
+			return false
+		}
+	}
+	return true
+}
+
+// canEqual is false for types of which no two values are equal.
+func canEqual(a, b string) bool {
+	number := func(s string) bool { return s == "int" || s == "float" }
+	plain := func(s string) bool { return number(s) || s == "string" || s == "bool" || s == "duration" }
+	return a == b || number(a) && number(b) || !plain(a) || !plain(b)
+}
+
+// condition refuses an expression that is not surely boolean.
+func (c *check) condition(n ast.Node) {
+	nature := n.Nature()
+	if nature.Kind == reflect.Bool && !nature.Nil {
+		return
+	}
+	from, to := c.span(n)
+	hint := ""
+	switch kind := typeName(n); kind {
+	case "string", "int", "float", "duration", "a list of strings":
+		hint = fmt.Sprintf("it is %s: compare it with something", kind)
+	}
+	c.add(from, to-from, CodeNotBoolean, hint, "not a condition: it must be true or false")
+}
+
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	codesType    = reflect.TypeFor[[]string]()
+)
+
+// typeName names n's type as the language's reference does.
+func typeName(n ast.Node) string {
+	nature := n.Nature()
+	switch {
+	case nature.Nil:
+		return "nil"
+	case nature.Type == nil:
+		return "an unknown type"
+	case nature.Type == durationType:
+		return "duration"
+	case nature.Type == codesType:
+		return "a list of strings"
+	case nature.Kind == reflect.Bool:
+		return "bool"
+	case nature.Kind == reflect.Float64:
+		return "float"
+	case nature.Kind == reflect.Slice:
+		return "a list"
+	case nature.Kind == reflect.Map:
+		return "a map"
+	case nature.Kind == reflect.Func:
+		return "a function"
+	}
+	return nature.String()
+}
+
+// operatorHint says how to write a comparison whose types do not fit.
+func operatorHint(b *ast.BinaryNode, l, r string) string {
+	const list = "a list of strings"
+	value := func(n ast.Node) string {
+		switch n := n.(type) {
+		case *ast.StringNode:
+			return strconv.Quote(n.Value)
+		case *ast.IdentifierNode:
+			return n.Value
+		}
+		return "value"
+	}
+	switch {
+	case l == list && r == "string":
+		return fmt.Sprintf("write %s in %s", value(b.Right), value(b.Left))
+	case l == "string" && r == list && b.Operator != "in":
+		return fmt.Sprintf("write %s in %s", value(b.Left), value(b.Right))
+	case l == "int" && r == "string":
+		if s, ok := b.Right.(*ast.StringNode); ok {
+			if _, err := strconv.Atoi(s.Value); err == nil {
+				return fmt.Sprintf("write %s without quotes", s.Value)
+			}
+		}
+	case l == "string" && r == "int":
+		if i, ok := b.Right.(*ast.IntegerNode); ok {
+			return fmt.Sprintf("write %q in quotes", strconv.Itoa(i.Value))
+		}
+	case l == "duration" && r == "int":
+		if i, ok := b.Right.(*ast.IntegerNode); ok {
+			return fmt.Sprintf("write duration(\"%ds\")", i.Value)
+		}
+	case l == "duration" && r == "string":
+		if s, ok := b.Right.(*ast.StringNode); ok {
+			return fmt.Sprintf("write duration(%q)", s.Value)
+		}
+	case b.Operator == "and" || b.Operator == "or" || b.Operator == "&&" || b.Operator == "||":
+		return "both sides must be conditions"
+	case l == "bool" && (r == "int" || r == "string"):
+		return "not binds tighter than a comparison: write not (a == b)"
+	}
+	return ""
+}
