@@ -41,6 +41,34 @@ func TestEWSResponseCodes(t *testing.T) {
 	}
 }
 
+// TestEASStatus holds the policy eas to what each status of each command means
+// (policy/provider/testdata/eas_status.tsv).
+func TestEASStatus(t *testing.T) {
+	d, err := NewDecider(policy.Builtin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, class := range tableOf(t, "eas_status.tsv", 150) {
+		path, status, _ := strings.Cut(key, " ")
+		elements := strings.Split(path, "/")
+		body := "<Status>" + status + "</Status>"
+		for _, name := range slices.Backward(elements[1:]) {
+			body = "<" + name + ">" + body + "</" + name + ">"
+		}
+		command := elements[0]
+		if len(elements) > 1 && !slices.Contains([]string{"MoveItems", "MeetingResponse", "GetItemEstimate", "Sync"}, command) {
+			body = "<Status>1</Status>" + body // the command itself was understood
+		}
+		a, err := d.Decide(&Case{Provider: "eas", Operation: command, Method: "POST", Status: 200, Attempt: 1, Body: []byte("<" + command + ">" + body + "</" + command + ">")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := classOf(&a); got != class {
+			t.Errorf("given %s\ngot  %s (rule %s)\nwant %s", key, got, a.Rule, class)
+		}
+	}
+}
+
 // classOf names an answer as the tables of codes do.
 func classOf(a *Answer) string {
 	switch {
