@@ -11,6 +11,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -299,16 +300,13 @@ func innerEvent(err error) (e *rules.Event, ended bool) {
 
 // evidence is what a failed attempt says about the host that it was sent to.
 func evidence(e *rules.Event) error {
+	spoken := protocol.Of(e.Protocol)
 	switch {
 	case e.Network == rules.NetworkCanceled:
 		return errExcluded
-	case e.Network != "":
+	case e.Network != "", spoken.HostDown(e):
 		return errHostDown
-	case e.Protocol == "http" && e.Status >= 500:
-		return errHostDown
-	case e.Protocol == "imap" && e.IMAPStatus == "BYE", e.Protocol == "smtp" && e.Status == 421:
-		return errHostDown
-	case e.Status == 0 && e.IMAPStatus == "":
+	case !spoken.Replied(e):
 		return errExcluded // no reply, and nobody knows why
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -321,13 +322,7 @@ func spread(d time.Duration) time.Duration {
 // HTTP 2xx and 3xx, a 101 that was asked for, SMTP 2yz and 3yz, IMAP OK and
 // PREAUTH.
 func Succeeded(e *rules.Event) bool {
-	if e.Network != "" {
-		return false
-	}
-	if e.Protocol == "imap" {
-		return e.IMAPStatus == "OK" || e.IMAPStatus == "PREAUTH"
-	}
-	return e.Status >= 200 && e.Status < 400 || e.Status == 101 && e.Protocol != "smtp"
+	return e.Network == "" && protocol.Of(e.Protocol).Succeeded(e)
 }
 
 // unknownOutcome reports whether the request may have been carried out
@@ -335,14 +330,5 @@ func Succeeded(e *rules.Event) bool {
 // NO and BAD) was not carried out; a reply that was lost after the request had
 // been sent, an HTTP 5xx, or an error hidden in a success, may have been.
 func unknownOutcome(e *rules.Event) bool {
-	if !e.Sent {
-		return false
-	}
-	switch e.Protocol {
-	case "imap":
-		return e.IMAPStatus != "NO" && e.IMAPStatus != "BAD"
-	case "smtp":
-		return e.Status < 400
-	}
-	return e.Status < 400 || e.Status >= 500
+	return e.Sent && !protocol.Of(e.Protocol).Refused(e)
 }

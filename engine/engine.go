@@ -105,7 +105,7 @@ type Engine struct {
 	handles map[string]*Provider
 	shadows *policy.Set // the candidates of Shadow, under mu; nil = none
 
-	protocols protocols
+	origins origins
 
 	auth    authorizer
 	reloads reloads

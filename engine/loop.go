@@ -13,6 +13,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
@@ -425,7 +426,7 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 		r.x.refine(e, r.err, known)
 	}
 	if e.Protocol == "" {
-		e.Protocol = "http"
+		e.Protocol = pol.Protocol
 	}
 	var sent http.Header // the request's headers, as far as they are known
 	if r.x != nil {
@@ -435,7 +436,7 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 	switch {
 	case errtree.Is(r.err, errAttemptTimeout):
 		e.Network = rules.NetworkTimeout
-	case errtree.Is(ctx.Err(), context.Canceled) && e.Status == 0 && e.IMAPStatus == "":
+	case errtree.Is(ctx.Err(), context.Canceled) && !protocol.Of(e.Protocol).Replied(e):
 		e.Network = rules.NetworkCanceled
 	}
 }

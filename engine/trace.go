@@ -163,7 +163,7 @@ func (t *trace) body(get func() (io.ReadCloser, error)) func() (io.ReadCloser, e
 // gone.
 func (x *exchange) trace(ctx context.Context, base http.RoundTripper) context.Context {
 	_, plain := base.(*http.Transport)
-	t := &trace{plain: plain, host: authority(x.req), http2: x.protocol == protocolHTTP2}
+	t := &trace{plain: plain, host: authority(x.req), http2: x.version == http2}
 	if x.req.Body == nil || x.req.Body == http.NoBody {
 		if x.dog == nil {
 			ctx, x.dog = watch(ctx, 0)
@@ -194,7 +194,7 @@ func (x *exchange) once(req *http.Request) {
 	t.once = t.plain && sentOnce(req)
 	switch {
 	case req.GetBody == nil:
-	case x.protocol != protocolHTTP1:
+	case x.version != http1:
 		req.GetBody = nil
 	default:
 		req.GetBody = t.body(req.GetBody)
@@ -308,7 +308,7 @@ func refusedForGood(err error) bool {
 func (x *exchange) overHTTP2() bool {
 	t := x.traced
 	if t == nil {
-		return x.protocol == protocolHTTP2
+		return x.version == http2
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

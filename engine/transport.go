@@ -189,7 +189,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := exchangePool.Get().(*exchange)
 	x.t, x.req = t, req
 	x.origin = origin{host, req.URL.Scheme == "https"}
-	x.protocol = t.protocolOf(x.origin)
+	x.version = t.httpVersionOf(x.origin)
 	x.foreign = t.engine.foreign(outer, req, p)
 	var r run // see Provider.Do
 	r.p, r.c, r.x = p, c, x
@@ -261,10 +261,10 @@ type exchange struct {
 	t   *transport
 	req *http.Request
 
-	origin   origin
-	protocol protocol // by which origin was reached last
-	freed    bool     // it was repeated for nothing already
-	other    bool     // it must not go over the connection of the last attempt
+	origin  origin
+	version httpVersion // by which origin was reached last
+	freed   bool        // it was repeated for nothing already
+	other   bool        // it must not go over the connection of the last attempt
 
 	resp  *http.Response // the last one
 	dog   *watchdog      // of the last attempt; nil without attempt_timeout
@@ -375,7 +375,7 @@ func (x *exchange) try(ctx context.Context, r *run) bool {
 			base = another
 		}
 	}
-	if !idempotentMethod(r.call.Method) || x.protocol != protocolHTTP1 {
+	if !idempotentMethod(r.call.Method) || x.version != http1 {
 		ctx, same = x.trace(ctx, base), false
 	}
 	watched := x.watched()
@@ -451,18 +451,18 @@ func (x *exchange) try(ctx context.Context, r *run) bool {
 
 // learn notes by which protocol the server was reached.
 func (x *exchange) learn() {
-	now := protocolHTTP1
+	now := http1
 	switch {
 	case x.resp == nil:
-		if now = x.protocol; x.overHTTP2() {
-			now = protocolHTTP2
+		if now = x.version; x.overHTTP2() {
+			now = http2
 		}
 	case x.resp.ProtoMajor == 2:
-		now = protocolHTTP2
+		now = http2
 	}
-	if now != x.protocol {
-		x.protocol = now
-		x.t.engine.protocols.note(x.origin, now)
+	if now != x.version {
+		x.version = now
+		x.t.engine.origins.note(x.origin, now)
 	}
 }
 

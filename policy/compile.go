@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/internal/closest"
+	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -55,6 +56,10 @@ func (c *compiler) compile() *Policy {
 	c.p = &Policy{Name: c.top.name, File: c.top.src.name}
 	c.p.Extends = top.strings("extends")
 	c.p.Source = scalarOr(top, "source", "")
+	c.p.Protocol = protocol.HTTP.Name
+	if c.protocol != nil && !c.protocol.bad {
+		c.p.Protocol = c.protocol.text()
+	}
 	if c.attemptTimeout != nil && !c.attemptTimeout.bad {
 		c.p.AttemptTimeout, _ = c.attemptTimeout.data.(time.Duration)
 	}
@@ -178,7 +183,7 @@ func (c *compiler) ops() {
 	for _, v := range good(c.operations) {
 		op := Operation{Method: scalarOr(v, "method", ""), Host: scalarOr(v, "host", ""), Path: scalarOr(v, "path", ""),
 			Query: conditions(v, "query", same), Header: conditions(v, "header", textproto.CanonicalMIMEHeaderKey), Form: conditions(v, "form", same),
-			Operation: scalarOr(v, "operation", "")}
+			Operation: scalarOr(v, "operation", ""), Token: scalarOr(v, "token", false)}
 		c.p.Operations = append(c.p.Operations, op)
 	}
 	c.p.operations = newOperationIndex(c.p.Operations)

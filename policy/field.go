@@ -1,5 +1,7 @@
 package policy
 
+import "github.com/recourse-go/recourse/internal/protocol"
+
 // The fields of a policy file, in one table. The decoder checks a file
 // against it and Schema renders it as JSON Schema, so neither can know a field
 // that the other does not.
@@ -184,6 +186,7 @@ var operationObject = &object{
 		{name: "query", kind: kindMap, elem: &field{kind: kindGlob}, doc: "Query parameters and globs over their values."},
 		{name: "header", kind: kindMap, elem: &field{kind: kindGlob}, doc: "Request headers and globs over their values."},
 		{name: "form", kind: kindMap, elem: &field{kind: kindGlob}, doc: "Fields of an application/x-www-form-urlencoded body and globs over their values."},
+		{name: "token", kind: kindBool, def: "false", doc: "It is a request for tokens, such as a refresh: its credentials are not the account's access token."},
 	},
 }
 
@@ -270,6 +273,7 @@ var fileObject = &object{
 		{name: "provider", kind: kindProvider, required: true, doc: "Unique name: calls name it, rules see it."},
 		{name: "extends", kind: kindProvider, many: orList, doc: "Policies to inherit from, the most general first."},
 		{name: "source", doc: "Where the provider documents this."},
+		{name: "protocol", enum: protocol.Names(), def: "http", merge: mergeReplace, doc: "What the provider speaks."},
 		{name: "match", kind: kindObject, many: orList, object: matchObject, doc: "Lets a transport pick the policy. Not inherited."},
 		{name: "extract", kind: kindObject, object: extractObject, merge: mergeDeep, doc: "Where this provider keeps the facts of an error."},
 		{name: "inspect", kind: kindObject, many: orList, object: inspectObject, merge: mergeFirst, doc: "2xx bodies are read only where this says that an error can hide in them."},

@@ -111,6 +111,27 @@ func isLower(s string) bool {
 	return true
 }
 
+// IsToken reports whether an operation is a request for tokens. Where a policy
+// names only such requests, and no rule of it asks for new tokens, it is that of a
+// token endpoint, and so are those that it does not name.
+func (p *Policy) IsToken(operation string) bool {
+	known, others := false, false
+	for i := range p.Operations {
+		o := &p.Operations[i]
+		if o.Operation == operation {
+			if o.Token {
+				return true
+			}
+			known = true
+		}
+		others = others || !o.Token
+	}
+	if known || others || len(p.Operations) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Action == Reauth })
+}
+
 // withoutPort is host without a trailing ":port".
 func withoutPort(host string) string {
 	i := strings.LastIndexByte(host, ':')

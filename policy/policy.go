@@ -15,6 +15,8 @@ type Policy struct {
 	File    string // where it was read from
 	Extends []string
 	Source  string
+	// Protocol is what its provider speaks: "http", "smtp" or "imap". Empty is "http".
+	Protocol string
 
 	Match      []Match
 	Extract    Extract
@@ -105,6 +107,9 @@ type Operation struct {
 	Header    map[string]string
 	Form      map[string]string // fields of an application/x-www-form-urlencoded body
 	Operation string
+	// Token says that it is a request for tokens, such as a refresh: its
+	// credentials are not the account's access token.
+	Token bool
 }
 
 // JitterKind says how chance spreads a backoff's delay.

@@ -30,7 +30,7 @@ type resolved struct {
 	partial bool     // a layer is missing
 
 	extract, backoff, costs, budget, breaker *value
-	attemptTimeout, fallback                 *value
+	protocol, attemptTimeout, fallback       *value
 
 	match, inspect, operations, idempotent, limits, rules []*value
 }
@@ -195,6 +195,8 @@ func (acc *resolved) apply(l *layer) {
 					acc.idempotent = append(acc.idempotent, g)
 				}
 			}
+		case "protocol":
+			acc.protocol = v
 		case "attempt_timeout":
 			acc.attemptTimeout = v
 		case "backoff":

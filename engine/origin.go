@@ -8,13 +8,13 @@ import (
 	"sync/atomic"
 )
 
-// protocol is by which protocol an origin was reached last.
-type protocol uint8
+// httpVersion is the version of HTTP by which an origin was reached last.
+type httpVersion uint8
 
 const (
-	protocolUnknown protocol = iota
-	protocolHTTP1            // or any but HTTP/2
-	protocolHTTP2
+	httpUnknown httpVersion = iota
+	http1                   // or any but HTTP/2
+	http2
 )
 
 // origin is where requests go.
@@ -23,28 +23,28 @@ type origin struct {
 	tls       bool
 }
 
-// protocols remembers by which protocol origins were reached last. Requests read
+// origins remembers by which version of HTTP origins were reached last. Requests read
 // it without a lock; it changes with new origins only.
-type protocols struct {
-	known [2]atomic.Pointer[map[string]protocol] // by authority, without TLS and with
+type origins struct {
+	known [2]atomic.Pointer[map[string]httpVersion] // by authority, without TLS and with
 	mu    sync.Mutex
 }
 
 // maxOrigins is how many of a kind are remembered before all are forgotten.
 const maxOrigins = 1024
 
-func (p *protocols) of(o origin) protocol {
+func (p *origins) of(o origin) httpVersion {
 	known := p.at(o).Load()
 	if known == nil {
-		return protocolUnknown
+		return httpUnknown
 	}
 	return (*known)[o.authority]
 }
 
-func (p *protocols) note(o origin, now protocol) {
+func (p *origins) note(o origin, now httpVersion) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at, known := p.at(o), map[string]protocol{}
+	at, known := p.at(o), map[string]httpVersion{}
 	if old := at.Load(); old != nil && len(*old) < maxOrigins {
 		known = maps.Clone(*old)
 	}
@@ -52,21 +52,21 @@ func (p *protocols) note(o origin, now protocol) {
 	at.Store(&known)
 }
 
-func (p *protocols) at(o origin) *atomic.Pointer[map[string]protocol] {
+func (p *origins) at(o origin) *atomic.Pointer[map[string]httpVersion] {
 	if o.tls {
 		return &p.known[1]
 	}
 	return &p.known[0]
 }
 
-// protocolOf is by which protocol a request to o will most likely go: the one
+// httpVersionOf is by which version of HTTP a request to o will most likely go: the one
 // before, else over TLS it is not known, and HTTP/1.1 without.
-func (t *transport) protocolOf(o origin) protocol {
-	p := t.engine.protocols.of(o)
-	if p == protocolUnknown && !o.tls {
+func (t *transport) httpVersionOf(o origin) httpVersion {
+	p := t.engine.origins.of(o)
+	if p == httpUnknown && !o.tls {
 		base, ok := t.base.(*http.Transport)
 		if !ok || base.Protocols == nil || !base.Protocols.UnencryptedHTTP2() {
-			return protocolHTTP1
+			return http1
 		}
 	}
 	return p

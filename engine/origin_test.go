@@ -7,21 +7,21 @@ import (
 )
 
 // What is remembered of origins is bounded, and apart with TLS and without.
-func TestProtocols(t *testing.T) {
-	var p protocols
+func TestOrigins(t *testing.T) {
+	var p origins
 	a := origin{"a.test", true}
-	if got := p.of(a); got != protocolUnknown {
+	if got := p.of(a); got != httpUnknown {
 		t.Errorf("at first: %d", got)
 	}
-	p.note(a, protocolHTTP2)
-	if got := p.of(a); got != protocolHTTP2 {
+	p.note(a, http2)
+	if got := p.of(a); got != http2 {
 		t.Errorf("after HTTP/2: %d", got)
 	}
-	if got := p.of(origin{"a.test", false}); got != protocolUnknown {
+	if got := p.of(origin{"a.test", false}); got != httpUnknown {
 		t.Errorf("without TLS: %d", got)
 	}
 	for i := range 3 * maxOrigins {
-		p.note(origin{fmt.Sprint(i), true}, protocolHTTP1)
+		p.note(origin{fmt.Sprint(i), true}, http1)
 		if n := len(*p.known[1].Load()); n > maxOrigins {
 			t.Fatalf("%d origins, want at most %d", n, maxOrigins)
 		}
