@@ -112,7 +112,7 @@ func TestBreakerEvidence(t *testing.T) {
 		{"an inner call that met an outage",
 			fmt.Errorf("list: %w", &GiveUpError{Decision: Decision{As: AsExhausted}, Event: answer(503), Err: &ResponseError{Status: 503}}), gobreaker.StateOpen},
 		{"an inner call for tokens that met an outage",
-			&GiveUpError{Decision: Decision{As: AsExhausted}, Event: &rules.Event{Protocol: "http", Status: 503, Operation: "token.refresh"}}, gobreaker.StateHalfOpen},
+			&GiveUpError{Decision: Decision{As: AsExhausted}, Event: &rules.Event{Provider: "oauth2", Protocol: "http", Status: 503, Operation: "token.refresh"}}, gobreaker.StateHalfOpen},
 		{"a token endpoint that refuses",
 			&RetrieveError{Response: &http.Response{StatusCode: 400, Header: http.Header{}, Request: &http.Request{URL: endpoint}}}, gobreaker.StateHalfOpen},
 		{"a token endpoint that is down",
@@ -150,6 +150,7 @@ func TestBreakerEvidence(t *testing.T) {
 const tokenYAML = `
 version: 1
 provider: oauth2
+operations: [{method: POST, form: {grant_type: refresh_token}, operation: token.refresh, token: true}]
 backoff: {default: {initial: 1s, attempts: 3}}
 rules:
   - {name: server, when: status >= 500, action: fail}

@@ -884,7 +884,7 @@ func TestTokenOperations(t *testing.T) {
 		slices.Sort(names)
 		var got []string
 		for _, name := range slices.Compact(names) {
-			if tokenOperation(p, name) {
+			if p.IsToken(name) {
 				got = append(got, name)
 			} else if !slices.Contains(plain, name) && slices.ContainsFunc(suspicious, func(s string) bool { return strings.Contains(strings.ToLower(name), s) }) {
 				t.Errorf("%s: is %q a request for tokens?", p.Name, name)
@@ -895,25 +895,23 @@ func TestTokenOperations(t *testing.T) {
 			t.Errorf("%s: requests for tokens %q, want %q", p.Name, got, want[p.Name])
 		}
 		for _, name := range []string{"calendar.refresh", "refreshToken.list", "tokens.list", "sync.token", "Token.Refresh.View"} {
-			if tokenOperation(p, name) && got[0] != "" {
+			if p.IsToken(name) && got[0] != "" {
 				t.Errorf("%s: %q is taken for a request for tokens", p.Name, name)
 			}
 		}
 	}
 }
 
-// A policy of one's own says by grant_type which its token requests are.
-func TestTokenOperationsByGrantType(t *testing.T) {
-	api := strings.Replace(loopYAML, "operations:", "operations:\n  - {method: POST, form: {grant_type: refresh_token}, operation: session.renew}", 1)
-	api = strings.Replace(api, "when: status == 401,", `when: 'status == 401 and operation != "session.renew"',`, 1)
-	idp := "version: 1\nprovider: idp\nmatch: [{host: idp.test}]\noperations: [{method: POST, path: /token, form: {grant_type: refresh_token}, operation: renew}]\nrules: [{name: gone, when: status == 410, action: accept}]\ndefault: fail\n"
-	e := testEngine(t, Options{}, api, idp)
+// A policy of one's own says which its token requests are.
+func TestTokenOperationsOfOnesOwn(t *testing.T) {
+	idp := "version: 1\nprovider: idp\nmatch: [{host: idp.test}]\noperations: [{method: POST, path: /token, form: {grant_type: refresh_token}, operation: renew, token: true}]\nrules: [{name: gone, when: status == 410, action: accept}]\ndefault: fail\n"
+	e := testEngine(t, Options{}, sessionYAML, idp)
 	for _, tt := range []struct {
 		provider, operation string
 		want                bool
 	}{
 		{"test", "session.renew", true},
-		{"test", "token.refresh", true}, // by its name
+		{"test", "token.refresh", false}, // a name alone says nothing
 		{"test", "items.get", false},
 		{"test", "calendar.refresh", false},
 		{"test", "", false},
@@ -925,7 +923,7 @@ func TestTokenOperationsByGrantType(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := tokenOperation(p.Policy(), tt.operation); got != tt.want {
+		if got := p.Policy().IsToken(tt.operation); got != tt.want {
 			t.Errorf("%s %q: %v, want %v", tt.provider, tt.operation, got, tt.want)
 		}
 	}
@@ -939,15 +937,24 @@ func TestTokenOperationsByGrantType(t *testing.T) {
 	}
 }
 
+// sessionYAML is an API that has a request for tokens of its own.
+const sessionYAML = `
+version: 1
+provider: test
+operations: [{method: POST, path: /session, operation: session.renew, token: true}]
+rules: [{name: token, when: 'status == 401 and operation != "session.renew"', action: reauth}]
+default: fail
+`
+
 // A call is stopped by its account's failed refresh unless it asks for tokens.
 func TestStoppedWhateverItsName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error {
 			return &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: errors.New("invalid_grant")}
-		}})
+		}}, sessionYAML)
 		p, _ := e.Provider("test")
 		p.Do(t.Context(), Call{Account: "a"}, refused401)
-		for operation, want := range map[string]int{"calendar.refresh": 0, "syncToken.get": 0, "items.get": 0, "token.refresh": 1} {
+		for operation, want := range map[string]int{"calendar.refresh": 0, "syncToken.get": 0, "items.get": 0, "token.refresh": 0, "session.renew": 1} {
 			sent := 0
 			p.Do(t.Context(), Call{Account: "a", Operation: operation}, func(context.Context) error { sent++; return nil })
 			if sent != want {

@@ -369,7 +369,7 @@ func (c *compiled) operation(name string) *operation {
 	if op := (*known)[name]; op != nil {
 		return op
 	}
-	op := &operation{name: name, token: tokenOperation(c.policy, name)}
+	op := &operation{name: name, token: c.policy.IsToken(name)}
 	for i := range c.policy.Limits {
 		l := &c.policy.Limits[i]
 		if len(l.Operations) > 0 && !slices.ContainsFunc(l.Operations, func(g string) bool { return policy.Glob(g, name) }) {

@@ -49,7 +49,7 @@ func TestUnknownProvider(t *testing.T) {
 func TestWithoutAccount(t *testing.T) {
 	byHost := strings.Replace(loopYAML, "key: account", "key: host", 3)
 	withoutReauth := strings.Replace(byHost, "action: reauth", "action: fail", 1)
-	tokens := strings.NewReplacer("operation: send}", "operation: send, form: {grant_type: password}}", "when: status == 401,", `when: 'status == 401 and operation != "send"',`).Replace(loopYAML)
+	tokens := strings.NewReplacer("operation: send}", "operation: send, token: true}", "when: status == 401,", `when: 'status == 401 and operation != "send"',`).Replace(loopYAML)
 	reauth := func(context.Context, ReauthRequest) error { return nil }
 	for _, tt := range []struct {
 		name string

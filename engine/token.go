@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"reflect"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -28,47 +27,10 @@ const fallbackTokens = "oauth2"
 // does not name it.
 const refreshOperation = "token.refresh"
 
-// tokenOperations are the names of requests whose credentials are not the
-// account's access token: those of RFC 6749 and its extensions, as the built-in
-// `oauth2` and what extends it name them, and the other packs' own.
-var tokenOperations = map[string]bool{
-	"authorize": true, "device.code": true,
-	"token.client": true, "token.device": true, "token.exchange": true, "token.info": true, "token.jwt": true,
-	"token.password": true, "token.refresh": true, "token.revoke": true, "token.swap": true,
-
-	"connect.auth": true, "connect.authorize": true, "connect.custom": true, "connect.refresh": true, // nylas
-	"connect.revoke": true, "connect.token": true, "connect.tokeninfo": true,
-	"accountLogin": true, "signin": true, // icloud
-	"oauth.v2.access": true, // slack
-}
-
-// tokenOperation reports whether an operation of a policy is a request for
-// tokens, whose credentials are not the account's access token: by its name, or
-// since the policy names it by its grant_type, or since everything is where the
-// policy names refreshes and never asks for one, as that of a token endpoint.
-func tokenOperation(p *policy.Policy, name string) bool {
-	if tokenOperations[name] {
-		return true
-	}
-	endpoint := false
-	for i := range p.Operations {
-		if o := &p.Operations[i]; o.Form["grant_type"] != "" {
-			if o.Operation == name {
-				return true
-			}
-			endpoint = endpoint || o.Form["grant_type"] == refreshForm["grant_type"][0]
-		}
-	}
-	return endpoint && !slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Action == policy.Reauth })
-}
-
-// forTokens is tokenOperation by a provider's name. Of a provider without a
-// policy only the usual names are known.
+// forTokens reports whether an operation of a provider is a request for tokens.
 func (e *Engine) forTokens(provider, operation string) bool {
-	if p := e.live.Load().providers[provider]; p != nil {
-		return tokenOperation(p.live.Load().policy, operation)
-	}
-	return tokenOperations[operation]
+	p := e.live.Load().providers[provider]
+	return p != nil && p.live.Load().policy.IsToken(operation)
 }
 
 // endpoint is the policy and operation of a refresh at u; u may be nil. claimed
@@ -84,7 +46,7 @@ func (e *Engine) endpoint(u *url.URL) (p *Provider, operation string, claimed bo
 				Header: map[string][]string{"Content-Type": {formType}},
 				Form:   func() map[string][]string { return refreshForm },
 			})
-			if tokenOperation(pol, op) {
+			if pol.IsToken(op) {
 				if op == "" {
 					op = refreshOperation
 				}

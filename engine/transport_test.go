@@ -807,7 +807,7 @@ func TestClassifyKnowsWhatWasSent(t *testing.T) {
 // The token endpoint is found by its port too.
 func TestEndpointWithPort(t *testing.T) {
 	sso := strings.NewReplacer("provider: test", "provider: sso", "{host: api.test}", "{host: 'sso.test:8443'}",
-		"operations:\n", "operations:\n  - {method: POST, path: /token, form: {grant_type: refresh_token}, operation: token.refresh}\n",
+		"operations:\n", "operations:\n  - {method: POST, path: /token, form: {grant_type: refresh_token}, operation: token.refresh, token: true}\n",
 		"  - {name: token, when: status == 401, action: reauth}\n", "").Replace(loopYAML)
 	e := testEngine(t, Options{}, loopYAML, sso)
 	u, err := url.Parse("https://SSO.test:8443/token")

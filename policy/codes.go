@@ -77,6 +77,7 @@ var codes = []CodeInfo{
 	{"burst-above-quota", Error, "a burst leaves nothing of the quota to refill with"},
 	{"ambiguous-match", Error, "two policies claim the same requests"},
 	{"reauth-on-token", Error, "a failed token request would be answered by a token request"},
+	{"token-operation", Warning, "an operation looks like a request for tokens and does not say so"},
 	{"send-retry", Warning, "a send is repeated without saying whether that is safe"},
 	{"text-of-success", Warning, "a text pattern can find nothing in a success that is inspected"},
 	{"body-of-success", Warning, "a rule looks for words in the body of a success, where anybody can write them"},

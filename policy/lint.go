@@ -35,6 +35,7 @@ func (c *compiler) lint() {
 			"rule %q hides %d inherited rules: %s", c.p.Rules[by].Name, len(names), strings.Join(names, ", "))
 	}
 	c.unknownOperations()
+	c.tokenOperations()
 	c.successes()
 	c.probes = 4_000_000 / (len(c.ruleOf) + 1)
 	for i, v := range c.ruleOf {
@@ -175,14 +176,15 @@ func (c *compiler) reauthOnToken(rule int, v *value) {
 	}
 	for i := range c.p.Operations {
 		o := &c.p.Operations[i]
-		if o.Form["grant_type"] != "" && !slices.Contains(tokens, o.Operation) {
+		if (o.Token || o.Form["grant_type"] != "") && !slices.Contains(tokens, o.Operation) {
 			tokens = append(tokens, o.Operation)
 		}
 		add(o.Operation)
 	}
-	if strings.Contains(c.p.Rules[rule].When, "operation") {
-		for _, t := range texts {
-			add(t)
+	for _, m := range operationNames.FindAllStringSubmatch(c.p.Rules[rule].When, -1) {
+		named, _ := literalsOf(m[1])
+		for _, op := range named {
+			add(op)
 		}
 	}
 	for _, op := range tokens {
@@ -198,6 +200,17 @@ func (c *compiler) reauthOnToken(rule int, v *value) {
 			c.err(place, "reauth-on-token", fmt.Sprintf("add: and operation != %q", op),
 				"rule %q would answer a failed %q, which fetches a token, by fetching a token", c.p.Rules[rule].Name, op)
 			return
+		}
+	}
+}
+
+// tokenOperations warns of operations of the policy's own file that are named by
+// an OAuth grant, and do not say that they are requests for tokens.
+func (c *compiler) tokenOperations() {
+	for _, v := range good(c.operations) {
+		if form := v.child("form"); v.src == c.top.src && form.child("grant_type") != nil && v.child("token") == nil {
+			c.r.warn(form.keySpan(), "token-operation", "add token: true, so that nobody refreshes credentials to fetch some",
+				"the operation %q looks like a request for tokens", written(v, "operation"))
 		}
 	}
 }
@@ -248,7 +261,7 @@ func (c *compiler) probe(rule int, operation string, statuses []int, texts []str
 	}
 	for _, status := range statuses {
 		for i := -1; i < len(texts); i++ {
-			e := rules.Event{Provider: c.p.Name, Operation: operation, Method: "POST", Protocol: "http", Status: status, Attempt: 1, Sent: true}
+			e := rules.Event{Provider: c.p.Name, Operation: operation, Method: "POST", Protocol: c.p.Protocol, Status: status, Attempt: 1, Sent: true}
 			if status == 0 {
 				e.Network = rules.NetworkTimeout
 			}

@@ -87,8 +87,8 @@ const operations = `
 version: 1
 provider: example
 operations:
-  - {method: POST, path: /token, form: {grant_type: refresh_token}, operation: token.refresh}
-  - {method: POST, path: /token, form: {grant_type: "*"}, operation: token.exchange}
+  - {method: POST, path: /token, form: {grant_type: refresh_token}, operation: token.refresh, token: true}
+  - {method: POST, path: /token, form: {grant_type: "*"}, operation: token.exchange, token: true}
   - {method: get, path: /users/*/history, operation: history.list}
   - {path: /sync, query: {Cmd: Sync}, operation: sync}
   - {path: /sync, query: {"odd name": "a b*"}, operation: odd}

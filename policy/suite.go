@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/recourse-go/recourse/internal/protocol"
 )
 
 // Suite is a policy's tests, read from a file NAME_test.yaml. Cases ask for one
@@ -187,7 +189,7 @@ var givenObject = &object{
 		{name: "url", kind: kindText, doc: "The request's URL: the policy's operations name the operation by it, and its match must claim it."},
 		{name: "operation", kind: kindText, doc: "The request's operation."},
 		{name: "method", kind: kindMethod, doc: "The request's HTTP method; with a url GET is the default."},
-		{name: "protocol", enum: []string{"http", "smtp", "imap"}, def: "by the provider", doc: "What the response speaks."},
+		{name: "protocol", enum: protocol.Names(), def: "as the policy says", doc: "What the response speaks."},
 		{name: "idempotency_key", kind: kindText, doc: "The request carried this Idempotency-Key."},
 		{name: "status", kind: kindInt, min: 0, max: 999, doc: "HTTP status or SMTP reply code."},
 		{name: "imap_status", enum: []string{"OK", "NO", "BAD", "BYE", "PREAUTH"}, doc: "IMAP status, if not in the body."},

@@ -6,11 +6,11 @@ import (
 	"net/http"
 	"net/textproto"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 	"github.com/tidwall/gjson"
@@ -54,17 +54,16 @@ type Failure struct {
 // off, or set Sent in a hook that classifies.
 //
 // e's Operation and Method are what the caller set, so is Protocol where the
-// error does not tell; where neither does, it is that of the policies imap or
-// smtp if p is one of them, is named after one (gmail_imap), or extends one.
+// error does not tell; where neither does, it is the policy's.
 // Attempt, Elapsed and Idempotent stay as they are.
 func Error(p *policy.Policy, f *Failure, e *rules.Event) (rep Report) {
 	err, t := f.Err, f.Trace
-	operation, method, protocol := e.Operation, e.Method, e.Protocol
-	if protocol == "" {
-		protocol = protocolOf(p)
+	operation, method, spoken := e.Operation, e.Method, e.Protocol
+	if spoken == "" && p != nil {
+		spoken = p.Protocol
 	}
 	*e = rules.Event{
-		Provider: e.Provider, Operation: operation, Method: method, Protocol: protocol,
+		Provider: e.Provider, Operation: operation, Method: method, Protocol: spoken,
 		Attempt: e.Attempt, Elapsed: e.Elapsed, Idempotent: e.Idempotent, Sent: true,
 	}
 	if p != nil {
@@ -90,12 +89,9 @@ func Error(p *policy.Policy, f *Failure, e *rules.Event) (rep Report) {
 	if command == "" {
 		command = operation
 	}
-	switch {
-	case a.smtp != "":
-		rep = SMTP(p, &Reply{Command: command, Text: a.smtp, Now: f.Now, Trace: t}, e)
-	case a.imap != "":
-		rep = IMAP(p, &Reply{Command: command, Text: a.imap, Now: f.Now, Trace: t}, e)
-	default:
+	if a.spoken.Reply != nil {
+		rep = Read(p, a.spoken.Name, &Reply{Command: command, Text: a.reply, Now: f.Now, Trace: t}, e)
+	} else {
 		a.http.Operation, a.http.Method, a.http.Now, a.http.Trace = operation, method, f.Now, t
 		rep = HTTP(p, &a.http, e)
 	}
@@ -105,25 +101,11 @@ func Error(p *policy.Policy, f *Failure, e *rules.Event) (rep Report) {
 	return rep
 }
 
-// protocolOf is the protocol that a policy is about, "" where that is HTTP or
-// not known.
-func protocolOf(p *policy.Policy) string {
-	if p == nil {
-		return ""
-	}
-	for _, protocol := range [...]string{"imap", "smtp"} {
-		if p.Name == protocol || strings.HasSuffix(p.Name, "_"+protocol) || slices.Contains(p.Extends, protocol) {
-			return protocol
-		}
-	}
-	return ""
-}
-
 // answer is what an error holds of a provider's answer.
 type answer struct {
-	smtp string // a reply
-	imap string // an untagged response
-	http Response
+	spoken *protocol.Protocol
+	reply  string   // where it is text
+	http   Response // of HTTP
 }
 
 // answer is the answer that an error holds, the outermost; nil = none. Of
@@ -169,15 +151,9 @@ func (t *tree) joinedAnswer() *answer {
 
 // refused reports whether the request was surely not carried out.
 func (a *answer) refused() bool {
-	switch {
-	case a.smtp != "":
-		status, _, _ := parseSMTP(a.smtp)
-		return status >= 400
-	case a.imap != "":
-		status, _, _, _ := parseIMAP(imapResponses(a.imap, ""), "", false)
-		return status == "NO" || status == "BAD"
-	}
-	return a.http.Status >= 400 && a.http.Status < 500
+	e := rules.Event{Status: a.http.Status}
+	Read(nil, a.spoken.Name, &Reply{Text: a.reply}, &e)
+	return a.spoken.Refused(&e)
 }
 
 // readShape reports whether err itself holds an answer.
@@ -191,7 +167,7 @@ func readShape(err error, a *answer) (ok bool) {
 		if t == nil {
 			return false
 		}
-		a.smtp = smtpReply(t.Code, "", t.Msg)
+		a.spoken, a.reply = protocol.SMTP, smtpReply(t.Code, "", t.Msg)
 		return true
 	}
 	v := reflect.ValueOf(err)
@@ -222,11 +198,11 @@ func readIMAPShape(v reflect.Value, a *answer) bool {
 	if !ok1 || !ok2 || !ok3 || imapStatus(status) == "" {
 		return false
 	}
-	a.imap = "* " + status
+	a.spoken, a.reply = protocol.IMAP, "* "+status
 	if code != "" {
-		a.imap += " [" + code + "]"
+		a.reply += " [" + code + "]"
 	}
-	a.imap += " " + text
+	a.reply += " " + text
 	return true
 }
 
@@ -245,7 +221,7 @@ func readSMTPShape(v reflect.Value, a *answer) bool {
 			strconv.FormatInt(enhanced.Index(1).Int(), 10) + "." +
 			strconv.FormatInt(enhanced.Index(2).Int(), 10)
 	}
-	a.smtp = smtpReply(code, dotted, msg)
+	a.spoken, a.reply = protocol.SMTP, smtpReply(code, dotted, msg)
 	return true
 }
 
@@ -264,7 +240,7 @@ func smtpReply(code int, enhanced, msg string) string {
 // least headers, a body, or a code of the provider's own.
 func readHTTPShape(err error, v reflect.Value, a *answer) bool {
 	r := &a.http
-	*r = Response{}
+	*r, a.spoken = Response{}, protocol.HTTP
 	var body []byte
 	for _, name := range [...]string{"Body", "RawBody", "ResponseBody"} {
 		if f := v.FieldByName(name); f.Kind() == reflect.String {

@@ -261,7 +261,7 @@ func TestErrorKeeps(t *testing.T) {
 	want = &rules.Event{Operation: "DATA", Method: "DATA", Protocol: "smtp", Network: "eof", Sent: true}
 	checkSame(t, "EOF", want, e)
 	e = &rules.Event{Operation: "UID FETCH"}
-	classify.Error(&policy.Policy{Name: "gmail_imap"}, &classify.Failure{Err: io.EOF}, e)
+	classify.Error(&policy.Policy{Name: "gmail_imap", Protocol: "imap"}, &classify.Failure{Err: io.EOF}, e)
 	want = &rules.Event{Provider: "gmail_imap", Operation: "UID FETCH", Protocol: "imap", Network: "eof", Sent: true}
 	checkSame(t, "EOF", want, e)
 	e = &rules.Event{}

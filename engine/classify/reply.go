@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/protocol"
+	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -16,6 +18,22 @@ type Reply struct {
 	Now time.Time
 	// Trace, where it is not nil, gets where each fact came from.
 	Trace *Trace
+}
+
+// readers read the replies of the protocols whose replies are text.
+var readers = map[*protocol.Protocol]func(*policy.Policy, *Reply, *rules.Event) Report{
+	protocol.SMTP: SMTP,
+	protocol.IMAP: IMAP,
+}
+
+// Read fills e with the facts of a reply by the function of its protocol, such as
+// [SMTP]. Of "http" and of protocols that there are not it fills in nothing: their
+// replies are no text.
+func Read(p *policy.Policy, protocolName string, r *Reply, e *rules.Event) Report {
+	if read := readers[protocol.Of(protocolName)]; read != nil {
+		return read(p, r, e)
+	}
+	return Report{}
 }
 
 // protocolEvent sets what SMTP and IMAP events have in common.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -25,7 +26,7 @@ type Case struct {
 	ID json.RawMessage
 
 	Provider  string // the policy's name
-	Protocol  string // "http", "smtp" or "imap"; "" = by the provider
+	Protocol  string // what the answer speaks; "" = as the policy says
 	Operation string // the policy's name of the request
 	Method    string // HTTP method
 
@@ -102,12 +103,8 @@ func (c *Case) set(name string, v gjson.Result) (err error) {
 	case "protocol":
 		c.Protocol, err = text(v)
 		c.Protocol = strings.ToLower(c.Protocol)
-		switch c.Protocol {
-		case "", "http", "smtp", "imap":
-		default:
-			if err == nil {
-				err = fmt.Errorf("want http, smtp or imap, got %q", clip(c.Protocol))
-			}
+		if err == nil && c.Protocol != "" && !slices.Contains(protocol.Names(), c.Protocol) {
+			err = fmt.Errorf("want one of %s, got %q", strings.Join(protocol.Names(), ", "), clip(c.Protocol))
 		}
 	case "operation":
 		c.Operation, err = text(v)

@@ -64,7 +64,7 @@ func TestParseCaseErrors(t *testing.T) {
 		{"null", `null`, `want a JSON object, got null`},
 		{"id", `{"id":true}`, `id: want a string, got a boolean`},
 		{"provider", `{"provider":1}`, `provider: want a string, got a number`},
-		{"protocol", `{"protocol":"jmap"}`, `protocol: want http, smtp or imap, got "jmap"`},
+		{"protocol", `{"protocol":"jmap"}`, `protocol: want one of http, smtp, imap, got "jmap"`},
 		{"protocol's type", `{"protocol":1}`, `protocol: want a string, got a number`},
 		{"status as text", `{"status":"429"}`, `status: want a number, got a string`},
 		{"status with fraction", `{"status":4.5}`, `status: want a whole number from 0 to 999, got 4.5`},
@@ -82,7 +82,7 @@ func TestParseCaseErrors(t *testing.T) {
 		{"idempotent", `{"idempotent":"yes"}`, `idempotent: want true or false, got a string`},
 		{"state", `{"state":"x"}`, `state: want an object, got a string`},
 		{"long value", `{"protocol":"` + strings.Repeat("x", 100) + `"}`,
-			`protocol: want http, smtp or imap, got "` + strings.Repeat("x", 60) + `…"`},
+			`protocol: want one of http, smtp, imap, got "` + strings.Repeat("x", 60) + `…"`},
 		{"too deep", `{"x":` + strings.Repeat("[", 2000) + strings.Repeat("]", 2000) + `}`, `not JSON to be read: nested deeper than 1000`},
 		{"endlessly deep", strings.Repeat(`{"x":`, 1<<18), `not JSON to be read: nested deeper than 1000`},
 	}

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -106,7 +106,7 @@ func (d *Decider) prepare(c *Case, trace bool) (Subject, error) {
 			s.Now = time.Now()
 		}
 	}
-	c.event(&s, c.protocol(d.set, s.Policy))
+	c.event(&s, c.spoken(s.Policy))
 	if s.Event.Attempt == 0 {
 		s.Event.Attempt = s.State.Attempts + 1
 	}
@@ -128,16 +128,16 @@ func (d *Decider) choose(c *Case, s *Subject) error {
 	if p, ok := d.set.Policy(c.Provider); ok {
 		s.Policy = p
 	} else {
-		protocol := c.protocol(d.set, nil)
-		p, ok := d.set.Policy(protocol)
+		base := c.spoken(nil).Name
+		p, ok := d.set.Policy(base)
 		if !ok {
-			return fmt.Errorf("provider: unknown %q, and there is no policy %q to fall back to", clip(c.Provider), protocol)
+			return fmt.Errorf("provider: unknown %q, and there is no policy %q to fall back to", clip(c.Provider), base)
 		}
 		s.Policy = p
 		if c.Provider == "" {
-			s.Note = fmt.Sprintf("no provider given, decided by %s", protocol)
+			s.Note = fmt.Sprintf("no provider given, decided by %s", base)
 		} else {
-			s.Note = fmt.Sprintf("unknown provider %q, decided by %s", clip(c.Provider), protocol)
+			s.Note = fmt.Sprintf("unknown provider %q, decided by %s", clip(c.Provider), base)
 		}
 	}
 	var err error
@@ -145,73 +145,35 @@ func (d *Decider) choose(c *Case, s *Subject) error {
 	return err
 }
 
-// protocol is what the case speaks: as it says, else as the name of its policy
-// or of one that this extends tells, else http.
-func (c *Case) protocol(set *policy.Set, p *policy.Policy) string {
-	if c.Protocol != "" {
-		return c.Protocol
-	}
-	if c.IMAPStatus != "" {
-		return "imap"
-	}
-	if protocol := mailProtocol(c.Provider); protocol != "" {
-		return protocol
-	}
-	if protocol := inheritedProtocol(set, p); protocol != "" {
-		return protocol
-	}
-	return "http"
-}
-
-// inheritedProtocol looks for a mail protocol among what p extends, over any
-// number of generations: what was loaded has no circles.
-func inheritedProtocol(set *policy.Set, p *policy.Policy) string {
-	if p == nil {
-		return ""
-	}
-	for _, name := range p.Extends {
-		protocol := mailProtocol(name)
-		if parent, ok := set.Policy(name); protocol == "" && ok && parent != p {
-			protocol = inheritedProtocol(set, parent)
-		}
-		if protocol != "" {
-			return protocol
-		}
-	}
-	return ""
-}
-
-// mailProtocol is the mail protocol that a policy's name tells, or "".
-func mailProtocol(name string) string {
+// spoken is the protocol of the case: as it says, else the policy's, else, where
+// there is no policy, what the provider's name tells.
+func (c *Case) spoken(p *policy.Policy) *protocol.Protocol {
 	switch {
-	case name == "imap" || strings.HasSuffix(name, "_imap"):
-		return "imap"
-	case name == "smtp" || strings.HasSuffix(name, "_smtp"):
-		return "smtp"
+	case c.Protocol != "":
+		return protocol.Of(c.Protocol)
+	case c.IMAPStatus != "":
+		return protocol.IMAP
+	case p != nil:
+		return protocol.Of(p.Protocol)
 	}
-	return ""
+	return protocol.OfProvider(c.Provider)
 }
 
 // event fills s.Event from the case, and s.Trace if s.tracing is set.
-func (c *Case) event(s *Subject, protocol string) {
+func (c *Case) event(s *Subject, spoken *protocol.Protocol) {
 	e := &s.Event
 	operation := c.Operation
-	if protocol != "http" {
+	if spoken.Commands {
 		operation = c.command()
 	}
-	e.Provider, e.Protocol = s.Policy.Name, protocol
+	e.Provider, e.Protocol = s.Policy.Name, spoken.Name
 	e.Operation, e.Method, e.Status = operation, c.Method, c.Status
 	var trace *classify.Trace
 	if s.tracing {
 		trace = &s.Trace
 	}
 
-	switch {
-	case protocol == "smtp" && (c.Status != 0 || len(c.Body) > 0):
-		s.Report = classify.SMTP(s.Policy, &classify.Reply{Command: operation, Text: c.smtpReply(), Now: s.Now, Trace: trace}, e)
-	case protocol == "imap" && (c.IMAPStatus != "" || len(c.Body) > 0):
-		s.Report = classify.IMAP(s.Policy, &classify.Reply{Command: operation, Text: string(c.Body), Status: c.IMAPStatus, Now: s.Now, Trace: trace}, e)
-	case protocol == "http":
+	if spoken.Reply == nil {
 		r := classify.Response{
 			Operation: operation, Method: c.Method, Status: c.Status,
 			Header: http.Header(c.Headers), Body: c.Body, Now: s.Now, Trace: trace,
@@ -222,6 +184,8 @@ func (c *Case) event(s *Subject, protocol string) {
 		}
 		s.Unread = 200 <= c.Status && c.Status <= 299 && len(c.Body) > 0 &&
 			s.Policy.InspectFor(c.Status, operation, r.Header.Get("Content-Type")) == nil
+	} else if reply := spoken.Reply(c.Status, string(c.Body)); reply != "" || c.IMAPStatus != "" {
+		s.Report = classify.Read(s.Policy, spoken.Name, &classify.Reply{Command: operation, Text: reply, Status: c.IMAPStatus, Now: s.Now, Trace: trace}, e)
 	}
 
 	e.Attempt, e.Elapsed = c.Attempt, c.Elapsed
@@ -241,7 +205,7 @@ func (c *Case) event(s *Subject, protocol string) {
 	case c.Idempotent != nil:
 		e.Idempotent = *c.Idempotent
 	default:
-		e.Idempotent = classify.Idempotent(s.Policy, protocol, c.Method, operation, nil)
+		e.Idempotent = classify.Idempotent(s.Policy, spoken.Name, c.Method, operation, nil)
 	}
 }
 
@@ -252,20 +216,6 @@ func (c *Case) command() string {
 		return strings.ToUpper(c.Operation)
 	}
 	return c.Method
-}
-
-// smtpReply is the reply's text, which starts with its code even when the case
-// gives that in status only.
-func (c *Case) smtpReply() string {
-	body := string(c.Body)
-	if c.Status == 0 {
-		return body
-	}
-	code := strconv.Itoa(c.Status)
-	if strings.HasPrefix(body, code) {
-		return body
-	}
-	return code + " " + body
 }
 
 // Answer puts a decision about the subject in the words of the output.

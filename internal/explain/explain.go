@@ -11,6 +11,7 @@ import (
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/internal/corpus"
+	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -157,6 +158,7 @@ func schedule(b *policy.Backoff) string {
 // facts lists what is known, in the order of the documentation, with its sources.
 func facts(s *corpus.Subject, c *corpus.Case) []Fact {
 	e := &s.Event
+	spoken := protocol.Of(e.Protocol)
 	var list []Fact
 	add := func(name, value, from string) {
 		found := false
@@ -226,7 +228,7 @@ func facts(s *corpus.Subject, c *corpus.Case) []Fact {
 		from = "idempotency key"
 	case c.Idempotent != nil:
 		from = given
-	case e.Protocol == "http" && e.Method == "" && !e.Idempotent:
+	case !spoken.Commands && e.Method == "" && !e.Idempotent:
 		from = "no method given"
 	}
 	add("idempotent", strconv.FormatBool(e.Idempotent), from)
@@ -236,7 +238,7 @@ func facts(s *corpus.Subject, c *corpus.Case) []Fact {
 		from = given
 	case e.Network != "":
 		from = "network error"
-	case e.Status == 0 && e.IMAPStatus == "":
+	case !spoken.Replied(e):
 		from = "assumed"
 	}
 	add("sent", strconv.FormatBool(e.Sent), from)
