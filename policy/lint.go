@@ -197,7 +197,11 @@ func (c *compiler) reauthOnToken(rule int, v *value) {
 			if ok {
 				place = at.span()
 			}
-			c.err(place, "reauth-on-token", fmt.Sprintf("add: and operation != %q", op),
+			hint := fmt.Sprintf("add: and operation != %q", op)
+			if v.src != c.top.src {
+				hint = fmt.Sprintf("before it, add a rule about what refuses %q", op)
+			}
+			c.err(place, "reauth-on-token", hint,
 				"rule %q would answer a failed %q, which fetches a token, by fetching a token", c.p.Rules[rule].Name, op)
 			return
 		}
