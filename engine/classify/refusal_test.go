@@ -59,7 +59,7 @@ func TestSuccess(t *testing.T) {
 			`<Sync xmlns="AirSync"><Collections><Collection><Status>1</Status><Commands><Add><ApplicationData><Flag><Status>111</Status></Flag><Body><Data>&lt;Status>111&lt;/Status></Data></Body></ApplicationData></Add></Commands></Collection></Collections></Sync>`,
 			"-", "1", 0},
 		{"a status of ItemOperations", "eas", "ItemOperations", "application/vnd.ms-sync",
-			`<ItemOperations><Status>1</Status><Response><Fetch><Status>6</Status><Properties><Status>111</Status></Properties></Fetch></Response></ItemOperations>`, "-", "1 6", 0},
+			`<ItemOperations><Status>1</Status><Response><Fetch><Status>6</Status><Properties><Status>111</Status></Properties></Fetch></Response></ItemOperations>`, "-", "6 1", 0},
 		{"a file in ActiveSync", "eas", "GetAttachment", "application/vnd.ms-sync", `<Sync><Status>111</Status></Sync>`, "", "", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
