@@ -3,6 +3,8 @@ package classify
 import (
 	"regexp"
 	"strings"
+
+	"github.com/recourse-go/recourse/internal/fold"
 )
 
 // What a refusal quotes is not the server's word either: the subject of a mail,
@@ -12,7 +14,7 @@ import (
 // unquoted is s with nothing left between its quotes. From the first quote to
 // the last of a kind all is data: a name can have quotes in it too.
 func unquoted(s string) string {
-	if strings.ContainsAny(s, "\"'`“”‘’„«»") {
+	if strings.ContainsAny(s, "\"'`") || !fold.IsASCII(s) && strings.ContainsAny(s, "“”‘’„«»") {
 		s = betweenQuotes(s, `"`, `"`)
 		s = betweenQuotes(s, "“„", "”“")
 		s = betweenQuotes(s, "«", "»")

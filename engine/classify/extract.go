@@ -137,7 +137,7 @@ func (f *finder) asked(xs []policy.Extractor, h *asked, onlyText bool) bool {
 // but for what it quotes.
 func (f *finder) askMessages(x *policy.Extract, h *asked) {
 	f.window.set(f.body[:min(len(f.body), patternWindow)])
-	if !f.batch && !slices.ContainsFunc(x.RetryAfter, func(x policy.Extractor) bool { return x.Text != nil && f.window.mayMatch(x.Text) }) {
+	if !f.batch && !slices.ContainsFunc(x.RetryAfter, func(x policy.Extractor) bool { return x.Text != nil && f.window.start(x.Text) >= 0 }) {
 		return
 	}
 	var all []string
@@ -188,7 +188,7 @@ func (f *finder) values(dst []string, x *policy.Extractor, limit int) []string {
 				continue
 			}
 		}
-		kept = append(kept, fold(x, v))
+		kept = append(kept, folded(x, v))
 	}
 	return kept
 }
@@ -208,25 +208,29 @@ func (f *finder) look(message string) {
 
 // matches appends what the pattern of x yields in the window.
 func (f *finder) matches(dst []string, x *policy.Extractor, limit int) []string {
-	if x.Text == nil || !f.window.mayMatch(x.Text) {
+	if x.Text == nil {
 		return dst
 	}
-	s := f.window.text
+	from := f.window.start(x.Text)
+	if from < 0 {
+		return dst
+	}
+	s := f.window.text[from:]
 	if limit == 1 {
 		if v := match(x.Text, s); v != "" {
-			dst = append(dst, fold(x, v))
+			dst = append(dst, folded(x, v))
 		}
 		return dst
 	}
 	for _, loc := range x.Text.FindAllStringSubmatchIndex(s, limit) {
 		if v := strings.TrimSpace(group(s, loc)); v != "" {
-			dst = append(dst, fold(x, v))
+			dst = append(dst, folded(x, v))
 		}
 	}
 	return dst
 }
 
-func fold(x *policy.Extractor, v string) string {
+func folded(x *policy.Extractor, v string) string {
 	if x.Fold {
 		return strings.ToLower(v)
 	}

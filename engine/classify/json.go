@@ -198,6 +198,9 @@ func (d *jsonDoc) values(dst []string, path string, limit int) (out []string) {
 		_ = recover()
 	}()
 	if !isPlain(path) {
+		if key, _, _ := strings.Cut(path, "."); d.noted && d.text[0] == '{' && isPlain(key) && d.find(-1, key) < 0 {
+			return out // most policies ask for parts of a batch, and few answers are one
+		}
 		return scalars(out, gjson.Get(d.text, path), limit, 0)
 	}
 	if !d.noted || d.text[0] != '{' {
@@ -214,12 +217,25 @@ func (d *jsonDoc) values(dst []string, path string, limit int) (out []string) {
 		if !more {
 			return scalars(out, gjson.Parse(value), limit, 0)
 		}
+		if !mayHold(value, rest) {
+			return out
+		}
 		if value == "" || value[0] != '{' || depth == 1 {
 			return walk(out, value, rest, limit)
 		}
 		path = rest
 	}
 	return out
+}
+
+// mayHold is false where the last key of a plain path is surely nowhere in doc:
+// looking for it is far cheaper than taking doc apart.
+func mayHold(doc, path string) bool {
+	key := path[strings.LastIndexByte(path, '.')+1:]
+	if key == "" || key[0] == '#' || isDigit(key[0]) {
+		return true
+	}
+	return strings.Contains(doc, key) || strings.IndexByte(doc, '\\') >= 0 // a key may be written with escapes
 }
 
 // isPlain reports whether a path is made of keys, indices and "#" alone,

@@ -107,15 +107,9 @@ func expand(parts []*syntax.Regexp, anyCase bool) []string {
 		if len(texts) == 0 || len(all)*len(texts) > Max {
 			return nil
 		}
-		var next []string
-		for _, a := range all {
-			for _, b := range texts {
-				next = append(next, a+b)
-			}
-		}
-		all = next
+		all = product(all, texts)
 	}
-	return Unique(all)
+	return all
 }
 
 func expandLiteral(re *syntax.Regexp, anyCase bool) []string {

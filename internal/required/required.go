@@ -13,12 +13,16 @@ import (
 )
 
 const (
-	minLength = 3  // bytes; shorter ones are everywhere
-	Max       = 32 // for one pattern
-	Scannable = 6  // bytes; a scanner for shorter ones looks nearly everywhere
+	minLength = 3 // bytes; shorter texts are everywhere
+
+	// Max is the most texts of one regexp.
+	Max = 32
+	// Scannable is the length in bytes from which texts are worth a scanner; one for
+	// shorter ones looks nearly everywhere.
+	Scannable = 6
 )
 
-// foundAsOdd tells whether hasOddLetter finds r where it stands for a letter of
+// foundAsOdd tells whether fold.HasOddLetter finds r where it stands for a letter of
 // ASCII among members. Without that letter nothing would look for r.
 func foundAsOdd(r rune, members []rune) bool {
 	switch r {
@@ -52,12 +56,12 @@ type literals struct {
 // best is the more telling of exact and need; nil if neither is of use.
 func (l literals) best() []string { return Better(usable(l.exact), usable(l.need)) }
 
-// Of are texts, lower-case ASCII of at least minLiteral bytes, of which
+// Of are texts, lower-case ASCII of at least minLength bytes, of which
 // one occurs in whatever re matches, case ignored; none if none are known. For
 // letters that ignoring case lets stand outside of ASCII see fold.HasOddLetter.
 func Of(re *syntax.Regexp) []string { return literalsOf(re).best() }
 
-// OfText is requiredTexts of a text that has to occur as it is.
+// OfText is Of a text that has to occur as it is.
 func OfText(text string) []string { return literalRunes([]rune(text)).best() }
 
 func usable(set []string) []string {
@@ -162,13 +166,7 @@ func literalConcat(re *syntax.Regexp) literals {
 	for _, part := range re.Sub {
 		sub := literalsOf(part)
 		if sub.exact != nil && len(run)*len(sub.exact) <= Max {
-			var next []string
-			for _, a := range run {
-				for _, b := range sub.exact {
-					next = append(next, a+b)
-				}
-			}
-			run = Unique(next)
+			run = product(run, sub.exact)
 			continue
 		}
 		whole.need = Better(Better(whole.need, usable(run)), usable(sub.need))
@@ -211,4 +209,15 @@ func Unique(set []string) []string {
 	set = slices.Clone(set)
 	slices.Sort(set)
 	return slices.Compact(set)
+}
+
+// product lists every text of a with every text of b behind it.
+func product(a, b []string) []string {
+	var all []string
+	for _, x := range a {
+		for _, y := range b {
+			all = append(all, x+y)
+		}
+	}
+	return Unique(all)
 }
