@@ -56,11 +56,10 @@ func (c *compiler) textOfSuccess() {
 		c.r.warn(text.span(), "text-of-success", "say under message where the server's own words stand, or name the field that holds this",
 			"of a success that `inspect` covers, a text pattern does not see the body, only the message")
 	}
-	own(e.items("message"), warn)
 	if says {
-		return
+		return // then a pattern is for refusals that have no such place
 	}
-	for _, name := range []string{"type", "codes", "retry_after"} {
+	for _, name := range []string{"message", "type", "codes", "retry_after"} {
 		own(e.items(name), warn)
 	}
 	if facts := e.child("facts"); facts != nil {
