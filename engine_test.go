@@ -316,6 +316,10 @@ func TestImports(t *testing.T) {
 	}{
 		{"rules", []string{module + "/policy", module + "/limiter", module + "/engine", "net/http", "go.yaml.in/yaml/v3", "github.com/tidwall/gjson"},
 			"rules match plain events: nothing about files, requests or limits"},
+		{"rules/internal/fact", []string{"github.com/expr-lang/expr", module + "/rules"},
+			"reading a fact needs no expression language"},
+		{"internal/required", []string{module + "/rules", module + "/policy", module + "/engine"},
+			"what a regular expression needs is the same for rules and for extractors"},
 		{"limiter", []string{module + "/rules", module + "/policy", module + "/engine", "net/http", "github.com/expr-lang/expr", "go.yaml.in/yaml/v3"},
 			"the limiter is of use without a policy, and must not know one"},
 		{"policy", []string{module + "/engine", module + "/engine/classify", module + "/limiter", "net/http", "github.com/cenkalti/backoff/v4"},
