@@ -326,7 +326,8 @@ var isoLayouts = [...]string{
 }
 
 // parseTime reads RFC 3339 and its usual deviations, and the three forms of
-// HTTP-date (RFC 9110, section 5.6.7) also with "UTC" or an offset.
+// HTTP-date (RFC 9110, section 5.6.7, which asks to be robust) also with "UTC" or
+// an offset, in any case, and with a day of one digit.
 func parseTime(s string) (time.Time, bool) {
 	s = strings.TrimSpace(s)
 	if len(s) < len("2006-01-02T15:04") || len(s) > 64 {
@@ -342,6 +343,10 @@ func parseTime(s string) (time.Time, bool) {
 			}
 		}
 		return time.Time{}, false
+	}
+	s = strings.ToUpper(s) // names of days and months are read in any case, GMT is not
+	if i := strings.Index(s, ", ") + 2; i >= 2 && i+1 < len(s) && isDigit(s[i]) && !isDigit(s[i+1]) {
+		s = s[:i] + "0" + s[i:] // "Sun, 6 Nov 1994", "Sunday, 6-Nov-94"
 	}
 	if t, err := http.ParseTime(s); err == nil {
 		return t, true

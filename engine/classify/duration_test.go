@@ -67,6 +67,12 @@ func TestAs(t *testing.T) {
 		{"time", "2026-09-11 20:00:00 UTC", 30 * s},
 		{"time", "2026-09-11 20:00:00 PST", 0}, // a zone of unknown offset
 		{"time", "Fri, 11 Sep 2026 20:00:00 GMT", 30 * s},
+		{"time", "fri, 11 sep 2026 20:00:00 gmt", 30 * s},
+		{"time", "FRI, 11 SEP 2026 20:00:00 GMT", 30 * s},
+		{"time", "Friday, 11-Sep-26 20:00:00 gmt", 30 * s},
+		{"time", "Fri Sep 11 20:00:00 2026", 30 * s},
+		{"time", "fri, 11 sep 2026 22:00:00 +0200", 30 * s},
+		{"time", "fri, 11 sep 2026 20:00:00 utc", 30 * s},
 		{"time", "2026-09-11T18:00:00Z", 0},
 		{"time", "2026-13-11T18:00:00Z", 0},
 		{"time", "2026-09-18T19:59:30Z", 7 * 24 * time.Hour},

@@ -30,11 +30,15 @@ func note(d time.Duration, why string) string {
 }
 
 // Veto reports whether the server says that a retry is useless: the header
-// x-should-retry with the value false.
+// x-should-retry, or Stripe's name for it, with the value false
+// (https://docs.stripe.com/error-low-level, checked 2026-11-22).
 func Veto(h http.Header) bool {
-	for _, v := range canonical(h)["X-Should-Retry"] {
-		if strings.EqualFold(strings.TrimSpace(v), "false") {
-			return true
+	h = canonical(h)
+	for _, name := range [...]string{"X-Should-Retry", "Stripe-Should-Retry"} {
+		for _, v := range h[name] {
+			if strings.EqualFold(strings.TrimSpace(v), "false") {
+				return true
+			}
 		}
 	}
 	return false

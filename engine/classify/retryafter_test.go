@@ -62,6 +62,9 @@ func TestHint(t *testing.T) {
 		{"HTTP-date with a Date that cannot be read", headers("Retry-After", "Fri, 11 Sep 2026 20:00:00 GMT", "Date", "now"), 503, 2 * time.Minute, "Retry-After"},
 		{"HTTP-date of RFC 850", headers("Retry-After", "Friday, 11-Sep-26 20:00:00 GMT"), 503, 2 * time.Minute, "Retry-After"},
 		{"HTTP-date of asctime", headers("Retry-After", "Fri Sep 11 20:00:00 2026"), 503, 2 * time.Minute, "Retry-After"},
+		{"HTTP-date in lower case", headers("Retry-After", "fri, 11 sep 2026 20:00:00 gmt", "Date", date), 503, 2 * time.Minute, "Retry-After"},
+		{"HTTP-date with a day of one digit", headers("Retry-After", "Sun, 6 Sep 2026 20:00:00 GMT", "Date", "Sun, 6 Sep 2026 19:58:00 GMT"), 503, 2 * time.Minute, "Retry-After"},
+		{"HTTP-date of RFC 850 with a day of one digit", headers("Retry-After", "sunday, 6-sep-26 20:00:00 gmt", "Date", "Sun, 06 Sep 2026 19:58:00 GMT"), 503, 2 * time.Minute, "Retry-After"},
 		{"HTTP-date with UTC", headers("Retry-After", "Fri, 11 Sep 2026 20:00:00 UTC"), 503, 2 * time.Minute, "Retry-After"},
 		{"HTTP-date with an offset", headers("Retry-After", "Fri, 11 Sep 2026 22:00:00 +0200"), 503, 2 * time.Minute, "Retry-After"},
 		{"RFC 3339", headers("Retry-After", "2026-09-11T20:00:00Z"), 503, 2 * time.Minute, "Retry-After"},
@@ -165,6 +168,8 @@ func TestVeto(t *testing.T) {
 		{nil, false},
 		{headers("x-should-retry", "false"), true},
 		{headers("X-Should-Retry", " False "), true},
+		{headers("Stripe-Should-Retry", "false"), true},
+		{headers("stripe-should-retry", "true"), false},
 		{headers("X-Should-Retry", "true"), false},
 		{headers("X-Should-Retry", ""), false},
 	} {
