@@ -1,6 +1,10 @@
 package rules
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/recourse-go/recourse/rules/internal/condition"
+)
 
 // TestOperands puts what only some places can evaluate by themselves, such as
 // lower(), into every operand of every operator. Match has to say what expr says,
@@ -121,6 +125,78 @@ func TestOperands(t *testing.T) {
 			if got, linear := s.Match(e), s.MatchLinear(e); got != want || linear != want {
 				t.Errorf("%s\ngiven %+v\ngot   %d, and %d of expr\nwant  %d", tt.when, *e, got, linear, want)
 			}
+		}
+	}
+}
+
+// TestOperators holds that each form becomes the operator that the index knows
+// best, and that only what has none is left to expr's VM.
+func TestOperators(t *testing.T) {
+	for _, tt := range []struct {
+		when string
+		op   condition.Op
+		not  bool
+	}{
+		{`type == "a"`, condition.Eq, false},
+		{`"a" == type`, condition.Eq, false},
+		{`type != "a"`, condition.Eq, true},
+		{`type < "b"`, condition.Less, false},
+		{`type <= "b"`, condition.LessEq, false},
+		{`"b" < type`, condition.LessEq, true},
+		{`"b" <= type`, condition.Less, true},
+		{`type == operation`, condition.EqText, false},
+		{`type < operation`, condition.LessText, false},
+		{`lower(type) == "ab"`, condition.LowerEq, false},
+		{`"ab" == lower(type)`, condition.LowerEq, false},
+		{`lower(type) == "äb"`, condition.LowerOther, false},
+		{`lower(type) contains "ab"`, condition.LowerContains, false},
+		{`lower(type) startsWith "ab"`, condition.LowerOther, false},
+		{`lower(type) in ["a", "b"]`, condition.LowerOther, false},
+		{`type contains "ab"`, condition.Contains, false},
+		{`type contains operation`, condition.ContainsText, false},
+		{`type in ["a", "b"]`, condition.In, false},
+		{`attempt == 3`, condition.NumEq, false},
+		{`3 == attempt`, condition.NumEq, false},
+		{`attempt < 3`, condition.NumLess, false},
+		{`3 < attempt`, condition.NumLessEq, true},
+		{`3 <= attempt`, condition.NumLess, true},
+		{`attempt < status`, condition.NumLessNum, false},
+		{`attempt in [1, 5]`, condition.NumIn, false},
+		{`"x" in codes`, condition.HasCode, false},
+		{`type in codes`, condition.HasCodeText, false},
+		{`sent`, condition.Flag, false},
+		{`lower(type) == operation`, condition.Program, false},
+		{`lower(type) in codes`, condition.Program, false},
+	} {
+		s, err := Compile([]Rule{{When: tt.when}}, Options{})
+		if err != nil {
+			t.Fatalf("Compile(%q): %v", tt.when, err)
+		}
+		if c := s.compiled()[0].conjuncts[0]; c.Op != tt.op || c.Not != tt.not {
+			t.Errorf("%s is operator %d (not: %v), want %d (%v)", tt.when, c.Op, c.Not, tt.op, tt.not)
+		}
+	}
+}
+
+// TestConstantOperands compares what expr's optimizer leaves as it is.
+func TestConstantOperands(t *testing.T) {
+	for when, want := range map[string]int{
+		`duration("1s") < duration("2s")`:   0,
+		`duration("2s") < duration("1s")`:   -1,
+		`duration("1s") < duration("1s")`:   -1,
+		`duration("1s") <= duration("1s")`:  0,
+		`duration("2s") <= duration("1s")`:  -1,
+		`duration("1s") == duration("1s")`:  0,
+		`duration("60s") == duration("1m")`: 0,
+		`duration("1s") == duration("2s")`:  -1,
+		`duration("1s") > duration("2s")`:   -1,
+	} {
+		s, err := Compile([]Rule{{When: when}}, Options{})
+		if err != nil {
+			t.Fatalf("Compile(%q): %v", when, err)
+		}
+		if got, linear := s.Match(&Event{}), s.MatchLinear(&Event{}); got != want || linear != want {
+			t.Errorf("%s: got %d, and %d of expr, want %d", when, got, linear, want)
 		}
 	}
 }

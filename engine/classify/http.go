@@ -2,9 +2,7 @@ package classify
 
 import (
 	"net/http"
-	"sort"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/recourse-go/recourse/policy"
@@ -89,64 +87,3 @@ func HTTP(p *policy.Policy, r *Response, e *rules.Event) Report {
 	hint := serverHint(h, r.Status, &f.clock, t)
 	return f.fill(p, e, hint)
 }
-
-// canonical returns h with canonical names: h itself where they are already.
-func canonical(h map[string][]string) map[string][]string {
-	for k := range h {
-		if !isCanonical(k) && http.CanonicalHeaderKey(k) != k {
-			return canonicalCopy(h)
-		}
-	}
-	return h
-}
-
-// isCanonical reports whether a name is surely canonical: letters, digits and
-// hyphens, of which only those after a hyphen are capitals.
-func isCanonical(name string) bool {
-	first := true
-	for i := 0; i < len(name); i++ {
-		c := name[i]
-		switch {
-		case c == '-':
-			first = true
-			continue
-		case 'a' <= c && c <= 'z':
-			if first {
-				return false
-			}
-		case 'A' <= c && c <= 'Z':
-			if !first {
-				return false
-			}
-		case c < '0' || c > '9':
-			return false
-		}
-		first = false
-	}
-	return true
-}
-
-func canonicalCopy(h map[string][]string) map[string][]string {
-	names := make([]string, 0, len(h))
-	for k := range h {
-		names = append(names, k)
-	}
-	sort.Strings(names) // so that values of names that differ in case only have one order
-	c := make(map[string][]string, len(h))
-	for _, k := range names {
-		ck := http.CanonicalHeaderKey(k)
-		c[ck] = append(c[ck][:len(c[ck]):len(c[ck])], h[k]...)
-	}
-	return c
-}
-
-// get is the first value of a header under its canonical name.
-func get(h map[string][]string, name string) string {
-	if v := h[name]; len(v) > 0 {
-		return v[0]
-	}
-	return ""
-}
-
-// upper is strings.ToUpper after trimming; no copy is made of what is upper case already.
-func upper(s string) string { return strings.ToUpper(strings.TrimSpace(s)) }

@@ -48,3 +48,6 @@ func protocolEvent(e *rules.Event, protocol, command, body string) {
 func plainText(s string) string {
 	return capText(strings.ToValidUTF8(capText(s, MaxBody), "\ufffd"), MaxBody)
 }
+
+// upper is strings.ToUpper after trimming; no copy is made of what is upper case already.
+func upper(s string) string { return strings.ToUpper(strings.TrimSpace(s)) }

@@ -13,7 +13,7 @@ import (
 // than the regexp itself, which costs some 30 ns a byte.
 type Pattern struct {
 	re *regexp.Regexp
-	// Literals are texts, lower-case ASCII of at least minLiteral bytes, of
+	// Literals are texts, lower-case ASCII of at least three bytes, of
 	// which one must occur in whatever re matches, case ignored. None are known
 	// if it is empty.
 	Literals []string

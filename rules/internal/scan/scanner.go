@@ -20,7 +20,7 @@ type Scanner struct {
 	Step   int
 	mask   uint32 // of a block's bytes
 	shift  uint8
-	Odd    bool     // some text holds a letter that hasOddLetter is about
+	Odd    bool     // some text holds a letter that fold.HasOddLetter is about
 	table  []uint16 // by the hash of a block: 0, or 1 + its place in blocks
 	Blocks [][]occurrence
 	texts  []string
@@ -35,7 +35,7 @@ type occurrence struct {
 const blockFactor = 0x9e3779b1
 
 // New prepares a search for texts, which are lower-case ASCII of at
-// least minLiteral bytes.
+// least three bytes.
 func New(texts []string) *Scanner {
 	sc := &Scanner{texts: texts, Min: required.Shortest(texts), mask: 1<<32 - 1}
 	width := 4
