@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"slices"
 	"strconv"
@@ -17,7 +18,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
 )
 
 // builtinEngine has the built-in packs.
@@ -983,8 +986,8 @@ func TestReauthErrorsTellWhyButNoSecret(t *testing.T) {
 		{"lost", &url.Error{Op: "Post", URL: u.String(), Err: io.EOF}, "oauth2.googleapis.com/token"},
 		{"handed back", &DeferError{Until: time.Now().AddDate(50, 0, 0), Err: &url.Error{Op: "Post", URL: u.String(), Err: io.EOF}}, "deferred"},
 		{"given up", &GiveUpError{Decision: Decision{As: "operator"}, Err: retrieve(400, "invalid_client")}, "operator"},
-		{"of a store", fmt.Errorf("redis: %w", io.EOF), "redis"},
-		{"of unknown cause", errors.New("sent Bearer s3cret-s3cret"), "Bearer …"},
+		{"of a store", fmt.Errorf("redis: %w", io.EOF), "EOF"},
+		{"of unknown cause", errors.New("sent Bearer s3cret-s3cret"), "*errors.errorString"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -1031,7 +1034,8 @@ type retrieveErrorLike struct{ RetrieveError }
 func (r *retrieveErrorLike) Unwrap() error { return &r.RetrieveError }
 func (r *retrieveErrorLike) Error() string { return "oauth2: " + r.RetrieveError.Error() }
 
-// Only the body goes from a text, and only where it stands there as such.
+// Of a token endpoint's answer the status and the code are shown, of others' errors
+// the type alone.
 func TestTextWithoutBodies(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
@@ -1039,16 +1043,47 @@ func TestTextWithoutBodies(t *testing.T) {
 	}{
 		{&RetrieveError{}, "oauth2: no answer"},
 		{&RetrieveError{Response: &http.Response{StatusCode: 599}, Body: []byte("s3cret")}, "oauth2: HTTP 599"},
-		{fmt.Errorf("a: %w", &RetrieveError{Response: &http.Response{StatusCode: 400}, Body: []byte("s3cret")}), "a: oauth2: HTTP 400 Bad Request"},
-		{fmt.Errorf("b: %w", &bodyError{"HTTP 500 with body", "s3cret"}), "b: HTTP 500 with body: …"},
+		{fmt.Errorf("a: %w", &RetrieveError{Response: &http.Response{StatusCode: 400}, Body: []byte("s3cret")}), "oauth2: HTTP 400 Bad Request"},
+		{&RetrieveError{Response: &http.Response{StatusCode: 400}, ErrorCode: "invalid_grant"}, "oauth2: HTTP 400 Bad Request (invalid_grant)"},
+		{&RetrieveError{Response: &http.Response{StatusCode: 400}, ErrorCode: "s3cr3t-t0k3n"}, "oauth2: HTTP 400 Bad Request (…)"},
+		{fmt.Errorf("b: %w", &bodyError{"HTTP 500 with body", "s3cret"}), "*engine.bodyError"},
 		{&ResponseError{Status: 400, Body: []byte("400")}, "HTTP 400 Bad Request"},
-		{errors.Join(io.EOF, &bodyError{"x", "s3cret"}), "EOF\nx: …"},
-		{io.EOF, "EOF"},
-		{wrapsNil{}, "wraps"},
-		{wrapsItself{}, "wraps"},
+		{&ResponseError{Status: 400, Code: "token s3cr3t-t0k3n is invalid"}, "HTTP 400 Bad Request (…)"},
+		{errors.Join(io.EOF, &bodyError{"x", "s3cret"}), "EOF; *engine.bodyError"},
+		{Permanent(io.EOF), "EOF"},
+		{&attemptError{context.Canceled}, "engine: attempt timed out: context canceled"},
+		{&attemptError{fmt.Errorf("read: %w", errAttemptTimeout)}, "engine: attempt timed out"},
+		{hookPanic("s3cret"), "engine: the Reauth hook panicked with a string"},
+		{&limiter.WaitError{Limit: "sending", Until: time.Unix(0, 0).UTC(), Err: context.Canceled}, `limiter: limit "sending": gave up waiting: context canceled`},
+		{&limiter.WaitError{Limit: "sending", Err: errors.New("s3cret")}, "*limiter.WaitError: *errors.errorString"},
+		{wrapsNil{}, "*url.Error"},
+		{wrapsItself{}, "…"},
 	} {
-		if got := textOf(tt.err); got != tt.want {
-			t.Errorf("textOf(%v) = %q, want %q", tt.err, got, tt.want)
+		if got := shownText(tt.err); got != tt.want {
+			t.Errorf("given %v\ngot  %q\nwant %q", tt.err, got, tt.want)
+		}
+	}
+}
+
+// What a failure shows: the answer's facts, the error, the kind of trouble.
+func TestFailureText(t *testing.T) {
+	answer := &rules.Event{Protocol: "http", Status: 429, Codes: []string{"slowDown"}, Message: "Too many requests."}
+	for _, tt := range []struct {
+		name  string
+		event *rules.Event
+		err   error
+		want  string
+	}{
+		{"nothing", nil, nil, ""},
+		{"no facts", nil, io.EOF, "EOF"},
+		{"response", answer, &ResponseError{Status: 429, Code: "slowDown"}, "HTTP 429 Too Many Requests (slowDown): Too many requests"},
+		{"response alone", answer, nil, "HTTP 429 Too Many Requests (slowDown): Too many requests"},
+		{"SDK", answer, fmt.Errorf("list: %w", &sdkError{"s3cret"}), "HTTP 429 Too Many Requests (slowDown): Too many requests: *engine.sdkError"},
+		{"network", &rules.Event{Network: rules.NetworkReset}, &sdkError{"s3cret"}, "*engine.sdkError, network=reset"},
+		{"SMTP", &rules.Event{Protocol: "smtp", Status: 535, Codes: []string{"5.7.8"}}, &textproto.Error{Code: 535, Msg: "s3cret"}, "SMTP 535 (5.7.8): reply 535"},
+	} {
+		if got := shownFailure(tt.event, tt.err); got != tt.want {
+			t.Errorf("%s:\ngot  %q\nwant %q", tt.name, got, tt.want)
 		}
 	}
 }

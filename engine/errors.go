@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -16,13 +17,19 @@ import (
 // wraps itself or more than 1000 others, or panics when it is looked into, to an
 // error that finds the same by package errors, and Err is the attempt's own.
 //
-// Its text names the provider, the rule and the reason. Of the last error it
-// shows the first 8 KiB, without what is likely to be secret by the place where
-// it stands: the user and the query of URLs, what follows an authorization
-// scheme such as Bearer, the values of fields, headers and parameters that are
-// named like a secret (refresh_token, client_secret, password, Cookie), what
-// AUTH, AUTHENTICATE and LOGIN send, and tokens of well-known shapes. A secret
-// elsewhere in a sentence is shown, and the error that it unwraps to is as it was.
+// Its text names the provider, the rule and the reason, and of what went wrong
+// only what is known to be harmless, since texts of errors end up in logs:
+//
+//   - of the answer its status, the codes and the message that the policy
+//     extracts. A message may quote what the server was sent, so 160 bytes of it
+//     are shown at most, and of those the plain words, small numbers and times;
+//   - of errors of this module and of the standard library (package net, TLS,
+//     contexts, system calls, …) what happened to which host and address;
+//   - of a URL no user, query or fragment, and of its path what looks like a name;
+//   - of any other error its type alone, and the kind of trouble that it is:
+//     *smtp.SMTPError, network=reset.
+//
+// The error that it unwraps to is as it was, and has its own text.
 type GiveUpError struct {
 	Decision  Decision
 	Operation string
@@ -45,7 +52,7 @@ func (e *GiveUpError) Error() string {
 			b.WriteByte('s')
 		}
 	}
-	writeWhy(&b, &e.Decision, e.Err, e.Cause)
+	writeWhy(&b, &e.Decision, e.Event, e.Err, e.Cause)
 	return b.String()
 }
 
@@ -108,7 +115,7 @@ func (e *DeferError) Error() string {
 	b.WriteString("engine: ")
 	writeCall(&b, &e.Decision, e.Operation)
 	fmt.Fprintf(&b, ": deferred until %s", e.Until.UTC().Format(time.RFC3339))
-	writeWhy(&b, &e.Decision, e.Err, e.Cause)
+	writeWhy(&b, &e.Decision, e.Event, e.Err, e.Cause)
 	return b.String()
 }
 
@@ -139,18 +146,18 @@ func (e *boundedError) Error() string        { return errtree.Text(e.err) }
 func (e *boundedError) Is(target error) bool { return errtree.Is(e.err, target) }
 func (e *boundedError) As(target any) bool   { return errtree.AsTarget(e.err, target) }
 
-// writeWhy adds the rule, the reason and the errors behind a decision.
-func writeWhy(b *strings.Builder, d *Decision, errs ...error) {
+// writeWhy adds the rule, the reason and what is behind a decision.
+func writeWhy(b *strings.Builder, d *Decision, e *rules.Event, err, cause error) {
 	if d.Rule != nil {
 		fmt.Fprintf(b, " (rule %q: %s)", d.Rule.Name, d.Reason)
 	} else {
 		fmt.Fprintf(b, " (%s)", d.Reason)
 	}
-	for _, err := range errs {
-		if err != nil {
-			b.WriteString(": ")
-			b.WriteString(safeText(err))
-		}
+	if text := shownFailure(e, err); text != "" {
+		b.WriteString(": " + text)
+	}
+	if cause != nil {
+		b.WriteString(": " + shownText(cause))
 	}
 }
 
@@ -167,8 +174,8 @@ func writeCall(b *strings.Builder, d *Decision, operation string) {
 }
 
 // ResponseError is a failed HTTP response as an error: what CheckResponse
-// makes of one. Its text has the status and the provider's code, never the
-// body or a header.
+// makes of one. Its text has the status and the provider's code, where that looks
+// like one, and never the body or a header.
 type ResponseError struct {
 	Provider, Method, Operation string // Provider: the policy that it was read by
 	Status                      int
@@ -181,12 +188,9 @@ type ResponseError struct {
 
 // Error names the status and the code.
 func (e *ResponseError) Error() string {
-	s := fmt.Sprintf("HTTP %d", e.Status)
-	if t := http.StatusText(e.Status); t != "" {
-		s += " " + t
-	}
+	s := redact.Status(e.Status)
 	if e.Code != "" {
-		s += fmt.Sprintf(" (%.80s)", e.Code)
+		s += " (" + redact.Code(e.Code) + ")"
 	}
 	return s
 }

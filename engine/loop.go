@@ -13,6 +13,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
@@ -574,7 +575,7 @@ func (r *run) hold(ctx context.Context, now time.Time) {
 // holdCause says why the decision closes a limit, for those who will wait for it.
 func (r *run) holdCause(now time.Time) limiter.Cause {
 	return limiter.Cause{
-		Rule: r.decision.Rule.Name, Code: strings.Clone(brief(r.event.Code())), Status: r.event.Status,
+		Rule: r.decision.Rule.Name, Code: strings.Clone(redact.Code(r.event.Code())), Status: r.event.Status,
 		Operation: r.event.Operation, At: now,
 	}
 }

@@ -2,12 +2,12 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 
+	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
@@ -24,7 +24,7 @@ var (
 )
 
 // errNoAccount is the error of a call without an account that needs one.
-var errNoAccount = errors.New("engine: the call names no account (WithAccount, Call.Account): all calls without one share limits, holds and credentials")
+var errNoAccount = redact.New("engine: the call names no account (WithAccount, Call.Account): all calls without one share limits, holds and credentials")
 
 // noPolicy is the error for a provider that there is no policy of.
 func (e *Engine) noPolicy(provider string) error {
@@ -36,7 +36,7 @@ func (e *Engine) noPolicy(provider string) error {
 	case meant != "":
 		hint = fmt.Sprintf(" (did you mean %q?)", meant)
 	}
-	return fmt.Errorf("engine: no policy for provider %q%s", provider, hint)
+	return redact.New(fmt.Sprintf("engine: no policy for provider %q%s", provider, hint))
 }
 
 // noPolicyGiveUp gives a call up whose provider is not known.

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"runtime"
@@ -11,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -157,7 +157,7 @@ type refreshFailed struct {
 	soon  bool      // no refresh has failed: the next one may not begin yet
 }
 
-func (f *refreshFailed) Error() string { return safeText(f.err) }
+func (f *refreshFailed) Error() string { return shownText(f.err) }
 func (f *refreshFailed) Unwrap() error { return f.err }
 
 // maxAuthAccounts is how many credentials a shard remembers before it looks for
@@ -175,14 +175,14 @@ const maxReauthBackoff = 16
 const hookGrace = time.Second
 
 var (
-	errNoReauth     = errors.New("engine: no Reauth hook")
-	errTokenRefused = errors.New("engine: the credentials were refreshed just now, and refused")
-	errRefusedHere  = errors.New("engine: the credentials were refreshed for this call, work for others, and are refused here")
-	errRefreshSoon  = errors.New("engine: the credentials were refreshed a moment ago, and cannot be again yet")
-	errSameAgain    = errors.New("engine: the request has the credentials still that were refused before the refresh")
-	errOwnRequest   = errors.New("engine: a request of the Reauth hook's own was refused, and cannot wait for its own refresh")
-	errHookLate     = errors.New("engine: the Reauth hook has not returned although its time is up")
-	errHookExited   = errors.New("engine: the Reauth hook ended its goroutine")
+	errNoReauth     = redact.New("engine: no Reauth hook")
+	errTokenRefused = redact.New("engine: the credentials were refreshed just now, and refused")
+	errRefusedHere  = redact.New("engine: the credentials were refreshed for this call, work for others, and are refused here")
+	errRefreshSoon  = redact.New("engine: the credentials were refreshed a moment ago, and cannot be again yet")
+	errSameAgain    = redact.New("engine: the request has the credentials still that were refused before the refresh")
+	errOwnRequest   = redact.New("engine: a request of the Reauth hook's own was refused, and cannot wait for its own refresh")
+	errHookLate     = redact.New("engine: the Reauth hook has not returned although its time is up")
+	errHookExited   = redact.New("engine: the Reauth hook ended its goroutine")
 )
 
 func (a *authorizer) shard(key authKey) *authShard {
@@ -468,9 +468,9 @@ func (p *Provider) stretched(acc *authAccount) time.Duration {
 // a secret, so only the runtime's own words are shown.
 func hookPanic(v any) error {
 	if e, ok := v.(runtime.Error); ok {
-		return fmt.Errorf("engine: the Reauth hook panicked: %w", e)
+		return redact.Wrap("engine: the Reauth hook panicked", e)
 	}
-	return fmt.Errorf("engine: the Reauth hook panicked with a %T", v)
+	return redact.New(fmt.Sprintf("engine: the Reauth hook panicked with a %T", v))
 }
 
 // hookKey is where the context of a hook has the *reauthFlight that it runs in.

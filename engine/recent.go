@@ -5,11 +5,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/policy"
 )
 
 // Record is one decision, as a debug page shows it. It holds nothing of the
-// request, and of the response only its status and its code, cut at 64 bytes.
+// request, and of the response only its status and its code, where that looks like
+// one.
 type Record struct {
 	Time                       time.Time
 	Provider, Version          string // the policy and its version
@@ -75,8 +77,8 @@ func (r *run) record(now time.Time) {
 	ring.add(Record{
 		Time: now, Provider: r.c.policy.Name, Version: r.c.policy.Version,
 		Account: strings.Clone(r.call.Account), Operation: strings.Clone(r.op.name), Method: strings.Clone(r.call.Method),
-		Attempt: d.State.Attempts, Status: e.Status, IMAPStatus: strings.Clone(brief(e.IMAPStatus)),
-		Network: strings.Clone(brief(e.Network)), Code: strings.Clone(brief(e.Code())),
+		Attempt: d.State.Attempts, Status: e.Status, IMAPStatus: strings.Clone(redact.Code(e.IMAPStatus)),
+		Network: strings.Clone(redact.Code(e.Network)), Code: strings.Clone(redact.Code(e.Code())),
 		Rule: d.Rule.Name, Action: d.Action, As: strings.Clone(brief(d.As)), Reason: d.Reason, Delay: d.Delay, Took: now.Sub(r.start()),
 	})
 }

@@ -3,9 +3,10 @@ package engine
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
+
+	"github.com/recourse-go/recourse/engine/internal/redact"
 )
 
 // maxKeptBody bounds the copy of a request's body, in bytes. It is the largest
@@ -37,7 +38,7 @@ func keepBody(req *http.Request) (*http.Request, error) {
 	b, err := io.ReadAll(io.LimitReader(req.Body, n+1))
 	req.Body.Close()
 	if err != nil {
-		return nil, fmt.Errorf("engine: read the request's body: %w", err)
+		return nil, redact.Wrap("engine: read the request's body", err)
 	}
 	kept := req.WithContext(req.Context())
 	kept.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -15,9 +16,9 @@ import (
 // retries) beside them. A success that no rule matches is no decision.
 //
 // Records carry the provider, operation, account, rule, reason, status, the limit
-// that a call waits for and the rule that closed it, and the error's code, cut at
-// 64 bytes, but no message, header or body, where a provider
-// may quote what it was sent. A nil logger is slog.Default().
+// that a call waits for and the rule that closed it, and the error's code where it
+// looks like one (of at most 64 bytes), but no message, header or body, where a
+// provider may quote what it was sent. A nil logger is slog.Default().
 func LogObserver(l *slog.Logger) Observer {
 	if l == nil {
 		l = slog.Default()
@@ -98,9 +99,9 @@ func LogObserver(l *slog.Logger) Observer {
 			if e.Status != 0 {
 				attrs = append(attrs, slog.Int("status", e.Status))
 			}
-			add("imap_status", brief(e.IMAPStatus))
-			add("network", brief(e.Network))
-			add("code", brief(e.Code()))
+			add("imap_status", redact.Code(e.IMAPStatus))
+			add("network", redact.Code(e.Network))
+			add("code", redact.Code(e.Code()))
 		}
 		if n.Err != nil && (n.Kind == NoticeReload || n.Kind == NoticeNoAccount || n.Kind == NoticeUnclaimed) {
 			add("error", errtree.Text(n.Err))

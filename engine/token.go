@@ -11,6 +11,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -96,63 +97,6 @@ func retrieveError(err error) (u *url.URL, ok bool) {
 	return u, ok
 }
 
-// maxBodies is how many bodies are cut out of one error's text.
-const maxBodies = 32
-
-// textOf is an error's text without the bodies of answers, where a token
-// endpoint may quote what it was sent: of x/oauth2's *RetrieveError only the
-// status and the code stay, and of an error that ends with its own Body nothing
-// of it.
-func textOf(err error) string {
-	text, found := errtree.Text(err), 0
-	errtree.Walk(err, func(err error) bool {
-		short, own, ok := bodiless(err)
-		if ok && own != "" {
-			text = strings.ReplaceAll(text, own, short)
-			found++
-		}
-		return found == maxBodies
-	})
-	return text
-}
-
-// bodiless is the text of one error without the body that it carries, and its
-// own text.
-func bodiless(err error) (short, own string, ok bool) {
-	v, ok := fields(err)
-	if !ok {
-		return "", "", false
-	}
-	if resp, ok := retrieved(err); ok {
-		short = "oauth2: no answer"
-		if resp != nil {
-			short = fmt.Sprintf("oauth2: HTTP %d", resp.StatusCode)
-			if t := http.StatusText(resp.StatusCode); t != "" {
-				short += " " + t
-			}
-		}
-		if code := v.FieldByName("ErrorCode"); code.Kind() == reflect.String && code.Len() > 0 {
-			short += fmt.Sprintf(" (%.80s)", code.String())
-		}
-		return short, errtree.Text(err), true
-	}
-	var body string
-	switch f := v.FieldByName("Body"); {
-	case f.Kind() == reflect.String:
-		body = f.String()
-	case f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Uint8:
-		body = string(f.Bytes())
-	}
-	if body == "" {
-		return "", "", false
-	}
-	own = errtree.Text(err)
-	if short, ok = strings.CutSuffix(own, ": "+body); !ok {
-		return "", "", false
-	}
-	return short + ": …", own, true
-}
-
 // tokenEvent reads the error of a request to a token endpoint, and finds whose
 // policy decides about it. ok is false for an error that says nothing of either
 // the endpoint's answer or a network.
@@ -227,7 +171,7 @@ func unreadable(err error, v any) error {
 	if e, ok := v.(runtime.Error); ok {
 		what = e.Error()
 	}
-	return fmt.Errorf("engine: a panic over the Reauth hook's error, a %T: %s", err, what)
+	return redact.New(fmt.Sprintf("engine: a panic over the Reauth hook's error, a %T: %s", err, what))
 }
 
 // refreshFailure works out what the error of a Reauth hook means for the calls

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -34,7 +34,7 @@ import (
 // once and for nothing, and then by the loop.
 
 // errAgain is the error of a try that was cut off.
-var errAgain = errors.New("engine: the server ended the request's stream without an answer, and the base transport would have sent it again")
+var errAgain = redact.New("engine: the server ended the request's stream without an answer, and the base transport would have sent it again")
 
 // trace is what httptrace has seen of one try.
 type trace struct {

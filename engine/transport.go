@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -333,7 +333,7 @@ func (x *exchange) request(ctx context.Context, r *run, n int, same bool) (*http
 }
 
 // errNoResponse is that of a base which breaks the contract of a RoundTripper.
-var errNoResponse = errors.New("engine: the base transport returned neither a response nor an error")
+var errNoResponse = redact.New("engine: the base transport returned neither a response nor an error")
 
 // send makes one attempt, and reports whether it succeeded. A request that
 // cannot be made at all leaves the last response as it was. What the server has

@@ -1,52 +1,23 @@
 package classify
 
 import (
-	_ "embed"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 
+	"github.com/recourse-go/recourse/engine/internal/nethttp"
 	"github.com/recourse-go/recourse/rules"
 )
 
 // The errors of net/http's client have no types that others can name, so their
 // texts tell them. A request that ended in one is lost, in whatever words, but
 // for those about the request itself and those of Unprocessed.
-//
-//go:generate sh -c "go run testdata/nethttp_gen.go > nethttp.txt"
-
-//go:embed nethttp.txt
-var netHTTPFile string
-
-// netHTTPTexts are the texts, and the beginnings of those that something is
-// filled into.
-var netHTTPTexts = sync.OnceValue(func() (texts struct {
-	whole map[string]bool
-	start []string
-}) {
-	texts.whole = map[string]bool{}
-	for s := range strings.Lines(netHTTPFile) {
-		switch start, _, more := strings.Cut(strings.TrimSuffix(s, "\n"), "…"); {
-		case strings.HasPrefix(start, "#"):
-		case more:
-			texts.start = append(texts.start, start)
-		default:
-			texts.whole[start] = true
-		}
-	}
-	return texts
-})
 
 // netHTTPKind is the kind of an error of which s is the text, if that is one of
 // net/http's; "" = it is not.
 func netHTTPKind(s string) string {
-	texts := netHTTPTexts()
-	known := texts.whole[s]
+	_, known := nethttp.Known(s)
 	for _, start := range [...]string{"http: ", "net/http: ", "http2: "} {
-		known = known || strings.HasPrefix(s, start)
-	}
-	for _, start := range texts.start {
 		known = known || strings.HasPrefix(s, start)
 	}
 	switch {

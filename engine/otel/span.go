@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/engine/internal/redact"
 )
 
 // The attributes that are Recourse's own.
@@ -27,9 +28,6 @@ const (
 	keyLimit     = attribute.Key("recourse.limit")
 	keyOutcome   = attribute.Key("recourse.outcome")
 )
-
-// maxCode is the longest part of a provider's error code that is shown, in bytes.
-const maxCode = 64
 
 // attempt makes the span of an attempt that has ended.
 func (b *Observer) attempt(ctx context.Context, n *engine.Notice) {
@@ -135,8 +133,7 @@ func (b *Observer) describe(attrs []attribute.KeyValue, n *engine.Notice) []attr
 		}
 	}
 	if n.Event != nil {
-		code := n.Event.Code()
-		add(keyCode, strings.ToValidUTF8(code[:min(len(code), maxCode)], ""))
+		add(keyCode, redact.Code(n.Event.Code()))
 	}
 	return attrs
 }

@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"reflect"
+	"runtime"
+	"strings"
+
+	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// What the texts of this package's errors show of what went wrong: see package
+// redact.
+
+// shownText is what may be shown of an error.
+func shownText(err error) string { return redact.Error(err, knownText) }
+
+// knownText is the text of the errors that this package knows, of which all may
+// be shown.
+func knownText(err error) (text string, ok bool) {
+	switch e := err.(type) {
+	case *GiveUpError, *DeferError, *ResponseError, timeoutError, requestCanceled, *limiter.TooLargeError:
+		return err.Error(), true
+	case *limiter.WaitError:
+		if e.Err == nil || e.Err == context.Canceled || e.Err == context.DeadlineExceeded {
+			return e.Error(), true
+		}
+	case *attemptError:
+		if !errtree.Is(e.err, errAttemptTimeout) { // which says so itself
+			return errAttemptTimeout.Error() + ": " + shownText(e.err), true
+		}
+	case runtime.Error:
+		return e.Error(), reflect.Indirect(reflect.ValueOf(e)).Type().PkgPath() == "runtime"
+	}
+	if resp, ok := retrieved(err); ok {
+		return tokenAnswer(err, resp), true
+	}
+	return "", false
+}
+
+// tokenAnswer describes a *RetrieveError of golang.org/x/oauth2, whose own text
+// quotes the body of the answer.
+func tokenAnswer(err error, resp *http.Response) string {
+	text := "oauth2: no answer"
+	if resp != nil {
+		text = "oauth2: " + redact.Status(resp.StatusCode)
+	}
+	v, _ := fields(err)
+	if code := v.FieldByName("ErrorCode"); code.Kind() == reflect.String && code.Len() > 0 {
+		text += fmt.Sprintf(" (%s)", redact.Code(code.String()))
+	}
+	return text
+}
+
+// shownFailure is what may be shown of a failed attempt: the answer's facts, the
+// error, and what went wrong with the network. e and err may be nil.
+func shownFailure(e *rules.Event, err error) string {
+	facts := redact.Facts(e)
+	text := ""
+	if err != nil {
+		text = shownText(err)
+	}
+	switch {
+	case strings.Contains(text, facts): // that of an inner call, or there are none
+	case strings.HasPrefix(facts, text): // that of a response
+		text = facts
+	default:
+		text = facts + ": " + text
+	}
+	if e != nil && e.Network != "" {
+		text += ", network=" + redact.Code(e.Network)
+	}
+	return text
+}
