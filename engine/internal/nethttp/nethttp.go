@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-//go:generate sh -c "go run testdata/nethttp_gen.go > nethttp.txt"
+//go:generate sh -c "go run generate.go > nethttp.txt"
 
 //go:embed nethttp.txt
 var file string
