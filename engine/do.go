@@ -30,6 +30,9 @@ import (
 // CheckResponse, when the response's body stalls for that long. It ends with fn
 // too: bodies are read inside it, or returned through Value.
 //
+// A Transport inside fn knows nothing of c: its requests name their account by
+// WithAccount, as anywhere. Of one account both share what they take of limits.
+//
 // An HTTP client inside fn should not follow redirects of what must not happen
 // twice (http.Client.CheckRedirect): where a redirect's target cannot be reached,
 // its error says that nothing was sent. Transport knows better.

@@ -38,13 +38,15 @@ type GiveUpError struct {
 	Event     *rules.Event // the last attempt's facts; nil when there was none
 	Err       error        // the last attempt's error; nil only when there was no attempt
 	Cause     error        // what ended it from outside: a context's error, a limiter's, the re-authentication's; often nil
+
+	provider string // of the call; "" = that of the deciding policy
 }
 
 // Error says who gave up what, by which rule, why.
 func (e *GiveUpError) Error() string {
 	var b strings.Builder
 	b.WriteString("engine: ")
-	writeCall(&b, &e.Decision, e.Operation)
+	writeCall(&b, e.provider, &e.Decision, e.Operation)
 	fmt.Fprintf(&b, ": gave up as %s", e.Decision.As)
 	if e.Attempts > 0 {
 		fmt.Fprintf(&b, " after %d attempt", e.Attempts)
@@ -52,7 +54,7 @@ func (e *GiveUpError) Error() string {
 			b.WriteByte('s')
 		}
 	}
-	writeWhy(&b, &e.Decision, e.Event, e.Err, e.Cause)
+	writeWhy(&b, e.provider, &e.Decision, e.Event, e.Err, e.Cause)
 	return b.String()
 }
 
@@ -107,15 +109,17 @@ type DeferError struct {
 	Event     *rules.Event // the last attempt's facts; nil when a limit made it wait before any
 	Err       error        // the last attempt's error; where there was none, what made it wait, as a limiter's
 	Cause     error        // what else made it wait: a limiter's error, the re-authentication's; often nil
+
+	provider string // of the call; "" = that of the deciding policy
 }
 
 // Error says until when and why; of errors it shows what GiveUpError's text does.
 func (e *DeferError) Error() string {
 	var b strings.Builder
 	b.WriteString("engine: ")
-	writeCall(&b, &e.Decision, e.Operation)
+	writeCall(&b, e.provider, &e.Decision, e.Operation)
 	fmt.Fprintf(&b, ": deferred until %s", e.Until.UTC().Format(time.RFC3339))
-	writeWhy(&b, &e.Decision, e.Event, e.Err, e.Cause)
+	writeWhy(&b, e.provider, &e.Decision, e.Event, e.Err, e.Cause)
 	return b.String()
 }
 
@@ -146,11 +150,15 @@ func (e *boundedError) Error() string        { return errtree.Text(e.err) }
 func (e *boundedError) Is(target error) bool { return errtree.Is(e.err, target) }
 func (e *boundedError) As(target any) bool   { return errtree.AsTarget(e.err, target) }
 
-// writeWhy adds the rule, the reason and what is behind a decision.
-func writeWhy(b *strings.Builder, d *Decision, e *rules.Event, err, cause error) {
-	if d.Rule != nil {
+// writeWhy adds the rule, the reason and what is behind a decision. The rule
+// can be one of a token endpoint's policy: then that is named too.
+func writeWhy(b *strings.Builder, provider string, d *Decision, e *rules.Event, err, cause error) {
+	switch {
+	case d.Rule != nil && d.Policy != nil && provider != "" && provider != d.Policy.Name:
+		fmt.Fprintf(b, " (rule %q of %q: %s)", d.Rule.Name, d.Policy.Name, d.Reason)
+	case d.Rule != nil:
 		fmt.Fprintf(b, " (rule %q: %s)", d.Rule.Name, d.Reason)
-	} else {
+	default:
 		fmt.Fprintf(b, " (%s)", d.Reason)
 	}
 	if text := shownFailure(e, err); text != "" {
@@ -161,10 +169,13 @@ func writeWhy(b *strings.Builder, d *Decision, e *rules.Event, err, cause error)
 	}
 }
 
-func writeCall(b *strings.Builder, d *Decision, operation string) {
-	if d.Policy != nil {
+func writeCall(b *strings.Builder, provider string, d *Decision, operation string) {
+	switch {
+	case provider != "":
+		b.WriteString(provider)
+	case d.Policy != nil:
 		b.WriteString(d.Policy.Name)
-	} else {
+	default:
 		b.WriteString("call")
 	}
 	if operation != "" {

@@ -328,3 +328,46 @@ func TestAttemptErrorText(t *testing.T) {
 		}
 	}
 }
+
+// An error's text names the provider of the call, also where the policy of a token
+// endpoint has decided: of that only the rule is.
+func TestErrorNamesTheProvider(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		hook error // of Authorize
+		in   bool  // Do around it
+		want string
+	}{
+		{"the endpoint's policy gave up", io.EOF, false, `engine: gmail messages.get: gave up as exhausted after 6 attempts (rule "network" of "oauth2": `},
+		{"the code gave up", errors.New("no token"), false, `engine: gmail messages.get: gave up as permanent after 1 attempt (rule "permanent": `},
+		{"in a call inside", errors.New("no token"), true, `engine: gmail messages.get: gave up as permanent after 1 attempt (rule "inner": `},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e, err := New(Options{Authorize: func(*http.Request, string) error { return tt.hook }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				send := func(ctx context.Context) error {
+					req, err := http.NewRequestWithContext(WithAccount(ctx, "ann"), "GET", "https://gmail.googleapis.com/gmail/v1/users/me/messages/1", nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					resp, err := e.Transport(nil).RoundTrip(req)
+					if err == nil {
+						resp.Body.Close()
+					}
+					return err
+				}
+				if tt.in {
+					err = e.Do(t.Context(), Call{Provider: "gmail", Account: "ann", Operation: "messages.get"}, send)
+				} else {
+					err = send(t.Context())
+				}
+				if got := fmt.Sprint(err); !strings.HasPrefix(got, tt.want) {
+					t.Errorf("Authorize failed with %q: got %q, want %q…", tt.hook, got, tt.want)
+				}
+			})
+		})
+	}
+}

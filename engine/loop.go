@@ -522,7 +522,7 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 		r.judge.apply(d, r.judge.rule(e), e, u)
 		r.shadow(ctx, u, now)
 	} else {
-		r.judge.apply(d, rule, e, u)
+		r.c.apply(d, rule, e, u)
 		if d.Reason == ReasonRule {
 			d.Reason = why
 		}
@@ -826,7 +826,7 @@ func (r *run) contextCause(ctx context.Context, cause error) error {
 func (r *run) gaveUp(cause error) *GiveUpError {
 	return &GiveUpError{
 		Decision: *r.decision, Operation: r.op.name, Attempts: r.call.State.Attempts,
-		Until: r.until, Event: r.event, Err: r.err, Cause: cause,
+		Until: r.until, Event: r.event, Err: r.err, Cause: cause, provider: r.c.policy.Name,
 	}
 }
 
@@ -848,7 +848,7 @@ func (r *run) deferred(ctx context.Context, until time.Time, cause error) error 
 	}
 	return &DeferError{
 		Until: until, State: r.decision.State, Decision: *r.decision,
-		Operation: r.op.name, Event: r.event, Err: err, Cause: cause,
+		Operation: r.op.name, Event: r.event, Err: err, Cause: cause, provider: r.c.policy.Name,
 	}
 }
 
