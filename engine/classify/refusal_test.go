@@ -111,6 +111,8 @@ func TestXMLPath(t *testing.T) {
 func TestEcho(t *testing.T) {
 	for _, tt := range []struct{ protocol, command, reply, status, message, codes string }{
 		{"imap", "STATUS", "6 NO Mailbox doesn't exist: INBOX.Throttled (0.000 + 0.000 secs).", "NO", "Mailbox doesn't exist:", ""},
+		{"imap", "SELECT", "7 NO Mailbox doesn't exist: INBOX.Temporary", "NO", "Mailbox doesn't exist:", ""},
+		{"imap", "SELECT", "8 NO Mailbox doesn't exist: INBOX.Account locked", "NO", "Mailbox doesn't exist:", ""},
 		{"imap", "STATUS", "6 NO [NONEXISTENT] Unknown Mailbox: Account locked (Failure)", "NO", "Unknown Mailbox", "NONEXISTENT"},
 		{"imap", "SELECT", "6 NO Throttled try again in 5 hours doesn't exist.", "NO", "doesn't exist.", ""},
 		{"imap", "SELECT", `6 NO Mailbox "Throttled" is "Temporary" here`, "NO", `Mailbox "" here`, ""},
