@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -24,13 +23,6 @@ type value struct {
 	list  []*value // of a field that takes a list, also where one value is written
 	names []string // of an object or map, in the file's order
 	get   map[string]*value
-}
-
-// quota is the data of a kindQuota field.
-type quota struct {
-	n      int64
-	window time.Duration
-	bytes  bool
 }
 
 func (v *value) span() span { return v.src.nodeSpan(v.node) }
@@ -119,7 +111,7 @@ func decode(src *source, root *yaml.Node, r *report) *value {
 	if !d.walk(root, nil, 1) {
 		return nil
 	}
-	v := d.value(&field{kind: kindObject, object: fileObject}, root, nil)
+	v := d.value(&field{object: fileObject}, root, nil)
 	if v.bad {
 		return nil
 	}
@@ -237,10 +229,10 @@ func (d *decoder) value(f *field, n, key *yaml.Node) *value {
 		}
 		return v
 	}
-	switch f.kind {
-	case kindObject:
+	switch {
+	case f.object != nil:
 		d.object(v)
-	case kindMap:
+	case f.elem != nil:
 		d.mapping(v)
 	default:
 		d.scalar(v)

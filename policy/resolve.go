@@ -178,11 +178,11 @@ func (acc *resolved) apply(l *layer) {
 				acc.match = v.list
 			}
 		case "extract":
-			acc.extract = mergeMaps(acc.extract, v, f.merge == mergeDeep)
+			acc.extract = mergeMaps(acc.extract, v, true)
 		case "inspect":
 			acc.inspect = slices.Concat(v.list, acc.inspect)
 		case "operations":
-			acc.operations = mergeEntries(acc.operations, v.list, "operation", f.merge)
+			acc.operations = mergeEntries(acc.operations, v.list, "operation", newFirst)
 		case "idempotent":
 			known := map[string]bool{}
 			for _, g := range acc.idempotent {
@@ -204,13 +204,13 @@ func (acc *resolved) apply(l *layer) {
 		case "costs":
 			acc.costs = mergeMaps(acc.costs, v, true)
 		case "limits":
-			acc.limits = mergeEntries(acc.limits, v.list, "name", f.merge)
+			acc.limits = mergeEntries(acc.limits, v.list, "name", newLast)
 		case "budget":
 			acc.budget = mergeMaps(acc.budget, v, false)
 		case "breaker":
 			acc.breaker = mergeMaps(acc.breaker, v, false)
 		case "rules":
-			acc.rules = mergeEntries(acc.rules, v.list, "name", f.merge)
+			acc.rules = mergeEntries(acc.rules, v.list, "name", newFirst)
 		case "default":
 			acc.fallback = v
 		}
@@ -235,7 +235,7 @@ func mergeMaps(parent, child *value, deep bool) *value {
 		p := m.get[name]
 		if p == nil {
 			m.names = append(m.names, name)
-		} else if deep && c.get != nil && p.get != nil && c.field.kind == kindMap {
+		} else if deep && c.get != nil && p.get != nil && c.field.elem != nil {
 			c = mergeMaps(p, c, true)
 		}
 		m.get[name] = c
@@ -243,8 +243,15 @@ func mergeMaps(parent, child *value, deep bool) *value {
 	return &m
 }
 
-// mergeEntries lays a list of named entries on the inherited one.
-func mergeEntries(parents, children []*value, key string, how merge) []*value {
+// Where new entries go among the inherited ones. Those with `last: true` follow anyway.
+const (
+	newFirst = iota
+	newLast
+)
+
+// mergeEntries lays a list of named entries on the inherited one: entries of one
+// name take the place of the parent's.
+func mergeEntries(parents, children []*value, key string, fresh int) []*value {
 	name := func(v *value) string { s, _ := scalar[string](v, key); return s }
 	byName := map[string][]*value{}
 	for _, c := range children {
@@ -268,7 +275,7 @@ func mergeEntries(parents, children []*value, key string, how merge) []*value {
 	for _, c := range children {
 		switch n := name(c); {
 		case placed[n]:
-		case how == mergeNamed, how == mergeRules && scalarOr(c, "last", false):
+		case fresh == newLast, scalarOr(c, "last", false):
 			last = append(last, c)
 		default:
 			first = append(first, c)

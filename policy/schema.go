@@ -15,17 +15,17 @@ func Schema() []byte { return bytes.Clone(schema()) }
 
 var schema = sync.OnceValue(func() []byte {
 	return renderSchema("Recourse policy", "policy/field.go", objects,
-		member{"anyOf", []any{ordered{{"required", []string{"default"}}}, ordered{{"required", []string{"extends"}}}}})
+		member{"anyOf", []any{JSON{{"required", []string{"default"}}}, JSON{{"required", []string{"extends"}}}}})
 })
 
 // renderSchema renders the schema of a file: the first of objects, which
 // refers to the others. more says what the table cannot.
 func renderSchema(title, source string, objects []*object, more ...member) []byte {
-	defs := ordered{}
+	defs := JSON{}
 	for _, o := range objects[1:] {
 		defs = append(defs, member{o.id, o.schema()})
 	}
-	root := ordered{
+	root := JSON{
 		{"$schema", "https://json-schema.org/draft/2020-12/schema"},
 		{"$comment", "Generated from the decoder's table; see " + source + "."},
 		{"title", title},
@@ -43,8 +43,8 @@ func renderSchema(title, source string, objects []*object, more ...member) []byt
 	return b.Bytes()
 }
 
-// ordered is a JSON object whose members keep their order.
-type ordered []member
+// JSON is a JSON object whose members keep their order.
+type JSON []member
 
 type member struct {
 	name  string
@@ -52,7 +52,7 @@ type member struct {
 }
 
 // MarshalJSON implements json.Marshaler.
-func (o ordered) MarshalJSON() ([]byte, error) {
+func (o JSON) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -73,9 +73,9 @@ func (o ordered) MarshalJSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func (o *object) schema() ordered {
+func (o *object) schema() JSON {
 	var required []string
-	props := ordered{}
+	props := JSON{}
 	for i := range o.fields {
 		f := &o.fields[i]
 		props = append(props, member{f.name, f.schema()})
@@ -83,14 +83,14 @@ func (o *object) schema() ordered {
 			required = append(required, f.name)
 		}
 	}
-	s := ordered{{"description", o.doc}, {"type", "object"}, {"properties", props}, {"additionalProperties", false}}
+	s := JSON{{"description", o.doc}, {"type", "object"}, {"properties", props}, {"additionalProperties", false}}
 	if len(required) > 0 {
 		s = append(s, member{"required", required})
 	}
 	if len(o.oneOf) > 0 {
 		var of []any
 		for _, name := range o.oneOf {
-			of = append(of, ordered{{"required", []string{name}}})
+			of = append(of, JSON{{"required", []string{name}}})
 		}
 		s = append(s, member{"oneOf", of})
 	}
@@ -98,16 +98,16 @@ func (o *object) schema() ordered {
 		var pairs []any
 		for i, a := range o.atMostOne {
 			for _, b := range o.atMostOne[i+1:] {
-				pairs = append(pairs, ordered{{"required", []string{a, b}}})
+				pairs = append(pairs, JSON{{"required", []string{a, b}}})
 			}
 		}
-		s = append(s, member{"not", ordered{{"anyOf", pairs}}})
+		s = append(s, member{"not", JSON{{"anyOf", pairs}}})
 	}
 	return s
 }
 
-func (f *field) schema() ordered {
-	var s ordered
+func (f *field) schema() JSON {
+	var s JSON
 	doc := f.doc
 	if f.def != "" {
 		doc = strings.TrimSpace(doc + " Default: " + f.def + ".")
@@ -120,85 +120,54 @@ func (f *field) schema() ordered {
 	case list:
 		return append(s, member{"type", "array"}, member{"items", v})
 	case orList:
-		return append(s, member{"anyOf", []any{v, ordered{{"type", "array"}, {"items", v}}}})
+		return append(s, member{"anyOf", []any{v, JSON{{"type", "array"}, {"items", v}}}})
 	}
 	return append(s, v...)
 }
 
-// The patterns say what value.go and decode.go read.
+// The patterns say what kind.go reads.
 const (
 	durationPattern = `^([0-9]+(\.[0-9]*)?|\.[0-9]+)(ms|s|m|h|d)(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ms|s|m|h|d))*$`
-	perPattern      = `/(([0-9]+(\.[0-9]*)?|\.[0-9]+)?(ms|s|m|h|d))+$`
-	ratePattern     = `^[0-9_.]+` + perPattern
-	quotaPattern    = `^[0-9][0-9_]*(KiB|MiB|GiB|kB|KB|MB|GB|B)?` + perPattern
 	sizePattern     = `^[0-9][0-9_]*(KiB|MiB|GiB|kB|KB|MB|GB|B)?$`
 	labelPattern    = `^[A-Za-z0-9][A-Za-z0-9_.-]*$`
 	namePattern     = `^[A-Za-z0-9$_./:@+-]+$`
-	hostPattern     = `^(\*\.)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(:[0-9]{1,5})?$`
 	tokenPattern    = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 )
 
-func text(pattern string, max int) ordered {
-	return ordered{{"type", "string"}, {"pattern", pattern}, {"maxLength", max}}
+// pattern is the schema of a text that a regular expression describes.
+func pattern(re string, max int) func(*Field) JSON {
+	return func(*Field) JSON { return JSON{{"type", "string"}, {"pattern", re}, {"maxLength", max}} }
 }
 
-func (f *field) valueSchema() ordered {
-	if f.enum != nil {
-		if f.open {
-			s := text(labelPattern, 64)
-			if f.notAllowed != nil {
-				s = append(s, member{"not", ordered{{"enum", f.notAllowed}}})
-			}
-			return append(s, member{"examples", f.enum})
-		}
-		return ordered{{"enum", f.enum}}
+// number is the schema of a number within its field's bounds.
+func number(kind string, f *Field) JSON {
+	s := JSON{{"type", kind}}
+	if f.min != f.max {
+		s = append(s, member{"minimum", f.min}, member{"maximum", f.max})
 	}
-	number := func(kind string) ordered {
-		s := ordered{{"type", kind}}
-		if f.min != f.max {
-			s = append(s, member{"minimum", f.min}, member{"maximum", f.max})
+	return s
+}
+
+func (f *field) valueSchema() JSON {
+	switch {
+	case f.open:
+		s := pattern(labelPattern, 64)(f)
+		if f.notAllowed != nil {
+			s = append(s, member{"not", JSON{{"enum", f.notAllowed}}})
 		}
-		return s
-	}
-	switch f.kind {
-	case kindVersion:
-		return ordered{{"const", 1}}
-	case kindInt:
-		return number("integer")
-	case kindFloat:
-		return number("number")
-	case kindBool:
-		return ordered{{"type", "boolean"}}
-	case kindDuration:
-		return text(durationPattern, 60)
-	case kindRate:
-		return text(ratePattern, 60)
-	case kindQuota:
-		return text(quotaPattern, 60)
-	case kindSize:
-		return ordered{{"type", []string{"integer", "string"}}, {"minimum", f.min}, {"maximum", f.max}, {"pattern", sizePattern}}
-	case kindRegexp:
-		return ordered{{"type", "string"}, {"minLength", 1}}
-	case kindPath:
-		return text(`^/[^?# \t\n]*$`, 512)
-	case kindHost:
-		return text(hostPattern, 253)
-	case kindMethod, kindHeader:
-		return text(tokenPattern, 128)
-	case kindMedia:
-		return text(`^[^ ;,\t\n]+$`, 100)
-	case kindProvider:
-		return text(labelPattern, 64)
-	case kindName:
-		return text(namePattern, 128)
-	case kindObject:
-		return ordered{{"$ref", "#/$defs/" + f.object.id}}
-	case kindMap:
-		s := ordered{{"type", "object"}, {"additionalProperties", f.elem.schema()}}
+		return append(s, member{"examples", f.enum})
+	case f.enum != nil:
+		return JSON{{"enum", f.enum}}
+	case f.object != nil:
+		return JSON{{"$ref", "#/$defs/" + f.object.id}}
+	case f.elem != nil:
+		s := JSON{{"type", "object"}, {"additionalProperties", f.elem.schema()}}
 		if f.reserved != "" {
-			s = append(s, member{"propertyNames", ordered{{"not", ordered{{"const", f.reserved}}}}})
+			s = append(s, member{"propertyNames", JSON{{"not", JSON{{"const", f.reserved}}}}})
 		}
 		return s
+	case f.kind == nil || f.kind.Schema == nil:
+		return JSON{{"type", "string"}, {"minLength", 1}}
 	}
-	return ordered{{"type", "string"}, {"minLength", 1}}
+	return f.kind.Schema(f)
 }

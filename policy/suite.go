@@ -186,46 +186,46 @@ var givenObject = &object{
 	id: "given", title: "given",
 	doc: "A response, or the facts of one.",
 	fields: []field{
-		{name: "url", kind: kindText, doc: "The request's URL: the policy's operations name the operation by it, and its match must claim it."},
-		{name: "operation", kind: kindText, doc: "The request's operation."},
-		{name: "method", kind: kindMethod, doc: "The request's HTTP method; with a url GET is the default."},
+		{name: "url", kind: Text, doc: "The request's URL: the policy's operations name the operation by it, and its match must claim it."},
+		{name: "operation", kind: Text, doc: "The request's operation."},
+		{name: "method", kind: Method, doc: "The request's HTTP method; with a url GET is the default."},
 		{name: "protocol", enum: protocol.Names(), def: "as the policy says", doc: "What the response speaks."},
-		{name: "idempotency_key", kind: kindText, doc: "The request carried this Idempotency-Key."},
-		{name: "status", kind: kindInt, min: 0, max: 999, doc: "HTTP status or SMTP reply code."},
+		{name: "idempotency_key", kind: Text, doc: "The request carried this Idempotency-Key."},
+		{name: "status", kind: Int, min: 0, max: 999, doc: "HTTP status or SMTP reply code."},
 		{name: "imap_status", enum: []string{"OK", "NO", "BAD", "BYE", "PREAUTH"}, doc: "IMAP status, if not in the body."},
-		{name: "headers", kind: kindMap, elem: &field{kind: kindText, many: orList}, doc: "Response headers."},
-		{name: "body", kind: kindText, doc: "The response's body; the reply's text of SMTP and IMAP."},
-		{name: "network_error", kind: kindText, doc: "Text of the error below the protocol."},
-		{name: "now", kind: kindText, def: "2026-01-01T00:00:00Z", doc: "When the response came, for times in it."},
-		{name: "attempt", kind: kindInt, min: 1, max: 1e6, def: "1", doc: "This attempt's number."},
-		{name: "elapsed", kind: kindDuration, doc: "Time spent trying so far."},
-		{name: "idempotent", kind: kindBool, def: "by method and policy", doc: "A repeat is harmless."},
-		{name: "sent", kind: kindBool, def: "by the network error", doc: "The request may have reached the server."},
-		{name: "type", kind: kindText, doc: "The fact type."},
-		{name: "code", kind: kindText, doc: "The fact codes, where it is one."},
-		{name: "codes", kind: kindText, many: orList, doc: "The fact codes."},
-		{name: "message", kind: kindText, doc: "The fact message."},
-		{name: "facts", kind: kindMap, elem: &field{kind: kindText}, doc: "Facts of the policy's own."},
+		{name: "headers", elem: &field{kind: Text, many: orList}, doc: "Response headers."},
+		{name: "body", kind: Text, doc: "The response's body; the reply's text of SMTP and IMAP."},
+		{name: "network_error", kind: Text, doc: "Text of the error below the protocol."},
+		{name: "now", kind: Text, def: "2026-01-01T00:00:00Z", doc: "When the response came, for times in it."},
+		{name: "attempt", kind: Int, min: 1, max: 1e6, def: "1", doc: "This attempt's number."},
+		{name: "elapsed", kind: Duration, doc: "Time spent trying so far."},
+		{name: "idempotent", kind: Bool, def: "by method and policy", doc: "A repeat is harmless."},
+		{name: "sent", kind: Bool, def: "by the network error", doc: "The request may have reached the server."},
+		{name: "type", kind: Text, doc: "The fact type."},
+		{name: "code", kind: Text, doc: "The fact codes, where it is one."},
+		{name: "codes", kind: Text, many: orList, doc: "The fact codes."},
+		{name: "message", kind: Text, doc: "The fact message."},
+		{name: "facts", elem: &field{kind: Text}, doc: "Facts of the policy's own."},
 		{name: "network", enum: []string{"timeout", "dns", "connect", "reset", "eof", "tls", "canceled", "other"}, doc: "The fact network."},
-		{name: "retry_after", kind: kindDuration, doc: "The fact retry_after."},
+		{name: "retry_after", kind: Duration, doc: "The fact retry_after."},
 	},
 	atMostOne: []string{"code", "codes"},
 }
 
 var wantFields = []field{
-	{name: "rule", kind: kindName, doc: `The rule that decides; "default" and "success" too.`},
+	{name: "rule", kind: Name, doc: `The rule that decides; "default" and "success" too.`},
 	{name: "action", enum: []string{"accept", "retry", "wait", "reauth", "fail"}, doc: "The decision."},
 	{name: "as", enum: []string{"permanent", "needs_user", "resync", "ambiguous", "exhausted", "canceled"}, open: true, doc: "The kind of failure."},
-	{name: "hint", kind: kindText, doc: "What the server asked for: 30s, 29s..31s or 0s for nothing."},
-	{name: "delay", kind: kindText, doc: "A range that holds every delay that chance can give: 1s..2s, 30s.. or ..64s."},
-	{name: "hold", kind: kindName, many: orList, doc: "The limits that are closed until the wait is over; [] for none."},
-	{name: "defer", kind: kindBool, doc: "The call is handed back with a time to resume."},
-	{name: "exhausted", kind: kindBool, doc: "Attempts, time or waits are used up."},
-	{name: "operation", kind: kindText, doc: "The operation that the url names."},
-	{name: "type", kind: kindText, doc: "The fact type, as extracted."},
-	{name: "codes", kind: kindText, many: orList, doc: "The fact codes, as extracted."},
-	{name: "message", kind: kindText, doc: "The fact message, as extracted."},
-	{name: "idempotent", kind: kindBool, doc: "A repeat is held to be harmless."},
+	{name: "hint", kind: Text, doc: "What the server asked for: 30s, 29s..31s or 0s for nothing."},
+	{name: "delay", kind: Text, doc: "A range that holds every delay that chance can give: 1s..2s, 30s.. or ..64s."},
+	{name: "hold", kind: Name, many: orList, doc: "The limits that are closed until the wait is over; [] for none."},
+	{name: "defer", kind: Bool, doc: "The call is handed back with a time to resume."},
+	{name: "exhausted", kind: Bool, doc: "Attempts, time or waits are used up."},
+	{name: "operation", kind: Text, doc: "The operation that the url names."},
+	{name: "type", kind: Text, doc: "The fact type, as extracted."},
+	{name: "codes", kind: Text, many: orList, doc: "The fact codes, as extracted."},
+	{name: "message", kind: Text, doc: "The fact message, as extracted."},
+	{name: "idempotent", kind: Bool, doc: "A repeat is held to be harmless."},
 }
 
 var wantObject = &object{id: "want", title: "want", doc: "What is expected of a decision. Only what is given is compared.", fields: wantFields}
@@ -234,9 +234,9 @@ var suiteCaseObject = &object{
 	id: "case", title: "a case",
 	doc: "One response and what the policy must make of it.",
 	fields: []field{
-		{name: "name", kind: kindText, required: true, doc: "Unique in its suite; says what is special."},
-		{name: "given", kind: kindObject, object: givenObject, required: true, doc: "A response, or the facts of one."},
-		{name: "want", kind: kindObject, object: wantObject, required: true, doc: "What is expected of the decision."},
+		{name: "name", kind: Text, required: true, doc: "Unique in its suite; says what is special."},
+		{name: "given", object: givenObject, required: true, doc: "A response, or the facts of one."},
+		{name: "want", object: wantObject, required: true, doc: "What is expected of the decision."},
 	},
 }
 
@@ -244,10 +244,10 @@ var stepObject = &object{
 	id: "step", title: "a step",
 	doc: "One attempt of a script and the response that it meets.",
 	fields: []field{
-		{name: "given", kind: kindObject, object: givenObject, def: "as the script's own", doc: "A response, or the facts of one."},
-		{name: "repeat", kind: kindInt, min: 1, max: 1000, def: "1", doc: "So many attempts in a row meet this response."},
-		{name: "takes", kind: kindDuration, def: "0s", doc: "How long the attempt lasts."},
-		{name: "want", kind: kindObject, object: wantObject, doc: "What is expected of the decision about it."},
+		{name: "given", object: givenObject, def: "as the script's own", doc: "A response, or the facts of one."},
+		{name: "repeat", kind: Int, min: 1, max: 1000, def: "1", doc: "So many attempts in a row meet this response."},
+		{name: "takes", kind: Duration, def: "0s", doc: "How long the attempt lasts."},
+		{name: "want", object: wantObject, doc: "What is expected of the decision about it."},
 	},
 }
 
@@ -255,9 +255,9 @@ var scriptWantObject = &object{
 	id: "script_want", title: "a script's want",
 	doc: "What is expected of the whole script, and of its last decision.",
 	fields: append([]field{
-		{name: "attempts", kind: kindInt, min: 1, max: 1e6, doc: "Attempts in all."},
-		{name: "waited", kind: kindText, doc: "Time between the attempts in all, with chance in its middle: 3s..5s."},
-		{name: "waits", kind: kindText, many: orList, doc: "Time between the attempts one by one, each a range that holds whatever chance gives."},
+		{name: "attempts", kind: Int, min: 1, max: 1e6, doc: "Attempts in all."},
+		{name: "waited", kind: Text, doc: "Time between the attempts in all, with chance in its middle: 3s..5s."},
+		{name: "waits", kind: Text, many: orList, doc: "Time between the attempts one by one, each a range that holds whatever chance gives."},
 	}, wantFields...),
 }
 
@@ -265,10 +265,10 @@ var scriptObject = &object{
 	id: "script", title: "a script",
 	doc: "One call in virtual time: the responses that its attempts meet, one after the other.",
 	fields: []field{
-		{name: "name", kind: kindText, required: true, doc: "Unique in its suite; says what is special."},
-		{name: "given", kind: kindObject, object: givenObject, doc: "What every step shares; a step's own values win."},
-		{name: "steps", kind: kindObject, many: list, object: stepObject, required: true, doc: "The attempts."},
-		{name: "want", kind: kindObject, object: scriptWantObject, required: true, doc: "What is expected of the whole."},
+		{name: "name", kind: Text, required: true, doc: "Unique in its suite; says what is special."},
+		{name: "given", object: givenObject, doc: "What every step shares; a step's own values win."},
+		{name: "steps", many: list, object: stepObject, required: true, doc: "The attempts."},
+		{name: "want", object: scriptWantObject, required: true, doc: "What is expected of the whole."},
 	},
 }
 
@@ -276,10 +276,10 @@ var suiteObject = &object{
 	id: "suite", title: "a suite",
 	doc: "Recourse test suite of one policy.",
 	fields: []field{
-		{name: "version", kind: kindVersion, required: true, doc: "Version of this file format: 1."},
-		{name: "provider", kind: kindProvider, required: true, doc: "The policy under test."},
-		{name: "cases", kind: kindObject, many: list, object: suiteCaseObject, doc: "One decision each."},
-		{name: "scripts", kind: kindObject, many: list, object: scriptObject, doc: "A series of responses each."},
+		{name: "version", kind: Version, required: true, doc: "Version of this file format: 1."},
+		{name: "provider", kind: Label, required: true, doc: "The policy under test."},
+		{name: "cases", many: list, object: suiteCaseObject, doc: "One decision each."},
+		{name: "scripts", many: list, object: scriptObject, doc: "A series of responses each."},
 	},
 }
 
@@ -308,7 +308,7 @@ func ParseSuite(f File) (*Suite, Diagnostics) {
 	if !d.walk(root, nil, 1) {
 		return nil, r.sorted()
 	}
-	v := d.value(&field{kind: kindObject, object: suiteObject}, root, nil)
+	v := d.value(&field{object: suiteObject}, root, nil)
 	b := suiteBuilder{r: r, names: map[string]int{}}
 	s := b.suite(f.Name, v)
 	if ds := r.sorted(); ds.HasErrors() {

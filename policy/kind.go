@@ -1,0 +1,257 @@
+package policy
+
+import (
+	"fmt"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/recourse-go/recourse/internal/closest"
+	"go.yaml.in/yaml/v3"
+)
+
+// Kind says how a single value is written, checked and described. The general ones
+// stand here; a file format adds its own.
+type Kind struct {
+	What string // what a value of another type should have been, such as "a whole number"
+	// Raw leaves the YAML type and empty values to Read. Else only text comes to
+	// it, and what the field's Enum allows.
+	Raw bool
+	// Unit is what a bare number lacks, such as "/s", and Code what is then said.
+	Unit, Code string
+	Read       func(f *Field, in Scalar) (any, *Fault) // nil = the text as it is
+	Schema     func(f *Field) JSON                     // nil = any text
+}
+
+// Scalar is a single value as it is written.
+type Scalar struct {
+	Text  string
+	Tag   string // YAML's, such as "!!int"
+	Label string // its field, for messages
+}
+
+// Fault is what is wrong with a value.
+type Fault struct {
+	Code, Hint, Message string
+	Offset, Length      int // the part of the value that it is about; 0, 0 = the whole
+
+	want string // of a value of the wrong type
+}
+
+// Bad is a Fault about a value as a whole.
+func Bad(code, hint, format string, args ...any) *Fault {
+	return &Fault{Code: code, Hint: hint, Message: fmt.Sprintf(format, args...)}
+}
+
+// WrongType is the Fault of a value that must have been something else.
+func WrongType(want string) *Fault { return &Fault{want: want} }
+
+// The general kinds.
+var (
+	Text = &Kind{What: "text"}
+
+	// Name is a name without blanks; Label one of letters, digits, '_', '-' and '.'.
+	Name  = &Kind{What: "text", Read: readName, Schema: pattern(namePattern, 128)}
+	Label = &Kind{What: "text", Read: readLabel, Schema: pattern(labelPattern, 64)}
+
+	Bool = &Kind{What: "true or false", Raw: true, Read: readBool, Schema: func(*Field) JSON { return JSON{{"type", "boolean"}} }}
+	Int  = &Kind{What: "a whole number", Raw: true, Read: readInt, Schema: func(f *Field) JSON { return number("integer", f) }}
+	// Version is the version of the file's format.
+	Version = &Kind{What: "a whole number", Raw: true, Read: readVersion, Schema: func(*Field) JSON { return JSON{{"const", 1}} }}
+	Float   = &Kind{What: "a number", Raw: true, Read: readFloat, Schema: func(f *Field) JSON { return number("number", f) }}
+	Size    = &Kind{What: "a size such as 64KiB", Raw: true, Read: readSize, Schema: sizeSchema}
+
+	Duration = &Kind{What: "a duration such as 30s", Raw: true, Read: readDuration, Schema: pattern(durationPattern, 60)}
+
+	// Method is an HTTP method, Header a header's name.
+	Method = &Kind{What: "text", Read: readToken("a method", strings.ToUpper), Schema: pattern(tokenPattern, 128)}
+	Header = &Kind{What: "text", Read: readToken("a header's name", textproto.CanonicalMIMEHeaderKey), Schema: pattern(tokenPattern, 128)}
+)
+
+// scalar checks a single value and fills v.data.
+func (d *decoder) scalar(v *value) {
+	fault := d.read(v)
+	if fault == nil {
+		return
+	}
+	v.bad = true
+	switch {
+	case fault.want != "":
+		d.wrongType(v, fault.want)
+	case fault.Length > 0:
+		d.r.err(v.within(fault.Offset, fault.Length), fault.Code, fault.Hint, "%s", fault.Message)
+	default:
+		d.r.err(v.span(), fault.Code, fault.Hint, "%s", fault.Message)
+	}
+}
+
+func (d *decoder) read(v *value) *Fault {
+	f, n := v.field, v.node
+	k := f.kind
+	if k == nil {
+		k = Text
+	}
+	if n.Kind != yaml.ScalarNode {
+		return WrongType(k.What)
+	}
+	in := Scalar{Text: n.Value, Tag: n.ShortTag(), Label: label(v.key, f)}
+	if !k.Raw {
+		switch {
+		case k.Unit != "" && in.Tag == "!!int":
+			return Bad(k.Code, "with its time: "+in.Text+k.Unit, "%s without a time", in.Label)
+		case !slices.Contains([]string{"!!str", "!!timestamp", "!!merge"}, in.Tag):
+			return WrongType(k.What)
+		case strings.TrimSpace(in.Text) == "":
+			return Bad("empty-value", "give a value, or remove the line", "%s is empty", in.Label)
+		case f.enum != nil:
+			v.data = in.Text
+			return d.choose(v, in)
+		}
+	}
+	if k.Read == nil {
+		v.data = in.Text
+		return nil
+	}
+	var fault *Fault
+	v.data, fault = k.Read(f, in)
+	return fault
+}
+
+// choose checks a value of a field with an enum.
+func (d *decoder) choose(v *value, in Scalar) *Fault {
+	f, s := v.field, in.Text
+	switch {
+	case slices.Contains(f.enum, s):
+	case !f.open:
+		return Bad("unknown-value", didYouMeanOf(s, f.enum, "one of"), "%s cannot be %q", in.Label, cut(s))
+	case !isLabel(s):
+		return Bad("bad-name", "letters, digits, '_', '-' and '.'", "%q is not a label", cut(s))
+	case slices.Contains(f.notAllowed, s):
+		return Bad("reserved-label", "one of "+strings.Join(f.enum, ", ")+", or a label of your own", "%q is what the engine itself says of a call", s)
+	default:
+		if hint := closest.Hint(s, f.enum); hint != "" {
+			d.r.warn(v.span(), "label-typo", hint, "%q is a label of this policy's own", s)
+		}
+	}
+	return nil
+}
+
+// bounds checks a number against its field's.
+func bounds(f *Field, in Scalar, x float64) *Fault {
+	if f.min != f.max && (x < f.min || x > f.max) {
+		return Bad("out-of-range", "", "%s must be between %v and %v", in.Label, decimal(f.min), decimal(f.max))
+	}
+	return nil
+}
+
+// decimal prints a bound without an exponent.
+func decimal(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+
+func readBool(_ *Field, in Scalar) (any, *Fault) {
+	if in.Tag != "!!bool" || in.Text != "true" && in.Text != "false" {
+		return nil, WrongType("true or false")
+	}
+	return in.Text == "true", nil
+}
+
+func readInt(f *Field, in Scalar) (any, *Fault) {
+	i, ok := parseWhole(in.Text)
+	if in.Tag != "!!int" || !ok {
+		return nil, WrongType("a whole number")
+	}
+	return i, bounds(f, in, float64(i))
+}
+
+func readVersion(f *Field, in Scalar) (any, *Fault) {
+	i, fault := readInt(f, in)
+	if fault == nil && i != int64(1) {
+		fault = Bad("unsupported-version", "this release reads version 1", "version %d of the file format is not supported", i)
+	}
+	return i, fault
+}
+
+func readFloat(f *Field, in Scalar) (any, *Fault) {
+	x, err := strconv.ParseFloat(strings.ReplaceAll(in.Text, "_", ""), 64)
+	if in.Tag != "!!int" && in.Tag != "!!float" || err != nil || x != x {
+		return nil, WrongType("a number")
+	}
+	return x, bounds(f, in, x)
+}
+
+func readSize(f *Field, in Scalar) (any, *Fault) {
+	i, err := ParseSize(in.Text)
+	if err != nil || in.Tag != "!!int" && in.Tag != "!!str" {
+		return nil, Bad("bad-size", "bytes, or a number with KiB, MiB, kB or MB, such as 64KiB", "%q is not a size", cut(in.Text))
+	}
+	return i, bounds(f, in, float64(i))
+}
+
+func sizeSchema(f *Field) JSON {
+	return JSON{{"type", []string{"integer", "string"}}, {"minimum", f.min}, {"maximum", f.max}, {"pattern", sizePattern}}
+}
+
+func readDuration(f *Field, in Scalar) (any, *Fault) {
+	s := in.Text
+	t, err := ParseDuration(s)
+	switch {
+	case err != nil && in.Tag == "!!int":
+		return nil, Bad("bad-duration", fmt.Sprintf("with its unit: %ss, %sm, %sms …", s, s, s), "%q is a duration without a unit", s)
+	case err != nil:
+		return nil, Bad("bad-duration", "a number with ms, s, m, h or d, such as 1.5s or 1h30m, at most 366d", "%q is not a duration", cut(s))
+	case f.positive && t <= 0:
+		return nil, Bad("out-of-range", "", "%s must be above zero", in.Label)
+	}
+	return t, nil
+}
+
+func readName(_ *Field, in Scalar) (any, *Fault) {
+	if !isLabel(in.Text) && !isName(in.Text) {
+		return nil, Bad("bad-name", "letters, digits and $ _ - . / : @, no blanks, at most 128", "%q is not a name", cut(in.Text))
+	}
+	return in.Text, nil
+}
+
+func readLabel(_ *Field, in Scalar) (any, *Fault) {
+	if !isLabel(in.Text) {
+		return nil, Bad("bad-name", "letters, digits, '_', '-' and '.', at most 64", "%q is not a name", cut(in.Text))
+	}
+	return in.Text, nil
+}
+
+// readToken reads RFC 9110's token.
+func readToken(what string, canonical func(string) string) func(*Field, Scalar) (any, *Fault) {
+	return func(_ *Field, in Scalar) (any, *Fault) {
+		if !isToken(in.Text) {
+			return nil, Bad("bad-name", "", "%q is not %s", cut(in.Text), what)
+		}
+		return canonical(in.Text), nil
+	}
+}
+
+func isLabel(s string) bool {
+	for i := range len(s) {
+		if !isAlphanumeric(s[i]) && (i == 0 || strings.IndexByte("_-.", s[i]) < 0) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
+}
+
+func isName(s string) bool { return isWord(s, "$_-./:@+") }
+
+func isToken(s string) bool { return isWord(s, "!#$%&'*+-.^_`|~") }
+
+// isWord reports whether all of s is letters, digits and the other characters.
+func isWord(s, others string) bool {
+	for i := range len(s) {
+		if !isAlphanumeric(s[i]) && strings.IndexByte(others, s[i]) < 0 {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 128
+}
+
+func isAlphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}

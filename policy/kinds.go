@@ -1,0 +1,233 @@
+package policy
+
+import (
+	"regexp"
+	"regexp/syntax"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+)
+
+// The kinds of values that only a policy file has.
+var (
+	kindRate  = &Kind{What: "text: a rate such as 250/s", Unit: "/s", Code: "bad-rate", Read: readRate, Schema: pattern(ratePattern, 60)}
+	kindQuota = &Kind{What: "text: a quota such as 15000/1m", Unit: "/1m", Code: "bad-quota", Read: readQuota, Schema: pattern(quotaPattern, 60)}
+
+	kindExpr   = &Kind{What: "an expression", Raw: true, Read: readExpr} // of package rules
+	kindRegexp = &Kind{What: "text", Read: readRegexp}
+
+	kindGlob    = &Kind{What: "text", Read: readGlob}                                               // over names and values, see Glob
+	kindPath    = &Kind{What: "text", Read: readPath, Schema: pattern(`^/[^?# \t\n]*$`, 512)}       // over URL paths, see GlobPath
+	kindHost    = &Kind{What: "text", Read: readHost, Schema: pattern(hostPattern, 253)}            // exact or with a leading "*." label
+	kindMedia   = &Kind{What: "text", Read: readMedia, Schema: pattern(`^[^ ;,\t\n]+$`, 100)}       // a media type or its beginning
+	kindJSON    = &Kind{What: "text", Read: checked(badJSONPath, "%q is not a gjson path")}         // a gjson path
+	kindXML     = &Kind{What: "text", Read: checked(badXMLPath, "%q does not name an XML element")} // an element by name, attribute and parents
+	kindElement = &Kind{What: "text", Read: checked(badElement, "%q does not name an XML element")} // an element's local name
+)
+
+const (
+	ratePattern  = `^[0-9_.]+` + perPattern
+	quotaPattern = `^[0-9][0-9_]*(KiB|MiB|GiB|kB|KB|MB|GB|B)?` + perPattern
+	hostPattern  = `^(\*\.)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(:[0-9]{1,5})?$`
+	perPattern   = `/(([0-9]+(\.[0-9]*)?|\.[0-9]+)?(ms|s|m|h|d))+$`
+)
+
+// quota is the data of a kindQuota field.
+type quota struct {
+	n      int64
+	window time.Duration
+	bytes  bool
+}
+
+func readRate(_ *Field, in Scalar) (any, *Fault) {
+	x, err := ParseRate(in.Text)
+	if err != nil {
+		return nil, Bad("bad-rate", "units a time, such as 250/s, 100/m or 100/10m", "%q is not a rate", cut(in.Text))
+	}
+	return x, nil
+}
+
+func readQuota(_ *Field, in Scalar) (any, *Fault) {
+	var q quota
+	var err error
+	if q.n, q.window, q.bytes, err = ParseQuota(in.Text); err != nil {
+		return nil, Bad("bad-quota", "units a window, such as 15000/1m, or 150MB/5m for bytes", "%q is not a quota", cut(in.Text))
+	}
+	return q, nil
+}
+
+func readExpr(_ *Field, in Scalar) (any, *Fault) {
+	const hint = "say when the rule applies; `default` is for everything else"
+	switch {
+	case in.Tag == "!!bool":
+		return nil, Bad("constant-when", hint, "`when: %s` is no expression", in.Text)
+	case in.Tag != "!!str":
+		return nil, WrongType("an expression that is true or false")
+	case strings.TrimSpace(in.Text) == "":
+		return nil, Bad("empty-when", hint, "an empty `when`")
+	}
+	return in.Text, nil
+}
+
+// Bounds of an extractor's pattern. It is matched against at most 4 KiB, but as
+// often as a fact has values.
+const (
+	maxPattern = 1 << 10 // bytes
+	maxProgram = 400     // instructions
+)
+
+func readRegexp(_ *Field, in Scalar) (any, *Fault) {
+	s := in.Text
+	re, err := regexp.Compile(s[:min(len(s), maxPattern+1)])
+	if err != nil && len(s) <= maxPattern {
+		fault := Bad("bad-regexp", "the syntax is RE2's: https://github.com/google/re2/wiki/Syntax", "not a regular expression: %s", err)
+		if e, ok := err.(*syntax.Error); ok {
+			fault.Message = "not a regular expression: " + e.Code.String()
+			if i := strings.Index(s, e.Expr); i >= 0 && e.Expr != "" && e.Expr != s {
+				fault.Offset, fault.Length = i, len(e.Expr)
+			}
+		}
+		return nil, fault
+	}
+	if n := patternSize(s); len(s) > maxPattern || n > maxProgram {
+		return nil, Bad("too-costly", "use a shorter pattern, or smaller repeat counts", "the pattern has %d bytes and %d steps, the most are %d and %d", len(s), n, maxPattern, maxProgram)
+	}
+	return re, nil
+}
+
+// patternSize is the number of instructions of a valid pattern.
+func patternSize(pattern string) int {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0
+	}
+	prog, err := syntax.Compile(re.Simplify())
+	if err != nil {
+		return 0
+	}
+	return len(prog.Inst)
+}
+
+func readGlob(_ *Field, in Scalar) (any, *Fault) {
+	if len(in.Text) > 256 || strings.Contains(in.Text, "***") {
+		return nil, Bad("bad-glob", "* stands for any characters", "%q is not a glob", cut(in.Text))
+	}
+	return in.Text, nil
+}
+
+func readPath(_ *Field, in Scalar) (any, *Fault) {
+	if why := badPath(in.Text); why != "" {
+		return nil, Bad("bad-glob", why, "%q is not a path glob", cut(in.Text))
+	}
+	return in.Text, nil
+}
+
+func badPath(s string) string {
+	if s[0] != '/' {
+		return "a path begins with '/'"
+	}
+	if len(s) > 512 || strings.ContainsAny(s, "?# \t\n") {
+		return "no blanks, no query"
+	}
+	for seg := range strings.SplitSeq(s, "/") {
+		if strings.Contains(seg, "**") && seg != "**" {
+			return "** stands for whole segments: /a/**/b"
+		}
+	}
+	return ""
+}
+
+var hostName = regexp.MustCompile(`^(\*\.)?(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*)(:[0-9]{1,5})?$`)
+
+func readHost(_ *Field, in Scalar) (any, *Fault) {
+	h, why := strings.ToLower(in.Text), ""
+	switch {
+	case strings.Contains(h, "://"):
+		why = "without the scheme"
+	case strings.Contains(h, "/"):
+		why = "the path has a field of its own"
+	case !hostName.MatchString(h) || len(h) > 253:
+		why = `a name, with a leading "*." for any label before it`
+	}
+	if why != "" {
+		return nil, Bad("bad-host", why, "%q is not a host", cut(in.Text))
+	}
+	return h, nil
+}
+
+func readMedia(_ *Field, in Scalar) (any, *Fault) {
+	if len(in.Text) > 100 || strings.ContainsAny(in.Text, " ;,\t\n") {
+		return nil, Bad("bad-name", "such as application/json, without parameters", "%q is not a media type", cut(in.Text))
+	}
+	return strings.ToLower(in.Text), nil
+}
+
+// checked reads a path into a body; bad says why it is none, or "".
+func checked(bad func(string) string, message string) func(*Field, Scalar) (any, *Fault) {
+	return func(_ *Field, in Scalar) (any, *Fault) {
+		if why := bad(in.Text); why != "" {
+			return nil, Bad("bad-path", why, message, cut(in.Text))
+		}
+		return in.Text, nil
+	}
+}
+
+func badJSONPath(s string) string {
+	if len(s) > 256 {
+		return "at most 256 characters"
+	}
+	if strings.ContainsAny(s, "\n\r\t") {
+		return "no blanks"
+	}
+	for part := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == '.' || r == '|' }) {
+		if name, ok := strings.CutPrefix(part, "@"); ok {
+			name, _, _ = strings.Cut(name, ":")
+			if !gjson.ModifierExists(name, nil) {
+				return `a name that begins with @ is escaped: \` + part
+			}
+		}
+	}
+	return ""
+}
+
+var (
+	xmlName = regexp.MustCompile(`^[\pL_][\pL\pN_.-]*$`)
+	xmlStep = regexp.MustCompile(`^([\pL_][\pL\pN_.-]*|\*)(?:\[@([\pL_][\pL\pN_.-]*)(?:=(?:"([^"/]*)"|'([^'/]*)'))?\])?$`)
+)
+
+func badElement(s string) string {
+	if !xmlName.MatchString(s) {
+		return "an element's local name, without a prefix"
+	}
+	return ""
+}
+
+func badXMLPath(s string) string {
+	if _, ok := parseXMLPath(s); !ok {
+		return `an element's local name, Name[@attribute="value"], or Parent/Name`
+	}
+	return ""
+}
+
+// parseXMLPath reads `Name`, `Name[@attribute="value"]`, and such an element
+// with those around it: `Parent/Name`, or from the root on `/Root/*/Name`.
+func parseXMLPath(s string) (x Extractor, ok bool) {
+	s, x.Root = strings.CutPrefix(s, "/")
+	steps := strings.Split(s, "/")
+	if len(s) > 256 || len(steps) > 16 {
+		return x, false
+	}
+	for i, step := range steps {
+		m := xmlStep.FindStringSubmatch(step)
+		if m == nil {
+			return x, false
+		}
+		if i == len(steps)-1 {
+			x.Path, x.Attr, x.Value = m[1], m[2], m[3]+m[4]
+			return x, m[1] != "*" && (m[2] == "" || strings.Contains(step, "="))
+		}
+		x.In = append(x.In, XMLStep{Name: strings.TrimPrefix(m[1], "*"), Attr: m[2], Value: m[3] + m[4]})
+	}
+	return x, false
+}
