@@ -1,24 +1,22 @@
 package policy
 
 import (
-	"embed"
 	"fmt"
 	"strings"
 	"sync"
-)
 
-//go:embed provider/*.yaml
-var provider embed.FS
+	"github.com/recourse-go/recourse/policy/provider"
+)
 
 // BuiltinFiles are the files of the built-in policies, sorted by name.
 func BuiltinFiles() []File {
-	entries, _ := provider.ReadDir("provider") // embedded: it is there
+	entries, _ := provider.Files.ReadDir(".") // embedded: it is there
 	var files []File
 	for _, e := range entries {
 		if e.IsDir() || !isPolicyFile(e.Name()) {
 			continue
 		}
-		data, _ := provider.ReadFile("provider/" + e.Name())
+		data, _ := provider.Files.ReadFile(e.Name())
 		files = append(files, File{Name: "policy/provider/" + e.Name(), Data: data})
 	}
 	return files

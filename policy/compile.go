@@ -13,6 +13,8 @@ import (
 
 	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/internal/protocol"
+	"github.com/recourse-go/recourse/internal/units"
+	"github.com/recourse-go/recourse/internal/yamlfile"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -22,8 +24,8 @@ import (
 // compiler compiles one policy.
 type compiler struct {
 	*resolved
-	r    *report
-	used map[*value]bool // backoffs and cost tables that something refers to, shared by all policies
+	r    *yamlfile.Report
+	used map[*yamlfile.Value]bool // backoffs and cost tables that something refers to, shared by all policies
 	p    *Policy
 
 	compiler *rules.Compiler // shared by all policies
@@ -32,19 +34,19 @@ type compiler struct {
 	backoffAt map[string]int
 	limitAt   map[string]int
 	costAt    map[string]int
-	ruleOf    []*value // the entry behind each of p.Rules but the default
+	ruleOf    []*yamlfile.Value // the entry behind each of p.Rules but the default
 
-	unreadRules []*value // those whose condition is broken, and which p.Rules lacks
-	probes      int      // how often lint may still probe
+	unreadRules []*yamlfile.Value // those whose condition is broken, and which p.Rules lacks
+	probes      int               // how often lint may still probe
 }
 
-func (c *compiler) err(at span, code, hint, format string, args ...any) {
-	c.r.err(at, code, hint, c.in(at, format), args...)
+func (c *compiler) err(at yamlfile.Span, code, hint, format string, args ...any) {
+	c.r.Errorf(at, code, hint, c.in(at, format), args...)
 }
 
 // in makes a message name the policy when it is about a line of a policy that it extends.
-func (c *compiler) in(at span, format string) string {
-	if at.src != c.top.src && c.top.name != "" {
+func (c *compiler) in(at yamlfile.Span, format string) string {
+	if at.File != c.top.src && c.top.name != "" {
 		return format + fmt.Sprintf(" (in %s, which extends this)", strings.ReplaceAll(c.top.name, "%", "%%"))
 	}
 	return format
@@ -53,15 +55,15 @@ func (c *compiler) in(at span, format string) string {
 // compile checks the policy. What it returns is only fit for use if nothing was reported.
 func (c *compiler) compile() *Policy {
 	top := c.top.root
-	c.p = &Policy{Name: c.top.name, File: c.top.src.name}
-	c.p.Extends = top.strings("extends")
-	c.p.Source = scalarOr(top, "source", "")
+	c.p = &Policy{Name: c.top.name, File: c.top.src.Name}
+	c.p.Extends = top.Strings("extends")
+	c.p.Source = yamlfile.GetOr(top, "source", "")
 	c.p.Protocol = protocol.HTTP.Name
-	if c.protocol != nil && !c.protocol.bad {
-		c.p.Protocol = c.protocol.text()
+	if c.protocol != nil && !c.protocol.Bad {
+		c.p.Protocol = c.protocol.Text()
 	}
-	if c.attemptTimeout != nil && !c.attemptTimeout.bad {
-		c.p.AttemptTimeout, _ = c.attemptTimeout.data.(time.Duration)
+	if c.attemptTimeout != nil && !c.attemptTimeout.Bad {
+		c.p.AttemptTimeout, _ = c.attemptTimeout.Data.(time.Duration)
 	}
 	c.matches()
 	c.extracts()
@@ -80,51 +82,51 @@ func (c *compiler) compile() *Policy {
 // could not be extended.
 func (c *compiler) didYouMean(name string, known []string, what string) string {
 	if hint := closest.Hint(name, known); hint != "" || !c.partial {
-		return cmp.Or(hint, didYouMeanOf(name, known, what))
+		return cmp.Or(hint, closest.HintOf(name, known, what))
 	}
 	return "mend `extends` first: it may be inherited"
 }
 
 // written is a field's text, for messages, also where it is no good.
-func written(v *value, field string) string {
-	if f := v.child(field); f != nil {
-		return f.text()
+func written(v *yamlfile.Value, field string) string {
+	if f := v.Child(field); f != nil {
+		return f.Text()
 	}
 	return ""
 }
 
-func good(list []*value) []*value {
-	return slices.DeleteFunc(slices.Clone(list), func(v *value) bool { return v.bad })
+func good(list []*yamlfile.Value) []*yamlfile.Value {
+	return slices.DeleteFunc(slices.Clone(list), func(v *yamlfile.Value) bool { return v.Bad })
 }
 
 func (c *compiler) matches() {
 	for _, m := range good(c.match) {
-		if h, ok := scalar[string](m, "host"); ok {
-			c.p.Match = append(c.p.Match, Match{Host: h, Path: scalarOr(m, "path", "")})
+		if h, ok := yamlfile.Get[string](m, "host"); ok {
+			c.p.Match = append(c.p.Match, Match{Host: h, Path: yamlfile.GetOr(m, "path", "")})
 		}
 	}
 }
 
 func (c *compiler) extracts() {
 	e := c.extract
-	if e == nil || e.bad {
+	if e == nil || e.Bad {
 		return
 	}
-	read := func(list []*value) []Extractor {
+	read := func(list []*yamlfile.Value) []Extractor {
 		var out []Extractor
 		for _, v := range good(list) {
-			x := Extractor{Fold: scalarOr(v, "fold", false), As: scalarOr(v, "as", "")}
+			x := Extractor{Fold: yamlfile.GetOr(v, "fold", false), As: yamlfile.GetOr(v, "as", "")}
 			for _, name := range extractorKinds {
-				f := v.child(name)
-				if f == nil || f.bad {
+				f := v.Child(name)
+				if f == nil || f.Bad {
 					continue
 				}
-				x.Path = f.text()
+				x.Path = f.Text()
 				switch name {
 				case "json":
 					x.Kind = FromJSON
 				case "xml":
-					at, _ := parseXMLPath(f.text())
+					at, _ := parseXMLPath(f.Text())
 					x.Kind, x.Path, x.Attr, x.Value, x.In, x.Root = FromXML, at.Path, at.Attr, at.Value, at.In, at.Root
 				case "xml_name":
 					x.Kind = FromXMLName
@@ -132,7 +134,7 @@ func (c *compiler) extracts() {
 					x.Kind = FromHeader
 				case "text":
 					x.Kind, x.Path = FromText, ""
-					x.Text, _ = f.data.(*regexp.Regexp)
+					x.Text, _ = f.Data.(*regexp.Regexp)
 				}
 			}
 			if x.Kind != 0 {
@@ -141,54 +143,54 @@ func (c *compiler) extracts() {
 		}
 		return out
 	}
-	c.p.Extract = Extract{Type: read(e.items("type")), Codes: read(e.items("codes")),
-		Message: read(e.items("message")), RetryAfter: read(e.items("retry_after"))}
-	if facts := e.child("facts"); facts != nil {
-		for _, name := range facts.names {
-			f := facts.get[name]
+	c.p.Extract = Extract{Type: read(e.Items("type")), Codes: read(e.Items("codes")),
+		Message: read(e.Items("message")), RetryAfter: read(e.Items("retry_after"))}
+	if facts := e.Child("facts"); facts != nil {
+		for _, name := range facts.Names {
+			f := facts.ByName[name]
 			if !isFact(name) {
-				c.err(f.keySpan(), "bad-name", "letters, digits and '_', so that a rule can say facts.NAME", "%q is not a fact's name", cut(name))
+				c.err(f.KeySpan(), "bad-name", "letters, digits and '_', so that a rule can say facts.NAME", "%q is not a fact's name", yamlfile.Cut(name))
 				continue
 			}
-			c.p.Extract.Facts = append(c.p.Extract.Facts, Fact{Name: name, From: read(f.list)})
+			c.p.Extract.Facts = append(c.p.Extract.Facts, Fact{Name: name, From: read(f.List)})
 		}
 	}
 }
 
 func isFact(s string) bool {
-	return isLabel(s) && !strings.ContainsAny(s, "-.") && (s[0] < '0' || s[0] > '9')
+	return yamlfile.IsLabel(s) && !strings.ContainsAny(s, "-.") && (s[0] < '0' || s[0] > '9')
 }
 
 func (c *compiler) inspects() {
 	for _, v := range good(c.inspect) {
-		in := Inspect{Status: int(scalarOr[int64](v, "status", 0)), Operations: v.strings("operations"),
-			ContentType: scalarOr(v, "content_type", ""), Max: scalarOr[int64](v, "max", 64<<10)}
+		in := Inspect{Status: int(yamlfile.GetOr[int64](v, "status", 0)), Operations: v.Strings("operations"),
+			ContentType: yamlfile.GetOr(v, "content_type", ""), Max: yamlfile.GetOr[int64](v, "max", 64<<10)}
 		c.p.Inspect = append(c.p.Inspect, in)
 	}
 }
 
 func (c *compiler) ops() {
-	conditions := func(v *value, name string, key func(string) string) map[string]string {
-		m := v.child(name)
-		if m == nil || len(m.names) == 0 {
+	conditions := func(v *yamlfile.Value, name string, key func(string) string) map[string]string {
+		m := v.Child(name)
+		if m == nil || len(m.Names) == 0 {
 			return nil
 		}
 		out := map[string]string{}
-		for _, n := range m.names {
-			out[key(n)] = m.get[n].text()
+		for _, n := range m.Names {
+			out[key(n)] = m.ByName[n].Text()
 		}
 		return out
 	}
 	same := func(s string) string { return s }
 	for _, v := range good(c.operations) {
-		op := Operation{Method: scalarOr(v, "method", ""), Host: scalarOr(v, "host", ""), Path: scalarOr(v, "path", ""),
+		op := Operation{Method: yamlfile.GetOr(v, "method", ""), Host: yamlfile.GetOr(v, "host", ""), Path: yamlfile.GetOr(v, "path", ""),
 			Query: conditions(v, "query", same), Header: conditions(v, "header", textproto.CanonicalMIMEHeaderKey), Form: conditions(v, "form", same),
-			Operation: scalarOr(v, "operation", ""), Token: scalarOr(v, "token", false)}
+			Operation: yamlfile.GetOr(v, "operation", ""), Token: yamlfile.GetOr(v, "token", false)}
 		c.p.Operations = append(c.p.Operations, op)
 	}
 	c.p.operations = newOperationIndex(c.p.Operations)
 	for _, v := range good(c.idempotent) {
-		c.p.Idempotent = append(c.p.Idempotent, v.text())
+		c.p.Idempotent = append(c.p.Idempotent, v.Text())
 	}
 }
 
@@ -197,43 +199,31 @@ func (c *compiler) backoffs() {
 	if c.backoff == nil {
 		return
 	}
-	for _, name := range c.backoff.names {
-		v := c.backoff.get[name]
+	for _, name := range c.backoff.Names {
+		v := c.backoff.ByName[name]
 		c.backoffAt[name] = len(c.p.Backoffs)
 		b := Backoff{Name: name,
-			Initial:    scalarOr(v, "initial", time.Second),
-			Min:        scalarOr[time.Duration](v, "min", 0),
-			Multiplier: scalarOr[float64](v, "multiplier", 2),
-			Jitter:     JitterKind(scalarOr(v, "jitter", string(JitterEqual))),
-			Attempts:   int(scalarOr[int64](v, "attempts", 0)),
-			Elapsed:    scalarOr[time.Duration](v, "elapsed", 0)}
-		b.Max = scalarOr(v, "max", max(64*time.Second, b.Initial))
+			Initial:    yamlfile.GetOr(v, "initial", time.Second),
+			Min:        yamlfile.GetOr[time.Duration](v, "min", 0),
+			Multiplier: yamlfile.GetOr[float64](v, "multiplier", 2),
+			Jitter:     JitterKind(yamlfile.GetOr(v, "jitter", string(JitterEqual))),
+			Attempts:   int(yamlfile.GetOr[int64](v, "attempts", 0)),
+			Elapsed:    yamlfile.GetOr[time.Duration](v, "elapsed", 0)}
+		b.Max = yamlfile.GetOr(v, "max", max(64*time.Second, b.Initial))
 		c.p.Backoffs = append(c.p.Backoffs, b)
-		if v.bad || v.get == nil {
+		if v.Bad || v.ByName == nil {
 			continue
 		}
-		if v.get["attempts"] == nil && v.get["elapsed"] == nil && !v.src.lost("backoff") {
-			c.err(v.keyOrFirst(), "unbounded-retry", "add attempts, elapsed or both, such as attempts: 6", "backoff %q never ends", name)
+		if v.ByName["attempts"] == nil && v.ByName["elapsed"] == nil && !v.File.Lost("backoff") {
+			c.err(v.KeyOrFirst(), "unbounded-retry", "add attempts, elapsed or both, such as attempts: 6", "backoff %q never ends", name)
 		}
-		if m := v.get["max"]; m != nil && b.Max < b.Initial {
-			c.err(m.span(), "max-below-initial", fmt.Sprintf("raise max to %s or more", show(b.Initial)), "max %s is below initial %s", show(b.Max), show(b.Initial))
+		if m := v.ByName["max"]; m != nil && b.Max < b.Initial {
+			c.err(m.Span(), "max-below-initial", fmt.Sprintf("raise max to %s or more", units.FormatDuration(b.Initial)), "max %s is below initial %s", units.FormatDuration(b.Max), units.FormatDuration(b.Initial))
 		}
-		if m := v.get["min"]; m != nil && b.Min > b.Max {
-			c.err(m.span(), "min-above-max", fmt.Sprintf("lower min to %s or less", show(b.Max)), "min %s is above max %s", show(b.Min), show(b.Max))
+		if m := v.ByName["min"]; m != nil && b.Min > b.Max {
+			c.err(m.Span(), "min-above-max", fmt.Sprintf("lower min to %s or less", units.FormatDuration(b.Max)), "min %s is above max %s", units.FormatDuration(b.Min), units.FormatDuration(b.Max))
 		}
 	}
-}
-
-// show prints a duration as a policy file writes it.
-func show(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = s[:len(s)-2]
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = s[:len(s)-2]
-	}
-	return s
 }
 
 func (c *compiler) costTables() {
@@ -241,17 +231,17 @@ func (c *compiler) costTables() {
 	if c.costs == nil {
 		return
 	}
-	for _, name := range c.costs.names {
-		v := c.costs.get[name]
+	for _, name := range c.costs.Names {
+		v := c.costs.ByName[name]
 		c.costAt[name] = len(c.p.Costs)
 		t := CostTable{Name: name}
-		if v.get != nil && !v.bad {
-			if v.get["default"] == nil && !c.lost("costs") {
-				c.err(v.keyOrFirst(), "missing-field", "add default: the cost of every other operation", "costs %q need %q", name, "default")
+		if v.ByName != nil && !v.Bad {
+			if v.ByName["default"] == nil && !c.lost("costs") {
+				c.err(v.KeyOrFirst(), "missing-field", "add default: the cost of every other operation", "costs %q need %q", name, "default")
 			}
-			t.Default = scalarOr[int64](v, "default", 1)
-			for _, op := range v.names {
-				if n, ok := scalar[int64](v, op); ok && op != "default" {
+			t.Default = yamlfile.GetOr[int64](v, "default", 1)
+			for _, op := range v.Names {
+				if n, ok := yamlfile.Get[int64](v, op); ok && op != "default" {
 					t.Costs = append(t.Costs, Cost{Operation: op, Units: n})
 				}
 			}
@@ -283,7 +273,7 @@ func (t *CostTable) sort() {
 func (c *compiler) limitList() {
 	c.limitAt = map[string]int{}
 	for _, v := range good(c.limits) {
-		name, ok := scalar[string](v, "name")
+		name, ok := yamlfile.Get[string](v, "name")
 		if !ok { // reported
 			c.limit(v, written(v, "name"))
 			continue
@@ -293,45 +283,45 @@ func (c *compiler) limitList() {
 	}
 }
 
-func (c *compiler) limit(v *value, name string) Limit {
-	l := Limit{Name: name, Key: v.strings("key"), Operations: v.strings("operations"),
-		Rate: scalarOr[float64](v, "rate", 0), Burst: scalarOr[int64](v, "burst", 0),
-		Concurrency: scalarOr[int64](v, "concurrency", 0), Cost: scalarOr(v, "cost", ""), Adapt: scalarOr(v, "adapt", "")}
-	q, _ := scalar[quota](v, "quota")
+func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
+	l := Limit{Name: name, Key: v.Strings("key"), Operations: v.Strings("operations"),
+		Rate: yamlfile.GetOr[float64](v, "rate", 0), Burst: yamlfile.GetOr[int64](v, "burst", 0),
+		Concurrency: yamlfile.GetOr[int64](v, "concurrency", 0), Cost: yamlfile.GetOr(v, "cost", ""), Adapt: yamlfile.GetOr(v, "adapt", "")}
+	q, _ := yamlfile.Get[quota](v, "quota")
 	l.Quota, l.Window = q.n, q.window
 
 	seen := map[string]bool{}
-	for _, k := range v.items("key") {
-		if s := k.text(); seen[s] && s != "" {
-			c.err(k.span(), "duplicate-name", "", "key %q is given twice", s)
+	for _, k := range v.Items("key") {
+		if s := k.Text(); seen[s] && s != "" {
+			c.err(k.Span(), "duplicate-name", "", "key %q is given twice", s)
 		}
-		seen[k.text()] = true
+		seen[k.Text()] = true
 	}
-	if v.child("key") != nil && len(v.items("key")) == 0 && !v.child("key").bad {
-		c.err(v.child("key").span(), "empty-value", "one of "+strings.Join(dimensions, ", "), "limit %q has no key", name)
+	if v.Child("key") != nil && len(v.Items("key")) == 0 && !v.Child("key").Bad {
+		c.err(v.Child("key").Span(), "empty-value", "one of "+strings.Join(dimensions, ", "), "limit %q has no key", name)
 	}
 
 	// What only fits some forms of a limit.
-	bucket := v.get["rate"] != nil || v.get["quota"] != nil
+	bucket := v.ByName["rate"] != nil || v.ByName["quota"] != nil
 	for _, f := range []string{"burst", "cost", "adapt"} {
-		x := v.get[f]
+		x := v.ByName[f]
 		if x == nil {
 			continue
 		}
-		if !bucket || f == "adapt" && v.get["rate"] == nil {
+		if !bucket || f == "adapt" && v.ByName["rate"] == nil {
 			needs := "rate or quota"
 			if f == "adapt" {
 				needs = "rate"
 			}
-			c.err(x.keySpan(), "misplaced-field", "", "%q has no meaning without %s", f, needs)
+			c.err(x.KeySpan(), "misplaced-field", "", "%q has no meaning without %s", f, needs)
 		}
 	}
 
 	dearest, knownCost := int64(1), true
-	if x := v.get["cost"]; x != nil && !x.bad && l.Cost != BytesCost {
+	if x := v.ByName["cost"]; x != nil && !x.Bad && l.Cost != BytesCost {
 		i, ok := c.costAt[l.Cost]
 		if ok {
-			use(c.costs.get[l.Cost], c.used)
+			use(c.costs.ByName[l.Cost], c.used)
 			t := &c.p.Costs[i]
 			dearest = t.dearest(l.Operations)
 		} else {
@@ -339,16 +329,16 @@ func (c *compiler) limit(v *value, name string) Limit {
 			if !c.unread("costs") {
 				names := []string{BytesCost}
 				if c.costs != nil {
-					names = append(names, c.costs.names...)
+					names = append(names, c.costs.Names...)
 				}
-				c.err(x.span(), "unknown-cost", c.didYouMean(l.Cost, names, "costs"), "no costs %q", l.Cost)
+				c.err(x.Span(), "unknown-cost", c.didYouMean(l.Cost, names, "costs"), "no costs %q", l.Cost)
 			}
 		}
 	}
-	if q.bytes && l.Cost != BytesCost && v.get["quota"] != nil {
-		c.err(v.get["quota"].span(), "bad-quota", "add cost: bytes", "a quota in bytes counts requests here")
+	if q.bytes && l.Cost != BytesCost && v.ByName["quota"] != nil {
+		c.err(v.ByName["quota"].Span(), "bad-quota", "add cost: bytes", "a quota in bytes counts requests here")
 	}
-	if l.Burst == 0 && v.get["burst"] == nil {
+	if l.Burst == 0 && v.ByName["burst"] == nil {
 		switch {
 		case l.Rate > 0:
 			l.Burst = max(1, int64(math.Ceil(min(l.Rate, 1e15))), dearest)
@@ -361,25 +351,25 @@ func (c *compiler) limit(v *value, name string) Limit {
 	if !bucket || !knownCost {
 		return l
 	}
-	at, whole := v.get["burst"], "burst"
+	at, whole := v.ByName["burst"], "burst"
 	if at == nil {
-		at, whole = v.get["quota"], "quota"
+		at, whole = v.ByName["quota"], "quota"
 	}
 	switch {
-	case at == nil || at.bad:
+	case at == nil || at.Bad:
 	case l.Cost != BytesCost && dearest > l.Burst:
 		op := ""
 		if i, ok := c.costAt[l.Cost]; ok {
 			op = c.p.Costs[i].dearestName(l.Operations, dearest)
 		}
-		c.err(at.span(), "cost-above-burst", fmt.Sprintf("a burst of at least %d, or keep the operation out by `operations`", dearest),
+		c.err(at.Span(), "cost-above-burst", fmt.Sprintf("a burst of at least %d, or keep the operation out by `operations`", dearest),
 			"%s costs %d, above the burst of %d: it could never be sent", op, dearest, l.Burst)
 	case l.Quota > 0 && l.Burst > l.Quota, l.Quota > 0 && l.Burst == l.Quota && whole == "burst" && l.Quota > 1:
 		if l.Quota < dearest {
-			c.err(v.get["quota"].span(), "cost-above-burst", "", "an operation costs %d, above the quota of %d: it could never be sent", dearest, l.Quota)
+			c.err(v.ByName["quota"].Span(), "cost-above-burst", "", "an operation costs %d, above the quota of %d: it could never be sent", dearest, l.Quota)
 			break
 		}
-		c.err(at.span(), "burst-above-quota", "leave burst out: 1 % of the quota, or the dearest cost, is what it is then",
+		c.err(at.Span(), "burst-above-quota", "leave burst out: 1 % of the quota, or the dearest cost, is what it is then",
 			"a burst of %d leaves nothing of the quota of %d to refill", l.Burst, l.Quota)
 	}
 	return l
@@ -430,28 +420,28 @@ func counting(operations []string) func(glob string) bool {
 }
 
 func (c *compiler) budgetAndBreaker() {
-	if v := c.budget; v != nil && !v.bad {
-		c.p.Budget = &Budget{Ratio: scalarOr[float64](v, "ratio", 0), Min: scalarOr[float64](v, "min", 10), Key: scalarOr(v, "key", "provider")}
+	if v := c.budget; v != nil && !v.Bad {
+		c.p.Budget = &Budget{Ratio: yamlfile.GetOr[float64](v, "ratio", 0), Min: yamlfile.GetOr[float64](v, "min", 10), Key: yamlfile.GetOr(v, "key", "provider")}
 	}
-	if v := c.breaker; v != nil && !v.bad {
-		b := &Breaker{Key: scalarOr(v, "key", "host"), Failures: int(scalarOr[int64](v, "failures", 0)), Ratio: scalarOr[float64](v, "ratio", 0),
-			Min: int(scalarOr[int64](v, "min", 20)), Window: scalarOr(v, "window", 10*time.Second),
-			Open: scalarOr(v, "open", 30*time.Second), Probes: int(scalarOr[int64](v, "probes", 1))}
-		if v.get["failures"] == nil && v.get["ratio"] == nil && !c.lost("breaker") {
-			c.err(v.keyOrFirst(), "missing-field", "failures: 5 opens it after five in a row", "breaker needs failures or ratio")
+	if v := c.breaker; v != nil && !v.Bad {
+		b := &Breaker{Key: yamlfile.GetOr(v, "key", "host"), Failures: int(yamlfile.GetOr[int64](v, "failures", 0)), Ratio: yamlfile.GetOr[float64](v, "ratio", 0),
+			Min: int(yamlfile.GetOr[int64](v, "min", 20)), Window: yamlfile.GetOr(v, "window", 10*time.Second),
+			Open: yamlfile.GetOr(v, "open", 30*time.Second), Probes: int(yamlfile.GetOr[int64](v, "probes", 1))}
+		if v.ByName["failures"] == nil && v.ByName["ratio"] == nil && !c.lost("breaker") {
+			c.err(v.KeyOrFirst(), "missing-field", "failures: 5 opens it after five in a row", "breaker needs failures or ratio")
 		}
 		c.p.Breaker = b
 	}
 }
 
 func (c *compiler) ruleList() {
-	var unread []*value
+	var unread []*yamlfile.Value
 	list := good(c.rules)
 	compiled := make([]rules.Rule, 0, len(list))
-	c.p.Rules, c.ruleOf = make([]Rule, 0, len(list)+1), make([]*value, 0, len(list))
+	c.p.Rules, c.ruleOf = make([]Rule, 0, len(list)+1), make([]*yamlfile.Value, 0, len(list))
 	for _, v := range list {
 		rule := c.rule(v, written(v, "name"))
-		when, ok := scalar[string](v, "when")
+		when, ok := yamlfile.Get[string](v, "when")
 		if !ok {
 			unread = append(unread, v)
 			continue // reported; its expression is not compiled
@@ -473,14 +463,14 @@ func (c *compiler) ruleList() {
 		c.whenError(c.ruleOf[e.Rule], e)
 	}
 	for _, v := range c.ruleOf {
-		if v.src == c.top.src { // what is inherited is looked at in its own policy
+		if v.File == c.top.src { // what is inherited is looked at in its own policy
 			c.comment(v, found)
 		}
 	}
 	switch {
 	case err == nil:
 	case len(found) == 0: // cannot be: Compile promises an ErrorList
-		c.err(c.top.root.keyOrFirst(), "syntax", "", "%v", err)
+		c.err(c.top.root.KeyOrFirst(), "syntax", "", "%v", err)
 	default:
 		// What is wrong with the other rules is to be reported too.
 		broken := make([]bool, len(compiled))
@@ -501,22 +491,22 @@ func (c *compiler) ruleList() {
 	}
 	c.p.Matcher, c.unreadRules = set, unread
 
-	d := Rule{Name: "default", Action: Fail, As: "permanent", Backoff: -1, Pos: Position{File: c.top.src.name, Line: 1, Column: 1}}
+	d := Rule{Name: "default", Action: Fail, As: "permanent", Backoff: -1, Pos: Position{File: c.top.src.Name, Line: 1, Column: 1}}
 	if f := c.fallback; f != nil {
-		if f.src != c.top.src {
-			d.Inherited = f.src.provider
+		if f.File != c.top.src {
+			d.Inherited = f.File.Owner
 		}
-		at := f.keySpan()
-		d.Pos = Position{File: f.src.name, Line: at.line, Column: at.col}
-		if !f.bad {
-			d.Action = actions[f.text()]
+		at := f.KeySpan()
+		d.Pos = Position{File: f.File.Name, Line: at.Line, Column: at.Column}
+		if !f.Bad {
+			d.Action = actions[f.Text()]
 			if d.Action != Fail {
 				d.As = ""
-				d.Backoff = c.schedule(f.span(), "default")
+				d.Backoff = c.schedule(f.Span(), "default")
 			}
 		}
 	} else if !c.lost("default") {
-		c.err(c.top.root.keyOrFirst(), "missing-default", "add `default: fail`: what no rule knows is not repeated",
+		c.err(c.top.root.KeyOrFirst(), "missing-default", "add `default: fail`: what no rule knows is not repeated",
 			"no `default`: what to do when no rule matches")
 	}
 	c.p.Rules = append(c.p.Rules, d)
@@ -524,18 +514,18 @@ func (c *compiler) ruleList() {
 
 var actions = map[string]Action{"fail": Fail, "accept": Accept, "retry": Retry, "wait": Wait, "reauth": Reauth}
 
-func (c *compiler) rule(v *value, name string) Rule {
-	at := v.firstNode()
-	if n := v.child("name"); n != nil && !n.bad {
-		at = n.node
+func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
+	at := v.FirstNode()
+	if n := v.Child("name"); n != nil && !n.Bad {
+		at = n.Node
 	}
-	r := Rule{Name: name, Backoff: -1, Pos: Position{File: v.src.name, Line: at.Line, Column: at.Column},
-		Wait: scalarOr[time.Duration](v, "wait", 0), MaxWait: scalarOr[time.Duration](v, "max_wait", 0),
-		OverFail: scalarOr(v, "over", "") == "fail", Safe: scalarOr(v, "replay", "") == "safe", Last: scalarOr(v, "last", false)}
-	if v.src != c.top.src {
-		r.Inherited = v.src.provider
+	r := Rule{Name: name, Backoff: -1, Pos: Position{File: v.File.Name, Line: at.Line, Column: at.Column},
+		Wait: yamlfile.GetOr[time.Duration](v, "wait", 0), MaxWait: yamlfile.GetOr[time.Duration](v, "max_wait", 0),
+		OverFail: yamlfile.GetOr(v, "over", "") == "fail", Safe: yamlfile.GetOr(v, "replay", "") == "safe", Last: yamlfile.GetOr(v, "last", false)}
+	if v.File != c.top.src {
+		r.Inherited = v.File.Owner
 	}
-	action, known := scalar[string](v, "action")
+	action, known := yamlfile.Get[string](v, "action")
 	r.Action = actions[action]
 	again := r.Action == Retry || r.Action == Wait
 	if known {
@@ -551,46 +541,46 @@ func (c *compiler) rule(v *value, name string) Rule {
 			{"over", "retry and wait", again},
 			{"replay", "retry, wait and reauth", again || r.Action == Reauth},
 		} {
-			if x := v.get[f.name]; x != nil && !f.fits {
+			if x := v.ByName[f.name]; x != nil && !f.fits {
 				hint := "remove it, or change the action"
 				if f.name == "wait" && r.Action == Retry {
 					hint = "action: wait waits a fixed time"
 				}
-				c.err(x.keySpan(), "misplaced-field", hint, "%q goes with %s, not with %s", f.name, f.with, action)
+				c.err(x.KeySpan(), "misplaced-field", hint, "%q goes with %s, not with %s", f.name, f.with, action)
 			}
 		}
-		if x := v.get["over"]; x != nil && again && v.get["max_wait"] == nil && !x.bad {
-			c.r.warn(x.keySpan(), "no-effect", "add max_wait", "`over` says nothing without `max_wait`")
+		if x := v.ByName["over"]; x != nil && again && v.ByName["max_wait"] == nil && !x.Bad {
+			c.r.Warnf(x.KeySpan(), "no-effect", "add max_wait", "`over` says nothing without `max_wait`")
 		}
 	}
 	if known && r.Action == Fail {
-		r.As = scalarOr(v, "as", "permanent")
+		r.As = yamlfile.GetOr(v, "as", "permanent")
 	}
-	if x := v.get["backoff"]; x != nil {
-		if !x.bad {
-			r.Backoff = c.schedule(x.span(), x.text())
+	if x := v.ByName["backoff"]; x != nil {
+		if !x.Bad {
+			r.Backoff = c.schedule(x.Span(), x.Text())
 		}
-	} else if again && v.get["wait"] == nil {
-		place := v.src.nodeSpan(at)
-		if x := v.get["action"]; x != nil {
-			place = x.span()
+	} else if again && v.ByName["wait"] == nil {
+		place := v.File.NodeSpan(at)
+		if x := v.ByName["action"]; x != nil {
+			place = x.Span()
 		}
 		r.Backoff = c.schedule(place, "default")
 	}
-	for _, h := range v.items("hold") {
-		if h.bad {
+	for _, h := range v.Items("hold") {
+		if h.Bad {
 			continue
 		}
-		i, ok := c.limitAt[h.text()]
+		i, ok := c.limitAt[h.Text()]
 		switch {
 		case !ok && !c.unread("limits"):
 			names := make([]string, 0, len(c.p.Limits))
 			for _, l := range c.p.Limits {
 				names = append(names, l.Name)
 			}
-			c.err(h.span(), "unknown-limit", c.didYouMean(h.text(), names, "limits"), "no limit %q to hold", h.text())
+			c.err(h.Span(), "unknown-limit", c.didYouMean(h.Text(), names, "limits"), "no limit %q to hold", h.Text())
 		case ok && slices.Contains(r.Hold, i):
-			c.err(h.span(), "duplicate-name", "", "limit %q is given twice", h.text())
+			c.err(h.Span(), "duplicate-name", "", "limit %q is given twice", h.Text())
 		case ok:
 			r.Hold = append(r.Hold, i)
 		}
@@ -599,10 +589,10 @@ func (c *compiler) rule(v *value, name string) Rule {
 }
 
 // schedule finds a backoff by name.
-func (c *compiler) schedule(at span, name string) int {
+func (c *compiler) schedule(at yamlfile.Span, name string) int {
 	i, ok := c.backoffAt[name]
 	if ok {
-		use(c.backoff.get[name], c.used)
+		use(c.backoff.ByName[name], c.used)
 		return i
 	}
 	if c.unread("backoff") || c.partial && name == "default" {
@@ -610,7 +600,7 @@ func (c *compiler) schedule(at span, name string) int {
 	}
 	var names []string
 	if c.backoff != nil {
-		names = c.backoff.names
+		names = c.backoff.Names
 	}
 	hint := c.didYouMean(name, names, "backoffs")
 	if name == "default" {
@@ -621,36 +611,19 @@ func (c *compiler) schedule(at span, name string) int {
 }
 
 // whenError reports what package rules found in an expression.
-func (c *compiler) whenError(v *value, e *rules.Error) {
-	when := v.get["when"]
-	if c.unread("extract") && e.Code == rules.CodeUnknownFact && strings.Contains(when.text(), "facts.") {
+func (c *compiler) whenError(v *yamlfile.Value, e *rules.Error) {
+	when := v.ByName["when"]
+	if c.unread("extract") && e.Code == rules.CodeUnknownFact && strings.Contains(when.Text(), "facts.") {
 		return
 	}
-	if e.Code == rules.CodeSyntax && c.commented(when) >= 0 {
+	if e.Code == rules.CodeSyntax && hasComment(when) {
 		return // see comment
 	}
 	code := e.Code
 	if code == rules.CodeEmpty {
 		code = "empty-when" // nothing but a comment
 	}
-	c.err(when.within(e.Offset, e.Length), code, e.Hint, "%s", strings.ReplaceAll(e.Message, "\n", " "))
-}
-
-// commented is the offset of a comment right after an unquoted expression, or -1.
-func (c *compiler) commented(when *value) int {
-	if when.bad || when.node.Style != 0 {
-		return -1
-	}
-	text := when.src.text
-	for i := when.src.scalarEnd(when.node); i < len(text) && breakLen(text[i:]) == 0; i++ {
-		if text[i] == '#' {
-			return i
-		}
-		if text[i] != ' ' && text[i] != '\t' {
-			return -1
-		}
-	}
-	return -1
+	c.err(when.Within(e.Offset, e.Length), code, e.Hint, "%s", strings.ReplaceAll(e.Message, "\n", " "))
 }
 
 // expressionLike finds what no comment in words has.
@@ -659,28 +632,22 @@ var expressionLike = regexp.MustCompile(`[=!<>]=|&&|\|\||(?:\bin|\bcontains|\bma
 // comment reports an expression that " #" cut short: surely, if what is left
 // does not parse; perhaps, if the '#' begins a word or what follows looks like
 // more of the expression.
-func (c *compiler) comment(v *value, list rules.ErrorList) {
-	when := v.get["when"]
-	i := c.commented(when)
-	if i < 0 {
+func (c *compiler) comment(v *yamlfile.Value, list rules.ErrorList) {
+	text, at := v.ByName["when"].Comment()
+	if text == "" {
 		return
 	}
-	src := when.src
-	rest := src.text[i:]
-	n := len(rest)
-	for k := range rest {
-		if breakLen(rest[k:]) > 0 {
-			n = k
-			break
-		}
-	}
-	at := src.spanAt(i, n)
-	hint := "quote the whole expression, or put the comment on a line of its own"
+	const hint = "quote the whole expression, or put the comment on a line of its own"
 	broken := slices.ContainsFunc(list, func(e *rules.Error) bool { return e.Code == rules.CodeSyntax && c.ruleOf[e.Rule] == v })
 	switch {
 	case broken:
-		c.r.err(at, "cut-when", hint, "a blank and '#' begin a comment: the expression ends before it")
-	case n > 1 && rest[1] != ' ' && rest[1] != '\t' && rest[1] != '#', expressionLike.Match(rest[:n]):
-		c.r.warn(at, "cut-when", hint, "a blank and '#' begin a comment: the expression ends before it")
+		c.r.Errorf(at, "cut-when", hint, "a blank and '#' begin a comment: the expression ends before it")
+	case len(text) > 1 && strings.IndexByte(" \t#", text[1]) < 0, expressionLike.MatchString(text):
+		c.r.Warnf(at, "cut-when", hint, "a blank and '#' begin a comment: the expression ends before it")
 	}
+}
+
+func hasComment(v *yamlfile.Value) bool {
+	text, _ := v.Comment()
+	return text != ""
 }

@@ -1,30 +1,23 @@
 package policy
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/recourse-go/recourse/internal/yamlfile"
 )
 
 // Severity says whether a Diagnostic keeps a policy from being loaded.
-type Severity uint8
+type Severity = yamlfile.Severity
 
 // The severities. An Error refuses the policy, a Warning does not.
 const (
-	Error Severity = iota
-	Warning
+	Error   = yamlfile.Error
+	Warning = yamlfile.Warning
 )
-
-// String is "error" or "warning".
-func (s Severity) String() string {
-	if s == Warning {
-		return "warning"
-	}
-	return "error"
-}
 
 // Diagnostic is one problem of a policy file.
 type Diagnostic struct {
@@ -141,77 +134,11 @@ func (ds Diagnostics) Err() error {
 	return fmt.Errorf("policy: %d errors\n%s", n, b.String())
 }
 
-// mostProblems is how many of one file's errors, and how many of its warnings,
-// are reported. Only errors refuse a file, however many warnings there are.
-const mostProblems = 500
-
-// report collects diagnostics, each once.
-type report struct {
-	list  Diagnostics
-	seen  map[Diagnostic]bool
-	order map[string]int   // files in the order in which they were given
-	count map[problems]int // of what was reported
-}
-
-// problems are those of one file and severity.
-type problems struct {
-	file     string
-	severity Severity
-}
-
-func newReport() *report {
-	return &report{seen: map[Diagnostic]bool{}, order: map[string]int{}, count: map[problems]int{}}
-}
-
-// full reports whether no more of a file's problems of a severity are reported.
-func (r *report) full(src *source, sev Severity) bool {
-	return r.count[problems{src.name, sev}] >= mostProblems
-}
-
-func (r *report) add(sev Severity, at span, code, hint, format string, args ...any) {
-	if r.full(at.src, sev) {
-		return
+// diagnostics are what reading the files has found.
+func diagnostics(found []yamlfile.Problem) Diagnostics {
+	var ds Diagnostics
+	for _, p := range found {
+		ds = append(ds, Diagnostic(p))
 	}
-	d := Diagnostic{
-		Pos:       Position{File: at.src.name, Line: at.line, Column: at.col},
-		EndColumn: at.end, Severity: sev, Code: code, Hint: hint,
-		Message: fmt.Sprintf(format, args...), Line: at.src.line(at.line),
-	}
-	if r.seen[d] {
-		return
-	}
-	r.seen[d] = true
-	of := problems{at.src.name, sev}
-	if r.count[of]++; r.count[of] == mostProblems {
-		d.Code, d.Hint = "too-many-problems", "mend these first"
-		d.Message = fmt.Sprintf("%d %ss or more in one file", mostProblems, sev)
-	}
-	r.list = append(r.list, d)
-}
-
-func (r *report) err(at span, code, hint, format string, args ...any) {
-	r.add(Error, at, code, hint, format, args...)
-}
-
-func (r *report) warn(at span, code, hint, format string, args ...any) {
-	r.add(Warning, at, code, hint, format, args...)
-}
-
-func (r *report) sorted() Diagnostics {
-	slices.SortStableFunc(r.list, func(a, b Diagnostic) int {
-		if a.Pos.File != b.Pos.File {
-			if d := r.order[a.Pos.File] - r.order[b.Pos.File]; d != 0 {
-				return d
-			}
-			return strings.Compare(a.Pos.File, b.Pos.File)
-		}
-		if d := a.Pos.Line - b.Pos.Line; d != 0 {
-			return d
-		}
-		if d := a.Pos.Column - b.Pos.Column; d != 0 {
-			return d
-		}
-		return cmp.Or(int(a.Severity)-int(b.Severity), strings.Compare(a.Code, b.Code), strings.Compare(a.Message, b.Message))
-	})
-	return r.list
+	return ds
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/recourse-go/recourse/internal/yamlfile"
 )
 
 // The fixtures: testdata/NAME.bad.yaml, or a directory NAME.bad of several
@@ -118,8 +120,8 @@ func TestGeneratedFiles(t *testing.T) {
 	for code, data := range generated {
 		t.Run(code, func(t *testing.T) {
 			set, ds := Load([]File{{Name: "a.yaml", Data: []byte(data)}}, LoadOptions{})
-			if set != nil || !slices.ContainsFunc(ds, func(d Diagnostic) bool { return d.Code == code }) || len(ds) > mostProblems {
-				t.Errorf("got %d diagnostics, the last %v, want a [%s] among at most %d", len(ds), ds[max(0, len(ds)-1):], code, mostProblems)
+			if set != nil || !slices.ContainsFunc(ds, func(d Diagnostic) bool { return d.Code == code }) || len(ds) > yamlfile.MostProblems {
+				t.Errorf("got %d diagnostics, the last %v, want a [%s] among at most %d", len(ds), ds[max(0, len(ds)-1):], code, yamlfile.MostProblems)
 			}
 			checkDiagnostics(t, ds)
 		})
@@ -133,17 +135,22 @@ func TestCodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	machinery, err := filepath.Glob("../internal/yamlfile/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = append(files, machinery...)
 	fset := token.NewFileSet()
 	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") || strings.HasPrefix(file, "suite") {
+		if strings.HasSuffix(file, "_test.go") {
 			continue
 		}
 		tree, err := parser.ParseFile(fset, file, nil, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		// A code is the second argument of err and warn, the first of fail
-		// and value, or a problem's field `code`.
+		// A code is the second argument of err, warn, Errorf and Warnf, the first
+		// of Bad and value, or a syntax error's field `code`.
 		literal := func(e ast.Expr) {
 			if l, ok := e.(*ast.BasicLit); ok && l.Kind == token.STRING {
 				s, _ := strconv.Unquote(l.Value)
@@ -161,13 +168,13 @@ func TestCodes(t *testing.T) {
 					name = f.Name
 				}
 				switch {
-				case (name == "err" || name == "warn") && len(n.Args) > 3:
+				case slices.Contains([]string{"err", "Errorf", "Warnf"}, name) && len(n.Args) > 3:
 					literal(n.Args[1])
-				case (name == "fail" || name == "value") && len(n.Args) > 2:
+				case (name == "Bad" || name == "value") && len(n.Args) > 2:
 					literal(n.Args[0])
 				}
 			case *ast.KeyValueExpr:
-				if k, ok := n.Key.(*ast.Ident); ok && k.Name == "code" {
+				if k, ok := n.Key.(*ast.Ident); ok && (k.Name == "code" || k.Name == "Code") {
 					literal(n.Value)
 				}
 			}

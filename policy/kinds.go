@@ -6,24 +6,26 @@ import (
 	"strings"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/units"
+	"github.com/recourse-go/recourse/internal/yamlfile"
 	"github.com/tidwall/gjson"
 )
 
 // The kinds of values that only a policy file has.
 var (
-	kindRate  = &Kind{What: "text: a rate such as 250/s", Unit: "/s", Code: "bad-rate", Read: readRate, Schema: pattern(ratePattern, 60)}
-	kindQuota = &Kind{What: "text: a quota such as 15000/1m", Unit: "/1m", Code: "bad-quota", Read: readQuota, Schema: pattern(quotaPattern, 60)}
+	kindRate  = &yamlfile.Kind{What: "text: a rate such as 250/s", Unit: "/s", Code: "bad-rate", Read: readRate, Schema: yamlfile.Pattern(ratePattern, 60)}
+	kindQuota = &yamlfile.Kind{What: "text: a quota such as 15000/1m", Unit: "/1m", Code: "bad-quota", Read: readQuota, Schema: yamlfile.Pattern(quotaPattern, 60)}
 
-	kindExpr   = &Kind{What: "an expression", Raw: true, Read: readExpr} // of package rules
-	kindRegexp = &Kind{What: "text", Read: readRegexp}
+	kindExpr   = &yamlfile.Kind{What: "an expression", Raw: true, Empty: emptyWhen, Read: readExpr} // of package rules
+	kindRegexp = &yamlfile.Kind{What: "text", Read: readRegexp}
 
-	kindGlob    = &Kind{What: "text", Read: readGlob}                                               // over names and values, see Glob
-	kindPath    = &Kind{What: "text", Read: readPath, Schema: pattern(`^/[^?# \t\n]*$`, 512)}       // over URL paths, see GlobPath
-	kindHost    = &Kind{What: "text", Read: readHost, Schema: pattern(hostPattern, 253)}            // exact or with a leading "*." label
-	kindMedia   = &Kind{What: "text", Read: readMedia, Schema: pattern(`^[^ ;,\t\n]+$`, 100)}       // a media type or its beginning
-	kindJSON    = &Kind{What: "text", Read: checked(badJSONPath, "%q is not a gjson path")}         // a gjson path
-	kindXML     = &Kind{What: "text", Read: checked(badXMLPath, "%q does not name an XML element")} // an element by name, attribute and parents
-	kindElement = &Kind{What: "text", Read: checked(badElement, "%q does not name an XML element")} // an element's local name
+	kindGlob    = &yamlfile.Kind{What: "text", Read: readGlob}                                                  // over names and values, see Glob
+	kindPath    = &yamlfile.Kind{What: "text", Read: readPath, Schema: yamlfile.Pattern(`^/[^?# \t\n]*$`, 512)} // over URL paths, see GlobPath
+	kindHost    = &yamlfile.Kind{What: "text", Read: readHost, Schema: yamlfile.Pattern(hostPattern, 253)}      // exact or with a leading "*." label
+	kindMedia   = &yamlfile.Kind{What: "text", Read: readMedia, Schema: yamlfile.Pattern(`^[^ ;,\t\n]+$`, 100)} // a media type or its beginning
+	kindJSON    = &yamlfile.Kind{What: "text", Read: checked(badJSONPath, "%q is not a gjson path")}            // a gjson path
+	kindXML     = &yamlfile.Kind{What: "text", Read: checked(badXMLPath, "%q does not name an XML element")}    // an element by name, attribute and parents
+	kindElement = &yamlfile.Kind{What: "text", Read: checked(badElement, "%q does not name an XML element")}    // an element's local name
 )
 
 const (
@@ -40,32 +42,35 @@ type quota struct {
 	bytes  bool
 }
 
-func readRate(_ *Field, in Scalar) (any, *Fault) {
-	x, err := ParseRate(in.Text)
+func readRate(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
+	x, err := units.ParseRate(in.Text)
 	if err != nil {
-		return nil, Bad("bad-rate", "units a time, such as 250/s, 100/m or 100/10m", "%q is not a rate", cut(in.Text))
+		return nil, yamlfile.Bad("bad-rate", "units a time, such as 250/s, 100/m or 100/10m", "%q is not a rate", yamlfile.Cut(in.Text))
 	}
 	return x, nil
 }
 
-func readQuota(_ *Field, in Scalar) (any, *Fault) {
+func readQuota(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 	var q quota
 	var err error
-	if q.n, q.window, q.bytes, err = ParseQuota(in.Text); err != nil {
-		return nil, Bad("bad-quota", "units a window, such as 15000/1m, or 150MB/5m for bytes", "%q is not a quota", cut(in.Text))
+	if q.n, q.window, q.bytes, err = units.ParseQuota(in.Text); err != nil {
+		return nil, yamlfile.Bad("bad-quota", "units a window, such as 15000/1m, or 150MB/5m for bytes", "%q is not a quota", yamlfile.Cut(in.Text))
 	}
 	return q, nil
 }
 
-func readExpr(_ *Field, in Scalar) (any, *Fault) {
-	const hint = "say when the rule applies; `default` is for everything else"
+const sayWhen = "say when the rule applies; `default` is for everything else"
+
+var emptyWhen = yamlfile.Bad("empty-when", sayWhen, "an empty `when`")
+
+func readExpr(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 	switch {
 	case in.Tag == "!!bool":
-		return nil, Bad("constant-when", hint, "`when: %s` is no expression", in.Text)
+		return nil, yamlfile.Bad("constant-when", sayWhen, "`when: %s` is no expression", in.Text)
 	case in.Tag != "!!str":
-		return nil, WrongType("an expression that is true or false")
+		return nil, yamlfile.WrongType("an expression that is true or false")
 	case strings.TrimSpace(in.Text) == "":
-		return nil, Bad("empty-when", hint, "an empty `when`")
+		return nil, emptyWhen
 	}
 	return in.Text, nil
 }
@@ -77,11 +82,11 @@ const (
 	maxProgram = 400     // instructions
 )
 
-func readRegexp(_ *Field, in Scalar) (any, *Fault) {
+func readRegexp(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 	s := in.Text
 	re, err := regexp.Compile(s[:min(len(s), maxPattern+1)])
 	if err != nil && len(s) <= maxPattern {
-		fault := Bad("bad-regexp", "the syntax is RE2's: https://github.com/google/re2/wiki/Syntax", "not a regular expression: %s", err)
+		fault := yamlfile.Bad("bad-regexp", "the syntax is RE2's: https://github.com/google/re2/wiki/Syntax", "not a regular expression: %s", err)
 		if e, ok := err.(*syntax.Error); ok {
 			fault.Message = "not a regular expression: " + e.Code.String()
 			if i := strings.Index(s, e.Expr); i >= 0 && e.Expr != "" && e.Expr != s {
@@ -91,7 +96,7 @@ func readRegexp(_ *Field, in Scalar) (any, *Fault) {
 		return nil, fault
 	}
 	if n := patternSize(s); len(s) > maxPattern || n > maxProgram {
-		return nil, Bad("too-costly", "use a shorter pattern, or smaller repeat counts", "the pattern has %d bytes and %d steps, the most are %d and %d", len(s), n, maxPattern, maxProgram)
+		return nil, yamlfile.Bad("too-costly", "use a shorter pattern, or smaller repeat counts", "the pattern has %d bytes and %d steps, the most are %d and %d", len(s), n, maxPattern, maxProgram)
 	}
 	return re, nil
 }
@@ -109,16 +114,16 @@ func patternSize(pattern string) int {
 	return len(prog.Inst)
 }
 
-func readGlob(_ *Field, in Scalar) (any, *Fault) {
+func readGlob(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 	if len(in.Text) > 256 || strings.Contains(in.Text, "***") {
-		return nil, Bad("bad-glob", "* stands for any characters", "%q is not a glob", cut(in.Text))
+		return nil, yamlfile.Bad("bad-glob", "* stands for any characters", "%q is not a glob", yamlfile.Cut(in.Text))
 	}
 	return in.Text, nil
 }
 
-func readPath(_ *Field, in Scalar) (any, *Fault) {
+func readPath(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 	if why := badPath(in.Text); why != "" {
-		return nil, Bad("bad-glob", why, "%q is not a path glob", cut(in.Text))
+		return nil, yamlfile.Bad("bad-glob", why, "%q is not a path glob", yamlfile.Cut(in.Text))
 	}
 	return in.Text, nil
 }
@@ -140,7 +145,7 @@ func badPath(s string) string {
 
 var hostName = regexp.MustCompile(`^(\*\.)?(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*)(:[0-9]{1,5})?$`)
 
-func readHost(_ *Field, in Scalar) (any, *Fault) {
+func readHost(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 	h, why := strings.ToLower(in.Text), ""
 	switch {
 	case strings.Contains(h, "://"):
@@ -151,23 +156,23 @@ func readHost(_ *Field, in Scalar) (any, *Fault) {
 		why = `a name, with a leading "*." for any label before it`
 	}
 	if why != "" {
-		return nil, Bad("bad-host", why, "%q is not a host", cut(in.Text))
+		return nil, yamlfile.Bad("bad-host", why, "%q is not a host", yamlfile.Cut(in.Text))
 	}
 	return h, nil
 }
 
-func readMedia(_ *Field, in Scalar) (any, *Fault) {
+func readMedia(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 	if len(in.Text) > 100 || strings.ContainsAny(in.Text, " ;,\t\n") {
-		return nil, Bad("bad-name", "such as application/json, without parameters", "%q is not a media type", cut(in.Text))
+		return nil, yamlfile.Bad("bad-name", "such as application/json, without parameters", "%q is not a media type", yamlfile.Cut(in.Text))
 	}
 	return strings.ToLower(in.Text), nil
 }
 
 // checked reads a path into a body; bad says why it is none, or "".
-func checked(bad func(string) string, message string) func(*Field, Scalar) (any, *Fault) {
-	return func(_ *Field, in Scalar) (any, *Fault) {
+func checked(bad func(string) string, message string) func(*yamlfile.Field, yamlfile.Scalar) (any, *yamlfile.Fault) {
+	return func(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 		if why := bad(in.Text); why != "" {
-			return nil, Bad("bad-path", why, message, cut(in.Text))
+			return nil, yamlfile.Bad("bad-path", why, message, yamlfile.Cut(in.Text))
 		}
 		return in.Text, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/recourse-go/recourse/internal/closest"
+	"github.com/recourse-go/recourse/internal/yamlfile"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -21,17 +22,17 @@ func (c *compiler) lint() {
 		return
 	}
 	hidden := map[int][]string{} // inherited rules, by the rule that hides them
-	own := func(rule int) bool { return c.ruleOf[rule].src == c.top.src }
+	own := func(rule int) bool { return c.ruleOf[rule].File == c.top.src }
 	for _, f := range c.p.Matcher.LintOf(own) {
 		c.finding(f, hidden)
 	}
 	for by, names := range hidden {
 		if len(names) == 1 {
-			c.r.warn(c.nameSpan(by), rules.LintShadowed, fmt.Sprintf("give it that name to replace it, or add remove: [%s]", names[0]),
+			c.r.Warnf(c.nameSpan(by), rules.LintShadowed, fmt.Sprintf("give it that name to replace it, or add remove: [%s]", names[0]),
 				"rule %q hides the inherited rule %q", c.p.Rules[by].Name, names[0])
 			continue
 		}
-		c.r.warn(c.nameSpan(by), rules.LintShadowed, "last: true puts it after them; else narrow its condition, or name them under `remove`",
+		c.r.Warnf(c.nameSpan(by), rules.LintShadowed, "last: true puts it after them; else narrow its condition, or name them under `remove`",
 			"rule %q hides %d inherited rules: %s", c.p.Rules[by].Name, len(names), strings.Join(names, ", "))
 	}
 	c.unknownOperations()
@@ -43,7 +44,7 @@ func (c *compiler) lint() {
 		case Reauth:
 			c.reauthOnToken(i, v)
 		case Retry, Wait:
-			if !r.Safe && v.get["replay"] == nil && v.src == c.top.src {
+			if !r.Safe && v.ByName["replay"] == nil && v.File == c.top.src {
 				c.sendRetry(i, v)
 			}
 		}
@@ -67,31 +68,31 @@ func (c *compiler) unknownOperations() {
 			names = append(names, n)
 		}
 	}
-	check := func(v *value, at span, glob string) {
-		if v.src != c.top.src || known[glob] || strings.Contains(glob, "*") || len(names) > 500 {
+	check := func(v *yamlfile.Value, at yamlfile.Span, glob string) {
+		if v.File != c.top.src || known[glob] || strings.Contains(glob, "*") || len(names) > 500 {
 			return
 		}
 		if best := misspelt(glob, names); best != "" {
-			c.r.warn(at, "unknown-operation", fmt.Sprintf("did you mean %q?", best), "no request is named %q", cut(glob))
+			c.r.Warnf(at, "unknown-operation", fmt.Sprintf("did you mean %q?", best), "no request is named %q", yamlfile.Cut(glob))
 		}
 	}
-	each := func(list []*value) {
+	each := func(list []*yamlfile.Value) {
 		for _, g := range good(list) {
-			check(g, g.span(), g.text())
+			check(g, g.Span(), g.Text())
 		}
 	}
 	each(c.idempotent)
 	for _, v := range good(c.inspect) {
-		each(v.items("operations"))
+		each(v.Items("operations"))
 	}
 	for _, v := range good(c.limits) {
-		each(v.items("operations"))
+		each(v.Items("operations"))
 	}
 	if c.costs != nil {
-		for _, name := range c.costs.names {
-			for _, op := range c.costs.get[name].names {
-				if v := c.costs.get[name].get[op]; op != "default" {
-					check(v, v.keySpan(), op)
+		for _, name := range c.costs.Names {
+			for _, op := range c.costs.ByName[name].Names {
+				if v := c.costs.ByName[name].ByName[op]; op != "default" {
+					check(v, v.KeySpan(), op)
 				}
 			}
 		}
@@ -101,7 +102,7 @@ func (c *compiler) unknownOperations() {
 		for _, m := range operationNames.FindAllStringSubmatchIndex(when, -1) {
 			for _, q := range stringLiteral.FindAllStringIndex(when[m[2]:m[3]], -1) {
 				from, to := m[2]+q[0]+1, m[2]+q[1]-1
-				check(v, v.get["when"].within(from, to-from), when[from:to])
+				check(v, v.ByName["when"].Within(from, to-from), when[from:to])
 			}
 		}
 	}
@@ -119,30 +120,30 @@ func misspelt(written string, names []string) string {
 
 func (c *compiler) finding(f rules.Finding, hidden map[int][]string) {
 	if f.Rule < 0 || f.Rule >= len(c.ruleOf) {
-		if f.By >= 0 && f.By < len(c.ruleOf) && c.ruleOf[f.By].src == c.top.src {
-			c.r.warn(c.nameSpan(f.By), f.Code, f.Hint, "%s", f.Message)
+		if f.By >= 0 && f.By < len(c.ruleOf) && c.ruleOf[f.By].File == c.top.src {
+			c.r.Warnf(c.nameSpan(f.By), f.Code, f.Hint, "%s", f.Message)
 		}
 		return
 	}
 	v := c.ruleOf[f.Rule]
-	if v.src == c.top.src {
-		c.r.warn(c.nameSpan(f.Rule), f.Code, f.Hint, "%s", f.Message)
+	if v.File == c.top.src {
+		c.r.Warnf(c.nameSpan(f.Rule), f.Code, f.Hint, "%s", f.Message)
 		return
 	}
 	// An inherited rule: its own file is checked by itself; what is new is
 	// that a rule of this policy hides it.
-	if f.By < 0 || f.By >= len(c.ruleOf) || c.ruleOf[f.By].src != c.top.src {
+	if f.By < 0 || f.By >= len(c.ruleOf) || c.ruleOf[f.By].File != c.top.src {
 		return
 	}
 	hidden[f.By] = append(hidden[f.By], c.p.Rules[f.Rule].Name)
 }
 
-func (c *compiler) nameSpan(rule int) span {
+func (c *compiler) nameSpan(rule int) yamlfile.Span {
 	v := c.ruleOf[rule]
-	if n := v.get["name"]; n != nil && !n.bad {
-		return n.span()
+	if n := v.ByName["name"]; n != nil && !n.Bad {
+		return n.Span()
 	}
-	return v.keyOrFirst()
+	return v.KeyOrFirst()
 }
 
 var (
@@ -166,7 +167,7 @@ func literalsOf(when string) (texts []string, statuses []int) {
 
 // reauthOnToken refuses a rule that would answer a failed token request by
 // requesting a token.
-func (c *compiler) reauthOnToken(rule int, v *value) {
+func (c *compiler) reauthOnToken(rule int, v *yamlfile.Value) {
 	texts, statuses := literalsOf(c.p.Rules[rule].When)
 	var tokens []string
 	add := func(op string) {
@@ -192,13 +193,13 @@ func (c *compiler) reauthOnToken(rule int, v *value) {
 			continue
 		}
 		if c.probe(rule, op, append([]int{400, 401, 403}, statuses...), texts) {
-			at, ok := v.get["action"]
+			at, ok := v.ByName["action"]
 			place := c.nameSpan(rule)
 			if ok {
-				place = at.span()
+				place = at.Span()
 			}
 			hint := fmt.Sprintf("add: and operation != %q", op)
-			if v.src != c.top.src {
+			if v.File != c.top.src {
 				hint = fmt.Sprintf("before it, add a rule about what refuses %q", op)
 			}
 			c.err(place, "reauth-on-token", hint,
@@ -212,15 +213,15 @@ func (c *compiler) reauthOnToken(rule int, v *value) {
 // an OAuth grant, and do not say that they are requests for tokens.
 func (c *compiler) tokenOperations() {
 	for _, v := range good(c.operations) {
-		if form := v.child("form"); v.src == c.top.src && form.child("grant_type") != nil && v.child("token") == nil {
-			c.r.warn(form.keySpan(), "token-operation", "add token: true, so that nobody refreshes credentials to fetch some",
+		if form := v.Child("form"); v.File == c.top.src && form.Child("grant_type") != nil && v.Child("token") == nil {
+			c.r.Warnf(form.KeySpan(), "token-operation", "add token: true, so that nobody refreshes credentials to fetch some",
 				"the operation %q looks like a request for tokens", written(v, "operation"))
 		}
 	}
 }
 
 // sendRetry warns of a rule that names a send and repeats it.
-func (c *compiler) sendRetry(rule int, v *value) {
+func (c *compiler) sendRetry(rule int, v *yamlfile.Value) {
 	texts, statuses := literalsOf(c.p.Rules[rule].When)
 	if !strings.Contains(c.p.Rules[rule].When, "operation") {
 		return
@@ -236,10 +237,10 @@ func (c *compiler) sendRetry(rule int, v *value) {
 			continue
 		}
 		place := c.nameSpan(rule)
-		if at, ok := v.get["action"]; ok {
-			place = at.span()
+		if at, ok := v.ByName["action"]; ok {
+			place = at.Span()
 		}
-		c.r.warn(place, "send-retry", "replay: safe if the provider refused before sending; replay: gate if only what is idempotent may be repeated",
+		c.r.Warnf(place, "send-retry", "replay: safe if the provider refused before sending; replay: gate if only what is idempotent may be repeated",
 			"rule %q repeats %q, which may have been sent", c.p.Rules[rule].Name, op)
 		return
 	}
@@ -248,9 +249,9 @@ func (c *compiler) sendRetry(rule int, v *value) {
 // broken reports whether a condition that could not be compiled speaks of the
 // operation, so that its rule may well be the one that decides.
 func (c *compiler) broken(operation string) bool {
-	return slices.ContainsFunc(c.unreadRules, func(v *value) bool {
-		when := v.child("when")
-		return when != nil && strings.Contains(when.node.Value, operation)
+	return slices.ContainsFunc(c.unreadRules, func(v *yamlfile.Value) bool {
+		when := v.Child("when")
+		return when != nil && strings.Contains(when.Node.Value, operation)
 	})
 }
 

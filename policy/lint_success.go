@@ -1,5 +1,7 @@
 package policy
 
+import "github.com/recourse-go/recourse/internal/yamlfile"
+
 // What somebody has written stands in most successes, so no word in one may decide
 // anything: where a policy looks into them, its facts come from places in the
 // body that only the server fills.
@@ -19,7 +21,7 @@ func (c *compiler) successes() {
 		}
 	}
 	for i, v := range c.ruleOf {
-		if v.src != c.top.src {
+		if v.File != c.top.src {
 			continue
 		}
 		for _, status := range statuses {
@@ -27,7 +29,7 @@ func (c *compiler) successes() {
 			if !ok {
 				continue
 			}
-			c.r.warn(v.get["when"].within(from, to-from), "body-of-success", "extract a fact from where the server puts it, or add: status >= 400 and …",
+			c.r.Warnf(v.ByName["when"].Within(from, to-from), "body-of-success", "extract a fact from where the server puts it, or add: status >= 400 and …",
 				"rule %q looks for words in the body of a success (%d), where a stranger can write them", c.p.Rules[i].Name, status)
 			break
 		}
@@ -38,33 +40,33 @@ func (c *compiler) successes() {
 // since the file that has them does not say where a message stands.
 func (c *compiler) textOfSuccess() {
 	e := c.extract
-	if e == nil || e.bad {
+	if e == nil || e.Bad {
 		return
 	}
-	own := func(list []*value, visit func(text *value)) {
+	own := func(list []*yamlfile.Value, visit func(text *yamlfile.Value)) {
 		for _, v := range good(list) {
-			if text := v.child("text"); v.src == c.top.src && text != nil && !text.bad {
+			if text := v.Child("text"); v.File == c.top.src && text != nil && !text.Bad {
 				visit(text)
 			}
 		}
 	}
 	says := false // where a message stands
-	for _, v := range good(e.items("message")) {
-		says = says || v.src == c.top.src && v.child("text") == nil
+	for _, v := range good(e.Items("message")) {
+		says = says || v.File == c.top.src && v.Child("text") == nil
 	}
-	warn := func(text *value) {
-		c.r.warn(text.span(), "text-of-success", "say under message where the server's own words stand, or name the field that holds this",
+	warn := func(text *yamlfile.Value) {
+		c.r.Warnf(text.Span(), "text-of-success", "say under message where the server's own words stand, or name the field that holds this",
 			"of a success that `inspect` covers, a text pattern does not see the body, only the message")
 	}
 	if says {
 		return // then a pattern is for refusals that have no such place
 	}
 	for _, name := range []string{"message", "type", "codes", "retry_after"} {
-		own(e.items(name), warn)
+		own(e.Items(name), warn)
 	}
-	if facts := e.child("facts"); facts != nil {
-		for _, name := range facts.names {
-			own(facts.get[name].list, warn)
+	if facts := e.Child("facts"); facts != nil {
+		for _, name := range facts.Names {
+			own(facts.ByName[name].List, warn)
 		}
 	}
 }

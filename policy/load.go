@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/recourse-go/recourse/internal/yamlfile"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -45,7 +46,7 @@ func Load(files []File, o LoadOptions) (*Set, Diagnostics) { return load(files, 
 // load is Load; where the files are known to be right, their expressions are
 // compiled when a policy is first used, and lint is left out.
 func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
-	r := newReport()
+	r := yamlfile.NewReport()
 	rs := &resolver{layers: map[string]*layer{}, r: r}
 	if o.Over != nil {
 		maps.Copy(rs.layers, o.Over.layers)
@@ -54,35 +55,35 @@ func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 	var own []*layer
 	isOwn := map[*layer]bool{}
 	for i, f := range files {
-		if _, ok := r.order[f.Name]; !ok {
-			r.order[f.Name] = i
+		if _, ok := r.Order[f.Name]; !ok {
+			r.Order[f.Name] = i
 		}
-		src := newSource(f.Name, f.Data)
-		root := src.parse(r)
+		src := yamlfile.NewFile(f.Name, f.Data, objects)
+		root := src.Parse(r)
 		if root == nil {
 			continue
 		}
-		top := decode(src, root, r)
+		top := yamlfile.Decode(src, root, r)
 		if top == nil {
 			continue
 		}
 		for _, name := range []string{"version", "provider"} {
-			if top.get[name] == nil && !src.lost(name) {
+			if top.ByName[name] == nil && !src.Lost(name) {
 				hint := "add `version: 1`"
 				if name == "provider" {
 					hint = "add `provider: NAME`"
 				}
-				r.err(top.keyOrFirst(), "missing-field", hint, "a policy needs %q", name)
+				r.Errorf(top.KeyOrFirst(), "missing-field", hint, "a policy needs %q", name)
 			}
 		}
-		l := &layer{name: scalarOr(top, "provider", ""), src: src, root: top}
-		src.provider = l.name
+		l := &layer{name: yamlfile.GetOr(top, "provider", ""), src: src, root: top}
+		src.Owner = l.name
 		duplicates(l, r)
 		if l.name != "" {
 			if old := rs.layers[l.name]; old != nil && isOwn[old] {
-				at := top.get["provider"].span()
-				first := old.root.get["provider"].span()
-				r.err(at, "duplicate-provider", "choose another name, or extend that one", "provider %q is given twice, first at %s:%d", l.name, first.src.name, first.line)
+				at := top.ByName["provider"].Span()
+				first := old.root.ByName["provider"].Span()
+				r.Errorf(at, "duplicate-provider", "choose another name, or extend that one", "provider %q is given twice, first at %s:%d", l.name, first.File.Name, first.Line)
 				own = append(own, l) // its other problems are worth a report
 				isOwn[l] = true
 				continue
@@ -96,7 +97,7 @@ func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 	}
 
 	s := &Set{byName: map[string]*Policy{}, layers: rs.layers}
-	used, shared := map[*value]bool{}, new(rules.Compiler)
+	used, shared := map[*yamlfile.Value]bool{}, new(rules.Compiler)
 	build := func(l *layer) *Policy {
 		c := &compiler{resolved: rs.resolve(l), r: r, used: used, compiler: shared, known: known}
 		p := c.compile()
@@ -111,7 +112,7 @@ func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 			s.byName[l.name] = p
 		}
 	}
-	over := &resolver{layers: rs.layers, r: newReport()}
+	over := &resolver{layers: rs.layers, r: yamlfile.NewReport()}
 	for _, name := range slices.Sorted(maps.Keys(rs.layers)) {
 		l := rs.layers[name]
 		if isOwn[l] {
@@ -129,7 +130,7 @@ func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 		s.policies = append(s.policies, s.byName[name])
 	}
 	s.claims(own, r)
-	ds := r.sorted()
+	ds := diagnostics(r.Sorted())
 	if ds.HasErrors() {
 		return nil, ds
 	}
@@ -139,23 +140,23 @@ func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 }
 
 // duplicates reports names that a file gives twice.
-func duplicates(l *layer, r *report) {
+func duplicates(l *layer, r *yamlfile.Report) {
 	for _, section := range []string{"rules", "limits"} {
-		first := map[string]*value{}
-		for _, v := range l.root.items(section) {
-			name, ok := scalar[string](v, "name")
+		first := map[string]*yamlfile.Value{}
+		for _, v := range l.root.Items(section) {
+			name, ok := yamlfile.Get[string](v, "name")
 			if !ok {
 				continue
 			}
-			n := v.get["name"]
+			n := v.ByName["name"]
 			if section == "rules" && name == "default" {
-				r.err(n.span(), "reserved-name", "choose another name", "the rule %q is that of the `default` below", name)
-				n.bad = true
+				r.Errorf(n.Span(), "reserved-name", "choose another name", "the rule %q is that of the `default` below", name)
+				n.Bad = true
 				continue
 			}
 			if old := first[name]; old != nil {
-				r.err(n.span(), "duplicate-name", "choose another name", "a %s named %q is already on line %d", strings.TrimSuffix(section, "s"), name, old.span().line)
-				n.bad = true // its other problems are worth a report
+				r.Errorf(n.Span(), "duplicate-name", "choose another name", "a %s named %q is already on line %d", strings.TrimSuffix(section, "s"), name, old.Span().Line)
+				n.Bad = true // its other problems are worth a report
 				continue
 			}
 			first[name] = n
@@ -165,18 +166,18 @@ func duplicates(l *layer, r *report) {
 
 // unused reports backoffs and costs that nothing refers to. The backoff
 // "default" is used by code too.
-func unused(own []*layer, used map[*value]bool, r *report) {
+func unused(own []*layer, used map[*yamlfile.Value]bool, r *yamlfile.Report) {
 	for _, l := range own {
 		for _, section := range []struct{ name, code, what string }{
 			{"backoff", "unused-backoff", "rule uses backoff"}, {"costs", "unused-cost", "limit uses costs"},
 		} {
-			m := l.root.child(section.name)
-			if m == nil || l.src.lost("rules") || l.src.lost("limits") {
+			m := l.root.Child(section.name)
+			if m == nil || l.src.Lost("rules") || l.src.Lost("limits") {
 				continue
 			}
-			for _, name := range m.names {
-				if v := m.get[name]; !v.bad && !(section.name == "backoff" && name == "default") && !isUsed(v, used) {
-					r.warn(v.keySpan(), section.code, "remove it, or refer to it", "no %s %q", section.what, name)
+			for _, name := range m.Names {
+				if v := m.ByName[name]; !v.Bad && !(section.name == "backoff" && name == "default") && !isUsed(v, used) {
+					r.Warnf(v.KeySpan(), section.code, "remove it, or refer to it", "no %s %q", section.what, name)
 				}
 			}
 		}
@@ -184,18 +185,18 @@ func unused(own []*layer, used map[*value]bool, r *report) {
 }
 
 // use marks a backoff or cost table as used, and its entries: they may come from several files.
-func use(v *value, used map[*value]bool) {
+func use(v *yamlfile.Value, used map[*yamlfile.Value]bool) {
 	used[v] = true
-	for _, c := range v.get {
+	for _, c := range v.ByName {
 		used[c] = true
 	}
 }
 
-func isUsed(v *value, used map[*value]bool) bool {
+func isUsed(v *yamlfile.Value, used map[*yamlfile.Value]bool) bool {
 	if used[v] {
 		return true
 	}
-	for _, c := range v.get {
+	for _, c := range v.ByName {
 		if used[c] {
 			return true
 		}
@@ -204,11 +205,11 @@ func isUsed(v *value, used map[*value]bool) bool {
 }
 
 // claims reports matches that no request tells apart.
-func (s *Set) claims(own []*layer, r *report) {
+func (s *Set) claims(own []*layer, r *yamlfile.Report) {
 	type claim struct {
 		p  *Policy
 		m  Match
-		at span
+		at yamlfile.Span
 	}
 	type rank struct {
 		host   string
@@ -217,20 +218,20 @@ func (s *Set) claims(own []*layer, r *report) {
 	groups := map[rank][]claim{}
 	for _, p := range s.policies {
 		l := s.layers[p.Name]
-		for ; l != nil && l.root.child("match") == nil; l = l.lower {
+		for ; l != nil && l.root.Child("match") == nil; l = l.lower {
 		}
 		if l == nil {
 			continue
 		}
-		for _, v := range good(l.root.items("match")) {
-			if h, ok := scalar[string](v, "host"); ok {
-				m := Match{Host: h, Path: scalarOr(v, "path", "")}
+		for _, v := range good(l.root.Items("match")) {
+			if h, ok := yamlfile.Get[string](v, "host"); ok {
+				m := Match{Host: h, Path: yamlfile.GetOr(v, "path", "")}
 				at := rank{h, literals(m.Path)}
-				groups[at] = append(groups[at], claim{p, m, v.keyOrFirst()})
+				groups[at] = append(groups[at], claim{p, m, v.KeyOrFirst()})
 			}
 		}
 	}
-	fresh := map[*source]bool{}
+	fresh := map[*yamlfile.File]bool{}
 	for _, l := range own {
 		fresh[l.src] = true
 	}
@@ -250,12 +251,12 @@ func (s *Set) claims(own []*layer, r *report) {
 					return true
 				}
 				at, other := a, b
-				if !fresh[at.at.src] || fresh[other.at.src] && r.order[other.at.src.name] > r.order[at.at.src.name] {
+				if !fresh[at.at.File] || fresh[other.at.File] && r.Order[other.at.File.Name] > r.Order[at.at.File.Name] {
 					at, other = other, at
 				}
-				r.err(at.at, "ambiguous-match", "give one of them a longer path", "%q and %q claim the same requests (%s:%d)",
-					at.p.Name, other.p.Name, other.at.src.name, other.at.line)
-				return !r.full(a.at.src, Error) || !r.full(b.at.src, Error)
+				r.Errorf(at.at, "ambiguous-match", "give one of them a longer path", "%q and %q claim the same requests (%s:%d)",
+					at.p.Name, other.p.Name, other.at.File.Name, other.at.Line)
+				return !r.Full(a.at.File, yamlfile.Error) || !r.Full(b.at.File, yamlfile.Error)
 			})
 		}
 	}
@@ -352,7 +353,7 @@ func readNamed(path string) (File, error) {
 	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() && info.Mode()&fs.ModeType != fs.ModeNamedPipe && info.Mode()&fs.ModeCharDevice == 0 {
 		return File{}, fmt.Errorf("policy: %s is not a file", path)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := io.ReadAll(io.LimitReader(f, yamlfile.MaxSize+1))
 	if err != nil {
 		return File{}, fmt.Errorf("policy: %w", err)
 	}

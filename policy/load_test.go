@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/recourse-go/recourse/internal/yamlfile"
 )
 
 func FuzzLoad(f *testing.F) {
@@ -94,8 +96,8 @@ func TestHostileFiles(t *testing.T) {
 				_, ds := Load([]File{{Name: "a.yaml", Data: []byte(data)}}, LoadOptions{})
 				checkDiagnostics(t, ds)
 				for _, sev := range []Severity{Error, Warning} {
-					if n := count(ds, sev); n > mostProblems {
-						t.Errorf("%d of severity %s, want at most %d", n, sev, mostProblems)
+					if n := count(ds, sev); n > yamlfile.MostProblems {
+						t.Errorf("%d of severity %s, want at most %d", n, sev, yamlfile.MostProblems)
 					}
 				}
 			}()
@@ -135,8 +137,8 @@ func TestManyWarnings(t *testing.T) {
 			t.Errorf("given %d broken rules of 1200 that are shadowed: got %d errors and a set: %t, want %d and %t", want, n, set != nil, want, !broken)
 		}
 		last := slices.IndexFunc(ds, func(d Diagnostic) bool { return d.Code == "too-many-problems" })
-		if n := count(ds, Warning); n != mostProblems || last < 0 || ds[last].Severity != Warning {
-			t.Errorf("got %d warnings, want %d, one of them that there are more", n, mostProblems)
+		if n := count(ds, Warning); n != yamlfile.MostProblems || last < 0 || ds[last].Severity != Warning {
+			t.Errorf("got %d warnings, want %d, one of them that there are more", n, yamlfile.MostProblems)
 		}
 	}
 }
@@ -198,7 +200,7 @@ func TestReadDir(t *testing.T) {
 		t.Skip("no sparse files here")
 	}
 	files, err = ReadFiles(huge)
-	if err != nil || len(files[0].Data) > maxFile+1 {
+	if err != nil || len(files[0].Data) > yamlfile.MaxSize+1 {
 		t.Errorf("ReadFiles of a huge file: %d bytes, %v", len(files[0].Data), err)
 	}
 }

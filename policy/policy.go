@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/yamlfile"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -232,8 +233,6 @@ type Rule struct {
 	Inherited string   // provider that it came from, when not this one
 }
 
-// Position is a place in a policy file. Line and Column count from 1, Column in characters.
-type Position struct {
-	File         string
-	Line, Column int
-}
+// Position is a place in a policy file: its File, and Line and Column, which count
+// from 1, Column in characters.
+type Position = yamlfile.Position

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/recourse-go/recourse/internal/closest"
+	"github.com/recourse-go/recourse/internal/yamlfile"
 )
 
 // Inheritance: the policies that one extends, directly or not, are laid one
@@ -17,8 +18,8 @@ import (
 // layer is one file's policy, before inheritance.
 type layer struct {
 	name  string
-	src   *source
-	root  *value
+	src   *yamlfile.File
+	root  *yamlfile.Value
 	lower *layer // of the same name in the Set that this one overlays; nil = none
 }
 
@@ -29,16 +30,16 @@ type resolved struct {
 	layers  []*layer // bottom first
 	partial bool     // a layer is missing
 
-	extract, backoff, costs, budget, breaker *value
-	protocol, attemptTimeout, fallback       *value
+	extract, backoff, costs, budget, breaker *yamlfile.Value
+	protocol, attemptTimeout, fallback       *yamlfile.Value
 
-	match, inspect, operations, idempotent, limits, rules []*value
+	match, inspect, operations, idempotent, limits, rules []*yamlfile.Value
 }
 
 // resolver finds layers by name.
 type resolver struct {
 	layers map[string]*layer
-	r      *report
+	r      *yamlfile.Report
 	done   map[*layer]*resolved // what resolve has done; shared, so not to be written to
 }
 
@@ -60,9 +61,9 @@ func (rs *resolver) names(l *layer) []string {
 func (rs *resolver) parents() []string {
 	named := map[string]bool{}
 	for _, l := range rs.layers {
-		for _, e := range l.root.items("extends") {
-			if !e.bad && rs.layers[e.text()] != nil {
-				named[e.text()] = true
+		for _, e := range l.root.Items("extends") {
+			if !e.Bad && rs.layers[e.Text()] != nil {
+				named[e.Text()] = true
 			}
 		}
 	}
@@ -78,23 +79,23 @@ func (rs *resolver) stack(l *layer) (layers []*layer, ok bool) {
 	var visit func(l *layer)
 	visit = func(at *layer) {
 		state[at] = visiting
-		for _, e := range at.root.items("extends") {
-			if e.bad {
+		for _, e := range at.root.Items("extends") {
+			if e.Bad {
 				ok = false
 				continue
 			}
-			p := rs.parent(at, e.text())
+			p := rs.parent(at, e.Text())
 			switch {
-			case p == nil && e.text() == at.name:
+			case p == nil && e.Text() == at.name:
 				ok = false
-				rs.r.err(e.span(), "extends-cycle", "", "%q extends itself", at.name)
+				rs.r.Errorf(e.Span(), "extends-cycle", "", "%q extends itself", at.name)
 			case p == nil:
-				meant := rs.layers[closest.Word(e.text(), rs.names(at))]
-				hint := closest.Hint(e.text(), rs.names(at))
+				meant := rs.layers[closest.Word(e.Text(), rs.names(at))]
+				hint := closest.Hint(e.Text(), rs.names(at))
 				if hint == "" {
-					hint = didYouMeanOf(e.text(), rs.parents(), "policies that others extend")
+					hint = closest.HintOf(e.Text(), rs.parents(), "policies that others extend")
 				}
-				rs.r.err(e.span(), "unknown-parent", hint, "no policy %q to extend", e.text())
+				rs.r.Errorf(e.Span(), "unknown-parent", hint, "no policy %q to extend", e.Text())
 				// The rest is checked as if it had been spelt right.
 				if meant != nil && state[meant] == 0 {
 					visit(meant)
@@ -103,7 +104,7 @@ func (rs *resolver) stack(l *layer) (layers []*layer, ok bool) {
 				}
 			case state[p] == visiting:
 				ok = false
-				rs.r.err(e.span(), "extends-cycle", "", "%q extends %q, which leads back to %[1]q", at.name, p.name)
+				rs.r.Errorf(e.Span(), "extends-cycle", "", "%q extends %q, which leads back to %[1]q", at.name, p.name)
 			case state[p] == 0:
 				visit(p)
 			}
@@ -145,8 +146,8 @@ func (rs *resolver) resolve(l *layer) *resolved {
 
 // only is the one policy that l extends, nil if there are none or several.
 func (rs *resolver) only(l *layer) *layer {
-	if parents := l.root.items("extends"); len(parents) == 1 && !parents[0].bad {
-		return rs.parent(l, parents[0].text())
+	if parents := l.root.Items("extends"); len(parents) == 1 && !parents[0].Bad {
+		return rs.parent(l, parents[0].Text())
 	}
 	return nil
 }
@@ -157,41 +158,41 @@ func (acc *resolved) lost(section string) bool { return acc.partial || acc.unrea
 
 // unread reports whether a part of a section could not be read.
 func (acc *resolved) unread(section string) bool {
-	return slices.ContainsFunc(acc.layers, func(l *layer) bool { return l.src.lost(section) })
+	return slices.ContainsFunc(acc.layers, func(l *layer) bool { return l.src.Lost(section) })
 }
 
 func (acc *resolved) lostAny() bool {
-	return acc.partial || slices.ContainsFunc(acc.layers, func(l *layer) bool { return len(l.src.damaged) > 0 })
+	return acc.partial || slices.ContainsFunc(acc.layers, func(l *layer) bool { return l.src.AnyLost() })
 }
 
 func (acc *resolved) apply(l *layer) {
 	top := l.root
-	for i := range fileObject.fields {
-		f := &fileObject.fields[i]
-		v := top.child(f.name)
+	for i := range fileObject.Fields {
+		f := &fileObject.Fields[i]
+		v := top.Child(f.Name)
 		if v == nil {
 			continue
 		}
-		switch f.name {
+		switch f.Name {
 		case "match":
 			if l.name == acc.top.name { // the policy's own, or that of the one it replaces
-				acc.match = v.list
+				acc.match = v.List
 			}
 		case "extract":
 			acc.extract = mergeMaps(acc.extract, v, true)
 		case "inspect":
-			acc.inspect = slices.Concat(v.list, acc.inspect)
+			acc.inspect = slices.Concat(v.List, acc.inspect)
 		case "operations":
-			acc.operations = mergeEntries(acc.operations, v.list, "operation", newFirst)
+			acc.operations = mergeEntries(acc.operations, v.List, "operation", newFirst)
 		case "idempotent":
 			known := map[string]bool{}
 			for _, g := range acc.idempotent {
-				known[g.text()] = true
+				known[g.Text()] = true
 			}
 			acc.idempotent = slices.Clip(acc.idempotent)
-			for _, g := range v.list {
-				if !known[g.text()] {
-					known[g.text()] = true
+			for _, g := range v.List {
+				if !known[g.Text()] {
+					known[g.Text()] = true
 					acc.idempotent = append(acc.idempotent, g)
 				}
 			}
@@ -204,13 +205,13 @@ func (acc *resolved) apply(l *layer) {
 		case "costs":
 			acc.costs = mergeMaps(acc.costs, v, true)
 		case "limits":
-			acc.limits = mergeEntries(acc.limits, v.list, "name", newLast)
+			acc.limits = mergeEntries(acc.limits, v.List, "name", newLast)
 		case "budget":
 			acc.budget = mergeMaps(acc.budget, v, false)
 		case "breaker":
 			acc.breaker = mergeMaps(acc.breaker, v, false)
 		case "rules":
-			acc.rules = mergeEntries(acc.rules, v.list, "name", newFirst)
+			acc.rules = mergeEntries(acc.rules, v.List, "name", newFirst)
 		case "default":
 			acc.fallback = v
 		}
@@ -219,26 +220,26 @@ func (acc *resolved) apply(l *layer) {
 
 // mergeMaps is parent with child's entries in place of its own, and, if deep,
 // the same for the maps inside.
-func mergeMaps(parent, child *value, deep bool) *value {
-	if parent == nil || parent.get == nil {
+func mergeMaps(parent, child *yamlfile.Value, deep bool) *yamlfile.Value {
+	if parent == nil || parent.ByName == nil {
 		return child
 	}
-	if child.get == nil {
+	if child.ByName == nil {
 		return parent
 	}
 	m := *child
-	m.bad = m.bad || parent.bad
-	m.names = slices.Clone(parent.names)
-	m.get = maps.Clone(parent.get)
-	for _, name := range child.names {
-		c := child.get[name]
-		p := m.get[name]
+	m.Bad = m.Bad || parent.Bad
+	m.Names = slices.Clone(parent.Names)
+	m.ByName = maps.Clone(parent.ByName)
+	for _, name := range child.Names {
+		c := child.ByName[name]
+		p := m.ByName[name]
 		if p == nil {
-			m.names = append(m.names, name)
-		} else if deep && c.get != nil && p.get != nil && c.field.elem != nil {
+			m.Names = append(m.Names, name)
+		} else if deep && c.ByName != nil && p.ByName != nil && c.Field.Elem != nil {
 			c = mergeMaps(p, c, true)
 		}
-		m.get[name] = c
+		m.ByName[name] = c
 	}
 	return &m
 }
@@ -251,15 +252,15 @@ const (
 
 // mergeEntries lays a list of named entries on the inherited one: entries of one
 // name take the place of the parent's.
-func mergeEntries(parents, children []*value, key string, fresh int) []*value {
-	name := func(v *value) string { s, _ := scalar[string](v, key); return s }
-	byName := map[string][]*value{}
+func mergeEntries(parents, children []*yamlfile.Value, key string, fresh int) []*yamlfile.Value {
+	name := func(v *yamlfile.Value) string { s, _ := yamlfile.Get[string](v, key); return s }
+	byName := map[string][]*yamlfile.Value{}
 	for _, c := range children {
 		if n := name(c); n != "" {
 			byName[n] = append(byName[n], c)
 		}
 	}
-	var out []*value
+	var out []*yamlfile.Value
 	placed := map[string]bool{}
 	for _, p := range parents {
 		n := name(p)
@@ -271,11 +272,11 @@ func mergeEntries(parents, children []*value, key string, fresh int) []*value {
 			out = append(out, byName[n]...)
 		}
 	}
-	var first, last []*value
+	var first, last []*yamlfile.Value
 	for _, c := range children {
 		switch n := name(c); {
 		case placed[n]:
-		case fresh == newLast, scalarOr(c, "last", false):
+		case fresh == newLast, yamlfile.GetOr(c, "last", false):
 			last = append(last, c)
 		default:
 			first = append(first, c)
@@ -286,19 +287,19 @@ func mergeEntries(parents, children []*value, key string, fresh int) []*value {
 
 // remove drops what l's `remove` names from what it inherits: a name of whatever
 // section, or one section's, as in limits.minute.
-func (acc *resolved) remove(l *layer, r *report) {
-	removals := good(l.root.items("remove"))
+func (acc *resolved) remove(l *layer, r *yamlfile.Report) {
+	removals := good(l.root.Items("remove"))
 	if len(removals) == 0 {
 		return
 	}
 	var sections []*removing
-	entries := func(name, key string, list *[]*value) {
+	entries := func(name, key string, list *[]*yamlfile.Value) {
 		s := &removing{name: name, list: list, dropped: map[string]bool{}}
-		s.nameOf = func(v *value) string {
+		s.nameOf = func(v *yamlfile.Value) string {
 			if key == "" {
-				return v.text()
+				return v.Text()
 			}
-			text, _ := scalar[string](v, key)
+			text, _ := yamlfile.Get[string](v, key)
 			return text
 		}
 		for _, v := range *list {
@@ -306,10 +307,10 @@ func (acc *resolved) remove(l *layer, r *report) {
 		}
 		sections = append(sections, s)
 	}
-	keys := func(name string, of **value) {
+	keys := func(name string, of **yamlfile.Value) {
 		s := &removing{name: name, of: of, dropped: map[string]bool{}}
-		if v := *of; v != nil && v.get != nil {
-			for _, key := range v.names {
+		if v := *of; v != nil && v.ByName != nil {
+			for _, key := range v.Names {
 				s.add(key)
 			}
 		}
@@ -323,7 +324,7 @@ func (acc *resolved) remove(l *layer, r *report) {
 	keys("costs", &acc.costs)
 
 	for _, rm := range removals {
-		text := rm.text()
+		text := rm.Text()
 		var from []string
 		found := false
 		for _, s := range sections {
@@ -340,9 +341,9 @@ func (acc *resolved) remove(l *layer, r *report) {
 			for _, s := range sections {
 				known = append(known, s.left()...)
 			}
-			r.err(rm.span(), "unknown-remove", closest.Hint(text, known), "nothing of the name %q is inherited", cut(text))
+			r.Errorf(rm.Span(), "unknown-remove", closest.Hint(text, known), "nothing of the name %q is inherited", yamlfile.Cut(text))
 		case len(from) > 1:
-			r.warn(rm.span(), "ambiguous-remove", fmt.Sprintf("say which: %s.%s", from[0], text),
+			r.Warnf(rm.Span(), "ambiguous-remove", fmt.Sprintf("say which: %s.%s", from[0], text),
 				"%q is dropped from %s", text, strings.Join(from, " and "))
 		}
 	}
@@ -354,9 +355,9 @@ func (acc *resolved) remove(l *layer, r *report) {
 // removing is one section that `remove` may drop names from: a list of entries or a map.
 type removing struct {
 	name    string
-	list    *[]*value
-	nameOf  func(*value) string
-	of      **value
+	list    *[]*yamlfile.Value
+	nameOf  func(*yamlfile.Value) string
+	of      **yamlfile.Value
 	names   []string
 	dropped map[string]bool // of each name, whether it is gone
 }
@@ -384,14 +385,14 @@ func (s *removing) left() []string {
 
 func (s *removing) apply() {
 	if s.list != nil {
-		*s.list = slices.DeleteFunc(slices.Clone(*s.list), func(v *value) bool { return s.dropped[s.nameOf(v)] })
+		*s.list = slices.DeleteFunc(slices.Clone(*s.list), func(v *yamlfile.Value) bool { return s.dropped[s.nameOf(v)] })
 		return
 	}
-	if v := *s.of; v != nil && v.get != nil {
+	if v := *s.of; v != nil && v.ByName != nil {
 		c := *v
-		c.names = s.left()
-		c.get = maps.Clone(v.get)
-		maps.DeleteFunc(c.get, func(name string, _ *value) bool { return s.dropped[name] })
+		c.Names = s.left()
+		c.ByName = maps.Clone(v.ByName)
+		maps.DeleteFunc(c.ByName, func(name string, _ *yamlfile.Value) bool { return s.dropped[name] })
 		*s.of = &c
 	}
 }

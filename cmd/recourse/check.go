@@ -6,9 +6,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"github.com/recourse-go/recourse/internal/suite"
 	"github.com/recourse-go/recourse/policy"
+	"github.com/spf13/cobra"
 )
 
 func newCheck() *cobra.Command {
@@ -61,7 +61,7 @@ func check(cmd *cobra.Command, args []string, strict bool, format string) error 
 		_, found = policy.Load(files, o)
 	}
 	for _, f := range suites {
-		_, more := policy.ParseSuite(f)
+		_, more := suite.Parse(f)
 		found = append(found, more...)
 	}
 
@@ -112,11 +112,11 @@ func check(cmd *cobra.Command, args []string, strict bool, format string) error 
 // built-in ones without any.
 func filesToCheck(args []string) (policies, suites []policy.File, err error) {
 	if len(args) == 0 {
-		return policy.BuiltinFiles(), policy.BuiltinSuites(), nil
+		return policy.BuiltinFiles(), suite.Builtin(), nil
 	}
 	for _, arg := range args {
-		if policy.IsSuite(arg) {
-			one, err := policy.ReadSuites(arg)
+		if suite.IsSuite(arg) {
+			one, err := suite.Read(arg)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -129,7 +129,7 @@ func filesToCheck(args []string) (policies, suites []policy.File, err error) {
 		}
 		policies = append(policies, some...)
 		if info, err := os.Stat(arg); err == nil && info.IsDir() {
-			beside, err := policy.ReadSuites(arg)
+			beside, err := suite.Read(arg)
 			if err != nil {
 				return nil, nil, err
 			}

@@ -5,9 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/recourse-go/recourse/policy"
+	"github.com/spf13/cobra"
 )
 
 // choice is a flag that takes one of a few words.

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"github.com/spf13/cobra"
-
+	"github.com/recourse-go/recourse/internal/suite"
 	"github.com/recourse-go/recourse/policy"
+	"github.com/spf13/cobra"
 )
 
 func newSchema() *cobra.Command {
@@ -24,7 +24,7 @@ and as the first line of a policy:
 		RunE: func(cmd *cobra.Command, args []string) error {
 			schema := policy.Schema()
 			if len(args) > 0 && args[0] == "suite" {
-				schema = policy.SuiteSchema()
+				schema = suite.Schema()
 			}
 			_, err := cmd.OutOrStdout().Write(schema)
 			return failed(err)

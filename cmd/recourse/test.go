@@ -9,11 +9,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/recourse-go/recourse/internal/explain"
 	"github.com/recourse-go/recourse/internal/suite"
 	"github.com/recourse-go/recourse/policy"
+	"github.com/spf13/cobra"
 )
 
 func newTest() *cobra.Command {
@@ -110,7 +109,7 @@ func test(cmd *cobra.Command, args []string, o testOptions) error {
 }
 
 // whyNoTests says where tests were looked for.
-func whyNoTests(args []string, suites []*policy.Suite, o testOptions) string {
+func whyNoTests(args []string, suites []*suite.Suite, o testOptions) string {
 	n := 0
 	for _, s := range suites {
 		n += len(s.Cases) + len(s.Scripts)
@@ -126,12 +125,12 @@ func whyNoTests(args []string, suites []*policy.Suite, o testOptions) string {
 
 // suitesToRun reads the suites that the arguments name and the policies that
 // they test.
-func suitesToRun(cmd *cobra.Command, args []string) (*policy.Set, []*policy.Suite, error) {
+func suitesToRun(cmd *cobra.Command, args []string) (*policy.Set, []*suite.Suite, error) {
 	set := policy.Builtin()
-	files := policy.BuiltinSuites()
+	files := suite.Builtin()
 	if len(args) > 0 {
 		var err error
-		if files, err = policy.ReadSuites(args...); err != nil {
+		if files, err = suite.Read(args...); err != nil {
 			return nil, nil, failed(err)
 		}
 		policies, err := policiesAround(args)
@@ -145,10 +144,10 @@ func suitesToRun(cmd *cobra.Command, args []string) (*policy.Set, []*policy.Suit
 			}
 		}
 	}
-	var suites []*policy.Suite
+	var suites []*suite.Suite
 	var found policy.Diagnostics
 	for _, f := range files {
-		s, ds := policy.ParseSuite(f)
+		s, ds := suite.Parse(f)
 		found = append(found, ds...)
 		if s != nil {
 			suites = append(suites, s)
@@ -166,7 +165,7 @@ func policiesAround(args []string) ([]policy.File, error) {
 	seen := map[string]bool{}
 	for _, arg := range args {
 		path := filepath.Clean(arg)
-		if policy.IsSuite(path) {
+		if suite.IsSuite(path) {
 			path = filepath.Dir(path)
 		}
 		if !seen[path] {

@@ -84,3 +84,14 @@ func Distance(a, b string) int {
 	}
 	return last[len(b)]
 }
+
+// HintOf is Hint, or failing that the list of what is known, after what it is.
+func HintOf(written string, known []string, what string) string {
+	if h := Hint(written, known); h != "" {
+		return h
+	}
+	if len(known) == 0 || len(known) > 12 {
+		return ""
+	}
+	return what + ": " + strings.Join(known, ", ")
+}

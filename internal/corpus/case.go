@@ -12,11 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/recourse-go/recourse/internal/protocol"
-	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/internal/units"
 	"github.com/recourse-go/recourse/rules"
+	"github.com/tidwall/gjson"
 )
 
 // Case is one recorded error. The zero value of a field means that the case
@@ -230,7 +229,7 @@ func duration(v gjson.Result) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	d, err := policy.ParseDuration(s)
+	d, err := units.ParseDuration(s)
 	if err != nil {
 		return 0, fmt.Errorf("want a duration such as 30s, got %q", clip(s))
 	}

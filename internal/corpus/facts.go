@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/internal/units"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -43,7 +44,7 @@ func (f *Facts) replace(s *Subject) {
 	}
 	if f.RetryAfter != nil {
 		e.RetryAfter = *f.RetryAfter
-		s.note("retry_after", Given, policy.FormatDuration(e.RetryAfter))
+		s.note("retry_after", Given, units.FormatDuration(e.RetryAfter))
 	}
 	if len(f.Named) > 0 {
 		all := make(map[string]string, len(e.Facts)+len(f.Named))

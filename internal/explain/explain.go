@@ -12,6 +12,7 @@ import (
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/internal/corpus"
 	"github.com/recourse-go/recourse/internal/protocol"
+	"github.com/recourse-go/recourse/internal/units"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -102,7 +103,7 @@ func Of(s *corpus.Subject, c *corpus.Case) *Explanation {
 		x.Notes = append(x.Notes, s.Note)
 	}
 	if t := s.Report.TooLong; t > 0 {
-		x.Notes = append(x.Notes, fmt.Sprintf("the server asked for %s (%s), which is too long to be meant and was ignored", policy.FormatDuration(t), s.Report.From))
+		x.Notes = append(x.Notes, fmt.Sprintf("the server asked for %s (%s), which is too long to be meant and was ignored", units.FormatDuration(t), s.Report.From))
 	}
 	if s.Unread {
 		x.Notes = append(x.Notes, "the body is not read: it is that of a success, and no `inspect` entry of the policy covers it")
@@ -123,7 +124,7 @@ func then(p *policy.Policy, r *policy.Rule) string {
 	if r.Action == policy.Retry || r.Action == policy.Wait {
 		switch {
 		case r.Wait > 0:
-			words = append(words, "fixed wait "+policy.FormatDuration(r.Wait))
+			words = append(words, "fixed wait "+units.FormatDuration(r.Wait))
 		case r.Backoff >= 0:
 			words = append(words, "backoff "+schedule(&p.Backoffs[r.Backoff]))
 		}
@@ -132,7 +133,7 @@ func then(p *policy.Policy, r *policy.Rule) string {
 			if r.OverFail {
 				over = "fail"
 			}
-			words = append(words, fmt.Sprintf("longer than %s: %s", policy.FormatDuration(r.MaxWait), over))
+			words = append(words, fmt.Sprintf("longer than %s: %s", units.FormatDuration(r.MaxWait), over))
 		}
 		if r.Safe {
 			words = append(words, "safe to replay")
@@ -145,12 +146,12 @@ func then(p *policy.Policy, r *policy.Rule) string {
 }
 
 func schedule(b *policy.Backoff) string {
-	words := []string{fmt.Sprintf("%s (%s to %s, ×%s", b.Name, policy.FormatDuration(b.Initial), policy.FormatDuration(b.Max), strconv.FormatFloat(b.Multiplier, 'g', 4, 64))}
+	words := []string{fmt.Sprintf("%s (%s to %s, ×%s", b.Name, units.FormatDuration(b.Initial), units.FormatDuration(b.Max), strconv.FormatFloat(b.Multiplier, 'g', 4, 64))}
 	if b.Attempts > 0 {
 		words = append(words, fmt.Sprintf("%d attempts", b.Attempts))
 	}
 	if b.Elapsed > 0 {
-		words = append(words, "within "+policy.FormatDuration(b.Elapsed))
+		words = append(words, "within "+units.FormatDuration(b.Elapsed))
 	}
 	return strings.Join(words, ", ") + ")"
 }
@@ -202,7 +203,7 @@ func facts(s *corpus.Subject, c *corpus.Case) []Fact {
 	}
 	asked := ""
 	if e.RetryAfter > 0 {
-		asked = policy.FormatDuration(e.RetryAfter)
+		asked = units.FormatDuration(e.RetryAfter)
 		if slices.ContainsFunc(s.Trace, func(t classify.Source) bool { return t.Fact == "retry_after" }) {
 			list = append(list, Fact{"retry_after", asked, "as rules see it", ""})
 		}
@@ -220,7 +221,7 @@ func facts(s *corpus.Subject, c *corpus.Case) []Fact {
 		if c.Elapsed < e.Elapsed {
 			from = "the attempts before"
 		}
-		add("elapsed", policy.FormatDuration(e.Elapsed), from)
+		add("elapsed", units.FormatDuration(e.Elapsed), from)
 	}
 	from = "method and policy"
 	switch {

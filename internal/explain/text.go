@@ -9,7 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/internal/units"
 )
 
 // Style says how text is laid out.
@@ -173,7 +173,7 @@ func (a *Attempt) words() string {
 	return a.Action
 }
 
-func seconds(s float64) string { return policy.FormatDuration(time.Duration(s * 1e9)) }
+func seconds(s float64) string { return units.FormatDuration(time.Duration(s * 1e9)) }
 
 func span(low, high float64) string {
 	if a, b := seconds(low), seconds(high); a != b {

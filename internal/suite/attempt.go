@@ -12,12 +12,13 @@ import (
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/internal/corpus"
+	"github.com/recourse-go/recourse/internal/units"
 	"github.com/recourse-go/recourse/policy"
 )
 
 // attempt is one response and the decision about it.
 type attempt struct {
-	given    policy.Given
+	given    corpus.Case // as the suite has it
 	response *corpus.Case
 	subject  corpus.Subject
 	decision engine.Decision // with the chance corpus.Chance
@@ -25,23 +26,14 @@ type attempt struct {
 }
 
 // attempt prepares a decision about what is given, at a time.
-func (r *runner) attempt(g policy.Given, now time.Time) (*attempt, error) {
-	if !g.Now.IsZero() {
-		now = g.Now
+func (r *runner) attempt(given corpus.Case, now time.Time) (*attempt, error) {
+	c := given
+	c.Provider = r.policy.Name
+	if c.Now.IsZero() {
+		c.Now = now
 	}
-	c := &corpus.Case{
-		Provider: r.policy.Name, Protocol: g.Protocol, Operation: g.Operation, Method: g.Method,
-		Status: g.Status, IMAPStatus: g.IMAPStatus, Headers: g.Headers, Body: []byte(g.Body),
-		NetworkError: g.NetworkError, Now: now, Attempt: g.Attempt, Elapsed: g.Elapsed,
-		Idempotent: g.Idempotent, Sent: g.Sent, IdempotencyKey: g.IdempotencyKey,
-		URL: g.URL,
-		Facts: corpus.Facts{
-			Type: g.Type, Message: g.Message, Network: g.Network,
-			Codes: g.Codes, Named: g.Facts, RetryAfter: g.RetryAfter,
-		},
-	}
-	if g.URL != "" {
-		claimed, err := r.decider.Claims(g.URL)
+	if c.URL != "" {
+		claimed, err := r.decider.Claims(c.URL)
 		if err != nil {
 			return nil, err
 		}
@@ -50,14 +42,14 @@ func (r *runner) attempt(g policy.Given, now time.Time) (*attempt, error) {
 			if claimed != "" {
 				by = fmt.Sprintf("the policy %q", claimed)
 			}
-			return nil, fmt.Errorf("a request that %s claims: %s", by, g.URL)
+			return nil, fmt.Errorf("a request that %s claims: %s", by, c.URL)
 		}
 	}
-	s, err := r.decider.Explain(c)
+	s, err := r.decider.Explain(&c)
 	if err != nil {
 		return nil, err
 	}
-	return &attempt{given: g, response: c, subject: s}, nil
+	return &attempt{given: given, response: &c, subject: s}, nil
 }
 
 // decide makes the decision.
@@ -68,7 +60,7 @@ func (a *attempt) decide() {
 }
 
 // compare checks an attempt's decision against what is wanted of it.
-func (r *runner) compare(w *policy.Want, a *attempt, step int) []Failure {
+func (r *runner) compare(w *Want, a *attempt, step int) []Failure {
 	var list []Failure
 	d, e := &a.decision, &a.subject.Event
 	miss := func(what, want, got, hint string) {
@@ -98,10 +90,10 @@ func (r *runner) compare(w *policy.Want, a *attempt, step int) []Failure {
 	text("action", w.Action, d.Action.String())
 	text("as", w.As, d.As)
 	if w.Hint != nil && !w.Hint.Holds(d.Hint, d.Hint) {
-		miss("hint", w.Hint.String(), policy.FormatDuration(d.Hint), "")
+		miss("hint", w.Hint.String(), units.FormatDuration(d.Hint), "")
 	}
 	if w.Delay != nil && !w.Delay.Holds(d.MinDelay, a.most) {
-		miss("delay", w.Delay.String(), policy.Range{Least: d.MinDelay, Most: a.most}.String(), "")
+		miss("delay", w.Delay.String(), Range{Least: d.MinDelay, Most: a.most}.String(), "")
 	}
 	if w.Hold != nil || w.HoldNothing {
 		want, got := slices.Sorted(slices.Values(w.Hold)), slices.Sorted(slices.Values(corpus.Limits(r.policy, d.Rule)))
@@ -142,7 +134,7 @@ func (r *runner) ruleNames() []string {
 func (r *runner) hasRule(name string) bool { return slices.Contains(r.ruleNames(), name) }
 
 // at is where a suite says what it wants.
-func at(w *policy.Want, what string) policy.Position {
+func at(w *Want, what string) policy.Position {
 	if pos, ok := w.At[what]; ok {
 		return pos
 	}
@@ -152,52 +144,52 @@ func at(w *policy.Want, what string) policy.Position {
 func listed(list []string) string { return "[" + strings.Join(list, ", ") + "]" }
 
 // describe is what was given, in one line.
-func describe(g *policy.Given) string {
+func describe(c *corpus.Case) string {
 	var words []string
 	add := func(name, value string) {
 		if value != "" {
 			words = append(words, name+"="+value)
 		}
 	}
-	add("url", g.URL)
-	add("operation", g.Operation)
-	add("method", g.Method)
-	if g.Status != 0 {
-		add("status", strconv.Itoa(g.Status))
+	add("url", c.URL)
+	add("operation", c.Operation)
+	add("method", c.Method)
+	if c.Status != 0 {
+		add("status", strconv.Itoa(c.Status))
 	}
-	add("imap_status", g.IMAPStatus)
-	for _, name := range slices.Sorted(maps.Keys(g.Headers)) {
-		add("header."+name, strings.Join(g.Headers[name], ", "))
+	add("imap_status", c.IMAPStatus)
+	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
+		add("header."+name, strings.Join(c.Headers[name], ", "))
 	}
-	add("network_error", g.NetworkError)
-	if g.Type != nil {
-		add("type", *g.Type)
+	add("network_error", c.NetworkError)
+	if c.Facts.Type != nil {
+		add("type", *c.Facts.Type)
 	}
-	add("codes", strings.Join(g.Codes, ","))
-	if g.Message != nil {
-		add("message", strconv.Quote(*g.Message))
+	add("codes", strings.Join(c.Facts.Codes, ","))
+	if c.Facts.Message != nil {
+		add("message", strconv.Quote(*c.Facts.Message))
 	}
-	if g.Network != nil {
-		add("network", *g.Network)
+	if c.Facts.Network != nil {
+		add("network", *c.Facts.Network)
 	}
-	for _, name := range slices.Sorted(maps.Keys(g.Facts)) {
-		add("facts."+name, g.Facts[name])
+	for _, name := range slices.Sorted(maps.Keys(c.Facts.Named)) {
+		add("facts."+name, c.Facts.Named[name])
 	}
-	if g.RetryAfter != nil {
-		add("retry_after", g.RetryAfter.String())
+	if c.Facts.RetryAfter != nil {
+		add("retry_after", c.Facts.RetryAfter.String())
 	}
-	if g.Attempt != 0 {
-		add("attempt", strconv.Itoa(g.Attempt))
+	if c.Attempt != 0 {
+		add("attempt", strconv.Itoa(c.Attempt))
 	}
-	if g.Elapsed != 0 {
-		add("elapsed", g.Elapsed.String())
+	if c.Elapsed != 0 {
+		add("elapsed", c.Elapsed.String())
 	}
-	if g.Idempotent != nil {
-		add("idempotent", strconv.FormatBool(*g.Idempotent))
+	if c.Idempotent != nil {
+		add("idempotent", strconv.FormatBool(*c.Idempotent))
 	}
-	if g.Sent != nil {
-		add("sent", strconv.FormatBool(*g.Sent))
+	if c.Sent != nil {
+		add("sent", strconv.FormatBool(*c.Sent))
 	}
-	add("body", strings.TrimSpace(g.Body))
+	add("body", strings.TrimSpace(string(c.Body)))
 	return strings.Join(words, " ")
 }

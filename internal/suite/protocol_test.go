@@ -92,7 +92,7 @@ func TestHeirOfIMAP(t *testing.T) {
 		})
 	}
 	t.Run("suite", func(t *testing.T) {
-		s, ds := policy.ParseSuite(policy.File{Name: "mail_test.yaml", Data: []byte(`version: 1
+		s, ds := Parse(policy.File{Name: "mail_test.yaml", Data: []byte(`version: 1
 provider: mail
 cases:
   - {name: lost, given: {operation: UID FETCH, network_error: unexpected EOF}, want: {rule: network, action: retry, idempotent: true}}
@@ -101,7 +101,7 @@ cases:
 		if s == nil {
 			t.Fatal(ds.Err())
 		}
-		r, err := Run(set, []*policy.Suite{s}, Options{})
+		r, err := Run(set, []*Suite{s}, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

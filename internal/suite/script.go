@@ -6,13 +6,15 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/internal/corpus"
+	"github.com/recourse-go/recourse/internal/units"
 	"github.com/recourse-go/recourse/policy"
 )
 
 // player plays one script in virtual time.
 type player struct {
 	*runner
-	script   *policy.Script
+	script   *Script
 	test     Test
 	clock    time.Time
 	state    engine.State
@@ -21,7 +23,7 @@ type player struct {
 	over     bool // the last decision made an end
 }
 
-func (r *runner) runScript(c *policy.Script) Test {
+func (r *runner) runScript(c *Script) Test {
 	p := &player{
 		runner: r, script: c, clock: Epoch,
 		test: Test{Provider: r.policy.Name, Name: c.Name, Pos: c.Pos, Script: true},
@@ -104,7 +106,7 @@ func (p *player) judge() {
 		miss("attempts", strconv.Itoa(w.Attempts), strconv.Itoa(len(p.attempts)))
 	}
 	if w.Waited != nil && !w.Waited.Holds(p.waited, p.waited) {
-		miss("waited", w.Waited.String(), policy.FormatDuration(p.waited))
+		miss("waited", w.Waited.String(), units.FormatDuration(p.waited))
 	}
 	if w.Waits == nil {
 		return
@@ -121,7 +123,7 @@ func (p *player) judge() {
 	}
 	for i, a := range waits {
 		if !w.Waits[i].Holds(a.decision.MinDelay, a.most) {
-			about(a, "waits", fmt.Sprintf("%s before attempt %d", w.Waits[i], i+2), policy.Range{Least: a.decision.MinDelay, Most: a.most}.String())
+			about(a, "waits", fmt.Sprintf("%s before attempt %d", w.Waits[i], i+2), Range{Least: a.decision.MinDelay, Most: a.most}.String())
 		}
 	}
 }
@@ -139,50 +141,52 @@ func (a *attempt) ending() string {
 }
 
 // merged is what a step gives on top of what its script gives.
-func merged(script, step *policy.Given) policy.Given {
-	g := *step
+func merged(script, step *corpus.Case) corpus.Case {
+	c := *step
 	text := func(dst *string, src string) {
 		if *dst == "" {
 			*dst = src
 		}
 	}
-	text(&g.URL, script.URL)
-	text(&g.Operation, script.Operation)
-	text(&g.Method, script.Method)
-	text(&g.Protocol, script.Protocol)
-	text(&g.IdempotencyKey, script.IdempotencyKey)
-	text(&g.IMAPStatus, script.IMAPStatus)
-	text(&g.Body, script.Body)
-	text(&g.NetworkError, script.NetworkError)
-	if g.Status == 0 {
-		g.Status = script.Status
+	text(&c.URL, script.URL)
+	text(&c.Operation, script.Operation)
+	text(&c.Method, script.Method)
+	text(&c.Protocol, script.Protocol)
+	text(&c.IdempotencyKey, script.IdempotencyKey)
+	text(&c.IMAPStatus, script.IMAPStatus)
+	text(&c.NetworkError, script.NetworkError)
+	if len(c.Body) == 0 {
+		c.Body = script.Body
 	}
-	if g.Idempotent == nil {
-		g.Idempotent = script.Idempotent
+	if c.Status == 0 {
+		c.Status = script.Status
 	}
-	if g.Sent == nil {
-		g.Sent = script.Sent
+	if c.Idempotent == nil {
+		c.Idempotent = script.Idempotent
 	}
-	if g.Headers == nil {
-		g.Headers = script.Headers
+	if c.Sent == nil {
+		c.Sent = script.Sent
 	}
-	if g.Facts == nil {
-		g.Facts = script.Facts
+	if c.Headers == nil {
+		c.Headers = script.Headers
 	}
-	if g.Type == nil {
-		g.Type = script.Type
+	if c.Facts.Named == nil {
+		c.Facts.Named = script.Facts.Named
 	}
-	if g.Message == nil {
-		g.Message = script.Message
+	if c.Facts.Type == nil {
+		c.Facts.Type = script.Facts.Type
 	}
-	if g.Network == nil {
-		g.Network = script.Network
+	if c.Facts.Message == nil {
+		c.Facts.Message = script.Facts.Message
 	}
-	if g.Codes == nil {
-		g.Codes = script.Codes
+	if c.Facts.Network == nil {
+		c.Facts.Network = script.Facts.Network
 	}
-	if g.RetryAfter == nil {
-		g.RetryAfter = script.RetryAfter
+	if c.Facts.Codes == nil {
+		c.Facts.Codes = script.Facts.Codes
 	}
-	return g
+	if c.Facts.RetryAfter == nil {
+		c.Facts.RetryAfter = script.Facts.RetryAfter
+	}
+	return c
 }

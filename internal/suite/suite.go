@@ -67,7 +67,7 @@ type Failure struct {
 }
 
 // Run runs suites against the policies of set, in the order given.
-func Run(set *policy.Set, suites []*policy.Suite, o Options) (*Report, error) {
+func Run(set *policy.Set, suites []*Suite, o Options) (*Report, error) {
 	d, err := corpus.NewDecider(set)
 	if err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func policyNames(set *policy.Set) []string {
 	return names
 }
 
-func (o *Options) wants(s *policy.Suite, name string) bool {
+func (o *Options) wants(s *Suite, name string) bool {
 	return o.Run == nil || o.Run.MatchString(s.Provider+"/"+name)
 }
 
@@ -132,7 +132,7 @@ type runner struct {
 	covers  covers
 }
 
-func (r *runner) runCase(c *policy.SuiteCase) Test {
+func (r *runner) runCase(c *Case) Test {
 	t := Test{Provider: r.policy.Name, Name: c.Name, Pos: c.Pos}
 	a, err := r.attempt(c.Given, Epoch)
 	if err != nil {

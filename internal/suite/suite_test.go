@@ -37,17 +37,17 @@ default: fail
 `
 
 // load loads policies and a suite of the policy shop.
-func load(t *testing.T, tests string) (*policy.Set, []*policy.Suite) {
+func load(t *testing.T, tests string) (*policy.Set, []*Suite) {
 	t.Helper()
 	set, found := policy.Load([]policy.File{{Name: "shop.yaml", Data: []byte(shop)}}, policy.LoadOptions{})
 	if set == nil {
 		t.Fatal(found.Err())
 	}
-	s, found := policy.ParseSuite(policy.File{Name: "shop_test.yaml", Data: []byte("version: 1\nprovider: shop\n" + tests)})
+	s, found := Parse(policy.File{Name: "shop_test.yaml", Data: []byte("version: 1\nprovider: shop\n" + tests)})
 	if s == nil {
 		t.Fatal(found.Err())
 	}
-	return set, []*policy.Suite{s}
+	return set, []*Suite{s}
 }
 
 // failures are the failures of a suite in words, one a line.
@@ -161,11 +161,11 @@ default: fail
 		{"a fact", `{status: 201, code: soldout}`, "hidden", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, found := policy.ParseSuite(policy.File{Name: "shop_test.yaml", Data: []byte("version: 1\nprovider: shop\ncases:\n  - {name: it, given: " + tt.given + ", want: {rule: " + tt.rule + "}}\n")})
+			s, found := Parse(policy.File{Name: "shop_test.yaml", Data: []byte("version: 1\nprovider: shop\ncases:\n  - {name: it, given: " + tt.given + ", want: {rule: " + tt.rule + "}}\n")})
 			if s == nil {
 				t.Fatal(found.Err())
 			}
-			r, err := Run(set, []*policy.Suite{s}, Options{})
+			r, err := Run(set, []*Suite{s}, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -278,11 +278,11 @@ scripts:
 
 func TestUnknownProvider(t *testing.T) {
 	set, _ := load(t, "")
-	s, found := policy.ParseSuite(policy.File{Name: "mall_test.yaml", Data: []byte("version: 1\nprovider: mall\ncases: [{name: a, given: {status: 200}, want: {action: accept}}]")})
+	s, found := Parse(policy.File{Name: "mall_test.yaml", Data: []byte("version: 1\nprovider: mall\ncases: [{name: a, given: {status: 200}, want: {action: accept}}]")})
 	if s == nil {
 		t.Fatal(found.Err())
 	}
-	r, err := Run(set, []*policy.Suite{s}, Options{})
+	r, err := Run(set, []*Suite{s}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,22 +338,22 @@ func TestCoverageOfParents(t *testing.T) {
 	if set == nil {
 		t.Fatal(found.Err())
 	}
-	suite := func(provider, given string) *policy.Suite {
-		s, found := policy.ParseSuite(policy.File{Name: provider + "_test.yaml",
+	suite := func(provider, given string) *Suite {
+		s, found := Parse(policy.File{Name: provider + "_test.yaml",
 			Data: []byte("version: 1\nprovider: " + provider + "\ncases: [{name: a, given: " + given + ", want: {as: permanent}}]")})
 		if s == nil {
 			t.Fatal(found.Err())
 		}
 		return s
 	}
-	r, err := Run(set, []*policy.Suite{suite("corner", "{status: 423}")}, Options{})
+	r, err := Run(set, []*Suite{suite("corner", "{status: 423}")}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(r.Coverage) != 1 || r.Coverage[0].Rules != 1 || r.Coverage[0].Percent() != 100 {
 		t.Errorf("coverage of the child alone: %+v, want 1 of 1", r.Coverage)
 	}
-	r, err = Run(set, []*policy.Suite{suite("corner", "{status: 403, type: account}"), suite("shop", "{status: 418}")}, Options{})
+	r, err = Run(set, []*Suite{suite("corner", "{status: 403, type: account}"), suite("shop", "{status: 418}")}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,9 +364,9 @@ func TestCoverageOfParents(t *testing.T) {
 
 // The suites of the built-in policies pass.
 func TestBuiltin(t *testing.T) {
-	var suites []*policy.Suite
-	for _, f := range policy.BuiltinSuites() {
-		s, found := policy.ParseSuite(f)
+	var suites []*Suite
+	for _, f := range Builtin() {
+		s, found := Parse(f)
 		if err := found.Err(); err != nil {
 			t.Error(err)
 			continue

@@ -1,4 +1,4 @@
-package policy
+package yamlfile
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 
 // Bounds on what a file may be.
 const (
-	maxFile   = 1 << 20 // bytes
+	MaxSize   = 1 << 20 // bytes
 	maxLine   = 16 << 10
 	maxDepth  = 20 // nested mappings and lists; the format itself needs 6
 	maxRepair = 24 // syntax errors reported in one file
@@ -27,13 +27,13 @@ const (
 
 // parse reads the file's one document. It returns nil if there is nothing to
 // read; the reason is reported then.
-func (s *source) parse(r *report) *yaml.Node {
-	top := span{s, 1, 1, 2}
+func (s *File) Parse(r *Report) *yaml.Node {
+	top := Span{s, 1, 1, 2}
 	switch {
-	case len(s.text) > maxFile:
+	case len(s.text) > MaxSize:
 		s.text, s.starts = nil, []int{0}
-		r.err(top, "file-too-large", "a policy is a few hundred lines; split it, and share by `extends`",
-			"the file is larger than %d KiB", maxFile>>10)
+		r.Errorf(top, "file-too-large", "a policy is a few hundred lines; split it, and share by `extends`",
+			"the file is larger than %d KiB", MaxSize>>10)
 		return nil
 	case !utf8.Valid(s.text):
 		off := 0
@@ -44,13 +44,13 @@ func (s *source) parse(r *report) *yaml.Node {
 			}
 			off += n
 		}
-		r.err(s.spanAt(off, 1), "not-utf8", "save the file as UTF-8", "the file is not UTF-8")
+		r.Errorf(s.spanAt(off, 1), "not-utf8", "save the file as UTF-8", "the file is not UTF-8")
 		return nil
 	}
 
 	for i := range s.starts {
 		if len(s.lineBytes(i+1)) > maxLine {
-			r.err(span{s, i + 1, 1, 2}, "line-too-long", "fold it over several lines", "a line of more than %d KiB", maxLine>>10)
+			r.Errorf(Span{s, i + 1, 1, 2}, "line-too-long", "fold it over several lines", "a line of more than %d KiB", maxLine>>10)
 			return nil
 		}
 	}
@@ -61,12 +61,12 @@ func (s *source) parse(r *report) *yaml.Node {
 		doc, more, err := readYAML(bytes.NewReader(text))
 		if err == nil {
 			if more != nil {
-				r.err(s.nodeSpan(more), "many-documents", "one file holds one policy: put the next one into a file of its own",
+				r.Errorf(s.NodeSpan(more), "many-documents", "one file holds one policy: put the next one into a file of its own",
 					"a second YAML document")
 			}
 			if doc == nil || len(doc.Content) == 0 || isNull(doc.Content[0]) {
 				if len(s.damaged) == 0 {
-					r.err(top, "empty-file", "a policy begins with `version: 1` and `provider: NAME`", "the file is empty")
+					r.Errorf(top, "empty-file", "a policy begins with `version: 1` and `provider: NAME`", "the file is empty")
 				}
 				return nil
 			}
@@ -78,7 +78,7 @@ func (s *source) parse(r *report) *yaml.Node {
 			break
 		}
 		p := s.diagnose(text, slow.read, err)
-		r.err(p.at, p.code, p.hint, "%s", p.message)
+		r.Errorf(p.at, p.code, p.hint, "%s", p.message)
 		if p.replace {
 			s.broken = append(s.broken, p.from)
 			text = mask(text, p.from, p.to, 'x')
@@ -170,7 +170,7 @@ func mask(text []byte, from, to int, with byte) []byte {
 // block is the part of the file to leave out because of a syntax error on a
 // line: the list entry or key around it, the second time the whole section,
 // the third time nothing. It also names the section.
-func (s *source) block(text []byte, line, tried int) (name string, from, to int) {
+func (s *File) block(text []byte, line, tried int) (name string, from, to int) {
 	blank := func(n int) bool {
 		l := strings.TrimSpace(s.maskedLine(text, n))
 		return l == "" || l[0] == '#'
@@ -214,21 +214,21 @@ func (s *source) block(text []byte, line, tried int) (name string, from, to int)
 		return "", 0, 0
 	}
 	name, _, _ = strings.Cut(s.line(section), ":")
-	if fileObject.field(name) == nil {
+	if s.objects[0].field(name) == nil {
 		name = ""
 	}
 	return name, from, to
 }
 
 // maskedLine is line n of text, which has the same places as s.text.
-func (s *source) maskedLine(text []byte, n int) string {
-	m := source{text: text, starts: s.starts}
+func (s *File) maskedLine(text []byte, n int) string {
+	m := File{text: text, starts: s.starts}
 	return m.line(n)
 }
 
-// problem is a syntax error: where it is, what to say, and what to do to read on.
-type problem struct {
-	at                  span
+// syntaxError is a syntax error: where it is, what to say, and what to do to read on.
+type syntaxError struct {
+	at                  Span
 	code, message, hint string
 	from, to            int  // what to leave out
 	replace             bool // a scalar in its place keeps the rest intact
@@ -240,7 +240,7 @@ var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
 // diagnose finds the cause of a syntax error that the parser met after
 // reading n bytes of text.
-func (s *source) diagnose(text []byte, n int, err error) problem {
+func (s *File) diagnose(text []byte, n int, err error) syntaxError {
 	message := yamlLine.ReplaceAllString(err.Error(), "")
 	// The parser looks one character ahead, and over blank lines.
 	off := max(0, n-1)
@@ -289,7 +289,7 @@ func (s *source) diagnose(text []byte, n int, err error) problem {
 	}
 	if strings.Contains(message, "expected ',' or") || strings.Contains(message, "did not find expected node content") {
 		if o := openBracket(text[:min(off+1, len(text))]); o >= 0 {
-			return problem{at: s.spanAt(o, 1), code: "yaml-syntax", from: o,
+			return syntaxError{at: s.spanAt(o, 1), code: "yaml-syntax", from: o,
 				message: fmt.Sprintf("this %q is not closed, or an entry in it cannot be read: %s", text[o], message),
 				hint:    "entries are separated by commas; quote a value that holds any of , [ ] { } : #"}
 		}
@@ -310,11 +310,11 @@ func (s *source) diagnose(text []byte, n int, err error) problem {
 		hint = "remove the invisible character"
 	}
 	at := s.spanAt(s.offset(line, col), 1)
-	return problem{at: at, code: "yaml-syntax", message: "not YAML: " + message, hint: hint, from: s.offset(line, col)}
+	return syntaxError{at: at, code: "yaml-syntax", message: "not YAML: " + message, hint: hint, from: s.offset(line, col)}
 }
 
 // before is the nearest line above that is not blank, or 0.
-func (s *source) before(text []byte, line int) int {
+func (s *File) before(text []byte, line int) int {
 	for line--; line > 0; line-- {
 		if strings.TrimSpace(s.maskedLine(text, line)) != "" {
 			return line
@@ -328,14 +328,14 @@ func (s *source) before(text []byte, line int) int {
 var valueStart = regexp.MustCompile(`(?:^\s*(?:- +)*|[{,]\s*)(?:"[^"]*"|'[^']*'|[\w.$-]+):[ \t]+|^\s*(?:- +)+|[\[,]\s*`)
 
 // trap recognises what people write in a policy and YAML cannot read.
-func (s *source) trap(text []byte, line int, message string) (problem, bool) {
+func (s *File) trap(text []byte, line int, message string) (syntaxError, bool) {
 	l := s.maskedLine(text, line)
 	if len(l) > 4<<10 {
-		return problem{}, false // nobody wrote this by hand
+		return syntaxError{}, false // nobody wrote this by hand
 	}
 	start := s.starts[line-1]
 	if i := strings.IndexByte(l, '\t'); i >= 0 && strings.TrimSpace(l[:i]) == "" {
-		return problem{at: s.spanAt(start+i, 1), code: "yaml-tab", message: "a tab in the indentation",
+		return syntaxError{at: s.spanAt(start+i, 1), code: "yaml-tab", message: "a tab in the indentation",
 			hint: "YAML wants blanks", from: start + i}, true
 	}
 	for _, m := range valueStart.FindAllStringIndex(l, -1) {
@@ -362,8 +362,8 @@ func (s *source) trap(text []byte, line int, message string) (problem, bool) {
 			}
 			return "quote the whole value: " + q
 		}
-		value := func(code, format string, args ...any) (problem, bool) {
-			return problem{at: s.spanAt(at, whole), code: code, message: fmt.Sprintf(format, args...), hint: fix(),
+		value := func(code, format string, args ...any) (syntaxError, bool) {
+			return syntaxError{at: s.spanAt(at, whole), code: code, message: fmt.Sprintf(format, args...), hint: fix(),
 				from: at, to: at + whole, replace: true}, true
 		}
 		switch v[0] {
@@ -405,7 +405,7 @@ func (s *source) trap(text []byte, line int, message string) (problem, bool) {
 					i = whole - 1
 				}
 				p, _ := value("yaml-colon", "a colon and a blank inside an unquoted value")
-				if word := v[strings.LastIndexAny(v[:i], " \t")+1 : i]; flow && isField(word) {
+				if word := v[strings.LastIndexAny(v[:i], " \t")+1 : i]; flow && s.isField(word) {
 					p.hint = fmt.Sprintf("a comma before %q?", word)
 				}
 				p.at = s.spanAt(at+i, 1)
@@ -413,31 +413,31 @@ func (s *source) trap(text []byte, line int, message string) (problem, bool) {
 			}
 		}
 	}
-	return problem{}, false
+	return syntaxError{}, false
 }
 
 // interrupted recognises an unquoted value that goes on below its comment.
-func (s *source) interrupted(text []byte, line, next int) (problem, bool) {
+func (s *File) interrupted(text []byte, line, next int) (syntaxError, bool) {
 	l := s.maskedLine(text, line)
 	m := valueStart.FindStringIndex(l)
 	if m == nil || m[1] == len(l) || strings.IndexByte("'\"[{|>", l[m[1]]) >= 0 || indent(s.maskedLine(text, next)) <= indent(l) {
-		return problem{}, false
+		return syntaxError{}, false
 	}
 	n := plainLen(l[m[1]:])
 	i := strings.IndexByte(l[m[1]+n:], '#')
 	if i < 0 {
-		return problem{}, false
+		return syntaxError{}, false
 	}
 	at := s.starts[line-1] + m[1]
-	return problem{at: s.spanAt(at+n+i, len(l)), code: "cut-when", message: "a comment in the middle of a value that goes on below",
+	return syntaxError{at: s.spanAt(at+n+i, len(l)), code: "cut-when", message: "a comment in the middle of a value that goes on below",
 		hint: "put the comment on a line of its own above, and quote the value", from: s.starts[next-1], to: s.lineEnd(next), blank: true, value: at}, true
 }
 
 // lineEnd is the offset of a line's break.
-func (s *source) lineEnd(line int) int { return s.starts[line-1] + len(s.line(line)) }
+func (s *File) lineEnd(line int) int { return s.starts[line-1] + len(s.line(line)) }
 
 // escape recognises a backslash that means nothing in double quotes.
-func (s *source) escape(line, off int) (problem, bool) {
+func (s *File) escape(line, off int) (syntaxError, bool) {
 	for off > s.starts[line-1] && s.text[off] != '\\' {
 		off--
 	}
@@ -452,27 +452,27 @@ func (s *source) escape(line, off int) (problem, bool) {
 			continue
 		}
 		_, width := utf8.DecodeRune(s.text[off+1:])
-		return problem{at: s.spanAt(off, 1+width), code: "yaml-quote", message: fmt.Sprintf("%s means nothing in double quotes", s.text[off:off+1+width]),
+		return syntaxError{at: s.spanAt(off, 1+width), code: "yaml-quote", message: fmt.Sprintf("%s means nothing in double quotes", s.text[off:off+1+width]),
 			hint: "write the backslash twice, or use single quotes", from: at, to: at + n, replace: true}, true
 	}
-	return problem{}, false
+	return syntaxError{}, false
 }
 
 // openQuote tells whether a value of the line begins with a quote that is not closed on it.
-func (s *source) openQuote(text []byte, line int) (problem, bool) {
+func (s *File) openQuote(text []byte, line int) (syntaxError, bool) {
 	l := s.maskedLine(text, line)
 	if len(l) > 4<<10 {
-		return problem{}, false
+		return syntaxError{}, false
 	}
 	for _, m := range valueStart.FindAllStringIndex(l, -1) {
 		v := l[m[1]:]
 		if v != "" && (v[0] == '"' || v[0] == '\'') && quotedLen(v) == 0 {
 			at := s.starts[line-1] + m[1]
-			return problem{at: s.spanAt(at, len(v)), code: "yaml-quote", message: "a quote that is not closed",
+			return syntaxError{at: s.spanAt(at, len(v)), code: "yaml-quote", message: "a quote that is not closed",
 				hint: "inside '…' a quote is written twice, inside \"…\" with a backslash", from: at, to: at + len(strings.TrimRight(v, " \t")), replace: true}, true
 		}
 	}
-	return problem{}, false
+	return syntaxError{}, false
 }
 
 // quotedLen is the length of the quoted scalar that v begins with, quotes included; 0 = not closed.
@@ -519,8 +519,8 @@ func flowValueLen(v string) int {
 }
 
 // isField reports whether a word is a field of anything.
-func isField(word string) bool {
-	return slices.ContainsFunc(objects, func(o *object) bool { return o.field(word) != nil })
+func (s *File) isField(word string) bool {
+	return slices.ContainsFunc(s.objects, func(o *Object) bool { return o.field(word) != nil })
 }
 
 // openBracket is the offset of the last bracket in text that is still open, or -1.

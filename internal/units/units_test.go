@@ -1,4 +1,4 @@
-package policy
+package units
 
 import (
 	"testing"

@@ -1,4 +1,6 @@
-package policy
+// Package units reads and prints the scalars that YAML has no type for: durations,
+// rates, quotas and sizes.
+package units
 
 import (
 	"errors"
@@ -9,9 +11,6 @@ import (
 	"time"
 )
 
-// The scalars of a policy file that YAML has no type for: durations, rates,
-// quotas and sizes.
-
 // longest is the longest duration a policy may name.
 const longest = 366 * 24 * time.Hour
 
@@ -21,7 +20,7 @@ const longest = 366 * 24 * time.Hour
 func ParseDuration(s string) (time.Duration, error) {
 	rest, total := s, 0.0
 	if s == "" {
-		return 0, errors.New("policy: empty duration")
+		return 0, errors.New("empty duration")
 	}
 	for rest != "" {
 		i := 0
@@ -30,7 +29,7 @@ func ParseDuration(s string) (time.Duration, error) {
 		}
 		n, err := strconv.ParseFloat(rest[:i], 64)
 		if err != nil || i > 20 {
-			return 0, fmt.Errorf("policy: %q is not a duration", s)
+			return 0, fmt.Errorf("%q is not a duration", s)
 		}
 		j := i
 		for j < len(rest) && rest[j] >= 'a' && rest[j] <= 'z' {
@@ -39,15 +38,15 @@ func ParseDuration(s string) (time.Duration, error) {
 		unit, ok := durationUnit(rest[i:j])
 		if !ok {
 			if i == j {
-				return 0, fmt.Errorf("policy: %q is a duration without a unit", s)
+				return 0, fmt.Errorf("%q is a duration without a unit", s)
 			}
-			return 0, fmt.Errorf("policy: unknown unit %q in duration %q", rest[i:j], s)
+			return 0, fmt.Errorf("unknown unit %q in duration %q", rest[i:j], s)
 		}
 		total += n * float64(unit)
 		rest = rest[j:]
 	}
 	if total > float64(longest) {
-		return 0, fmt.Errorf("policy: duration %q is above 366 days", s)
+		return 0, fmt.Errorf("duration %q is above 366 days", s)
 	}
 	return time.Duration(math.Round(total)), nil
 }
@@ -73,14 +72,14 @@ func ParseRate(s string) (perSecond float64, err error) {
 	count, per, ok := strings.Cut(s, "/")
 	n, err := strconv.ParseFloat(strings.ReplaceAll(count, "_", ""), 64)
 	if !ok || err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
-		return 0, fmt.Errorf("policy: %q is not a rate", s)
+		return 0, fmt.Errorf("%q is not a rate", s)
 	}
 	d, err := parsePer(per)
 	if err != nil {
-		return 0, fmt.Errorf("policy: %q is not a rate: %q is not a time", s, per)
+		return 0, fmt.Errorf("%q is not a rate: %q is not a time", s, per)
 	}
 	if n <= 0 || n > 1e15 {
-		return 0, fmt.Errorf("policy: rate %q is not above zero", s)
+		return 0, fmt.Errorf("rate %q is not above zero", s)
 	}
 	return n / d.Seconds(), nil
 }
@@ -90,17 +89,17 @@ func ParseRate(s string) (perSecond float64, err error) {
 func ParseQuota(s string) (n int64, window time.Duration, bytes bool, err error) {
 	count, per, ok := strings.Cut(s, "/")
 	if !ok {
-		return 0, 0, false, fmt.Errorf("policy: %q is not a quota", s)
+		return 0, 0, false, fmt.Errorf("%q is not a quota", s)
 	}
 	n, bytes, err = parseSize(count)
 	if err != nil {
-		return 0, 0, false, fmt.Errorf("policy: %q is not a quota: %q is not a whole number", s, count)
+		return 0, 0, false, fmt.Errorf("%q is not a quota: %q is not a whole number", s, count)
 	}
 	if window, err = parsePer(per); err != nil {
-		return 0, 0, false, fmt.Errorf("policy: %q is not a quota: %q is not a time", s, per)
+		return 0, 0, false, fmt.Errorf("%q is not a quota: %q is not a time", s, per)
 	}
 	if n < 1 {
-		return 0, 0, false, fmt.Errorf("policy: quota %q is not above zero", s)
+		return 0, 0, false, fmt.Errorf("quota %q is not above zero", s)
 	}
 	return n, window, bytes, nil
 }
@@ -112,7 +111,7 @@ func parsePer(s string) (time.Duration, error) {
 	}
 	d, err := ParseDuration(s)
 	if err == nil && d <= 0 {
-		err = errors.New("policy: a time of zero")
+		err = errors.New("a time of zero")
 	}
 	return d, err
 }
@@ -138,16 +137,16 @@ func parseSize(s string) (n int64, unit bool, err error) {
 			break
 		}
 	}
-	n, ok := parseWhole(digits)
+	n, ok := ParseWhole(digits)
 	if !ok || n < 0 || n > (1<<53)/factor {
-		return 0, false, fmt.Errorf("policy: %q is not a size", s)
+		return 0, false, fmt.Errorf("%q is not a size", s)
 	}
 	return n * factor, unit, nil
 }
 
-// parseWhole reads a whole number in decimal, '_' allowed between digits. A
+// ParseWhole reads a whole number in decimal, '_' allowed between digits. A
 // leading zero is refused: YAML reads 010 as eight.
-func parseWhole(s string) (int64, bool) {
+func ParseWhole(s string) (int64, bool) {
 	d := strings.TrimPrefix(s, "-")
 	if d == "" || d[0] == '_' || d[len(d)-1] == '_' || len(d) > 1 && d[0] == '0' {
 		return 0, false
@@ -159,4 +158,20 @@ func parseWhole(s string) (int64, bool) {
 	}
 	n, err := strconv.ParseInt(strings.ReplaceAll(s, "_", ""), 10, 64)
 	return n, err == nil
+}
+
+// FormatDuration writes a duration without needless zeros, such as "1m30s" or
+// "2h", rounded to milliseconds from one second on.
+func FormatDuration(d time.Duration) string {
+	if d >= time.Second {
+		d = d.Round(time.Millisecond)
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }

@@ -1,8 +1,9 @@
-package policy
+package suite
 
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"math"
 	"os"
 	"path/filepath"
@@ -10,15 +11,20 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/recourse-go/recourse/internal/corpus"
+	"github.com/recourse-go/recourse/policy"
 )
 
-func TestSuiteSchemaIsCurrent(t *testing.T) {
-	const file = "suite.schema.json"
-	if !json.Valid(SuiteSchema()) {
-		t.Fatalf("SuiteSchema() is not JSON:\n%s", SuiteSchema())
+var update = flag.Bool("update", false, "rewrite suite.schema.json")
+
+func TestSchemaIsCurrent(t *testing.T) {
+	const file = "../../policy/suite.schema.json"
+	if !json.Valid(Schema()) {
+		t.Fatalf("Schema() is not JSON:\n%s", Schema())
 	}
 	if *update {
-		if err := os.WriteFile(file, SuiteSchema(), 0o644); err != nil {
+		if err := os.WriteFile(file, Schema(), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -26,12 +32,12 @@ func TestSuiteSchemaIsCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(have, SuiteSchema()) {
-		t.Errorf("%s is not what SuiteSchema() renders: run go test ./policy -run TestSuiteSchemaIsCurrent -update", file)
+	if !bytes.Equal(have, Schema()) {
+		t.Errorf("%s is not what Schema() renders: run go test ./internal/suite -update", file)
 	}
 }
 
-func TestParseSuite(t *testing.T) {
+func TestParse(t *testing.T) {
 	const file = `version: 1
 provider: shop
 cases:
@@ -82,19 +88,21 @@ scripts:
       - {given: {status: 200}, want: {action: accept}}
     want: {attempts: 4, waited: 1s.., waits: [1s, ..2s], action: accept}
 `
-	s, found := ParseSuite(File{Name: "shop_test.yaml", Data: []byte(file)})
+	s, found := Parse(policy.File{Name: "shop_test.yaml", Data: []byte(file)})
 	if s == nil || len(found) > 0 {
-		t.Fatalf("ParseSuite: %v", found)
+		t.Fatalf("Parse: %v", found)
 	}
 	yes, no := true, false
 	typ, message, network, after := "t", "m", "eof", 7*time.Second
-	if got, want := s.Cases[0].Given, (Given{
+	if got, want := s.Cases[0].Given, (corpus.Case{
 		URL: "https://shop.example/orders", Operation: "orders.create", Method: "POST", Protocol: "http", IdempotencyKey: "k",
 		Status: 429, IMAPStatus: "NO", Headers: map[string][]string{"Retry-After": {"7"}, "X-A": {"a", "b"}},
-		Body: "{\"code\": 1}\n", NetworkError: "EOF", Now: time.Date(2026, 9, 11, 20, 0, 0, 0, time.UTC),
+		Body: []byte("{\"code\": 1}\n"), NetworkError: "EOF", Now: time.Date(2026, 9, 11, 20, 0, 0, 0, time.UTC),
 		Attempt: 2, Elapsed: 90 * time.Second, Idempotent: &yes, Sent: &no,
-		Type: &typ, Message: &message, Network: &network, Codes: []string{"a", "b"},
-		Facts: map[string]string{"doc": "usage"}, RetryAfter: &after,
+		Facts: corpus.Facts{
+			Type: &typ, Message: &message, Network: &network, Codes: []string{"a", "b"},
+			Named: map[string]string{"doc": "usage"}, RetryAfter: &after,
+		},
 	}); !reflect.DeepEqual(got, want) {
 		t.Errorf("given\n got %+v\nwant %+v", got, want)
 	}
@@ -102,7 +110,7 @@ scripts:
 	if pos := w.At["hold"]; pos.Line != 34 || pos.Column != 13 || pos.File != "shop_test.yaml" {
 		t.Errorf("hold stands at %+v, want shop_test.yaml:34:13", pos)
 	}
-	w.Pos, w.At = Position{}, nil
+	w.Pos, w.At = policy.Position{}, nil
 	if want := (Want{
 		Rule: "throttled", Action: "wait", As: "permanent", Hint: &Range{7 * time.Second, 7 * time.Second},
 		Delay: &Range{7 * time.Second, 8 * time.Second}, Hold: []string{"user", "orders"}, Defer: &no, Exhausted: &yes,
@@ -110,7 +118,7 @@ scripts:
 	}); !reflect.DeepEqual(w, want) {
 		t.Errorf("want\n got %+v\nwant %+v", w, want)
 	}
-	if c := s.Cases[1]; !c.Want.HoldNothing || c.Want.Hold != nil || !reflect.DeepEqual(c.Given.Codes, []string{"c"}) {
+	if c := s.Cases[1]; !c.Want.HoldNothing || c.Want.Hold != nil || !reflect.DeepEqual(c.Given.Facts.Codes, []string{"c"}) {
 		t.Errorf("little: %+v, want code c and no holds", c)
 	}
 	sc := s.Scripts[0]
@@ -124,7 +132,7 @@ scripts:
 }
 
 // Each mistake is reported at its place: "line:column: message [code]".
-func TestParseSuiteErrors(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	const head = "version: 1\nprovider: shop\n"
 	tests := []struct{ name, in, want string }{
 		{"nothing", "", `1:1: the file is empty [empty-file]`},
@@ -146,9 +154,9 @@ func TestParseSuiteErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, found := ParseSuite(File{Name: "f", Data: []byte(tt.in)})
+			s, found := Parse(policy.File{Name: "f", Data: []byte(tt.in)})
 			if s != nil || !found.HasErrors() {
-				t.Errorf("ParseSuite(%s) has no errors", tt.in)
+				t.Errorf("Parse(%s) has no errors", tt.in)
 			}
 			var lines []string
 			for _, d := range found {
@@ -156,7 +164,7 @@ func TestParseSuiteErrors(t *testing.T) {
 				lines = append(lines, strings.TrimPrefix(first, "f:"))
 			}
 			if got := strings.Join(lines, "\n"); got != tt.want {
-				t.Errorf("ParseSuite(%s)\n got %s\nwant %s", tt.in, got, tt.want)
+				t.Errorf("Parse(%s)\n got %s\nwant %s", tt.in, got, tt.want)
 			}
 		})
 	}
@@ -223,7 +231,7 @@ func TestRangeHolds(t *testing.T) {
 	}
 }
 
-func TestReadSuites(t *testing.T) {
+func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"a.yaml", "a_test.yaml", "b.yml", "b_test.yml", "c.yaml", ".d_test.yaml", "e_test.txt"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("x: 1"), 0o644); err != nil {
@@ -245,7 +253,7 @@ func TestReadSuites(t *testing.T) {
 			for arg := range strings.FieldsSeq(tt.args) {
 				paths = append(paths, filepath.Join(dir, arg))
 			}
-			files, err := ReadSuites(paths...)
+			files, err := Read(paths...)
 			var got []string
 			for _, f := range files {
 				got = append(got, filepath.Base(f.Name))
@@ -254,19 +262,19 @@ func TestReadSuites(t *testing.T) {
 				got = []string{"error"}
 			}
 			if strings.Join(got, " ") != tt.want {
-				t.Errorf("ReadSuites(%s) = %v (%v), want %s", tt.args, got, err, tt.want)
+				t.Errorf("Read(%s) = %v (%v), want %s", tt.args, got, err, tt.want)
 			}
 		})
 	}
 }
 
-func FuzzParseSuite(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add([]byte("version: 1\nprovider: shop\ncases: [{name: a, given: {status: 429, headers: {Retry-After: \"7\"}}, want: {delay: 7s..8s, hold: []}}]"))
 	f.Add([]byte("version: 1\nprovider: shop\nscripts: [{name: a, steps: [{given: {now: x}, repeat: 3}], want: {waits: [1s]}}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, found := ParseSuite(File{Name: "f", Data: data})
+		s, found := Parse(policy.File{Name: "f", Data: data})
 		if (s == nil) != found.HasErrors() {
-			t.Errorf("ParseSuite(%q): suite %v, problems %v", data, s, found)
+			t.Errorf("Parse(%q): suite %v, problems %v", data, s, found)
 		}
 	})
 }

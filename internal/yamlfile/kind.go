@@ -1,4 +1,4 @@
-package policy
+package yamlfile
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/recourse-go/recourse/internal/closest"
+	"github.com/recourse-go/recourse/internal/units"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -20,6 +21,7 @@ type Kind struct {
 	Raw bool
 	// Unit is what a bare number lacks, such as "/s", and Code what is then said.
 	Unit, Code string
+	Empty      *Fault                                  // of a field without a value; nil = the usual one
 	Read       func(f *Field, in Scalar) (any, *Fault) // nil = the text as it is
 	Schema     func(f *Field) JSON                     // nil = any text
 }
@@ -52,8 +54,8 @@ var (
 	Text = &Kind{What: "text"}
 
 	// Name is a name without blanks; Label one of letters, digits, '_', '-' and '.'.
-	Name  = &Kind{What: "text", Read: readName, Schema: pattern(namePattern, 128)}
-	Label = &Kind{What: "text", Read: readLabel, Schema: pattern(labelPattern, 64)}
+	Name  = &Kind{What: "text", Read: readName, Schema: Pattern(namePattern, 128)}
+	Label = &Kind{What: "text", Read: readLabel, Schema: Pattern(labelPattern, 64)}
 
 	Bool = &Kind{What: "true or false", Raw: true, Read: readBool, Schema: func(*Field) JSON { return JSON{{"type", "boolean"}} }}
 	Int  = &Kind{What: "a whole number", Raw: true, Read: readInt, Schema: func(f *Field) JSON { return number("integer", f) }}
@@ -62,40 +64,40 @@ var (
 	Float   = &Kind{What: "a number", Raw: true, Read: readFloat, Schema: func(f *Field) JSON { return number("number", f) }}
 	Size    = &Kind{What: "a size such as 64KiB", Raw: true, Read: readSize, Schema: sizeSchema}
 
-	Duration = &Kind{What: "a duration such as 30s", Raw: true, Read: readDuration, Schema: pattern(durationPattern, 60)}
+	Duration = &Kind{What: "a duration such as 30s", Raw: true, Read: readDuration, Schema: Pattern(durationPattern, 60)}
 
 	// Method is an HTTP method, Header a header's name.
-	Method = &Kind{What: "text", Read: readToken("a method", strings.ToUpper), Schema: pattern(tokenPattern, 128)}
-	Header = &Kind{What: "text", Read: readToken("a header's name", textproto.CanonicalMIMEHeaderKey), Schema: pattern(tokenPattern, 128)}
+	Method = &Kind{What: "text", Read: readToken("a method", strings.ToUpper), Schema: Pattern(tokenPattern, 128)}
+	Header = &Kind{What: "text", Read: readToken("a header's name", textproto.CanonicalMIMEHeaderKey), Schema: Pattern(tokenPattern, 128)}
 )
 
 // scalar checks a single value and fills v.data.
-func (d *decoder) scalar(v *value) {
+func (d *decoder) scalar(v *Value) {
 	fault := d.read(v)
 	if fault == nil {
 		return
 	}
-	v.bad = true
+	v.Bad = true
 	switch {
 	case fault.want != "":
 		d.wrongType(v, fault.want)
 	case fault.Length > 0:
-		d.r.err(v.within(fault.Offset, fault.Length), fault.Code, fault.Hint, "%s", fault.Message)
+		d.r.Errorf(v.Within(fault.Offset, fault.Length), fault.Code, fault.Hint, "%s", fault.Message)
 	default:
-		d.r.err(v.span(), fault.Code, fault.Hint, "%s", fault.Message)
+		d.r.Errorf(v.Span(), fault.Code, fault.Hint, "%s", fault.Message)
 	}
 }
 
-func (d *decoder) read(v *value) *Fault {
-	f, n := v.field, v.node
-	k := f.kind
+func (d *decoder) read(v *Value) *Fault {
+	f, n := v.Field, v.Node
+	k := f.Kind
 	if k == nil {
 		k = Text
 	}
 	if n.Kind != yaml.ScalarNode {
 		return WrongType(k.What)
 	}
-	in := Scalar{Text: n.Value, Tag: n.ShortTag(), Label: label(v.key, f)}
+	in := Scalar{Text: n.Value, Tag: n.ShortTag(), Label: label(v.Key, f)}
 	if !k.Raw {
 		switch {
 		case k.Unit != "" && in.Tag == "!!int":
@@ -104,34 +106,34 @@ func (d *decoder) read(v *value) *Fault {
 			return WrongType(k.What)
 		case strings.TrimSpace(in.Text) == "":
 			return Bad("empty-value", "give a value, or remove the line", "%s is empty", in.Label)
-		case f.enum != nil:
-			v.data = in.Text
+		case f.Enum != nil:
+			v.Data = in.Text
 			return d.choose(v, in)
 		}
 	}
 	if k.Read == nil {
-		v.data = in.Text
+		v.Data = in.Text
 		return nil
 	}
 	var fault *Fault
-	v.data, fault = k.Read(f, in)
+	v.Data, fault = k.Read(f, in)
 	return fault
 }
 
 // choose checks a value of a field with an enum.
-func (d *decoder) choose(v *value, in Scalar) *Fault {
-	f, s := v.field, in.Text
+func (d *decoder) choose(v *Value, in Scalar) *Fault {
+	f, s := v.Field, in.Text
 	switch {
-	case slices.Contains(f.enum, s):
-	case !f.open:
-		return Bad("unknown-value", didYouMeanOf(s, f.enum, "one of"), "%s cannot be %q", in.Label, cut(s))
-	case !isLabel(s):
-		return Bad("bad-name", "letters, digits, '_', '-' and '.'", "%q is not a label", cut(s))
-	case slices.Contains(f.notAllowed, s):
-		return Bad("reserved-label", "one of "+strings.Join(f.enum, ", ")+", or a label of your own", "%q is what the engine itself says of a call", s)
+	case slices.Contains(f.Enum, s):
+	case !f.Open:
+		return Bad("unknown-value", closest.HintOf(s, f.Enum, "one of"), "%s cannot be %q", in.Label, Cut(s))
+	case !IsLabel(s):
+		return Bad("bad-name", "letters, digits, '_', '-' and '.'", "%q is not a label", Cut(s))
+	case slices.Contains(f.NotAllowed, s):
+		return Bad("reserved-label", "one of "+strings.Join(f.Enum, ", ")+", or a label of your own", "%q is what the engine itself says of a call", s)
 	default:
-		if hint := closest.Hint(s, f.enum); hint != "" {
-			d.r.warn(v.span(), "label-typo", hint, "%q is a label of this policy's own", s)
+		if hint := closest.Hint(s, f.Enum); hint != "" {
+			d.r.Warnf(v.Span(), "label-typo", hint, "%q is a label of this policy's own", s)
 		}
 	}
 	return nil
@@ -139,8 +141,8 @@ func (d *decoder) choose(v *value, in Scalar) *Fault {
 
 // bounds checks a number against its field's.
 func bounds(f *Field, in Scalar, x float64) *Fault {
-	if f.min != f.max && (x < f.min || x > f.max) {
-		return Bad("out-of-range", "", "%s must be between %v and %v", in.Label, decimal(f.min), decimal(f.max))
+	if f.Min != f.Max && (x < f.Min || x > f.Max) {
+		return Bad("out-of-range", "", "%s must be between %v and %v", in.Label, decimal(f.Min), decimal(f.Max))
 	}
 	return nil
 }
@@ -156,7 +158,7 @@ func readBool(_ *Field, in Scalar) (any, *Fault) {
 }
 
 func readInt(f *Field, in Scalar) (any, *Fault) {
-	i, ok := parseWhole(in.Text)
+	i, ok := units.ParseWhole(in.Text)
 	if in.Tag != "!!int" || !ok {
 		return nil, WrongType("a whole number")
 	}
@@ -180,41 +182,41 @@ func readFloat(f *Field, in Scalar) (any, *Fault) {
 }
 
 func readSize(f *Field, in Scalar) (any, *Fault) {
-	i, err := ParseSize(in.Text)
+	i, err := units.ParseSize(in.Text)
 	if err != nil || in.Tag != "!!int" && in.Tag != "!!str" {
-		return nil, Bad("bad-size", "bytes, or a number with KiB, MiB, kB or MB, such as 64KiB", "%q is not a size", cut(in.Text))
+		return nil, Bad("bad-size", "bytes, or a number with KiB, MiB, kB or MB, such as 64KiB", "%q is not a size", Cut(in.Text))
 	}
 	return i, bounds(f, in, float64(i))
 }
 
 func sizeSchema(f *Field) JSON {
-	return JSON{{"type", []string{"integer", "string"}}, {"minimum", f.min}, {"maximum", f.max}, {"pattern", sizePattern}}
+	return JSON{{"type", []string{"integer", "string"}}, {"minimum", f.Min}, {"maximum", f.Max}, {"pattern", sizePattern}}
 }
 
 func readDuration(f *Field, in Scalar) (any, *Fault) {
 	s := in.Text
-	t, err := ParseDuration(s)
+	t, err := units.ParseDuration(s)
 	switch {
 	case err != nil && in.Tag == "!!int":
 		return nil, Bad("bad-duration", fmt.Sprintf("with its unit: %ss, %sm, %sms …", s, s, s), "%q is a duration without a unit", s)
 	case err != nil:
-		return nil, Bad("bad-duration", "a number with ms, s, m, h or d, such as 1.5s or 1h30m, at most 366d", "%q is not a duration", cut(s))
-	case f.positive && t <= 0:
+		return nil, Bad("bad-duration", "a number with ms, s, m, h or d, such as 1.5s or 1h30m, at most 366d", "%q is not a duration", Cut(s))
+	case f.Positive && t <= 0:
 		return nil, Bad("out-of-range", "", "%s must be above zero", in.Label)
 	}
 	return t, nil
 }
 
 func readName(_ *Field, in Scalar) (any, *Fault) {
-	if !isLabel(in.Text) && !isName(in.Text) {
-		return nil, Bad("bad-name", "letters, digits and $ _ - . / : @, no blanks, at most 128", "%q is not a name", cut(in.Text))
+	if !IsLabel(in.Text) && !isName(in.Text) {
+		return nil, Bad("bad-name", "letters, digits and $ _ - . / : @, no blanks, at most 128", "%q is not a name", Cut(in.Text))
 	}
 	return in.Text, nil
 }
 
 func readLabel(_ *Field, in Scalar) (any, *Fault) {
-	if !isLabel(in.Text) {
-		return nil, Bad("bad-name", "letters, digits, '_', '-' and '.', at most 64", "%q is not a name", cut(in.Text))
+	if !IsLabel(in.Text) {
+		return nil, Bad("bad-name", "letters, digits, '_', '-' and '.', at most 64", "%q is not a name", Cut(in.Text))
 	}
 	return in.Text, nil
 }
@@ -223,13 +225,13 @@ func readLabel(_ *Field, in Scalar) (any, *Fault) {
 func readToken(what string, canonical func(string) string) func(*Field, Scalar) (any, *Fault) {
 	return func(_ *Field, in Scalar) (any, *Fault) {
 		if !isToken(in.Text) {
-			return nil, Bad("bad-name", "", "%q is not %s", cut(in.Text), what)
+			return nil, Bad("bad-name", "", "%q is not %s", Cut(in.Text), what)
 		}
 		return canonical(in.Text), nil
 	}
 }
 
-func isLabel(s string) bool {
+func IsLabel(s string) bool {
 	for i := range len(s) {
 		if !isAlphanumeric(s[i]) && (i == 0 || strings.IndexByte("_-.", s[i]) < 0) {
 			return false

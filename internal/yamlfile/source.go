@@ -1,4 +1,4 @@
-package policy
+package yamlfile
 
 import (
 	"bytes"
@@ -10,19 +10,20 @@ import (
 
 // source is one policy file's text, cut into lines as YAML cuts them, so that
 // the parser's line and column numbers lead back to the bytes.
-type source struct {
-	name     string
-	provider string // once known; "" before
-	text     []byte // without a byte order mark
-	starts   []int  // offset of each line's first byte
+type File struct {
+	Name    string
+	Owner   string    // the provider whose file it is, once known; "" before
+	objects []*Object // what the file may hold, the file as a whole first
+	text    []byte    // without a byte order mark
+	starts  []int     // offset of each line's first byte
 	// damaged names the sections that something had to be left out of to read
 	// the rest; "" stands for all. What seems to be missing there may not be.
 	damaged map[string]bool
 	broken  []int // offsets of values that did not parse and are reported
 }
 
-func newSource(name string, data []byte) *source {
-	s := &source{name: name, text: bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))}
+func NewFile(name string, data []byte, objects []*Object) *File {
+	s := &File{Name: name, objects: objects, text: bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))}
 	s.starts = append(s.starts, 0)
 	for i := 0; i < len(s.text); {
 		n := breakLen(s.text[i:])
@@ -36,10 +37,13 @@ func newSource(name string, data []byte) *source {
 	return s
 }
 
-// lost reports whether a part of a section was left out.
-func (s *source) lost(section string) bool { return s.damaged[section] || s.damaged[""] }
+// anyLost reports whether a part of any section was left out.
+func (s *File) AnyLost() bool { return len(s.damaged) > 0 }
 
-func (s *source) damage(section string) {
+// lost reports whether a part of a section was left out.
+func (s *File) Lost(section string) bool { return s.damaged[section] || s.damaged[""] }
+
+func (s *File) damage(section string) {
 	if s.damaged == nil {
 		s.damaged = map[string]bool{}
 	}
@@ -66,9 +70,9 @@ func breakLen(b []byte) int {
 }
 
 // line is the text of a line, which counts from 1, without its break.
-func (s *source) line(n int) string { return string(s.lineBytes(n)) }
+func (s *File) line(n int) string { return string(s.lineBytes(n)) }
 
-func (s *source) lineBytes(n int) []byte {
+func (s *File) lineBytes(n int) []byte {
 	if n < 1 || n > len(s.starts) {
 		return nil
 	}
@@ -87,7 +91,7 @@ func (s *source) lineBytes(n int) []byte {
 }
 
 // offset is the byte offset of a line and column, both from 1, the column in characters.
-func (s *source) offset(line, col int) int {
+func (s *File) offset(line, col int) int {
 	if line < 1 {
 		return 0
 	}
@@ -103,7 +107,7 @@ func (s *source) offset(line, col int) int {
 }
 
 // place is the line and column, both from 1, of a byte offset.
-func (s *source) place(off int) (line, col int) {
+func (s *File) place(off int) (line, col int) {
 	off = min(max(off, 0), len(s.text))
 	lo, hi := 0, len(s.starts)
 	for hi-lo > 1 {
@@ -117,14 +121,14 @@ func (s *source) place(off int) (line, col int) {
 }
 
 // span is a stretch of one line of a file.
-type span struct {
-	src       *source
-	line, col int
-	end       int // column after the last character
+type Span struct {
+	File         *File
+	Line, Column int
+	End          int // column after the last character
 }
 
 // spanAt is the span of n bytes from off, cut at the end of the line.
-func (s *source) spanAt(off, n int) span {
+func (s *File) spanAt(off, n int) Span {
 	line, col := s.place(off)
 	text := s.line(line)
 	from := off - s.starts[line-1]
@@ -132,14 +136,14 @@ func (s *source) spanAt(off, n int) span {
 		from = len(text)
 	}
 	n = min(max(n, 0), len(text)-from)
-	return span{s, line, col, col + max(1, utf8.RuneCountInString(text[from:from+n]))}
+	return Span{s, line, col, col + max(1, utf8.RuneCountInString(text[from:from+n]))}
 }
 
 // nodeSpan is where a node stands: a scalar in full as far as it stays on its
 // first line, the first character of anything else.
-func (s *source) nodeSpan(n *yaml.Node) span {
+func (s *File) NodeSpan(n *yaml.Node) Span {
 	if n == nil {
-		return span{s, 1, 1, 2}
+		return Span{s, 1, 1, 2}
 	}
 	off := s.offset(n.Line, n.Column)
 	if n.Kind == yaml.AliasNode {
@@ -165,7 +169,7 @@ func bytesUntil(b []byte, stop string) int {
 }
 
 // scalarEnd is the offset just after a scalar's last character, its closing quote included.
-func (s *source) scalarEnd(n *yaml.Node) int {
+func (s *File) scalarEnd(n *yaml.Node) int {
 	off := s.offset(n.Line, n.Column)
 	at := s.scalarOffsets(n)
 	switch {
@@ -181,7 +185,7 @@ func (s *source) scalarEnd(n *yaml.Node) int {
 // scalarOffsets maps each byte of a scalar's value, and the end of it, to the
 // offset in the file that it was written at: through quotes and their escapes,
 // and through the folding and indentation of multi-line scalars.
-func (s *source) scalarOffsets(n *yaml.Node) []int {
+func (s *File) scalarOffsets(n *yaml.Node) []int {
 	at := make([]int, len(n.Value)+1)
 	i := s.offset(n.Line, n.Column)
 	double, single := n.Style&yaml.DoubleQuotedStyle != 0, n.Style&yaml.SingleQuotedStyle != 0
@@ -232,6 +236,27 @@ func (s *source) scalarOffsets(n *yaml.Node) []int {
 	}
 	at[len(n.Value)] = min(i, len(s.text))
 	return at
+}
+
+// comment is the comment right after an unquoted scalar, with its '#', and where it
+// stands; "" = there is none.
+func (v *Value) Comment() (string, Span) {
+	if v.Bad || v.Node.Style != 0 {
+		return "", Span{}
+	}
+	text := v.File.text
+	i := v.File.scalarEnd(v.Node)
+	for i < len(text) && (text[i] == ' ' || text[i] == '\t') {
+		i++
+	}
+	if i == len(text) || text[i] != '#' {
+		return "", Span{}
+	}
+	n := i
+	for n < len(text) && breakLen(text[n:]) == 0 {
+		n++
+	}
+	return string(text[i:n]), v.File.spanAt(i, n-i)
 }
 
 // escapeLen is the length of the escape that b begins with in a double-quoted scalar.
