@@ -23,6 +23,7 @@ type guardedBody struct {
 	dog    *watchdog
 	failed bool // only Close ends it: the failure is being decided
 	done   atomic.Bool
+	use    *bodyUse        // nil = the call is made inside no other
 	leak   runtime.Cleanup // reports a body that nobody closed
 	unhook func() bool     // from the caller's context; nil where that cannot end
 }
@@ -61,6 +62,7 @@ func (x *exchange) guard(r *run, failed bool) {
 	if failed {
 		x.body = b
 	} else {
+		b.use = r.watchUse()
 		b.watch(r)
 	}
 	x.resp.Body = b
@@ -117,7 +119,9 @@ func leaked(l *leak) {
 // Read implements io.Reader.
 func (b *guardedBody) Read(p []byte) (int, error) {
 	b.dog.resume()
+	b.use.begin()
 	n, err := b.ReadCloser.Read(p)
+	b.use.end()
 	b.dog.pause()
 	if err == nil {
 		return n, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/recourse-go/recourse/limiter"
@@ -16,11 +17,12 @@ import (
 // it would pay twice, and wait for slots that it holds itself.
 
 // attemptContext is the context of an attempt that holds a permit. It is never
-// used again, so that whoever keeps it beyond its attempt never sees another
-// call's permit: its own was released by then, and lends nothing.
+// used for another attempt, so that whoever keeps it beyond its own never sees
+// another call's permit. The permit is elsewhere, since it would double what a
+// limited call of Do's allocates.
 type attemptContext struct {
 	context.Context
-	permit limiter.Permit
+	lender *lender
 }
 
 type attemptContextKey struct{}
@@ -40,31 +42,72 @@ func loanFrom(ctx context.Context) *limiter.Loan {
 	if c == nil {
 		return nil
 	}
-	return c.permit.Lend(loanFrom(c.Context))
+	return c.lender.permitOf(c).Lend(loanFrom(c.Context))
 }
 
-// attemptContexts are allocated many at once (48 bytes each, a kilobyte
-// together): one alone would cost a limited call of Do's a fifth more.
-type attemptContexts struct {
-	free []attemptContext
+// lender knows the permit of one attempt at a time. It has contexts for the
+// attempts after it too, since a kilobyte of them at once costs a tenth of what
+// each alone does.
+type lender struct {
+	mu     sync.Mutex
+	of     *attemptContext // of the latest attempt
+	permit limiter.Permit
+	unused []attemptContext
 }
 
-var attemptContextPool = sync.Pool{New: func() any { return new(attemptContexts) }}
+const contextsAtOnce = 42 // a kilobyte
 
-// lendPermit returns the context in which calls inside the attempt find its permit.
-func (r *run) lendPermit(ctx context.Context) context.Context {
-	if !r.lends() {
-		return ctx
-	}
-	p := attemptContextPool.Get().(*attemptContexts)
-	if len(p.free) == 0 {
-		p.free = make([]attemptContext, 21)
-	}
-	c := &p.free[0]
-	p.free = p.free[1:]
-	attemptContextPool.Put(p)
-	c.Context, c.permit = ctx, r.permit
+var lenders = sync.Pool{New: func() any { return new(lender) }}
+
+// context returns the context of an attempt that holds permit. Contexts that the
+// lender has given out before lend nothing from then on.
+func (l *lender) context(ctx context.Context, permit limiter.Permit) context.Context {
+	c := &l.unused[0]
+	l.unused = l.unused[1:]
+	c.Context, c.lender = ctx, l
+	l.mu.Lock()
+	l.of, l.permit = c, permit
+	l.mu.Unlock()
 	return c
+}
+
+// permitOf is the permit of c's attempt, or the zero Permit where there has been
+// another since. One that was released lends nothing.
+func (l *lender) permitOf(c *attemptContext) limiter.Permit {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of != c {
+		return limiter.Permit{}
+	}
+	return l.permit
+}
+
+// lendPermit returns the context in which calls inside the attempt find its
+// permit. The lender is for [lender.done], or nil.
+func (r *run) lendPermit(ctx context.Context) (context.Context, *lender) {
+	switch {
+	case !r.lends():
+		return ctx, nil
+	case r.x != nil: // calls may be made inside for as long as the body is read
+		var l struct {
+			lender
+			one [1]attemptContext
+		}
+		l.unused = l.one[:]
+		return l.context(ctx, r.permit), nil
+	}
+	l := lenders.Get().(*lender)
+	if len(l.unused) == 0 {
+		l.unused = make([]attemptContext, contextsAtOnce)
+	}
+	return l.context(ctx, r.permit), l
+}
+
+// done lets another attempt have l, since its own is over. It may be nil. Where a panic gets past it, l is just not used again.
+func (l *lender) done() {
+	if l != nil {
+		lenders.Put(l)
+	}
 }
 
 // lends reports whether there may be calls inside the attempt that could use
@@ -93,4 +136,48 @@ func (r *run) insideWish(now time.Time) (*policy.Rule, Reason) {
 	}
 	r.until = out.Until
 	return gaveUpInside(out.Decision.As), ReasonInner
+}
+
+// bodyUse tells for how long nobody has read a response's body of a call inside
+// another: see limiter.StalledError.
+type bodyUse struct {
+	engine  *Engine
+	readers atomic.Int32
+	latest  atomic.Int64 // when the latest read ended, by Engine.now
+}
+
+// watchUse tells the limits that the attempt holds its permit for the body from
+// now on. nil = it was not made inside another.
+func (r *run) watchUse() *bodyUse {
+	if !r.inside {
+		return nil
+	}
+	u := &bodyUse{engine: r.p.engine}
+	u.latest.Store(int64(u.engine.now()))
+	what := r.op.name
+	if what == "" {
+		what = r.call.Method
+	}
+	r.permit.Opened(what, u.idle)
+	return u
+}
+
+func (u *bodyUse) begin() {
+	if u != nil {
+		u.readers.Add(1)
+	}
+}
+
+func (u *bodyUse) end() {
+	if u != nil {
+		u.latest.Store(int64(u.engine.now()))
+		u.readers.Add(-1)
+	}
+}
+
+func (u *bodyUse) idle() time.Duration {
+	if u.readers.Load() > 0 {
+		return 0
+	}
+	return u.engine.now() - time.Duration(u.latest.Load())
 }

@@ -42,6 +42,7 @@ type run struct {
 	unsent    error              // why the latest attempt could not be made at all
 	cause     error              // why its re-authentication failed
 	spent     bool               // a retry was taken from the budget
+	inside    bool               // the latest permit was asked for inside another call's attempt
 	over      bool               // the loop has come to its end, with everything given back
 	err       error              // its error; in Transport nil where there was a response
 	until     time.Time          // when a call that is given up may well be made again; zero = not known
@@ -220,6 +221,7 @@ func (r *run) acquire(ctx context.Context) error {
 	req.Uses, req.N, req.Parallel, req.Bytes = r.op.uses, c.N, c.Parallel, c.Bytes
 	req.Priority, req.MaxWait = c.Priority, r.maxInline()
 	req.Inside = loanFrom(ctx)
+	r.inside = req.Inside != nil
 	if c.Cost > 0 {
 		req.Uses = r.op.at(c.Cost)
 	}
@@ -328,7 +330,7 @@ func (r *run) attempt(ctx context.Context, first bool) bool {
 	}
 	ok := false
 	r.unsent, r.cause = nil, nil
-	ctx = r.lendPermit(r.lend(ctx))
+	ctx, lender := r.lendPermit(r.lend(ctx))
 	if r.x != nil {
 		ok = r.x.send(ctx, r)
 	} else {
@@ -337,6 +339,7 @@ func (r *run) attempt(ctx context.Context, first bool) bool {
 			r.permit.Complete()
 		}
 	}
+	lender.done()
 	if ok {
 		r.p.worked(r)
 	}

@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -31,8 +32,9 @@ type Loan struct {
 // lendingTree is shared by a permit and all those inside. Its lock is taken
 // last, after those of shards.
 type lendingTree struct {
-	mu    sync.Mutex
-	freed chan struct{} // closed when a slot can be borrowed again; nil = nobody asks
+	mu      sync.Mutex
+	freed   chan struct{} // closed when a slot can be borrowed again; nil = nobody asks
+	streams []*stream     // of permits inside, in the order in which they were opened
 }
 
 // part is what is left to be lent of one limit.
@@ -57,8 +59,10 @@ type debt struct {
 
 // nested is what a permit's record has besides where calls are nested.
 type nested struct {
-	debts []debt // moved to the loan's parts when there is one
-	loan  *Loan
+	tree   *lendingTree
+	debts  []debt // moved to the loan's parts when there is one
+	loan   *Loan
+	stream *stream // what the permit is held for; nil = see Permit.Opened
 }
 
 // debtsOf are the debts of the i-th ref.
@@ -96,18 +100,16 @@ func (p Permit) Lend(outer *Loan) *Loan {
 	}
 	n := rec.nested
 	if n == nil {
-		n = &nested{}
+		n = &nested{tree: &lendingTree{}}
 		rec.nested = n
 	}
 	if n.loan != nil {
 		return n.loan
 	}
-	loan := &Loan{l: l, outer: outer, parts: make([]part, len(rec.refs))}
 	if outer != nil {
-		loan.tree = outer.tree
-	} else {
-		loan.tree = &lendingTree{}
+		n.tree = outer.tree
 	}
+	loan := &Loan{l: l, outer: outer, tree: n.tree, parts: make([]part, len(rec.refs))}
 	for i := range rec.refs {
 		r, pt := &rec.refs[i], &loan.parts[i]
 		r.e.pins++ // it must stay the one that calls inside find
@@ -123,6 +125,11 @@ func (p Permit) Lend(outer *Loan) *Loan {
 		}
 	}
 	n.debts, n.loan = nil, loan
+	if n.stream != nil {
+		n.tree.mu.Lock()
+		n.stream.loan = loan
+		n.tree.mu.Unlock()
+	}
 	return loan
 }
 
@@ -263,9 +270,7 @@ func (n *Loan) attach(p Permit, debts []debt) {
 	for _, d := range debts {
 		rec.refs[d.ref].got += d.slots
 	}
-	if len(debts) > 0 {
-		rec.nested = &nested{debts: debts}
-	}
+	rec.nested = &nested{tree: n.tree, debts: debts}
 }
 
 // giveBack releases the slots that the calls around hold and lend to nobody:
@@ -334,10 +339,7 @@ func (n *Loan) takeBack() {
 // refund puts back what is left of the units that the permit borrowed, and
 // leaves in rec what the permit itself gives back. The home shard is locked.
 func (n *nested) refund(rec *record) {
-	t := n.tree()
-	if t == nil {
-		return
-	}
+	t := n.tree
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range rec.refs {
@@ -365,28 +367,18 @@ func (n *nested) refund(rec *record) {
 	}
 }
 
-func (n *nested) tree() *lendingTree {
-	switch {
-	case n.loan != nil:
-		return n.loan.tree
-	case len(n.debts) > 0:
-		return n.debts[0].loan.tree
-	}
-	return nil
-}
-
 // end ends what the permit lends, and gives the slots back that it borrowed. It
 // leaves in rec what the permit itself releases. The home shard is locked.
 func (n *nested) end(rec *record) {
-	t := n.tree()
-	if t == nil {
-		return
-	}
+	t := n.tree
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	loan := n.loan
 	if loan != nil {
 		loan.ended = true
+	}
+	if n.stream != nil {
+		t.streams = slices.DeleteFunc(t.streams, func(s *stream) bool { return s == n.stream })
 	}
 	for i := range rec.refs {
 		r := &rec.refs[i]

@@ -334,6 +334,8 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 		defer t.Stop()
 		over = t.C
 	}
+	var look *time.Timer // when to see again whether w waits for its own call
+	var looks <-chan time.Time
 	var cause error
 	for late := false; ; {
 		var decided bool
@@ -346,12 +348,22 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 			if freed, now = w.inside.watch(); now {
 				l.passInside(w)
 			}
+			again := l.failStalled(w)
+			if look == nil {
+				look = time.NewTimer(again)
+				defer look.Stop()
+				looks = look.C
+			} else {
+				look.Reset(again)
+			}
 		}
 		if !late {
 			select {
 			case <-w.done:
 				continue
 			case <-freed:
+				continue
+			case <-looks:
 				continue
 			case <-over:
 			case <-ctx.Done():

@@ -1,0 +1,161 @@
+package limiter
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A call inside another one can wait for something that only its own caller can
+// end: all slots of a limit are in use by responses that the same call has
+// opened, and nobody reads them. That is a mistake in the calling code, which no
+// wait mends, so the call fails. Where several goroutines of one call each
+// read a response, waiting is right: each of them ends. What tells the two apart
+// is whether any of these responses is being read.
+
+// stallAfter is how long none of a call's open streams may be used before a
+// call that waits for them fails. It must be longer than a reader is away
+// between two reads, and short beside the wait that it saves.
+const stallAfter = time.Second
+
+// StalledError says that a call would wait for itself: it is made inside
+// another one, all permits of a limit of concurrency that are out for its key
+// are held by streams of that same call (see [Permit.Opened]), and nobody has used
+// any of these for a second. Nothing was taken.
+type StalledError struct {
+	Limit string
+	Open  []string // what holds the permits, in the order in which it was opened
+}
+
+// Error names the limit and what holds its permits.
+func (e *StalledError) Error() string {
+	open := make([]string, len(e.Open))
+	for i, what := range e.Open {
+		open[i] = fmt.Sprintf("%q", what)
+	}
+	return fmt.Sprintf("limiter: limit %q: the call waits for itself: every permit is held by a response of its own that is open and not read (%s)", e.Limit, strings.Join(open, ", "))
+}
+
+// stream is what a permit of a call inside another one is held for. It is
+// guarded by the tree's lock.
+type stream struct {
+	what  string
+	idle  func() time.Duration
+	slots []slots // what the permit holds, where it has no loan
+	loan  *Loan   // what the permit holds is here; nil = it lends nothing
+}
+
+// slots are permits of one limit of concurrency.
+type slots struct {
+	e    *entry
+	slot int // the limit's, in its group
+	n    int64
+}
+
+// Opened says that the permit is held for a stream that its caller uses from
+// now on, such as a response's body. what names it in a [*StalledError], and
+// idle tells for how long nobody has used it: 0 while somebody does. idle is
+// called with locks held, so it must be fast and must not call the limiter. For a
+// permit that was not granted inside another call (Request.Inside) it does nothing.
+func (p Permit) Opened(what string, idle func() time.Duration) {
+	if p.l == nil {
+		return
+	}
+	home := &p.l.shards[p.rec.home]
+	home.mu.Lock()
+	defer home.mu.Unlock()
+	rec := p.record()
+	if rec == nil || rec.nested == nil || rec.nested.stream != nil {
+		return
+	}
+	n := rec.nested
+	s := &stream{what: what, idle: idle, loan: n.loan}
+	for i := range rec.refs {
+		if r := &rec.refs[i]; r.lim.form == concurrencyForm {
+			s.slots = append(s.slots, slots{r.e, r.lim.slot, r.got})
+		}
+	}
+	n.stream = s
+	n.tree.mu.Lock()
+	n.tree.streams = append(n.tree.streams, s)
+	n.tree.mu.Unlock()
+}
+
+// holds is how many permits of a limit of concurrency the stream keeps from others.
+func (s *stream) holds(e *entry, slot int) (n int64) {
+	if s.loan != nil {
+		for i := range s.loan.parts {
+			if pt := &s.loan.parts[i]; pt.e == e && pt.lim.slot == slot {
+				n += pt.slots
+			}
+		}
+		return n
+	}
+	for _, h := range s.slots {
+		if h.e == e && h.slot == slot {
+			n += h.n
+		}
+	}
+	return n
+}
+
+// failStalled fails w where it waits for nothing but open streams of its own
+// call that nobody uses. It returns when to look again.
+func (l *Limiter) failStalled(w *waiter) (again time.Duration) {
+	ln := w.ln
+	l.lock(ln.locks)
+	err, again := l.stalled(w)
+	var wake *entry
+	if err != nil {
+		w.err = err
+		wake = l.finish(w, failed)
+	}
+	l.unlock(ln.locks)
+	if wake != nil {
+		l.drain(wake, l.now())
+	}
+	return again
+}
+
+// stalled is the error of a call that waits for streams of its own, or nil and
+// when to look again. All shards of its lane are locked.
+func (l *Limiter) stalled(w *waiter) (error, time.Duration) {
+	ln := w.ln
+	if w.state != waiting {
+		return nil, stallAfter
+	}
+	now := l.clamp(ln.locks, ln.refs, l.now())
+	l.renew(l.config.Load(), w, now, l.time(now))
+	r := &w.refs[ln.use]
+	if r.lim.form != concurrencyForm {
+		return nil, stallAfter
+	}
+	x := r.e.slot(r.lim)
+	r.e.settle(r.lim, x, now, l.time(now))
+	most := x.lowered(x.lawOf(r.lim).conc)
+	out := int64(*r.e.holder(r.lim.index))
+	if x.hold != 0 || x.window > 0 || out+min(r.cost, most) <= most {
+		return nil, stallAfter // it waits for something else
+	}
+	own, idle := int64(0), time.Duration(math.MaxInt64)
+	var open []string
+	t := w.inside.tree
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.streams {
+		if n := s.holds(r.e, r.lim.slot); n > 0 {
+			own += n
+			idle = min(idle, s.idle())
+			open = append(open, s.what)
+		}
+	}
+	switch {
+	case own < out:
+		return nil, stallAfter // the others end by themselves
+	case idle < stallAfter:
+		return nil, max(stallAfter-idle, time.Millisecond)
+	}
+	return &StalledError{Limit: r.lim.Name, Open: slices.Clip(open)}, stallAfter
+}
