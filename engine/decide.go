@@ -70,7 +70,7 @@ const (
 	ReasonBreaker                   // the circuit breaker is open
 	ReasonBody                      // the request's body cannot be sent again
 	ReasonInline                    // the wait is longer than a worker may be held
-	ReasonLimit                     // the request is larger than a limit ever allows
+	ReasonLimit                     // a limit can never let the call pass: it is too large, or waits for itself
 	ReasonInner                     // a call inside this one was given up or handed back
 	ReasonNoPolicy                  // there is no policy of that name
 	ReasonRefusedHere               // the credentials work for other calls, and are refused here only
@@ -103,7 +103,7 @@ var reasons = [...]string{
 	ReasonBreaker:     "the circuit breaker is open",
 	ReasonBody:        "the request's body cannot be sent again",
 	ReasonInline:      "the wait is longer than a worker may be held",
-	ReasonLimit:       "the request is larger than a limit ever allows",
+	ReasonLimit:       "a limit can never let the call pass: it is too large, or waits for itself",
 	ReasonInner:       "a call inside this one was given up or handed back",
 	ReasonNoPolicy:    "there is no policy of that name",
 	ReasonRefusedHere: "refused here only: the credentials work for other calls",

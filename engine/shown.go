@@ -24,7 +24,7 @@ func shownText(err error) string { return redact.Error(err, knownText) }
 // be shown.
 func knownText(err error) (text string, ok bool) {
 	switch e := err.(type) {
-	case *GiveUpError, *DeferError, *ResponseError, timeoutError, requestCanceled, *limiter.TooLargeError:
+	case *GiveUpError, *DeferError, *ResponseError, timeoutError, requestCanceled, *limiter.TooLargeError, *limiter.StalledError:
 		return err.Error(), true
 	case *limiter.WaitError:
 		if e.Err == nil || e.Err == context.Canceled || e.Err == context.DeadlineExceeded {
