@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/recourse-go/recourse/internal/hostport"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -69,7 +70,7 @@ func strays(first, req *http.Request, p *policy.Policy) bool {
 	if first.URL == nil || req.URL == nil || first.URL.Scheme == "https" && req.URL.Scheme != "https" {
 		return true
 	}
-	from, to := withoutPort(authority(first)), withoutPort(authority(req))
+	from, to := hostport.Host(authority(first)), hostport.Host(authority(req))
 	if to == from || strings.HasSuffix(to, "."+from) && strings.IndexByte(to, ':') < 0 {
 		return false
 	}

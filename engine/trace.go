@@ -13,6 +13,7 @@ import (
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/hostport"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -75,7 +76,7 @@ func (t *trace) getConn(addr string) {
 		t.asked, t.addr = true, addr
 		return
 	}
-	own := addr == t.addr || withoutPort(addr) == withoutPort(t.host) // the first may be a proxy
+	own := addr == t.addr || hostport.Host(addr) == hostport.Host(t.host) // the first may be a proxy
 	switch {
 	case !own && !t.wrote:
 		t.foreign = true // a dial has this context too, and may ask for connections of its own

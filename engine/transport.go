@@ -13,6 +13,7 @@ import (
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/hostport"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -91,14 +92,6 @@ func authority(req *http.Request) string {
 		}
 	}
 	return h
-}
-
-// withoutPort is an authority's host.
-func withoutPort(authority string) string {
-	if strings.IndexByte(authority, ':') < 0 {
-		return authority
-	}
-	return (&url.URL{Host: authority}).Hostname()
 }
 
 // maxForm is the longest form body that is read to name an operation.
@@ -200,7 +193,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.call.Operation = operationOf(c.policy, req, host)
 	}
 	if r.call.Host == "" {
-		r.call.Host = withoutPort(host)
+		r.call.Host = hostport.Host(host)
 	}
 	if r.call.Bytes == 0 && req.ContentLength > 0 {
 		r.call.Bytes = req.ContentLength

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/recourse-go/recourse/internal/hostport"
 )
 
 // Finding things at run time: the policy of a request, its operation, and
@@ -68,7 +70,7 @@ func (s *Set) Lookup(host, path string) *Policy {
 	if !isLower(host) {
 		host = strings.ToLower(host)
 	}
-	bare := withoutPort(host)
+	bare := hostport.Host(host)
 	if path == "" {
 		path = "/"
 	}
@@ -132,15 +134,6 @@ func (p *Policy) IsToken(operation string) bool {
 	return !slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Action == Reauth })
 }
 
-// withoutPort is host without a trailing ":port".
-func withoutPort(host string) string {
-	i := strings.LastIndexByte(host, ':')
-	if i < 0 || strings.IndexByte(host[i:], ']') >= 0 || strings.Count(host, ":") > 1 && host[0] != '[' {
-		return host
-	}
-	return host[:i]
-}
-
 // ClaimsHost reports whether the policy's `match` names a host, be it for some
 // paths only. The host may carry a port.
 func (p *Policy) ClaimsHost(host string) bool {
@@ -152,7 +145,7 @@ func hostMatches(pattern, host string) bool {
 	if !isLower(host) {
 		host = strings.ToLower(host)
 	}
-	bare := withoutPort(host)
+	bare := hostport.Host(host)
 	if s, ok := strings.CutPrefix(pattern, "*"); ok {
 		return hasSuffix(bare, s) || hasSuffix(host, s)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/recourse-go/recourse/internal/fold"
+	"github.com/recourse-go/recourse/internal/secretheader"
 	"github.com/recourse-go/recourse/rules/internal/condition"
 	"github.com/recourse-go/recourse/rules/internal/fact"
 	"github.com/recourse-go/recourse/rules/internal/valueset"
@@ -85,7 +85,7 @@ func show(e *fact.Event, f valueset.Field) string {
 			parts = append(parts, quoted(code))
 		}
 		return "[" + strings.Join(parts, " ") + "]"
-	case f.Fact == fact.Body, f.Fact == fact.Header && isSecret(f.Name):
+	case f.Fact == fact.Body, f.Fact == fact.Header && secretheader.Is(f.Name):
 		return fmt.Sprintf("(%d bytes)", len(fact.TextOf(e, f.Fact, f.Name)))
 	case f.Fact.IsText():
 		return quoted(fact.TextOf(e, f.Fact, f.Name))
@@ -102,19 +102,4 @@ func quoted(s string) string {
 		return fmt.Sprintf("%q... (%d bytes)", strings.ToValidUTF8(s[:maxShown], ""), len(s))
 	}
 	return strconv.Quote(s)
-}
-
-// isSecret tells whether a header of that name may carry what nobody else must
-// read.
-func isSecret(name string) bool {
-	name = fold.Lower(name)
-	if name == "www-authenticate" || name == "proxy-authenticate" {
-		return false // a challenge, and often the very reason of a 401
-	}
-	for _, word := range []string{"auth", "cookie", "token", "secret", "key", "password", "credential", "session", "signature"} {
-		if strings.Contains(name, word) {
-			return true
-		}
-	}
-	return false
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/recourse-go/recourse/internal/secretheader"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -265,7 +266,7 @@ func group(s string, loc []int) string {
 
 // shown is v as a trace may show it.
 func (f *finder) shown(x *policy.Extractor, v string) string {
-	if x.Kind == policy.FromHeader && secretHeader[http.CanonicalHeaderKey(x.Path)] {
+	if x.Kind == policy.FromHeader && secretheader.Is(x.Path) {
 		return "[hidden]"
 	}
 	return v

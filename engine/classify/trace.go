@@ -30,12 +30,6 @@ func (t *Trace) add(fact, from, value, note string) {
 	*t = append(*t, Source{fact, from, value, note})
 }
 
-// secretHeader holds the headers whose values are not shown.
-var secretHeader = map[string]bool{
-	"Authorization": true, "Proxy-Authorization": true, "Authentication-Info": true,
-	"Cookie": true, "Set-Cookie": true, "Www-Authenticate": true, "X-Api-Key": true,
-}
-
 // describe is an extractor as a policy file writes it.
 func describe(x *policy.Extractor) string {
 	var b strings.Builder

@@ -23,7 +23,7 @@ func lines(t classify.Trace) string {
 
 func TestTrace(t *testing.T) {
 	secret := &policy.Policy{Extract: policy.Extract{
-		Type:  []policy.Extractor{{Kind: policy.FromHeader, Path: "www-authenticate"}},
+		Type:  []policy.Extractor{{Kind: policy.FromHeader, Path: "x-session"}},
 		Codes: []policy.Extractor{{Kind: policy.FromHeader, Path: "X-Code"}, {Kind: policy.FromXMLName, Path: "error"}},
 	}}
 	for _, tt := range []struct {
@@ -58,9 +58,9 @@ type: xml faultcode = ErrorServerBusy
 codes: xml ResponseCode = ErrorServerBusy
 retry_after: xml Value[@Name="BackOffMilliseconds"] = 178510
 `},
-		{"credentials are not shown", secret, classify.Response{Status: 401, Header: headers("WWW-Authenticate", "Bearer secret", "X-Code", strings.Repeat("é", 150)), Body: []byte("<error><a/></error>")},
+		{"credentials are not shown", secret, classify.Response{Status: 401, Header: headers("X-Session", "secret", "X-Code", strings.Repeat("é", 150)), Body: []byte("<error><a/></error>")},
 			`status: http status = 401
-type: header www-authenticate = [hidden]
+type: header x-session = [hidden]
 codes: header X-Code = ` + strings.Repeat("é", 100) + `…
 codes: xml_name error = a
 `},
