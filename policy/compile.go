@@ -499,7 +499,7 @@ func (c *compiler) ruleList() {
 		at := f.KeySpan()
 		d.Pos = Position{File: f.File.Name, Line: at.Line, Column: at.Column}
 		if !f.Bad {
-			d.Action = actions[f.Text()]
+			d.Action = actionOf(f.Text())
 			if d.Action != Fail {
 				d.As = ""
 				d.Backoff = c.schedule(f.Span(), "default")
@@ -511,8 +511,6 @@ func (c *compiler) ruleList() {
 	}
 	c.p.Rules = append(c.p.Rules, d)
 }
-
-var actions = map[string]Action{"fail": Fail, "accept": Accept, "retry": Retry, "wait": Wait, "reauth": Reauth}
 
 func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
 	at := v.FirstNode()
@@ -526,7 +524,7 @@ func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
 		r.Inherited = v.File.Owner
 	}
 	action, known := yamlfile.Get[string](v, "action")
-	r.Action = actions[action]
+	r.Action = actionOf(action)
 	again := r.Action == Retry || r.Action == Wait
 	if known {
 		// Fields that only go with some actions.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/recourse-go/recourse/internal/yamlfile"
@@ -200,20 +201,22 @@ const (
 	Reauth               // refresh the credentials once, then try again
 )
 
+// actionNames are the actions as a policy file has them.
+var actionNames = [...]string{Fail: "fail", Accept: "accept", Retry: "retry", Wait: "wait", Reauth: "reauth"}
+
 // String is the action's name in a policy file.
 func (a Action) String() string {
-	switch a {
-	case Accept:
-		return "accept"
-	case Retry:
-		return "retry"
-	case Wait:
-		return "wait"
-	case Reauth:
-		return "reauth"
+	if int(a) < len(actionNames) {
+		return actionNames[a]
 	}
-	return "fail"
+	return actionNames[Fail]
 }
+
+// Actions are the names of all actions, "fail" last.
+func Actions() []string { return append(slices.Clone(actionNames[Fail+1:]), actionNames[Fail]) }
+
+// actionOf finds an action by its name; Fail where there is none.
+func actionOf(name string) Action { return Action(max(slices.Index(actionNames[:], name), 0)) }
 
 // Rule is what to do with the events for which its expression holds.
 type Rule struct {

@@ -62,7 +62,7 @@ func (rs *resolver) parents() []string {
 	named := map[string]bool{}
 	for _, l := range rs.layers {
 		for _, e := range l.root.Items("extends") {
-			if !e.Bad && rs.layers[e.Text()] != nil {
+			if rs.layers[e.Text()] != nil { // one that is bad has no text
 				named[e.Text()] = true
 			}
 		}
@@ -146,7 +146,7 @@ func (rs *resolver) resolve(l *layer) *resolved {
 
 // only is the one policy that l extends, nil if there are none or several.
 func (rs *resolver) only(l *layer) *layer {
-	if parents := l.root.Items("extends"); len(parents) == 1 && !parents[0].Bad {
+	if parents := l.root.Items("extends"); len(parents) == 1 {
 		return rs.parent(l, parents[0].Text())
 	}
 	return nil

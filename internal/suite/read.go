@@ -172,7 +172,7 @@ var givenObject = &yamlfile.Object{
 
 var wantFields = []yamlfile.Field{
 	{Name: "rule", Kind: yamlfile.Name, Doc: `The rule that decides; "default" and "success" too.`},
-	{Name: "action", Enum: []string{"accept", "retry", "wait", "reauth", "fail"}, Doc: "The decision."},
+	{Name: "action", Enum: policy.Actions(), Doc: "The decision."},
 	{Name: "as", Enum: []string{"permanent", "needs_user", "resync", "ambiguous", "exhausted", "canceled"}, Open: true, Doc: "The kind of failure."},
 	{Name: "hint", Kind: yamlfile.Text, Doc: "What the server asked for: 30s, 29s..31s or 0s for nothing."},
 	{Name: "delay", Kind: yamlfile.Text, Doc: "A range that holds every delay that chance can give: 1s..2s, 30s.. or ..64s."},
