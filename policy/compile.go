@@ -116,24 +116,17 @@ func (c *compiler) extracts() {
 		var out []Extractor
 		for _, v := range good(list) {
 			x := Extractor{Fold: yamlfile.GetOr(v, "fold", false), As: yamlfile.GetOr(v, "as", "")}
-			for _, name := range extractorKinds {
+			for i, name := range extractorKinds {
 				f := v.Child(name)
 				if f == nil || f.Bad {
 					continue
 				}
-				x.Path = f.Text()
-				switch name {
-				case "json":
-					x.Kind = FromJSON
-				case "xml":
+				x.Kind, x.Path = FromJSON+ExtractKind(i), f.Text()
+				switch x.Kind {
+				case FromXML:
 					at, _ := parseXMLPath(f.Text())
-					x.Kind, x.Path, x.Attr, x.Value, x.In, x.Root = FromXML, at.Path, at.Attr, at.Value, at.In, at.Root
-				case "xml_name":
-					x.Kind = FromXMLName
-				case "header":
-					x.Kind = FromHeader
-				case "text":
-					x.Kind, x.Path = FromText, ""
+					x.Path, x.Attr, x.Value, x.In, x.Root = at.Path, at.Attr, at.Value, at.In, at.Root
+				case FromText:
 					x.Text, _ = f.Data.(*regexp.Regexp)
 				}
 			}

@@ -37,7 +37,7 @@ var extractorFields = []yamlfile.Field{
 	{Name: "fold", Kind: yamlfile.Bool, Default: "false", Doc: "Lower-case what is found."},
 }
 
-var extractorKinds = []string{"json", "xml", "xml_name", "header", "text"}
+var extractorKinds = extractNames[FromJSON:]
 
 var extractorObject = &yamlfile.Object{
 	ID: "extractor", Title: "an extractor",

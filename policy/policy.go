@@ -73,6 +73,17 @@ const (
 	FromText                           // a regular expression over the message, else the first 4 KiB of the body
 )
 
+// extractNames are the kinds as a policy file has them.
+var extractNames = [...]string{FromJSON: "json", FromXML: "xml", FromXMLName: "xml_name", FromHeader: "header", FromText: "text"}
+
+// String is the kind's field in a policy file.
+func (k ExtractKind) String() string {
+	if int(k) < len(extractNames) {
+		return extractNames[k]
+	}
+	return ""
+}
+
 // Extractor reads one fact from a response.
 type Extractor struct {
 	Kind  ExtractKind

@@ -33,15 +33,8 @@ func (t *Trace) add(fact, from, value, note string) {
 // describe is an extractor as a policy file writes it.
 func describe(x *policy.Extractor) string {
 	var b strings.Builder
-	switch x.Kind {
-	case policy.FromJSON:
-		b.WriteString("json ")
-	case policy.FromXML:
-		b.WriteString("xml ")
-	case policy.FromXMLName:
-		b.WriteString("xml_name ")
-	case policy.FromHeader:
-		b.WriteString("header ")
+	if x.Kind != policy.FromText {
+		b.WriteString(x.Kind.String() + " ")
 	}
 	if x.Root {
 		b.WriteByte('/')
