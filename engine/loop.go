@@ -39,6 +39,7 @@ type run struct {
 	tokens    uint64             // refreshes seen when it began
 	repeats   int                // attempts repeated since their token was an old one
 	refreshed bool               // the credentials were refreshed for this call
+	confirmed bool               // an attempt has been repeated to see whether they are refused indeed
 	unsent    error              // why the latest attempt could not be made at all
 	cause     error              // why its re-authentication failed
 	spent     bool               // a retry was taken from the budget

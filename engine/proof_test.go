@@ -367,3 +367,108 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+// do is get for a function that takes its credentials from the store itself.
+func (g *grants) do(t testing.TB, e *Engine, base http.RoundTripper) string {
+	err := e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET"}, func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, "GET", "http://api.test/items/1", nil)
+		if err != nil {
+			return err
+		}
+		g.authorize(req, "a")
+		resp, err := base.RoundTrip(req)
+		if err == nil && resp.StatusCode != 200 {
+			err = &ResponseError{Status: resp.StatusCode, Header: resp.Header}
+		}
+		return err
+	})
+	if err == nil {
+		return "200"
+	}
+	return ending(nil, err)
+}
+
+// Nobody can see what credentials an attempt of Do had. Where another process
+// refreshes behind its back, the new ones may be old when they are first used.
+func TestTwoEnginesOverOneStoreInDo(t *testing.T) {
+	for _, lifetime := range []time.Duration{5 * time.Second, 7 * time.Second, 35 * time.Second} {
+		for _, interval := range []time.Duration{time.Second, 30 * time.Second} {
+			t.Run(fmt.Sprint(lifetime, "/", interval), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					g := &grants{latency: 20 * time.Millisecond, lifetime: lifetime}
+					var mu sync.Mutex
+					ends := map[string]int{}
+					var wg sync.WaitGroup
+					for range 2 {
+						e := testEngine(t, Options{ReauthInterval: interval, Reauth: g.refresh})
+						for w := range 20 {
+							wg.Go(func() {
+								time.Sleep(time.Duration(w) * 37 * time.Millisecond)
+								for range 10 {
+									end := g.do(t, e, g)
+									mu.Lock()
+									ends[end]++
+									mu.Unlock()
+									time.Sleep(2500 * time.Millisecond)
+								}
+							})
+						}
+					}
+					wg.Wait()
+					if ends["200"] != 400 {
+						t.Errorf("400 calls ended as %v, want 200 each", ends)
+					}
+				})
+			})
+		}
+	}
+}
+
+// What a call was given may have expired before the server took a look at it.
+func TestExpiredWhileThrottled(t *testing.T) {
+	for _, via := range []string{"Transport", "Do"} {
+		t.Run(via, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := &grants{latency: 10 * time.Millisecond, lifetime: time.Minute, issued: 1}
+				n := 0
+				base := roundTripper(func(req *http.Request) (*http.Response, error) {
+					if n++; n == 2 {
+						return &http.Response{StatusCode: 429, Header: http.Header{"Retry-After": {"120"}}, Body: http.NoBody, Request: req}, nil
+					}
+					return g.RoundTrip(req)
+				})
+				o := Options{Reauth: g.refresh, MaxInline: time.Hour}
+				if via == "Transport" {
+					o.Authorize = g.authorize
+				}
+				e := testEngine(t, o)
+				got := ""
+				if via == "Do" {
+					got = g.do(t, e, base)
+				} else {
+					got = g.get(t, e.Transport(base), "/items/1")
+				}
+				if spent := g.spent.Load(); got != "200" || spent != 2 {
+					t.Errorf("ended as %q after %d refreshes, want 200 after 2", got, spent)
+				}
+			})
+		})
+	}
+}
+
+// A job that another process has refreshed for, and handed back, comes to this
+// one with credentials that have expired since.
+func TestExpiredBetweenProcesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &grants{issued: 1}
+		e := testEngine(t, Options{Authorize: g.authorize, Reauth: g.refresh})
+		ctx := WithCall(t.Context(), Call{Account: "a", State: State{Reauths: 1}})
+		req, err := http.NewRequestWithContext(ctx, "GET", "http://api.test/items/1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ending(e.Transport(g).RoundTrip(req)); got != "200" || g.spent.Load() != 1 {
+			t.Errorf("ended as %q after %d refreshes, want 200 after one", got, g.spent.Load())
+		}
+	})
+}

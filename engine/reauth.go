@@ -290,6 +290,9 @@ func (p *Provider) refresh(ctx context.Context, r *run, req ReauthRequest) (fres
 	acc := a.account(sh, key, now)
 	f := acc.flight
 	soon := !acc.finished.IsZero() && now.Sub(acc.finished) < interval
+	// The call has had its refresh. Where the attempt began long after it, as of a
+	// call that was throttled meanwhile, the new credentials have expired too.
+	had := r.refreshed && r.start().Sub(acc.finished) < interval
 	switch failed := acc.failed; {
 	case f != nil && acc.seq > max(f.seq, req.Generation):
 		sh.mu.Unlock()
@@ -307,8 +310,8 @@ func (p *Provider) refresh(ctx context.Context, r *run, req ReauthRequest) (fres
 	case failed == nil && acc.seq > req.Generation:
 		sh.mu.Unlock()
 		return false, false, nil // the refusal is of an old token
-	case failed == nil && (soon || r.refreshed):
-		err := p.verdict(acc, r, &req, now)
+	case failed == nil && (soon || had):
+		err := p.verdict(acc, r, &req, had, now)
 		sh.mu.Unlock()
 		return false, false, err
 	}
@@ -351,8 +354,9 @@ func (p *Provider) refresh(ctx context.Context, r *run, req ReauthRequest) (fres
 // verdict is what it means that the newest credentials are refused, where they
 // cannot be refreshed for it: it is too soon, or the call has had its refresh.
 // The user is needed only where no call of the account has succeeded since the
-// refresh began. The caller holds the lock.
-func (p *Provider) verdict(acc *authAccount, r *run, req *ReauthRequest, now time.Time) error {
+// refresh began. had tells that the call has had its refresh, of what was refused
+// now. The caller holds the lock.
+func (p *Provider) verdict(acc *authAccount, r *run, req *ReauthRequest, had bool, now time.Time) error {
 	interval := p.engine.o.ReauthInterval
 	later := func(err error) error {
 		until := acc.finished.Add(interval)
@@ -368,12 +372,17 @@ func (p *Provider) verdict(acc *authAccount, r *run, req *ReauthRequest, now tim
 		return later(errRefreshSoon)
 	case p.engine.o.Authorize == nil && req.sent.known && req.sent == acc.refused:
 		return later(errSameAgain) // who made the request has put it there
-	case acc.unproven, acc.seq == 0: // or it was an earlier process that refreshed them
+	case !acc.unproven && !had:
+		return later(errRefreshSoon) // it has expired, or the call is one that is always refused
+	case !req.sent.known && !r.confirmed:
+		// What the attempt had may be older than the refresh, or somebody else may
+		// have refreshed it since. Nobody can tell, so it is tried once more.
+		r.confirmed = true
+		return nil
+	case acc.unproven:
 		return errTokenRefused
-	case r.refreshed && r.start().Sub(acc.finished) < interval:
-		return errRefusedHere
 	}
-	return later(errRefreshSoon) // it has expired, or the call is one that is always refused
+	return errRefusedHere
 }
 
 // runHook runs the hook and tells everybody who waits for it.
