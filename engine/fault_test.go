@@ -345,6 +345,71 @@ func TestNoHotLoop(t *testing.T) {
 	}
 }
 
+// Nor where HTTP/2 was not to be expected: behind a base that is not known, or
+// after HTTP/1.1. There the try that finds out ends with its attempt_timeout.
+func TestNoHotLoopUnexpected(t *testing.T) {
+	quiet(t)
+	for _, code := range []uint32{h2test.CodeRefusedStream, h2test.CodeProtocol} {
+		for _, k := range kinds {
+			synctest.Test(t, func(t *testing.T) {
+				w := &wire{fault: reset2(code), faults: 1 << 30}
+				s := h2test.Plain(w.http2)
+				defer s.Close()
+				base := s.Transport()
+				defer base.CloseIdleConnections()
+				tr := faultEngine(t, engine.Options{}).Transport(wrapper{base})
+				w.on.Store(true)
+				_, err := tr.RoundTrip(k.request(t, t.Context(), s.URL()))
+				if n := w.seen.Load(); err == nil || n > 5 {
+					t.Errorf("code %d, %s: %d requests, %v", code, k.name, n, err)
+				}
+			})
+		}
+	}
+}
+
+// Without TLS a refused stream is told from others as well.
+func TestRefusedWithoutTLS(t *testing.T) {
+	quiet(t)
+	for _, wrapped := range []bool{false, true} {
+		for _, k := range kinds {
+			synctest.Test(t, func(t *testing.T) {
+				w := &wire{fault: reset2(h2test.CodeRefusedStream), faults: 1}
+				s := h2test.Plain(w.http2)
+				defer s.Close()
+				base := s.Transport()
+				defer base.CloseIdleConnections()
+				var rt http.RoundTripper = base
+				if wrapped {
+					rt = wrapper{base}
+				}
+				w.on.Store(true)
+				resp, err := faultEngine(t, engine.Options{}).Transport(rt).RoundTrip(k.request(t, t.Context(), s.URL()))
+				want := "200"
+				switch {
+				case k.stream:
+					want = "handed back"
+				case wrapped && !k.body && !k.idempotent:
+					want = "ambiguous" // such a base may have sent it twice itself
+				}
+				got := ""
+				if err == nil {
+					got = fmt.Sprint(resp.StatusCode)
+					io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+				} else if gave, ok := errors.AsType[*engine.GiveUpError](err); ok {
+					got = gave.Decision.As
+				} else if _, ok := errors.AsType[*engine.DeferError](err); ok {
+					got = "handed back"
+				}
+				if got != want {
+					t.Errorf("wrapped %v, %s: %s (%v), want %s", wrapped, k.name, got, err, want)
+				}
+			})
+		}
+	}
+}
+
 // A server that says goodbye before it has heard anything gets no hot loop of
 // connections, and nothing was sent.
 func TestNoHotLoopOfConnections(t *testing.T) {

@@ -60,12 +60,12 @@ func (p *origins) at(o origin) *atomic.Pointer[map[string]httpVersion] {
 }
 
 // httpVersionOf is by which version of HTTP a request to o will most likely go: the one
-// before, else over TLS it is not known, and HTTP/1.1 without.
+// before, else it is not known, but for an http.Transport without TLS.
 func (t *transport) httpVersionOf(o origin) httpVersion {
 	p := t.engine.origins.of(o)
 	if p == httpUnknown && !o.tls {
 		base, ok := t.base.(*http.Transport)
-		if !ok || base.Protocols == nil || !base.Protocols.UnencryptedHTTP2() {
+		if ok && (base.Protocols == nil || !base.Protocols.UnencryptedHTTP2()) {
 			return http1
 		}
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"reflect"
 	"strings"
 	"sync"
 
@@ -53,7 +55,7 @@ type trace struct {
 	http2   bool
 	wrote   bool // over HTTP/2, and not answered since
 	again   bool // the base would have sent it again
-	conn    *tls.Conn
+	conn    net.Conn
 	refused bool // for the reason that the stream was refused
 }
 
@@ -96,18 +98,23 @@ func (t *trace) gotConn(info httptrace.GotConnInfo) {
 		t.http2 = conn.ConnectionState().NegotiatedProtocol == "h2"
 	}
 	if t.wrote && !t.foreign {
-		t.refused = t.plain && secure && conn == t.conn
+		t.refused = t.plain && same(info.Conn, t.conn)
 		t.stop()
 		if secure && !t.http2 {
 			conn.Close() // over HTTP/1.1 net/http writes without a look at the context
 		}
 		return
 	}
-	t.got, t.conn = true, conn
+	t.got, t.conn = true, info.Conn
 	// Connections that are of no use as soon as they are there, without end.
 	if t.conns++; t.conns > 2 && t.http2 && !t.foreign {
 		t.stop()
 	}
+}
+
+// same reports whether two connections are certainly one.
+func same(a, b net.Conn) bool {
+	return a != nil && reflect.TypeOf(a).Kind() == reflect.Pointer && a == b
 }
 
 func (t *trace) wroteField(key string, value []string) {

@@ -446,6 +446,8 @@ func (x *exchange) try(ctx context.Context, r *run) bool {
 func (x *exchange) learn() {
 	now := http1
 	switch {
+	case x.resp == nil && x.traced == nil:
+		now = httpUnknown // it may be HTTP/2 by now: let the next try tell
 	case x.resp == nil:
 		if now = x.version; x.overHTTP2() {
 			now = http2
