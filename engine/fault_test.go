@@ -345,8 +345,7 @@ func TestNoHotLoop(t *testing.T) {
 	}
 }
 
-// Nor where HTTP/2 was not to be expected: behind a base that is not known, or
-// after HTTP/1.1. There the try that finds out ends with its attempt_timeout.
+// Nor where HTTP/2 was not to be expected: without TLS, behind a base that is not known.
 func TestNoHotLoopUnexpected(t *testing.T) {
 	quiet(t)
 	for _, code := range []uint32{h2test.CodeRefusedStream, h2test.CodeProtocol} {

@@ -404,13 +404,22 @@ func TestNestedCrossed(t *testing.T) {
 	for _, c := range []struct{ name, provider1, url1, provider2, url2 string }{
 		{"two providers", "one", "https://two.example/items/1", "two", "https://one.example/items/1"},
 		{"two limits of one provider", "one", "https://one.example/other/1", "one", "https://one.example/items/1"},
+		{"two providers after a hold", "one", "https://two.example/items/1", "two", "https://one.example/items/1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := lendEngine(t, 1)
+				slots, start := 1, time.Now()
+				if strings.HasSuffix(c.name, "hold") {
+					slots = 4
+				}
+				e := lendEngine(t, slots)
+				for _, name := range []string{"one", "two"} {
+					if p, _ := e.Provider(name); slots > 1 {
+						p.limits().Hold(1, limiter.Keys{Account: "ann"}, start.Add(time.Second))
+					}
+				}
 				bases := map[string]*busyBase{"one.example": {takes: 10 * time.Millisecond}, "two.example": {takes: 10 * time.Millisecond}}
 				tr := e.Transport(roundTripper(func(req *http.Request) (*http.Response, error) { return bases[req.URL.Host].RoundTrip(req) }))
-				start := time.Now()
 				var wg sync.WaitGroup
 				for i := range 8 {
 					wg.Go(func() {
@@ -433,8 +442,8 @@ func TestNestedCrossed(t *testing.T) {
 					t.Errorf("took %v", took)
 				}
 				for host, b := range bases {
-					if b.most > 1 {
-						t.Errorf("%s: %d requests at once, want 1", host, b.most)
+					if b.most > slots {
+						t.Errorf("%s: %d requests at once, want %d", host, b.most, slots)
 					}
 				}
 				for _, p := range []string{"one", "two"} {
@@ -464,6 +473,61 @@ func TestNestedHold(t *testing.T) {
 		}
 	})
 }
+
+// After a hold one call tries first, and all that is inside it is a part of that,
+// however deep it is and however much it sends.
+func TestNestedProbe(t *testing.T) {
+	for _, limit := range []string{"concurrency: 4", "quota: 2/1s", "quota: 3600/1h, burst: 60"} {
+		for levels := range 4 {
+			for _, others := range []int{0, 3} {
+				t.Run(fmt.Sprintf("%s, %d levels, %d others", limit, levels, others), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						e := testEngine(t, Options{}, `
+version: 1
+provider: one
+match: [{host: one.example}]
+backoff: {default: {initial: 1s, max: 64s, attempts: 6}}
+limits: [{name: user, key: account, `+limit+`}]
+rules: [{name: throttled, when: status == 429, action: wait, hold: user}]
+default: fail
+`)
+						base := &busyBase{takes: 10 * time.Millisecond}
+						p, _ := e.Provider("one")
+						p.limits().Hold(0, limiter.Keys{Account: "ann"}, time.Now().Add(time.Second))
+						start := time.Now()
+						call := func() {
+							var tr http.RoundTripper = e.Transport(base)
+							for range levels {
+								tr = wrapped{e.Transport(tr)}
+							}
+							if err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Account: "ann"}, func(ctx context.Context) error {
+								for range 3 {
+									if err := getAll(ctx, tr, "https://one.example/items/1"); err != nil {
+										return err
+									}
+								}
+								return nil
+							}); err != nil {
+								t.Error(err)
+							}
+						}
+						var wg sync.WaitGroup
+						for range 1 + others {
+							wg.Go(call)
+						}
+						wg.Wait()
+						if took := time.Since(start); took > 30*time.Second || base.sent != 3+3*others {
+							t.Errorf("%d requests took %v, want %d and seconds", base.sent, took, 3+3*others)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// wrapped is a base that is not known.
+type wrapped struct{ http.RoundTripper }
 
 // What ends in the middle leaves nothing behind.
 func TestNestedEnds(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 // [Permit.Lend] and Request.Inside. It is safe for concurrent use.
 type Loan struct {
 	l     *Limiter
+	of    Permit
 	outer *Loan // of the call around the permit's own; nil = there is none
 	tree  *lendingTree
 	parts []part // as the permit's refs; guarded by tree.mu
@@ -109,7 +110,7 @@ func (p Permit) Lend(outer *Loan) *Loan {
 	if outer != nil {
 		n.tree = outer.tree
 	}
-	loan := &Loan{l: l, outer: outer, tree: n.tree, parts: make([]part, len(rec.refs))}
+	loan := &Loan{l: l, of: p, outer: outer, tree: n.tree, parts: make([]part, len(rec.refs))}
 	for i := range rec.refs {
 		r, pt := &rec.refs[i], &loan.parts[i]
 		r.e.pins++ // it must stay the one that calls inside find
@@ -144,6 +145,7 @@ func (n *Loan) borrow(l *Limiter, refs []ref) (debts []debt) {
 			continue
 		}
 		lends := false
+		f.round = 0
 		for o := n; o != nil; o = o.outer {
 			if o.l != l || o.ended {
 				continue
@@ -168,9 +170,8 @@ func (n *Loan) borrow(l *Limiter, refs []ref) (debts []debt) {
 				if d.units+d.slots > 0 {
 					debts = append(debts, d)
 				}
-				if !lends {
-					lends, f.round = true, pt.probe
-				}
+				// Whichever of them passed as a probe: those inside it are a part of it.
+				lends, f.round = true, max(f.round, pt.probe)
 			}
 		}
 		f.covered = lends && f.cost == 0
@@ -273,14 +274,33 @@ func (n *Loan) attach(p Permit, debts []debt) {
 	rec.nested = &nested{tree: n.tree, debts: debts}
 }
 
-// giveBack releases the slots that the calls around hold and lend to nobody:
-// the one inside has to wait, and what it waits for may need them.
+// giveBack releases the slots that the calls around hold and lend to nobody, and
+// lets others probe in their place: the one inside has to wait, and what it waits
+// for may need them.
 func (n *Loan) giveBack() {
 	type slots struct {
 		part *part
 		n    int64
 	}
 	for o := n; o != nil; o = o.outer {
+		o.of.each(func(r *taken, _ int64) (wake bool) {
+			if r.probe == 0 {
+				return false
+			}
+			o.tree.mu.Lock()
+			for i := range o.parts {
+				if pt := &o.parts[i]; pt.e == r.e && pt.lim.slot == r.lim.slot {
+					pt.probe = 0
+				}
+			}
+			o.tree.mu.Unlock()
+			m, x, now := o.l.upToNow(r)
+			if x == nil {
+				return false
+			}
+			x.probed(r, m, now, false)
+			return x.q != nil
+		})
 		var free []slots
 		o.tree.mu.Lock()
 		for i := range o.parts {
@@ -425,7 +445,7 @@ func (r *ref) passes(l *Limiter, now int64) bool {
 	if x.hold != 0 {
 		return false
 	}
-	if x.window > 0 && r.round != x.opened { // else the lender is the probe
+	if x.window > 0 && !r.probes(x) {
 		if x.probes >= x.window {
 			return false
 		}
@@ -434,6 +454,10 @@ func (r *ref) passes(l *Limiter, now int64) bool {
 	}
 	return true
 }
+
+// probes reports whether a call around r's is a probe of x, which is closed to
+// others until that call ends: r must not wait for it, nor behind those who do.
+func (r *ref) probes(x *extSlot) bool { return r.round != 0 && r.round == x.opened }
 
 // acquireInside is Acquire for a call inside another.
 func (l *Limiter) acquireInside(ctx context.Context, r *Request) (Permit, error) {

@@ -69,10 +69,13 @@ func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now 
 func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *lane, now int64, t time.Time) bool {
 	e, m := r.e, r.lim
 	e.settle(m, x, now, t)
-	if x.hold != 0 || x.window > 0 && x.probes >= x.window {
+	probes := x.window > 0 && r.probes(x)
+	if x.hold != 0 || x.window > 0 && x.probes >= x.window && !probes {
 		return false
 	}
-	if turn := l.kept(e, m, now); turn != nil {
+	if probes {
+		// It has passed already.
+	} else if turn := l.kept(e, m, now); turn != nil {
 		if turn.ln != ln {
 			return false
 		}
@@ -104,7 +107,7 @@ func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *
 		r.got = n
 		*e.holder(m.index) += int32(n)
 	}
-	if x.window > 0 {
+	if x.window > 0 && !probes {
 		x.probes++
 		r.probe = x.opened
 	}
