@@ -165,7 +165,10 @@ func TestTransportSuccessIsUntouched(t *testing.T) {
 	body := io.NopCloser(strings.NewReader("x"))
 	resp := &http.Response{StatusCode: 200, Body: body}
 	var sent *http.Request
-	tr := testEngine(t, Options{}, bare).Transport(roundTripper(func(r *http.Request) (*http.Response, error) { sent = r; return resp, nil }))
+	tr := testEngine(t, Options{}, bare).Transport(roundTripper(func(r *http.Request) (*http.Response, error) {
+		sent, resp.Body = r, body
+		return resp, nil
+	}))
 	req := request(t, t.Context(), "GET", "/items/1", "")
 	if _, err := tr.RoundTrip(req); err != nil { // which learns the version of HTTP
 		t.Fatal(err)
