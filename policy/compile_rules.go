@@ -1,0 +1,230 @@
+package policy
+
+import (
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/recourse-go/recourse/internal/yamlfile"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// The rules of a policy, and what is said about their conditions.
+
+func (c *compiler) ruleList() {
+	var unread []*yamlfile.Value
+	list := good(c.rules)
+	compiled := make([]rules.Rule, 0, len(list))
+	c.p.Rules, c.ruleOf = make([]Rule, 0, len(list)+1), make([]*yamlfile.Value, 0, len(list))
+	for _, v := range list {
+		rule := c.rule(v, written(v, "name"))
+		when, ok := yamlfile.Get[string](v, "when")
+		if !ok {
+			unread = append(unread, v)
+			continue // reported; its expression is not compiled
+		}
+		rule.When = when
+		c.p.Rules = append(c.p.Rules, rule)
+		c.ruleOf = append(c.ruleOf, v)
+		compiled = append(compiled, rules.Rule{Name: rule.Name, When: when})
+	}
+
+	var facts []string
+	for _, f := range c.p.Extract.Facts {
+		facts = append(facts, f.Name)
+	}
+	options := rules.Options{Facts: facts, Deferred: c.known}
+	set, err := c.compiler.Compile(compiled, options)
+	found, _ := errors.AsType[rules.ErrorList](err)
+	for _, e := range found {
+		c.whenError(c.ruleOf[e.Rule], e)
+	}
+	for _, v := range c.ruleOf {
+		if v.File == c.top.src { // what is inherited is looked at in its own policy
+			c.comment(v, found)
+		}
+	}
+	switch {
+	case err == nil:
+	case len(found) == 0: // cannot be: Compile promises an ErrorList
+		c.err(c.top.root.KeyOrFirst(), "syntax", "", "%v", err)
+	default:
+		// What is wrong with the other rules is to be reported too.
+		broken := make([]bool, len(compiled))
+		for _, e := range found {
+			broken[e.Rule] = true
+		}
+		n := 0
+		for i, v := range c.ruleOf {
+			if broken[i] {
+				unread = append(unread, v)
+				continue
+			}
+			c.ruleOf[n], c.p.Rules[n], compiled[n] = v, c.p.Rules[i], compiled[i]
+			n++
+		}
+		c.ruleOf, c.p.Rules = c.ruleOf[:n], c.p.Rules[:n]
+		set, _ = c.compiler.Compile(compiled[:n], options)
+	}
+	c.p.Matcher, c.unreadRules = set, unread
+
+	d := Rule{Name: "default", Action: Fail, As: "permanent", Backoff: -1, Pos: Position{File: c.top.src.Name, Line: 1, Column: 1}}
+	if f := c.fallback; f != nil {
+		if f.File != c.top.src {
+			d.Inherited = f.File.Owner
+		}
+		at := f.KeySpan()
+		d.Pos = Position{File: f.File.Name, Line: at.Line, Column: at.Column}
+		if !f.Bad {
+			d.Action = actionOf(f.Text())
+			if d.Action != Fail {
+				d.As = ""
+				d.Backoff = c.schedule(f.Span(), "default")
+			}
+		}
+	} else if !c.lost("default") {
+		c.err(c.top.root.KeyOrFirst(), "missing-default", "add `default: fail`: what no rule knows is not repeated",
+			"no `default`: what to do when no rule matches")
+	}
+	c.p.Rules = append(c.p.Rules, d)
+}
+
+func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
+	at := v.FirstNode()
+	if n := v.Child("name"); n != nil && !n.Bad {
+		at = n.Node
+	}
+	r := Rule{Name: name, Backoff: -1, Pos: Position{File: v.File.Name, Line: at.Line, Column: at.Column},
+		Wait: yamlfile.GetOr[time.Duration](v, "wait", 0), MaxWait: yamlfile.GetOr[time.Duration](v, "max_wait", 0),
+		OverFail: yamlfile.GetOr(v, "over", "") == "fail", Safe: yamlfile.GetOr(v, "replay", "") == "safe", Last: yamlfile.GetOr(v, "last", false)}
+	if v.File != c.top.src {
+		r.Inherited = v.File.Owner
+	}
+	action, known := yamlfile.Get[string](v, "action")
+	r.Action = actionOf(action)
+	again := r.Action == Retry || r.Action == Wait
+	if known {
+		// Fields that only go with some actions.
+		for _, f := range []struct {
+			name, with string
+			fits       bool
+		}{
+			{"as", "fail", r.Action == Fail},
+			{"backoff", "retry and wait", again},
+			{"wait", "wait", r.Action == Wait},
+			{"max_wait", "retry and wait", again},
+			{"over", "retry and wait", again},
+			{"replay", "retry, wait and reauth", again || r.Action == Reauth},
+		} {
+			if x := v.ByName[f.name]; x != nil && !f.fits {
+				hint := "remove it, or change the action"
+				if f.name == "wait" && r.Action == Retry {
+					hint = "action: wait waits a fixed time"
+				}
+				c.err(x.KeySpan(), "misplaced-field", hint, "%q goes with %s, not with %s", f.name, f.with, action)
+			}
+		}
+		if x := v.ByName["over"]; x != nil && again && v.ByName["max_wait"] == nil && !x.Bad {
+			c.r.Warnf(x.KeySpan(), "no-effect", "add max_wait", "`over` says nothing without `max_wait`")
+		}
+	}
+	if known && r.Action == Fail {
+		r.As = yamlfile.GetOr(v, "as", "permanent")
+	}
+	if x := v.ByName["backoff"]; x != nil {
+		if !x.Bad {
+			r.Backoff = c.schedule(x.Span(), x.Text())
+		}
+	} else if again && v.ByName["wait"] == nil {
+		place := v.File.NodeSpan(at)
+		if x := v.ByName["action"]; x != nil {
+			place = x.Span()
+		}
+		r.Backoff = c.schedule(place, "default")
+	}
+	for _, h := range v.Items("hold") {
+		if h.Bad {
+			continue
+		}
+		i, ok := c.limitAt[h.Text()]
+		switch {
+		case !ok && !c.unread("limits"):
+			names := make([]string, 0, len(c.p.Limits))
+			for _, l := range c.p.Limits {
+				names = append(names, l.Name)
+			}
+			c.err(h.Span(), "unknown-limit", c.didYouMean(h.Text(), names, "limits"), "no limit %q to hold", h.Text())
+		case ok && slices.Contains(r.Hold, i):
+			c.err(h.Span(), "duplicate-name", "", "limit %q is given twice", h.Text())
+		case ok:
+			r.Hold = append(r.Hold, i)
+		}
+	}
+	return r
+}
+
+// schedule finds a backoff by name.
+func (c *compiler) schedule(at yamlfile.Span, name string) int {
+	i, ok := c.backoffAt[name]
+	if ok {
+		use(c.backoff.ByName[name], c.used)
+		return i
+	}
+	if c.unread("backoff") || c.partial && name == "default" {
+		return -1
+	}
+	var names []string
+	if c.backoff != nil {
+		names = c.backoff.Names
+	}
+	hint := c.didYouMean(name, names, "backoffs")
+	if name == "default" {
+		hint = "add a section:  backoff: {default: {initial: 1s, max: 64s, attempts: 6}}"
+	}
+	c.err(at, "unknown-backoff", hint, "no backoff %q", name)
+	return -1
+}
+
+// whenError reports what package rules found in an expression.
+func (c *compiler) whenError(v *yamlfile.Value, e *rules.Error) {
+	when := v.ByName["when"]
+	if c.unread("extract") && e.Code == rules.CodeUnknownFact && strings.Contains(when.Text(), "facts.") {
+		return
+	}
+	if e.Code == rules.CodeSyntax && hasComment(when) {
+		return // see comment
+	}
+	code := e.Code
+	if code == rules.CodeEmpty {
+		code = "empty-when" // nothing but a comment
+	}
+	c.err(when.Within(e.Offset, e.Length), code, e.Hint, "%s", strings.ReplaceAll(e.Message, "\n", " "))
+}
+
+// expressionLike finds what no comment in words has.
+var expressionLike = regexp.MustCompile(`[=!<>]=|&&|\|\||(?:\bin|\bcontains|\bmatches|With) *["'(\[]|["'] +in +codes`)
+
+// comment reports an expression that " #" cut short: surely, if what is left
+// does not parse; perhaps, if the '#' begins a word or what follows looks like
+// more of the expression.
+func (c *compiler) comment(v *yamlfile.Value, list rules.ErrorList) {
+	text, at := v.ByName["when"].Comment()
+	if text == "" {
+		return
+	}
+	const hint = "quote the whole expression, or put the comment on a line of its own"
+	broken := slices.ContainsFunc(list, func(e *rules.Error) bool { return e.Code == rules.CodeSyntax && c.ruleOf[e.Rule] == v })
+	switch {
+	case broken:
+		c.r.Errorf(at, "cut-when", hint, "a blank and '#' begin a comment: the expression ends before it")
+	case len(text) > 1 && strings.IndexByte(" \t#", text[1]) < 0, expressionLike.MatchString(text):
+		c.r.Warnf(at, "cut-when", hint, "a blank and '#' begin a comment: the expression ends before it")
+	}
+}
+
+func hasComment(v *yamlfile.Value) bool {
+	text, _ := v.Comment()
+	return text != ""
+}
