@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/internal/hostport"
 	"github.com/recourse-go/recourse/policy"
 )
@@ -40,7 +41,7 @@ func (e *Engine) foreign(outer *Call, req *http.Request, p *Provider) bool {
 		return true
 	}
 	if outer == nil || outer.Provider == "" {
-		p = e.providerOf(outer, first, authority(first))
+		p = e.providerOf(outer, first, httpattempt.Authority(first))
 	}
 	if p == nil || e.o.Authorize != nil && !e.trusts(outer, first, p) {
 		return true
@@ -54,7 +55,7 @@ func (e *Engine) trusts(outer *Call, req *http.Request, p *Provider) bool {
 	if p.name != fallbackProvider || outer != nil && outer.Provider != "" {
 		return true
 	}
-	host := authority(req)
+	host := httpattempt.Authority(req)
 	for _, pol := range e.live.Load().set.Policies() {
 		if pol.ClaimsHost(host) {
 			return true
@@ -70,11 +71,11 @@ func strays(first, req *http.Request, p *policy.Policy) bool {
 	if first.URL == nil || req.URL == nil || first.URL.Scheme == "https" && req.URL.Scheme != "https" {
 		return true
 	}
-	from, to := hostport.Host(authority(first)), hostport.Host(authority(req))
+	from, to := hostport.Host(httpattempt.Authority(first)), hostport.Host(httpattempt.Authority(req))
 	if to == from || strings.HasSuffix(to, "."+from) && strings.IndexByte(to, ':') < 0 {
 		return false
 	}
-	return !p.ClaimsHost(authority(req))
+	return !p.ClaimsHost(httpattempt.Authority(req))
 }
 
 // maxRedirects bounds how far a request's first one is looked for.
@@ -111,7 +112,7 @@ func credentialOf(authorization string) credential {
 
 // sent is the credential of the latest attempt. Where base has put it on the
 // request, it is known as far as base tells the request of its responses.
-func (x *exchange) sent() credential {
+func (x *roundTrip) sent() credential {
 	if x.resp != nil && x.resp.Request != nil {
 		if c := credentialOf(x.resp.Request.Header.Get("Authorization")); c.known {
 			return c
@@ -126,17 +127,17 @@ func (x *exchange) sent() credential {
 // replaced reports whether Options.Authorize gives another credential now than
 // the one that was sent, as when another process has refreshed it. One that gives
 // another each time, as a signature is, tells nothing.
-func (x *exchange) replaced(ctx context.Context, r *run, sent credential) bool {
-	if x == nil || !sent.known || x.foreign || r.p.engine.o.Authorize == nil {
+func (x *roundTrip) replaced(ctx context.Context, sent credential) bool {
+	if !sent.known || x.stranger || x.p.engine.o.Authorize == nil {
 		return false
 	}
-	now := x.current(ctx, r)
-	return now.known && now != sent && now == x.current(ctx, r)
+	now := x.current(ctx)
+	return now.known && now != sent && now == x.current(ctx)
 }
 
 // current is the credential that Options.Authorize gives now.
-func (x *exchange) current(ctx context.Context, r *run) credential {
-	req := x.req.Clone(context.WithValue(ctx, providerKey{}, r.p.name))
+func (x *roundTrip) current(ctx context.Context) credential {
+	req := x.req.Clone(context.WithValue(ctx, providerKey{}, x.p.name))
 	req.Body = nil
 	if x.req.Body != nil && x.req.GetBody != nil {
 		if body, err := x.req.GetBody(); err == nil {
@@ -144,7 +145,7 @@ func (x *exchange) current(ctx context.Context, r *run) credential {
 			defer body.Close()
 		}
 	}
-	if r.p.engine.o.Authorize(req, r.call.Account) != nil {
+	if x.p.engine.o.Authorize(req, x.account) != nil {
 		return credential{}
 	}
 	return credentialOf(req.Header.Get("Authorization"))

@@ -83,14 +83,15 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		call.Operation, call.Method = e.Operation, e.Method
 		r := run{
 			p: p, c: compiled, op: compiled.operation(e.Operation), call: call,
-			judge: compiled, judgeP: p, began: sent.Sub(p.engine.start), event: &e, decision: &b.Items[i],
+			attempts: function(nil), deciding: compiled, decidingP: p,
+			began: sent.Sub(p.engine.start), event: &e, decision: &b.Items[i],
 		}
-		r.call.State = State{}
+		state := r.state()
 		if i < len(states) {
-			r.call.State = states[i]
+			*state = states[i]
 		}
-		e.Attempt = r.call.State.Attempts + 1
-		e.Elapsed = r.call.State.Spent + now.Sub(sent)
+		e.Attempt = state.Attempts + 1
+		e.Elapsed = state.Spent + now.Sub(sent)
 		e.Idempotent = e.Idempotent || c.Idempotent
 		r.decide(ctx, now)
 		d := r.decision
@@ -186,47 +187,5 @@ func (b *batchAnswer) undecided() error {
 	if err := b.err.Load(); err != nil {
 		return err
 	}
-	return nil
-}
-
-// isBatch reports whether the response, as far as it was read, is the answer to
-// a batch of requests. Microsoft Graph documents 424 for one beside 200.
-func (x *exchange) isBatch(c *compiled) bool {
-	if s := x.resp.StatusCode; s >= 300 && s != http.StatusFailedDependency {
-		return false
-	}
-	items, _ := classify.Batch(c.policy, &classify.Response{
-		Status: x.resp.StatusCode, Header: x.resp.Header, Body: x.text(), Now: time.Now(),
-	}, nil)
-	return len(items) > 0
-}
-
-// readBatch is isBatch for a response of Transport's that has not been read here.
-// Where it is none it is left as it was.
-func (x *exchange) readBatch(c *compiled, operation string) bool {
-	x.most = classify.BodyLimit(c.policy, x.resp.StatusCode, operation, x.resp.Header.Get("Content-Type"))
-	x.read()
-	if x.isBatch(c) {
-		return true
-	}
-	x.replay()
-	x.head, x.whole, x.rerr = nil, false, nil
-	return false
-}
-
-// callersBatch reports whether a response of Transport's that was decided as a
-// whole is the answer to a batch whose items the function of a Do around it
-// decides about.
-func (r *run) callersBatch(ctx context.Context) bool {
-	return r.x != nil && r.x.resp != nil && r.decision.Action != policy.Accept && batchOf(ctx) != nil && r.x.isBatch(r.c)
-}
-
-// handOver returns such a response as it came.
-func (r *run) handOver(now time.Time) error {
-	until := time.Time{}
-	if r.decision.Delay > 0 {
-		until = now.Add(r.decision.Delay)
-	}
-	r.x.finish(r, until)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
@@ -273,13 +274,13 @@ func (r *run) evidence(e *rules.Event) error {
 // Authorize hook, before its own request was sent, or in reading the request's own
 // body: whatever went wrong there says nothing about the host of the request.
 func (r *run) elsewhere() bool {
-	if r.judge != r.c {
+	if r.deciding != r.c {
 		return true
 	}
 	if _, hook := errtree.As[*authorizeError](r.err); hook {
 		return true
 	}
-	if _, own := r.err.(*uploadError); own {
+	if _, own := r.err.(*httpattempt.UploadError); own {
 		return true
 	}
 	_, token := retrieveError(r.err)

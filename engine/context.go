@@ -55,19 +55,9 @@ type requestCanceled struct{}
 func (requestCanceled) Error() string        { return "engine: http.Request.Cancel was closed" }
 func (requestCanceled) Is(target error) bool { return target == context.Canceled }
 
-// requestCancel is what ends a call beside its context: the deprecated
-// http.Request.Cancel. In Do and in most requests it is nil.
-func (r *run) requestCancel() <-chan struct{} {
-	if r.x == nil {
-		return nil
-	}
-	return r.x.req.Cancel //nolint:staticcheck // http.Client with a Timeout sets it too
-}
-
-// waitContext is ctx for a wait: http.Request.Cancel ends it as well. The wait
-// over, stop must be called.
-func (r *run) waitContext(ctx context.Context) (_ context.Context, stop func()) {
-	canceled := r.requestCancel()
+// waitContext is ctx for a wait that canceled, an http.Request.Cancel, ends as
+// well. The wait over, stop must be called.
+func waitContext(ctx context.Context, canceled <-chan struct{}) (_ context.Context, stop func()) {
 	if canceled == nil {
 		return ctx, func() {}
 	}

@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
@@ -1051,8 +1052,8 @@ func TestTextWithoutBodies(t *testing.T) {
 		{&ResponseError{Status: 400, Code: "token s3cr3t-t0k3n is invalid"}, "HTTP 400 Bad Request (…)"},
 		{errors.Join(io.EOF, &bodyError{"x", "s3cret"}), "EOF; *engine.bodyError"},
 		{Permanent(io.EOF), "EOF"},
-		{&attemptError{context.Canceled}, "engine: attempt timed out: context canceled"},
-		{&attemptError{fmt.Errorf("read: %w", errAttemptTimeout)}, "engine: attempt timed out"},
+		{&httpattempt.TimedOutError{Err: context.Canceled}, "engine: attempt timed out: context canceled"},
+		{&httpattempt.TimedOutError{Err: fmt.Errorf("read: %w", httpattempt.ErrTimeout)}, "engine: attempt timed out"},
 		{hookPanic("s3cret"), "engine: the Reauth hook panicked with a string"},
 		{&limiter.WaitError{Limit: "sending", Until: time.Unix(0, 0).UTC(), Err: context.Canceled}, `limiter: limit "sending": gave up waiting: context canceled`},
 		{&limiter.WaitError{Limit: "sending", Err: errors.New("s3cret")}, "*limiter.WaitError: *errors.errorString"},

@@ -11,6 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/gate"
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
+	"github.com/recourse-go/recourse/engine/internal/nesting"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
@@ -105,7 +108,7 @@ type Engine struct {
 	handles map[string]*Provider
 	shadows *policy.Set // the candidates of Shadow, under mu; nil = none
 
-	origins origins
+	origins httpattempt.Origins
 
 	auth    authorizer
 	reloads reloads
@@ -203,7 +206,7 @@ func (e *Engine) replace(set *policy.Set) error {
 		ch.p.placed = ch.l
 		ch.p.live.Store(ch.c)
 		if e.handles[ch.p.name] == nil {
-			ch.p.shadow.Store(e.candidate(ch.p.name))
+			ch.p.shadow.Store(e.shadowOf(ch.p.name))
 		}
 		e.handles[ch.p.name] = ch.p
 	}
@@ -278,8 +281,8 @@ type Provider struct {
 	budgets budgets
 	breaker breakers
 	auth    *authorizer // the engine's
-	doubts  doubts
-	nesting nesting
+	gates   gate.Gates
+	nesting nesting.Detector
 	shadow  atomic.Pointer[shadow]
 	nobody  atomic.Bool // it was told that calls name no account
 }

@@ -312,23 +312,6 @@ func TestDoReadsSDKErrors(t *testing.T) {
 	}
 }
 
-// An attempt that was cut off says so once, whether or not the transport has
-// passed the cause on.
-func TestAttemptErrorText(t *testing.T) {
-	for _, tt := range []struct {
-		err  error
-		want string
-	}{
-		{errAttemptTimeout, "engine: attempt timed out"},
-		{fmt.Errorf("read: %w", errAttemptTimeout), "read: engine: attempt timed out"},
-		{context.Canceled, "engine: attempt timed out: context canceled"},
-	} {
-		if got := (&attemptError{tt.err}).Error(); got != tt.want {
-			t.Errorf("given %q, got %q, want %q", tt.err, got, tt.want)
-		}
-	}
-}
-
 // An error's text names the provider of the call, also where the policy of a token
 // endpoint has decided: of that only the rule is.
 func TestErrorNamesTheProvider(t *testing.T) {

@@ -59,12 +59,8 @@ func nothingLeft(t testing.TB, e *Engine) {
 				t.Errorf("%s, limit %q of %+v: %d permits out and %d calls waiting at the end", name, s.Limit, s.Keys, s.InFlight, s.Waiting)
 			}
 		}
-		if stripes := p.doubts.stripes.Load(); stripes != nil {
-			for i := range stripes {
-				if n := stripes[i].open.Load(); n != 0 {
-					t.Errorf("%s: %d responses never decided", name, n)
-				}
-			}
+		if n := p.gates.Closed(); n != 0 {
+			t.Errorf("%s: %d responses never decided", name, n)
 		}
 	}
 	for i := range e.auth.shards {

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -538,7 +539,7 @@ func TestAttemptTimeoutOfLaterRequests(t *testing.T) {
 			}
 			return nil
 		})
-		if took := time.Since(start); took != 90*time.Second || !errors.Is(err, errAttemptTimeout) {
+		if took := time.Since(start); took != 90*time.Second || !errors.Is(err, httpattempt.ErrTimeout) {
 			t.Errorf("ended after %v: %v", took, err)
 		}
 	})
@@ -571,7 +572,7 @@ func TestValueOfResponse(t *testing.T) {
 			time.Sleep(time.Hour) // nobody waits for the server meanwhile
 			if how != "closed" {
 				b, err := io.ReadAll(resp.Body)
-				if stalled := errors.Is(err, errAttemptTimeout); len(b) != 100<<10 || stalled != (how == "stalled") || err != nil && !stalled {
+				if stalled := errors.Is(err, httpattempt.ErrTimeout); len(b) != 100<<10 || stalled != (how == "stalled") || err != nil && !stalled {
 					t.Errorf("%s: %d bytes, error %v", how, len(b), err)
 				}
 			}

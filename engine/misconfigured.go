@@ -49,12 +49,10 @@ func (e *Engine) noPolicyGiveUp(provider, operation string) error {
 
 // withoutAccount is what becomes of a call that names no account and should: it
 // is given up, where Options.RequireAccount says so, or noticed once a provider.
-func (r *run) withoutAccount(ctx context.Context) error {
+func (r *run) withoutAccount(ctx context.Context) *outcome {
 	o := &r.p.engine.o
 	if o.RequireAccount {
-		r.stand(&noAccountRule)
-		r.fail(AsMisconfigured, ReasonNoAccount)
-		return r.giveUp(ctx, errNoAccount)
+		return &outcome{kind: gaveUp, rule: &noAccountRule, as: AsMisconfigured, reason: ReasonNoAccount, cause: errNoAccount}
 	}
 	if o.Observer != nil && r.p.nobody.CompareAndSwap(false, true) {
 		r.notify(ctx, NoticeNoAccount, 0, errNoAccount)

@@ -96,3 +96,60 @@ type Notice struct {
 	Candidate *Decision     // NoticeShadow: what the candidate decides
 	Err       error
 }
+
+// notify tells the observer.
+func (r *run) notify(ctx context.Context, kind NoticeKind, d time.Duration, err error) {
+	if r.p.engine.o.Observer == nil {
+		return
+	}
+	n := r.notice(kind, d)
+	n.Err = err
+	if w := r.wait; w != nil {
+		n.Limit, n.Cause = w.Limit, w.Cause
+	}
+	r.p.engine.o.Observer.Observe(ctx, n)
+}
+
+// notifyLimit is notify about a limit, and what has closed it.
+func (r *run) notifyLimit(ctx context.Context, kind NoticeKind, d time.Duration, limit string, cause limiter.Cause) {
+	if r.p.engine.o.Observer == nil {
+		return
+	}
+	n := r.notice(kind, d)
+	n.Limit, n.Cause = limit, cause
+	r.p.engine.o.Observer.Observe(ctx, n)
+}
+
+// notice is what there is to say of the call as it is now.
+func (r *run) notice(kind NoticeKind, d time.Duration) *Notice {
+	n := &Notice{
+		Kind: kind, Time: time.Now(), Provider: r.c.policy.Name, Version: r.c.policy.Version,
+		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
+		Attempt: r.state().Attempts, Duration: d, Event: r.event,
+	}
+	if r.event != nil {
+		n.Status = r.event.Status
+	}
+	if r.decision != nil {
+		decision := *r.decision
+		n.Decision = &decision
+	}
+	return n
+}
+
+// noticeSuccess tells the observer of an attempt that succeeded.
+func (r *run) noticeSuccess(ctx context.Context) {
+	o := r.p.engine.o.Observer
+	if o == nil {
+		return
+	}
+	now, status := time.Now(), 0
+	if resp := r.attempts.response(); resp != nil {
+		status = resp.StatusCode
+	}
+	o.Observe(ctx, &Notice{
+		Kind: NoticeAttempt, Time: now, Provider: r.c.policy.Name, Version: r.c.policy.Version,
+		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
+		Attempt: r.state().Attempts + 1, Duration: now.Sub(r.start()), Status: status,
+	})
+}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -489,7 +490,7 @@ type hookKey struct{}
 // began it, and what it is used for is not that call.
 func hookContext(ctx context.Context, c *Call, f *reauthFlight) context.Context {
 	ctx = context.WithValue(context.WithoutCancel(ctx), attemptKey{}, 1)
-	ctx = context.WithValue(ctx, watchdogKey{}, nil)
+	ctx = httpattempt.WithoutTimer(ctx)
 	ctx = context.WithValue(ctx, hookKey{}, f)
 	return WithCall(ctx, Call{Account: c.Account, App: c.App, Tenant: c.Tenant, IP: c.IP, Device: c.Device})
 }
@@ -547,7 +548,7 @@ func inHook(ctx context.Context, account string) bool {
 // latest refresh has failed, that disproves that it matters; but what another
 // provider takes, with an access token of its own, does not.
 func (p *Provider) worked(r *run) {
-	if p.auth.watched.Load() == 0 || r.op.token || r.x != nil && r.x.foreign {
+	if p.auth.watched.Load() == 0 || r.op.token || r.attempts.foreign(nil) {
 		return
 	}
 	key := p.authKey(r.call.Account)

@@ -402,7 +402,7 @@ func TestNested(t *testing.T) {
 		want     int
 	}{
 		{name: "given up", replies: reply{status: 400}, requests: []func(*testing.T) *http.Request{get, get, get}, apart: time.Second, want: 1},
-		{name: "given up long before", replies: reply{status: 400}, requests: []func(*testing.T) *http.Request{get, get}, apart: nestedWithin},
+		{name: "given up long before", replies: reply{status: 400}, requests: []func(*testing.T) *http.Request{get, get}, apart: 10 * time.Second},
 		{name: "handed back", replies: reply{status: 429, header: "Retry-After: 6"}, inline: time.Second, requests: []func(*testing.T) *http.Request{get, get}, apart: time.Second, want: 1},
 		{name: "handed back until now", replies: reply{status: 429, header: "Retry-After: 6"}, inline: time.Second, requests: []func(*testing.T) *http.Request{get, get}, apart: 6 * time.Second},
 		{name: "another message sent", replies: reply{status: 400}, requests: []func(*testing.T) *http.Request{

@@ -29,7 +29,7 @@ type soughtBody struct {
 // SDKs make requests without GetBody; they are repeated all the same.
 func TestRequestWithoutGetBody(t *testing.T) {
 	const text = "mail"
-	large := strings.Repeat("x", maxKeptBody+1)
+	large := strings.Repeat("x", 4<<20+1)
 	for _, tt := range []struct {
 		name   string
 		body   string

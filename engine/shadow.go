@@ -2,9 +2,11 @@ package engine
 
 import (
 	"context"
+	"net/http"
 	"sync/atomic"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -41,12 +43,12 @@ func (e *Engine) Shadow(set *policy.Set) {
 	defer e.mu.Unlock()
 	e.shadows = set
 	for name, p := range e.handles {
-		p.shadow.Store(e.candidate(name))
+		p.shadow.Store(e.shadowOf(name))
 	}
 }
 
-// candidate makes the shadow of a provider; nil = it has none. The caller holds e.mu.
-func (e *Engine) candidate(name string) *shadow {
+// shadowOf makes the shadow of a provider; nil = it has none. The caller holds e.mu.
+func (e *Engine) shadowOf(name string) *shadow {
 	if e.shadows == nil {
 		return nil
 	}
@@ -67,48 +69,51 @@ func (p *Provider) Shadow() (status ShadowStatus, ok bool) {
 	return ShadowStatus{Compared: s.compared.Load(), Different: s.different.Load()}, true
 }
 
-// shadow lets the candidate decide what the live policy has just decided, from
-// what the call had used up before.
-func (r *run) shadow(ctx context.Context, u float64, now time.Time) {
+// candidate is what the candidate policy decides about the failed attempt, from
+// what the call had used up before; nil = there is none, or nothing to compare.
+func (r *run) candidate(ctx context.Context, u float64, now time.Time) *Decision {
 	s := r.p.shadow.Load()
 	if s == nil || r.elsewhere() {
-		return
+		return nil
 	}
 	var e rules.Event
 	r.reread(ctx, s.compiled, &e, now)
-	d := s.compiled.decide(r.call.State, &e, u)
+	d := s.compiled.decide(*r.state(), &e, u)
 	s.compared.Add(1)
-	live := r.decision
-	if d.Action == live.Action && d.As == live.As && d.Rule.Name == live.Rule.Name {
+	return &d
+}
+
+// compare counts whether the live policy has decided otherwise than the candidate.
+func (r *run) compare(ctx context.Context, candidate *Decision, now time.Time) {
+	live, s := r.decision, r.p.shadow.Load()
+	if candidate == nil || s == nil || candidate.Action == live.Action && candidate.As == live.As && candidate.Rule.Name == live.Rule.Name {
 		return
 	}
 	s.different.Add(1)
 	if o := r.p.engine.o.Observer; o != nil {
 		decision := *live
 		o.Observe(ctx, &Notice{
-			Kind: NoticeShadow, Time: now, Provider: r.c.policy.Name, Version: s.compiled.policy.Version,
+			Kind: NoticeShadow, Time: now, Provider: r.c.policy.Name, Version: candidate.Policy.Version,
 			Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host, Attempt: live.State.Attempts,
-			Status: r.event.Status, Event: r.event, Decision: &decision, Candidate: &d,
+			Status: r.event.Status, Event: r.event, Decision: &decision, Candidate: candidate,
 		})
 	}
 }
 
 // reread fills e with the facts of the failed attempt as the policy of c reads them.
 func (r *run) reread(ctx context.Context, c *compiled, e *rules.Event, now time.Time) {
-	live := r.event
-	if r.x == nil && r.err == nil { // an item of a batch, whose answer is not here
+	as, live := *r, r.event // the same call, had it begun with the candidate
+	as.c = c
+	if req := r.attempts.request(); req != nil && unnamed(req) {
+		as.op = &operation{name: operationOf(c.policy, req, httpattempt.Authority(req))}
+	}
+	switch {
+	case r.attempts.facts(c, as.op.name, e, now):
+	case r.err != nil:
+		as.classifyError(ctx, e, now)
+	default: // an item of a batch, whose answer is not here
 		*e = *live
 		return
-	}
-	as := *r // the same call, had it begun with the candidate
-	as.c = c
-	if r.x != nil && r.unnamed() {
-		as.op = &operation{name: operationOf(c.policy, r.x.req, authority(r.x.req))}
-	}
-	if r.x != nil && r.err == nil {
-		r.x.classify(&as, e, now)
-	} else {
-		as.classifyError(ctx, e, now)
 	}
 	e.Idempotent = e.Idempotent || r.call.Idempotent
 	e.Attempt, e.Elapsed = live.Attempt, live.Elapsed
@@ -116,7 +121,7 @@ func (r *run) reread(ctx context.Context, c *compiled, e *rules.Event, now time.
 
 // unnamed reports whether Transport has named the request's operation, since
 // the Call has not.
-func (r *run) unnamed() bool {
-	c := callFrom(r.x.req.Context())
+func unnamed(req *http.Request) bool {
+	c := callFrom(req.Context())
 	return c == nil || c.Operation == ""
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/rules"
@@ -24,18 +25,22 @@ func shownText(err error) string { return redact.Error(err, knownText) }
 // be shown.
 func knownText(err error) (text string, ok bool) {
 	switch e := err.(type) {
-	case *GiveUpError, *DeferError, *ResponseError, timeoutError, requestCanceled, *limiter.TooLargeError, *limiter.StalledError:
+	case *GiveUpError, *DeferError, *ResponseError, requestCanceled, *limiter.TooLargeError, *limiter.StalledError:
 		return err.Error(), true
 	case *limiter.WaitError:
 		if e.Err == nil || e.Err == context.Canceled || e.Err == context.DeadlineExceeded {
 			return e.Error(), true
 		}
-	case *attemptError:
-		if !errtree.Is(e.err, errAttemptTimeout) { // which says so itself
-			return errAttemptTimeout.Error() + ": " + shownText(e.err), true
+	case *httpattempt.TimedOutError:
+		if errtree.Is(e.Err, httpattempt.ErrTimeout) {
+			return shownText(e.Err), true // it says so
 		}
+		return httpattempt.ErrTimeout.Error() + ": " + shownText(e.Err), true
 	case runtime.Error:
 		return e.Error(), reflect.Indirect(reflect.ValueOf(e)).Type().PkgPath() == "runtime"
+	}
+	if err == httpattempt.ErrTimeout {
+		return err.Error(), true
 	}
 	if resp, ok := retrieved(err); ok {
 		return tokenAnswer(err, resp), true

@@ -244,14 +244,15 @@ func (r *run) tokenError(e *rules.Event, now time.Time) bool {
 		*e = rules.Event{}
 		return false
 	}
-	r.judge, r.judgeP = p.live.Load(), p
+	r.deciding, r.decidingP = p.live.Load(), p
 	return true
 }
 
 // innerURL is the URL of a request other than Transport's own that failed with
 // the attempt's error: what Transport is built upon has made it.
 func (r *run) innerURL() *url.URL {
-	if r.x == nil {
+	req := r.attempts.request()
+	if req == nil {
 		return nil
 	}
 	inner, ok := errtree.As[*url.Error](r.err)
@@ -259,7 +260,7 @@ func (r *run) innerURL() *url.URL {
 		return nil
 	}
 	u, err := url.Parse(inner.URL)
-	if err != nil || u.Host == r.x.req.URL.Host && u.Path == r.x.req.URL.Path {
+	if err != nil || u.Host == req.URL.Host && u.Path == req.URL.Path {
 		return nil
 	}
 	return u

@@ -372,7 +372,7 @@ func TestTransportUpgrade(t *testing.T) {
 				if resp.StatusCode != 101 || !ok {
 					t.Fatalf("HTTP %d, body %T; want a connection", resp.StatusCode, resp.Body)
 				}
-				if _, ok := resp.Body.(closeWriter); !ok {
+				if _, ok := resp.Body.(interface{ CloseWrite() error }); !ok {
 					t.Logf("%T cannot close one direction", resp.Body)
 				}
 				time.Sleep(time.Hour)
@@ -385,24 +385,6 @@ func TestTransportUpgrade(t *testing.T) {
 				conn.Close()
 			})
 		})
-	}
-}
-
-type halfConn struct{ io.ReadWriteCloser }
-
-func (halfConn) CloseWrite() error { return nil }
-
-func TestUpgradedKeepsCloseWrite(t *testing.T) {
-	_, dog := watch(t.Context(), time.Hour)
-	client, server := net.Pipe()
-	defer server.Close()
-	c := upgraded(halfConn{client}, dog)
-	if _, ok := c.(closeWriter); !ok {
-		t.Errorf("%T has lost CloseWrite", c)
-	}
-	c.Close()
-	if dog.ctx.Err() == nil {
-		t.Error("closing the connection does not end the attempt")
 	}
 }
 
@@ -495,18 +477,6 @@ func TestTransportIdleBody(t *testing.T) {
 			t.Errorf("read %v, want a timeout", err)
 		}
 		resp.Body.Close()
-
-		resp, err = e.Transport(newServer(reply{status: 200, body: "whole"})).RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
-		if err != nil {
-			t.Fatal(err)
-		}
-		body := resp.Body.(*guardedBody)
-		resp.Body.Close()
-		io.ReadAll(resp.Body) // after the end
-		time.Sleep(time.Hour)
-		if body.dog.fired() {
-			t.Error("a timer ran on after the body was closed")
-		}
 	})
 }
 
@@ -856,25 +826,4 @@ func TestGateOnRequestOfDial(t *testing.T) {
 			t.Errorf("%s after %d requests at the server and %d dials, want %s after 1 and 2", as, posts, dials, AsAmbiguous)
 		}
 	})
-}
-
-// What net/http repeats by itself may have been carried out before.
-func TestSentOnce(t *testing.T) {
-	for _, c := range []struct {
-		method string
-		header http.Header
-		want   bool
-	}{
-		{"POST", http.Header{}, true},
-		{"PUT", nil, true},
-		{"GET", nil, false},
-		{"", nil, false},
-		{"POST", http.Header{"Idempotency-Key": {"7"}}, false},
-		{"POST", http.Header{"Idempotency-Key": nil}, false}, // is not sent, but counts
-		{"POST", http.Header{"X-Idempotency-Key": {}}, false},
-	} {
-		if got := sentOnce(&http.Request{Method: c.method, Header: c.header}); got != c.want {
-			t.Errorf("%s with %v: %v, want %v", c.method, c.header, got, c.want)
-		}
-	}
 }

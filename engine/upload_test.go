@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 )
 
 // drip yields parts of a body, each after a pause, and then ends in err.
@@ -147,7 +149,7 @@ func TestUploadProgresses(t *testing.T) {
 				if (err != nil) != tt.cut || took < tt.took-20*time.Second || took > tt.took+20*time.Second {
 					t.Errorf("got %v after %v, want cut %v after about %v", err, took, tt.cut, tt.took)
 				}
-				if tt.cut && !errors.Is(err, errAttemptTimeout) {
+				if tt.cut && !errors.Is(err, httpattempt.ErrTimeout) {
 					t.Errorf("got %v, want an attempt timeout", err)
 				}
 			})

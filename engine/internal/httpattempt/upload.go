@@ -1,4 +1,4 @@
-package engine
+package httpattempt
 
 import (
 	"bytes"
@@ -9,15 +9,15 @@ import (
 	"sync/atomic"
 )
 
-// upload is the body of a request on its way. As long as it progresses the
+// Upload is the body of a request on its way. As long as it progresses the
 // attempt's time does not run out; and an error of the caller's own reader is told
 // from one of the network, since it comes again whatever is repeated.
-type upload struct {
+type Upload struct {
 	io.ReadCloser
-	dog    *watchdog
+	timer  *Timer
 	closed atomic.Bool
 	err    atomic.Pointer[error]
-	again  atomic.Pointer[upload] // of a repeat of net/http's own
+	again  atomic.Pointer[Upload] // of a repeat of net/http's own
 }
 
 // minUpload is the longest body in memory, in bytes, that is not watched: it
@@ -25,19 +25,20 @@ type upload struct {
 // attempt_timeout is the slowest upload that counts as progressing.
 const minUpload = 32 << 10
 
-// watched reports whether the body of x's next attempt has to be an upload.
-func (x *exchange) watched() bool {
-	body := x.req.Body
+// NeedsUpload reports whether the body of req, which is to be sent with or without
+// a time, has to be an Upload.
+func NeedsUpload(req *http.Request, timed bool) bool {
+	body := req.Body
 	if body == nil || body == http.NoBody {
 		return false
 	}
-	return !inMemory(body) || x.dog != nil && x.req.ContentLength > minUpload
+	return !inMemory(body) || timed && req.ContentLength > minUpload
 }
 
-// watchUpload puts an upload in the place of the body of req, which is a copy of
-// the caller's request.
-func (x *exchange) watchUpload(req *http.Request) *upload {
-	up := &upload{ReadCloser: req.Body, dog: x.dog}
+// NewUpload puts an Upload in the place of the body of req, which is a copy of the
+// caller's request.
+func NewUpload(req *http.Request, t *Timer) *Upload {
+	up := &Upload{ReadCloser: req.Body, timer: t}
 	req.Body = up
 	if get := req.GetBody; get != nil {
 		req.GetBody = func() (io.ReadCloser, error) {
@@ -45,7 +46,7 @@ func (x *exchange) watchUpload(req *http.Request) *upload {
 			if err != nil {
 				return nil, err
 			}
-			again := &upload{ReadCloser: body, dog: up.dog}
+			again := &Upload{ReadCloser: body, timer: t}
 			up.again.Store(again)
 			return again, nil
 		}
@@ -54,10 +55,10 @@ func (x *exchange) watchUpload(req *http.Request) *upload {
 }
 
 // Read implements io.Reader.
-func (u *upload) Read(p []byte) (int, error) {
+func (u *Upload) Read(p []byte) (int, error) {
 	n, err := u.ReadCloser.Read(p)
 	if n > 0 {
-		u.dog.progress()
+		u.timer.Progress()
 	}
 	if err != nil && err != io.EOF && !u.closed.Load() { // else it is net/http that ended it
 		u.err.CompareAndSwap(nil, &err)
@@ -66,23 +67,24 @@ func (u *upload) Read(p []byte) (int, error) {
 }
 
 // Close implements io.Closer.
-func (u *upload) Close() error {
+func (u *Upload) Close() error {
 	u.closed.Store(true)
 	return u.ReadCloser.Close()
 }
 
-// failed reports whether the caller's reader has failed. A nil upload has not.
-func (u *upload) failed() bool {
+// Failed reports whether the caller's reader has failed. A nil Upload has not.
+func (u *Upload) Failed() bool {
 	if u != nil && u.again.Load() != nil {
 		u = u.again.Load()
 	}
 	return u != nil && u.err.Load() != nil
 }
 
-// uploadError is the error of an attempt whose own body could not be read.
-type uploadError struct{ error }
+// UploadError is the error of an attempt whose own body could not be read.
+type UploadError struct{ Err error }
 
-func (e *uploadError) Unwrap() error { return e.error }
+func (e *UploadError) Error() string { return e.Err.Error() }
+func (e *UploadError) Unwrap() error { return e.Err }
 
 // inMemory reports whether body is one of the readers of memory that
 // http.NewRequest knows, as net/http itself does.

@@ -1,4 +1,4 @@
-package engine
+package httpattempt
 
 import (
 	"net/http"
@@ -6,16 +6,16 @@ import (
 	"sync/atomic"
 )
 
-// anotherConn is a transport beside the base, for requests that must not go over
+// Another is a transport beside the base, for requests that must not go over
 // the connection that the last attempt had: it answered 421, or it was over HTTP/2
 // and the attempt timed out. Nothing of the base's is closed.
-type anotherConn struct {
+type Another struct {
 	once  sync.Once
 	clone atomic.Pointer[http.Transport]
 }
 
-// of is that transport; nil where base is not an *http.Transport.
-func (a *anotherConn) of(base http.RoundTripper) *http.Transport {
+// Of is that transport; nil where base is not an *http.Transport.
+func (a *Another) Of(base http.RoundTripper) *http.Transport {
 	a.once.Do(func() {
 		t, ok := base.(*http.Transport)
 		if !ok {
@@ -34,8 +34,8 @@ func (a *anotherConn) of(base http.RoundTripper) *http.Transport {
 	return a.clone.Load()
 }
 
-// closeIdle closes its idle connections.
-func (a *anotherConn) closeIdle() {
+// CloseIdle closes its idle connections.
+func (a *Another) CloseIdle() {
 	if t := a.clone.Load(); t != nil {
 		t.CloseIdleConnections()
 	}

@@ -1,4 +1,4 @@
-package engine
+package httpattempt
 
 import (
 	"bytes"
@@ -13,14 +13,14 @@ import (
 // request that Microsoft Graph takes; uploads beyond come in chunks.
 const maxKeptBody = 4 << 20
 
-// keepBody returns a request whose body can be had again, if that can be done
+// KeepBody returns a request whose body can be had again, if that can be done
 // without reading ahead of a stream: of a body of known length, or one that
 // can be sought, up to maxKeptBody a copy is made. SDKs need it: those of
 // Google (Gmail's messages.send) and of Microsoft Graph (every body) make
 // requests without GetBody. A request that is fine, or that cannot be helped,
 // is returned as it is. The caller's request is not changed, but its body is
 // read and closed.
-func keepBody(req *http.Request) (*http.Request, error) {
+func KeepBody(req *http.Request) (*http.Request, error) {
 	if req.Body == nil || req.Body == http.NoBody || req.GetBody != nil {
 		return req, nil
 	}

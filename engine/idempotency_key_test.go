@@ -1,32 +1,9 @@
 package engine
 
 import (
-	"fmt"
 	"net/http"
 	"testing"
 )
-
-// What is remembered of origins is bounded, and apart with TLS and without.
-func TestOrigins(t *testing.T) {
-	var p origins
-	a := origin{"a.test", true}
-	if got := p.of(a); got != httpUnknown {
-		t.Errorf("at first: %d", got)
-	}
-	p.note(a, http2)
-	if got := p.of(a); got != http2 {
-		t.Errorf("after HTTP/2: %d", got)
-	}
-	if got := p.of(origin{"a.test", false}); got != httpUnknown {
-		t.Errorf("without TLS: %d", got)
-	}
-	for i := range 3 * maxOrigins {
-		p.note(origin{fmt.Sprint(i), true}, http1)
-		if n := len(*p.known[1].Load()); n > maxOrigins {
-			t.Fatalf("%d origins, want at most %d", n, maxOrigins)
-		}
-	}
-}
 
 // A key that says nothing does not go on: net/http would take the request for
 // idempotent. The caller's header is not changed.

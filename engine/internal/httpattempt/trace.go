@@ -1,4 +1,4 @@
-package engine
+package httpattempt
 
 import (
 	"context"
@@ -33,14 +33,14 @@ import (
 //     the stream was refused: after a GOAWAY and after PROTOCOL_ERROR net/http does
 //     not use the connection any more. Else the reason is not known.
 //
-// What was certainly not processed is repeated by exchange.send, the first time at
+// What was certainly not processed is repeated by roundTrip.attempt, the first time at
 // once and for nothing, and then by the loop.
 
-// errAgain is the error of a try that was cut off.
-var errAgain = redact.New("engine: the server ended the request's stream without an answer, and the base transport would have sent it again")
+// ErrAgain is the error of a try that was cut off.
+var ErrAgain = redact.New("engine: the server ended the request's stream without an answer, and the base transport would have sent it again")
 
-// trace is what httptrace has seen of one try.
-type trace struct {
+// Trace is what httptrace has seen of one try.
+type Trace struct {
 	plain bool   // the base is net/http's own
 	once  bool   // see sentOnce
 	host  string // the authority of the request's URL
@@ -60,7 +60,7 @@ type trace struct {
 }
 
 // hooks are the trace as httptrace takes it.
-func (t *trace) hooks() *httptrace.ClientTrace {
+func (t *Trace) hooks() *httptrace.ClientTrace {
 	h := &httptrace.ClientTrace{GetConn: t.getConn, GotConn: t.gotConn, WroteHeaderField: t.wroteField}
 	if !t.plain {
 		// What was answered a base may send again on purpose, with a credential for
@@ -71,7 +71,7 @@ func (t *trace) hooks() *httptrace.ClientTrace {
 	return h
 }
 
-func (t *trace) getConn(addr string) {
+func (t *Trace) getConn(addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.asked {
@@ -90,7 +90,7 @@ func (t *trace) getConn(addr string) {
 	}
 }
 
-func (t *trace) gotConn(info httptrace.GotConnInfo) {
+func (t *Trace) gotConn(info httptrace.GotConnInfo) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	conn, secure := info.Conn.(*tls.Conn)
@@ -117,7 +117,7 @@ func same(a, b net.Conn) bool {
 	return a != nil && reflect.TypeOf(a).Kind() == reflect.Pointer && a == b
 }
 
-func (t *trace) wroteField(key string, value []string) {
+func (t *Trace) wroteField(key string, value []string) {
 	if !strings.HasPrefix(key, ":") {
 		return // HTTP/1.1, or not the first field
 	}
@@ -129,66 +129,63 @@ func (t *trace) wroteField(key string, value []string) {
 	t.http2, t.wrote = true, true
 }
 
-func (t *trace) answered(yes bool) {
+func (t *Trace) answered(yes bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.wrote = t.http2 && !yes
 }
 
 // stop ends the try, since the base would send the request again. t.mu is held.
-func (t *trace) stop() {
+func (t *Trace) stop() {
 	t.again = true
 	if t.cut != nil {
 		t.cut()
 	}
 }
 
-// stopped reports whether the base would have sent the request again.
-func (t *trace) stopped() bool {
+// Stopped reports whether the base would have sent the request again.
+func (t *Trace) Stopped() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.again
 }
 
 // body is a GetBody that refuses where the server may have seen the request.
-func (t *trace) body(get func() (io.ReadCloser, error)) func() (io.ReadCloser, error) {
+func (t *Trace) body(get func() (io.ReadCloser, error)) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
 		t.mu.Lock()
 		t.again = t.again || t.wrote
 		again := t.again
 		t.mu.Unlock()
 		if again {
-			return nil, errAgain
+			return nil, ErrAgain
 		}
 		return get()
 	}
 }
 
-// trace adds hooks that tell whether the request ever had a connection, since
-// one that had none can be repeated whatever it does, and keeps the base from
-// sending it twice. Whether it was written is no proof that it was not sent: over
-// HTTP/2 net/http writes in another goroutine, and says so only after the bytes are
-// gone.
-func (x *exchange) trace(ctx context.Context, base http.RoundTripper) context.Context {
+// NewTrace is the trace of a try of req over base that is expected to go by
+// a version of HTTP. cut ends the try; nil where net/http cannot repeat the request.
+//
+// It tells whether the request ever had a connection, since one that had none can
+// be repeated whatever it does. Whether it was written is no proof that it was not
+// sent: over HTTP/2 net/http writes in another goroutine, and says so only after the
+// bytes are gone.
+func NewTrace(req *http.Request, base http.RoundTripper, expected Version, cut func()) *Trace {
 	_, plain := base.(*http.Transport)
-	t := &trace{plain: plain, host: authority(x.req), http2: x.version == http2}
-	if x.req.Body == nil || x.req.Body == http.NoBody {
-		if x.dog == nil {
-			ctx, x.dog = watch(ctx, 0)
-		}
-		cancel := x.dog.cancel
-		t.cut = func() { cancel(errAgain) }
-	}
-	x.traced = t
+	return &Trace{plain: plain, host: Authority(req), http2: expected == HTTP2, cut: cut}
+}
+
+// WithTrace is ctx with the hooks of t.
+func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return httptrace.WithClientTrace(ctx, t.hooks())
 }
 
-// once keeps the base from sending req twice, so far as that can be done before
+// Once keeps the base from sending req twice, so far as that can be done before
 // it is sent. Over HTTP/1.1 a GetBody is good: net/http uses it only where nothing
 // was written, and without it the error does not say so. Where the protocol is not
-// known before, the request gets none.
-func (x *exchange) once(req *http.Request) {
-	t := x.traced
+// known before, the request gets none. A nil Trace does nothing.
+func (t *Trace) Once(req *http.Request, expected Version) {
 	if t == nil {
 		return
 	}
@@ -202,7 +199,7 @@ func (x *exchange) once(req *http.Request) {
 	t.once = t.plain && sentOnce(req)
 	switch {
 	case req.GetBody == nil:
-	case x.version != http1:
+	case expected != HTTP1:
 		req.GetBody = nil
 	default:
 		req.GetBody = t.body(req.GetBody)
@@ -230,10 +227,9 @@ func sentOnce(req *http.Request) bool {
 // keyed reports whether a header has an idempotency key.
 func keyed(h http.Header) bool { return classify.Idempotent(nil, "http", http.MethodPost, "", h) }
 
-// unprocessed reports whether the last try is known not to have been looked at
-// by the server although it had a connection.
-func (x *exchange) unprocessed(err error) bool {
-	t := x.traced
+// Unprocessed reports whether the try, which ended with err, is known not to have
+// been looked at by the server although it had a connection.
+func (t *Trace) Unprocessed(err error) bool {
 	if t == nil {
 		return classify.Unprocessed(err)
 	}
@@ -247,9 +243,8 @@ func (x *exchange) unprocessed(err error) bool {
 	return (t.plain || conns <= 1) && classify.Unprocessed(err)
 }
 
-// hadConn reports whether the base told of a connection that the last try had.
-func (x *exchange) hadConn() bool {
-	t := x.traced
+// HadConn reports whether the base told of a connection that the try had.
+func (t *Trace) HadConn() bool {
 	if t == nil {
 		return false
 	}
@@ -258,14 +253,10 @@ func (x *exchange) hadConn() bool {
 	return t.conns > 0
 }
 
-// refine corrects what an error alone cannot tell: a request that never had a
+// Refine corrects what an error alone cannot tell: a request that never had a
 // connection has not reached the server, and one that had may have, unless net/http
 // or the calling code knows better.
-func (x *exchange) refine(e *rules.Event, err error, known bool) {
-	if e.Method == "" {
-		e.Method = x.req.Method
-	}
-	t := x.traced
+func (t *Trace) Refine(e *rules.Event, err error, known bool) {
 	if t == nil {
 		return
 	}
@@ -278,7 +269,7 @@ func (x *exchange) refine(e *rules.Event, err error, known bool) {
 	switch {
 	case known:
 		e.Sent = e.Sent && got
-	case x.unprocessed(err):
+	case t.Unprocessed(err):
 		e.Sent = false
 	default:
 		e.Sent = got
@@ -312,12 +303,8 @@ func refusedForGood(err error) bool {
 	return false
 }
 
-// overHTTP2 reports whether the last try went over HTTP/2.
-func (x *exchange) overHTTP2() bool {
-	t := x.traced
-	if t == nil {
-		return x.version == http2
-	}
+// OverHTTP2 reports whether the try went over HTTP/2. t must not be nil.
+func (t *Trace) OverHTTP2() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.http2

@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// answer is a response and what has been read of its body to decide about it.
+type answer struct {
+	resp     *http.Response
+	body     *httpattempt.Body // that of resp, where an attempt of Transport holds something for it
+	head     []byte            // the start of its body
+	most     int               // how many bytes of it count
+	whole    bool              // head is all of it
+	readErr  error             // what ended reading head, if not its length or the end
+	stranger bool              // its host must not have the account's credentials
+	probe    *rules.Event      // for needsDecision to use again
+}
+
+// notFinal reports whether a final answer has a status that none can have:
+// below 200, but for 101 to a request that asks for another protocol (RFC 9110,
+// 15.2.2). req = nil is taken for one that does.
+func notFinal(resp *http.Response, req *http.Request) bool {
+	return resp.StatusCode < 200 &&
+		(resp.StatusCode != http.StatusSwitchingProtocols || req != nil && req.Header.Get("Upgrade") == "")
+}
+
+// needsDecision reports whether a response needs a decision: it failed, or a rule
+// that does more than accept it matches what is known without its body, or the
+// policy says that an error may hide in a body like this.
+func (a *answer) needsDecision(c *compiled, operation, method string, attempt int) bool {
+	status := a.resp.StatusCode
+	if status < 200 {
+		return false // 101 that was asked for: the connection is the caller's now
+	}
+	a.most = classify.MaxBody
+	if status >= 400 {
+		return true
+	}
+	if len(c.policy.Inspect) > 0 {
+		if ct := a.resp.Header.Get("Content-Type"); c.policy.InspectFor(status, operation, ct) != nil {
+			a.most = classify.BodyLimit(c.policy, status, operation, ct)
+			return true
+		}
+	}
+	e := a.probe
+	e.Provider, e.Operation, e.Method, e.Protocol = c.policy.Name, operation, method, "http"
+	e.Status, e.Header = status, a.resp.Header
+	e.Attempt, e.Sent, e.Idempotent = attempt, true, true
+	needs := false
+	if i := c.policy.Matcher.Match(e); i >= 0 {
+		rule := &c.policy.Rules[i]
+		needs = rule.Action != policy.Accept || len(rule.Hold) > 0
+	}
+	return needs
+}
+
+// responseError is the response as an error.
+func (a *answer) responseError(e *rules.Event) *ResponseError {
+	err := &ResponseError{
+		Status: a.resp.StatusCode, Header: a.resp.Header, Body: a.text(),
+		Provider: e.Provider, Operation: e.Operation, Method: e.Method, Code: e.Code(), foreign: a.stranger,
+	}
+	if err.Code == "" {
+		err.Code = e.Type
+	}
+	return err
+}
+
+// maxHeadTime bounds how long a body that is to be classified is waited for: a
+// failed response's, or a success's that the policy inspects. The rest of one
+// that only drips is not worth a worker.
+const maxHeadTime = 10 * time.Second
+
+// read takes the head of the response's body for classification.
+func (a *answer) read() {
+	if a.resp.Body == nil {
+		a.whole = true
+		return
+	}
+	body, cut := io.Closer(a.resp.Body), make(chan struct{})
+	if a.body != nil {
+		body = a.body.ReadCloser // its permit goes back later
+	}
+	t := time.AfterFunc(maxHeadTime, func() { body.Close(); close(cut) })
+	defer func() {
+		if !t.Stop() {
+			<-cut
+			a.readErr, a.whole = io.ErrUnexpectedEOF, false
+		}
+	}()
+	// One byte more than the head tells a body that ends here from a longer one.
+	a.head, a.readErr = io.ReadAll(io.LimitReader(a.resp.Body, int64(a.most)+1))
+	a.whole = len(a.head) <= a.most
+}
+
+// text is the part of the body that is classified.
+func (a *answer) text() []byte {
+	return a.head[:min(len(a.head), a.most)]
+}
+
+// replay puts the response's body together again.
+func (a *answer) replay() {
+	if a.resp.Body == nil {
+		return
+	}
+	head := bytes.NewReader(a.head)
+	switch {
+	case a.readErr != nil:
+		a.resp.Body = replayedBody{io.MultiReader(head, failingReader{a.readErr}), a.resp.Body}
+	case a.whole:
+		a.resp.Body = replayedBody{head, a.resp.Body}
+	default:
+		a.resp.Body = replayedBody{io.MultiReader(head, a.resp.Body), a.resp.Body}
+	}
+}
+
+type replayedBody struct {
+	io.Reader
+	io.Closer
+}
+
+type failingReader struct{ err error }
+
+func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
+
+// drain closes the body before the request is repeated: one left open keeps
+// its connection from everybody else. A short one was read to its end, so that
+// its connection can be used again; the rest of a longer one is cheaper to throw
+// away with the connection than to wait for. What has been read is kept, for
+// the case that nothing better comes.
+func (a *answer) drain() {
+	if a.resp.Body == nil {
+		return
+	}
+	if !a.whole {
+		a.readErr = io.ErrUnexpectedEOF // if it is returned after all, it is not whole
+	}
+	a.resp.Body.Close()
+}
+
+// decided is the error of a response that Transport has decided about; nil
+// where a rule accepts it.
+func (a *answer) decided(out Result) error {
+	if out.Decision.Action == policy.Accept {
+		return nil
+	}
+	a.most = classify.MaxBody
+	a.read()
+	a.drain()
+	err := a.responseError(out.Event)
+	if out.Decision.Defer {
+		return &DeferError{
+			Until: out.Until, State: out.Decision.State, Decision: out.Decision,
+			Operation: out.Event.Operation, Event: out.Event, Err: err,
+		}
+	}
+	return &GiveUpError{
+		Decision: out.Decision, Operation: out.Event.Operation, Attempts: out.Attempts, Until: out.Until, Event: out.Event, Err: err,
+	}
+}
+
+// answersBatch reports whether the response, as far as it was read, is the answer to
+// a batch of requests. Microsoft Graph documents 424 for one beside 200.
+func (a *answer) answersBatch(c *compiled) bool {
+	if s := a.resp.StatusCode; s >= 300 && s != http.StatusFailedDependency {
+		return false
+	}
+	items, _ := classify.Batch(c.policy, &classify.Response{
+		Status: a.resp.StatusCode, Header: a.resp.Header, Body: a.text(), Now: time.Now(),
+	}, nil)
+	return len(items) > 0
+}
+
+// readBatch is answersBatch for a response of Transport's that has not been read here.
+// Where it is none it is left as it was.
+func (a *answer) readBatch(c *compiled, operation string) bool {
+	a.most = classify.BodyLimit(c.policy, a.resp.StatusCode, operation, a.resp.Header.Get("Content-Type"))
+	a.read()
+	if a.answersBatch(c) {
+		return true
+	}
+	a.replay()
+	a.head, a.whole, a.readErr = nil, false, nil
+	return false
+}

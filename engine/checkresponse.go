@@ -1,0 +1,99 @@
+package engine
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// CheckResponse turns a failed HTTP response into a *ResponseError, for use in
+// Do's function; a response that its provider's policy does not call a failure
+// yields nil, and its body can be read. Of a failed one the body is read, as far as
+// it is needed, and closed. One that Transport has decided about already yields
+// that decision, as a *GiveUpError or a *DeferError around it. After a redirect
+// it is the first request that counts.
+//
+// Inside Do, the answer to a batch of requests (what classify.Batch reads) yields
+// nil also where some of them or all were refused: which to send again is for
+// Provider.DecideBatch to say. Where the function returns nil without having asked
+// it, with its own context, Do decides about the batch as a whole.
+//
+// The policy is that of the response's host and path, or `http`, as it is in
+// force now; Provider.CheckResponse has one of its own. What a rule with `accept`
+// closes is not closed here, where nobody knows for which account.
+func (e *Engine) CheckResponse(ctx context.Context, resp *http.Response) error {
+	host := ""
+	if resp.Request != nil {
+		host = httpattempt.Authority(resp.Request)
+	}
+	if p := e.providerOf(callFrom(ctx), resp.Request, host); p != nil {
+		return p.CheckResponse(ctx, resp)
+	}
+	return nil
+}
+
+// CheckResponse is Engine.CheckResponse by p's policy, whatever the host.
+func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error {
+	if notFinal(resp, resp.Request) {
+		if resp.Body != nil {
+			resp.Body.Close()
+		}
+		err := &ResponseError{Status: resp.StatusCode, Header: resp.Header, Provider: p.name}
+		if resp.Request != nil {
+			err.Method = resp.Request.Method
+		}
+		return err
+	}
+	if resp.StatusCode < 200 {
+		return nil // 101: the body is a connection
+	}
+	httpattempt.TimeBody(ctx, resp)
+	c := p.live.Load()
+	var probe rules.Event
+	a := answer{resp: resp, probe: &probe}
+	req := resp.Request
+	batch := batchOf(ctx)
+	if out, ok := Outcome(resp); ok && out.Event != nil {
+		if batch != nil && out.Decision.Action != policy.Accept && a.readBatch(c, out.Event.Operation) {
+			batch.keep(a.responseError(out.Event))
+			a.replay()
+			return nil
+		}
+		return a.decided(out)
+	}
+	var operation, method string
+	if req != nil {
+		a.stranger = req.Response != nil
+		if first := firstRequest(req); first != nil { // it is what was asked for
+			a.stranger = a.stranger && strays(first, req, c.policy)
+			req = first
+		}
+		method = req.Method
+		operation = operationOf(c.policy, req, httpattempt.Authority(req))
+	}
+	if !a.needsDecision(c, operation, method, Attempt(ctx)) {
+		return nil
+	}
+	a.read()
+	ev := new(rules.Event)
+	classify.HTTP(c.policy, &classify.Response{
+		Operation: operation, Method: method, Status: resp.StatusCode,
+		Header: resp.Header, Body: a.text(), Now: time.Now(),
+	}, ev)
+	if rule := c.rule(ev); rule.Action == policy.Accept {
+		a.replay()
+		return nil
+	}
+	if batch != nil && a.answersBatch(c) {
+		batch.keep(a.responseError(ev))
+		a.replay()
+		return nil
+	}
+	a.drain()
+	return a.responseError(ev)
+}

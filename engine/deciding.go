@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// decide fills r.decision from the facts.
+func (r *run) decide(ctx context.Context, now time.Time) {
+	e, d := r.event, r.decision
+	if d == nil {
+		d = &r.fails().decision
+		d.State = r.call.State // from here on it is the decision's
+		r.decision = d
+	}
+	u := r.p.engine.o.Rand()
+	if rule, why := r.override(now); rule == nil {
+		candidate := r.candidate(ctx, u, now)
+		r.deciding.apply(d, r.deciding.rule(e), e, u)
+		r.compare(ctx, candidate, now)
+	} else {
+		r.c.apply(d, rule, e, u)
+		if d.Reason == ReasonRule {
+			d.Reason = why
+		}
+	}
+	if d.Action == policy.Fail && d.As == AsPermanent && d.Reason == ReasonRule && e.Status == 0 && errtree.Is(ctx.Err(), context.DeadlineExceeded) {
+		d.As, d.Reason = AsDeadline, ReasonTimeUp
+	}
+	if m := r.call.MaxAttempts; m > 0 && d.Action == policy.Retry && d.State.Retries() >= m {
+		d.exhaust(ReasonAttempts)
+	}
+	if d.State.Began.IsZero() {
+		d.State.Began = r.start()
+	}
+}
+
+// leaveToCredentials undoes that a second refusal is decided to need the user:
+// Decide knows nothing of the credentials, and reauth does.
+func (r *run) leaveToCredentials() {
+	if d := r.decision; d.Reason == ReasonReauthed {
+		d.Action, d.As, d.Reason = policy.Reauth, "", ReasonRule
+		d.State.Reauths++
+		r.refreshed = true
+	}
+}
+
+// announce tells whoever wants to know how the attempt ended.
+func (r *run) announce(ctx context.Context, now time.Time) {
+	r.record(now)
+	if r.p.engine.o.Observer != nil {
+		r.notify(ctx, NoticeAttempt, now.Sub(r.start()), r.err)
+		r.notify(ctx, NoticeDecision, r.decision.Delay, r.err)
+	}
+}

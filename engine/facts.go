@@ -1,0 +1,113 @@
+package engine
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
+	"github.com/recourse-go/recourse/internal/protocol"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// classify works out the facts of a failed attempt, and reads the clock.
+func (r *run) classify(ctx context.Context) (now time.Time) {
+	now = time.Now()
+	e := &r.fails().event
+	*e = rules.Event{}
+	r.event = e
+	r.deciding, r.decidingP = r.c, r.p
+	switch {
+	case r.attempts.facts(r.c, r.op.name, e, now):
+	case r.tokenError(e, now):
+	default:
+		r.classifyError(ctx, e, now)
+	}
+	if _, ok := errtree.As[*authorizeError](r.err); ok {
+		e.Sent = false
+	}
+	state := r.state()
+	e.Attempt = state.Attempts + 1
+	e.Elapsed = state.Spent + now.Sub(r.start())
+	e.Idempotent = e.Idempotent || r.call.Idempotent && r.deciding == r.c
+	if r.breaker != nil {
+		r.breaker(r.evidence(e))
+		r.breaker = nil
+	}
+	return now
+}
+
+// classifyError reads the facts of an error.
+func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) {
+	pol := r.c.policy
+	operation := r.op.name
+	req := r.attempts.request()
+	resp, failed := answerOf(r.err)
+	if failed && operation == "" && (resp.Provider == "" || resp.Provider == pol.Name) {
+		operation = resp.Operation // CheckResponse has found it in the request
+	}
+	e.Provider, e.Operation, e.Method, e.Sent = pol.Name, operation, r.call.Method, true
+	_, own := r.err.(*httpattempt.UploadError) // says nothing about the network
+	known := !own && r.p.engine.o.Classify != nil && r.p.engine.o.Classify(r.err, e)
+	switch {
+	case own, known:
+	case failed:
+		method := r.call.Method
+		if method == "" {
+			method = resp.Method
+		}
+		classify.HTTP(pol, &classify.Response{
+			Operation: operation, Method: method,
+			Status: resp.Status, Header: resp.Header, Body: resp.Body, Now: now,
+		}, e)
+		if resp.Status < 200 {
+			e.Network = rules.NetworkOther // also a 101 that nobody asked for
+		}
+	default:
+		err := r.err
+		if _, hook := errtree.As[*authorizeError](err); req != nil && !hook {
+			// As http.Client says that this has come instead of a response: a
+			// request that was lost, in whatever words.
+			err = &url.Error{Op: r.call.Method, Err: err}
+		}
+		classify.Error(pol, &classify.Failure{Err: err, Now: now}, e)
+	}
+	e.Provider, e.Operation = pol.Name, operation
+	if r.call.Method != "" {
+		e.Method = r.call.Method
+	}
+	r.attempts.refine(e, r.err, known)
+	if e.Protocol == "" {
+		e.Protocol = pol.Protocol
+	}
+	var sent http.Header // the request's headers, as far as they are known
+	if req != nil {
+		sent = req.Header
+	}
+	e.Idempotent = e.Idempotent || classify.Idempotent(pol, e.Protocol, e.Method, e.Operation, sent)
+	switch {
+	case errtree.Is(r.err, httpattempt.ErrTimeout):
+		e.Network = rules.NetworkTimeout
+	case errtree.Is(ctx.Err(), context.Canceled) && !protocol.Of(e.Protocol).Replied(e):
+		e.Network = rules.NetworkCanceled
+	}
+}
+
+// answerOf is the response that err wraps and joins with nothing: of several
+// errors, classify weighs all.
+func answerOf(err error) (*ResponseError, bool) {
+	for range errtree.Max {
+		if resp, ok := err.(*ResponseError); ok {
+			return resp, resp != nil
+		}
+		inner, joined, _ := errtree.Wrapped(err)
+		if joined || len(inner) == 0 {
+			break
+		}
+		err = inner[0]
+	}
+	return nil, false
+}

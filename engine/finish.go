@@ -1,0 +1,192 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// outcome is how a call ends that did not succeed. What it leaves zero is as the
+// decision has it.
+type outcome struct {
+	kind   endKind
+	as     string       // gaveUp, where it is not the rule that gave up
+	reason Reason       // with as, and of deferred calls
+	rule   *policy.Rule // stands for the rule where none has decided yet
+	until  time.Time    // deferred: when to come back; handedOver: when the decision would repeat it
+	cause  error        // what ended it from outside, or why it waits
+}
+
+// endKind is the kind of an outcome.
+type endKind uint8
+
+const (
+	accepted   endKind = iota // a rule calls the failure a success
+	gaveUp                    // for good
+	deferred                  // the call is handed back until a later time
+	handedOver                // its response is for a Do around it to decide about
+	interrupts                // the caller gave up while it waited: no response is returned
+)
+
+// The rules of what ends a call before its policy has said anything.
+var (
+	limitRule   = policy.Rule{Name: "limit", Action: policy.Fail, Backoff: -1}
+	breakerRule = policy.Rule{Name: "breaker", Action: policy.Fail, Backoff: -1}
+	bodyRule    = policy.Rule{Name: "body", Action: policy.Fail, Backoff: -1}
+	contextRule = policy.Rule{Name: "context", Action: policy.Fail, Backoff: -1}
+	reauthRule  = policy.Rule{Name: "reauth", Action: policy.Fail, Backoff: -1}
+)
+
+// finish ends a call: it completes the decision, tells the observer, and returns
+// the call's error; nil where a rule accepts the failure or where the outcome goes
+// with a response.
+func (r *run) finish(ctx context.Context, end *outcome) error {
+	r.end = end
+	if r.decision == nil {
+		d := &r.fails().decision
+		d.Policy, d.Rule, d.State = r.c.policy, end.rule, r.call.State
+		r.decision = d
+	}
+	d := r.decision
+	result := Result{Event: r.event, Attempts: d.State.Attempts}
+	switch end.kind {
+	case accepted, handedOver:
+		result.Until = end.until
+	case deferred:
+		d.Action, d.As, d.Defer = policy.Wait, "", true
+		d.State.Reauths = 0 // today's credentials say nothing about those of then
+		if end.reason != ReasonRule {
+			d.Reason = end.reason
+		}
+		if r.wait != nil { // else the delay was decided
+			d.Delay = max(time.Until(end.until), 0)
+			d.MinDelay = d.Delay
+		}
+		result.Until = end.until
+		err, cause := r.err, end.cause
+		if err == nil {
+			err, cause = cause, nil
+		}
+		r.notify(ctx, NoticeDefer, time.Until(end.until), err)
+		if r.deliver(result) {
+			return nil
+		}
+		return &DeferError{
+			Until: end.until, State: d.State, Decision: *d,
+			Operation: r.op.name, Event: r.event, Err: err, Cause: cause, provider: r.c.policy.Name,
+		}
+	case gaveUp, interrupts:
+		if end.as != "" {
+			d.Exhausted = d.Exhausted || end.reason == ReasonBudget
+			d.fail(end.as, end.reason)
+		}
+		if d.As == AsDeadline && r.until.IsZero() {
+			r.until = time.Now() // nothing but its own deadline was against it
+		}
+		result.Until = r.until
+		cause, told := end.cause, r.err
+		if end.kind == interrupts {
+			cause = withContext(ctx, cause)
+			told = cause
+		}
+		r.notify(ctx, NoticeGiveUp, 0, told)
+		if end.kind == gaveUp {
+			if r.deliver(result) {
+				return nil
+			}
+			if d.As == AsCanceled || d.As == AsDeadline {
+				cause = r.contextCause(ctx, cause)
+			}
+		}
+		return &GiveUpError{
+			Decision: *d, Operation: r.op.name, Attempts: d.State.Attempts,
+			Until: r.until, Event: r.event, Err: r.err, Cause: cause, provider: r.c.policy.Name,
+		}
+	}
+	r.deliver(result)
+	return nil
+}
+
+// deliver lets the outcome go with the response, if there is one.
+func (r *run) deliver(result Result) bool {
+	result.Decision = *r.decision
+	return r.attempts.deliver(result)
+}
+
+// contextCause is the cause of a call that ended with its context: nothing is
+// added to what its error says already. net/http returns the cause that a
+// context was cancelled with, not the context's error.
+func (r *run) contextCause(ctx context.Context, cause error) error {
+	if cause != nil {
+		return withContext(ctx, cause)
+	}
+	if end := ctx.Err(); end == nil || r.err != nil && errtree.Is(r.err, end) && errtree.Is(r.err, context.Cause(ctx)) {
+		return nil
+	}
+	return contextError(ctx)
+}
+
+// deferral hands a call back whose wait is too long to hold a worker, or which
+// only the caller can repeat, since only the caller has the body.
+func (r *run) deferral(now time.Time) *outcome {
+	d := r.decision
+	end := &outcome{kind: deferred, until: now.Add(d.Delay), cause: r.cause}
+	switch {
+	case !r.attempts.repeatable():
+		end.reason = ReasonBody
+	case !d.Defer && d.Reason != ReasonReauthError && d.Reason != ReasonReauthSoon:
+		end.reason = ReasonInline
+	}
+	return end
+}
+
+// handOver returns the answer to a batch as it came.
+func (r *run) handOver(now time.Time) *outcome {
+	end := &outcome{kind: handedOver}
+	if r.decision.Delay > 0 {
+		end.until = now.Add(r.decision.Delay)
+	}
+	return end
+}
+
+// interrupted ends a call whose context ended while it waited, or whose deadline
+// would come before its limits let it go on.
+func (r *run) interrupted(ctx context.Context, cause error) *outcome {
+	end := &outcome{kind: interrupts, rule: &contextRule, cause: cause}
+	switch {
+	case timeUp(ctx):
+		end.as, end.reason = AsDeadline, ReasonTimeUp
+	case ctx.Err() == nil && errtree.Is(cause, context.DeadlineExceeded):
+		end.kind, end.as, end.reason = gaveUp, AsDeadline, ReasonDeadline
+	default:
+		end.as, end.reason = AsCanceled, ReasonCanceled
+	}
+	return end
+}
+
+// limited ends a call that its limits do not let go on: it would wait too
+// long, past the deadline, or for ever; or its account's credentials do not.
+func (r *run) limited(ctx context.Context, err error) *outcome {
+	wait, _ := errtree.As[*limiter.WaitError](err)
+	if r.wait = wait; wait != nil {
+		r.until = wait.Until
+	}
+	stopped, _ := err.(*refreshFailed)
+	switch {
+	case ctx.Err() != nil:
+		return r.interrupted(ctx, err)
+	case stopped != nil && stopped.as != "":
+		return &outcome{kind: gaveUp, rule: &reauthRule, as: stopped.as, reason: ReasonReauthError, cause: stopped.err}
+	case stopped != nil:
+		return &outcome{kind: deferred, rule: &reauthRule, reason: ReasonReauthError, until: stopped.until, cause: stopped.err}
+	case wait != nil && (wait.Err == nil || wait.Err == context.DeadlineExceeded && time.Until(wait.Until) > r.maxInline()):
+		// Also where the deadline is sooner: see the order of the loop.
+		return &outcome{kind: deferred, rule: &limitRule, reason: ReasonInline, until: wait.Until, cause: err}
+	case errtree.Is(err, context.DeadlineExceeded), errtree.Is(err, context.Canceled):
+		return r.interrupted(ctx, err)
+	}
+	return &outcome{kind: gaveUp, rule: &limitRule, as: AsPermanent, reason: ReasonLimit, cause: err}
+}

@@ -1,0 +1,61 @@
+package engine
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// hold closes the limits that the rule names for this call's keys: for as long
+// as the server asked or the rule fixes, else by the schedule of the key's own
+// consecutive refusals, which many calls may have shared. Then the attempt lets
+// go of what it still has.
+func (r *run) hold(ctx context.Context, now time.Time) {
+	d := r.decision
+	defer r.attempts.settle(r.event, r.permit)
+	if len(d.Rule.Hold) == 0 {
+		if d.Action == policy.Accept {
+			r.permit.Succeeded()
+		}
+		return
+	}
+	keys := r.call.keys()
+	for _, i := range d.Rule.Hold {
+		at := r.deciding.limit[i]
+		n := r.decidingP.limits().RefusedAt(now, at, keys, r.start())
+		length := r.deciding.holdFor(d, n, r.p.engine.o.Rand())
+		cause := r.holdCause(now)
+		r.decidingP.limits().HoldAt(now, at, keys, now.Add(length), cause)
+		r.notifyLimit(ctx, NoticeHold, length, r.deciding.policy.Limits[i].Name, cause)
+	}
+}
+
+// holdCause says why the decision closes a limit, for those who will wait for it.
+func (r *run) holdCause(now time.Time) limiter.Cause {
+	return limiter.Cause{
+		Rule: r.decision.Rule.Name, Code: strings.Clone(redact.Code(r.event.Code())), Status: r.event.Status,
+		Operation: r.event.Operation, At: now,
+	}
+}
+
+// holdFor is how long a decision closes a limit whose key was refused n times
+// in a row.
+func (c *compiled) holdFor(d *Decision, n int, u float64) time.Duration {
+	if asked := max(d.Hint, d.Rule.Wait); asked > 0 {
+		return min(asked, maxAsked)
+	}
+	s := &fallbackSchedule
+	if b := d.Rule.Backoff; b >= 0 {
+		s = &c.schedules[b]
+	}
+	return s.delay(n, u, s.base(n-1))
+}
+
+// fallbackSchedule is how long a hold without a hint, a wait or a backoff lasts.
+var fallbackSchedule = newSchedule(policy.Backoff{
+	Initial: time.Second, Min: time.Second, Max: time.Minute, Multiplier: 2, Jitter: policy.JitterEqual, Attempts: 8,
+})

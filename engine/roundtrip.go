@@ -1,0 +1,423 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/engine/internal/gate"
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
+	"github.com/recourse-go/recourse/engine/internal/lending"
+	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// roundTrip is the attempter of Transport: it sends one request.
+type roundTrip struct {
+	answer // the last one
+	t      *transport
+	p      *Provider
+	c      *compiled
+	op     *operation
+	req    *http.Request
+
+	account, method string
+	idempotent      bool // the Call says so
+	lends           bool // calls inside an attempt may use what it holds of limits
+	plain           bool // attempts get the caller's own context
+	gate            *gate.Gate
+	closed          bool // the gate, until the answer is decided
+
+	origin  httpattempt.Origin
+	version httpattempt.Version // by which origin was reached last
+	freed   bool                // it was repeated for nothing already
+	other   bool                // it must not go over the connection of the last attempt
+	taken   bool                // base has had the request's own body
+
+	timer *httpattempt.Timer // of the last attempt; nil without attempt_timeout
+	trace *httpattempt.Trace // nil when not traced
+	out   *http.Request      // what base was given last
+}
+
+// roundTripPool saves an allocation a request. Nothing keeps a roundTrip beyond
+// RoundTrip.
+var roundTripPool = sync.Pool{New: func() any { return &roundTrip{answer: answer{probe: new(rules.Event)}} }}
+
+// release puts x back, with its probe, of which needsDecision writes the same each time.
+func (x *roundTrip) release() {
+	probe := x.probe
+	probe.Header = nil
+	*x = roundTrip{}
+	x.probe = probe
+	roundTripPool.Put(x)
+}
+
+var _ attempter = (*roundTrip)(nil)
+
+func (x *roundTrip) request() *http.Request   { return x.req }
+func (x *roundTrip) response() *http.Response { return x.resp }
+func (x *roundTrip) foreign(error) bool       { return x.stranger }
+func (x *roundTrip) isBatch() bool            { return x.resp != nil && x.answersBatch(x.c) }
+
+// repeatable reports whether the request can be sent again.
+func (x *roundTrip) repeatable() bool {
+	return x.req.Body == nil || x.req.Body == http.NoBody || x.req.GetBody != nil
+}
+
+// errNoResponse is that of a base which breaks the contract of a RoundTripper.
+var errNoResponse = redact.New("engine: the base transport returned neither a response nor an error")
+
+// attempt sends the request. What the server has certainly not looked at is
+// repeated, once a call: at once, and as the same attempt, since it happens all day
+// that a connection is closed just then.
+func (x *roundTrip) attempt(ctx context.Context, _ *compiled, _ *operation, n int, g grant) attempted {
+	if x.lends {
+		ctx = lending.UntilReleased(ctx, g.permit)
+	}
+	a := x.try(ctx, n, g)
+	if a.ok || a.err == nil || a.unsent || x.freed || x.resp != nil || ctx.Err() != nil || !x.repeatable() || !x.trace.HadConn() {
+		return a
+	}
+	again := a.err == httpattempt.ErrAgain // the first may have been carried out
+	if !x.trace.Unprocessed(a.err) && !(again && x.isIdempotent()) {
+		return a
+	}
+	x.freed = true
+	a = x.try(ctx, n, g)
+	a.unknown = again
+	return a
+}
+
+// isIdempotent reports whether a repeat of the request does no harm.
+func (x *roundTrip) isIdempotent() bool {
+	return x.idempotent || classify.Idempotent(x.c.policy, "http", x.method, x.op.name, x.req.Header)
+}
+
+// try sends the request once.
+func (x *roundTrip) try(ctx context.Context, n int, g grant) attempted {
+	outer, own := ctx, x.plain
+	if n != Attempt(ctx) {
+		ctx, own = context.WithValue(ctx, attemptKey{}, n), false
+	}
+	x.timer, x.trace = nil, nil
+	if t := x.c.policy.AttemptTimeout; t > 0 {
+		ctx, x.timer = httpattempt.Start(ctx, t)
+		own = false
+	}
+	base := x.t.base
+	if x.other {
+		if another := x.t.another.Of(base); another != nil {
+			base = another
+		}
+	}
+	if !idempotentMethod(x.method) || x.version != httpattempt.HTTP1 {
+		ctx, own = x.withTrace(ctx, base), false
+	}
+	uploads := httpattempt.NeedsUpload(x.req, x.timer != nil)
+	req, err := x.build(ctx, n, own && !uploads)
+	if err != nil {
+		x.timer.End()
+		if _, hook := err.(*authorizeError); hook {
+			x.resp = nil
+			return attempted{err: err}
+		}
+		g.permit.Cancel()
+		return attempted{err: err, unsent: true} // the last response stays as it was
+	}
+	x.resp, x.body, x.head, x.whole, x.readErr = nil, nil, nil, false, nil
+	var up *httpattempt.Upload
+	if uploads {
+		up = httpattempt.NewUpload(req, x.timer)
+	}
+	x.out = req
+	x.resp, err = base.RoundTrip(req)
+	if err == nil && x.resp == nil {
+		err = errNoResponse
+	}
+	x.learn()
+	if err != nil {
+		if outer.Err() == nil {
+			switch {
+			case up.Failed():
+				err = &httpattempt.UploadError{Err: err}
+			case x.timer.Fired():
+				err = &httpattempt.TimedOutError{Err: err}
+			case x.trace != nil && x.trace.Stopped():
+				err = httpattempt.ErrAgain
+			}
+			// A connection that is not answered any more stays in HTTP/2's pool.
+			x.other = x.overHTTP2() && errtree.Timeout(err)
+		}
+		return x.lost(err)
+	}
+	if notFinal(x.resp, req) {
+		err := &ResponseError{
+			Status: x.resp.StatusCode, Header: x.resp.Header,
+			Provider: x.c.policy.Name, Operation: x.op.name, Method: x.method,
+		}
+		if x.resp.Body != nil {
+			x.resp.Body.Close()
+		}
+		return x.lost(err)
+	}
+	x.timer.Answered()
+	if x.timer.Timeless() && x.resp.Request == req {
+		x.resp.Request = req.WithContext(outer) // that of the try ends with the body
+	}
+	x.other = x.resp.StatusCode == http.StatusMisdirectedRequest
+	if !x.needsDecision(x.c, x.op.name, x.method, n) {
+		x.guard(g, false)
+		return attempted{ok: true}
+	}
+	x.guard(g, true)
+	if x.gate != nil {
+		x.gate.Close()
+		x.closed = true
+	}
+	x.read()
+	return attempted{}
+}
+
+// lost ends a try without a response.
+func (x *roundTrip) lost(err error) attempted {
+	x.timer.End()
+	x.resp = nil
+	return attempted{err: err}
+}
+
+// build makes the request of attempt n: the caller's own, unless something has to be
+// added to it. own says that ctx is the caller's own too.
+func (x *roundTrip) build(ctx context.Context, n int, own bool) (*http.Request, error) {
+	o := &x.p.engine.o
+	req := x.req
+	authorize := o.Authorize != nil && !x.stranger
+	if n == 1 && own && !authorize && o.AttemptHeader == "" {
+		x.taken = true
+		return req, nil
+	}
+	if authorize {
+		ctx = context.WithValue(ctx, providerKey{}, x.p.name)
+	}
+	if authorize || o.AttemptHeader != "" {
+		req = req.Clone(ctx)
+	} else {
+		req = req.WithContext(ctx)
+	}
+	if x.taken && x.req.Body != nil && x.req.Body != http.NoBody {
+		body, err := x.req.GetBody()
+		if err != nil {
+			return nil, err
+		}
+		req.Body = body
+	}
+	x.taken = true
+	if o.AttemptHeader != "" {
+		if req.Header == nil {
+			req.Header = http.Header{}
+		}
+		req.Header.Set(o.AttemptHeader, strconv.Itoa(n))
+	}
+	if authorize {
+		if err := o.Authorize(req, x.account); err != nil {
+			if req.Body != nil {
+				req.Body.Close()
+			}
+			return nil, &authorizeError{err}
+		}
+	}
+	x.trace.Once(req, x.version)
+	return req, nil
+}
+
+// withTrace traces the try that is about to be made over base.
+func (x *roundTrip) withTrace(ctx context.Context, base http.RoundTripper) context.Context {
+	var cut func()
+	if x.req.Body == nil || x.req.Body == http.NoBody {
+		if x.timer == nil {
+			ctx, x.timer = httpattempt.Start(ctx, 0)
+		}
+		timer := x.timer
+		cut = func() { timer.Cancel(httpattempt.ErrAgain) }
+	}
+	x.trace = httpattempt.NewTrace(x.req, base, x.version, cut)
+	return httpattempt.WithTrace(ctx, x.trace)
+}
+
+// overHTTP2 reports whether the last try went over HTTP/2.
+func (x *roundTrip) overHTTP2() bool {
+	if x.trace == nil {
+		return x.version == httpattempt.HTTP2
+	}
+	return x.trace.OverHTTP2()
+}
+
+// learn notes by which version of HTTP the server was reached.
+func (x *roundTrip) learn() {
+	now := httpattempt.HTTP1
+	switch {
+	case x.resp == nil && x.trace == nil:
+		now = httpattempt.HTTPUnknown // it may be HTTP/2 by now: let the next try tell
+	case x.resp == nil:
+		if now = x.version; x.overHTTP2() {
+			now = httpattempt.HTTP2
+		}
+	case x.resp.ProtoMajor == 2:
+		now = httpattempt.HTTP2
+	}
+	if now != x.version {
+		x.version = now
+		x.t.engine.origins.Note(x.origin, now)
+	}
+}
+
+// guard ties what the attempt holds to the response's body.
+func (x *roundTrip) guard(g grant, failed bool) {
+	permit := g.permit
+	if conn, ok := x.resp.Body.(io.ReadWriteCloser); ok && x.resp.StatusCode < 200 {
+		// 101 Switching Protocols: the body is a connection, which is the
+		// caller's for as long as they like.
+		permit.Complete()
+		if x.timer != nil {
+			x.resp.Body = httpattempt.Upgraded(conn, x.timer)
+		}
+		return
+	}
+	if x.resp.StatusCode < 200 || x.resp.Body == nil || x.resp.Body == http.NoBody {
+		// Nothing comes any more, and nobody need close it. After a failure
+		// settle releases the permit.
+		if !failed {
+			permit.Complete()
+		}
+		x.timer.End()
+		return
+	}
+	if len(x.op.uses) == 0 && x.timer == nil {
+		return
+	}
+	b := httpattempt.Guard(x.resp.Body, permit, x.timer, failed)
+	if failed {
+		x.body = b
+	} else {
+		permit.Succeeded()
+		if g.inside { // so that a call is not kept waiting by a body that nobody reads
+			what := x.op.name
+			if what == "" {
+				what = x.method
+			}
+			permit.Opened(what, b.WatchUse())
+		}
+		x.handOver(b)
+	}
+	x.resp.Body = b
+}
+
+// handOver makes a body the caller's, and has the observer told should it be
+// collected without being closed.
+func (x *roundTrip) handOver(b *httpattempt.Body) {
+	var ctx context.Context
+	if len(x.op.uses) > 0 {
+		ctx = x.req.Context()
+	}
+	var leaked func()
+	if o := x.p.engine.o.Observer; o != nil {
+		notice := Notice{
+			Kind: NoticeLeak, Provider: x.c.policy.Name, Version: x.c.policy.Version,
+			Account: x.account, Operation: x.op.name, Method: x.method,
+		}
+		leaked = func() {
+			notice.Time = time.Now()
+			o.Observe(context.Background(), &notice)
+		}
+	}
+	b.HandOver(ctx, leaked)
+}
+
+// facts reads a response that needs a decision.
+func (x *roundTrip) facts(c *compiled, operation string, e *rules.Event, now time.Time) bool {
+	if x.resp == nil {
+		return false
+	}
+	classify.HTTP(c.policy, &classify.Response{
+		Operation: operation, Method: x.method,
+		Status: x.resp.StatusCode, Header: x.resp.Header, Body: x.text(), Now: now,
+	}, e)
+	e.Sent = true
+	e.Idempotent = e.Idempotent || classify.Idempotent(c.policy, "http", x.method, operation, x.req.Header)
+	return true
+}
+
+func (x *roundTrip) refine(e *rules.Event, err error, known bool) {
+	if e.Method == "" {
+		e.Method = x.req.Method
+	}
+	x.trace.Refine(e, err, known)
+}
+
+func (x *roundTrip) settle(e *rules.Event, permit limiter.Permit) {
+	switch {
+	case x.resp == nil:
+		settle(e, permit)
+	case x.whole: // else the permit goes back with the body
+		if x.resp.Body != nil {
+			x.resp.Body.Close()
+		}
+		permit.Release()
+	}
+	x.openGate()
+}
+
+func (x *roundTrip) openGate() {
+	if x.closed {
+		x.closed = false
+		x.gate.Open()
+	}
+}
+
+func (x *roundTrip) discard(e *rules.Event) error {
+	if x.resp == nil {
+		return nil
+	}
+	x.drain()
+	return x.responseError(e)
+}
+
+// deliver makes the last response the call's result: its body is whole again,
+// and Outcome finds the decision.
+func (x *roundTrip) deliver(result Result) bool {
+	if x.resp == nil {
+		return false
+	}
+	if x.body != nil && !x.body.Done() { // the rest is the caller's to read
+		x.handOver(x.body)
+	}
+	x.replay()
+	req := x.resp.Request
+	if req == nil {
+		req = x.req
+	}
+	x.resp.Request = req.WithContext(context.WithValue(req.Context(), outcomeKey{}, &delivered{x.resp, result}))
+	return true
+}
+
+func (x *roundTrip) abandon() {
+	x.openGate()
+	x.timer.End()
+	if x.resp != nil && x.resp.Body != nil {
+		x.resp.Body.Close()
+	}
+}
+
+// idempotentMethod reports the common safe methods, without a look at the policy.
+func idempotentMethod(m string) bool {
+	switch m {
+	case "", http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:
+		return true
+	}
+	return false
+}
