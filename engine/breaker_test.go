@@ -16,10 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
-
+	"github.com/recourse-go/recourse/engine/internal/breaker"
 	"github.com/recourse-go/recourse/limiter"
-	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -65,15 +63,14 @@ func (h *host) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // only is the state of the only breaker of a provider.
-func only(t *testing.T, p *Provider) gobreaker.State {
+func only(t *testing.T, p *Provider) breaker.State {
 	t.Helper()
-	p.breaker.mu.Lock()
-	defer p.breaker.mu.Unlock()
-	if len(p.breaker.keys) != 1 {
-		t.Fatalf("%d breakers, want 1", len(p.breaker.keys))
+	states := p.breakers.States()
+	if len(states) != 1 {
+		t.Fatalf("%d breakers, want 1", len(states))
 	}
-	for _, k := range p.breaker.keys {
-		return k.cb.State()
+	for _, state := range states {
+		return state
 	}
 	panic("unreachable")
 }
@@ -88,35 +85,35 @@ func TestBreakerEvidence(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		err  error
-		want gobreaker.State
+		want breaker.State
 	}{
-		{"success", nil, gobreaker.StateClosed},
-		{"a refusal", &ResponseError{Status: 404}, gobreaker.StateClosed},
-		{"a refusal of SMTP", &textproto.Error{Code: 550, Msg: "5.1.1 no such user"}, gobreaker.StateClosed},
-		{"a refusal that the code is done with", Permanent(&ResponseError{Status: 404}), gobreaker.StateClosed},
-		{"an outage", &ResponseError{Status: 503}, gobreaker.StateOpen},
-		{"a farewell of SMTP", &textproto.Error{Code: 421, Msg: "4.3.2 shutting down"}, gobreaker.StateOpen},
-		{"a lost connection", io.ErrUnexpectedEOF, gobreaker.StateOpen},
-		{"a timeout", fmt.Errorf("read: %w", context.DeadlineExceeded), gobreaker.StateOpen},
-		{"cancelled", fmt.Errorf("read: %w", context.Canceled), gobreaker.StateHalfOpen},
-		{"the code's own error", errors.New("cannot read the local file"), gobreaker.StateHalfOpen},
-		{"the code's own wish", RetryAfter(time.Hour, errors.New("not yet")), gobreaker.StateHalfOpen},
+		{"success", nil, breaker.Closed},
+		{"a refusal", &ResponseError{Status: 404}, breaker.Closed},
+		{"a refusal of SMTP", &textproto.Error{Code: 550, Msg: "5.1.1 no such user"}, breaker.Closed},
+		{"a refusal that the code is done with", Permanent(&ResponseError{Status: 404}), breaker.Closed},
+		{"an outage", &ResponseError{Status: 503}, breaker.Open},
+		{"a farewell of SMTP", &textproto.Error{Code: 421, Msg: "4.3.2 shutting down"}, breaker.Open},
+		{"a lost connection", io.ErrUnexpectedEOF, breaker.Open},
+		{"a timeout", fmt.Errorf("read: %w", context.DeadlineExceeded), breaker.Open},
+		{"cancelled", fmt.Errorf("read: %w", context.Canceled), breaker.HalfOpen},
+		{"the code's own error", errors.New("cannot read the local file"), breaker.HalfOpen},
+		{"the code's own wish", RetryAfter(time.Hour, errors.New("not yet")), breaker.HalfOpen},
 		{"an inner call that a breaker refused",
-			&GiveUpError{Decision: Decision{As: AsExhausted, Reason: ReasonBreaker}, Cause: gobreaker.ErrOpenState}, gobreaker.StateHalfOpen},
+			&GiveUpError{Decision: Decision{As: AsExhausted, Reason: ReasonBreaker}, Cause: errBreakerOpen}, breaker.HalfOpen},
 		{"an inner call whose deadline came in a queue",
-			&GiveUpError{Decision: Decision{As: AsDeadline}, Cause: context.DeadlineExceeded}, gobreaker.StateHalfOpen},
+			&GiveUpError{Decision: Decision{As: AsDeadline}, Cause: context.DeadlineExceeded}, breaker.HalfOpen},
 		{"an inner call that a limit handed back",
-			&DeferError{Until: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC), Err: &limiter.WaitError{}}, gobreaker.StateHalfOpen},
+			&DeferError{Until: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC), Err: &limiter.WaitError{}}, breaker.HalfOpen},
 		{"an inner call that was refused",
-			&GiveUpError{Decision: Decision{As: AsPermanent}, Event: answer(404), Err: &ResponseError{Status: 404}}, gobreaker.StateHalfOpen},
+			&GiveUpError{Decision: Decision{As: AsPermanent}, Event: answer(404), Err: &ResponseError{Status: 404}}, breaker.HalfOpen},
 		{"an inner call that met an outage",
-			fmt.Errorf("list: %w", &GiveUpError{Decision: Decision{As: AsExhausted}, Event: answer(503), Err: &ResponseError{Status: 503}}), gobreaker.StateOpen},
+			fmt.Errorf("list: %w", &GiveUpError{Decision: Decision{As: AsExhausted}, Event: answer(503), Err: &ResponseError{Status: 503}}), breaker.Open},
 		{"an inner call for tokens that met an outage",
-			&GiveUpError{Decision: Decision{As: AsExhausted}, Event: &rules.Event{Provider: "oauth2", Protocol: "http", Status: 503, Operation: "token.refresh"}}, gobreaker.StateHalfOpen},
+			&GiveUpError{Decision: Decision{As: AsExhausted}, Event: &rules.Event{Provider: "oauth2", Protocol: "http", Status: 503, Operation: "token.refresh"}}, breaker.HalfOpen},
 		{"a token endpoint that refuses",
-			&RetrieveError{Response: &http.Response{StatusCode: 400, Header: http.Header{}, Request: &http.Request{URL: endpoint}}}, gobreaker.StateHalfOpen},
+			&RetrieveError{Response: &http.Response{StatusCode: 400, Header: http.Header{}, Request: &http.Request{URL: endpoint}}}, breaker.HalfOpen},
 		{"a token endpoint that is down",
-			&RetrieveError{Response: &http.Response{StatusCode: 503, Header: http.Header{}, Request: &http.Request{URL: endpoint}}}, gobreaker.StateHalfOpen},
+			&RetrieveError{Response: &http.Response{StatusCode: 503, Header: http.Header{}, Request: &http.Request{URL: endpoint}}}, breaker.HalfOpen},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -129,7 +126,7 @@ func TestBreakerEvidence(t *testing.T) {
 				for range 3 {
 					do(&ResponseError{Status: 503})
 				}
-				if got := only(t, p); got != gobreaker.StateOpen {
+				if got := only(t, p); got != breaker.Open {
 					t.Fatalf("%v after three outages", got)
 				}
 				time.Sleep(31 * time.Second)
@@ -139,7 +136,7 @@ func TestBreakerEvidence(t *testing.T) {
 				}
 				// Whatever it was, the probe was given back.
 				time.Sleep(31 * time.Second)
-				if do(nil); only(t, p) != gobreaker.StateClosed {
+				if do(nil); only(t, p) != breaker.Closed {
 					t.Errorf("%v after a success", only(t, p))
 				}
 			})
@@ -231,9 +228,8 @@ func TestBreakerNested(t *testing.T) {
 					do()
 					time.Sleep(time.Second)
 				}
-				// Three failures open it, one probe each finds it down; a second
-				// later than the 30 s since they are over only then.
-				if got, want := api.timeline(), "0s:503 1s:503 2s:503 33s:503 1m4s:503"; got != want {
+				// Three failures open it, one probe each finds it down.
+				if got, want := api.timeline(), "0s:503 1s:503 2s:503 32s:503 1m2s:503"; got != want {
 					t.Errorf("the host is down: sent at %s\nwant %s", got, want)
 				}
 				api.set("")
@@ -241,8 +237,8 @@ func TestBreakerNested(t *testing.T) {
 					do()
 					time.Sleep(time.Second)
 				}
-				if got := api.timeline(); !strings.HasPrefix(got, "1m35s:200 1m36s:200 ") || strings.Count(got, " ") != 9 {
-					t.Errorf("the host is back: sent at %s, want each second from 1m35s", got)
+				if got := api.timeline(); !strings.HasPrefix(got, "1m32s:200 1m33s:200 ") || strings.Count(got, " ") != 12 {
+					t.Errorf("the host is back: sent at %s, want each second from 1m32s", got)
 				}
 			})
 		})
@@ -333,78 +329,14 @@ func TestBreakerProbeThatHangs(t *testing.T) {
 			t.Errorf("both probes are late: %v", err)
 		}
 		time.Sleep(10 * time.Second) // the second one has failed
-		if got := only(t, p); got != gobreaker.StateOpen {
+		if got := only(t, p); got != breaker.Open {
 			t.Errorf("%v after a late failure, want open", got)
 		}
 		time.Sleep(31 * time.Second)
-		if err := do(nil); err != nil || only(t, p) != gobreaker.StateClosed {
+		if err := do(nil); err != nil || only(t, p) != breaker.Closed {
 			t.Errorf("the host is back: %v, %v", err, only(t, p))
 		}
 		wg.Wait()
-		if n := len(p.breaker.find(p.Policy().Breaker, "").probes); n != 0 {
-			t.Errorf("%d probes are remembered", n)
-		}
-	})
-}
-
-// Failures in a row open a breaker however far apart they are; a reply between
-// them ends the row, what says nothing does not.
-func TestBreakerFailuresInARow(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		told  []error
-		want  gobreaker.State
-		ratio float64
-	}{
-		{"three", []error{errHostDown, errHostDown, errHostDown}, gobreaker.StateOpen, 0},
-		{"three beside a ratio", []error{errHostDown, errHostDown, errHostDown}, gobreaker.StateOpen, 0.9},
-		{"two", []error{errHostDown, errHostDown}, gobreaker.StateClosed, 0},
-		{"a reply between", []error{errHostDown, errHostDown, nil, errHostDown}, gobreaker.StateClosed, 0},
-		{"nothing learned between", []error{errHostDown, errHostDown, errExcluded, errHostDown}, gobreaker.StateOpen, 0},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			section := policy.Breaker{Failures: 3, Ratio: tt.ratio, Min: 20, Window: 10 * time.Second, Open: time.Hour, Probes: 1}
-			var s breakers
-			for _, outcome := range tt.told {
-				done, err := s.allow(&section, "h")
-				if err != nil {
-					t.Fatalf("%s: %v", tt.name, err)
-				}
-				done(outcome)
-				time.Sleep(time.Minute)
-			}
-			if got := s.find(&section, "h").cb.State(); got != tt.want {
-				t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
-			}
-		})
-	}
-}
-
-// Ratio is of what is known: calls under way and calls that say nothing do not
-// hide an outage.
-func TestBreakerRatio(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var s breakers
-		section := policy.Breaker{Ratio: 0.5, Min: 4, Window: time.Minute, Open: 30 * time.Second, Probes: 1}
-		for i := range 30 {
-			done, err := s.allow(&section, "h")
-			if err != nil {
-				if i != 21 {
-					t.Errorf("open before attempt %d, want 21", i)
-				}
-				return
-			}
-			switch {
-			case i < 10: // under way
-			case i < 17:
-				done(errExcluded)
-			case i < 19:
-				done(nil)
-			default:
-				done(errHostDown)
-			}
-		}
-		t.Error("never opened")
 	})
 }
 
@@ -462,43 +394,9 @@ func TestBreakerIsNeverStuck(t *testing.T) {
 			for range 5 { // as many as there are probes, and some
 				errs = append(errs, p.Do(t.Context(), call, nested))
 			}
-			if last := errs[len(errs)-1]; last != nil || only(t, p) != gobreaker.StateClosed {
+			if last := errs[len(errs)-1]; last != nil || only(t, p) != breaker.Closed {
 				t.Errorf("seed %d: the breaker is %v: %v", seed, only(t, p), errs)
-			}
-			for _, k := range p.breaker.keys {
-				if n := k.cb.Counts(); len(k.probes) != 0 || n.Requests != n.TotalSuccesses+n.TotalFailures+n.TotalExclusions {
-					t.Errorf("seed %d: %d probes and %+v at the end", seed, len(k.probes), n)
-				}
 			}
 		})
 	}
-}
-
-// A probe that is left of an earlier round does not stand for one of this.
-func TestBreakerRounds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &policy.Breaker{Failures: 1, Open: 10 * time.Second, Probes: 2}
-		var s breakers
-		allow := func() func(error) {
-			t.Helper()
-			done, err := s.allow(b, "h")
-			if err != nil {
-				t.Fatal(err)
-			}
-			return done
-		}
-		allow()(errHostDown)
-		time.Sleep(11 * time.Second)
-		allow() // hangs
-		allow()(errHostDown)
-		time.Sleep(11 * time.Second)
-		allow() // so do these
-		allow()
-		time.Sleep(11 * time.Second)
-		allow()
-		allow()
-		if _, err := s.allow(b, "h"); err == nil {
-			t.Error("a third probe was let through")
-		}
-	})
 }

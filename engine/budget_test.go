@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/recourse-go/recourse/policy"
 )
 
 // Under a full outage the extra load is the ratio of the first attempts plus
@@ -156,41 +153,4 @@ func TestBudgetOfDeferredCalls(t *testing.T) {
 			t.Errorf("%d retries of %d first attempts, want at most %d", n, first.Load(), most)
 		}
 	})
-}
-
-// Millions of keys neither pile up nor make anybody wait for a sweep.
-func TestBudgetsOfManyKeys(t *testing.T) {
-	b := &policy.Budget{Ratio: 0.1, Min: 0.001, Key: "account"}
-	now := time.Unix(0, 0)
-	var s budgets
-	for i := range 20 * maxBudgets {
-		s.spend(b, strconv.Itoa(i), now)
-	}
-	if n := len(s.keys); n > 17*maxBudgets {
-		t.Errorf("%d keys are remembered", n)
-	}
-}
-
-func TestBudgetsByKey(t *testing.T) {
-	b := &policy.Budget{Ratio: 0.5, Min: 0, Key: "host"}
-	now := time.Unix(0, 0)
-	var s budgets
-	if !s.spend(b, "a", now) {
-		t.Error("a new key cannot retry once")
-	}
-	if s.spend(b, "a", now) {
-		t.Error("a key retried twice without a first attempt")
-	}
-	s.earn(b, "a", now)
-	s.earn(b, "a", now)
-	if !s.spend(b, "a", now) || s.spend(b, "a", now) {
-		t.Error("two first attempts at ratio 0.5 must earn one retry")
-	}
-	if !s.spend(b, "b", now) {
-		t.Error("one key's retries used up another's")
-	}
-	s.refund(b, "b")
-	if !s.spend(b, "b", now) {
-		t.Error("a retry that was given back is gone")
-	}
 }

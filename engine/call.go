@@ -95,3 +95,25 @@ func Attempt(ctx context.Context) int {
 	}
 	return 1
 }
+
+// keyOf is a call's key in a dimension: the part after which budgets and
+// breakers are kept apart.
+func keyOf(dimension string, k *limiter.Keys) string {
+	switch dimension {
+	case "account":
+		return k.Account
+	case "app":
+		return k.App
+	case "tenant":
+		return k.Tenant
+	case "host":
+		return k.Host
+	case "ip":
+		return k.IP
+	case "device":
+		return k.Device
+	case "operation":
+		return k.Operation
+	}
+	return "" // the provider as a whole
+}

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/breaker"
+	"github.com/recourse-go/recourse/engine/internal/budget"
 	"github.com/recourse-go/recourse/engine/internal/gate"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/engine/internal/nesting"
@@ -273,18 +275,18 @@ func (e *Engine) Provider(name string) (*Provider, error) {
 // Provider is a handle bound to one provider: its policy, its limits, its
 // budget. It is safe for concurrent use.
 type Provider struct {
-	engine  *Engine
-	name    string
-	live    atomic.Pointer[compiled]
-	limiter atomic.Pointer[limiter.Limiter] // nil until it is asked for; see limits
-	placed  []limiter.Limit                 // the limiter's, under Engine.mu; places never change
-	budgets budgets
-	breaker breakers
-	auth    *authorizer // the engine's
-	gates   gate.Gates
-	nesting nesting.Detector
-	shadow  atomic.Pointer[shadow]
-	nobody  atomic.Bool // it was told that calls name no account
+	engine   *Engine
+	name     string
+	live     atomic.Pointer[compiled]
+	limiter  atomic.Pointer[limiter.Limiter] // nil until it is asked for; see limits
+	placed   []limiter.Limit                 // the limiter's, under Engine.mu; places never change
+	budgets  budget.Set
+	breakers breaker.Set
+	auth     *authorizer // the engine's
+	gates    gate.Gates
+	nesting  nesting.Detector
+	shadow   atomic.Pointer[shadow]
+	nobody   atomic.Bool // it was told that calls name no account
 }
 
 // Policy is the policy that p decides by now.

@@ -33,9 +33,8 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 	e.Attempt = state.Attempts + 1
 	e.Elapsed = state.Spent + now.Sub(r.start())
 	e.Idempotent = e.Idempotent || r.call.Idempotent && r.deciding == r.c
-	if r.breaker != nil {
-		r.breaker(r.evidence(e))
-		r.breaker = nil
+	if r.ticket != nil {
+		r.returnTicket(r.evidence(e))
 	}
 	return now
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/breaker"
 	"github.com/recourse-go/recourse/engine/internal/gate"
 	"github.com/recourse-go/recourse/engine/internal/lending"
 	"github.com/recourse-go/recourse/limiter"
@@ -26,7 +27,7 @@ type run struct {
 	canceled <-chan struct{} // http.Request.Cancel, which ends the call beside its context; mostly nil
 
 	permit    limiter.Permit
-	breaker   func(error)        // tells the circuit breaker how the attempt went; mostly nil
+	ticket    *breaker.Ticket    // of the host's circuit breaker, for the latest attempt; mostly nil
 	began     time.Duration      // when the latest attempt did, since the engine was made; asPermitted = with its permit
 	tokens    uint64             // refreshes seen when it began
 	repeats   int                // attempts repeated since their token was an old one
@@ -163,7 +164,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 		if err := r.limit(ctx); err != nil {
 			return r.limited(ctx, err)
 		}
-		if err := r.probe(ctx); err != nil {
+		if err := r.askBreaker(ctx); err != nil {
 			return &outcome{kind: gaveUp, rule: &breakerRule, as: AsUnavailable, reason: ReasonBreaker, cause: err}
 		}
 
@@ -341,24 +342,6 @@ func (r *run) credentials(ctx context.Context) error {
 	}
 }
 
-// probe asks the host's circuit breaker, if the policy has one.
-func (r *run) probe(ctx context.Context) error {
-	b := r.c.policy.Breaker
-	if b == nil {
-		return nil
-	}
-	key := r.breakerKey()
-	r.giveBack(ctx, key)
-	done, err := r.p.breaker.allow(b, key.key)
-	if err != nil {
-		r.permit.Cancel()
-		r.until = r.p.breaker.until(b, key.key, err)
-		return err
-	}
-	r.breaker = done
-	return nil
-}
-
 // asPermitted says that an attempt began when its permit was granted.
 const asPermitted = -1
 
@@ -377,11 +360,13 @@ func (r *run) attempt(ctx context.Context, first bool) attempted {
 	if first && n == 1 {
 		if b := r.c.policy.Budget; b != nil {
 			keys := r.call.keys()
-			r.p.budgets.earn(b, keyOf(b.Key, &keys), r.start())
+			r.p.budgets.Earn(r.start(), b, keyOf(b.Key, &keys))
 		}
 	}
 	r.cause = nil
-	ctx = r.lend(ctx)
+	if r.ticket != nil {
+		ctx = breaker.With(ctx, r.ticket)
+	}
 	a := r.attempts.attempt(ctx, r.c, r.op, n, grant{r.permit, r.inside})
 	if !a.unsent {
 		r.err = a.err
@@ -392,9 +377,11 @@ func (r *run) attempt(ctx context.Context, first bool) attempted {
 	if a.ok {
 		r.p.worked(r)
 	}
-	if r.breaker != nil && (a.ok || a.unsent) {
-		r.breaker(r.proof(a.ok))
-		r.breaker = nil
+	switch {
+	case a.ok:
+		r.returnTicket(breaker.Up)
+	case a.unsent:
+		r.returnTicket(breaker.None)
 	}
 	if a.ok {
 		r.noticeSuccess(ctx)
@@ -412,10 +399,10 @@ func (r *run) afford(now time.Time) bool {
 	}
 	keys := r.call.keys()
 	key := keyOf(b.Key, &keys)
-	if r.p.budgets.spend(b, key, now) {
+	if r.p.budgets.Spend(now, b, key) {
 		return true
 	}
-	r.until = later(now.Add(r.decision.Delay), r.p.budgets.ready(b, key, now))
+	r.until = later(now.Add(r.decision.Delay), r.p.budgets.Ready(now, b, key))
 	return false
 }
 
@@ -424,7 +411,7 @@ func (r *run) unspend() {
 	if r.spent {
 		keys := r.call.keys()
 		b := r.c.policy.Budget
-		r.p.budgets.refund(b, keyOf(b.Key, &keys))
+		r.p.budgets.Refund(time.Now(), b, keyOf(b.Key, &keys))
 	}
 }
 
@@ -450,9 +437,7 @@ func (r *run) abandon() {
 		return
 	}
 	r.permit.Release()
-	if r.breaker != nil {
-		r.breaker(errExcluded)
-	}
+	r.returnTicket(breaker.None)
 	r.attempts.abandon()
 }
 
@@ -462,12 +447,4 @@ func later(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// proof is what an attempt without a failure to classify says about its host.
-func (r *run) proof(ok bool) error {
-	if ok {
-		return nil
-	}
-	return errExcluded
 }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/breaker"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
@@ -204,22 +204,6 @@ func TestMemoryIsBounded(t *testing.T) {
 		if n := len(sh.accounts); p.auth.trouble.Load() != int64(n) {
 			t.Errorf("%d accounts in trouble are counted, %d remembered", p.auth.trouble.Load(), n)
 		}
-		var b breakers
-		section := policy.Breaker{Failures: 1, Open: time.Second}
-		for i := range 3 * maxBreakers {
-			done, err := b.allow(&section, strconv.Itoa(i))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if i%2 == 0 {
-				done(errHostDown)
-			} else {
-				done(nil)
-			}
-		}
-		if n := len(b.keys); n > 2*maxBreakers {
-			t.Errorf("%d breakers", n)
-		}
 	})
 }
 
@@ -238,18 +222,18 @@ func TestKeyOf(t *testing.T) {
 func TestEvidence(t *testing.T) {
 	for _, tt := range []struct {
 		e    rules.Event
-		want error
+		want breaker.Evidence
 	}{
-		{rules.Event{Protocol: "http", Status: 500}, errHostDown},
-		{rules.Event{Protocol: "http", Status: 429}, nil},
-		{rules.Event{Protocol: "http", Network: "reset"}, errHostDown},
-		{rules.Event{Protocol: "http", Network: rules.NetworkCanceled}, errExcluded},
-		{rules.Event{Protocol: "imap", IMAPStatus: "BYE"}, errHostDown},
-		{rules.Event{Protocol: "imap", IMAPStatus: "NO"}, nil},
-		{rules.Event{Protocol: "smtp", Status: 421}, errHostDown},
-		{rules.Event{Protocol: "smtp", Status: 550}, nil},
+		{rules.Event{Protocol: "http", Status: 500}, breaker.Down},
+		{rules.Event{Protocol: "http", Status: 429}, breaker.Up},
+		{rules.Event{Protocol: "http", Network: "reset"}, breaker.Down},
+		{rules.Event{Protocol: "http", Network: rules.NetworkCanceled}, breaker.None},
+		{rules.Event{Protocol: "imap", IMAPStatus: "BYE"}, breaker.Down},
+		{rules.Event{Protocol: "imap", IMAPStatus: "NO"}, breaker.Up},
+		{rules.Event{Protocol: "smtp", Status: 421}, breaker.Down},
+		{rules.Event{Protocol: "smtp", Status: 550}, breaker.Up},
 	} {
-		if got := evidence(&tt.e); !errors.Is(got, tt.want) {
+		if got := evidence(&tt.e); got != tt.want {
 			t.Errorf("evidence(%+v) = %v, want %v", tt.e, got, tt.want)
 		}
 	}
