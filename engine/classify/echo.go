@@ -57,8 +57,13 @@ var (
 	echoedSubject = regexp.MustCompile(`(?i)\bsubject\b(?: line| was| is)?\s*[:=].*`)
 
 	// In front of a mailbox's name, and behind it.
-	beforeMailbox = regexp.MustCompile(`(?i)(?:unknown|invalid|no such|non-?existent|duplicate|missing|(?:could ?n.?t|could not|can ?not|unable to) find(?: the)?) (?:mailbox|folder|mbox)(?: name)?\b|\b(?:mailbox|folder)(?: name)? ?(?:does ?n.?t exist|does not exist|(?:is |was )?not found|already exists|has children)\s*:`)
-	behindMailbox = regexp.MustCompile(`(?i)(?:does ?n.?t exist|does not exist|(?:is |was |could not be |cannot be )?not found|(?:could not|cannot) be found|already exists|no such (?:mailbox|folder))[.!]?(?:\s*\([^()]*\))?\s*$`)
+	beforeMailbox = regexp.MustCompile(`(?i)` + strings.Join([]string{
+		`(?:unknown|invalid|bad|illegal|no such|non-?existent|duplicate|missing|(?:could ?n.?t|could not|can ?not|unable to) find(?: the)?) (?:mailbox|folder|mbox|namespace)(?: name)?\b`,
+		`\b(?:mailbox|folder)(?: name)? ?(?:does ?n.?t exist|does not exist|(?:is |was )?not found|(?:already )?exists|has children|(?:is ?n.?t|is not) (?:selectable|allowed))[^:]*:`,
+		`\bnot allowed in (?:mailbox|folder) names?:`,
+		`\b(?:permission|access) denied(?::| (?:to|for) (?:mailbox|folder)\b)`,
+	}, "|"))
+	behindMailbox = regexp.MustCompile(`(?i)(?:does ?n.?t exist|does not exist|(?:is |was |could not be |cannot be )?not found|(?:could not|cannot) be found|(?:already )?exists|no such (?:mailbox|folder))[.!]?(?:\s*\([^()]*\))?\s*$`)
 )
 
 // withoutEcho is a line of a server's reply without what it repeats of what
@@ -74,8 +79,9 @@ func withoutEcho(line string) string {
 // that it says is not there: "Mailbox doesn't exist: INBOX.Throttled", "Throttled
 // doesn't exist.". first is true where the name came first.
 func withoutMailbox(text string) (rest string, first bool) {
-	if at := beforeMailbox.FindStringIndex(text); at != nil {
-		return text[:at[1]], false
+	before := beforeMailbox.FindStringIndex(text)
+	if before != nil && strings.Trim(text[before[1]:], " .!") != "" {
+		return text[:before[1]], false
 	}
 	if at := behindMailbox.FindStringIndex(text); at != nil {
 		return text[at[0]:], true

@@ -195,10 +195,12 @@ func (f *finder) values(dst []string, x *policy.Extractor, limit int) []string {
 }
 
 // look lets text patterns see the message, and where there is none the start
-// of a refusal's body.
+// of a refusal's body. Of one in a success they do not see what it quotes.
 func (f *finder) look(message string) {
 	s := message
-	if s == "" && !f.success {
+	if f.success {
+		s = unquoted(s)
+	} else if s == "" {
 		s = f.body
 	}
 	if len(s) > patternWindow {

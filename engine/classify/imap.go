@@ -195,7 +195,7 @@ func parseIMAP(s, want string, named bool) (status string, codes []string, messa
 	}
 	for _, line := range plain {
 		l := imapLine{text: line}
-		l.codes, l.text = responseCodes(line)
+		l.codes, l.text = responseCodes(status, line)
 		take(&l)
 	}
 	return status, codes, strings.Join(texts, " "), strings.TrimSpace(all.String())
@@ -225,7 +225,7 @@ func parseIMAPLine(line, want string) (l imapLine, ok bool) {
 	first, rest, _ := strings.Cut(line, " ")
 	if s := imapStatus(first); s != "" && (want == "" || s == want) {
 		l.status = s
-		l.codes, l.text = responseCodes(rest)
+		l.codes, l.text = responseCodes(l.status, rest)
 		return l, true
 	}
 	if !isTag(first) {
@@ -237,7 +237,7 @@ func parseIMAPLine(line, want string) (l imapLine, ok bool) {
 	if l.status == "" || l.tagged && want != "" && l.status != want {
 		return l, false
 	}
-	l.codes, l.text = responseCodes(rest)
+	l.codes, l.text = responseCodes(l.status, rest)
 	return l, true
 }
 
@@ -264,10 +264,11 @@ func isTag(s string) bool {
 }
 
 // responseCodes splits the codes off the start of a response's text. RFC 9051
-// has at most one; Yahoo and others send more.
-func responseCodes(s string) (codes []string, text string) {
+// has at most one; Yahoo and others send more with refusals. With OK the text
+// behind it may begin with the name of a mailbox.
+func responseCodes(status, s string) (codes []string, text string) {
 	s = strings.TrimSpace(s)
-	for strings.HasPrefix(s, "[") {
+	for strings.HasPrefix(s, "[") && (status != "OK" || len(codes) == 0) {
 		end := codeEnd(s)
 		if end < 0 {
 			break
