@@ -33,7 +33,7 @@ const (
 var (
 	byAccount    = []limiter.Dimension{limiter.Account}
 	mailbox      = []limiter.Limit{{Name: "user", Key: byAccount, Rate: perSecond, Burst: burst}, {Name: "minute", Key: byAccount, Rate: perSecond, Burst: burst}, {Name: "inflight", Key: byAccount, Concurrency: concurrency}}
-	mailboxUses  = []limiter.Use{{Limit: 0, Cost: cost}, {Limit: 1, Cost: cost}, {Limit: 2}}
+	mailboxUses  = []limiter.Use{{Limit: "user", Cost: cost}, {Limit: "minute", Cost: cost}, {Limit: "inflight"}}
 	millionNames = sync.OnceValue(func() []string {
 		names := make([]string, 1_000_000)
 		for i := range names {

@@ -134,15 +134,15 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 
 	for _, k := range order {
 		h := holds[k]
-		at := compiled.limit[k.limit]
-		n := p.limits().RefusedAt(now, at, k.keys, sent)
-		length := h.asked
-		if h.unsure {
-			length = max(length, compiled.holdFor(h.run.decision, n, p.engine.o.Rand()))
-		}
-		cause := h.run.holdCause(now)
-		p.limits().HoldAt(now, at, k.keys, now.Add(length), cause)
-		h.run.notifyLimit(ctx, NoticeHold, length, compiled.policy.Limits[k.limit].Name, cause)
+		limit, length, chance := compiled.policy.Limits[k.limit].Name, h.asked, p.engine.o.Rand()
+		refusal := limiter.Refusal{Sent: sent, Cause: h.run.holdCause(now), Hold: func(refusals int) time.Duration {
+			if h.unsure {
+				length = max(length, compiled.holdFor(h.run.decision, refusals, chance))
+			}
+			return length
+		}}
+		p.limits().RefuseAt(now, limit, k.keys, refusal)
+		h.run.notifyLimit(ctx, NoticeHold, length, limit, refusal.Cause)
 	}
 	return b
 }

@@ -119,7 +119,7 @@ func TestDecideBatch(t *testing.T) {
 				if len(b.Again) > 0 != b.Until.Equal(now.Add(b.Delay)) {
 					t.Errorf("until %v", b.Until)
 				}
-				if n := p.Limiter().Peek(1, limiter.Keys{Account: "a"}).Refused; strings.Contains(tt.holds, "requests") != (n == 1) {
+				if n := p.Peek("requests", limiter.Keys{Account: "a"}).Refused; strings.Contains(tt.holds, "requests") != (n == 1) {
 					t.Errorf("%d refusals counted, held %s", n, tt.holds)
 				}
 			})

@@ -64,7 +64,7 @@ default: fail
 						{limiter.Keys{Account: "ann"}, tt.units}, {limiter.Keys{App: "sync", Tenant: "contoso"}, tt.requests},
 						{limiter.Keys{Device: "phone"}, tt.upload}, {limiter.Keys{Host: "api.test"}, tt.inflight},
 					} {
-						st := p.Limiter().Peek(i, want.keys)
+						st := p.Peek(p.Policy().Limits[i].Name, want.keys)
 						used := 1000 - st.Level
 						if i == 3 {
 							used = float64(st.InFlight)

@@ -37,7 +37,7 @@ func TestCancelWakesEveryWait(t *testing.T) {
 		{name: "the limit is held", at: 3 * time.Second, limit: "requests",
 			before: func(t *testing.T, e *Engine, _ *server) func() {
 				p, _ := e.Provider("test")
-				p.Limiter().Hold(1, limiter.Keys{Account: "a"}, time.Now().Add(30*time.Second))
+				p.Hold("requests", limiter.Keys{Account: "a"}, time.Now().Add(30*time.Second))
 				return nil
 			}},
 		{name: "no permit is free", at: 3 * time.Second, limit: "inflight",
@@ -58,7 +58,7 @@ func TestCancelWakesEveryWait(t *testing.T) {
 			before: func(t *testing.T, e *Engine, _ *server) func() {
 				time.AfterFunc(time.Millisecond, func() {
 					p, _ := e.Provider("test")
-					p.Limiter().Hold(1, limiter.Keys{Account: "a"}, time.Now().Add(30*time.Second))
+					p.Hold("requests", limiter.Keys{Account: "a"}, time.Now().Add(30*time.Second))
 				})
 				return nil
 			}},
@@ -169,7 +169,7 @@ func TestDeadlineIsNeverPassed(t *testing.T) {
 	hold := func(d time.Duration) func(*Engine) {
 		return func(e *Engine) {
 			p, _ := e.Provider("test")
-			p.Limiter().Hold(1, limiter.Keys{Account: "a"}, time.Now().Add(d))
+			p.Hold("requests", limiter.Keys{Account: "a"}, time.Now().Add(d))
 		}
 	}
 	for _, tt := range []struct {

@@ -19,7 +19,7 @@ func TestComeBack(t *testing.T) {
 	hold := func(d time.Duration) func(*Engine) {
 		return func(e *Engine) {
 			p, _ := e.Provider("test")
-			p.Limiter().Hold(1, limiter.Keys{Account: "a"}, time.Now().Add(d), limiter.Cause{Rule: "throttled", Status: 429})
+			p.Hold("requests", limiter.Keys{Account: "a"}, time.Now().Add(d), limiter.Cause{Rule: "throttled", Status: 429})
 		}
 	}
 	down := func(e *Engine) {
@@ -65,7 +65,7 @@ func TestComeBack(t *testing.T) {
 			before: func(e *Engine) {
 				p, _ := e.Provider("test")
 				for range 2 {
-					permit, _ := p.Limiter().TryAcquire(&limiter.Request{Keys: limiter.Keys{Account: "a"}, Uses: []limiter.Use{{Limit: 0}}})
+					permit, _ := p.Limiter().TryAcquire(&limiter.Request{Keys: limiter.Keys{Account: "a"}, Uses: []limiter.Use{{Limit: "inflight"}}})
 					time.AfterFunc(time.Minute, permit.Release)
 				}
 			}, text: `the caller's deadline has come): limiter: limit "inflight": gave up waiting: context deadline exceeded`},

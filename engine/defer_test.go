@@ -128,7 +128,7 @@ func TestDeferral(t *testing.T) {
 func TestDeferralFromLimits(t *testing.T) {
 	hold := func(e *Engine, d time.Duration) {
 		p, _ := e.Provider("test")
-		p.Limiter().Hold(1, limiter.Keys{Account: "a"}, time.Now().Add(d))
+		p.Hold("requests", limiter.Keys{Account: "a"}, time.Now().Add(d))
 	}
 	for _, tt := range []struct {
 		name    string
@@ -198,7 +198,7 @@ func TestReauthAfterDeferral(t *testing.T) {
 		refreshes, good := 0, 1
 		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error {
 			refreshes++
-			p.Limiter().Hold(1, limiter.Keys{Account: "a"}, time.Now().Add(2*time.Hour)) // another worker was throttled
+			p.Hold("requests", limiter.Keys{Account: "a"}, time.Now().Add(2*time.Hour)) // another worker was throttled
 			return nil
 		}})
 		p, _ = e.Provider("test")
@@ -244,8 +244,8 @@ func TestDeferralBeforeDeadline(t *testing.T) {
 				t.Errorf("%s: until in %v with a delay of %v", name, wait, later.Decision.Delay)
 			}
 		}
-		p.Limiter().Lift(1, limiter.Keys{Account: "a"})
-		p.Limiter().Hold(1, limiter.Keys{Account: "a"}, time.Now().Add(40*time.Second)) // a worker could wait so long, the caller cannot
+		p.Lift("requests", limiter.Keys{Account: "a"})
+		p.Hold("requests", limiter.Keys{Account: "a"}, time.Now().Add(40*time.Second)) // a worker could wait so long, the caller cannot
 		err = p.Do(ctx, Call{Account: "a", Method: "GET"}, throttled)
 		if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != AsDeadline {
 			t.Errorf("a short hold: %v, want %s", err, AsDeadline)

@@ -188,7 +188,7 @@ func (e *Engine) replace(set *policy.Set) error {
 			p = &Provider{engine: e, name: pol.Name, auth: &e.auth}
 		}
 		c := compile(pol, &e.o)
-		limits, err := c.place(p.placed)
+		limits, err := c.limitsAfter(p.placed)
 		if err != nil {
 			return err
 		}
@@ -215,7 +215,7 @@ func (e *Engine) replace(set *policy.Set) error {
 	for name, p := range e.handles {
 		if was := p.live.Load(); next.providers[name] == nil && !was.gone {
 			c := compile(was.policy, &e.o)
-			c.limit, c.gone = was.limit, true
+			c.gone = true
 			p.live.Store(c)
 		}
 	}
@@ -279,7 +279,7 @@ type Provider struct {
 	name     string
 	live     atomic.Pointer[compiled]
 	limiter  atomic.Pointer[limiter.Limiter] // nil until it is asked for; see limits
-	placed   []limiter.Limit                 // the limiter's, under Engine.mu; places never change
+	placed   []limiter.Limit                 // the limiter's, under Engine.mu
 	budgets  budget.Set
 	breakers breaker.Set
 	auth     *authorizer // the engine's
@@ -294,6 +294,48 @@ func (p *Provider) Policy() *policy.Policy { return p.live.Load().policy }
 
 // Limiter is the provider's limiter, for a debug page or to set holds by hand.
 func (p *Provider) Limiter() *limiter.Limiter { return p.limits() }
+
+// Hold closes one of the policy's limits for a key until the given time, for
+// everyone on that key: a kill switch. cause says why, to those who wait; see
+// [limiter.Limiter.Hold]. It fails where the policy in force has no such limit.
+func (p *Provider) Hold(limit string, k limiter.Keys, until time.Time, cause ...limiter.Cause) error {
+	if err := p.hasLimit(limit); err != nil {
+		return err
+	}
+	p.limits().Hold(limit, k, until, cause...)
+	return nil
+}
+
+// Lift ends a hold at once, as if it had never been. It fails as Hold does.
+func (p *Provider) Lift(limit string, k limiter.Keys) error {
+	if err := p.hasLimit(limit); err != nil {
+		return err
+	}
+	p.limits().Lift(limit, k)
+	return nil
+}
+
+// Peek tells the state of one of the policy's limits for a key, and changes
+// nothing. A limit that the policy in force does not have reads as the zero State.
+func (p *Provider) Peek(limit string, k limiter.Keys) limiter.State {
+	if p.hasLimit(limit) != nil {
+		return limiter.State{}
+	}
+	return p.limits().Peek(limit, k)
+}
+
+// hasLimit is an error where the policy in force has no limit of that name.
+func (p *Provider) hasLimit(name string) error {
+	limits := p.Policy().Limits
+	if slices.ContainsFunc(limits, func(l policy.Limit) bool { return l.Name == name }) {
+		return nil
+	}
+	names := make([]string, len(limits))
+	for i := range limits {
+		names[i] = limits[i].Name
+	}
+	return fmt.Errorf("engine: provider %q has no limit %q, only %q", p.name, name, names)
+}
 
 // limits is the provider's limiter. The first who asks makes it, since of many
 // providers a worker uses few.
@@ -320,10 +362,9 @@ type compiled struct {
 	schedules    []schedule
 	maxWaits     int
 	maxTotalWait time.Duration
-	holds        bool  // some rule closes a limit
-	reauths      bool  // an account's credentials matter: they can be refreshed, or are put on requests
-	gone         bool  // it is in force no more, and none of its name is
-	limit        []int // where each of the policy's limits stands in the limiter
+	holds        bool // some rule closes a limit
+	reauths      bool // an account's credentials matter: they can be refreshed, or are put on requests
+	gone         bool // it is in force no more, and none of its name is
 	operations   atomic.Pointer[map[string]*operation]
 	usual        [64]atomic.Pointer[operation] // some of operations, which take no map to find
 }
@@ -380,7 +421,7 @@ func (c *compiled) operation(name string) *operation {
 		if len(l.Operations) > 0 && !slices.ContainsFunc(l.Operations, func(g string) bool { return policy.Glob(g, name) }) {
 			continue
 		}
-		u, priced := limiter.Use{Limit: c.limit[i], Cost: 1}, false
+		u, priced := limiter.Use{Limit: l.Name, Cost: 1}, false
 		switch l.Cost {
 		case "":
 		case policy.BytesCost:
@@ -420,16 +461,14 @@ func placeOf(name string) int {
 	return (n + 5*int(name[0]) + 11*int(name[n/2]) + 23*int(name[n-1])) % 64
 }
 
-// place gives each of the policy's limits its place in the limiter: the one
-// that a limit of that name has had before, else a new one. Places never
-// change, so that a call that began before a reload still means the same limit;
-// one that the policy no longer has stays behind as a gate that nothing uses.
-func (c *compiled) place(old []limiter.Limit) ([]limiter.Limit, error) {
+// limitsAfter are the limiter's limits once the policy's follow old ones. One that
+// the policy no longer has stays behind as a gate, for calls that began before
+// the reload and name it.
+func (c *compiled) limitsAfter(old []limiter.Limit) ([]limiter.Limit, error) {
 	limits := make([]limiter.Limit, len(old))
 	for i, l := range old {
 		limits[i] = limiter.Limit{Name: l.Name, Key: l.Key}
 	}
-	c.limit = make([]int, len(c.policy.Limits))
 	for i := range c.policy.Limits {
 		l, err := limitOf(c.policy, &c.policy.Limits[i])
 		if err != nil {
@@ -441,7 +480,6 @@ func (c *compiled) place(old []limiter.Limit) ([]limiter.Limit, error) {
 			limits = append(limits, l)
 		}
 		limits[at] = l
-		c.limit[i] = at
 	}
 	return limits, nil
 }

@@ -25,12 +25,14 @@ func (r *run) hold(ctx context.Context, now time.Time) {
 	}
 	keys := r.call.keys()
 	for _, i := range d.Rule.Hold {
-		at := r.deciding.limit[i]
-		n := r.decidingP.limits().RefusedAt(now, at, keys, r.start())
-		length := r.deciding.holdFor(d, n, r.p.engine.o.Rand())
-		cause := r.holdCause(now)
-		r.decidingP.limits().HoldAt(now, at, keys, now.Add(length), cause)
-		r.notifyLimit(ctx, NoticeHold, length, r.deciding.policy.Limits[i].Name, cause)
+		deciding, chance := r.deciding, r.p.engine.o.Rand() // r must not be in the closure, or it would be allocated
+		limit, length := deciding.policy.Limits[i].Name, time.Duration(0)
+		refusal := limiter.Refusal{Sent: r.start(), Cause: r.holdCause(now), Hold: func(refusals int) time.Duration {
+			length = deciding.holdFor(d, refusals, chance)
+			return length
+		}}
+		r.decidingP.limits().RefuseAt(now, limit, keys, refusal)
+		r.notifyLimit(ctx, NoticeHold, length, limit, refusal.Cause)
 	}
 }
 

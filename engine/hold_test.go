@@ -126,7 +126,7 @@ func TestHoldEscalatesByKey(t *testing.T) {
 				if want := "[1s 2s 4s 8s 8s 8s 1s]"; fmt.Sprint(got) != want {
 					t.Errorf("held for %v, want %v", got, want)
 				}
-				if st := p.Limiter().Peek(1, limiter.Keys{Account: "a"}); st.Refused != 1 {
+				if st := p.Peek("requests", limiter.Keys{Account: "a"}); st.Refused != 1 {
 					t.Errorf("%d refusals in a row, want 1", st.Refused)
 				}
 			})
@@ -266,7 +266,7 @@ func TestUnsentCallsAreRefunded(t *testing.T) {
 		if as := ending(e.Transport(s).RoundTrip(req.WithContext(WithCall(t.Context(), Call{Account: "a", MaxAttempts: 1})))); as != AsExhausted {
 			t.Fatalf("ended as %s", as)
 		}
-		if st := p.Limiter().Peek(1, limiter.Keys{Account: "a"}); st.Level < 2 {
+		if st := p.Peek("requests", limiter.Keys{Account: "a"}); st.Level < 2 {
 			t.Errorf("%v units are left of 2", st.Level)
 		}
 	})
@@ -388,4 +388,43 @@ func giveUp(t testing.TB, e *Engine, base http.RoundTripper, host string) *GiveU
 		t.Fatal(err)
 	}
 	return gave
+}
+
+// Limits are named: a reload that shifts them closes the one that was meant, and
+// a name that the policy does not have is an error.
+func TestHoldByName(t *testing.T) {
+	policyOf := func(limits string) string {
+		return "version: 1\nprovider: test\nmatch: [{host: api.test}]\nlimits:\n" + limits + "rules: [{name: bad, when: status >= 400, action: fail}]\ndefault: fail\n"
+	}
+	e := testEngine(t, Options{}, policyOf("  - {name: first, key: account}\n  - {name: sending, key: account}\n"))
+	p, err := e.Provider("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := limiter.Keys{Account: "a"}
+	until := time.Now().Add(time.Hour)
+	held := func() (names []string) {
+		for s := range p.Limiter().Held() {
+			names = append(names, s.Limit)
+		}
+		return names
+	}
+	if err := e.Replace(testEngine(t, Options{}, policyOf("  - {name: sending, key: account}\n  - {name: second, key: account}\n")).Policies()); err != nil {
+		t.Fatal(err)
+	}
+	cause := limiter.Cause{Rule: "by hand"}
+	if err := p.Hold("sending", k, until, cause); err != nil {
+		t.Fatal(err)
+	}
+	if got, st := held(), p.Peek("sending", k); len(got) != 1 || got[0] != "sending" || st.Cause != cause || st.Held.Sub(until).Abs() > time.Microsecond {
+		t.Errorf("held %q, %+v, want sending until %v", got, st, until)
+	}
+	for _, name := range []string{"first", "none", ""} {
+		if p.Hold(name, k, until) == nil || p.Lift(name, k) == nil || p.Peek(name, k) != (limiter.State{}) {
+			t.Errorf("limit %q: no error, though there is no such limit", name)
+		}
+	}
+	if err := p.Lift("sending", k); err != nil || len(held()) != 0 {
+		t.Errorf("%v, held %q after Lift, want nil and none", err, held())
+	}
 }

@@ -127,7 +127,7 @@ func TestLongFailedBody(t *testing.T) {
 		}
 		return resp
 	}
-	out := func() int64 { return p.Limiter().Peek(0, limiter.Keys{Account: "a"}).InFlight }
+	out := func() int64 { return p.Peek("inflight", limiter.Keys{Account: "a"}).InFlight }
 	for range 2 {
 		if b, err := io.ReadAll(get().Body); len(b) != 100<<10 || err != nil {
 			t.Errorf("%d bytes, error %v", len(b), err)

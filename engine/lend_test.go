@@ -108,7 +108,7 @@ func levels(t testing.TB, e *Engine, provider, account string) (units float64, s
 		t.Fatal(err)
 	}
 	k := limiter.Keys{Account: account}
-	return p.limits().Peek(0, k).Level, p.limits().Peek(1, k).InFlight
+	return p.Peek("user", k).Level, p.Peek("inflight", k).InFlight
 }
 
 func getURL(ctx context.Context, rt http.RoundTripper, url string) (*http.Response, error) {
@@ -415,7 +415,7 @@ func TestNestedCrossed(t *testing.T) {
 				e := lendEngine(t, slots)
 				for _, name := range []string{"one", "two"} {
 					if p, _ := e.Provider(name); slots > 1 {
-						p.limits().Hold(1, limiter.Keys{Account: "ann"}, start.Add(time.Second))
+						p.Hold("inflight", limiter.Keys{Account: "ann"}, start.Add(time.Second))
 					}
 				}
 				bases := map[string]*busyBase{"one.example": {takes: 10 * time.Millisecond}, "two.example": {takes: 10 * time.Millisecond}}
@@ -464,7 +464,7 @@ func TestNestedHold(t *testing.T) {
 		p, _ := e.Provider("one")
 		start := time.Now()
 		err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Account: "ann", Operation: "items.get"}, func(ctx context.Context) error {
-			p.limits().Hold(0, limiter.Keys{Account: "ann"}, time.Now().Add(7*time.Second))
+			p.Hold("user", limiter.Keys{Account: "ann"}, time.Now().Add(7*time.Second))
 			return getAll(ctx, e.Transport(base), "https://one.example/items/1")
 		})
 		units, slots := levels(t, e, "one", "ann")
@@ -493,7 +493,7 @@ default: fail
 `)
 						base := &busyBase{takes: 10 * time.Millisecond}
 						p, _ := e.Provider("one")
-						p.limits().Hold(0, limiter.Keys{Account: "ann"}, time.Now().Add(time.Second))
+						p.Hold("user", limiter.Keys{Account: "ann"}, time.Now().Add(time.Second))
 						start := time.Now()
 						call := func() {
 							var tr http.RoundTripper = e.Transport(base)

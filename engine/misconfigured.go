@@ -71,7 +71,7 @@ func (e *Engine) fallback() *Provider {
 		}
 		p := &Provider{engine: e, name: pol.Name, auth: &e.auth}
 		c := compile(pol, &e.o)
-		limits, err := c.place(nil)
+		limits, err := c.limitsAfter(nil)
 		if err != nil {
 			return
 		}

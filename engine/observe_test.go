@@ -92,8 +92,7 @@ func TestNoticeQueued(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		limit := slices.IndexFunc(p.Policy().Limits, func(l policy.Limit) bool { return l.Name == "requests" })
-		p.Limiter().Hold(limit, limiter.Keys{Account: "ann"}, time.Now().Add(3*time.Second))
+		p.Hold("requests", limiter.Keys{Account: "ann"}, time.Now().Add(3*time.Second))
 		do("ben", func(int) error { return nil })
 		do("ann", func(int) error { return nil })
 		refused := make(chan struct{})

@@ -182,7 +182,7 @@ func TestReplaceBringsProvidersBack(t *testing.T) {
 		e := testEngine(t, Options{})
 		p, _ := e.Provider("test")
 		key := limiter.Keys{Account: "a"}
-		p.Limiter().Hold(1, key, time.Now().Add(30*time.Second))
+		p.Hold("requests", key, time.Now().Add(30*time.Second))
 		load(t, e, strings.Replace(loopYAML, "provider: test", "provider: other", 1))
 		if _, err := e.Provider("test"); err == nil {
 			t.Error("a provider without a policy is found")

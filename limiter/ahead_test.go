@@ -38,12 +38,12 @@ func TestTimeOfOneCaller(t *testing.T) {
 			}
 		}},
 		{"HoldAt", func(l *Limiter, at time.Time, r *Request) {
-			l.HoldAt(at, 0, r.Keys, at.Add(time.Minute))
-			l.Lift(0, r.Keys)
+			l.HoldAt(at, nameOf(l, 0), r.Keys, at.Add(time.Minute))
+			l.Lift(nameOf(l, 0), r.Keys)
 		}},
-		{"LiftAt", func(l *Limiter, at time.Time, r *Request) { l.LiftAt(at, 0, r.Keys) }},
-		{"RefusedAt", func(l *Limiter, at time.Time, r *Request) { l.RefusedAt(at, 0, r.Keys, at) }},
-		{"PeekAt", func(l *Limiter, at time.Time, r *Request) { l.PeekAt(at, 0, r.Keys) }},
+		{"LiftAt", func(l *Limiter, at time.Time, r *Request) { l.LiftAt(at, nameOf(l, 0), r.Keys) }},
+		{"RefusedAt", func(l *Limiter, at time.Time, r *Request) { l.RefuseAt(at, nameOf(l, 0), r.Keys, Refusal{Sent: at}) }},
+		{"PeekAt", func(l *Limiter, at time.Time, r *Request) { l.PeekAt(at, nameOf(l, 0), r.Keys) }},
 		{"SweepAt", func(l *Limiter, at time.Time, r *Request) { l.SweepAt(at) }},
 	} {
 		for _, off := range []time.Duration{time.Hour, 10 * time.Second, 10 * time.Millisecond, -time.Hour} {
@@ -55,7 +55,7 @@ func TestTimeOfOneCaller(t *testing.T) {
 							if err != nil {
 								t.Fatal(err)
 							}
-							uses := []Use{{Limit: use, Cost: 1}}
+							uses := []Use{{Limit: nameOf(l, use), Cost: 1}}
 							ann := &Request{Keys: Keys{Account: "ann", App: "sync"}, Uses: uses}
 							got, want := 0, 30 // of 10/s in 2 s, from a full burst of 10
 							take := func() {
@@ -94,7 +94,7 @@ func TestTimeOfOneCaller(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := &Request{Keys: Keys{Account: "ann", App: "sync"}, Uses: []Use{{Limit: 0, Cost: 10}}}
+			r := &Request{Keys: Keys{Account: "ann", App: "sync"}, Uses: []Use{{Limit: nameOf(l, 0), Cost: 10}}}
 			l.TryAcquire(r)
 			start := time.Now()
 			go l.TryAcquireAt(start.Add(time.Hour), r)
@@ -117,17 +117,17 @@ func TestPeekAhead(t *testing.T) {
 			Limit{Name: "gate", Key: byAccount},
 		)
 		k := Keys{Account: "ann"}
-		l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: 0, Cost: 100}, {Limit: 1, Cost: 10}}})
+		l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: nameOf(l, 0), Cost: 100}, {Limit: nameOf(l, 1), Cost: 10}}})
 		start := time.Now()
 		for i := range 3 {
-			l.Hold(i, k, start.Add(time.Minute))
+			l.Hold(nameOf(l, i), k, start.Add(time.Minute))
 		}
 		for i, level := range []float64{90 * 10, 10, 0} {
-			s := l.PeekAt(start.Add(150*time.Second), i, k)
+			s := l.PeekAt(start.Add(150*time.Second), nameOf(l, i), k)
 			if !s.Held.IsZero() || s.Level != min(level, 100) && s.Level != level {
 				t.Errorf("limit %d in 150 s: %+v, want it open, %v units", i, s, level)
 			}
-			if s := l.Peek(i, k); s.Held != start.Add(time.Minute) || s.Level != 0 {
+			if s := l.Peek(nameOf(l, i), k); s.Held != start.Add(time.Minute) || s.Level != 0 {
 				t.Errorf("limit %d now: %+v, want it held, empty", i, s)
 			}
 		}

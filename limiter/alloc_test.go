@@ -24,12 +24,12 @@ func TestAllocs(t *testing.T) {
 	keys := Keys{Account: "someone@example.com", App: "sync", Host: "mail.example.com", Operation: "messages.get"}
 	held := keys
 	held.Account = "held@example.com"
-	l.Hold(5, held, time.Now().Add(time.Millisecond))
-	l.TryAcquire(&Request{Keys: keys, Uses: []Use{{Limit: 7, Cost: 1}}})
-	one := []Use{{Limit: 0, Cost: 5}, {Limit: 1, Cost: 5}, {Limit: 2}}
-	empty := []Use{{Limit: 0, Cost: 1}, {Limit: 7, Cost: 1}}
-	gmail := []Use{{Limit: 3, Cost: 5}, {Limit: 4}, {Limit: 8, Cost: 5}, {Limit: 0, Cost: 5}, {Limit: 1, Cost: 5}, {Limit: 2}}
-	many := append([]Use{{Limit: 3, Cost: 5}, {Limit: 4}, {Limit: 5}}, one...)
+	l.Hold(nameOf(l, 5), held, time.Now().Add(time.Millisecond))
+	l.TryAcquire(&Request{Keys: keys, Uses: []Use{{Limit: nameOf(l, 7), Cost: 1}}})
+	one := []Use{{Limit: nameOf(l, 0), Cost: 5}, {Limit: nameOf(l, 1), Cost: 5}, {Limit: nameOf(l, 2)}}
+	empty := []Use{{Limit: nameOf(l, 0), Cost: 1}, {Limit: nameOf(l, 7), Cost: 1}}
+	gmail := []Use{{Limit: nameOf(l, 3), Cost: 5}, {Limit: nameOf(l, 4)}, {Limit: nameOf(l, 8), Cost: 5}, {Limit: nameOf(l, 0), Cost: 5}, {Limit: nameOf(l, 1), Cost: 5}, {Limit: nameOf(l, 2)}}
+	many := append([]Use{{Limit: nameOf(l, 3), Cost: 5}, {Limit: nameOf(l, 4)}, {Limit: nameOf(l, 5)}}, one...)
 	call := func(r Request) func() {
 		return func() {
 			p, err := l.Acquire(ctx, &r)
@@ -48,7 +48,7 @@ func TestAllocs(t *testing.T) {
 		{"three keys", call(Request{Keys: keys, Uses: many})},
 		{"four keys", call(Request{Keys: keys, Uses: gmail})}, // as many as a pack has
 		{"backfill", call(Request{Keys: keys, Uses: many, Priority: Backfill, N: 3, Parallel: 3})},
-		{"quota", call(Request{Keys: keys, Uses: []Use{{Limit: 6, Cost: 1}}})},
+		{"quota", call(Request{Keys: keys, Uses: []Use{{Limit: nameOf(l, 6), Cost: 1}}})},
 		{"refund", func() {
 			p, ok := l.TryAcquire(&Request{Keys: keys, Uses: many})
 			if !ok {

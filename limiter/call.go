@@ -59,12 +59,13 @@ func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, 
 	var seen uint64
 	locks = locks[:0]
 	ti, group := 0, -1 // of the limit before: most have the same key
+	at := -1           // of the limit before: most are named in the limiter's order
 	for i := range r.Uses {
 		u := &r.Uses[i]
-		if uint(u.Limit) >= uint(len(cfg.limits)) {
+		if at = cfg.find(u.Limit, at+1); at < 0 {
 			return 0, 0, &requestError{"no such limit", u.Limit}
 		}
-		m := cfg.limits[u.Limit]
+		m := cfg.limits[at]
 		if m.group != group {
 			group = m.group
 			for ti = 0; ti < touched && touches[ti].g.id != group; ti++ {
@@ -90,7 +91,7 @@ func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, 
 		case concurrencyForm:
 			cost = int64(min(max(r.Parallel, 1), math.MaxInt32))
 		}
-		if bit := uint64(1) << (u.Limit & 63); seen&bit == 0 {
+		if bit := uint64(1) << (at & 63); seen&bit == 0 {
 			seen |= bit
 		} else if slices.ContainsFunc(refs[:i], func(f ref) bool { return f.lim == m }) {
 			return 0, 0, &requestError{"named twice", u.Limit}

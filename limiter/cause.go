@@ -47,10 +47,10 @@ func (c Cause) String() string {
 }
 
 // noteCause remembers what closed the limit until the given time.
-func (x *extSlot) noteCause(cause []Cause, until int64) {
+func (x *extSlot) noteCause(cause Cause, until int64) {
 	x.cause, x.closed = nil, until
-	if len(cause) > 0 && cause[0] != (Cause{}) {
-		c := cause[0]
+	if cause != (Cause{}) {
+		c := cause
 		x.cause = &c
 	}
 }

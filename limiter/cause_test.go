@@ -14,7 +14,7 @@ import (
 func TestCause(t *testing.T) {
 	hold := func(l *Limiter, d time.Duration) Cause {
 		cause := Cause{Rule: "throttled", Code: "tooMany", Status: 429, Operation: "items.get", At: time.Now()}
-		l.Hold(1, Keys{Account: "a"}, time.Now().Add(d), cause)
+		l.Hold(nameOf(l, 1), Keys{Account: "a"}, time.Now().Add(d), cause)
 		return cause
 	}
 	for _, tt := range []struct {
@@ -43,7 +43,7 @@ func TestCause(t *testing.T) {
 				defer cancel()
 				var want Cause
 				if tt.later {
-					first, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: 0}}})
+					first, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: nameOf(l, 0)}}})
 					if !ok {
 						t.Fatal("no permit")
 					}
@@ -51,7 +51,7 @@ func TestCause(t *testing.T) {
 				} else {
 					want = hold(l, 20*time.Second)
 				}
-				p, err := l.Acquire(ctx, &Request{Keys: k, Uses: []Use{{Limit: 0}, {Limit: 1, Cost: 1}}, MaxWait: tt.wait})
+				p, err := l.Acquire(ctx, &Request{Keys: k, Uses: []Use{{Limit: nameOf(l, 0)}, {Limit: nameOf(l, 1), Cost: 1}}, MaxWait: tt.wait})
 				if tt.text == "" {
 					limit, cause := p.Waited()
 					if err != nil || limit != "user" || cause != want {
@@ -89,14 +89,14 @@ func TestWaitEnded(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := mustNew(t, Limit{Name: "inflight", Key: []Dimension{Account}, Concurrency: 1})
-				first, _ := l.TryAcquire(&Request{Keys: Keys{Account: "a"}, Uses: []Use{{Limit: 0}}})
+				first, _ := l.TryAcquire(&Request{Keys: Keys{Account: "a"}, Uses: []Use{{Limit: nameOf(l, 0)}}})
 				defer first.Release()
 				ctx, cancel := tt.end(t.Context())
 				defer cancel()
 				if tt.want == context.Canceled {
 					time.AfterFunc(time.Second, cancel)
 				}
-				_, err := l.Acquire(ctx, &Request{Keys: Keys{Account: "a"}, Uses: []Use{{Limit: 0}}})
+				_, err := l.Acquire(ctx, &Request{Keys: Keys{Account: "a"}, Uses: []Use{{Limit: nameOf(l, 0)}}})
 				var wait *WaitError
 				if !errors.As(err, &wait) || wait.Limit != "inflight" || !wait.ended || !errors.Is(err, tt.want) ||
 					!strings.Contains(err.Error(), "gave up waiting") {
@@ -114,21 +114,21 @@ func TestPeekCause(t *testing.T) {
 	cause := Cause{Rule: "throttled", Status: 429, At: start}
 	for i := range 2 {
 		now := start.Add(time.Duration(i) * time.Minute)
-		l.HoldAt(now, i, k, now.Add(10*time.Second), cause)
-		l.HoldAt(now, i, k, now.Add(5*time.Second), Cause{Rule: "shorter"}) // changes nothing
-		if s := l.PeekAt(now.Add(9*time.Second), i, k); s.Cause != cause {
+		l.HoldAt(now, nameOf(l, i), k, now.Add(10*time.Second), cause)
+		l.HoldAt(now, nameOf(l, i), k, now.Add(5*time.Second), Cause{Rule: "shorter"}) // changes nothing
+		if s := l.PeekAt(now.Add(9*time.Second), nameOf(l, i), k); s.Cause != cause {
 			t.Errorf("%s held: %+v", s.Limit, s)
 		}
-		if s := l.PeekAt(now.Add(11*time.Second), i, k); (s.Cause == cause) != s.Probing || s.Probing != (i == 0) {
+		if s := l.PeekAt(now.Add(11*time.Second), nameOf(l, i), k); (s.Cause == cause) != s.Probing || s.Probing != (i == 0) {
 			t.Errorf("%s after it: %+v", s.Limit, s)
 		}
-		l.HoldAt(now.Add(12*time.Second), i, k, now.Add(20*time.Second)) // by hand
-		if s := l.PeekAt(now.Add(13*time.Second), i, k); s.Held.IsZero() || s.Cause != (Cause{}) {
+		l.HoldAt(now.Add(12*time.Second), nameOf(l, i), k, now.Add(20*time.Second)) // by hand
+		if s := l.PeekAt(now.Add(13*time.Second), nameOf(l, i), k); s.Held.IsZero() || s.Cause != (Cause{}) {
 			t.Errorf("%s held by hand: %+v", s.Limit, s)
 		}
-		l.HoldAt(now.Add(13*time.Second), i, k, now.Add(30*time.Second), cause)
-		l.LiftAt(now.Add(14*time.Second), i, k)
-		if s := l.PeekAt(now.Add(14*time.Second), i, k); s.Cause != (Cause{}) {
+		l.HoldAt(now.Add(13*time.Second), nameOf(l, i), k, now.Add(30*time.Second), cause)
+		l.LiftAt(now.Add(14*time.Second), nameOf(l, i), k)
+		if s := l.PeekAt(now.Add(14*time.Second), nameOf(l, i), k); s.Cause != (Cause{}) {
 			t.Errorf("%s lifted: %+v", s.Limit, s)
 		}
 	}

@@ -15,7 +15,7 @@
 //	…
 //	permit, err := l.Acquire(ctx, &limiter.Request{
 //		Keys: limiter.Keys{Account: "ann@example.com", App: "sync"},
-//		Uses: []limiter.Use{{Limit: 0, Cost: 5}, {Limit: 1, Cost: 5}, {Limit: 2}},
+//		Uses: []limiter.Use{{Limit: "user", Cost: 5}, {Limit: "project", Cost: 5}, {Limit: "inflight"}},
 //	})
 //	if err != nil {
 //		return err

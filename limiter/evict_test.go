@@ -46,7 +46,7 @@ func TestEvictionChangesNoAnswer(t *testing.T) {
 				r := &Request{Keys: k, N: rapid.IntRange(1, 3).Draw(rt, "n"), Priority: rapid.SampledFrom([]Priority{Interactive, Backfill}).Draw(rt, "priority")}
 				for i := range first {
 					if rapid.Bool().Draw(rt, "use") {
-						r.Uses = append(r.Uses, Use{Limit: i, Cost: 1})
+						r.Uses = append(r.Uses, Use{Limit: first[i].Name, Cost: 1})
 					}
 				}
 				var ps [2]Permit
@@ -82,15 +82,15 @@ func TestEvictionChangesNoAnswer(t *testing.T) {
 			case "hold":
 				until := now.Add(rapid.SampledFrom([]time.Duration{time.Second, time.Minute}).Draw(rt, "length"))
 				for _, l := range both {
-					l.HoldAt(now, limit, k, until)
+					l.HoldAt(now, nameOf(l, limit), k, until)
 				}
 			case "lift":
 				for _, l := range both {
-					l.LiftAt(now, limit, k)
+					l.LiftAt(now, nameOf(l, limit), k)
 				}
 			case "refused":
 				for i, l := range both {
-					got[i] = fmt.Sprint(l.RefusedAt(now, limit, k, now))
+					got[i] = fmt.Sprint(l.RefuseAt(now, nameOf(l, limit), k, Refusal{Sent: now}))
 				}
 			case "sleep":
 				now = now.Add(rapid.SampledFrom([]time.Duration{time.Millisecond, 700 * time.Millisecond, 5 * time.Second, time.Minute, 2 * time.Hour}).Draw(rt, "sleep"))
@@ -107,7 +107,7 @@ func TestEvictionChangesNoAnswer(t *testing.T) {
 			}
 			dropped += both[0].SweepAt(now)
 			for i := range first {
-				a, b := both[0].PeekAt(now, i, k), both[1].PeekAt(now, i, k)
+				a, b := both[0].PeekAt(now, nameOf(both[0], i), k), both[1].PeekAt(now, nameOf(both[1], i), k)
 				for _, f := range [][2]*float64{{&a.Level, &b.Level}, {&a.Factor, &b.Factor}, {&a.Rate, &b.Rate}} {
 					if math.Abs(*f[0]-*f[1]) < 1e-5 {
 						*f[0] = *f[1]
@@ -133,7 +133,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	try := func(account string) {
-		p, ok := l.TryAcquire(&Request{Keys: Keys{Account: account}, Uses: []Use{{Cost: 1}}})
+		p, ok := l.TryAcquire(&Request{Keys: Keys{Account: account}, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}})
 		if !ok {
 			t.Fatalf("a call of %q was refused", account)
 		}
@@ -174,7 +174,7 @@ func TestSweepInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	try := func(account string) {
-		p, ok := l.TryAcquire(&Request{Keys: Keys{Account: account}, Uses: []Use{{Cost: 1}}})
+		p, ok := l.TryAcquire(&Request{Keys: Keys{Account: account}, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}})
 		if !ok {
 			t.Fatalf("a call of %q was refused", account)
 		}

@@ -21,7 +21,7 @@ func Example() {
 	}
 	permit, err := l.Acquire(context.Background(), &limiter.Request{
 		Keys: limiter.Keys{Account: "ann@example.com", App: "sync"},
-		Uses: []limiter.Use{{Limit: 0, Cost: 5}, {Limit: 1, Cost: 5}, {Limit: 2}},
+		Uses: []limiter.Use{{Limit: "user", Cost: 5}, {Limit: "project", Cost: 5}, {Limit: "inflight"}},
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -41,9 +41,9 @@ func ExampleLimiter_HoldAt() {
 		log.Fatal(err)
 	}
 	ann := limiter.Keys{Account: "ann@example.com"}
-	l.HoldAt(now, 0, ann, now.Add(15*time.Minute))
+	l.HoldAt(now, "user", ann, now.Add(15*time.Minute))
 
-	_, wait, ok := l.TryAcquireAt(now, &limiter.Request{Keys: ann, Uses: []limiter.Use{{Limit: 0, Cost: 1}}})
+	_, wait, ok := l.TryAcquireAt(now, &limiter.Request{Keys: ann, Uses: []limiter.Use{{Limit: "user", Cost: 1}}})
 	fmt.Println(ok, wait)
 	// Output: false 15m0.1s
 }
@@ -54,8 +54,8 @@ func ExampleWaitError() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	l.Hold(0, limiter.Keys{}, time.Now().Add(time.Hour))
-	_, err = l.Acquire(context.Background(), &limiter.Request{Uses: []limiter.Use{{Limit: 0}}, MaxWait: time.Minute})
+	l.Hold("sending", limiter.Keys{}, time.Now().Add(time.Hour))
+	_, err = l.Acquire(context.Background(), &limiter.Request{Uses: []limiter.Use{{Limit: "sending"}}, MaxWait: time.Minute})
 	var wait *limiter.WaitError
 	if errors.As(err, &wait) {
 		fmt.Println("limit", wait.Limit, "in", time.Until(wait.Until).Round(time.Minute))

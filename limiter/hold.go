@@ -19,25 +19,35 @@ import (
 // neither. If nobody probes for a minute, the limit is open.
 //
 // Calls that wait and could not pass before their own deadline any more fail
-// at once. limit is an index into the limits; one that does not exist is ignored.
+// at once. A limit that does not exist is ignored.
 //
 // cause says why the limit is closed, for those who wait for it: [WaitError],
 // [State] and [Permit.Waited] tell it. At most one is used. It is remembered
 // with the hold that is in force, so it is dropped where the hold changes nothing.
-func (l *Limiter) Hold(limit int, k Keys, until time.Time, cause ...Cause) {
+func (l *Limiter) Hold(limit string, k Keys, until time.Time, cause ...Cause) {
 	l.hold(l.now(), false, limit, &k, l.ns(until), cause)
 }
 
 // HoldAt is Hold at the time now.
-func (l *Limiter) HoldAt(now time.Time, limit int, k Keys, until time.Time, cause ...Cause) {
+func (l *Limiter) HoldAt(now time.Time, limit string, k Keys, until time.Time, cause ...Cause) {
 	l.hold(l.ns(now), true, limit, &k, l.ns(until), cause)
 }
 
-func (l *Limiter) hold(now int64, given bool, limit int, k *Keys, until int64, cause []Cause) {
+func (l *Limiter) hold(now int64, given bool, limit string, k *Keys, until int64, cause []Cause) {
 	c, e, m := l.open(now, given, limit, k, true)
 	if e == nil {
 		return
 	}
+	var why Cause
+	if len(cause) > 0 {
+		why = cause[0]
+	}
+	l.closeAndUnlock(c, e, m, until, why)
+}
+
+// closeAndUnlock closes m for e's key until the given time, unlocks what c has
+// locked, and fails the calls that wait and would be too late.
+func (l *Limiter) closeAndUnlock(c *call, e *entry, m *limit, until int64, cause Cause) {
 	var late []*waiter
 	var why Cause
 	if x := e.more(c.cfg.groups[m.group], m); until > c.now {
@@ -64,12 +74,12 @@ func (l *Limiter) hold(now int64, given bool, limit int, k *Keys, until int64, c
 
 // Lift ends a hold at once and as if it had never been: for a hold that a
 // success disproves.
-func (l *Limiter) Lift(limit int, k Keys) { l.lift(l.now(), false, limit, &k) }
+func (l *Limiter) Lift(limit string, k Keys) { l.lift(l.now(), false, limit, &k) }
 
 // LiftAt is Lift at the time now.
-func (l *Limiter) LiftAt(now time.Time, limit int, k Keys) { l.lift(l.ns(now), true, limit, &k) }
+func (l *Limiter) LiftAt(now time.Time, limit string, k Keys) { l.lift(l.ns(now), true, limit, &k) }
 
-func (l *Limiter) lift(now int64, given bool, limit int, k *Keys) {
+func (l *Limiter) lift(now int64, given bool, limit string, k *Keys) {
 	c, e, m := l.open(now, given, limit, k, false)
 	if e == nil {
 		return
@@ -79,7 +89,7 @@ func (l *Limiter) lift(now int64, given bool, limit int, k *Keys) {
 	if x := e.slot(m); x != nil {
 		e.settle(m, x, c.now, l.time(c.now)) // perhaps it had ended by itself
 		x.hold = 0
-		x.noteCause(nil, c.now)
+		x.noteCause(Cause{}, c.now)
 		x.open()
 		waiting = x.q != nil
 	}
@@ -89,27 +99,59 @@ func (l *Limiter) lift(now int64, given bool, limit int, k *Keys) {
 	}
 }
 
-// Refused counts a refusal by the provider for a key, and returns how many
-// there were since a call of that key last succeeded ([Permit.Succeeded]).
-// A limit with Adapt is lowered for the key. Refusals more than an hour apart
-// are not counted together.
-func (l *Limiter) Refused(limit int, k Keys) int {
-	return l.refused(l.now(), false, limit, &k, math.MaxInt64)
+// Refusal is what is known of a refusal by the provider.
+type Refusal struct {
+	// Sent is when the call was sent. One that was already on its way when the
+	// refusal before it was counted belongs to that one, and is not counted again.
+	// The zero time counts always.
+	Sent time.Time
+
+	// Hold is how long the limit is closed after so many refusals in a row; nil, or
+	// none, closes it not at all. It is called with the key locked, so it must be
+	// fast and must not call the limiter.
+	Hold func(refusals int) time.Duration
+
+	// Cause says why the limit is closed: see [Limiter.Hold].
+	Cause Cause
 }
 
-// RefusedAt is Refused at the time now, for a call that was sent at sent: one
-// that was already on its way when the refusal before it was counted belongs
-// to that one and is not counted again.
-func (l *Limiter) RefusedAt(now time.Time, limit int, k Keys, sent time.Time) int {
-	return l.refused(l.ns(now), true, limit, &k, l.ns(sent))
+// Refuse counts a refusal by the provider for a key, and closes the limit for
+// it, in one step: nobody passes in between. It returns how many refusals there
+// were since a call of that key last succeeded ([Permit.Succeeded]); refusals more
+// than an hour apart are not counted together. A limit with Adapt is lowered for
+// the key. A limit that does not exist is ignored.
+func (l *Limiter) Refuse(limit string, k Keys, r Refusal) (refusals int) {
+	return l.refuse(l.now(), false, limit, &k, &r)
 }
 
-func (l *Limiter) refused(now int64, given bool, limit int, k *Keys, sent int64) int {
+// RefuseAt is Refuse at the time now.
+func (l *Limiter) RefuseAt(now time.Time, limit string, k Keys, r Refusal) (refusals int) {
+	return l.refuse(l.ns(now), true, limit, &k, &r)
+}
+
+func (l *Limiter) refuse(now int64, given bool, limit string, k *Keys, r *Refusal) int {
 	c, e, m := l.open(now, given, limit, k, true)
 	if e == nil {
 		return 0
 	}
-	defer l.unlock(c.locks)
+	sent := int64(math.MaxInt64)
+	if !r.Sent.IsZero() {
+		sent = l.ns(r.Sent)
+	}
+	n := l.countRefusal(c, e, m, sent)
+	until := int64(math.MinInt64)
+	if r.Hold != nil {
+		if length := r.Hold(n); length > 0 {
+			until = now + min(int64(length), math.MaxInt64-1-max(now, 0))
+		}
+	}
+	l.closeAndUnlock(c, e, m, until, r.Cause)
+	return n
+}
+
+// countRefusal counts a refusal of a call that was sent at the time sent, and
+// returns how many there are. All is locked.
+func (l *Limiter) countRefusal(c *call, e *entry, m *limit, sent int64) int {
 	x := e.more(c.cfg.groups[m.group], m)
 	e.settle(m, x, c.now, l.time(c.now))
 	if x.refused > 0 && c.now-x.refusedAt >= refusalLapse {
@@ -135,12 +177,13 @@ func (l *Limiter) refused(now int64, given bool, limit int, k *Keys, sent int64)
 
 // open finds, locked, one limit's state for a key. The entry is nil, and
 // nothing locked, when there is no such limit, or no such key and create is false.
-func (l *Limiter) open(now int64, given bool, limit int, k *Keys, create bool) (*call, *entry, *limit) {
+func (l *Limiter) open(now int64, given bool, limit string, k *Keys, create bool) (*call, *entry, *limit) {
 	cfg := l.config.Load()
-	if uint(limit) >= uint(len(cfg.limits)) {
+	at := cfg.find(limit, 0)
+	if at < 0 {
 		return nil, nil, nil
 	}
-	m := cfg.limits[limit]
+	m := cfg.limits[at]
 	c, e, _ := l.openKey(now, given, cfg.groups[m.group], k, create)
 	if e == nil {
 		return nil, nil, nil

@@ -14,36 +14,39 @@ import (
 func TestHold(t *testing.T) {
 	start := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 	ann, bob := Keys{Account: "ann"}, Keys{Account: "bob"}
-	r := &Request{Keys: ann, Uses: []Use{{Cost: 1}}}
+	r := &Request{Keys: ann, Uses: []Use{{Limit: "user", Cost: 1}}}
 	for _, c := range []struct {
 		name  string
 		do    func(l *Limiter)
 		waits map[time.Duration]time.Duration // at a time: how long a call would wait
 	}{
 		{"closes the key, and leaves the bucket empty",
-			func(l *Limiter) { l.HoldAt(start, 0, ann, start.Add(time.Minute)) },
+			func(l *Limiter) { l.HoldAt(start, nameOf(l, 0), ann, start.Add(time.Minute)) },
 			map[time.Duration]time.Duration{0: 60*time.Second + 100*time.Millisecond, 59 * time.Second: 1100 * time.Millisecond, time.Minute: 100 * time.Millisecond, time.Minute + 100*time.Millisecond: 0}},
 		{"is extended, never shortened",
 			func(l *Limiter) {
-				l.HoldAt(start, 0, ann, start.Add(time.Minute))
-				l.HoldAt(start, 0, ann, start.Add(time.Second))
-				l.HoldAt(start.Add(time.Second), 0, ann, start.Add(2*time.Minute))
-				l.HoldAt(start.Add(time.Second), 0, ann, start)
+				l.HoldAt(start, nameOf(l, 0), ann, start.Add(time.Minute))
+				l.HoldAt(start, nameOf(l, 0), ann, start.Add(time.Second))
+				l.HoldAt(start.Add(time.Second), nameOf(l, 0), ann, start.Add(2*time.Minute))
+				l.HoldAt(start.Add(time.Second), nameOf(l, 0), ann, start)
 			},
 			map[time.Duration]time.Duration{time.Minute: time.Minute + 100*time.Millisecond, 2*time.Minute + 100*time.Millisecond: 0}},
 		{"that lies in the past changes nothing",
-			func(l *Limiter) { l.HoldAt(start, 0, ann, start); l.HoldAt(start, 0, ann, start.Add(-time.Hour)) },
+			func(l *Limiter) {
+				l.HoldAt(start, nameOf(l, 0), ann, start)
+				l.HoldAt(start, nameOf(l, 0), ann, start.Add(-time.Hour))
+			},
 			map[time.Duration]time.Duration{0: 0}},
 		{"can be lifted, as if it had never been",
 			func(l *Limiter) {
-				l.HoldAt(start, 0, ann, start.Add(time.Minute))
-				l.LiftAt(start.Add(time.Second), 0, ann)
+				l.HoldAt(start, nameOf(l, 0), ann, start.Add(time.Minute))
+				l.LiftAt(start.Add(time.Second), nameOf(l, 0), ann)
 			},
 			map[time.Duration]time.Duration{time.Second: 0}},
 		{"that ended can't be lifted",
 			func(l *Limiter) {
-				l.HoldAt(start, 0, ann, start.Add(time.Minute))
-				l.LiftAt(start.Add(time.Minute), 0, ann)
+				l.HoldAt(start, nameOf(l, 0), ann, start.Add(time.Minute))
+				l.LiftAt(start.Add(time.Minute), nameOf(l, 0), ann)
 			},
 			map[time.Duration]time.Duration{time.Minute: 100 * time.Millisecond}},
 	} {
@@ -78,13 +81,13 @@ func TestHoldWakesInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := mustNew(t, Limit{Name: "user", Key: byAccount, Rate: 100, Burst: 50})
 		start := time.Now()
-		l.Hold(0, Keys{}, start.Add(20*time.Minute))
+		l.Hold(nameOf(l, 0), Keys{}, start.Add(20*time.Minute))
 		var mu sync.Mutex
 		var order []int
 		var at []time.Duration
 		for i := range 100 {
 			go func() {
-				p, err := l.Acquire(context.Background(), &Request{Uses: []Use{{Cost: 1}}})
+				p, err := l.Acquire(context.Background(), &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}})
 				if err != nil {
 					t.Error(err)
 				}
@@ -95,7 +98,7 @@ func TestHoldWakesInOrder(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		if got, want := l.Peek(0, Keys{}).Held, start.Add(20*time.Minute); !got.Equal(want) {
+		if got, want := l.Peek(nameOf(l, 0), Keys{}).Held, start.Add(20*time.Minute); !got.Equal(want) {
 			t.Errorf("held until %v, want %v", got, want)
 		}
 		time.Sleep(time.Hour)
@@ -117,13 +120,13 @@ func TestProbes(t *testing.T) {
 		t.Run(m.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := mustNew(t, m)
-				l.Hold(0, Keys{}, time.Now().Add(time.Minute))
+				l.Hold(nameOf(l, 0), Keys{}, time.Now().Add(time.Minute))
 				time.Sleep(30 * time.Second)
 				var most []int
 				var running atomic.Int32
 				for range 200 {
 					go func() {
-						p, err := l.Acquire(context.Background(), &Request{Uses: []Use{{}}})
+						p, err := l.Acquire(context.Background(), &Request{Uses: []Use{{Limit: nameOf(l, 0)}}})
 						if err != nil {
 							t.Error(err)
 						}
@@ -147,17 +150,17 @@ func TestProbes(t *testing.T) {
 				time.Sleep(time.Minute)
 
 				// A refusal closes it again, and the next opening starts over.
-				l.Hold(0, Keys{}, time.Now().Add(time.Second))
+				l.Hold(nameOf(l, 0), Keys{}, time.Now().Add(time.Second))
 				time.Sleep(time.Second)
-				p, ok := l.TryAcquire(&Request{Uses: []Use{{}}})
-				if _, more := l.TryAcquire(&Request{Uses: []Use{{}}}); !ok || more {
+				p, ok := l.TryAcquire(&Request{Uses: []Use{{Limit: nameOf(l, 0)}}})
+				if _, more := l.TryAcquire(&Request{Uses: []Use{{Limit: nameOf(l, 0)}}}); !ok || more {
 					t.Fatalf("the first probe: %v, a second one: %v", ok, more)
 				}
-				l.Hold(0, Keys{}, time.Now().Add(time.Second))
+				l.Hold(nameOf(l, 0), Keys{}, time.Now().Add(time.Second))
 				p.Release()
 				time.Sleep(time.Second)
-				p, ok = l.TryAcquire(&Request{Uses: []Use{{}}})
-				if _, more := l.TryAcquire(&Request{Uses: []Use{{}}}); !ok || more {
+				p, ok = l.TryAcquire(&Request{Uses: []Use{{Limit: nameOf(l, 0)}}})
+				if _, more := l.TryAcquire(&Request{Uses: []Use{{Limit: nameOf(l, 0)}}}); !ok || more {
 					t.Fatalf("after another hold the first probe: %v, a second one: %v", ok, more)
 				}
 				p.Release()
@@ -165,7 +168,7 @@ func TestProbes(t *testing.T) {
 				// Nobody probes: after a minute it is open.
 				time.Sleep(2 * time.Minute)
 				for range 10 {
-					if _, ok := l.TryAcquire(&Request{Uses: []Use{{}}}); !ok {
+					if _, ok := l.TryAcquire(&Request{Uses: []Use{{Limit: nameOf(l, 0)}}}); !ok {
 						t.Fatal("still not open")
 					}
 				}
@@ -181,33 +184,33 @@ func TestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := Keys{Account: "ann"}
-	r := &Request{Keys: k, Uses: []Use{{Cost: 1}}}
+	r := &Request{Keys: k, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
 	at := func(d time.Duration) time.Time { return start.Add(d) }
 	before, _, _ := l.TryAcquireAt(at(0), r)
 	for i := range 3 {
 		d := time.Duration(i+1) * time.Minute
-		if n := l.RefusedAt(at(d), 0, k, at(d-time.Second)); n != i+1 {
+		if n := l.RefuseAt(at(d), nameOf(l, 0), k, Refusal{Sent: at(d - time.Second)}); n != i+1 {
 			t.Errorf("refusal %d counts as %d", i+1, n)
 		}
 	}
-	if n := l.RefusedAt(at(3*time.Minute+time.Second), 0, k, at(2*time.Minute)); n != 3 {
+	if n := l.RefuseAt(at(3*time.Minute+time.Second), nameOf(l, 0), k, Refusal{Sent: at(2 * time.Minute)}); n != 3 {
 		t.Errorf("a call that was on its way already counts as refusal %d, want 3", n)
 	}
 	before.Succeeded()
-	if n := l.PeekAt(at(4*time.Minute), 0, k).Refused; n != 3 {
+	if n := l.PeekAt(at(4*time.Minute), nameOf(l, 0), k).Refused; n != 3 {
 		t.Errorf("after the success of an older call the count is %d, want 3", n)
 	}
 	before.Release()
 	p, _, _ := l.TryAcquireAt(at(5*time.Minute), r)
 	p.Succeeded()
 	p.Release()
-	if n := l.RefusedAt(at(6*time.Minute), 0, k, at(6*time.Minute)); n != 1 {
+	if n := l.RefuseAt(at(6*time.Minute), nameOf(l, 0), k, Refusal{Sent: at(6 * time.Minute)}); n != 1 {
 		t.Errorf("after a success a refusal counts as %d, want 1", n)
 	}
-	if n := l.RefusedAt(at(6*time.Minute+time.Duration(refusalLapse)), 0, k, at(6*time.Minute+time.Duration(refusalLapse))); n != 1 {
+	if n := l.RefuseAt(at(6*time.Minute+time.Duration(refusalLapse)), nameOf(l, 0), k, Refusal{Sent: at(6*time.Minute + time.Duration(refusalLapse))}); n != 1 {
 		t.Errorf("long after the last, a refusal counts as %d, want 1", n)
 	}
-	if n := l.PeekAt(at(6*time.Minute), 0, Keys{Account: "bob"}).Refused; n != 0 {
+	if n := l.PeekAt(at(6*time.Minute), nameOf(l, 0), Keys{Account: "bob"}).Refused; n != 0 {
 		t.Errorf("bob was refused %d times", n)
 	}
 }
@@ -227,18 +230,18 @@ func TestComplete(t *testing.T) {
 			t.Fatal(err)
 		}
 		k := Keys{Account: "ann", App: "sync", Host: "mail.example.com"}
-		r := &Request{Keys: k, Uses: []Use{{Limit: 0, Cost: 1}, {Limit: 1}, {Limit: 2, Cost: 1}, {Limit: 3}}}
+		r := &Request{Keys: k, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}, {Limit: nameOf(l, 1)}, {Limit: nameOf(l, 2), Cost: 1}, {Limit: nameOf(l, 3)}}}
 		old, ok := l.TryAcquire(r)
 		if !ok {
 			t.Fatal("the first call was refused")
 		}
 		now = now.Add(time.Second)
 		for i := range 4 {
-			l.Refused(i, k)
+			l.Refuse(nameOf(l, i), k, Refusal{})
 		}
 		old.Complete()
 		for i := range 4 {
-			if s := l.Peek(i, k); s.Refused != 1 || s.InFlight != 0 {
+			if s := l.Peek(nameOf(l, i), k); s.Refused != 1 || s.InFlight != 0 {
 				t.Errorf("%d shards, limit %d: after an older call's success %d refusals and %d in use, want 1 and 0", shards, i, s.Refused, s.InFlight)
 			}
 		}
@@ -247,12 +250,12 @@ func TestComplete(t *testing.T) {
 			t.Fatal("the second call was refused")
 		}
 		old.Complete() // a second time
-		if n := l.Peek(1, k).InFlight; n != 1 {
+		if n := l.Peek(nameOf(l, 1), k).InFlight; n != 1 {
 			t.Errorf("%d shards: an old permit that is completed again leaves %d in use, want 1", shards, n)
 		}
 		p.Complete()
 		for i := range 4 {
-			if s := l.Peek(i, k); s.Refused != 0 || s.InFlight != 0 {
+			if s := l.Peek(nameOf(l, i), k); s.Refused != 0 || s.InFlight != 0 {
 				t.Errorf("%d shards, limit %d: after a success %d refusals and %d in use, want none", shards, i, s.Refused, s.InFlight)
 			}
 		}
@@ -275,11 +278,11 @@ func TestAdapt(t *testing.T) {
 				t.Fatal(err)
 			}
 			now := start
-			refuse := func() { l.RefusedAt(now, 0, Keys{}, now) }
+			refuse := func() { l.RefuseAt(now, nameOf(l, 0), Keys{}, Refusal{Sent: now}) }
 			factor := func() float64 {
-				s := l.PeekAt(now, 0, Keys{})
+				s := l.PeekAt(now, nameOf(l, 0), Keys{})
 				var got float64
-				switch base := l.PeekAt(now, 0, Keys{Account: "fresh"}); {
+				switch base := l.PeekAt(now, nameOf(l, 0), Keys{Account: "fresh"}); {
 				case m.Concurrency > 0:
 					got = float64(s.Concurrency) / 1000
 				case m.Burst == 1000:
@@ -319,7 +322,7 @@ func TestAdapt(t *testing.T) {
 			if got := factor(); got < 0.05 || got > 0.06 {
 				t.Errorf("after 20 refusals the factor is %g, want about 0.05", got)
 			}
-			if _, _, ok := l.TryAcquireAt(now, &Request{Uses: []Use{{Cost: 1}}}); !ok && m.Burst == 0 {
+			if _, _, ok := l.TryAcquireAt(now, &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}); !ok && m.Burst == 0 {
 				t.Error("nothing passes any more")
 			}
 		})
@@ -332,15 +335,15 @@ func TestAdapt(t *testing.T) {
 func TestAdaptFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := mustNew(t, Limit{Name: "user", Rate: 1, Burst: 150, Adapt: true})
-		drain := &Request{Uses: []Use{{Cost: 150}}}
+		drain := &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 150}}}
 		if _, ok := l.TryAcquire(drain); !ok {
 			t.Fatal("refused")
 		}
 		for range 30 {
-			l.Refused(0, Keys{})
+			l.Refuse(nameOf(l, 0), Keys{}, Refusal{})
 			time.Sleep(time.Second)
 		}
-		s := l.Peek(0, Keys{})
+		s := l.Peek(nameOf(l, 0), Keys{})
 		cut := 1 - s.Factor
 		rising := cut / 0.005
 		want := rising + (150 - s.Level - (s.Factor+1)/2*rising)
@@ -348,7 +351,7 @@ func TestAdaptFill(t *testing.T) {
 		go func() {
 			for range 1000 {
 				time.Sleep(33 * time.Millisecond)
-				l.Peek(0, Keys{})
+				l.Peek(nameOf(l, 0), Keys{})
 			}
 		}()
 		if _, err := l.Acquire(context.Background(), drain); err != nil {
@@ -396,7 +399,7 @@ func TestAdaptiveGoodput(t *testing.T) {
 				go func() {
 					rnd := rand.New(rand.NewPCG(1, uint64(i)))
 					for time.Now().Before(end) {
-						p, err := l.Acquire(context.Background(), &Request{Uses: []Use{{Cost: cost}}})
+						p, err := l.Acquire(context.Background(), &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: cost}}})
 						if err != nil {
 							t.Error(err)
 							return
@@ -417,9 +420,9 @@ func TestAdaptiveGoodput(t *testing.T) {
 							continue
 						}
 						p.Release()
-						l.RefusedAt(time.Now(), 0, Keys{}, sent)
+						l.RefuseAt(time.Now(), nameOf(l, 0), Keys{}, Refusal{Sent: sent})
 						if pause {
-							l.Hold(0, Keys{}, time.Now().Add(max(after, time.Duration(rnd.Float64()*1e8))))
+							l.Hold(nameOf(l, 0), Keys{}, time.Now().Add(max(after, time.Duration(rnd.Float64()*1e8))))
 						} // else that message waits for its own backoff, and the worker takes the next
 					}
 				}()

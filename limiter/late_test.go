@@ -29,7 +29,7 @@ func TestWokenLate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := &Request{Uses: []Use{{Cost: 1}}}
+			r := &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
 			var at []time.Time
 			for range 3 {
 				p, _ := l.TryAcquire(r)
@@ -100,7 +100,7 @@ func TestContextEndsFirst(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				for range 100 {
 					l := mustNew(t, Limit{Name: "inflight", Concurrency: 1})
-					r := &Request{Uses: []Use{{Limit: 0}}}
+					r := &Request{Uses: []Use{{Limit: nameOf(l, 0)}}}
 					p, _ := l.TryAcquire(r)
 					ctx, cancel := context.WithCancel(t.Context())
 					var got Permit
@@ -113,7 +113,7 @@ func TestContextEndsFirst(t *testing.T) {
 					if !errors.Is(err, context.Canceled) || got != (Permit{}) {
 						t.Fatalf("permit %v and error %v, want none and context.Canceled", got, err)
 					}
-					if n := l.Peek(0, Keys{}).InFlight; n != 0 {
+					if n := l.Peek(nameOf(l, 0), Keys{}).InFlight; n != 0 {
 						t.Fatalf("%d permits out at the end", n)
 					}
 				}
@@ -122,13 +122,13 @@ func TestContextEndsFirst(t *testing.T) {
 	}
 	t.Run("granted reservation", func(t *testing.T) {
 		l := mustNew(t, Limit{Name: "inflight", Concurrency: 1})
-		v, err := l.Reserve(&Request{Uses: []Use{{Limit: 0}}})
+		v, err := l.Reserve(&Request{Uses: []Use{{Limit: nameOf(l, 0)}}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		if p, err := v.Wait(ctx); p != (Permit{}) || !errors.Is(err, context.Canceled) || l.Peek(0, Keys{}).InFlight != 0 {
+		if p, err := v.Wait(ctx); p != (Permit{}) || !errors.Is(err, context.Canceled) || l.Peek(nameOf(l, 0), Keys{}).InFlight != 0 {
 			t.Errorf("permit %v and error %v, want none and context.Canceled", p, err)
 		}
 	})
@@ -157,13 +157,13 @@ func TestReloadDisplaces(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := mustNew(t, c.from)
-				r := &Request{Keys: Keys{Account: "ann"}, Uses: []Use{{Limit: 0, Cost: 1}}}
+				r := &Request{Keys: Keys{Account: "ann"}, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
 				held, ok := l.TryAcquire(r)
 				if !ok {
 					t.Fatal("refused")
 				}
 				if c.from.Rate == 0 && c.from.Quota == 0 && c.from.Concurrency == 0 {
-					l.Hold(0, r.Keys, time.Now().Add(time.Hour))
+					l.Hold(nameOf(l, 0), r.Keys, time.Now().Add(time.Hour))
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
@@ -198,7 +198,7 @@ func TestReloadDisplaces(t *testing.T) {
 	}
 	t.Run("reservation", func(t *testing.T) {
 		l := mustNew(t, hour)
-		r := &Request{Keys: Keys{Account: "ann"}, Uses: []Use{{Limit: 0, Cost: 1}}}
+		r := &Request{Keys: Keys{Account: "ann"}, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
 		l.TryAcquire(r)
 		v, err := l.Reserve(r)
 		if err != nil {
@@ -212,7 +212,7 @@ func TestReloadDisplaces(t *testing.T) {
 			t.Error("refused, want a permit")
 		}
 		gone.Cancel()
-		if s := l.Peek(0, r.Keys); s.InFlight != 1 || s.Waiting != 0 {
+		if s := l.Peek(nameOf(l, 0), r.Keys); s.InFlight != 1 || s.Waiting != 0 {
 			t.Errorf("%d permits out and %d waiting, want 1 and 0", s.InFlight, s.Waiting)
 		}
 	})

@@ -113,7 +113,7 @@ type Limit struct {
 	// remembered instead.
 	MaxCost int64
 
-	// Adapt lowers the limit of a key after each refusal that [Limiter.Refused]
+	// Adapt lowers the limit of a key after each refusal that [Limiter.Refuse]
 	// reports (× 0.7, at most once a second, never below 5 %), and raises it
 	// again by 0.5 % of the configured number a second, never above that.
 	Adapt bool
@@ -121,9 +121,9 @@ type Limit struct {
 
 // Use is what one request takes of a limit.
 type Use struct {
-	Limit int   // index into the limits
-	Cost  int64 // units; ignored by a Concurrency limit (which takes Request.Parallel) and by a gate
-	Bytes bool  // the cost is Request.Bytes instead
+	Limit string // its name
+	Cost  int64  // units; ignored by a Concurrency limit (which takes Request.Parallel) and by a gate
+	Bytes bool   // the cost is Request.Bytes instead
 }
 
 // Priority says who goes first when calls wait for the same limit.

@@ -162,11 +162,11 @@ func (l *Limiter) TryAcquireAt(now time.Time, r *Request) (p Permit, wait time.D
 // requestError is a Request that is wrong.
 type requestError struct {
 	what  string
-	limit int
+	limit string
 }
 
 func (e *requestError) Error() string {
-	return fmt.Sprintf("limiter: limit %d of the request: %s", e.limit, e.what)
+	return fmt.Sprintf("limiter: limit %q of the request: %s", e.limit, e.what)
 }
 
 // errRefused and errNever are for those who do not wait, and need no details.

@@ -44,19 +44,20 @@ func (s *State) Used() float64 {
 // Peek tells the state of a limit for a key, and changes nothing. A key that
 // was never used reads as what it would be. A limit that does not exist reads
 // as the zero State.
-func (l *Limiter) Peek(limit int, k Keys) State { return l.peek(l.now(), limit, &k) }
+func (l *Limiter) Peek(limit string, k Keys) State { return l.peek(l.now(), limit, &k) }
 
 // PeekAt is Peek at the time now.
-func (l *Limiter) PeekAt(now time.Time, limit int, k Keys) State {
+func (l *Limiter) PeekAt(now time.Time, limit string, k Keys) State {
 	return l.peek(l.ns(now), limit, &k)
 }
 
-func (l *Limiter) peek(now int64, limit int, k *Keys) State {
+func (l *Limiter) peek(now int64, limit string, k *Keys) State {
 	cfg := l.config.Load()
-	if uint(limit) >= uint(len(cfg.limits)) {
+	at := cfg.find(limit, 0)
+	if at < 0 {
 		return State{}
 	}
-	m := cfg.limits[limit]
+	m := cfg.limits[at]
 	g := cfg.groups[m.group]
 	hash, s := l.place(g, k)
 	sh := &l.shards[s]

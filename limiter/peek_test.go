@@ -20,23 +20,23 @@ func TestPeek(t *testing.T) {
 	}
 	for i := range 10 {
 		k := Keys{Account: fmt.Sprint(i), Tenant: "t", Host: "h"}
-		if _, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: 0, Cost: int64(10 * i)}, {Limit: 2, Cost: 1}, {Limit: 3}}}); !ok {
+		if _, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: nameOf(l, 0), Cost: int64(10 * i)}, {Limit: nameOf(l, 2), Cost: 1}, {Limit: nameOf(l, 3)}}}); !ok {
 			t.Fatal("refused")
 		}
 	}
 	until := now.Add(time.Hour)
-	l.Hold(1, Keys{Account: "3"}, until)
+	l.Hold(nameOf(l, 1), Keys{Account: "3"}, until)
 
-	if got, want := l.Peek(2, Keys{Account: "any", Tenant: "t", Host: "h"}),
+	if got, want := l.Peek(nameOf(l, 2), Keys{Account: "any", Tenant: "t", Host: "h"}),
 		(State{Limit: "tenant", Keys: Keys{Tenant: "t", Host: "h"}, Burst: 10, Factor: 1}); got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	if got, want := l.Peek(0, Keys{Account: "never seen", App: "x"}),
+	if got, want := l.Peek(nameOf(l, 0), Keys{Account: "never seen", App: "x"}),
 		(State{Limit: "user", Keys: Keys{Account: "never seen"}, Level: 100, Burst: 100, Rate: 10, Factor: 1}); got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	n := l.Len()
-	l.Peek(0, Keys{Account: "never seen"})
+	l.Peek(nameOf(l, 0), Keys{Account: "never seen"})
 	if l.Len() != n {
 		t.Error("to peek makes a key")
 	}
@@ -60,7 +60,7 @@ func TestPeek(t *testing.T) {
 		t.Errorf("the fullest 0 are %v", got)
 	}
 	for range l.All() {
-		l.Hold(0, Keys{Account: "used in the loop"}, until) // no lock is held
+		l.Hold(nameOf(l, 0), Keys{Account: "used in the loop"}, until) // no lock is held
 		break
 	}
 }
@@ -74,18 +74,18 @@ func TestRefundAfterHold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, ok := l.TryAcquire(&Request{Uses: []Use{{Cost: 10}}})
+		p, ok := l.TryAcquire(&Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 10}}})
 		if !ok {
 			t.Fatal("refused")
 		}
-		l.Hold(0, Keys{}, now.Add(2*time.Second))
+		l.Hold(nameOf(l, 0), Keys{}, now.Add(2*time.Second))
 		now = now.Add(3 * time.Second)
 		if look {
-			l.Peek(0, Keys{})
+			l.Peek(nameOf(l, 0), Keys{})
 		}
 		p.Cancel()
 		// Of the 10 units 3 have come back already; since the hold, 1.
-		if got := l.Peek(0, Keys{}).Level; got != 8 {
+		if got := l.Peek(nameOf(l, 0), Keys{}).Level; got != 8 {
 			t.Errorf("looked at: %v: level %g, want 8", look, got)
 		}
 	}

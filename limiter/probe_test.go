@@ -63,8 +63,8 @@ func TestProbeEnds(t *testing.T) {
 						t.Fatal(err)
 					}
 					k := Keys{Account: "ann", App: "sync", Host: "mail.example.com"}
-					r := &Request{Keys: k, Uses: []Use{{Limit: 0, Cost: 1}, {Limit: 1, Cost: 1}, {Limit: 2}}}
-					l.Hold(1, k, now.Add(10*time.Second))
+					r := &Request{Keys: k, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}, {Limit: nameOf(l, 1), Cost: 1}, {Limit: nameOf(l, 2)}}}
+					l.Hold(nameOf(l, 1), k, now.Add(10*time.Second))
 					now = now.Add(10 * time.Second)
 					ps := passing(l, r)
 					if len(ps) != 1 {
@@ -81,7 +81,7 @@ func TestProbeEnds(t *testing.T) {
 
 					// A limit of concurrency has its permit back at the release, not before.
 					ps[0].Release()
-					if s := l.Peek(2, k); s.InFlight != int64(len(got)) {
+					if s := l.Peek(nameOf(l, 2), k); s.InFlight != int64(len(got)) {
 						t.Errorf("%d permits out, want %d", s.InFlight, len(got))
 					}
 				})
@@ -95,8 +95,8 @@ func TestProbeEnds(t *testing.T) {
 func TestProbeKeepsItsPermit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := mustNew(t, Limit{Name: "inflight", Key: byAccount, Concurrency: 2})
-		r := &Request{Uses: []Use{{}}}
-		l.Hold(0, Keys{}, time.Now().Add(time.Second))
+		r := &Request{Uses: []Use{{Limit: nameOf(l, 0)}}}
+		l.Hold(nameOf(l, 0), Keys{}, time.Now().Add(time.Second))
 		time.Sleep(time.Second)
 		p, ok := l.TryAcquire(r)
 		if !ok {
@@ -120,8 +120,8 @@ func TestProbeLetsOthersGo(t *testing.T) {
 		t.Run(m.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := mustNew(t, m)
-				r := &Request{Uses: []Use{{Cost: 1}}}
-				l.Hold(0, Keys{}, time.Now().Add(time.Minute))
+				r := &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
+				l.Hold(nameOf(l, 0), Keys{}, time.Now().Add(time.Minute))
 				time.Sleep(time.Minute)
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
@@ -151,14 +151,14 @@ func TestProbeLetsOthersGo(t *testing.T) {
 				}
 				check(t, l)
 				probe.Cancel()
-				if s := l.Peek(0, Keys{}); s.Waiting != 2 || !s.Probing {
+				if s := l.Peek(nameOf(l, 0), Keys{}); s.Waiting != 2 || !s.Probing {
 					t.Errorf("two calls should wait for the probe that is out: %+v", s)
 				}
 			})
 			synctest.Test(t, func(t *testing.T) {
 				l := mustNew(t, m)
-				r := &Request{Uses: []Use{{Cost: 1}}}
-				l.Hold(0, Keys{}, time.Now().Add(time.Minute))
+				r := &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
+				l.Hold(nameOf(l, 0), Keys{}, time.Now().Add(time.Minute))
 				time.Sleep(time.Minute)
 				start := time.Now()
 				probe, ok := l.TryAcquire(r)
@@ -201,8 +201,8 @@ func TestUnusedProbesProveNothing(t *testing.T) {
 		t.Run(m.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := mustNew(t, m)
-				r := &Request{Uses: []Use{{Cost: 1}}}
-				l.Hold(0, Keys{}, time.Now().Add(10*time.Second))
+				r := &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
+				l.Hold(nameOf(l, 0), Keys{}, time.Now().Add(10*time.Second))
 				time.Sleep(10 * time.Second)
 				for range 20 {
 					p, ok := l.TryAcquire(r)
@@ -241,15 +241,15 @@ func TestUnusedProbesProveNothing(t *testing.T) {
 func TestOldProbe(t *testing.T) {
 	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 	k := Keys{Account: "ann"}
-	r := &Request{Keys: k, Uses: []Use{{Cost: 1}}}
 	type step struct {
 		name string
 		do   func(l *Limiter, p Permit)
 	}
 	for _, m := range probing {
+		r := &Request{Keys: k, Uses: []Use{{Limit: m.Name, Cost: 1}}}
 		for _, look := range []step{
 			{"nobody looks", func(*Limiter, Permit) {}},
-			{"Peek", func(l *Limiter, _ Permit) { l.Peek(0, k) }},
+			{"Peek", func(l *Limiter, _ Permit) { l.Peek(nameOf(l, 0), k) }},
 			{"All", func(l *Limiter, _ Permit) {
 				for range l.All() {
 				}
@@ -269,14 +269,14 @@ func TestOldProbe(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						l.Hold(0, k, now.Add(10*time.Second))
+						l.Hold(nameOf(l, 0), k, now.Add(10*time.Second))
 						now = now.Add(10 * time.Second)
 						old, ok := l.TryAcquire(r)
 						if !ok {
 							t.Fatal("no probe")
 						}
 						now = now.Add(time.Second)
-						l.Hold(0, k, now.Add(10*time.Second))
+						l.Hold(nameOf(l, 0), k, now.Add(10*time.Second))
 						now = now.Add(after)
 						look.do(l, old)
 						end.do(l, old)
@@ -288,7 +288,7 @@ func TestOldProbe(t *testing.T) {
 						check(t, l)
 
 						// The probe of the second round is still out.
-						l.Hold(0, k, now.Add(10*time.Second))
+						l.Hold(nameOf(l, 0), k, now.Add(10*time.Second))
 						now = now.Add(15 * time.Second)
 						look.do(l, old)
 						if n := len(passing(l, r)); n != 1 {
@@ -306,13 +306,13 @@ func TestOldProbe(t *testing.T) {
 func TestProbeOutlivesItsKey(t *testing.T) {
 	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 	k := Keys{Account: "ann"}
-	r := &Request{Keys: k, Uses: []Use{{}}}
+	r := &Request{Keys: k, Uses: []Use{{Limit: "gate"}}}
 	l, err := New([]Limit{{Name: "gate", Key: byAccount}}, Options{Clock: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	hold := func() {
-		l.Hold(0, k, now.Add(10*time.Second))
+		l.Hold(nameOf(l, 0), k, now.Add(10*time.Second))
 		now = now.Add(10 * time.Second)
 	}
 	hold()
@@ -320,7 +320,7 @@ func TestProbeOutlivesItsKey(t *testing.T) {
 	if !ok {
 		t.Fatal("no probe")
 	}
-	l.Lift(0, k)
+	l.Lift(nameOf(l, 0), k)
 	now = now.Add(time.Hour)
 	if l.Sweep(); l.Len() != 0 {
 		t.Fatalf("%d keys are left", l.Len())

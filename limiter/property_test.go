@@ -422,10 +422,10 @@ func schedule(rt *rapid.T, root context.Context) {
 	end := func(m *made, good bool) {
 		for _, u := range m.uses {
 			most := int64(maxWindow + 1)
-			if u.Limit == inflight {
+			if u.Limit == first[inflight].Name {
 				most = regimes[len(regimes)-1].limits[inflight].Concurrency
 			}
-			hist(u.Limit, m.keys).advance(l.now()).end(m, good, most, l.now())
+			hist(indexOf(first, u.Limit), m.keys).advance(l.now()).end(m, good, most, l.now())
 		}
 	}
 	steps := rapid.IntRange(5, 60).Draw(rt, "steps")
@@ -440,19 +440,19 @@ func schedule(rt *rapid.T, root context.Context) {
 			}
 			for i := range first {
 				if rapid.Bool().Draw(rt, first[i].Name) {
-					m.uses = append(m.uses, Use{Limit: i, Cost: int64(rapid.SampledFrom([]int{0, 1, 1, 4}).Draw(rt, "cost"))})
+					m.uses = append(m.uses, Use{Limit: first[i].Name, Cost: int64(rapid.SampledFrom([]int{0, 1, 1, 4}).Draw(rt, "cost"))})
 					if i == few {
 						m.uses[len(m.uses)-1].Cost = 1
 					}
 				}
 			}
 			if len(m.uses) == 0 {
-				m.uses = []Use{{Limit: user, Cost: 1}}
+				m.uses = []Use{{Limit: first[user].Name, Cost: 1}}
 			}
 			prio := rapid.SampledFrom([]Priority{Interactive, Backfill}).Draw(rt, "priority")
 			m.key = callKey{m.keys.Account, m.keys.Operation, "", prio}
 			for _, u := range m.uses {
-				m.key.uses += first[u.Limit].Name + "/"
+				m.key.uses += u.Limit + "/"
 			}
 			r := &Request{Keys: m.keys, Uses: m.uses, N: m.n, Parallel: m.par, Priority: prio,
 				MaxWait: rapid.SampledFrom([]time.Duration{0, 0, time.Second, time.Minute}).Draw(rt, "max wait")}
@@ -476,16 +476,16 @@ func schedule(rt *rapid.T, root context.Context) {
 					lastGranted[m.key] = m
 				}
 				for _, u := range m.uses {
-					h := hist(u.Limit, m.keys)
+					h := hist(indexOf(first, u.Limit), m.keys)
 					for _, held := range h.holds {
 						if m.at >= held[0] && m.at < held[1] {
-							wrong(fmt.Sprintf("%s: passed at %d, held from %d to %d", first[u.Limit].Name, m.at, held[0], held[1]))
+							wrong(fmt.Sprintf("%s: passed at %d, held from %d to %d", u.Limit, m.at, held[0], held[1]))
 						}
 					}
-					if opens(u.Limit) && !h.advance(m.at).pass(m) {
-						wrong(fmt.Sprintf("%s: passed at %d beside %d probes of %d", first[u.Limit].Name, m.at, len(h.probes), h.window))
+					if opens(indexOf(first, u.Limit)) && !h.advance(m.at).pass(m) {
+						wrong(fmt.Sprintf("%s: passed at %d beside %d probes of %d", u.Limit, m.at, len(h.probes), h.window))
 					}
-					if u.Limit == inflight {
+					if u.Limit == first[inflight].Name {
 						now := regimes[len(regimes)-1].limits[inflight].Concurrency
 						if holders[m.keys.Account] += min(int64(m.par), now); holders[m.keys.Account] > now {
 							wrong(fmt.Sprintf("%d holders of %d", holders[m.keys.Account], now))
@@ -505,7 +505,7 @@ func schedule(rt *rapid.T, root context.Context) {
 			if m := calls[i]; m.granted && !m.ended {
 				m.ended = true
 				for _, u := range m.uses {
-					if u.Limit == inflight {
+					if u.Limit == first[inflight].Name {
 						holders[m.keys.Account] -= int64(m.par)
 					}
 				}
@@ -560,14 +560,14 @@ func schedule(rt *rapid.T, root context.Context) {
 			k := Keys{Account: rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "account"), App: "app", Operation: "get"}
 			i := rapid.IntRange(0, len(first)-1).Draw(rt, "limit")
 			d := rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 20 * time.Second}).Draw(rt, "length")
-			l.Hold(i, k, time.Now().Add(d))
+			l.Hold(nameOf(l, i), k, time.Now().Add(d))
 			h := hist(i, k)
 			h.holds = append(h.holds, [2]int64{l.now(), l.now() + int64(d)})
 			h.advance(l.now()).hold(l.now() + int64(d))
 		case "lift":
 			k := Keys{Account: "a", App: "app", Operation: "get"}
 			i := rapid.IntRange(0, len(first)-1).Draw(rt, "limit")
-			l.Lift(i, k)
+			l.Lift(nameOf(l, i), k)
 			for j := range hist(i, k).holds {
 				h := &hist(i, k).holds[j]
 				h[1] = min(h[1], l.now())
@@ -582,7 +582,7 @@ func schedule(rt *rapid.T, root context.Context) {
 		case "sweep":
 			l.Sweep()
 		case "refused":
-			l.Refused(rapid.IntRange(0, len(first)-1).Draw(rt, "limit"), Keys{Account: "a", App: "app", Operation: "get"})
+			l.Refuse(nameOf(l, rapid.IntRange(0, len(first)-1).Draw(rt, "limit")), Keys{Account: "a", App: "app", Operation: "get"}, Refusal{})
 		}
 		settle()
 	}
@@ -594,7 +594,7 @@ func schedule(rt *rapid.T, root context.Context) {
 			if m.granted && !m.ended {
 				m.ended = true
 				for _, u := range m.uses {
-					if u.Limit == inflight {
+					if u.Limit == first[inflight].Name {
 						holders[m.keys.Account] -= int64(m.par)
 					}
 				}
@@ -682,7 +682,7 @@ func TestLookingChangesNothing(t *testing.T) {
 				r := &Request{Keys: k}
 				for i := range limits {
 					if rapid.Bool().Draw(rt, limits[i].Name) {
-						r.Uses = append(r.Uses, Use{Limit: i, Cost: rapid.SampledFrom([]int64{0, 1, 1, 7}).Draw(rt, "cost")})
+						r.Uses = append(r.Uses, Use{Limit: limits[i].Name, Cost: rapid.SampledFrom([]int64{0, 1, 1, 7}).Draw(rt, "cost")})
 					}
 				}
 				p, wait, ok := ls[0].TryAcquireAt(now, r)
@@ -708,11 +708,11 @@ func TestLookingChangesNothing(t *testing.T) {
 				for _, l := range ls {
 					switch step {
 					case "hold":
-						l.Hold(i, k, now.Add(d))
+						l.Hold(nameOf(l, i), k, now.Add(d))
 					case "lift":
-						l.Lift(i, k)
+						l.Lift(nameOf(l, i), k)
 					case "refused":
-						l.Refused(i, k)
+						l.Refuse(nameOf(l, i), k, Refusal{})
 					}
 				}
 			case "sleep":
@@ -721,7 +721,7 @@ func TestLookingChangesNothing(t *testing.T) {
 			for range ls[0].All() {
 			}
 			for i := range limits {
-				ls[0].Peek(i, k)
+				ls[0].Peek(nameOf(ls[0], i), k)
 			}
 			ls[0].Sweep()
 		}

@@ -18,9 +18,25 @@ import (
 // Groups, and the slots in them, keep their places for ever, so that calls and
 // keys of before a reload stay right.
 type config struct {
-	limits []*limit // as the caller counts them
+	limits []*limit // in the caller's order
 	groups []*group
 	gen    uint32
+}
+
+// find returns where the limit of this name is, or -1. It begins to look at
+// first, where the caller guesses that it is.
+func (cfg *config) find(name string, first int) int {
+	n := len(cfg.limits)
+	for i := range n {
+		at := first + i
+		if at >= n {
+			at -= n
+		}
+		if uint(at) < uint(n) && cfg.limits[at].Name == name {
+			return at
+		}
+	}
+	return -1
 }
 
 // with returns the config that follows cfg at the time now.
@@ -130,8 +146,6 @@ func (cfg *config) group(dims []Dimension) *group {
 // rate are of one form in this. Permits of limits that are gone stay good; calls
 // that wait for one go on without it, or with what is now of its name. On an
 // error nothing changes.
-//
-// From then on Use.Limit counts in the new limits.
 func (l *Limiter) Update(limits []Limit) error {
 	l.reload.Lock()
 	defer l.reload.Unlock()
@@ -251,8 +265,7 @@ func (l *Limiter) again(w *waiter) *waiter {
 		r, cfg := w.req, l.config.Load()
 		r.again, r.Uses = w, nil
 		for i, u := range w.req.Uses {
-			name := w.refs[i].lim.Name
-			if u.Limit = slices.IndexFunc(cfg.limits, func(m *limit) bool { return m.Name == name }); u.Limit >= 0 {
+			if cfg.find(u.Limit, i) >= 0 {
 				r.Uses = append(r.Uses, u)
 			}
 		}
@@ -402,10 +415,11 @@ func (l *Limiter) except(now int64, given bool, r *Request) {
 	for gi, g := range cfg.groups {
 		xs, some := buf[:0], false
 		for i := range r.Uses {
-			if uint(r.Uses[i].Limit) >= uint(len(cfg.limits)) || cfg.limits[r.Uses[i].Limit].group != gi {
+			at := cfg.find(r.Uses[i].Limit, i)
+			if at < 0 || cfg.limits[at].group != gi {
 				continue
 			}
-			x := exception{m: cfg.limits[r.Uses[i].Limit]}
+			x := exception{m: cfg.limits[at]}
 			if lim, ok := l.limitFor(x.m.Name, r.Keys); ok {
 				lim.Name = x.m.Name
 				if lim.MaxCost == 0 {

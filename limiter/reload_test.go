@@ -22,7 +22,7 @@ func TestUpdate(t *testing.T) {
 	}
 	take := func(t *testing.T, l *Limiter, limit int, cost int64) Permit {
 		t.Helper()
-		p, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: limit, Cost: cost}}})
+		p, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: nameOf(l, limit), Cost: cost}}})
 		if !ok {
 			t.Fatalf("a cost of %d was refused", cost)
 		}
@@ -56,14 +56,14 @@ func TestUpdate(t *testing.T) {
 				t.Fatal(err)
 			}
 			i := slices.IndexFunc(c.next, func(m Limit) bool { return m.Name == "user" })
-			if got := l.Peek(i, k).Level; got != c.level {
+			if got := l.Peek(nameOf(l, i), k).Level; got != c.level {
 				t.Errorf("level %g, want %g", got, c.level)
 			}
-			if got := l.Peek(i, Keys{Account: "new"}).Level; got > max(100, c.level) {
+			if got := l.Peek(nameOf(l, i), Keys{Account: "new"}).Level; got > max(100, c.level) {
 				t.Errorf("a new key has %g: more than a full one before", got)
 			}
 			now = now.Add(time.Second)
-			if got := l.Peek(i, k).Level; got != c.later {
+			if got := l.Peek(nameOf(l, i), k).Level; got != c.later {
 				t.Errorf("a second later the level is %g, want %g", got, c.later)
 			}
 		})
@@ -76,19 +76,19 @@ func TestUpdate(t *testing.T) {
 			t.Fatal(err)
 		}
 		a, b := take(t, l, 1, 0), take(t, l, 1, 0)
-		l.Hold(0, k, now.Add(time.Hour))
-		l.Refused(0, k)
+		l.Hold(nameOf(l, 0), k, now.Add(time.Hour))
+		l.Refuse(nameOf(l, 0), k, Refusal{})
 		next := []Limit{{Name: "new", Key: byAccount, Rate: 1}, {Name: "inflight", Key: byAccount, Concurrency: 2}, {Name: "user", Key: byAccount, Rate: 1, Burst: 1}}
 		if err := l.Update(next); err != nil {
 			t.Fatal(err)
 		}
-		if s := l.Peek(1, k); s.InFlight != 2 || s.Concurrency != 2 {
+		if s := l.Peek(nameOf(l, 1), k); s.InFlight != 2 || s.Concurrency != 2 {
 			t.Errorf("%+v: want 2 of 2 permits out", s)
 		}
-		if s := l.Peek(2, k); !s.Held.Equal(now.Add(time.Hour)) || s.Refused != 1 {
+		if s := l.Peek(nameOf(l, 2), k); !s.Held.Equal(now.Add(time.Hour)) || s.Refused != 1 {
 			t.Errorf("%+v: the hold or the refusal is gone", s)
 		}
-		if _, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: 1}}}); ok {
+		if _, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: nameOf(l, 1)}}}); ok {
 			t.Error("a third permit of 2")
 		}
 		a.Release()
@@ -99,10 +99,10 @@ func TestUpdate(t *testing.T) {
 		if err := l.Update(next); err != nil {
 			t.Fatal(err)
 		}
-		if s := l.Peek(1, k); s.InFlight != 0 {
+		if s := l.Peek(nameOf(l, 1), k); s.InFlight != 0 {
 			t.Errorf("%+v: want no permit out", s)
 		}
-		if s := l.Peek(2, k); s.Held.IsZero() {
+		if s := l.Peek(nameOf(l, 2), k); s.Held.IsZero() {
 			t.Errorf("%+v: a limit that comes back has lost its hold", s)
 		}
 		check(t, l)
@@ -111,8 +111,8 @@ func TestUpdate(t *testing.T) {
 	t.Run("an error changes nothing", func(t *testing.T) {
 		l := mustNew(t, base()...)
 		err := l.Update([]Limit{{Name: "user", Rate: -1}, {Name: "user"}})
-		if err == nil || l.Peek(0, k).Rate != 10 || l.Peek(1, k).Concurrency != 4 {
-			t.Errorf("%v; %+v", err, l.Peek(0, k))
+		if err == nil || l.Peek(nameOf(l, 0), k).Rate != 10 || l.Peek(nameOf(l, 1), k).Concurrency != 4 {
+			t.Errorf("%v; %+v", err, l.Peek(nameOf(l, 0), k))
 		}
 	})
 
@@ -126,7 +126,7 @@ func TestUpdate(t *testing.T) {
 			at := map[int64]time.Duration{}
 			for _, cost := range []int64{80, 10} {
 				go func() {
-					_, err := l.Acquire(context.Background(), &Request{Keys: k, Uses: []Use{{Cost: cost}}})
+					_, err := l.Acquire(context.Background(), &Request{Keys: k, Uses: []Use{{Limit: nameOf(l, 0), Cost: cost}}})
 					mu.Lock()
 					defer mu.Unlock()
 					got[cost], at[cost] = err, time.Since(start)
@@ -171,7 +171,7 @@ func TestUpdateWhileBusy(t *testing.T) {
 		wg.Go(func() {
 			k := Keys{Account: string(rune('a' + g%4)), App: "x"}
 			for i := range 500 {
-				p, err := l.Acquire(ctx, &Request{Keys: k, Uses: []Use{{Limit: 0, Cost: 1}, {Limit: 1}, {Limit: 2, Cost: 1}}})
+				p, err := l.Acquire(ctx, &Request{Keys: k, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}, {Limit: nameOf(l, 1)}, {Limit: nameOf(l, 2), Cost: 1}}})
 				if err != nil {
 					t.Error(err)
 					return
@@ -182,9 +182,9 @@ func TestUpdateWhileBusy(t *testing.T) {
 				case 1:
 					p.Succeeded()
 				case 2:
-					l.Refused(0, k)
+					l.Refuse(nameOf(l, 0), k, Refusal{})
 				case 3:
-					l.Peek(0, k)
+					l.Peek(nameOf(l, 0), k)
 				}
 				p.Release()
 			}
@@ -222,7 +222,7 @@ func TestLimitFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	try := func(account string, n int) bool {
-		p, ok := l.TryAcquire(&Request{Keys: Keys{Account: account}, N: n, Uses: []Use{{Limit: 0, Cost: 1}, {Limit: 1}}})
+		p, ok := l.TryAcquire(&Request{Keys: Keys{Account: account}, N: n, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}, {Limit: nameOf(l, 1)}}})
 		p.Release()
 		return ok
 	}
@@ -251,10 +251,10 @@ func TestLimitFor(t *testing.T) {
 			if ok := try("vip", s.cost); ok != s.ok {
 				t.Errorf("a cost of %d: %v, want %v", s.cost, ok, s.ok)
 			}
-			if st := l.Peek(0, Keys{Account: "vip"}); st.Burst != s.burst || st.Level > s.atMost {
+			if st := l.Peek(nameOf(l, 0), Keys{Account: "vip"}); st.Burst != s.burst || st.Level > s.atMost {
 				t.Errorf("%+v, want a burst of %d, level at most %g", st, s.burst, s.atMost)
 			}
-			if st := l.Peek(0, Keys{Account: "other"}); st.Burst != 10 {
+			if st := l.Peek(nameOf(l, 0), Keys{Account: "other"}); st.Burst != 10 {
 				t.Errorf("another key: %+v", st)
 			}
 		})
@@ -299,7 +299,7 @@ func TestUpdateForm(t *testing.T) {
 						}
 						next++
 					}
-					if p, ok := l.TryAcquire(&Request{Uses: []Use{{Cost: 1}}}); ok {
+					if p, ok := l.TryAcquire(&Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}); ok {
 						grants = append(grants, now)
 						p.Release()
 					}
@@ -326,14 +326,14 @@ func TestUpdateForm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, _ := l.TryAcquire(&Request{N: 10, Uses: []Use{{Cost: 1}}})
+		p, _ := l.TryAcquire(&Request{N: 10, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}})
 		for _, m := range []Limit{gate, exact, gate, bucket} {
 			if err := l.Update([]Limit{m}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		p.Cancel()
-		if s := l.Peek(0, Keys{}); s.Level != 0 {
+		if s := l.Peek(nameOf(l, 0), Keys{}); s.Level != 0 {
 			t.Errorf("its level is %g, want 0", s.Level)
 		}
 	})
@@ -344,8 +344,8 @@ func TestUpdateForm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, _ := l.TryAcquire(&Request{N: 10, Uses: []Use{{Cost: 1}}})
-		l.Hold(0, Keys{}, now.Add(time.Second))
+		p, _ := l.TryAcquire(&Request{N: 10, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}})
+		l.Hold(nameOf(l, 0), Keys{}, now.Add(time.Second))
 		now = now.Add(2 * time.Second)
 		cfg, err := l.config.Load().with([]Limit{bucket}, l.now())
 		if err != nil {
@@ -353,7 +353,7 @@ func TestUpdateForm(t *testing.T) {
 		}
 		l.config.Store(cfg) // as in the middle of Update
 		p.Cancel()
-		if s := l.Peek(0, Keys{}); s.Level > 0 || s.Burst != 10 {
+		if s := l.Peek(nameOf(l, 0), Keys{}); s.Level > 0 || s.Burst != 10 {
 			t.Errorf("%+v, want an empty bucket of 10", s)
 		}
 	})
@@ -361,11 +361,11 @@ func TestUpdateForm(t *testing.T) {
 	t.Run("calls that wait follow", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l := mustNew(t, bucket)
-			l.TryAcquire(&Request{N: 10, Uses: []Use{{Cost: 1}}})
+			l.TryAcquire(&Request{N: 10, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}})
 			start := time.Now()
 			done := make(chan time.Duration)
 			go func() {
-				p, err := l.Acquire(t.Context(), &Request{N: 10, Uses: []Use{{Cost: 1}}})
+				p, err := l.Acquire(t.Context(), &Request{N: 10, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}})
 				if err != nil {
 					t.Error(err)
 				}
@@ -414,7 +414,7 @@ func TestLimitForQuota(t *testing.T) {
 			}
 			n := 0
 			for range 6001 {
-				if _, ok := l.TryAcquire(&Request{Uses: []Use{{Cost: c.cost}}}); ok {
+				if _, ok := l.TryAcquire(&Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: c.cost}}}); ok {
 					n++
 				}
 				now = now.Add(10 * time.Millisecond)

@@ -57,7 +57,7 @@ func run(t *testing.T, l *Limiter, d time.Duration, loads ...load) map[string]fl
 func TestInteractiveFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := mustNew(t, Limit{Name: "user", Key: byAccount, Rate: 50, Burst: 50})
-		uses := []Use{{Cost: 1}}
+		uses := []Use{{Limit: nameOf(l, 0), Cost: 1}}
 		var waits []time.Duration
 		var mu sync.Mutex
 		const d = 5 * time.Minute
@@ -106,7 +106,7 @@ func TestBackfillShare(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					uses := []Use{{Cost: 1}}
+					uses := []Use{{Limit: nameOf(l, 0), Cost: 1}}
 					got := run(t, l, time.Minute,
 						load{"interactive", Request{Uses: uses}, 50, 40 * time.Millisecond},
 						load{"backfill", Request{Uses: uses, Priority: Backfill}, 50, 40 * time.Millisecond})
@@ -138,7 +138,7 @@ func TestFairAccounts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := mustNew(t, m, Limit{Name: "user", Key: byAccount, Rate: 1000, Burst: 100})
 				req := func(account string, n int) Request {
-					return Request{Keys: Keys{Account: account, App: "x"}, N: n, Uses: []Use{{Limit: 0, Cost: 1}, {Limit: 1, Cost: 1}}}
+					return Request{Keys: Keys{Account: account, App: "x"}, N: n, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}, {Limit: nameOf(l, 1), Cost: 1}}}
 				}
 				h := 40 * time.Millisecond
 				loads := []load{{"many", req("many", 1), 500, h}, {"some", req("some", 1), 50, h}, {"slow", req("slow", 1), 1, 100 * time.Millisecond}}
@@ -173,7 +173,7 @@ func TestFairAfterwards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := mustNew(t, Limit{Name: "project", Key: byApp, Rate: 100, Burst: 1})
 		req := func(account string) Request {
-			return Request{Keys: Keys{Account: account}, Uses: []Use{{Cost: 1}}}
+			return Request{Keys: Keys{Account: account}, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
 		}
 		run(t, l, time.Minute, load{"first", req("first"), 10, 0})
 		got := run(t, l, time.Minute, load{"first", req("first"), 10, 0}, load{"second", req("second"), 10, 0})
@@ -188,7 +188,7 @@ func TestSharesSurviveCancelling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := mustNew(t, Limit{Name: "project", Key: byApp, Rate: 100, Burst: 1})
 		req := func(account string) Request {
-			return Request{Keys: Keys{Account: account}, Uses: []Use{{Cost: 1}}}
+			return Request{Keys: Keys{Account: account}, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
 		}
 		go func() {
 			for range 600 {

@@ -43,7 +43,7 @@ func TestNoLostWakeUp(t *testing.T) {
 						r := &Request{Keys: k, N: 1 + rnd.IntN(3), Parallel: 1 + rnd.IntN(2), Priority: Priority(rnd.IntN(2))}
 						for i := range 6 {
 							if rnd.IntN(3) > 0 {
-								r.Uses = append(r.Uses, Use{Limit: i, Cost: int64(rnd.IntN(4))})
+								r.Uses = append(r.Uses, Use{Limit: nameOf(l, i), Cost: int64(rnd.IntN(4))})
 							}
 						}
 						rnd.Shuffle(len(r.Uses), func(i, j int) { r.Uses[i], r.Uses[j] = r.Uses[j], r.Uses[i] })
@@ -69,15 +69,15 @@ func TestNoLostWakeUp(t *testing.T) {
 						}
 						switch rnd.IntN(12) {
 						case 0:
-							l.Hold(rnd.IntN(6), k, time.Now().Add(time.Duration(rnd.Int64N(int64(40*time.Millisecond)))))
+							l.Hold(nameOf(l, rnd.IntN(6)), k, time.Now().Add(time.Duration(rnd.Int64N(int64(40*time.Millisecond)))))
 						case 1:
-							l.Lift(rnd.IntN(6), k)
+							l.Lift(nameOf(l, rnd.IntN(6)), k)
 						case 2:
 							p.Refund()
 						case 3:
 							p.Cancel()
 						case 4:
-							l.Refused(rnd.IntN(6), k)
+							l.Refuse(nameOf(l, rnd.IntN(6)), k, Refusal{})
 						case 5:
 							p.Succeeded()
 						case 8:

@@ -23,7 +23,7 @@ func one(t *testing.T, m Limit) (*Limiter, Request) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l, Request{Uses: []Use{{Cost: 1}}}
+	return l, Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
 }
 
 // A stale now moves the bucket's clock back, and the time between is given
@@ -97,16 +97,16 @@ func TestTrapCancelRefundsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, ok := l.TryAcquireAt(trapStart, &Request{Uses: []Use{{Limit: 1, Cost: 1}}}); !ok {
+	if _, _, ok := l.TryAcquireAt(trapStart, &Request{Uses: []Use{{Limit: nameOf(l, 1), Cost: 1}}}); !ok {
 		t.Fatal("the full bucket refused")
 	}
 	for i := range 10 {
 		now := trapStart.Add(time.Duration(i) * time.Nanosecond)
-		if _, _, ok := l.TryAcquireAt(now, &Request{Uses: []Use{{Limit: 0, Cost: 1}, {Limit: 1, Cost: 1}}}); ok {
+		if _, _, ok := l.TryAcquireAt(now, &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}, {Limit: nameOf(l, 1), Cost: 1}}}); ok {
 			t.Fatal("the empty bucket granted")
 		}
 	}
-	if got := l.PeekAt(trapStart.Add(10), 0, Keys{}).Level; got != 10 {
+	if got := l.PeekAt(trapStart.Add(10), nameOf(l, 0), Keys{}).Level; got != 10 {
 		t.Errorf("refused calls have burnt quota: %g of 10 left", got)
 	}
 }
@@ -126,7 +126,7 @@ func TestTrapCancelledHead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		big, small := &Request{Uses: []Use{{Cost: 5}}}, &Request{Uses: []Use{{Cost: 1}}}
+		big, small := &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 5}}}, &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
 		if _, ok := l.TryAcquire(big); !ok {
 			t.Fatal("the full bucket refused")
 		}
@@ -169,7 +169,7 @@ func TestTrapErrors(t *testing.T) {
 		}
 		ctx, cancel = context.WithTimeout(context.Background(), 1500*time.Millisecond)
 		defer cancel()
-		r := &Request{Uses: []Use{{Cost: 1}}}
+		r := &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
 		l.TryAcquire(r)
 		l.Reserve(r)
 		start := time.Now()
@@ -178,7 +178,7 @@ func TestTrapErrors(t *testing.T) {
 		if !errors.As(err, &wait) || !errors.Is(err, context.DeadlineExceeded) || wait.Limit != "user" || wait.Until.Sub(start) != 2*time.Second {
 			t.Errorf("got %v, want a *WaitError for 2s from now that is context.DeadlineExceeded", err)
 		}
-		_, err = l.Acquire(ctx, &Request{N: 26, Uses: []Use{{Limit: 1, Cost: 4}}})
+		_, err = l.Acquire(ctx, &Request{N: 26, Uses: []Use{{Limit: nameOf(l, 1), Cost: 4}}})
 		var large *ErrTooLarge
 		if !errors.As(err, &large) || large.MaxN != 25 || large.Limit != "batch" || large.Cost != 104 || large.Max != 100 {
 			t.Errorf("got %v, want MaxN 25", err)
@@ -212,7 +212,7 @@ func TestTrapSetLimit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &Request{Uses: []Use{{Cost: 1}}}
+		r := &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
 		l.TryAcquire(r)
 		start = time.Now()
 		go func() {
@@ -265,7 +265,7 @@ func TestTrapQuotaAsBurst(t *testing.T) {
 		t.Run(fmt.Sprint("burst ", burst), func(t *testing.T) {
 			l, _ := one(t, Limit{Name: "mailbox", Quota: quota, Window: window, Burst: burst})
 			got := run(func(now time.Time, n int64) bool {
-				_, _, ok := l.TryAcquireAt(now, &Request{Uses: []Use{{Cost: n}}})
+				_, _, ok := l.TryAcquireAt(now, &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: n}}})
 				return ok
 			})
 			if got > quota || got < quota*96/100 {
@@ -301,9 +301,9 @@ func TestTrapStarvation(t *testing.T) {
 		defer cancel()
 		var big, small atomic.Int64
 		for i := range 20 {
-			r, n := &Request{Uses: []Use{{Cost: 1}}}, &small
+			r, n := &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}, &small
 			if i == 0 {
-				r, n = &Request{Uses: []Use{{Cost: 100}}}, &big
+				r, n = &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 100}}}, &big
 			}
 			go func() {
 				for {

@@ -28,7 +28,7 @@ func TestPassedOver(t *testing.T) {
 				var got [3]atomic.Int64
 				var longest time.Duration
 				var wg sync.WaitGroup
-				both := []Use{{Limit: 0, Cost: 1}, {Limit: 1, Cost: 1}}
+				both := []Use{{Limit: nameOf(l, 0), Cost: 1}, {Limit: nameOf(l, 1), Cost: 1}}
 				for i, uses := range [][]Use{both[:1], both[1:], both} {
 					for j := range []int{5, 5, 1}[i] {
 						wg.Go(func() {

@@ -45,7 +45,7 @@ func TestTenThousandWaiters(t *testing.T) {
 				l := mustNew(t, c.limits...)
 				r := &Request{Keys: Keys{Account: "ann", App: "sync"}}
 				for i := range c.limits {
-					r.Uses = append(r.Uses, Use{Limit: i, Cost: 1})
+					r.Uses = append(r.Uses, Use{Limit: nameOf(l, i), Cost: 1})
 				}
 				for { // empty the bucket
 					p, ok := l.TryAcquire(r)
@@ -71,7 +71,7 @@ func TestTenThousandWaiters(t *testing.T) {
 					}()
 					synctest.Wait() // so that they come in this order
 				}
-				if now := l.Peek(0, r.Keys).Waiting; now != n {
+				if now := l.Peek(nameOf(l, 0), r.Keys).Waiting; now != n {
 					t.Fatalf("%d calls wait, want %d", now, n)
 				}
 				time.Sleep(time.Hour)
@@ -105,7 +105,7 @@ func TestBlockedElsewhere(t *testing.T) {
 			Limit{Name: "sending", Key: byAccount},
 		)
 		ann, bob := Keys{Account: "ann", App: "x"}, Keys{Account: "bob", App: "x"}
-		uses := []Use{{Limit: 0, Cost: 1}, {Limit: 1, Cost: 1}, {Limit: 2}}
+		uses := []Use{{Limit: nameOf(l, 0), Cost: 1}, {Limit: nameOf(l, 1), Cost: 1}, {Limit: nameOf(l, 2)}}
 		for range 5 {
 			p, ok := l.TryAcquire(&Request{Keys: ann, Uses: uses})
 			if !ok {
@@ -118,26 +118,26 @@ func TestBlockedElsewhere(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		l.Hold(3, bob, time.Now().Add(time.Hour))
-		if _, err := l.Reserve(&Request{Keys: bob, Uses: append([]Use{{Limit: 3}}, uses...)}); err != nil {
+		l.Hold(nameOf(l, 3), bob, time.Now().Add(time.Hour))
+		if _, err := l.Reserve(&Request{Keys: bob, Uses: append([]Use{{Limit: nameOf(l, 3)}}, uses...)}); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 5 { // bob and the project have nothing to do with that
 			p, ok := l.TryAcquire(&Request{Keys: bob, Uses: uses})
 			if !ok {
-				t.Fatalf("call %d of bob was refused: %+v %+v", i, l.Peek(1, bob), l.Peek(2, bob))
+				t.Fatalf("call %d of bob was refused: %+v %+v", i, l.Peek(nameOf(l, 1), bob), l.Peek(nameOf(l, 2), bob))
 			}
 			p.Release()
 		}
-		p, ok := l.TryAcquire(&Request{Keys: ann, Uses: []Use{{Limit: 2}}})
+		p, ok := l.TryAcquire(&Request{Keys: ann, Uses: []Use{{Limit: nameOf(l, 2)}}})
 		if !ok {
 			t.Error("a call of ann that needs no unit was refused")
 		}
 		p.Release()
-		if s := l.Peek(1, ann); s.InFlight != 0 || s.Waiting != 0 {
+		if s := l.Peek(nameOf(l, 1), ann); s.InFlight != 0 || s.Waiting != 0 {
 			t.Errorf("somebody waits for the project: %+v", s)
 		}
-		if s := l.Peek(2, ann); s.InFlight != 0 {
+		if s := l.Peek(nameOf(l, 2), ann); s.InFlight != 0 {
 			t.Errorf("calls that wait hold permits: %+v", s)
 		}
 		check(t, l)
@@ -161,23 +161,23 @@ func TestAllOrNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			k := Keys{Account: "ann", App: "x"}
-			l.HoldAt(now, refusing, k, now.Add(time.Minute))
+			l.HoldAt(now, nameOf(l, refusing), k, now.Add(time.Minute))
 			want := make([]State, len(limits))
 			for i := range limits {
-				want[i] = l.PeekAt(now, i, k)
+				want[i] = l.PeekAt(now, nameOf(l, i), k)
 			}
 			// Every limit is asked before and after the one that refuses.
 			for first := range limits {
 				r := &Request{Keys: k}
 				for i := range limits {
-					r.Uses = append(r.Uses, Use{Limit: (first + i) % len(limits), Cost: 1})
+					r.Uses = append(r.Uses, Use{Limit: nameOf(l, (first+i)%len(limits)), Cost: 1})
 				}
 				if _, wait, ok := l.TryAcquireAt(now, r); ok || wait < time.Minute {
 					t.Fatalf("got %v, %v", wait, ok)
 				}
 			}
 			for i := range limits {
-				if got := l.PeekAt(now, i, k); got != want[i] {
+				if got := l.PeekAt(now, nameOf(l, i), k); got != want[i] {
 					t.Errorf("a refused call changed\n%+v to\n%+v", want[i], got)
 				}
 			}
@@ -190,7 +190,7 @@ func TestAllOrNothing(t *testing.T) {
 func TestCancelledWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := mustNew(t, Limit{Name: "user", Key: byAccount, Rate: 10, Burst: 10}, Limit{Name: "inflight", Key: byAccount, Concurrency: 1})
-		r := &Request{Uses: []Use{{Limit: 0, Cost: 1}, {Limit: 1}}}
+		r := &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}, {Limit: nameOf(l, 1)}}}
 		holder, ok := l.TryAcquire(r)
 		if !ok {
 			t.Fatal("refused")
@@ -218,7 +218,7 @@ func TestCancelledWait(t *testing.T) {
 				t.Errorf("got %v, want a *WaitError that is context.Canceled", err)
 			}
 		}
-		if got := l.Peek(0, Keys{}).Level; got != 10 {
+		if got := l.Peek(nameOf(l, 0), Keys{}).Level; got != 10 {
 			t.Errorf("cancelled calls have burnt quota: %g of 10 left", got)
 		}
 		check(t, l)
@@ -227,14 +227,14 @@ func TestCancelledWait(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s := l.Peek(0, Keys{}); s.Level != 9 {
+		if s := l.Peek(nameOf(l, 0), Keys{}); s.Level != 9 {
 			t.Errorf("level %g after one call, want 9", s.Level)
 		}
 		p.Cancel()
-		if s := l.Peek(0, Keys{}); s.Level != 10 {
+		if s := l.Peek(nameOf(l, 0), Keys{}); s.Level != 10 {
 			t.Errorf("level %g after that call was taken back, want 10", s.Level)
 		}
-		if s := l.Peek(1, Keys{}); s.InFlight != 0 {
+		if s := l.Peek(nameOf(l, 1), Keys{}); s.InFlight != 0 {
 			t.Errorf("%d permits out, want 0", s.InFlight)
 		}
 	})
@@ -243,7 +243,7 @@ func TestCancelledWait(t *testing.T) {
 func TestMaxWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := mustNew(t, Limit{Name: "user", Key: byAccount, Rate: 1, Burst: 1}, Limit{Name: "inflight", Key: byAccount, Concurrency: 1})
-		bucket := Request{Uses: []Use{{Limit: 0, Cost: 1}}, MaxWait: 2500 * time.Millisecond}
+		bucket := Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}, MaxWait: 2500 * time.Millisecond}
 		l.TryAcquire(&bucket)
 		start := time.Now()
 		var until []time.Duration
@@ -264,7 +264,7 @@ func TestMaxWait(t *testing.T) {
 		}
 
 		// For a permit nobody can tell: it waits as long as it may.
-		few := Request{Uses: []Use{{Limit: 1}}, MaxWait: 2500 * time.Millisecond}
+		few := Request{Uses: []Use{{Limit: nameOf(l, 1)}}, MaxWait: 2500 * time.Millisecond}
 		p, _ := l.TryAcquire(&few)
 		_, err := l.Acquire(context.Background(), &few)
 		var wait *WaitError
@@ -285,7 +285,7 @@ func TestMaxWait(t *testing.T) {
 		}
 		synctest.Wait()
 		start = time.Now()
-		l.Hold(1, Keys{}, time.Now().Add(time.Hour))
+		l.Hold(nameOf(l, 1), Keys{}, time.Now().Add(time.Hour))
 		if err := <-got; !errors.As(err, &wait) || wait.Until.Sub(start) != time.Hour || time.Since(start) != 0 {
 			t.Errorf("got %v after %v, want an error at once, for 1h from now", err, time.Since(start))
 		}
@@ -294,7 +294,7 @@ func TestMaxWait(t *testing.T) {
 			t.Errorf("the call that may wait got %v after %v", err, time.Since(start))
 		}
 
-		none := Request{Uses: []Use{{Limit: 0, Cost: 1}}, MaxWait: -1}
+		none := Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}, MaxWait: -1}
 		l.TryAcquire(&none)
 		if _, err := l.Acquire(context.Background(), &none); !errors.As(err, &wait) {
 			t.Errorf("a call that must not wait got %v", err)
@@ -314,7 +314,7 @@ func TestUntilIsNotPast(t *testing.T) {
 	const requests, slow, inflight, gate = 0, 1, 2, 3
 	k := Keys{Account: "ann", App: "sync"}
 	take := func(t *testing.T, l *Limiter, limit int) {
-		if _, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: limit, Cost: 1}}}); !ok {
+		if _, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: nameOf(l, limit), Cost: 1}}}); !ok {
 			t.Fatalf("%s was refused", limits[limit].Name)
 		}
 	}
@@ -343,7 +343,7 @@ func TestUntilIsNotPast(t *testing.T) {
 		{
 			name: "a probe is out",
 			before: func(t *testing.T, l *Limiter, now time.Time) {
-				l.Hold(gate, k, now.Add(time.Second))
+				l.Hold(nameOf(l, gate), k, now.Add(time.Second))
 				time.Sleep(time.Second)
 				take(t, l, gate)
 			},
@@ -355,7 +355,7 @@ func TestUntilIsNotPast(t *testing.T) {
 			name:   "a permit is out, and the units are used up meanwhile",
 			before: func(t *testing.T, l *Limiter, _ time.Time) { take(t, l, inflight) },
 			during: func(l *Limiter, _ time.Time) {
-				l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: slow, Cost: 1}}})
+				l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: nameOf(l, slow), Cost: 1}}})
 			},
 			uses:    []int{slow, inflight},
 			maxWait: time.Minute,
@@ -364,7 +364,7 @@ func TestUntilIsNotPast(t *testing.T) {
 		{
 			name:   "a permit is out, and its limit held",
 			before: func(t *testing.T, l *Limiter, _ time.Time) { take(t, l, inflight) },
-			during: func(l *Limiter, now time.Time) { l.Hold(inflight, k, now.Add(time.Hour)) },
+			during: func(l *Limiter, now time.Time) { l.Hold(nameOf(l, inflight), k, now.Add(time.Hour)) },
 			uses:   []int{requests, inflight},
 			limit:  "inflight", until: time.Hour + 30*time.Second,
 		},
@@ -400,7 +400,7 @@ func TestUntilIsNotPast(t *testing.T) {
 						r.MaxWait -= time.Since(begin)
 					}
 					for _, i := range c.uses {
-						r.Uses = append(r.Uses, Use{Limit: i, Cost: 1})
+						r.Uses = append(r.Uses, Use{Limit: nameOf(l, i), Cost: 1})
 					}
 					ctx, cancel := context.WithCancel(context.Background())
 					if c.maxWait == 0 {
@@ -431,7 +431,7 @@ func TestBatches(t *testing.T) {
 		Limit{Name: "upload", Key: byAccount, Quota: 150 << 20, Window: 5 * time.Minute, Burst: 15 << 20},
 		Limit{Name: "narrow", Key: byAccount, Rate: 1, Burst: 70},
 		Limit{Name: "few", Key: byAccount, Quota: 10, Window: time.Minute, Burst: 10})
-	uses := []Use{{Limit: 0, Cost: 1}, {Limit: 1}, {Limit: 2, Bytes: true}}
+	uses := []Use{{Limit: nameOf(l, 0), Cost: 1}, {Limit: nameOf(l, 1)}, {Limit: nameOf(l, 2), Bytes: true}}
 	for _, c := range []struct {
 		name                string
 		r                   Request
@@ -449,8 +449,8 @@ func TestBatches(t *testing.T) {
 			if !ok {
 				t.Fatal("refused")
 			}
-			units, bts := 100-l.Peek(0, c.r.Keys).Level, 15<<20-l.Peek(2, c.r.Keys).Level
-			permits := float64(l.Peek(1, c.r.Keys).InFlight)
+			units, bts := 100-l.Peek(nameOf(l, 0), c.r.Keys).Level, 15<<20-l.Peek(nameOf(l, 2), c.r.Keys).Level
+			permits := float64(l.Peek(nameOf(l, 1), c.r.Keys).InFlight)
 			if units > c.units || units < c.units-1 || permits != c.permits || bts > c.bts || bts < 0 {
 				t.Errorf("took %g units, %g permits, %g bytes; want %g, %g, %g", units, permits, bts, c.units, c.permits, c.bts)
 			}
@@ -463,14 +463,14 @@ func TestBatches(t *testing.T) {
 		maxN int
 	}{
 		{"units", Request{N: 101}, 100},
-		{"dear", Request{N: 26, Uses: []Use{{Limit: 0, Cost: 4}}}, 25},
-		{"far too many", Request{N: 1 << 62, Uses: []Use{{Limit: 0, Cost: 1 << 62}}}, 0},
+		{"dear", Request{N: 26, Uses: []Use{{Limit: nameOf(l, 0), Cost: 4}}}, 25},
+		{"far too many", Request{N: 1 << 62, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1 << 62}}}, 0},
 		{"bytes", Request{N: 2, Bytes: 1 << 40}, 0},
-		{"of two limits the smaller one", Request{N: 300, Uses: []Use{{Limit: 0, Cost: 1}, {Limit: 3, Cost: 1}}}, 70},
-		{"in either order", Request{N: 300, Uses: []Use{{Limit: 3, Cost: 1}, {Limit: 0, Cost: 1}}}, 70},
-		{"units and bytes", Request{N: 300, Bytes: 1 << 40, Uses: []Use{{Limit: 0, Cost: 1}, {Limit: 2, Bytes: true}}}, 0},
-		{"a remembered window", Request{N: 11, Uses: []Use{{Limit: 4, Cost: 1}}}, 10},
-		{"a remembered window, dear", Request{Uses: []Use{{Limit: 4, Cost: 20}}}, 0},
+		{"of two limits the smaller one", Request{N: 300, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}, {Limit: nameOf(l, 3), Cost: 1}}}, 70},
+		{"in either order", Request{N: 300, Uses: []Use{{Limit: nameOf(l, 3), Cost: 1}, {Limit: nameOf(l, 0), Cost: 1}}}, 70},
+		{"units and bytes", Request{N: 300, Bytes: 1 << 40, Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}, {Limit: nameOf(l, 2), Bytes: true}}}, 0},
+		{"a remembered window", Request{N: 11, Uses: []Use{{Limit: nameOf(l, 4), Cost: 1}}}, 10},
+		{"a remembered window, dear", Request{Uses: []Use{{Limit: nameOf(l, 4), Cost: 20}}}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.r.Uses == nil {
@@ -494,11 +494,11 @@ func TestWrongRequests(t *testing.T) {
 		name string
 		r    Request
 	}{
-		{"limit too large", Request{Uses: []Use{{Limit: 1}}}},
-		{"limit negative", Request{Uses: []Use{{Limit: -1}}}},
-		{"limit twice", Request{Uses: []Use{{Limit: 0}, {Limit: 0}}}},
-		{"priority", Request{Uses: []Use{{Limit: 0}}, Priority: 2}},
-		{"priority negative", Request{Uses: []Use{{Limit: 0}}, Priority: -1}},
+		{"no such limit", Request{Uses: []Use{{Limit: "b"}}}},
+		{"no name", Request{Uses: []Use{{}}}},
+		{"limit twice", Request{Uses: []Use{{Limit: nameOf(l, 0)}, {Limit: nameOf(l, 0)}}}},
+		{"priority", Request{Uses: []Use{{Limit: nameOf(l, 0)}}, Priority: 2}},
+		{"priority negative", Request{Uses: []Use{{Limit: nameOf(l, 0)}}, Priority: -1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if p, err := l.Acquire(context.Background(), &c.r); err == nil || p != (Permit{}) {
@@ -531,17 +531,17 @@ func TestWrongRequests(t *testing.T) {
 	if _, err := v.Wait(context.Background()); err == nil {
 		t.Error("the zero Reservation was granted")
 	}
-	l.Hold(7, Keys{}, time.Now().Add(time.Hour))
-	l.Lift(-1, Keys{})
-	if n := l.Refused(1, Keys{}); n != 0 {
+	l.Hold("none", Keys{}, time.Now().Add(time.Hour))
+	l.Lift("none", Keys{})
+	if n := l.Refuse("none", Keys{}, Refusal{}); n != 0 {
 		t.Errorf("a limit that does not exist was refused %d times", n)
 	}
-	if s := l.Peek(1, Keys{}); s != (State{}) {
+	if s := l.Peek("none", Keys{}); s != (State{}) {
 		t.Errorf("a limit that does not exist is %+v", s)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := l.Acquire(ctx, &Request{Uses: []Use{{Cost: 1}}}); !errors.Is(err, context.Canceled) {
+	if _, err := l.Acquire(ctx, &Request{Uses: []Use{{Limit: "none", Cost: 1}}}); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 }
@@ -553,7 +553,7 @@ func TestManyUses(t *testing.T) {
 	for d := range dimensions {
 		for i := range 3 {
 			limits = append(limits, Limit{Name: fmt.Sprint(d, i), Key: []Dimension{d, (d + 1) % dimensions}, Concurrency: 1})
-			r.Uses = append(r.Uses, Use{Limit: len(r.Uses)})
+			r.Uses = append(r.Uses, Use{Limit: limits[len(limits)-1].Name})
 		}
 	}
 	l := mustNew(t, limits...)
@@ -569,7 +569,7 @@ func TestManyUses(t *testing.T) {
 		check(t, l)
 	}
 	for i := range limits {
-		if s := l.Peek(i, r.Keys); s.InFlight != 0 {
+		if s := l.Peek(nameOf(l, i), r.Keys); s.InFlight != 0 {
 			t.Errorf("%+v", s)
 		}
 	}

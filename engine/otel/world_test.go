@@ -61,7 +61,7 @@ func (w *world) hold(account string, d time.Duration) {
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	p.Limiter().Hold(0, limiter.Keys{Account: account}, time.Now().Add(d))
+	p.Hold("user", limiter.Keys{Account: account}, time.Now().Add(d))
 }
 
 // do makes a call that succeeds, inside a span named "caller".
