@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,12 +15,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/recourse-go/recourse/rules"
 )
 
 // serve runs an HTTP server behind in-memory connections, which work inside a
@@ -65,7 +61,9 @@ func (l *pipes) Accept() (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 }
-func (l *pipes) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
+
+func (l *pipes) Close() error { l.once.Do(func() { close(l.done) }); return nil }
+
 func (l *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
 // With one connection to the host, nothing that Transport does keeps it.
@@ -131,33 +129,6 @@ func TestTransportMaxConnsPerHost(t *testing.T) {
 	})
 }
 
-// What is returned in the end is whole, however large.
-func TestTransportLastBodyIsWhole(t *testing.T) {
-	for _, size := range []int{0, 1, 64 << 10, 64<<10 + 1, 3 << 20} {
-		for _, status := range []int{200, 404, 410} { // a success, a failure, an accepted failure
-			synctest.Test(t, func(t *testing.T) {
-				want := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
-				base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-					w.Header().Set("Trailer", "X-Sum")
-					w.WriteHeader(status)
-					w.Write(want)
-					w.Header().Set("X-Sum", "42")
-				}))
-				e := testEngine(t, Options{})
-				resp, err := e.Transport(base).RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
-				if err != nil {
-					t.Fatal(err)
-				}
-				got, err := io.ReadAll(resp.Body)
-				resp.Body.Close()
-				if err != nil || !bytes.Equal(got, want) || resp.StatusCode != status || resp.Trailer.Get("X-Sum") != "42" {
-					t.Errorf("HTTP %d, %d bytes: got %d, %v, trailer %q", status, size, len(got), err, resp.Trailer)
-				}
-			})
-		}
-	}
-}
-
 // Without limits and timeouts a success of a host that is known is the base's very own response.
 func TestTransportSuccessIsUntouched(t *testing.T) {
 	bare := strings.NewReplacer(loopYAML[strings.Index(loopYAML, "limits:"):strings.Index(loopYAML, "budget:")], "",
@@ -179,38 +150,6 @@ func TestTransportSuccessIsUntouched(t *testing.T) {
 	}
 }
 
-// A body-less answer keeps no permit, since nobody need close it.
-func TestTransportBodilessAnswers(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "concurrency: 2", "concurrency: 1", 1)
-	yaml = strings.Replace(yaml, "backoff:", "attempt_timeout: 30s\nbackoff:", 1)
-	synctest.Test(t, func(t *testing.T) {
-		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Length", "100")
-			switch r.URL.Path {
-			case "/204":
-				w.Header().Del("Content-Length")
-				w.WriteHeader(204)
-			case "/304":
-				w.WriteHeader(304)
-			}
-		}))
-		e := testEngine(t, Options{}, yaml)
-		for range 3 {
-			for _, r := range []struct{ method, path string }{{"HEAD", "/"}, {"GET", "/204"}, {"GET", "/304"}} {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-				resp, err := e.Transport(base).RoundTrip(request(t, ctx, r.method, r.path, ""))
-				if err != nil {
-					t.Fatalf("%s %s: %v", r.method, r.path, err)
-				}
-				if r.method == "HEAD" && resp.ContentLength != 100 {
-					t.Errorf("HEAD: Content-Length %d", resp.ContentLength)
-				}
-				cancel() // and nobody closes the body
-			}
-		}
-	})
-}
-
 // Each attempt carries its number where that is wanted, the caller's request never.
 func TestTransportAttemptHeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -223,120 +162,6 @@ func TestTransportAttemptHeader(t *testing.T) {
 		ending(testEngine(t, Options{AttemptHeader: "X-Attempt"}).Transport(base).RoundTrip(req))
 		if want := "[1/1 2/2 3/3 4/4]"; fmt.Sprint(got) != want || len(req.Header) != 0 {
 			t.Errorf("sent %v with %v in the caller's request, want %s", got, req.Header, want)
-		}
-	})
-}
-
-// countedBody tells how often it was closed, and whether it was read after.
-type countedBody struct {
-	io.Reader
-	closed atomic.Int32
-}
-
-func (b *countedBody) Close() error { b.closed.Add(1); return nil }
-
-// A RoundTripper closes the request's body, also when it sends nothing.
-func TestTransportClosesRequestBodies(t *testing.T) {
-	gone, cancel := context.WithCancel(context.Background())
-	cancel()
-	refuse := roundTripper(func(r *http.Request) (*http.Response, error) {
-		r.Body.Close()
-		return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
-	})
-	for _, tt := range []struct {
-		name string
-		ctx  context.Context
-		o    Options
-		base http.RoundTripper
-	}{
-		{name: "success"},
-		{name: "cancelled before", ctx: gone},
-		{name: "over a limit", ctx: WithCall(context.Background(), Call{N: 1000})},
-		{name: "no such provider", ctx: WithCall(context.Background(), Call{Provider: "nobody"})},
-		{name: "never connected", base: refuse},
-		{name: "no credentials", o: Options{Authorize: func(*http.Request, string) error { return errors.New("none") }}},
-		{name: "refused", base: newServer(reply{status: 429}, reply{status: 503}, reply{status: 404})},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx := tt.ctx
-				if ctx == nil {
-					ctx = t.Context()
-				}
-				var mu sync.Mutex
-				var bodies []*countedBody
-				open := func() io.ReadCloser {
-					mu.Lock()
-					defer mu.Unlock()
-					bodies = append(bodies, &countedBody{Reader: strings.NewReader("mail")})
-					return bodies[len(bodies)-1]
-				}
-				req, _ := http.NewRequestWithContext(ctx, "POST", "http://api.test/mark", open())
-				req.GetBody = func() (io.ReadCloser, error) { return open(), nil }
-				base := tt.base
-				if base == nil {
-					base = newServer()
-				}
-				ending(testEngine(t, tt.o).Transport(base).RoundTrip(req))
-				for i, b := range bodies {
-					if b.closed.Load() == 0 {
-						t.Errorf("body %d of %d was never closed", i+1, len(bodies))
-					}
-				}
-			})
-		})
-	}
-}
-
-// A body that cannot be had again ends the call with the response that there is.
-func TestTransportGetBodyFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newServer(reply{status: 429, body: "slow down"})
-		req := request(t, t.Context(), "POST", "/send", "mail")
-		broken := errors.New("the file is gone")
-		req.GetBody = func() (io.ReadCloser, error) { return nil, broken }
-		resp, err := testEngine(t, Options{}).Transport(s).RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		out, _ := Outcome(resp)
-		if string(b) != "slow down" || err != nil || out.Decision.Reason != ReasonBody || out.Decision.As != AsPermanent || len(s.sent) != 1 {
-			t.Errorf("got %q, %v as %q (%v) after %q", b, err, out.Decision.As, out.Decision.Reason, s.sent)
-		}
-
-		s = newServer(reply{err: &net.OpError{Op: "dial", Err: errors.New("connection refused")}})
-		resp, err = testEngine(t, Options{}).Transport(s).RoundTrip(req.WithContext(t.Context()))
-		if resp != nil || !errors.Is(err, broken) || !strings.Contains(fmt.Sprint(err), "refused") {
-			t.Errorf("without a response: %v, %v; want both errors", resp, err)
-		}
-	})
-}
-
-// Expect: 100-continue works through: a refusal comes before the body goes out.
-func TestTransportExpectContinue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := 0
-		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if n++; n == 1 {
-				w.WriteHeader(429) // without reading the body
-				return
-			}
-			b, _ := io.ReadAll(r.Body)
-			w.Write(b)
-		}))
-		base.ExpectContinueTimeout = time.Hour
-		req := request(t, t.Context(), "POST", "/send", "mail")
-		req.Header.Set("Expect", "100-continue")
-		resp, err := testEngine(t, Options{}).Transport(base).RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != 200 || string(b) != "mail" || n != 2 || err != nil {
-			t.Errorf("HTTP %d %q, %v after %d requests", resp.StatusCode, b, err, n)
 		}
 	})
 }
@@ -462,24 +287,6 @@ func TestTransportClientTimeout(t *testing.T) {
 	})
 }
 
-// The idle timeout of a body is reported as such, and leaves no timer behind.
-func TestTransportIdleBody(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "backoff:", "attempt_timeout: 2s\nbackoff:", 1)
-	synctest.Test(t, func(t *testing.T) {
-		e := testEngine(t, Options{}, yaml)
-		resp, err := e.Transport(newServer(reply{status: 200, body: "half", stall: true})).RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = io.ReadAll(resp.Body)
-		nerr, ok := errors.AsType[net.Error](err)
-		if !ok || !nerr.Timeout() || errors.Is(err, context.Canceled) && t.Context().Err() != nil {
-			t.Errorf("read %v, want a timeout", err)
-		}
-		resp.Body.Close()
-	})
-}
-
 // HTTP/2: retries, concurrent streams on one connection, cancellation.
 func TestTransportHTTP2(t *testing.T) {
 	yaml := strings.NewReplacer("initial: 1s, min: 1s, max: 8s", "initial: 1ms, min: 1ms, max: 1ms", "concurrency: 2", "concurrency: 50").Replace(loopYAML)
@@ -591,239 +398,4 @@ func TestCloseIdleConnections(t *testing.T) {
 	if base.closed != 1 {
 		t.Errorf("closed %d times, want 1", base.closed)
 	}
-}
-
-// A failed response whose body only drips holds its worker for a moment only.
-func TestDrippingErrorBody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(404)
-			for r.Context().Err() == nil {
-				if _, err := io.WriteString(w, "."); err != nil {
-					return
-				}
-				w.(http.Flusher).Flush()
-				time.Sleep(time.Second)
-			}
-		}))
-		base.MaxConnsPerHost = 1
-		start := time.Now()
-		resp, err := testEngine(t, Options{}).Transport(base).RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if took := time.Since(start); took > maxHeadTime+time.Second || resp.StatusCode != 404 || len(b) < 5 || err != io.ErrUnexpectedEOF {
-			t.Errorf("HTTP %d with %d bytes and error %v after %v", resp.StatusCode, len(b), err, took)
-		}
-		time.Sleep(2 * time.Second) // until the server has noticed
-	})
-}
-
-// Where a policy says so, more of a body is looked at, or less.
-func TestInspectMax(t *testing.T) {
-	for _, c := range []struct {
-		max string
-		pad int
-		as  string
-	}{{"1MiB", 100 << 10, "hidden"}, {"64KiB", 100 << 10, ""}, {"1KiB", 2 << 10, ""}, {"1KiB", 10, "hidden"}} {
-		yaml := strings.Replace(loopYAML, "extract:", "inspect: [{status: 200, operations: [items.get], max: "+c.max+"}]\nextract:", 1)
-		yaml = strings.Replace(yaml, "rules:\n", "rules:\n  - {name: hidden, when: 'status == 200 and code == \"bad\"', action: fail, as: hidden}\n", 1)
-		synctest.Test(t, func(t *testing.T) {
-			body := `{"pad":"` + strings.Repeat("x", c.pad) + `","error":{"code":"bad"}}`
-			resp, err := testEngine(t, Options{}, yaml).Transport(newServer(reply{status: 200, body: body})).RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
-			if err != nil {
-				t.Fatal(err)
-			}
-			b, err := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if out, _ := Outcome(resp); out.Decision.As != c.as || string(b) != body || err != nil {
-				t.Errorf("max %s, an error after %d bytes: as %q, want %q; %d of %d bytes, error %v", c.max, c.pad, out.Decision.As, c.as, len(b), len(body), err)
-			}
-		})
-	}
-}
-
-// Over HTTP/2 net/http tells that a request was written after the bytes are
-// gone, in another goroutine: an attempt that is cut off in between was sent.
-func TestGateWithHTTP2(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sent := 0
-		base := roundTripper(func(r *http.Request) (*http.Response, error) {
-			trace := httptrace.ContextClientTrace(r.Context())
-			trace.GetConn("api.test:443")
-			trace.GotConn(httptrace.GotConnInfo{})
-			sent++ // and WroteHeaders is still to come
-			<-r.Context().Done()
-			return nil, r.Context().Err()
-		})
-		e := testEngine(t, Options{}, loopYAML+"attempt_timeout: 1s\n")
-		as := ending(e.Transport(base).RoundTrip(request(t, t.Context(), "POST", "/send", "mail")))
-		if as != AsAmbiguous || sent != 1 {
-			t.Errorf("%s after %d requests, want %s after 1", as, sent, AsAmbiguous)
-		}
-		refused := roundTripper(func(r *http.Request) (*http.Response, error) {
-			httptrace.ContextClientTrace(r.Context()).GetConn("api.test:443")
-			if sent++; sent > 2 {
-				return &http.Response{StatusCode: 200, Body: http.NoBody, Request: r}, nil
-			}
-			return nil, errors.New("a proxy's own error")
-		})
-		if as := ending(e.Transport(refused).RoundTrip(request(t, t.Context(), "POST", "/send", "mail"))); as != "200" && as != AsPermanent {
-			t.Errorf("without a connection: %s", as)
-		}
-	})
-}
-
-// After a redirect inside Do it is the first request that must not happen twice.
-func TestGateAfterRedirect(t *testing.T) {
-	for _, method := range []string{"", "POST"} {
-		synctest.Test(t, func(t *testing.T) {
-			sent := 0
-			base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.Method == "POST" {
-					sent++
-					http.Redirect(w, r, "/sent/1", http.StatusSeeOther)
-					return
-				}
-				w.WriteHeader(503)
-			}))
-			p, err := testEngine(t, Options{}).Provider("test")
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = p.Do(t.Context(), Call{Account: "a", Method: method}, func(ctx context.Context) error {
-				resp, err := (&http.Client{Transport: base}).Do(request(t, ctx, "POST", "/send", "mail"))
-				if err != nil {
-					return err
-				}
-				defer resp.Body.Close()
-				return p.CheckResponse(ctx, resp)
-			})
-			if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != AsAmbiguous || sent != 1 {
-				t.Errorf("method %q: sent %d times, %v", method, sent, err)
-			}
-		})
-	}
-}
-
-// A kept connection that turns out to be dead has carried nothing: net/http asks
-// for another, and where there is none the request was not sent.
-func TestGateOnDeadConnection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		posts := 0
-		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == "POST" {
-				posts++
-			}
-		}))
-		var dead atomic.Bool
-		dial, dials := base.DialContext, 0
-		base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if dials++; dials == 2 {
-				return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
-			}
-			c, err := dial(ctx, network, addr)
-			if dials == 1 {
-				c = deadConn{c, &dead}
-			}
-			return c, err
-		}
-		tr := testEngine(t, Options{}).Transport(base)
-		if as := ending(tr.RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))); as != "200" {
-			t.Fatal(as)
-		}
-		dead.Store(true)
-		if as := ending(tr.RoundTrip(request(t, t.Context(), "POST", "/send", "mail"))); as != "200" || posts != 1 || dials != 3 {
-			t.Errorf("%s after %d dials, %d requests at the server", as, dials, posts)
-		}
-	})
-}
-
-// deadConn writes nothing once it is dead.
-type deadConn struct {
-	net.Conn
-	dead *atomic.Bool
-}
-
-func (c deadConn) Write(b []byte) (int, error) {
-	if c.dead.Load() {
-		return 0, &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}
-	}
-	return c.Conn.Write(b)
-}
-
-// What the calling code knows of an error counts: also that it was not sent.
-func TestClassifyKnowsWhatWasSent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for _, sent := range []bool{true, false} {
-			n := 0
-			base := roundTripper(func(r *http.Request) (*http.Response, error) {
-				trace := httptrace.ContextClientTrace(r.Context())
-				trace.GetConn("api.test:443")
-				trace.GotConn(httptrace.GotConnInfo{})
-				if n++; n > 1 {
-					return &http.Response{StatusCode: 200, Body: http.NoBody, Request: r}, nil
-				}
-				return nil, errors.New("of this client's own")
-			})
-			want := map[bool]string{true: AsAmbiguous, false: "200"}[sent]
-			e := testEngine(t, Options{Classify: func(_ error, e *rules.Event) bool {
-				e.Network, e.Sent = rules.NetworkReset, sent
-				return true
-			}})
-			if as := ending(e.Transport(base).RoundTrip(request(t, t.Context(), "POST", "/send", "mail"))); as != want {
-				t.Errorf("sent %v: %s, want %s", sent, as, want)
-			}
-		}
-	})
-}
-
-// The token endpoint is found by its port too.
-func TestEndpointWithPort(t *testing.T) {
-	sso := strings.NewReplacer("provider: test", "provider: sso", "{host: api.test}", "{host: 'sso.test:8443'}",
-		"operations:\n", "operations:\n  - {method: POST, path: /token, form: {grant_type: refresh_token}, operation: token.refresh, token: true}\n",
-		"  - {name: token, when: status == 401, action: reauth}\n", "").Replace(loopYAML)
-	e := testEngine(t, Options{}, loopYAML, sso)
-	u, err := url.Parse("https://SSO.test:8443/token")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p, operation, claimed := e.endpoint(u); !claimed || p.name != "sso" || operation != "token.refresh" {
-		t.Errorf("operation %q, claimed %v", operation, claimed)
-	}
-}
-
-// A dial that is still under way when its request has found another connection
-// may make requests of its own: what they do says nothing about that request.
-func TestGateOnRequestOfDial(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		posts := 0
-		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			switch {
-			case r.URL.Path == "/slow":
-				time.Sleep(time.Second)
-			case r.Method == "POST":
-				posts++
-				time.Sleep(3 * time.Second)
-				panic(http.ErrAbortHandler) // carried out, and the answer is lost
-			}
-		}))
-		dial, dials := base.DialContext, 0
-		base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if dials++; dials == 2 {
-				time.Sleep(2 * time.Second)
-				httptrace.ContextClientTrace(ctx).GetConn("dns.test:443") // as of DNS over HTTPS
-				return nil, errors.New("no such host")
-			}
-			return dial(ctx, network, addr)
-		}
-		tr := testEngine(t, Options{}).Transport(base)
-		go func() { ending(tr.RoundTrip(request(t, t.Context(), "GET", "/slow", ""))) }()
-		time.Sleep(100 * time.Millisecond)
-		if as := ending(tr.RoundTrip(request(t, t.Context(), "POST", "/send", "mail"))); as != AsAmbiguous || posts != 1 || dials != 2 {
-			t.Errorf("%s after %d requests at the server and %d dials, want %s after 1 and 2", as, posts, dials, AsAmbiguous)
-		}
-	})
 }
