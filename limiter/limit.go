@@ -218,9 +218,9 @@ func (w *law) headroom(cost int64) int64 {
 	return max(0, min(w.burst/2, w.burst-cost))
 }
 
-// as is the law w of the limit m in the form f, if m is a quota: one that is
-// usually kept by a bucket is kept by a bucket, and one by remembering by
-// remembering, for keys with another quota too. Else it is w.
+// as returns the numbers w, which a key has of its own, in the form f that the
+// limit m has for all other keys. Only a quota has a choice of forms, a bucket or a
+// log of its window; anything else is returned as it is.
 func (m *Limit) as(w law, f form) law {
 	if m.Quota == 0 || w.form == f {
 		return w

@@ -336,6 +336,8 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 			l.Burst = max(1, int64(math.Ceil(min(l.Rate, 1e15))), dearest)
 		case l.Quota > 0 && l.Cost == BytesCost:
 			l.Burst = max(1, l.Quota/4)
+		case l.Quota > 0 && l.Quota <= exactQuota:
+			l.Burst = l.Quota
 		case l.Quota > 0:
 			l.Burst = max(1, l.Quota/100, dearest)
 		}
@@ -366,6 +368,12 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 	}
 	return l
 }
+
+// exactQuota is the largest quota that is kept exactly unless the policy asks for
+// a burst: all of it may pass at once, and the limiter remembers each grant. A
+// bucket would spread so few units over the window, or give out only half of them;
+// of more units it gives nearly all, for less memory.
+const exactQuota = 64
 
 // dearest is the highest cost of the operations that a limit counts.
 func (t *CostTable) dearest(operations []string) int64 {

@@ -46,7 +46,7 @@
 //
 // backoff: initial 1s, min 0s, max 64s (initial, where that is longer),
 // multiplier 2, jitter equal; attempts or elapsed must be given. A limit's burst:
-// one second's units for a rate, 1 % of a quota (25 % where the cost is bytes), and never less
+// one second's units for a rate, all of a quota up to 64, 1 % of a larger one (25 % where the cost is bytes), and never less
 // than the dearest operation that the limit counts. inspect: max 64KiB. budget: min 10/s, key provider.
 // breaker: key host, min 20, window 10s, open 30s, probes 1. A rule: as permanent, backoff "default",
 // over defer, replay gate, last false.

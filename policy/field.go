@@ -113,7 +113,7 @@ var limitObject = &yamlfile.Object{
 		{Name: "name", Kind: yamlfile.Name, Required: true, Doc: "Unique name; a rule's hold names it."},
 		{Name: "key", Many: yamlfile.OrList, Required: true, Enum: dimensions, Doc: "What the limit is kept by."},
 		{Name: "rate", Kind: kindRate, Doc: "Units a time, such as 250/s or 100/m."},
-		{Name: "burst", Kind: yamlfile.Int, Min: 1, Max: 1e15, Default: "with rate: one second's units, at least the dearest cost; with quota: 1 % of it, at least the dearest cost (25 % if the cost is bytes)", Doc: "Units that can pass at once."},
+		{Name: "burst", Kind: yamlfile.Int, Min: 1, Max: 1e15, Default: "with rate: one second's units, at least the dearest cost; with quota: all of it up to 64, else 1 %, at least the dearest cost (25 % if the cost is bytes)", Doc: "Units that can pass at once."},
 		{Name: "quota", Kind: kindQuota, Doc: "Never more than this in any window, such as 15000/1m or 150MB/5m."},
 		{Name: "concurrency", Kind: yamlfile.Int, Min: 1, Max: 1e6, Doc: "Requests at once."},
 		{Name: "cost", Kind: yamlfile.Name, Default: "1 a request", Doc: "The table of costs that a request is charged by; bytes is built in, the request's size."},
