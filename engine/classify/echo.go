@@ -54,7 +54,7 @@ func isWord(c rune) bool {
 
 var (
 	echoedAddress = regexp.MustCompile(`<[^<>]*>|[^\s<>()\[\],;:"']+@[^\s<>()\[\],;"']+`)
-	echoedSubject = regexp.MustCompile(`(?i)\bsubject\b(?: line| was| is)?\s*[:=].*`)
+	echoedSubject = regexp.MustCompile(`(?i)\b(?:subject(?: line| was| is)?|(?:file|attachment)[ _-]?names?|attachments?|banned|header from)\s*[:=].*`)
 
 	// In front of a mailbox's name, and behind it.
 	beforeMailbox = regexp.MustCompile(`(?i)` + strings.Join([]string{
@@ -67,12 +67,17 @@ var (
 )
 
 // withoutEcho is a line of a server's reply without what it repeats of what
-// it was sent, or of what somebody has stored: quotes, addresses, a subject.
+// it was sent, or of what somebody has stored: quotes, addresses, a subject, the name
+// of a file.
 func withoutEcho(line string) string {
 	if strings.ContainsAny(line, "<@") {
 		line = echoedAddress.ReplaceAllString(line, "<>")
 	}
-	return echoedSubject.ReplaceAllString(unquoted(line), "subject:")
+	line = unquoted(line)
+	if strings.ContainsAny(line, ":=") {
+		line = echoedSubject.ReplaceAllString(line, "subject:")
+	}
+	return line
 }
 
 // withoutMailbox is the text of an IMAP refusal without the name of the mailbox

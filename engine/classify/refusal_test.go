@@ -146,6 +146,11 @@ func TestEcho(t *testing.T) {
 		{"smtp", "DATA", `554 5.6.0 Message "421 too many connections" rejected`, "", `Message "" rejected`, "5.6.0"},
 		{"smtp", "DATA", `554 5.6.0 Message "a" try again in 5 hours "b" rejected`, "", `Message "" rejected`, "5.6.0"},
 		{"smtp", "DATA", "554 5.6.0 Subject: greylisted, try again in 5 hours", "", "subject:", "5.6.0"},
+		{"smtp", "DATA", "552 5.7.0 Attachment name: try again in 5 hours.exe", "", "subject:", "5.7.0"},
+		{"smtp", "DATA", "554 5.7.1 Blocked, filename=too many connections.exe", "", "Blocked, subject:", "5.7.1"},
+		{"smtp", "DATA", "554 5.7.0 Reject, id=1-01 - BANNED: .exe,try again in 5 hours", "", "Reject, id=1-01 - subject:", "5.7.0"},
+		{"smtp", "DATA", "554 5.6.0 Header From: try again in 5 hours", "", "subject:", "5.6.0"},
+		{"smtp", "DATA", "451 4.7.1 Greylisted: try again in 5 apples", "", "Greylisted: try again in 5 apples", "4.7.1"},
 		{"smtp", "RCPT", "450 4.1.1 <greylist@example.com>: unknown, see greylist@example.com", "", "<>: unknown, see <>", "4.1.1"},
 		{"smtp", "RCPT", "450 4.2.0 Greylisted, don't hurry", "", "Greylisted, don't hurry", "4.2.0"},
 	} {

@@ -12,7 +12,7 @@ import (
 // is the text without either, its lines joined by one space; then the policy's
 // extractors are applied, of which text patterns read that message. Body is
 // the reply. In both, quotes and addresses are left out, since they repeat what
-// somebody else has written, such as the subject of a mail.
+// somebody else has written, such as the subject of a mail or the name of a file.
 //
 // The text is what the server sent, of one line or more ("552-5.2.3 Your
 // message\r\n552 5.2.3 is too big"). Without a reply code it is only text,
@@ -38,7 +38,7 @@ func SMTP(p *policy.Policy, r *Reply, e *rules.Event) Report {
 }
 
 func replyWithoutEcho(reply string) string {
-	if !strings.ContainsAny(reply, "\"'`“”‘’„«»<@") && !strings.Contains(strings.ToLower(reply), "subject") {
+	if !strings.ContainsAny(reply, "\"'`“”‘’„«»<@:=") {
 		return reply
 	}
 	var b strings.Builder
