@@ -149,8 +149,10 @@ func TestBudgetOfDeferredCalls(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n, most := retries.Load(), first.Load()/10+5; n > most || n < most/2 {
-			t.Errorf("%d retries of %d first attempts, want at most %d", n, first.Load(), most)
+		// A key saves up the retries of 100 first attempts, so what it gives at least
+		// is 10, however the calls take turns.
+		if n, most := retries.Load(), first.Load()/10+5; n > most || n < 10 {
+			t.Errorf("%d retries of %d first attempts, want 10 to %d", n, first.Load(), most)
 		}
 	})
 }

@@ -109,6 +109,7 @@ func TestCancelWakesEveryWait(t *testing.T) {
 				end := func() { cancel(mine) }
 				if byRequest {
 					canceled := make(chan struct{})
+					//lint:ignore SA1019 it must end a wait all the same
 					req.Cancel = canceled
 					end = func() { close(canceled) }
 				}

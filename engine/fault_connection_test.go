@@ -76,7 +76,8 @@ func TestNoHotLoopOfConnections(t *testing.T) {
 			} else if _, ok := errors.AsType[*engine.DeferError](err); ok {
 				as = "handed back"
 			}
-			if s.Conns() > 20 || w.seen.Load() > 0 || as != "exhausted" && as != "handed back" {
+			// Three a try at most, and one that was being made when the try was cut off.
+			if s.Conns() > 40 || w.seen.Load() > 0 || as != "exhausted" && as != "handed back" {
 				t.Errorf("%s: %d connections, %q (%v), want a few and exhausted", k.name, s.Conns(), as, err)
 			}
 		})

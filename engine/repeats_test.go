@@ -98,7 +98,6 @@ type wire struct {
 	on        atomic.Bool
 	seen      atomic.Int32 // whole requests while on
 	processed atomic.Int32
-	tunnel    *h2test.Server
 }
 
 // http2 serves a connection of HTTP/2.
@@ -145,7 +144,6 @@ type end struct {
 	attempts        int
 	took            time.Duration
 	seen, processed int32
-	conns           int
 	err             error
 }
 
@@ -221,7 +219,6 @@ type row struct {
 	warm bool // it meets a connection that was kept
 	h2   func(w *wire, c *h2test.Conn, stream uint32) bool
 	h1   func(w *wire, c net.Conn) bool
-	dead func(s *h2test.Server) // what becomes of the kept connection before the request
 }
 
 func answer2(status byte) func(*wire, *h2test.Conn, uint32) bool {

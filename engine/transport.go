@@ -170,7 +170,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x.stranger = t.engine.foreign(outer, req, p)
 	var r run // see Provider.Do
 	r.p, r.c, r.attempts = p, c, x
-	r.canceled = req.Cancel //nolint:staticcheck // http.Client with a Timeout sets it too
+	//lint:ignore SA1019 an http.Client with a Timeout sets it too, and callers may
+	r.canceled = req.Cancel
 	if outer != nil {
 		r.call = *outer
 	}

@@ -106,7 +106,7 @@ func (s *stream) holds(e *entry, slot int) (n int64) {
 func (l *Limiter) failStalled(w *waiter) (again time.Duration) {
 	ln := w.ln
 	l.lock(ln.locks)
-	err, again := l.stalled(w)
+	again, err := l.stalled(w)
 	var wake *entry
 	if err != nil {
 		w.err = err
@@ -119,25 +119,25 @@ func (l *Limiter) failStalled(w *waiter) (again time.Duration) {
 	return again
 }
 
-// stalled is the error of a call that waits for streams of its own, or nil and
-// when to look again. All shards of its lane are locked.
-func (l *Limiter) stalled(w *waiter) (error, time.Duration) {
+// stalled is when to look again whether the call waits for streams of its own, and
+// the error where it does. All shards of its lane are locked.
+func (l *Limiter) stalled(w *waiter) (again time.Duration, err error) {
 	ln := w.ln
 	if w.state != waiting {
-		return nil, stallAfter
+		return stallAfter, nil
 	}
 	now := l.clamp(ln.locks, ln.refs, l.now())
 	l.renew(l.config.Load(), w, now, l.time(now))
 	r := &w.refs[ln.use]
 	if r.lim.form != concurrencyForm {
-		return nil, stallAfter
+		return stallAfter, nil
 	}
 	x := r.e.slot(r.lim)
 	r.e.settle(r.lim, x, now, l.time(now))
 	most := x.lowered(x.lawOf(r.lim).conc)
 	out := int64(*r.e.holder(r.lim.index))
 	if x.hold != 0 || x.window > 0 || out+min(r.cost, most) <= most {
-		return nil, stallAfter // it waits for something else
+		return stallAfter, nil // it waits for something else
 	}
 	own, idle := int64(0), time.Duration(math.MaxInt64)
 	var open []string
@@ -153,9 +153,9 @@ func (l *Limiter) stalled(w *waiter) (error, time.Duration) {
 	}
 	switch {
 	case own < out:
-		return nil, stallAfter // the others end by themselves
+		return stallAfter, nil // the others end by themselves
 	case idle < stallAfter:
-		return nil, max(stallAfter-idle, time.Millisecond)
+		return max(stallAfter-idle, time.Millisecond), nil
 	}
-	return &StalledError{Limit: r.lim.Name, Open: slices.Clip(open)}, stallAfter
+	return stallAfter, &StalledError{Limit: r.lim.Name, Open: slices.Clip(open)}
 }

@@ -102,7 +102,7 @@ var constants = func() map[string]bool {
 		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, io.ErrNoProgress, io.ErrShortBuffer, io.ErrShortWrite,
 		net.ErrClosed, net.ErrWriteToConnected, os.ErrInvalid, os.ErrPermission, os.ErrExist, os.ErrNotExist, os.ErrClosed,
 		os.ErrNoDeadline, os.ErrDeadlineExceeded, os.ErrProcessDone, context.Canceled, context.DeadlineExceeded, errors.ErrUnsupported,
-		http.ErrNotSupported, http.ErrUnexpectedTrailer, http.ErrMissingContentLength, http.ErrNoLocation, http.ErrUseLastResponse,
+		http.ErrNotSupported, http.ErrNoLocation, http.ErrUseLastResponse,
 		http.ErrSkipAltProtocol, http.ErrSchemeMismatch, http.ErrBodyReadAfterClose, http.ErrLineTooLong, http.ErrServerClosed,
 		http.ErrHandlerTimeout, http.ErrAbortHandler, http.ErrBodyNotAllowed, strconv.ErrSyntax, strconv.ErrRange,
 	} {
