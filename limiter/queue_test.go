@@ -114,6 +114,10 @@ func TestUnitsBeforeOfMany(t *testing.T) {
 		ln.head = &waiter{ln: ln, seq: uint64(i), refs: []ref{{cost: 4}}}
 		q.park(ln, 0)
 	}
+	q.classes[Interactive].v = 3 // all have had that much before
+	for i := range q.classes[Interactive].flows {
+		q.classes[Interactive].flows[i].tag = 3
+	}
 	for account, want := range map[string]int64{"new": 100, "7": 4 + 396} {
 		if got := q.before(Interactive, account); got != want {
 			t.Errorf("%d units before a call of %q, want %d", got, account, want)
