@@ -40,7 +40,14 @@ func nylasSwitch(e *rules.Event) string {
 		if e.Status != 403 {
 			return "application-wrong"
 		}
-	case "token.exchange_failed", "grant.not_found", "grant.auth_limit_reached", "grant.session_revoke_failed", "oauth2.oauth_provider_error",
+	case "oauth2.oauth_provider_error":
+		if e.Status < 500 && e.Status != 429 && len(e.Codes) == 0 {
+			if e.Attempt < 3 {
+				return "oauth-provider-error"
+			}
+			return "oauth-provider-refused"
+		}
+	case "token.exchange_failed", "grant.not_found", "grant.auth_limit_reached", "grant.session_revoke_failed",
 		"api.invalid_request_error", "invalid_request_error", "api.not_found_error", "not_found_error", "api.partial_not_found_error", "partial_not_found_error", "sending_error":
 		if e.Status < 500 && e.Status != 401 && e.Status != 403 && len(e.Codes) == 0 {
 			return "refused"
