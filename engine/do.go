@@ -83,22 +83,29 @@ type function func(context.Context) error
 var _ attempter = function(nil)
 
 // attempt calls the function.
-func (fn function) attempt(ctx context.Context, c *compiled, op *operation, n int, g grant) attempted {
+func (fn function) attempt(ctx context.Context, op *operation, permit limiter.Permit) attempted {
+	var lender *lending.Lender
+	if len(op.uses) > 0 {
+		ctx, lender = lending.Attempt(ctx, permit)
+	}
 	var err error
-	if len(op.uses) == 0 {
-		err = fn.invoke(ctx, c, op, n)
+	if op.timeout <= 0 && !op.inspected {
+		err = fn(ctx)
 	} else {
-		lent, lender := lending.Attempt(ctx, g.permit)
-		err = fn.invoke(lent, c, op, n)
+		err = fn.invoke(ctx, op)
+	}
+	if lender != nil {
 		if err == nil {
-			g.permit.Complete()
+			permit.Complete()
 		}
 		lender.Over()
 	}
 	return attempted{ok: err == nil, err: err}
 }
 
-func (fn function) invoke(ctx context.Context, c *compiled, op *operation, n int) (err error) {
+// invoke calls the function for an operation whose answers may be batches, or with a
+// timeout.
+func (fn function) invoke(ctx context.Context, op *operation) (err error) {
 	if op.inspected {
 		var answer batchAnswer
 		ctx = context.WithValue(ctx, batchKey{}, &answer)
@@ -108,14 +115,10 @@ func (fn function) invoke(ctx context.Context, c *compiled, op *operation, n int
 			}
 		}()
 	}
-	if n != Attempt(ctx) {
-		ctx = context.WithValue(ctx, attemptKey{}, n)
-	}
-	timeout := c.policy.AttemptTimeout
-	if timeout <= 0 {
+	if op.timeout <= 0 {
 		return fn(ctx)
 	}
-	attempt, timer := httpattempt.Start(ctx, timeout)
+	attempt, timer := httpattempt.Start(ctx, op.timeout)
 	ok := false
 	defer func() { timer.Leave(ok) }()
 	attempt = httptrace.WithClientTrace(attempt, &httptrace.ClientTrace{GetConn: func(string) { timer.Resume() }})

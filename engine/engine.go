@@ -372,6 +372,7 @@ type compiled struct {
 // operation is what one operation of a policy takes, worked out once.
 type operation struct {
 	name      string
+	timeout   time.Duration // of an attempt; 0 = none
 	uses      []limiter.Use
 	priced    []bool // which of uses a cost table prices
 	token     bool   // a request for tokens
@@ -415,7 +416,7 @@ func (c *compiled) operation(name string) *operation {
 	if op := (*known)[name]; op != nil {
 		return op
 	}
-	op := &operation{name: name, token: c.policy.IsToken(name)}
+	op := &operation{name: name, timeout: c.policy.AttemptTimeout, token: c.policy.IsToken(name)}
 	for i := range c.policy.Limits {
 		l := &c.policy.Limits[i]
 		if len(l.Operations) > 0 && !slices.ContainsFunc(l.Operations, func(g string) bool { return policy.Glob(g, name) }) {

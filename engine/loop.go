@@ -33,7 +33,6 @@ type run struct {
 	repeats   int                // attempts repeated since their token was an old one
 	refreshed bool               // the credentials were refreshed for this call
 	confirmed bool               // an attempt has been repeated to see whether they are refused indeed
-	inside    bool               // the latest permit was asked for inside another call's attempt
 	spent     bool               // a retry was taken from the budget
 	finished  bool               // the call has come to its end, with everything given back
 	end       *outcome           // how, where it did not succeed
@@ -53,8 +52,9 @@ type run struct {
 // There are two: function, for Do, and roundTrip, for Transport. No method takes
 // the run, which would then be allocated for every call.
 type attempter interface {
-	// attempt makes attempt n with what its limits have granted.
-	attempt(ctx context.Context, c *compiled, op *operation, n int, g grant) attempted
+	// attempt makes the attempt of ctx with what its limits have granted. More
+	// arguments would not fit into registers.
+	attempt(ctx context.Context, op *operation, permit limiter.Permit) attempted
 	// repeatable reports whether another attempt can be made.
 	repeatable() bool
 	// abandon lets go of everything after a panic.
@@ -87,12 +87,6 @@ type attempter interface {
 	discard(e *rules.Event) error
 	// deliver makes the response the call's result; false = there is none.
 	deliver(Result) bool
-}
-
-// grant is what an attempt holds of limits; zero = nothing.
-type grant struct {
-	permit limiter.Permit
-	inside bool // it was asked for inside another call's attempt
 }
 
 // attempted is how an attempt ended.
@@ -273,7 +267,6 @@ func (r *run) acquire(ctx context.Context) error {
 	req.Uses, req.N, req.Parallel, req.Bytes = r.op.uses, c.N, c.Parallel, c.Bytes
 	req.Priority, req.MaxWait = c.Priority, r.maxInline()
 	req.Inside = lending.From(ctx)
-	r.inside = req.Inside != nil
 	if c.Cost > 0 {
 		req.Uses = r.op.at(c.Cost)
 	}
@@ -367,7 +360,10 @@ func (r *run) attempt(ctx context.Context, first bool) attempted {
 	if r.ticket != nil {
 		ctx = breaker.With(ctx, r.ticket)
 	}
-	a := r.attempts.attempt(ctx, r.c, r.op, n, grant{r.permit, r.inside})
+	if n != Attempt(ctx) {
+		ctx = context.WithValue(ctx, attemptKey{}, n)
+	}
+	a := r.attempts.attempt(ctx, r.op, r.permit)
 	if !a.unsent {
 		r.err = a.err
 	}

@@ -30,7 +30,7 @@ type roundTrip struct {
 	account, method string
 	idempotent      bool // the Call says so
 	lends           bool // calls inside an attempt may use what it holds of limits
-	plain           bool // attempts get the caller's own context
+	plain           bool // the first attempt gets the caller's own context
 	gate            *gate.Gate
 	closed          bool // the gate, until the answer is decided
 
@@ -76,11 +76,11 @@ var errNoResponse = redact.New("engine: the base transport returned neither a re
 // attempt sends the request. What the server has certainly not looked at is
 // repeated, once a call: at once, and as the same attempt, since it happens all day
 // that a connection is closed just then.
-func (x *roundTrip) attempt(ctx context.Context, _ *compiled, _ *operation, n int, g grant) attempted {
+func (x *roundTrip) attempt(ctx context.Context, _ *operation, permit limiter.Permit) attempted {
 	if x.lends {
-		ctx = lending.UntilReleased(ctx, g.permit)
+		ctx = lending.UntilReleased(ctx, permit)
 	}
-	a := x.try(ctx, n, g)
+	a := x.try(ctx, permit)
 	if a.ok || a.err == nil || a.unsent || x.freed || x.resp != nil || ctx.Err() != nil || !x.repeatable() || !x.trace.HadConn() {
 		return a
 	}
@@ -89,7 +89,7 @@ func (x *roundTrip) attempt(ctx context.Context, _ *compiled, _ *operation, n in
 		return a
 	}
 	x.freed = true
-	a = x.try(ctx, n, g)
+	a = x.try(ctx, permit)
 	a.unknown = again
 	return a
 }
@@ -100,11 +100,8 @@ func (x *roundTrip) isIdempotent() bool {
 }
 
 // try sends the request once.
-func (x *roundTrip) try(ctx context.Context, n int, g grant) attempted {
-	outer, own := ctx, x.plain
-	if n != Attempt(ctx) {
-		ctx, own = context.WithValue(ctx, attemptKey{}, n), false
-	}
+func (x *roundTrip) try(ctx context.Context, permit limiter.Permit) attempted {
+	outer, own, n := ctx, x.plain, Attempt(ctx)
 	x.timer, x.trace = nil, nil
 	if t := x.c.policy.AttemptTimeout; t > 0 {
 		ctx, x.timer = httpattempt.Start(ctx, t)
@@ -127,7 +124,7 @@ func (x *roundTrip) try(ctx context.Context, n int, g grant) attempted {
 			x.resp = nil
 			return attempted{err: err}
 		}
-		g.permit.Cancel()
+		permit.Cancel()
 		return attempted{err: err, unsent: true} // the last response stays as it was
 	}
 	x.resp, x.body, x.head, x.whole, x.readErr = nil, nil, nil, false, nil
@@ -172,10 +169,10 @@ func (x *roundTrip) try(ctx context.Context, n int, g grant) attempted {
 	}
 	x.other = x.resp.StatusCode == http.StatusMisdirectedRequest
 	if !x.needsDecision(x.c, x.op.name, x.method, n) {
-		x.guard(g, false)
+		x.guard(permit, false)
 		return attempted{ok: true}
 	}
-	x.guard(g, true)
+	x.guard(permit, true)
 	if x.gate != nil {
 		x.gate.Close()
 		x.closed = true
@@ -277,8 +274,7 @@ func (x *roundTrip) learn() {
 }
 
 // guard ties what the attempt holds to the response's body.
-func (x *roundTrip) guard(g grant, failed bool) {
-	permit := g.permit
+func (x *roundTrip) guard(permit limiter.Permit, failed bool) {
 	if conn, ok := x.resp.Body.(io.ReadWriteCloser); ok && x.resp.StatusCode < 200 {
 		// 101 Switching Protocols: the body is a connection, which is the
 		// caller's for as long as they like.
@@ -305,7 +301,7 @@ func (x *roundTrip) guard(g grant, failed bool) {
 		x.body = b
 	} else {
 		permit.Succeeded()
-		if g.inside { // so that a call is not kept waiting by a body that nobody reads
+		if lending.Inside(x.req.Context()) { // so that a call is not kept waiting by a body that nobody reads
 			what := x.op.name
 			if what == "" {
 				what = x.method

@@ -194,7 +194,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	x.op, x.account, x.method, x.idempotent = r.op, r.call.Account, r.call.Method, r.call.Idempotent
 	x.gate, x.lends = r.gate, len(r.op.uses) > 0 && t.callsInside()
-	x.plain = !x.lends && c.policy.Breaker == nil
+	x.plain = !x.lends && c.policy.Breaker == nil && Attempt(ctx) == 1
 
 	defer r.abandon()
 	r.watchNesting(ctx)

@@ -41,6 +41,10 @@ func From(ctx context.Context) *limiter.Loan {
 	return c.lender.permitOf(c).Lend(From(c.Context))
 }
 
+// Inside reports whether ctx belongs to an attempt that holds something of limits,
+// or did.
+func Inside(ctx context.Context) bool { return ctx.Value(attemptContextKey{}) != nil }
+
 // Lender knows the permit of one attempt at a time. It has contexts for the
 // attempts after it too, since a kilobyte of them at once costs a tenth of what
 // each alone does.
