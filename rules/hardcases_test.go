@@ -25,6 +25,8 @@ var hardCases = []string{
 	`header("x_y") == "5"`, `header("") == "e"`, `header("é") == "3"`, `header("X-" + code) == ""`, `int(header("X-A")) > 0 or sent`,
 	`any(codes, # == facts.a)`, `all(codes, status == 404)`, `any(codes, codes[5] == #)`, `any(codes, int(#) == 5)`, `one(codes, # == code)`, `count(codes, # == "a") < 2`,
 	`any(codes, # == "a") or any(codes, codes[5] == #)`, `any(codes, # == "a" and # == "b")`, `codes | filter(# == "a") | len() == 1`, `message | trim() | lower() contains "kelvin"`,
+	`any(codes, # startsWith "A" or # in ["a", "5"])`, `not any(codes, # endsWith "b" or # == "a")`, `any(codes, # in ["a", "b"] or int(#) == 5)`, `any(codes, # != "a" or # == "b")`,
+	`status != 410 and any(codes, # matches "^[ab5]$" or # == "A" or # startsWith "x" and # endsWith "y")`, `any(codes, # == "b" or status == 404)`, `any(codes, # == "a" or # startsWith "5") or message contains "kelvin"`,
 	`let c = codes[5]; status == 404`, `let x = codes; any(x, # == "a")`, `(let x = 1; x == attempt) or (let x = 2; x == attempt)`, `let x = status == 404; not x`,
 	`code in ["a", type]`, `code in []`, `not sent == idempotent`, `(status == 404 or code == "a") and (status == 410 or code == "b")`,
 	`codes[5] == "x" and false`, `status == 404 or fromJSON(body)?.a == 1`, `codes[7] == "x"`,

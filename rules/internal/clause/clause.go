@@ -68,24 +68,59 @@ func ClausesOf(rule int, conjuncts []*condition.Condition) []Clause {
 }
 
 // waysOf splits a condition into alternatives each of which says something
-// about a field; nil if it cannot. Only what cannot fail is split: the failure
-// of one alternative would keep the rule from holding whatever the others say.
+// about a field, or tests each code; nil if it cannot. Only what cannot fail is split:
+// the failure of one alternative would keep the rule from holding whatever the others say.
 func waysOf(c *condition.Condition) [][]*condition.Condition {
 	if c.Op == condition.Or && c.MayFail() {
 		return nil
 	}
 	ways := multiplied(c)
 	for _, way := range ways {
-		if !slices.ContainsFunc(way, isIndexable) {
+		if !slices.ContainsFunc(way, func(c *condition.Condition) bool { return isIndexable(c) || c.Op == condition.AnyCode }) {
 			return nil
 		}
 	}
 	return ways
 }
 
+// splitAnyCode takes the codes that c lists apart from its other tests of a code,
+// such as a suffix: the list is an exact constraint then, and only the tests remain to
+// be made. Both are nil if c has no such parts.
+func splitAnyCode(c *condition.Condition) (listed, tested *condition.Condition) {
+	if c.Op != condition.AnyCode || c.Not || c.More.Kids[0].Op != condition.Or || c.MayFail() {
+		return nil, nil
+	}
+	var in, other []*condition.Condition
+	for _, kid := range c.More.Kids[0].More.Kids {
+		if f, v, ok := ValuesOf(kid); ok && f.Fact == fact.None && !v.Not {
+			in = append(in, kid)
+		} else {
+			other = append(other, kid)
+		}
+	}
+	if len(in) == 0 || len(other) == 0 {
+		return nil, nil
+	}
+	return anyCodeOf(c, in), anyCodeOf(c, other)
+}
+
+// anyCodeOf is c, an AnyCode, with only some of its alternatives.
+func anyCodeOf(c *condition.Condition, alternatives []*condition.Condition) *condition.Condition {
+	part, kid := *c, *c.More.Kids[0]
+	kid.More = &condition.Operands{Kids: alternatives}
+	part.More = &condition.Operands{Kids: []*condition.Condition{&kid}}
+	if len(alternatives) == 1 {
+		part.More.Kids = alternatives
+	}
+	return &part
+}
+
 // multiplied writes c as alternatives without `or` in them, as far as that
 // tells about fields; nil if they become too many.
 func multiplied(c *condition.Condition) [][]*condition.Condition {
+	if listed, tested := splitAnyCode(c); listed != nil {
+		return [][]*condition.Condition{{listed}, {tested}}
+	}
 	if c.Op != condition.And && c.Op != condition.Or || isIndexable(c) && c.Op == condition.Or {
 		return [][]*condition.Condition{{c}}
 	}
