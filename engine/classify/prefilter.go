@@ -69,8 +69,11 @@ func (w *window) start(re *regexp.Regexp) int {
 	return at
 }
 
-// set makes s the text to look at.
+// set makes s the text to look at. A text that is looked at already stays as it is.
 func (w *window) set(s string) {
+	if s == w.text && s != "" {
+		return
+	}
 	if w.lower != nil {
 		windows.Put(w.lower)
 	}
