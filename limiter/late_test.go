@@ -81,6 +81,62 @@ func TestWokenLate(t *testing.T) {
 	}
 }
 
+// A call that goes on later than a window after it was granted finds others in its
+// place: it waits once more, in its order and within its deadline.
+func TestWokenAWindowLate(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		others  int           // take what has been forgotten
+		maxWait time.Duration // 0 = no bound
+		want    time.Duration // when the late ones go on; 0 = one fails
+	}{
+		{"nobody has come", 0, 0, 102 * time.Millisecond},
+		{"others have come", 3, 0, 152*time.Millisecond + 1},
+		{"others have come, no time is left", 3, 120 * time.Millisecond, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				l := mustNew(t, Limit{Name: "few", Quota: 3, Window: 50 * time.Millisecond, Burst: 3}, Limit{Name: "inflight", Concurrency: 3})
+				r := &Request{Uses: []Use{{Limit: "few", Cost: 1}, {Limit: "inflight"}}, MaxWait: c.maxWait}
+				take := func(n int) {
+					for range n {
+						p, ok := l.TryAcquire(&Request{Uses: []Use{{Limit: "few", Cost: 1}}})
+						if !ok {
+							t.Fatal("refused")
+						}
+						p.Release()
+					}
+				}
+				take(3)
+				var waits []Reservation
+				for range 3 {
+					v, err := l.Reserve(r)
+					if err != nil {
+						t.Fatal(err)
+					}
+					waits = append(waits, v)
+				}
+				time.Sleep(102 * time.Millisecond) // they could pass after 50 ms
+				take(c.others)
+				for i, v := range waits {
+					p, err := v.Wait(t.Context())
+					if (err != nil) != (c.want == 0) {
+						t.Fatalf("call %d: %v", i, err)
+					}
+					if at := p.Granted().Sub(start); err == nil && at != c.want {
+						t.Errorf("call %d goes on after %v, want %v", i, at, c.want)
+					}
+					p.Release()
+				}
+				if s := l.Peek("inflight", Keys{}); s.InFlight != 0 || s.Waiting != 0 {
+					t.Errorf("%d permits out and %d waiting at the end", s.InFlight, s.Waiting)
+				}
+			})
+		})
+	}
+}
+
 // A context that has ended gets no permit, also where it could have one by then.
 func TestContextEndsFirst(t *testing.T) {
 	for _, c := range []struct {

@@ -340,7 +340,18 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 	for late := false; ; {
 		var decided bool
 		if w, decided = l.latest(w); decided {
-			break
+			if cause == nil {
+				cause = ctx.Err() // of two that are ready, select picks either
+			}
+			if cause != nil && w.err == nil {
+				break
+			}
+			if permit, ok := w.permit.stampAnew(l.now()); ok || len(w.refs) == 0 {
+				return permit, w.err
+			}
+			w.permit.Cancel()
+			w = l.again(w)
+			continue
 		}
 		var freed <-chan struct{}
 		if w.inside != nil {
@@ -374,12 +385,6 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 			return Permit{}, err
 		}
 		<-w.done
-	}
-	if cause == nil {
-		cause = ctx.Err() // of two that are ready, select picks either
-	}
-	if cause == nil || w.err != nil {
-		return w.permit.stampAnew(l.now()), w.err
 	}
 	limit, why := w.permit.Waited()
 	w.permit.Cancel() // granted, but nobody wants it any more

@@ -100,11 +100,14 @@ func (p *Permit) record() *record {
 // later than it was granted, where the machine is busy. The limits must count it
 // from then on, as the provider does: else more could be sent within a quota's window
 // than the quota. (Of a bucket this is exact for one call; several that are late
-// together can exceed it by what it gets in the time that they are late.)
-func (p Permit) stampAnew(now int64) Permit {
+// together can exceed it by what it gets in the time that they are late.) ok is false
+// where a log has forgotten it, being late by more than the window, and has no room
+// left: then it is to be cancelled.
+func (p Permit) stampAnew(now int64) (_ Permit, ok bool) {
 	if p.l == nil || now <= p.at {
-		return p
+		return p, true
 	}
+	ok = true
 	l := p.l
 	p.each(func(r *taken, at int64) bool {
 		if r.got == 0 || !r.lim.metered() {
@@ -120,10 +123,14 @@ func (p Permit) stampAnew(now int64) Permit {
 				b.AllowN(t, int(r.got))
 			}
 		case m.form == windowForm && x != nil && x.log != nil:
-			w := x.lawOf(m).window
+			law := x.lawOf(m)
 			x.log.refund(r.got, at)
-			x.log.expire(w, now)
-			x.log.take(r.got, w, now)
+			x.log.expire(law.window, now)
+			if at+law.window < now && x.log.used+r.got > law.most() {
+				r.got, ok = 0, false // nothing of it is left to give back
+				break
+			}
+			x.log.take(r.got, law.window, now)
 		}
 		return false
 	})
@@ -134,7 +141,7 @@ func (p Permit) stampAnew(now int64) Permit {
 	}
 	home.mu.Unlock()
 	p.at = now
-	return p
+	return p, ok
 }
 
 // Release gives back what the permit holds of the limits of concurrency.
