@@ -24,59 +24,61 @@ func TestWokenLate(t *testing.T) {
 		{"bucket", Limit{Name: "user", Rate: 60, Burst: 3}, 50 * time.Millisecond, 1, 6},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			now := time.Unix(0, 0)
-			l, err := New([]Limit{c.limit}, Options{Clock: func() time.Time { return now }})
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
-			var at []time.Time
-			for range 3 {
-				p, _ := l.TryAcquire(r)
-				at = append(at, p.Granted())
-				p.Release()
-			}
-			var waits []Reservation
-			for range c.late {
-				v, err := l.Reserve(r)
+			synctest.Test(t, func(t *testing.T) { // whose timers do not run
+				now := time.Unix(0, 0)
+				l, err := New([]Limit{c.limit}, Options{Clock: func() time.Time { return now }})
 				if err != nil {
 					t.Fatal(err)
 				}
-				waits = append(waits, v)
-			}
-			now = now.Add(51 * time.Millisecond) // all three may pass, and their goroutines are late
-			for _, v := range waits {
-				if _, ok := v.PermitAt(now); !ok {
-					t.Fatal("refused")
-				}
-			}
-			now = now.Add(49 * time.Millisecond)
-			for _, v := range waits {
-				p, err := v.Wait(context.Background())
-				if err != nil {
-					t.Fatal(err)
-				}
-				at = append(at, p.Granted())
-				p.Release()
-			}
-			for range 20 {
-				now = now.Add(2 * time.Millisecond)
-				if p, ok := l.TryAcquire(r); ok {
+				r := &Request{Uses: []Use{{Limit: nameOf(l, 0), Cost: 1}}}
+				var at []time.Time
+				for range 3 {
+					p, _ := l.TryAcquire(r)
 					at = append(at, p.Granted())
 					p.Release()
 				}
-			}
-			for i := range at {
-				n := 0
-				for _, u := range at[i:] {
-					if u.Sub(at[i]) <= c.window {
-						n++
+				var waits []Reservation
+				for range c.late {
+					v, err := l.Reserve(r)
+					if err != nil {
+						t.Fatal(err)
+					}
+					waits = append(waits, v)
+				}
+				now = now.Add(51 * time.Millisecond) // all three may pass, and their goroutines are late
+				for _, v := range waits {
+					if _, ok := v.PermitAt(now); !ok {
+						t.Fatal("refused")
 					}
 				}
-				if n > c.most {
-					t.Errorf("%d within %v, want at most %d: %v", n, c.window, c.most, at)
+				now = now.Add(49 * time.Millisecond)
+				for _, v := range waits {
+					p, err := v.Wait(context.Background())
+					if err != nil {
+						t.Fatal(err)
+					}
+					at = append(at, p.Granted())
+					p.Release()
 				}
-			}
+				for range 20 {
+					now = now.Add(2 * time.Millisecond)
+					if p, ok := l.TryAcquire(r); ok {
+						at = append(at, p.Granted())
+						p.Release()
+					}
+				}
+				for i := range at {
+					n := 0
+					for _, u := range at[i:] {
+						if u.Sub(at[i]) <= c.window {
+							n++
+						}
+					}
+					if n > c.most {
+						t.Errorf("%d within %v, want at most %d: %v", n, c.window, c.most, at)
+					}
+				}
+			})
 		})
 	}
 }
