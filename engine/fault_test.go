@@ -146,7 +146,7 @@ func TestFaultsHTTP2(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						w := &wire{fault: r.h2, faults: times}
 						s := listen(w.http2)
-						defer s.Close()
+						defer func() { synctest.Wait(); s.Close() }() // a connection that is being made is closed too
 						checkEnd(t, fmt.Sprintf("%s (%d times, server %d)", r.name, times, n), k, run(t, s.Transport(), s.URL(), w, k, r.warm))
 					})
 				}
@@ -189,7 +189,7 @@ func TestCutsHTTP2(t *testing.T) {
 									}
 								}
 							})
-							defer s.Close()
+							defer func() { synctest.Wait(); s.Close() }() // a connection that is being made is closed too
 							checkEnd(t, fmt.Sprintf("server %d, answer %v, kept %v, cut at %d", n, answer, warm, at), k, run(t, s.Transport(), s.URL(), w, k, warm))
 							last = !cut.Load() || at > 2000
 						})
@@ -299,7 +299,7 @@ func TestRestart(t *testing.T) {
 					return true
 				}
 				s = h2test.TLS(w.http2)
-				defer s.Close()
+				defer func() { synctest.Wait(); s.Close() }() // a connection that is being made is closed too
 				e := run(t, s.Transport(), s.URL(), w, k, true)
 				time.Sleep(10 * time.Second)
 				checkEnd(t, "restart", k, e)
@@ -319,7 +319,7 @@ func TestNoHotLoopUnexpected(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := &wire{fault: reset2(code), faults: 1 << 30}
 				s := h2test.Plain(w.http2)
-				defer s.Close()
+				defer func() { synctest.Wait(); s.Close() }() // a connection that is being made is closed too
 				base := s.Transport()
 				defer base.CloseIdleConnections()
 				tr := faultEngine(t, engine.Options{}).Transport(wrapper{base})
@@ -341,7 +341,7 @@ func TestRefusedWithoutTLS(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := &wire{fault: reset2(h2test.CodeRefusedStream), faults: 1}
 				s := h2test.Plain(w.http2)
-				defer s.Close()
+				defer func() { synctest.Wait(); s.Close() }() // a connection that is being made is closed too
 				base := s.Transport()
 				defer base.CloseIdleConnections()
 				var rt http.RoundTripper = base
@@ -383,7 +383,7 @@ func TestBaseSendsAgain(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &wire{}
 			s := h2test.TLS(w.http2)
-			defer s.Close()
+			defer func() { synctest.Wait(); s.Close() }() // a connection that is being made is closed too
 			base := s.Transport()
 			defer base.CloseIdleConnections()
 			twice := roundTrip(func(r *http.Request) (*http.Response, error) {
@@ -425,7 +425,7 @@ func TestDialMakesRequests(t *testing.T) {
 					w.faults = 1
 				}
 				s := h2test.TLS(w.http2)
-				defer s.Close()
+				defer func() { synctest.Wait(); s.Close() }() // a connection that is being made is closed too
 				base := s.Transport()
 				dial := base.DialContext
 				base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
