@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"net/textproto"
@@ -114,22 +115,7 @@ func (c *compiler) extracts() {
 	read := func(list []*yamlfile.Value) []Extractor {
 		var out []Extractor
 		for _, v := range good(list) {
-			x := Extractor{Fold: yamlfile.GetOr(v, "fold", false), As: yamlfile.GetOr(v, "as", "")}
-			for i, name := range extractorKinds {
-				f := v.Child(name)
-				if f == nil || f.Bad {
-					continue
-				}
-				x.Kind, x.Path = FromJSON+ExtractKind(i), f.Text()
-				switch x.Kind {
-				case FromXML:
-					at, _ := parseXMLPath(f.Text())
-					x.Path, x.Attr, x.Value, x.In, x.Root = at.Path, at.Attr, at.Value, at.In, at.Root
-				case FromText:
-					x.Text, _ = f.Data.(*regexp.Regexp)
-				}
-			}
-			if x.Kind != 0 {
+			if x := c.extractor(v); x.Kind != 0 {
 				out = append(out, x)
 			}
 		}
@@ -147,6 +133,58 @@ func (c *compiler) extracts() {
 			c.p.Extract.Facts = append(c.p.Extract.Facts, Fact{Name: name, From: read(f.List)})
 		}
 	}
+}
+
+// extractor is one entry of a list of extractors; its Kind is 0 if it is no good.
+func (c *compiler) extractor(v *yamlfile.Value) Extractor {
+	x := Extractor{Fold: yamlfile.GetOr(v, "fold", false), As: yamlfile.GetOr(v, "as", "")}
+	x.Text, _ = yamlfile.Get[*regexp.Regexp](v, "match")
+	for i, name := range extractorKinds {
+		f := v.Child(name)
+		if f == nil || f.Bad {
+			continue
+		}
+		x.Kind, x.Path = FromJSON+ExtractKind(i), f.Text()
+		switch x.Kind {
+		case FromXML:
+			at, _ := parseXMLPath(f.Text())
+			x.Path, x.Attr, x.Value, x.In, x.Root = at.Path, at.Attr, at.Value, at.In, at.Root
+		case FromText:
+			x.Text, _ = f.Data.(*regexp.Regexp)
+			if m := v.Child("match"); m != nil {
+				c.err(m.KeySpan(), "misplaced-field", "text is a regular expression already", "%q goes with what yields a value, not with text", "match")
+			}
+		}
+	}
+	x.When, _ = yamlfile.Get[string](v, "when")
+	x.Holds = c.condition(v.Child("when"), v, extractorFacts)
+	return x
+}
+
+// maxConditionNodes is how large a condition may be that stands elsewhere than in a rule, in
+// syntax nodes: an answer may be asked several of them before it meets the rules.
+const maxConditionNodes = 60
+
+// condition compiles a condition that may read these facts only; nil = there is
+// none, or it is no good. of is the entry that it belongs to.
+func (c *compiler) condition(when, of *yamlfile.Value, only []string) *rules.Set {
+	if when == nil || when.Bad {
+		return nil
+	}
+	set, err := c.compiler.Compile([]rules.Rule{{When: when.Text()}}, rules.Options{Only: only, MaxNodes: maxConditionNodes, Deferred: c.known})
+	found, _ := errors.AsType[rules.ErrorList](err)
+	for _, e := range found {
+		c.whenError(of, e)
+	}
+	if of.File == c.top.src {
+		c.comment(of, len(found) > 0 && slices.ContainsFunc(found, func(e *rules.Error) bool { return e.Code == rules.CodeSyntax }))
+		if set != nil && !c.known {
+			for _, f := range set.Lint() {
+				c.r.Warnf(when.Span(), f.Code, f.Hint, "%s", f.Message)
+			}
+		}
+	}
+	return set
 }
 
 func isFact(s string) bool {

@@ -43,7 +43,7 @@ func (c *compiler) ruleList() {
 	}
 	for _, v := range c.ruleOf {
 		if v.File == c.top.src { // what is inherited is looked at in its own policy
-			c.comment(v, found)
+			c.comment(v, slices.ContainsFunc(found, func(e *rules.Error) bool { return e.Code == rules.CodeSyntax && c.ruleOf[e.Rule] == v }))
 		}
 	}
 	switch {
@@ -209,13 +209,12 @@ var expressionLike = regexp.MustCompile(`[=!<>]=|&&|\|\||(?:\bin|\bcontains|\bma
 // comment reports an expression that " #" cut short: surely, if what is left
 // does not parse; perhaps, if the '#' begins a word or what follows looks like
 // more of the expression.
-func (c *compiler) comment(v *yamlfile.Value, list rules.ErrorList) {
+func (c *compiler) comment(v *yamlfile.Value, broken bool) {
 	text, at := v.ByName["when"].Comment()
 	if text == "" {
 		return
 	}
 	const hint = "quote the whole expression, or put the comment on a line of its own"
-	broken := slices.ContainsFunc(list, func(e *rules.Error) bool { return e.Code == rules.CodeSyntax && c.ruleOf[e.Rule] == v })
 	switch {
 	case broken:
 		c.r.Errorf(at, "cut-when", hint, "a blank and '#' begin a comment: the expression ends before it")

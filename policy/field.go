@@ -34,8 +34,14 @@ var extractorFields = []yamlfile.Field{
 	{Name: "xml_name", Kind: kindElement, Doc: "Local names of an XML element's children."},
 	{Name: "header", Kind: yamlfile.Header, Doc: "Value of a response header."},
 	{Name: "text", Kind: kindRegexp, Doc: "Regular expression (RE2) over the message, else, of a refusal (never of a 2xx), the first 4 KiB of the body. It yields the first group, or the whole match."},
+	{Name: "match", Kind: kindRegexp, Default: "all of it", Doc: "With anything but text: a regular expression (RE2) over what is found. It yields the first group, or the whole match."},
+	{Name: "when", Kind: kindWhen, Default: "always", Doc: `Expression over status, header("NAME"), method and operation: only where it holds is this looked at.`},
 	{Name: "fold", Kind: yamlfile.Bool, Default: "false", Doc: "Lower-case what is found."},
 }
+
+// extractorFacts are what an extractor's condition may read: what is known before
+// anything has been extracted.
+var extractorFacts = []string{"status", "header", "method", "operation"}
 
 var extractorKinds = extractNames[FromJSON:]
 

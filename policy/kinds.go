@@ -16,7 +16,8 @@ var (
 	kindRate  = &yamlfile.Kind{What: "text: a rate such as 250/s", Unit: "/s", Code: "bad-rate", Read: readRate, Schema: yamlfile.Pattern(ratePattern, 60)}
 	kindQuota = &yamlfile.Kind{What: "text: a quota such as 15000/1m", Unit: "/1m", Code: "bad-quota", Read: readQuota, Schema: yamlfile.Pattern(quotaPattern, 60)}
 
-	kindExpr   = &yamlfile.Kind{What: "an expression", Raw: true, Empty: emptyWhen, Read: readExpr} // of package rules
+	kindExpr   = kindCondition("say when the rule applies; `default` is for everything else") // of package rules
+	kindWhen   = kindCondition("say when to look there, or remove the line")
 	kindRegexp = &yamlfile.Kind{What: "text", Read: readRegexp}
 
 	kindGlob    = &yamlfile.Kind{What: "text", Read: readGlob}                                                  // over names and values, see Glob
@@ -59,20 +60,20 @@ func readQuota(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 	return q, nil
 }
 
-const sayWhen = "say when the rule applies; `default` is for everything else"
-
-var emptyWhen = yamlfile.Bad("empty-when", sayWhen, "an empty `when`")
-
-func readExpr(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
-	switch {
-	case in.Tag == "!!bool":
-		return nil, yamlfile.Bad("constant-when", sayWhen, "`when: %s` is no expression", in.Text)
-	case in.Tag != "!!str":
-		return nil, yamlfile.WrongType("an expression that is true or false")
-	case strings.TrimSpace(in.Text) == "":
-		return nil, emptyWhen
-	}
-	return in.Text, nil
+// kindCondition is an expression of package rules.
+func kindCondition(hint string) *yamlfile.Kind {
+	empty := yamlfile.Bad("empty-when", hint, "an empty `when`")
+	return &yamlfile.Kind{What: "an expression", Raw: true, Empty: empty, Read: func(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
+		switch {
+		case in.Tag == "!!bool":
+			return nil, yamlfile.Bad("constant-when", hint, "`when: %s` is no expression", in.Text)
+		case in.Tag != "!!str":
+			return nil, yamlfile.WrongType("an expression that is true or false")
+		case strings.TrimSpace(in.Text) == "":
+			return nil, empty
+		}
+		return in.Text, nil
+	}}
 }
 
 // Bounds of an extractor's pattern. It is matched against at most 4 KiB, but as

@@ -92,7 +92,9 @@ type Extractor struct {
 	Root  bool           // FromXML: the first of In, or without any the element itself, is the document's root
 	Attr  string         // FromXML: attribute's local name that must be equal to Value; "" = no condition
 	Value string         // FromXML: see Attr
-	Text  *regexp.Regexp // FromText: yields its first group, or the whole match
+	Text  *regexp.Regexp // FromText: yields its first group, or the whole match; else `match`: the same of what was found; nil = all of it
+	When  string         // condition for it to be looked at, over status, header, method and operation; "" = always
+	Holds *rules.Set     // When, compiled; nil = always
 	As    string         // retry_after only: "s", "ms", "duration", "time" or "epoch"; "" = by its form
 	Fold  bool           // lower-case what it yields
 }

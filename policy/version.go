@@ -40,6 +40,9 @@ func hashExtractors(w io.Writer, list []Extractor) {
 		if x.Text != nil {
 			fmt.Fprintf(w, " %q", x.Text)
 		}
+		if x.When != "" {
+			fmt.Fprintf(w, " when %q", x.When)
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ type check struct {
 	config *conf.Config
 	facts  []string        // the names allowed after `facts.`
 	known  map[string]bool // the same
+	only   []string        // the facts that may be read; nil = all
 	read   []string        // those of them that the rule reads
 	errs   ErrorList
 

@@ -23,7 +23,9 @@ func (c *check) names(n ast.Node) {
 		c.fact(n)
 	case *ast.MemberNode:
 		if id, ok := n.Node.(*ast.IdentifierNode); ok && id.Value == "facts" && !slices.Contains(c.vars, "facts") {
-			c.customFact(n)
+			if c.allowed(id) {
+				c.customFact(n)
+			}
 			return
 		} else if ok && !c.isKnown(id.Value) {
 			c.addAt(id.Location(), CodeUnknownFact, foreignHint(id.Value, property(n)), "unknown fact %q", id.Value)
@@ -86,8 +88,9 @@ func (c *check) fact(n *ast.IdentifierNode) {
 	case name == "$env":
 		c.addAt(n.Location(), CodeUnsupported, "", "$env cannot be used in a rule")
 	case slices.Contains(fact.Names, name):
+		c.allowed(n)
 	default:
-		hint := closest.Hint(name, fact.Names)
+		hint := closest.Hint(name, c.factNames())
 		switch {
 		case hint != "":
 		case slices.Contains(functionNames, name):
@@ -99,6 +102,23 @@ func (c *check) fact(n *ast.IdentifierNode) {
 		}
 		c.addAt(n.Location(), CodeUnknownFact, hint, "unknown fact %q", name)
 	}
+}
+
+// allowed refuses a fact that is not to be had where the condition stands.
+func (c *check) allowed(n *ast.IdentifierNode) bool {
+	if c.only == nil || slices.Contains(c.only, n.Value) {
+		return true
+	}
+	c.addAt(n.Location(), CodeUnknownFact, "what there is: "+strings.Join(c.only, ", "), "%q is not known yet where this is asked", n.Value)
+	return false
+}
+
+// factNames are the facts that the condition may read.
+func (c *check) factNames() []string {
+	if c.only != nil {
+		return c.only
+	}
+	return fact.Names
 }
 
 // isKnown tells whether a name stands for anything, or nearly so.
@@ -155,7 +175,7 @@ func (c *check) customFact(n *ast.MemberNode) {
 func (c *check) call(n *ast.CallNode, id *ast.IdentifierNode) {
 	switch {
 	case id.Value == "header":
-		return
+		c.allowed(id)
 	case slices.Contains(c.vars, id.Value), slices.Contains(fact.Names, id.Value):
 		c.addAt(id.Location(), CodeUnknownFunction, "", "%q is no function", id.Value)
 	default:

@@ -3,6 +3,7 @@ package rules
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -26,6 +27,7 @@ type Rule struct {
 // allows no facts but the built-in ones.
 type Options struct {
 	Facts    []string // the names allowed after `facts.`
+	Only     []string // the facts that a condition may read, "header" and "facts" among them; nil = all
 	MaxNodes int      // the most syntax nodes of one `when`; 0 = 2,000
 
 	// Deferred says that the rules are known to be right: Compile reports nothing, and
@@ -114,12 +116,12 @@ func (s *Set) compile() error {
 	var errs ErrorList
 	parts := make([]*compiledRule, len(s.rules))
 	for i, r := range s.rules {
-		key := strconv.Itoa(s.options.MaxNodes) + " " + r.When
+		key := strconv.Itoa(s.options.MaxNodes) + strings.Join(s.options.Only, ",") + " " + r.When
 		if done := cp.done[key]; done != nil && !slices.ContainsFunc(done.facts, func(name string) bool { return !known[name] }) {
 			parts[i] = done
 			continue
 		}
-		c := check{rule: i, when: r.When, config: config, facts: s.options.Facts, known: known}
+		c := check{rule: i, when: r.When, config: config, facts: s.options.Facts, known: known, only: s.options.Only}
 		part := new(compiledRule)
 		part.conjuncts, part.dropped = c.compile(cp.patterns)
 		part.facts = c.read

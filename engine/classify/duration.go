@@ -23,6 +23,7 @@ const (
 	whyUnreadable = "unreadable"
 	whyPast       = "zero or past"
 	whyTooLong    = "above 7 days"
+	whyWhen       = "its `when` does not hold"
 )
 
 // clock turns points in time into lengths. It prefers the server's own clock,

@@ -31,12 +31,13 @@ type finder struct {
 	window  window // what text patterns see
 	clock   clock
 	trace   *Trace
+	event   *rules.Event // for the conditions of extractors
 }
 
 // fill sets what the policy extracts. What e holds already of codes and
 // message comes first and is the default.
 func (f *finder) fill(p *policy.Policy, e *rules.Event, hint asked) Report {
-	e.Type, e.Facts = "", nil
+	e.Type, e.Facts, f.event = "", nil, e
 	if p != nil {
 		e.Provider = p.Name
 		f.look(e.Message)
@@ -73,6 +74,9 @@ func (f *finder) fill(p *policy.Policy, e *rules.Event, hint asked) Report {
 func (f *finder) first(xs []policy.Extractor, fact, name string) string {
 	var buf [1]string
 	for i := range xs {
+		if !f.applies(&xs[i], fact, name) {
+			continue
+		}
 		if v := f.values(buf[:0], &xs[i], 1); len(v) > 0 {
 			if f.trace != nil {
 				f.trace.add(fact+name, describe(&xs[i]), f.shown(&xs[i], v[0]), "")
@@ -87,6 +91,9 @@ func (f *finder) first(xs []policy.Extractor, fact, name string) string {
 func (f *finder) union(codes []string, xs []policy.Extractor) []string {
 	var buf [8]string
 	for i := range xs {
+		if !f.applies(&xs[i], "codes", "") {
+			continue
+		}
 	next:
 		for _, v := range f.values(buf[:0], &xs[i], maxValues) {
 			for _, c := range codes {
@@ -115,7 +122,7 @@ func (f *finder) asked(xs []policy.Extractor, h *asked, onlyText bool) bool {
 	var buf [8]string
 	found := false
 	for i := range xs {
-		if onlyText && xs[i].Kind != policy.FromText {
+		if onlyText && xs[i].Kind != policy.FromText || !f.applies(&xs[i], "retry_after", "") {
 			continue
 		}
 		for _, v := range f.values(buf[:0], &xs[i], maxValues) {
@@ -138,12 +145,14 @@ func (f *finder) asked(xs []policy.Extractor, h *asked, onlyText bool) bool {
 // but for what it quotes.
 func (f *finder) askMessages(x *policy.Extract, h *asked) {
 	f.window.set(f.body[:min(len(f.body), patternWindow)])
-	if !f.batch && !slices.ContainsFunc(x.RetryAfter, func(x policy.Extractor) bool { return x.Text != nil && f.window.start(x.Text) >= 0 }) {
+	if !f.batch && !slices.ContainsFunc(x.RetryAfter, func(x policy.Extractor) bool {
+		return x.Kind == policy.FromText && x.Text != nil && f.window.start(x.Text) >= 0
+	}) {
 		return
 	}
 	var all []string
 	for i := range x.Message {
-		if x.Message[i].Kind != policy.FromText {
+		if x.Message[i].Kind != policy.FromText && f.applies(&x.Message[i], "message", "") {
 			all = f.values(all, &x.Message[i], maxValues)
 		}
 	}
@@ -151,6 +160,20 @@ func (f *finder) askMessages(x *policy.Extract, h *asked) {
 		f.look(unquoted(strings.Join(all, "\n")))
 		f.asked(x.RetryAfter, h, true)
 	}
+}
+
+// applies reports whether the condition of x holds. A trace is told what is not
+// looked at for that reason.
+func (f *finder) applies(x *policy.Extractor, fact, name string) bool {
+	if x.Holds == nil || x.Holds.Match(f.event) == 0 {
+		return true
+	}
+	if f.trace != nil {
+		for _, v := range f.values(nil, x, 1) {
+			f.trace.add(fact+name, describe(x), f.shown(x, v), whyWhen)
+		}
+	}
+	return false
 }
 
 // values appends to dst what x yields, trimmed and without empty values, at
@@ -179,12 +202,14 @@ func (f *finder) values(dst []string, x *policy.Extractor, limit int) []string {
 	case policy.FromText:
 		return f.matches(dst, x, limit)
 	}
-	kept := dst[:n]
+	kept, room := dst[:n], patternWindow
 	for _, v := range dst[n:] {
 		if v = strings.TrimSpace(v); v == "" {
 			continue
 		}
 		if x.Text != nil {
+			v = v[:min(len(v), room)] // all values together are as much as a text pattern sees
+			room -= len(v)
 			if v = match(x.Text, v); v == "" {
 				continue
 			}

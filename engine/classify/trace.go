@@ -52,11 +52,12 @@ func describe(x *policy.Extractor) string {
 	if x.Attr != "" {
 		b.WriteString("[@" + x.Attr + `="` + x.Value + `"]`)
 	}
-	if x.Text != nil {
-		if x.Kind != policy.FromText {
-			b.WriteString(" ")
-		}
+	switch {
+	case x.Text == nil:
+	case x.Kind == policy.FromText:
 		b.WriteString("text '" + x.Text.String() + "'")
+	default:
+		b.WriteString(" match '" + x.Text.String() + "'")
 	}
 	return b.String()
 }
