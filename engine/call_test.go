@@ -29,19 +29,20 @@ limits:
   - {name: requests, key: [app, tenant], rate: 1/m, burst: 1000}
   - {name: upload, key: device, rate: 1/m, burst: 1000, cost: bytes}
   - {name: inflight, key: host, concurrency: 20}
+  - {name: mild, key: host, rate: 1/m, burst: 1000, operations: ["*", "!send"]}
 default: fail
 `
 	for _, tt := range []struct {
-		name                              string
-		call                              Call
-		body                              string
-		units, requests, upload, inflight float64
+		name                                    string
+		call                                    Call
+		body                                    string
+		units, requests, upload, inflight, mild float64
 	}{
-		{name: "one", units: 5, requests: 1, inflight: 1},
+		{name: "one", units: 5, requests: 1, inflight: 1, mild: 1},
 		{name: "an operation with a price", body: "mail", units: 100, requests: 1, upload: 4, inflight: 1},
-		{name: "a batch", call: Call{N: 10, Parallel: 4}, units: 50, requests: 10, inflight: 4},
-		{name: "a price of its own", call: Call{Cost: 30, N: 2}, units: 60, requests: 2, inflight: 1},
-		{name: "a size of its own", call: Call{Bytes: 300}, units: 5, requests: 1, upload: 300, inflight: 1},
+		{name: "a batch", call: Call{N: 10, Parallel: 4}, units: 50, requests: 10, inflight: 4, mild: 10},
+		{name: "a price of its own", call: Call{Cost: 30, N: 2}, units: 60, requests: 2, inflight: 1, mild: 2},
+		{name: "a size of its own", call: Call{Bytes: 300}, units: 5, requests: 1, upload: 300, inflight: 1, mild: 1},
 		{name: "an operation of its own", call: Call{Operation: "send"}, units: 100, requests: 1, inflight: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -62,7 +63,7 @@ default: fail
 						used float64
 					}{
 						{limiter.Keys{Account: "ann"}, tt.units}, {limiter.Keys{App: "sync", Tenant: "contoso"}, tt.requests},
-						{limiter.Keys{Device: "phone"}, tt.upload}, {limiter.Keys{Host: "api.test"}, tt.inflight},
+						{limiter.Keys{Device: "phone"}, tt.upload}, {limiter.Keys{Host: "api.test"}, tt.inflight}, {limiter.Keys{Host: "api.test"}, tt.mild},
 					} {
 						st := p.Peek(p.Policy().Limits[i].Name, want.keys)
 						used := 1000 - st.Level

@@ -419,7 +419,7 @@ func (c *compiled) operation(name string) *operation {
 	op := &operation{name: name, timeout: c.policy.AttemptTimeout, token: c.policy.IsToken(name)}
 	for i := range c.policy.Limits {
 		l := &c.policy.Limits[i]
-		if len(l.Operations) > 0 && !slices.ContainsFunc(l.Operations, func(g string) bool { return policy.Glob(g, name) }) {
+		if !l.Applies(name) {
 			continue
 		}
 		u, priced := limiter.Use{Limit: l.Name, Cost: 1}, false

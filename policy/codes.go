@@ -43,7 +43,7 @@ var codes = []CodeInfo{
 	{"out-of-range", Error, "a number or duration is too small or too large"},
 	{"conflict", Error, "two fields exclude each other"},
 	{"misplaced-field", Error, "a field has no meaning beside the others"},
-	{"no-effect", Warning, "a field says nothing without another one"},
+	{"no-effect", Warning, "a field says nothing without another one, or beside one that takes it back"},
 	{"bad-name", Error, "a name has characters that it must not have"},
 	{"reserved-name", Error, "a name is built in"},
 	{"duplicate-name", Error, "a name is given twice in one list"},

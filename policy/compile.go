@@ -331,6 +331,8 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 		c.err(v.Child("key").Span(), "empty-value", "one of "+strings.Join(dimensions, ", "), "limit %q has no key", name)
 	}
 
+	c.countsNothing(v, &l)
+
 	// What only fits some forms of a limit.
 	bucket := v.ByName["rate"] != nil || v.ByName["quota"] != nil
 	for _, f := range []string{"burst", "cost", "adapt"} {
@@ -353,7 +355,7 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 		if ok {
 			use(c.costs.ByName[l.Cost], c.used)
 			t := &c.p.Costs[i]
-			dearest = t.dearest(l.Operations)
+			dearest = t.dearest(&l)
 		} else {
 			knownCost = false
 			if !c.unread("costs") {
@@ -392,7 +394,7 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 	case l.Cost != BytesCost && dearest > l.Burst:
 		op := ""
 		if i, ok := c.costAt[l.Cost]; ok {
-			op = c.p.Costs[i].dearestName(l.Operations, dearest)
+			op = c.p.Costs[i].dearestName(&l, dearest)
 		}
 		c.err(at.Span(), "cost-above-burst", fmt.Sprintf("a burst of at least %d, or keep the operation out by `operations`", dearest),
 			"%s costs %d, above the burst of %d: it could never be sent", op, dearest, l.Burst)
@@ -414,16 +416,15 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 const exactQuota = 64
 
 // dearest is the highest cost of the operations that a limit counts.
-func (t *CostTable) dearest(operations []string) int64 {
-	d := t.Default
-	if len(operations) > 0 && !slices.ContainsFunc(operations, func(g string) bool { return strings.Contains(g, "*") }) {
-		d = 0 // all are named
-		for _, op := range operations {
+func (t *CostTable) dearest(l *Limit) int64 {
+	d, counted := t.Default, counting(l.Operations)
+	if named, ok := l.named(); ok {
+		d = 0
+		for _, op := range named {
 			d = max(d, t.Of(op))
 		}
 		return d
 	}
-	counted := counting(operations)
 	for _, c := range t.Costs {
 		if c.Units > d && counted(c.Operation) {
 			d = c.Units
@@ -432,8 +433,25 @@ func (t *CostTable) dearest(operations []string) int64 {
 	return d
 }
 
-func (t *CostTable) dearestName(operations []string, units int64) string {
-	counted := counting(operations)
+// named are the operations that the limit counts, if it names each of them.
+func (l *Limit) named() (operations []string, ok bool) {
+	for _, g := range l.Operations {
+		if _, out := excludes(g); out {
+			continue
+		}
+		if strings.Contains(g, "*") {
+			return nil, false
+		}
+		ok = true
+		if l.Applies(g) {
+			operations = append(operations, g)
+		}
+	}
+	return operations, ok
+}
+
+func (t *CostTable) dearestName(l *Limit, units int64) string {
+	counted := counting(l.Operations)
 	for _, c := range t.Costs {
 		if c.Units == units && counted(c.Operation) {
 			return fmt.Sprintf("%q", c.Operation)
@@ -443,17 +461,47 @@ func (t *CostTable) dearestName(operations []string, units int64) string {
 }
 
 // counting tells which operations, by name or glob, a limit may count.
-func counting(operations []string) func(glob string) bool {
-	if len(operations) == 0 {
-		return func(string) bool { return true }
+func counting(entries []string) func(glob string) bool {
+	var in, out []string
+	for _, g := range entries {
+		if glob, ok := excludes(g); ok {
+			out = append(out, glob)
+		} else {
+			in = append(in, g)
+		}
 	}
-	m := newMeeting(operations)
+	m := newMeeting(in)
 	return func(glob string) (found bool) {
+		if covered(glob, out) {
+			return false
+		}
+		if len(in) == 0 {
+			return true
+		}
 		m.each(glob, func(i int) bool {
-			found = globsMeet(operations[i], glob)
+			found = globsMeet(in[i], glob)
 			return !found
 		})
 		return found
+	}
+}
+
+// covered reports whether one of the globs matches all that another glob does. A '*'
+// in a name is matched by a '*' only, and so is then whatever it stands for.
+func covered(glob string, by []string) bool { return anyGlob(by, glob) }
+
+// countsNothing reports an entry of a limit's operations all of whose operations others exclude.
+func (c *compiler) countsNothing(v *yamlfile.Value, l *Limit) {
+	var out []string
+	for _, g := range l.Operations {
+		if glob, ok := excludes(g); ok {
+			out = append(out, glob)
+		}
+	}
+	for _, g := range good(v.Items("operations")) {
+		if text := g.Text(); len(out) > 0 && covered(text, out) && v.File == c.top.src {
+			c.r.Warnf(g.Span(), "no-effect", "an exclusion wins wherever it stands: remove one of the two", "limit %q counts none of %q: they are excluded", l.Name, text)
+		}
 	}
 }
 

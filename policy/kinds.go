@@ -20,13 +20,15 @@ var (
 	kindWhen   = kindCondition("say when to look there, or remove the line")
 	kindRegexp = &yamlfile.Kind{What: "text", Read: readRegexp}
 
-	kindGlob    = &yamlfile.Kind{What: "text", Read: readGlob}                                                  // over names and values, see Glob
-	kindPath    = &yamlfile.Kind{What: "text", Read: readPath, Schema: yamlfile.Pattern(`^/[^?# \t\n]*$`, 512)} // over URL paths, see GlobPath
-	kindHost    = &yamlfile.Kind{What: "text", Read: readHost, Schema: yamlfile.Pattern(hostPattern, 253)}      // exact or with a leading "*." label
-	kindMedia   = &yamlfile.Kind{What: "text", Read: readMedia, Schema: yamlfile.Pattern(`^[^ ;,\t\n]+$`, 100)} // a media type or its beginning
-	kindJSON    = &yamlfile.Kind{What: "text", Read: checked(badJSONPath, "%q is not a gjson path")}            // a gjson path
-	kindXML     = &yamlfile.Kind{What: "text", Read: checked(badXMLPath, "%q does not name an XML element")}    // an element by name, attribute and parents
-	kindElement = &yamlfile.Kind{What: "text", Read: checked(badElement, "%q does not name an XML element")}    // an element's local name
+	kindGlob       = &yamlfile.Kind{What: "text", Read: readGlob}                                                  // over names and values, see Glob
+	kindOperation  = &yamlfile.Kind{What: "text", Read: readOperation, Schema: yamlfile.Pattern(`^[^!]`, 256)}     // a glob over operations
+	kindOperations = &yamlfile.Kind{What: "text", Read: readOperations}                                            // the same, or "!" and one to leave out
+	kindPath       = &yamlfile.Kind{What: "text", Read: readPath, Schema: yamlfile.Pattern(`^/[^?# \t\n]*$`, 512)} // over URL paths, see GlobPath
+	kindHost       = &yamlfile.Kind{What: "text", Read: readHost, Schema: yamlfile.Pattern(hostPattern, 253)}      // exact or with a leading "*." label
+	kindMedia      = &yamlfile.Kind{What: "text", Read: readMedia, Schema: yamlfile.Pattern(`^[^ ;,\t\n]+$`, 100)} // a media type or its beginning
+	kindJSON       = &yamlfile.Kind{What: "text", Read: checked(badJSONPath, "%q is not a gjson path")}            // a gjson path
+	kindXML        = &yamlfile.Kind{What: "text", Read: checked(badXMLPath, "%q does not name an XML element")}    // an element by name, attribute and parents
+	kindElement    = &yamlfile.Kind{What: "text", Read: checked(badElement, "%q does not name an XML element")}    // an element's local name
 )
 
 const (
@@ -120,6 +122,21 @@ func readGlob(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 		return nil, yamlfile.Bad("bad-glob", "* stands for any characters", "%q is not a glob", yamlfile.Cut(in.Text))
 	}
 	return in.Text, nil
+}
+
+func readOperation(f *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
+	if glob, ok := excludes(in.Text); ok {
+		return nil, yamlfile.Bad("bad-glob", "only the `operations` of a limit can leave some out; name those that are meant", "%s cannot exclude %q", in.Label, yamlfile.Cut(glob))
+	}
+	return readGlob(f, in)
+}
+
+func readOperations(f *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
+	glob, ok := excludes(in.Text)
+	if ok && (glob == "" || strings.TrimLeft(glob, "! \t") != glob) {
+		return nil, yamlfile.Bad("bad-glob", "one '!' directly before the operations to leave out: '!messages.*'", "%q is not a glob", yamlfile.Cut(in.Text))
+	}
+	return readGlob(f, in)
 }
 
 func readPath(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {

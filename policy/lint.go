@@ -86,7 +86,13 @@ func (c *compiler) unknownOperations() {
 		each(v.Items("operations"))
 	}
 	for _, v := range good(c.limits) {
-		each(v.Items("operations"))
+		for _, g := range good(v.Items("operations")) {
+			if glob, ok := excludes(g.Text()); ok {
+				check(g, g.Within(1, len(glob)), glob)
+			} else {
+				check(g, g.Span(), glob)
+			}
+		}
 	}
 	if c.costs != nil {
 		for _, name := range c.costs.Names {

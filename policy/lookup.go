@@ -187,10 +187,25 @@ func (t *CostTable) Of(operation string) int64 {
 	return t.Default
 }
 
-// Applies reports whether the limit counts an operation.
+// Applies reports whether the limit counts an operation: one that no exclusion of
+// Operations matches, and that another entry does match, if there is one. The order
+// does not matter. The unnamed operation "" is one of "all others", but has no name that a glob could match other than "*".
 func (l *Limit) Applies(operation string) bool {
-	return len(l.Operations) == 0 || anyGlob(l.Operations, operation)
+	named, found := false, false
+	for _, g := range l.Operations {
+		if excluded, ok := excludes(g); !ok {
+			named = true
+			found = found || Glob(g, operation)
+		} else if Glob(excluded, operation) {
+			return false
+		}
+	}
+	return found || !named
 }
+
+// excludes is the glob of what an entry of a limit's operations, such as
+// "!messages.*", leaves out; ok is false of one that says what counts.
+func excludes(entry string) (glob string, ok bool) { return strings.CutPrefix(entry, "!") }
 
 // InspectFor is the entry that says to read the body of a 2xx response, nil
 // if it cannot hide an error. The first entry that fits wins. A response that

@@ -180,7 +180,7 @@ type Limit struct {
 	Window      time.Duration
 	Concurrency int64
 	Cost        string   // name of a CostTable, BytesCost, or "" = 1 a request
-	Operations  []string // globs; empty = every operation
+	Operations  []string // globs; "!" before one leaves out what it matches; without any other = every operation. See Applies
 	Adapt       string   // "" or "aimd"
 }
 

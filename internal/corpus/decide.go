@@ -253,6 +253,17 @@ func Limits(p *policy.Policy, r *policy.Rule) []string {
 	return names
 }
 
+// Counting are the names of the limits that count an operation, in the policy's order.
+func Counting(p *policy.Policy, operation string) []string {
+	names := []string{}
+	for i := range p.Limits {
+		if p.Limits[i].Applies(operation) {
+			names = append(names, p.Limits[i].Name)
+		}
+	}
+	return names
+}
+
 // Tally counts what Run did.
 type Tally struct {
 	Answered int // lines with a decision

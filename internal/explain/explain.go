@@ -21,6 +21,7 @@ import (
 type Explanation struct {
 	Decision corpus.Answer `json:"decision"`
 	Rule     Rule          `json:"rule"`
+	Limits   []string      `json:"limits"` // those that count a request of this operation
 	Facts    []Fact        `json:"facts"`
 	Passed   []Passed      `json:"passed"` // the rules before, which did not hold
 	Next     []Attempt     `json:"next"`   // what follows if every attempt ends like this one
@@ -84,6 +85,7 @@ func Of(s *corpus.Subject, c *corpus.Case) *Explanation {
 	x := &Explanation{
 		Decision: s.Answer(c, decision),
 		Rule:     rule(s.Policy, decision.Rule),
+		Limits:   corpus.Counting(s.Policy, s.Event.Operation),
 		Facts:    facts(s, c),
 		Passed:   []Passed{},
 		Next:     next(s, decision),

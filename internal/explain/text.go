@@ -49,6 +49,10 @@ func (x *Explanation) WriteText(w io.Writer, style Style) error {
 	t.wrapped("  then  ", x.Rule.Then)
 	t.wrapped("  why   ", x.Next[0].Reason)
 
+	if len(x.Limits) > 0 {
+		t.wrapped("  limit ", strings.Join(x.Limits, ", "))
+	}
+
 	t.heading("Facts")
 	width := 0
 	for _, f := range x.Facts {

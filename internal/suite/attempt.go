@@ -95,17 +95,24 @@ func (r *runner) compare(w *Want, a *attempt, step int) []Failure {
 	if w.Delay != nil && !w.Delay.Holds(d.MinDelay, a.most) {
 		miss("delay", w.Delay.String(), Range{Least: d.MinDelay, Most: a.most}.String(), "")
 	}
-	if w.Hold != nil || w.HoldNothing {
-		want, got := slices.Sorted(slices.Values(w.Hold)), slices.Sorted(slices.Values(corpus.Limits(r.policy, d.Rule)))
-		if !slices.Equal(want, got) {
-			hint := ""
-			for _, name := range want {
-				if !slices.ContainsFunc(r.policy.Limits, func(l policy.Limit) bool { return l.Name == name }) {
-					hint = fmt.Sprintf("the policy %s has no limit %q", r.policy.Name, name)
-				}
-			}
-			miss("hold", listed(want), listed(got), hint)
+	limits := func(what string, want, got []string) {
+		want, got = slices.Sorted(slices.Values(want)), slices.Sorted(slices.Values(got))
+		if slices.Equal(want, got) {
+			return
 		}
+		hint := ""
+		for _, name := range want {
+			if !slices.ContainsFunc(r.policy.Limits, func(l policy.Limit) bool { return l.Name == name }) {
+				hint = fmt.Sprintf("the policy %s has no limit %q", r.policy.Name, name)
+			}
+		}
+		miss(what, listed(want), listed(got), hint)
+	}
+	if w.Hold != nil || w.HoldNothing {
+		limits("hold", w.Hold, corpus.Limits(r.policy, d.Rule))
+	}
+	if w.Limits != nil || w.LimitsNone {
+		limits("limits", w.Limits, corpus.Counting(r.policy, e.Operation))
 	}
 	flag("defer", w.Defer, corpus.Defers(d))
 	flag("exhausted", w.Exhausted, d.Exhausted)

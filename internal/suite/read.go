@@ -70,6 +70,8 @@ type Want struct {
 	Hold   []string
 	// HoldNothing says that `hold: []` is wanted.
 	HoldNothing      bool
+	Limits           []string // that count the operation
+	LimitsNone       bool     // `limits: []` is wanted
 	Defer, Exhausted *bool
 
 	// What was read from the response and the request.
@@ -177,6 +179,7 @@ var wantFields = []yamlfile.Field{
 	{Name: "hint", Kind: yamlfile.Text, Doc: "What the server asked for: 30s, 29s..31s or 0s for nothing."},
 	{Name: "delay", Kind: yamlfile.Text, Doc: "A range that holds every delay that chance can give: 1s..2s, 30s.. or ..64s."},
 	{Name: "hold", Kind: yamlfile.Name, Many: yamlfile.OrList, Doc: "The limits that are closed until the wait is over; [] for none."},
+	{Name: "limits", Kind: yamlfile.Name, Many: yamlfile.OrList, Doc: "The limits that count a request of this operation; [] for none."},
 	{Name: "defer", Kind: yamlfile.Bool, Doc: "The call is handed back with a time to resume."},
 	{Name: "exhausted", Kind: yamlfile.Bool, Doc: "Attempts, time or waits are used up."},
 	{Name: "operation", Kind: yamlfile.Text, Doc: "The operation that the url names."},
@@ -487,7 +490,7 @@ func (b *suiteBuilder) want(v *yamlfile.Value) Want {
 		At:   map[string]policy.Position{},
 		Rule: yamlfile.GetOr(v, "rule", ""), Action: yamlfile.GetOr(v, "action", ""), As: yamlfile.GetOr(v, "as", ""),
 		Hint: b.stretch(v.Child("hint")), Delay: b.stretch(v.Child("delay")),
-		Hold: v.Strings("hold"), Defer: optional[bool](v, "defer"), Exhausted: optional[bool](v, "exhausted"),
+		Hold: v.Strings("hold"), Limits: v.Strings("limits"), Defer: optional[bool](v, "defer"), Exhausted: optional[bool](v, "exhausted"),
 		Operation: yamlfile.GetOr(v, "operation", ""), Type: yamlfile.GetOr(v, "type", ""),
 		Message: yamlfile.GetOr(v, "message", ""), Codes: v.Strings("codes"), Idempotent: optional[bool](v, "idempotent"),
 	}
@@ -500,6 +503,9 @@ func (b *suiteBuilder) want(v *yamlfile.Value) Want {
 	}
 	if h := v.Child("hold"); h != nil && !h.Bad && len(h.List) == 0 {
 		w.HoldNothing = true
+	}
+	if l := v.Child("limits"); l != nil && !l.Bad && len(l.List) == 0 {
+		w.LimitsNone = true
 	}
 	if len(v.Node.Content) == 0 {
 		b.r.Errorf(v.KeySpan(), "empty-want", "say at least which action is wanted", "nothing is wanted")

@@ -26,7 +26,7 @@ backoff:
   default: {initial: 1s, min: 1s, max: 8s, multiplier: 2, jitter: equal, attempts: 5, elapsed: 10m}
 limits:
   - {name: user, key: account, rate: 5/s}
-  - {name: orders, key: account, operations: ["orders.*"]}
+  - {name: orders, key: account, operations: ["orders.*", "!orders.create"]}
 rules:
   - {name: expired, when: status == 401, action: reauth}
   - {name: sold-out, when: 'status == 400 and "soldout" in codes', action: wait, wait: 20m, hold: [user, orders]}
@@ -113,6 +113,10 @@ func TestCases(t *testing.T) {
 		{"holds less", `{status: 400, code: soldout}`, `{hold: user}`, "6: hold: want [user], got [orders, user]"},
 		{"holds nothing", `{status: 400, code: soldout}`, `{hold: []}`, "6: hold: want [], got [orders, user]"},
 		{"holds an unknown limit", `{status: 400, code: soldout}`, `{hold: [usr, orders]}`, `6: hold: want [orders, usr], got [orders, user] (the policy shop has no limit "usr")`},
+		{"counted", `{status: 400, operation: orders.get}`, `{limits: [orders, user]}`, ""},
+		{"not counted", `{status: 400, operation: orders.create}`, `{limits: [orders, user]}`, "6: limits: want [orders, user], got [user]"},
+		{"counted by none", `{status: 400}`, `{limits: []}`, "6: limits: want [], got [user]"},
+		{"counted by an unknown limit", `{status: 400}`, `{limits: [user, reads]}`, `6: limits: want [reads, user], got [user] (the policy shop has no limit "reads")`},
 		{"facts of the body", `{status: 400, headers: {Content-Type: application/json}, body: '{"type": "t", "code": "c", "text": "m"}'}`, `{type: t, codes: [c], message: m}`, ""},
 		{"wrong facts", `{status: 400, body: '{"type": "t", "code": "c", "text": "m"}'}`, `{type: x, codes: [c, d], message: x}`,
 			"6: type: want x, got t\n6: message: want x, got m\n6: codes: want [c, d], got [c]"},
