@@ -56,12 +56,7 @@ func (e *Engine) trusts(outer *Call, req *http.Request, p *Provider) bool {
 		return true
 	}
 	host := httpattempt.Authority(req)
-	for _, pol := range e.live.Load().set.Policies() {
-		if pol.ClaimsHost(host) {
-			return true
-		}
-	}
-	return false
+	return e.live.Load().set.Claims(host)
 }
 
 // strays reports whether a redirect has led away from the host of the first

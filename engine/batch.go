@@ -64,7 +64,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 	if sent.IsZero() {
 		sent = now
 	}
-	compiled := p.live.Load()
+	compiled := p.current()
 	b := BatchDecision{Items: make([]Decision, len(items))}
 	type key struct {
 		limit int // of the policy

@@ -136,7 +136,7 @@ var successRule = policy.Rule{Name: "success", Action: policy.Accept, Backoff: -
 // this attempt included. A fresh State with e.Attempt > 1 counts the attempts
 // before as failures of whichever backoff the matched rule names.
 func (p *Provider) Decide(s State, e *rules.Event, u float64) Decision {
-	return p.live.Load().decide(s, e, u)
+	return p.current().decide(s, e, u)
 }
 
 func (c *compiled) decide(s State, e *rules.Event, u float64) (d Decision) {

@@ -45,7 +45,7 @@ func (e *Engine) Do(ctx context.Context, c Call, fn func(context.Context) error)
 
 // Do is Engine.Do without the look-up; c.Provider is not read.
 func (p *Provider) Do(ctx context.Context, c Call, fn func(context.Context) error) error {
-	compiled := p.live.Load()
+	compiled := p.current()
 	if compiled.gone {
 		return p.engine.noPolicyGiveUp(p.name, c.Operation)
 	}

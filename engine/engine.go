@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -182,11 +181,18 @@ func (e *Engine) replace(set *policy.Set) error {
 		l []limiter.Limit
 	}
 	var changes []change
-	for _, pol := range set.Policies() {
-		p := e.handles[pol.Name]
+	var unread []*Provider
+	for _, name := range set.Names() {
+		p := e.handles[name]
 		if p == nil {
-			p = &Provider{engine: e, name: pol.Name, auth: &e.auth}
+			p = &Provider{engine: e, name: name, auth: &e.auth}
 		}
+		if p.live.Load() == nil && set.Unread(name) {
+			next.providers[name] = p
+			unread = append(unread, p)
+			continue
+		}
+		pol, _ := set.Policy(name)
 		c := compile(pol, &e.o)
 		limits, err := c.limitsAfter(p.placed)
 		if err != nil {
@@ -196,7 +202,7 @@ func (e *Engine) replace(set *policy.Set) error {
 		if _, err := limiter.New(limits, limiter.Options{Shards: 1, LimitFor: e.o.LimitFor}); err != nil {
 			return fmt.Errorf("engine: provider %q: %w", pol.Name, err)
 		}
-		next.providers[pol.Name] = p
+		next.providers[name] = p
 		changes = append(changes, change{p, c, limits})
 	}
 	for _, ch := range changes {
@@ -213,44 +219,31 @@ func (e *Engine) replace(set *policy.Set) error {
 		e.handles[ch.p.name] = ch.p
 	}
 	for name, p := range e.handles {
-		if was := p.live.Load(); next.providers[name] == nil && !was.gone {
+		if next.providers[name] != nil {
+			continue
+		}
+		if was := p.firstLocked(); !was.gone {
 			c := compile(was.policy, &e.o)
 			c.gone = true
 			p.live.Store(c)
 		}
 	}
-	next.byHost = wholeHosts(next)
+	for _, p := range unread {
+		p.unread = set
+		if e.handles[p.name] == nil {
+			p.shadow.Store(e.shadowOf(p.name))
+		}
+		e.handles[p.name] = p
+	}
+	next.byHost = map[string]*Provider{}
+	for host, name := range set.WholeHosts() {
+		next.byHost[host] = next.providers[name]
+	}
 	e.live.Store(next)
 	e.reloads.mu.Lock()
 	e.reloads.status = ReloadStatus{Version: set.Version(), Success: time.Now()}
 	e.reloads.mu.Unlock()
 	return nil
-}
-
-// wholeHosts finds the hosts that need no look at the path: claimed once, for
-// every path, and not by a wildcard too.
-func wholeHosts(g *generation) map[string]*Provider {
-	claims := map[string]int{}
-	var wild []string
-	for _, pol := range g.set.Policies() {
-		for _, m := range pol.Match {
-			if suffix, ok := strings.CutPrefix(m.Host, "*"); ok {
-				wild = append(wild, suffix)
-			} else {
-				claims[m.Host]++
-			}
-		}
-	}
-	hosts := map[string]*Provider{}
-	for _, pol := range g.set.Policies() {
-		for _, m := range pol.Match {
-			if m.Path == "" && claims[m.Host] == 1 && !strings.Contains(m.Host, ":") &&
-				!slices.ContainsFunc(wild, func(s string) bool { return strings.HasSuffix(m.Host, s) }) {
-				hosts[m.Host] = g.providers[pol.Name]
-			}
-		}
-	}
-	return hosts
 }
 
 // now is the time since the engine was made, by the monotonic clock alone,
@@ -277,7 +270,8 @@ func (e *Engine) Provider(name string) (*Provider, error) {
 type Provider struct {
 	engine   *Engine
 	name     string
-	live     atomic.Pointer[compiled]
+	live     atomic.Pointer[compiled]        // nil until it is asked for; see current
+	unread   *policy.Set                     // has the policy of a nil live, under Engine.mu
 	limiter  atomic.Pointer[limiter.Limiter] // nil until it is asked for; see limits
 	placed   []limiter.Limit                 // the limiter's, under Engine.mu
 	budgets  budget.Set
@@ -289,8 +283,39 @@ type Provider struct {
 	nobody   atomic.Bool // it was told that calls name no account
 }
 
+// current is the policy that p decides by now. The first who asks makes that of a
+// built-in policy, since of many a worker uses few.
+func (p *Provider) current() *compiled {
+	if c := p.live.Load(); c != nil {
+		return c
+	}
+	return p.first()
+}
+
+func (p *Provider) first() *compiled {
+	p.engine.mu.Lock()
+	defer p.engine.mu.Unlock()
+	return p.firstLocked()
+}
+
+// firstLocked is current for those who hold Engine.mu.
+func (p *Provider) firstLocked() *compiled {
+	if c := p.live.Load(); c != nil {
+		return c
+	}
+	pol, _ := p.unread.Policy(p.name)
+	c := compile(pol, &p.engine.o)
+	limits, err := c.limitsAfter(nil)
+	if err != nil {
+		panic(err) // a test proves that the limits of the built-in policies can be built
+	}
+	p.placed = limits
+	p.live.Store(c)
+	return c
+}
+
 // Policy is the policy that p decides by now.
-func (p *Provider) Policy() *policy.Policy { return p.live.Load().policy }
+func (p *Provider) Policy() *policy.Policy { return p.current().policy }
 
 // Limiter is the provider's limiter, for a debug page or to set holds by hand.
 func (p *Provider) Limiter() *limiter.Limiter { return p.limits() }
@@ -348,6 +373,7 @@ func (p *Provider) limits() *limiter.Limiter {
 	if l := p.limiter.Load(); l != nil {
 		return l
 	}
+	p.firstLocked()
 	l, err := limiter.New(p.placed, limiter.Options{LimitFor: p.engine.o.LimitFor})
 	if err != nil {
 		panic(err) // replace has made one of them before

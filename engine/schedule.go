@@ -95,7 +95,7 @@ func (s *schedule) delay(n int, u float64, last time.Duration) time.Duration {
 // BackOff it belongs to one operation at a time; Reset starts it anew.
 // ok is false when the policy has no backoff of that name.
 func (p *Provider) Backoff(name string) (b backoff.BackOff, ok bool) {
-	c := p.live.Load()
+	c := p.current()
 	for i := range c.schedules {
 		if c.schedules[i].Name == name {
 			b := &scheduleBackOff{s: &c.schedules[i], clock: backoff.SystemClock, chance: rand.Float64}

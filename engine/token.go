@@ -31,7 +31,7 @@ const refreshOperation = "token.refresh"
 // forTokens reports whether an operation of a provider is a request for tokens.
 func (e *Engine) forTokens(provider, operation string) bool {
 	p := e.live.Load().providers[provider]
-	return p != nil && p.live.Load().policy.IsToken(operation)
+	return p != nil && p.current().policy.IsToken(operation)
 }
 
 // endpoint is the policy and operation of a refresh at u; u may be nil. claimed
@@ -125,7 +125,7 @@ func (e *Engine) tokenEvent(err error, now time.Time, ev *rules.Event) (p *Provi
 	if p == nil {
 		return nil, false
 	}
-	pol := p.live.Load().policy
+	pol := p.current().policy
 	*ev = rules.Event{Operation: operation, Method: http.MethodPost}
 	if isResponse {
 		classify.HTTP(pol, &classify.Response{
@@ -202,7 +202,7 @@ func (e *Engine) refreshFailure(err error, now time.Time) *refreshFailed {
 		return f
 	}
 	ev.Attempt = 1
-	d := p.live.Load().decide(State{}, &ev, e.o.Rand())
+	d := p.current().decide(State{}, &ev, e.o.Rand())
 	switch d.Action {
 	case policy.Retry, policy.Wait:
 		f.as, f.until = "", now.Add(d.Delay)
@@ -244,7 +244,7 @@ func (r *run) tokenError(e *rules.Event, now time.Time) bool {
 		*e = rules.Event{}
 		return false
 	}
-	r.deciding, r.decidingP = p.live.Load(), p
+	r.deciding, r.decidingP = p.current(), p
 	return true
 }
 

@@ -162,7 +162,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return fail(p.noBody(ctx, err))
 	}
-	c := p.live.Load()
+	c := p.current()
 	x := roundTripPool.Get().(*roundTrip)
 	x.t, x.p, x.c, x.req = t, p, c, req
 	x.origin = httpattempt.Origin{Authority: host, TLS: req.URL.Scheme == "https"}

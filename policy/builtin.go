@@ -23,7 +23,7 @@ func BuiltinFiles() []File {
 }
 
 // builtin loads the built-in policies once. A test proves that they are right, so
-// the expressions of each are compiled when it is first used: a worker uses few.
+// each is read when it is first used: a worker uses few.
 var builtin = sync.OnceValues(func() (*Set, Diagnostics) {
 	return load(BuiltinFiles(), LoadOptions{}, true)
 })

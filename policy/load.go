@@ -31,11 +31,11 @@ type LoadOptions struct {
 // Set is a number of policies that were loaded together. It is immutable and
 // safe for concurrent use.
 type Set struct {
-	policies []*Policy // sorted by name
-	byName   map[string]*Policy
-	layers   map[string]*layer
-	hosts    hosts
-	version  string
+	entries []*entry // sorted by name
+	byName  map[string]*entry
+	layers  map[string]*layer
+	hosts   hosts
+	version string
 }
 
 // Load reads policy files and resolves what they extend. It reports every
@@ -43,8 +43,8 @@ type Set struct {
 // and column. The Set is nil if any of them is an Error.
 func Load(files []File, o LoadOptions) (*Set, Diagnostics) { return load(files, o, false) }
 
-// load is Load; where the files are known to be right, their expressions are
-// compiled when a policy is first used, and lint is left out.
+// load is Load; where the files are known to be right, a policy is read when it is
+// first used, and lint is left out.
 func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 	r := yamlfile.NewReport()
 	rs := &resolver{layers: map[string]*layer{}, r: r}
@@ -58,7 +58,11 @@ func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 		if _, ok := r.Order[f.Name]; !ok {
 			r.Order[f.Name] = i
 		}
-		src := yamlfile.NewFile(f.Name, f.Data, objects)
+		text := f.Data
+		if known {
+			text = head(f.Data)
+		}
+		src := yamlfile.NewFile(f.Name, text, objects)
 		root := src.Parse(r)
 		if root == nil {
 			continue
@@ -76,13 +80,17 @@ func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 				r.Errorf(top.KeyOrFirst(), "missing-field", hint, "a policy needs %q", name)
 			}
 		}
-		l := &layer{name: yamlfile.GetOr(top, "provider", ""), src: src, root: top}
+		l := &layer{name: yamlfile.GetOr(top, "provider", ""), head: top, src: src, root: top}
 		src.Owner = l.name
-		duplicates(l, r)
+		if known {
+			l.unread = &f
+		} else {
+			duplicates(l, r)
+		}
 		if l.name != "" {
 			if old := rs.layers[l.name]; old != nil && isOwn[old] {
 				at := top.ByName["provider"].Span()
-				first := old.root.ByName["provider"].Span()
+				first := old.head.ByName["provider"].Span()
 				r.Errorf(at, "duplicate-provider", "choose another name, or extend that one", "provider %q is given twice, first at %s:%d", l.name, first.File.Name, first.Line)
 				own = append(own, l) // its other problems are worth a report
 				isOwn[l] = true
@@ -96,20 +104,21 @@ func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 		isOwn[l] = true
 	}
 
-	s := &Set{byName: map[string]*Policy{}, layers: rs.layers}
+	s := &Set{byName: map[string]*entry{}, layers: rs.layers}
 	used, shared := map[*yamlfile.Value]bool{}, new(rules.Compiler)
-	build := func(l *layer) *Policy {
-		c := &compiler{resolved: rs.resolve(l), r: r, used: used, compiler: shared, known: known}
-		p := c.compile()
-		if !known {
-			c.lint()
+	build := func(l *layer) *entry {
+		if known {
+			return newUnread(l, rs, shared)
 		}
-		return p
+		c := &compiler{resolved: rs.resolve(l), r: r, used: used, compiler: shared}
+		p := c.compile()
+		c.lint()
+		return &entry{name: p.Name, match: p.Match, version: p.Version, p: p}
 	}
 	// The files' own policies, then those of Over that inherit from one of them.
 	for _, l := range own {
-		if p := build(l); rs.layers[l.name] == l {
-			s.byName[l.name] = p
+		if e := build(l); rs.layers[l.name] == l {
+			s.byName[l.name] = e
 		}
 	}
 	over := &resolver{layers: rs.layers, r: yamlfile.NewReport()}
@@ -119,22 +128,24 @@ func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 			continue
 		}
 		stack, ok := over.stack(l)
-		if p := o.Over.byName[name]; ok && p != nil && !slices.ContainsFunc(stack, func(x *layer) bool { return isOwn[x] }) {
-			s.byName[name] = p
+		if e := o.Over.byName[name]; ok && e != nil && !slices.ContainsFunc(stack, func(x *layer) bool { return isOwn[x] }) {
+			s.byName[name] = e
 			continue
 		}
 		s.byName[name] = build(l)
 	}
-	unused(own, used, r)
+	if !known {
+		unused(own, used, r)
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.byName)) {
-		s.policies = append(s.policies, s.byName[name])
+		s.entries = append(s.entries, s.byName[name])
 	}
 	s.claims(own, r)
 	ds := diagnostics(r.Sorted())
 	if ds.HasErrors() {
 		return nil, ds
 	}
-	s.hosts = newHosts(s.policies)
+	s.hosts = newHosts(s.entries)
 	s.version = s.digest()
 	return s, ds
 }
@@ -207,7 +218,7 @@ func isUsed(v *yamlfile.Value, used map[*yamlfile.Value]bool) bool {
 // claims reports matches that no request tells apart.
 func (s *Set) claims(own []*layer, r *yamlfile.Report) {
 	type claim struct {
-		p  *Policy
+		p  *entry
 		m  Match
 		at yamlfile.Span
 	}
@@ -216,14 +227,14 @@ func (s *Set) claims(own []*layer, r *yamlfile.Report) {
 		length int // of the path: the longest wins
 	}
 	groups := map[rank][]claim{}
-	for _, p := range s.policies {
-		l := s.layers[p.Name]
-		for ; l != nil && l.root.Child("match") == nil; l = l.lower {
+	for _, p := range s.entries {
+		l := s.layers[p.name]
+		for ; l != nil && l.head.Child("match") == nil; l = l.lower {
 		}
 		if l == nil {
 			continue
 		}
-		for _, v := range good(l.root.Items("match")) {
+		for _, v := range good(l.head.Items("match")) {
 			if h, ok := yamlfile.Get[string](v, "host"); ok {
 				m := Match{Host: h, Path: yamlfile.GetOr(v, "path", "")}
 				at := rank{h, literals(m.Path)}
@@ -255,7 +266,7 @@ func (s *Set) claims(own []*layer, r *yamlfile.Report) {
 					at, other = other, at
 				}
 				r.Errorf(at.at, "ambiguous-match", "give one of them a longer path", "%q and %q claim the same requests (%s:%d)",
-					at.p.Name, other.p.Name, other.at.File.Name, other.at.Line)
+					at.p.name, other.p.name, other.at.File.Name, other.at.Line)
 				return !r.Full(a.at.File, yamlfile.Error) || !r.Full(b.at.File, yamlfile.Error)
 			})
 		}
@@ -264,12 +275,37 @@ func (s *Set) claims(own []*layer, r *yamlfile.Report) {
 
 // Policy is the policy of a provider.
 func (s *Set) Policy(name string) (*Policy, bool) {
-	p, ok := s.byName[name]
-	return p, ok
+	if e := s.byName[name]; e != nil {
+		return e.policy(), true
+	}
+	return nil, false
 }
 
-// Policies are all policies, sorted by name. The caller may keep the slice.
-func (s *Set) Policies() []*Policy { return slices.Clone(s.policies) }
+// Policies are all policies, sorted by name. The caller may keep the slice. Built-in
+// ones that nobody has used yet are read for it: Names does without.
+func (s *Set) Policies() []*Policy {
+	list := make([]*Policy, len(s.entries))
+	for i, e := range s.entries {
+		list[i] = e.policy()
+	}
+	return list
+}
+
+// Names are the names of all policies, sorted. The caller may keep the slice.
+func (s *Set) Names() []string {
+	names := make([]string, len(s.entries))
+	for i, e := range s.entries {
+		names[i] = e.name
+	}
+	return names
+}
+
+// Unread reports whether a policy is a built-in one that nobody has used yet: it is
+// there, and is read when Policy, Policies or Lookup first answers with it.
+func (s *Set) Unread(name string) bool {
+	e := s.byName[name]
+	return e != nil && e.unread != nil && !e.done.Load()
+}
 
 // Version is a short hash of all policies; it changes whenever a decision could.
 func (s *Set) Version() string { return s.version }

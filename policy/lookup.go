@@ -34,13 +34,13 @@ type hosts struct {
 type claimed struct {
 	path   string
 	length int // of path, in literal characters
-	p      *Policy
+	p      *entry
 }
 
-func newHosts(policies []*Policy) hosts {
+func newHosts(entries []*entry) hosts {
 	h := hosts{exact: map[string][]claimed{}, suffix: map[string][]claimed{}}
-	for _, p := range policies {
-		for _, m := range p.Match {
+	for _, p := range entries {
+		for _, m := range p.match {
 			if s, ok := strings.CutPrefix(m.Host, "*"); ok {
 				h.suffix[s] = append(h.suffix[s], claimed{m.Path, literals(m.Path), p})
 			} else {
@@ -74,7 +74,7 @@ func (s *Set) Lookup(host, path string) *Policy {
 	if path == "" {
 		path = "/"
 	}
-	var best *Policy
+	var best *entry
 	length := -1
 	try := func(list []claimed) {
 		for _, c := range list {
@@ -96,7 +96,35 @@ func (s *Set) Lookup(host, path string) *Policy {
 			try(s.hosts.suffix[suffix])
 		}
 	}
-	return best
+	if best == nil {
+		return nil
+	}
+	return best.policy()
+}
+
+// Claims reports whether some policy's `match` names a host, be it for some paths
+// only. The host may carry a port.
+func (s *Set) Claims(host string) bool {
+	for _, e := range s.entries {
+		if slices.ContainsFunc(e.match, func(m Match) bool { return hostMatches(m.Host, host) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// WholeHosts finds the hosts that need no look at the path, and the policy of each by
+// its name: hosts that are claimed once, for every path, without a port, and not by a
+// wildcard too.
+func (s *Set) WholeHosts() map[string]string {
+	whole := map[string]string{}
+	for host, list := range s.hosts.exact {
+		if len(list) == 1 && list[0].path == "" && !strings.Contains(host, ":") &&
+			!slices.ContainsFunc(s.hosts.suffixes, func(suffix string) bool { return strings.HasSuffix(host, suffix) }) {
+			whole[host] = list[0].p.name
+		}
+	}
+	return whole
 }
 
 // hasSuffix is strings.HasSuffix with at least one character before.

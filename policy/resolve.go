@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/internal/yamlfile"
@@ -18,9 +19,27 @@ import (
 // layer is one file's policy, before inheritance.
 type layer struct {
 	name  string
-	src   *yamlfile.File
+	head  *yamlfile.Value // has `provider`, `extends` and `match`
+	src   *yamlfile.File  // after read, as root
 	root  *yamlfile.Value
 	lower *layer // of the same name in the Set that this one overlays; nil = none
+
+	once   sync.Once
+	unread *File // of which only the head was read; nil = there is no more
+}
+
+// read reads what has not been read yet. It must be right.
+func (l *layer) read() {
+	if l.unread == nil {
+		return
+	}
+	l.once.Do(func() {
+		r := yamlfile.NewReport()
+		src := yamlfile.NewFile(l.unread.Name, l.unread.Data, objects)
+		src.Owner = l.name
+		l.src, l.root = src, yamlfile.Decode(src, src.Parse(r), r)
+		mustBeRight(r)
+	})
 }
 
 // resolved is a policy with everything it inherits. Its entries know the
@@ -61,7 +80,7 @@ func (rs *resolver) names(l *layer) []string {
 func (rs *resolver) parents() []string {
 	named := map[string]bool{}
 	for _, l := range rs.layers {
-		for _, e := range l.root.Items("extends") {
+		for _, e := range l.head.Items("extends") {
 			if rs.layers[e.Text()] != nil { // one that is bad has no text
 				named[e.Text()] = true
 			}
@@ -79,7 +98,7 @@ func (rs *resolver) stack(l *layer) (layers []*layer, ok bool) {
 	var visit func(l *layer)
 	visit = func(at *layer) {
 		state[at] = visiting
-		for _, e := range at.root.Items("extends") {
+		for _, e := range at.head.Items("extends") {
 			if e.Bad {
 				ok = false
 				continue
@@ -134,6 +153,7 @@ func (rs *resolver) resolve(l *layer) *resolved {
 		acc, rest = &below, layers[len(layers)-1:]
 	}
 	for _, at := range rest {
+		at.read()
 		acc.remove(at, rs.r)
 		acc.apply(at)
 	}
@@ -146,7 +166,7 @@ func (rs *resolver) resolve(l *layer) *resolved {
 
 // only is the one policy that l extends, nil if there are none or several.
 func (rs *resolver) only(l *layer) *layer {
-	if parents := l.root.Items("extends"); len(parents) == 1 {
+	if parents := l.head.Items("extends"); len(parents) == 1 {
 		return rs.parent(l, parents[0].Text())
 	}
 	return nil

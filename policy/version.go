@@ -49,8 +49,8 @@ func hashExtractors(w io.Writer, list []Extractor) {
 // digest is a short digest of the versions of all policies.
 func (s *Set) digest() string {
 	h := sha256.New()
-	for _, p := range s.policies {
-		fmt.Fprintf(h, "%q %s\n", p.Name, p.Version)
+	for _, e := range s.entries {
+		fmt.Fprintf(h, "%q %s\n", e.name, e.version)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:12]
 }
