@@ -28,10 +28,14 @@ func TestTokenOperations(t *testing.T) {
 		"nylas_v3":     {"connect.auth", "connect.custom", "connect.refresh", "connect.revoke", "connect.token", "connect.tokeninfo"},
 		"rick":         {"authorize", "token.exchange", "token.refresh"},
 		"slack":        {"oauth.v2.access"},
+		"dropbox":      {"token"},
+		"jira":         {"oauth.token"},
+		"notion":       {"oauth.token"},
 	}
 	suspicious := []string{"token", "refresh", "auth", "revoke", "login", "signin", "connect.", "device", "grant", "credential"}
 	plain := []string{ // which sound like one
 		"auth.test", "grants.delete", "grants.get", "grants.list", "grants.update", "subscriptions.reauthorize", "delta.cursor",
+		"changes.getStartPageToken", "items.deltaToken", "oauth.other",
 	}
 	for _, p := range policy.Builtin().Policies() {
 		names := []string{""}
