@@ -79,6 +79,7 @@ var codes = []CodeInfo{
 	{"reauth-on-token", Error, "a failed token request would be answered by a token request"},
 	{"token-operation", Warning, "an operation looks like a request for tokens and does not say so"},
 	{"send-retry", Warning, "a send is repeated without saying whether that is safe"},
+	{"covers-less", Warning, "a rule replaces an inherited one of its name, and not for all that the other was for"},
 	{"text-of-success", Warning, "a text pattern can find nothing in a success that is inspected"},
 	{"body-of-success", Warning, "a rule looks for words in the body of a success, where anybody can write them"},
 	{"unused-backoff", Warning, "no rule uses a backoff"},

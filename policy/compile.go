@@ -29,6 +29,7 @@ type compiler struct {
 	p    *Policy
 
 	compiler *rules.Compiler // shared by all policies
+	options  rules.Options   // of the rules' conditions
 	known    bool            // the policies are known to be right
 
 	backoffAt map[string]int

@@ -35,8 +35,8 @@ func (c *compiler) ruleList() {
 	for _, f := range c.p.Extract.Facts {
 		facts = append(facts, f.Name)
 	}
-	options := rules.Options{Facts: facts, Deferred: c.known}
-	set, err := c.compiler.Compile(compiled, options)
+	c.options = rules.Options{Facts: facts, Deferred: c.known}
+	set, err := c.compiler.Compile(compiled, c.options)
 	found, _ := errors.AsType[rules.ErrorList](err)
 	for _, e := range found {
 		c.whenError(c.ruleOf[e.Rule], e)
@@ -66,7 +66,7 @@ func (c *compiler) ruleList() {
 			n++
 		}
 		c.ruleOf, c.p.Rules = c.ruleOf[:n], c.p.Rules[:n]
-		set, _ = c.compiler.Compile(compiled[:n], options)
+		set, _ = c.compiler.Compile(compiled[:n], c.options)
 	}
 	c.p.Matcher, c.unreadRules = set, unread
 

@@ -167,6 +167,7 @@ var ruleObject = &yamlfile.Object{
 		{Name: "over", Enum: []string{"defer", "fail"}, Default: "defer", Doc: "With max_wait: what a longer hint does. defer hands back a time to resume at."},
 		{Name: "hold", Kind: yamlfile.Name, Many: yamlfile.OrList, Doc: "Limits that stay closed for this key until the wait is over."},
 		{Name: "replay", Enum: []string{"safe", "gate"}, Default: "gate", Doc: "safe: the server refused before processing, a repeat cannot do it twice. gate: only what is idempotent is repeated after an unknown outcome."},
+		{Name: "override", Kind: yamlfile.Bool, Default: "false", Doc: "Takes the place of the inherited rule of this name, also for events that only that one was for. Without it, check warns of those."},
 		{Name: "last", Kind: yamlfile.Bool, Default: "false", Doc: "Comes after the rules of the policies this one extends: a catch-all."},
 	},
 	AtMostOne: []string{"wait", "backoff"},

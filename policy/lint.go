@@ -35,6 +35,7 @@ func (c *compiler) lint() {
 		c.r.Warnf(c.nameSpan(by), rules.LintShadowed, "last: true puts it after them; else narrow its condition, or name them under `remove`",
 			"rule %q hides %d inherited rules: %s", c.p.Rules[by].Name, len(names), strings.Join(names, ", "))
 	}
+	c.replacements()
 	c.unknownOperations()
 	c.tokenOperations()
 	c.successes()

@@ -53,7 +53,12 @@ type resolved struct {
 	protocol, attemptTimeout, fallback       *yamlfile.Value
 
 	match, inspect, operations, idempotent, limits, rules []*yamlfile.Value
+
+	replaced []replacement // rules that took the place of inherited ones
 }
+
+// replacement is a rule that took the place of an inherited one of its name.
+type replacement struct{ by, of *yamlfile.Value }
 
 // resolver finds layers by name.
 type resolver struct {
@@ -231,6 +236,7 @@ func (acc *resolved) apply(l *layer) {
 		case "breaker":
 			acc.breaker = mergeMaps(acc.breaker, v, false)
 		case "rules":
+			acc.replaced = append(slices.Clip(acc.replaced), replacements(acc.rules, v.List)...)
 			acc.rules = mergeEntries(acc.rules, v.List, "name", newFirst)
 		case "default":
 			acc.fallback = v
@@ -303,6 +309,22 @@ func mergeEntries(parents, children []*yamlfile.Value, key string, fresh int) []
 		}
 	}
 	return slices.Concat(first, out, last)
+}
+
+// replacements pairs rules with the inherited ones of their names.
+func replacements(parents, children []*yamlfile.Value) (pairs []replacement) {
+	inherited := map[string]*yamlfile.Value{}
+	for _, p := range parents {
+		if name, ok := yamlfile.Get[string](p, "name"); ok {
+			inherited[name] = p
+		}
+	}
+	for _, c := range children {
+		if name, ok := yamlfile.Get[string](c, "name"); ok && inherited[name] != nil {
+			pairs = append(pairs, replacement{c, inherited[name]})
+		}
+	}
+	return pairs
 }
 
 // remove drops what l's `remove` names from what it inherits: a name of whatever

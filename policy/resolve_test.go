@@ -103,7 +103,7 @@ remove: [three]
 rules:
   - {name: last-of-all, when: status >= 400, action: fail, last: true}
   - {name: new, when: status == 409, action: fail, hold: added}
-  - {name: two, when: status == 422, action: retry}
+  - {name: two, when: status == 422, action: retry, override: true}
 default: retry
 `)
 	p, _ := s.Policy("child")
@@ -170,13 +170,21 @@ func TestSeveralParents(t *testing.T) {
 			name, status, _ := strings.Cut(r, " ")
 			s += "  - {name: " + name + ", when: status == " + status + ", action: fail}\n"
 		}
-		return s
+		return strings.ReplaceAll(s, "override, action: fail", "action: fail, override: true")
 	}
-	s := mustLoad(t, nil,
+	var files []File
+	for i, data := range []string{
 		file("base", "", "common 400", "shared 401"),
 		file("left", "base", "l 402", "both 403"),
-		file("right", "base", "r 404", "both 405", "shared 406"),
-		file("child", "left, right", "own 407"))
+		file("right", "base", "r 404", "both 405", "shared 406, override"),
+		file("child", "left, right", "own 407"),
+	} {
+		files = append(files, File{Name: string(rune('a'+i)) + ".yaml", Data: []byte(data)})
+	}
+	s, ds := Load(files, LoadOptions{})
+	if len(ds) != 1 || ds[0].Code != "covers-less" { // both
+		t.Fatalf("diagnostics %v", ds)
+	}
 	p, _ := s.Policy("child")
 	// base, then left, then right, then the child on top.
 	if got, want := strings.Join(names(p), " "), "own r l both common shared default"; got != want {

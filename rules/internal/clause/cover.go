@@ -169,17 +169,28 @@ func (c *Clause) within(con *Constraint) bool {
 // constraints.
 func (c *Possible) ImpliesRest(d *Possible) bool {
 	for i, cond := range d.Rest {
-		if slices.Contains(c.keys, d.keys[i]) {
-			continue
-		}
-		if all, _, ok := c.texts(cond); ok && all {
-			continue
-		}
-		if !slices.ContainsFunc(c.Rest, func(own *condition.Condition) bool { return own.Implies(cond) }) {
+		if !slices.Contains(c.keys, d.keys[i]) && !c.implies(cond) {
 			return false
 		}
 	}
 	return true
+}
+
+// implies reports whether a condition surely holds where c does.
+func (c *Possible) implies(cond *condition.Condition) bool {
+	if all, _, ok := c.texts(cond); ok && all {
+		return true
+	}
+	if slices.ContainsFunc(c.Rest, func(own *condition.Condition) bool { return own.Implies(cond) }) {
+		return true
+	}
+	if cond.Op != condition.Or || cond.Not || cond.MayFail() {
+		return false
+	}
+	return slices.ContainsFunc(cond.More.Kids, func(kid *condition.Condition) bool {
+		f, v, ok := ValuesOf(kid)
+		return ok && f.Fact != fact.None && c.within(&Constraint{Field: f, Set: v}) || c.implies(kid)
+	})
 }
 
 // subtractAll takes what d matches from each of left.

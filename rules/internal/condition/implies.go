@@ -35,6 +35,16 @@ func AsksForCapitals(c *Condition) bool {
 // Implies tells of the plainest cases whether d, which is another condition, holds
 // where c does.
 func (c *Condition) Implies(d *Condition) bool {
+	implied := func(c, d *Condition) bool { return c.Key() == d.Key() || c.Implies(d) }
+	if c.Op == Or && !c.Not {
+		return !slices.ContainsFunc(c.More.Kids, func(kid *Condition) bool { return !implied(kid, d) })
+	}
+	if d.Op == Or && !d.Not && !d.MayFail() && slices.ContainsFunc(d.More.Kids, func(kid *Condition) bool { return implied(c, kid) }) {
+		return true
+	}
+	if c.Op == And && !c.Not {
+		return slices.ContainsFunc(c.More.Kids, func(kid *Condition) bool { return implied(kid, d) })
+	}
 	if !c.IsSearch() || !d.IsSearch() {
 		return false
 	}
