@@ -43,7 +43,7 @@ var protocols = []*Protocol{HTTP, SMTP, IMAP}
 
 // Of finds a protocol by its name; "" and unknown names are HTTP.
 func Of(name string) *Protocol {
-	for _, p := range protocols[1:] {
+	for _, p := range protocols {
 		if p.Name == name {
 			return p
 		}

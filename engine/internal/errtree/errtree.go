@@ -32,11 +32,26 @@ func Wrapped(err error) (inner []error, joined, ok bool) {
 	return nil, false, true
 }
 
+// alone reports whether there is nothing to err but itself: it wraps nothing, and
+// has no method by which it answers for another error. Most errors are alone, and
+// to look into one takes neither a walk nor care.
+func alone(err error) bool {
+	switch err.(type) {
+	case interface{ Unwrap() error }, interface{ Unwrap() []error }, interface{ WrappedErrors() []error }, interface{ Errors() []error },
+		interface{ Is(error) bool }, interface{ As(any) bool }:
+		return false
+	}
+	return true
+}
+
 // Walk calls f for err and for what it wraps, outermost first and each branch to
 // its end, until f is true. It reports whether f was. What f panics with counts
 // as false.
 func Walk(err error, f func(error) bool) bool {
 	w := walker{f: f, left: Max}
+	if err != nil && alone(err) {
+		return w.holds(err)
+	}
 	return w.walk(err)
 }
 
@@ -109,6 +124,12 @@ func isNil(v any) bool {
 
 // As is [errors.AsType], but a nil pointer is no find.
 func As[T error](err error) (found T, ok bool) {
+	if alone(err) {
+		if e, is := err.(T); is && !isNil(e) {
+			return e, true
+		}
+		return found, false
+	}
 	ok = Walk(err, func(err error) bool {
 		if e, is := err.(T); is && !isNil(e) {
 			found = e
@@ -143,6 +164,9 @@ func AsTarget(err error, target any) bool {
 func Is(err, target error) bool {
 	if err == nil || target == nil {
 		return err == target
+	}
+	if alone(err) && reflect.TypeOf(err) != reflect.TypeOf(target) {
+		return false
 	}
 	equal := reflect.TypeOf(target).Comparable()
 	return Walk(err, func(err error) bool {
