@@ -2,10 +2,10 @@ package engine
 
 import (
 	"context"
-	"hash/maphash"
 	"net/http"
 	"strings"
 
+	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/internal/hostport"
 	"github.com/recourse-go/recourse/policy"
@@ -88,50 +88,33 @@ func firstRequest(req *http.Request) *http.Request {
 	return nil
 }
 
-// credential is what is kept of an Authorization header: enough to tell one from
-// another. The zero value is one that is not known.
-type credential struct {
-	known bool
-	hash  uint64 // of what follows the scheme
-}
-
-func credentialOf(authorization string) credential {
-	if authorization == "" {
-		return credential{}
-	}
-	if _, token, ok := strings.Cut(authorization, " "); ok {
-		authorization = strings.TrimLeft(token, " ")
-	}
-	return credential{true, maphash.String(authSeed, authorization)}
-}
-
 // sent is the credential of the latest attempt. Where base has put it on the
 // request, it is known as far as base tells the request of its responses.
-func (x *roundTrip) sent() credential {
+func (x *roundTrip) sent() credential.Fingerprint {
 	if x.resp != nil && x.resp.Request != nil {
-		if c := credentialOf(x.resp.Request.Header.Get("Authorization")); c.known {
+		if c := credential.FingerprintOf(x.resp.Request.Header.Get("Authorization")); c.Known() {
 			return c
 		}
 	}
 	if x.out != nil {
-		return credentialOf(x.out.Header.Get("Authorization"))
+		return credential.FingerprintOf(x.out.Header.Get("Authorization"))
 	}
-	return credential{}
+	return credential.Fingerprint{}
 }
 
 // replaced reports whether Options.Authorize gives another credential now than
 // the one that was sent, as when another process has refreshed it. One that gives
 // another each time, as a signature is, tells nothing.
-func (x *roundTrip) replaced(ctx context.Context, sent credential) bool {
-	if !sent.known || x.stranger || x.p.engine.o.Authorize == nil {
+func (x *roundTrip) replaced(ctx context.Context, sent credential.Fingerprint) bool {
+	if !sent.Known() || x.stranger || x.p.engine.o.Authorize == nil {
 		return false
 	}
 	now := x.current(ctx)
-	return now.known && now != sent && now == x.current(ctx)
+	return now.Known() && now != sent && now == x.current(ctx)
 }
 
 // current is the credential that Options.Authorize gives now.
-func (x *roundTrip) current(ctx context.Context) credential {
+func (x *roundTrip) current(ctx context.Context) credential.Fingerprint {
 	req := x.req.Clone(context.WithValue(ctx, providerKey{}, x.p.name))
 	req.Body = nil
 	if x.req.Body != nil && x.req.GetBody != nil {
@@ -141,24 +124,7 @@ func (x *roundTrip) current(ctx context.Context) credential {
 		}
 	}
 	if x.p.engine.o.Authorize(req, x.account) != nil {
-		return credential{}
+		return credential.Fingerprint{}
 	}
-	return credentialOf(req.Header.Get("Authorization"))
-}
-
-// Refused reports whether a token is the one that was refused: whether the
-// attempt that was refused had it in its Authorization header. A hook over a
-// store that other processes share asks it about the access token that is stored
-// now; where the answer is no, somebody else has refreshed it already, and there
-// is nothing to do but to return nil:
-//
-//	if tok := store.Load(r.Account); !r.Refused(tok.AccessToken) {
-//		return nil
-//	}
-//
-// Where it is not known what the attempt had, as for one of Do, whose credentials
-// are its function's own, or for one that carried them in another place, the
-// answer is yes: it may be this one. "" is no token, and has always been refused.
-func (r ReauthRequest) Refused(token string) bool {
-	return token == "" || !r.sent.known || credentialOf(token) == r.sent
+	return credential.FingerprintOf(req.Header.Get("Authorization"))
 }

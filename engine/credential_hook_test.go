@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/engine/internal/credential"
 )
 
 // A request of the hook's own that is refused does not wait for the refresh that
@@ -111,7 +113,7 @@ func TestReauthHookRefusedUnknowingly(t *testing.T) {
 		}})
 		tr = e.Transport(answers(func(*http.Request) int { return 401 }))
 		start := time.Now()
-		if got := fetch(t, tr, "a", gmailURL); got != "deferred" || time.Since(start) > time.Minute+hookGrace {
+		if got := fetch(t, tr, "a", gmailURL); got != "deferred" || time.Since(start) > time.Minute+credential.Grace {
 			t.Errorf("ended as %q after %v", got, time.Since(start))
 		}
 		synctest.Wait()

@@ -9,13 +9,14 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/engine/internal/credential"
 )
 
 // builtinEngine has the built-in packs.
@@ -58,12 +59,18 @@ func isSpent(t testing.TB, e *Engine, provider, account string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := p.authKey(account)
-	sh := p.auth.shard(key)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	acc := sh.accounts[key]
-	return acc != nil && acc.failed != nil && acc.failed.spent
+	failure := credentialOf(p, account).Failure
+	return failure != nil && failure.Spent
+}
+
+// credentialOf is what is known of an account's credential.
+func credentialOf(p *Provider, account string) credential.State {
+	for state := range p.credentials.All() {
+		if state.Key == p.credentialKey(account) {
+			return state
+		}
+	}
+	return credential.State{}
 }
 
 // refused401 is what Do's function returns for a refused token.
@@ -184,19 +191,18 @@ func TestCredentialFailureIsShared(t *testing.T) {
 		want("the next one refused", gmailURL, AsNeedsUser, 1, 1)
 		time.Sleep(31 * time.Second)
 		want("a success elsewhere", calendarURL, "200", 1, 0)
-		key := p.authKey("a")
-		if acc := p.auth.shard(key).accounts[key]; acc.failed == nil || acc.failures != 1 {
+		if c := credentialOf(p, "a"); c.Failure == nil || c.Failures != 1 {
 			t.Errorf("a success at another provider undid the failure")
 		}
 		good["gmail.googleapis.com"] = true
 		want("a success of its own", gmailURL, "200", 1, 0)
-		if acc := p.auth.shard(key).accounts[key]; acc.failed != nil {
-			t.Errorf("a success left the failure %v", acc.failed)
+		if c := credentialOf(p, "a"); c.Failure != nil {
+			t.Errorf("a success left the failure %v", c.Failure.Err)
 		}
 	})
 }
 
-// While nobody's credentials are in trouble, Credential is not asked.
+// While nobody's credential is in backoff, Credential is not asked.
 func TestCredentialIsNotAskedInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
@@ -339,8 +345,8 @@ func TestRenewedDuringRefresh(t *testing.T) {
 					}
 					time.Sleep(500 * time.Millisecond)
 				}
-				if n := p.auth.trouble.Load(); n != 0 || runs.Load() != 1 {
-					t.Errorf("%d accounts in trouble after %d refreshes", n, runs.Load())
+				if n := p.credentials.InBackoff(); n != 0 || runs.Load() != 1 {
+					t.Errorf("%d credentials in backoff after %d refreshes", n, runs.Load())
 				}
 			})
 		})
@@ -404,53 +410,6 @@ func TestRenewedAndRefusedDuringRefresh(t *testing.T) {
 		start := time.Now()
 		if got := s.do(t, e.Transport(s), Call{Account: "a"}); got != "200" || runs.Load() != 2 || most.Load() != 1 {
 			t.Errorf("ended as %s after %v, %d refreshes, %d at once", got, time.Since(start), runs.Load(), most.Load())
-		}
-	})
-}
-
-// What keeps an account's calls back is not forgotten, however long it is.
-func TestAuthorizerRemembersStops(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		runs := 0
-		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error {
-			runs++
-			return &DeferError{Until: time.Now().Add(6 * time.Hour), Err: errors.New("throttled")}
-		}})
-		p, _ := e.Provider("test")
-		key := authKey{"test", "a"}
-		sh := p.auth.shard(key)
-		n := 0
-		crowd := func() {
-			sh.mu.Lock()
-			defer sh.mu.Unlock()
-			for range 4 * maxAuthAccounts {
-				n++
-				p.auth.account(sh, authKey{"test", strconv.Itoa(n)}, time.Now()).finished = time.Now()
-			}
-		}
-		do := func() error { return e.Do(t.Context(), Call{Provider: "test", Account: "a"}, refused401) }
-		do()
-		for range 5 {
-			time.Sleep(61 * time.Minute)
-			crowd()
-			if err := do(); runs != 1 {
-				t.Fatalf("%d refreshes within 6 h: %v", runs, err)
-			}
-		}
-		time.Sleep(3 * time.Hour)
-		for i := 0; i < 20 && sh.accounts[key] != nil; i++ { // it looks at a few at a time
-			crowd()
-		}
-		if sh.accounts[key] != nil || p.auth.trouble.Load() != 0 {
-			t.Errorf("still remembered an hour after it: %+v, %d in trouble", sh.accounts[key], p.auth.trouble.Load())
-		}
-
-		// That it was renewed is not forgotten while a refusal may be on its way.
-		p.Renewed("a")
-		time.Sleep(59 * time.Minute)
-		crowd()
-		if acc := sh.accounts[key]; acc == nil || acc.seq == 0 {
-			t.Error("Renewed was forgotten within an hour")
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -24,41 +25,59 @@ func (r *run) reauth(ctx context.Context) *outcome {
 	}
 	wait, stop := waitContext(ctx, r.canceled)
 	defer stop()
-	came := time.Now()
-	var fresh, waited bool
-	var err error
-	if r.repeats >= maxRepeats || !r.attempts.replaced(wait, sent) {
-		fresh, waited, err = r.p.refresh(wait, r, ReauthRequest{
-			Provider: r.c.policy.Name, Account: r.call.Account, Event: r.event,
-			Generation: r.tokens, Claims: claimsChallenge(r.event.Header), sent: sent,
-		})
+	if r.repeats < maxRepeats && r.attempts.replaced(wait, sent) {
+		return r.repeat(false)
 	}
-	if waited {
-		r.notify(ctx, NoticeReauthWait, time.Since(came), err)
-	}
-	failed, _ := err.(*refreshFailed)
-	switch {
-	case err == nil:
-		return r.refreshedFor(fresh)
-	case wait.Err() != nil:
-		return r.interrupted(ctx, wait.Err())
-	case err == errNoReauth:
+	if r.p.engine.o.Reauth == nil {
 		return &outcome{kind: gaveUp, as: AsNeedsUser, reason: ReasonNoReauth}
-	case err == errRefusedHere:
-		return &outcome{kind: gaveUp, as: AsPermanent, reason: ReasonRefusedHere}
-	case failed == nil:
+	}
+	came := time.Now()
+	result := r.refresh(wait, sent)
+	failed := result.Failure
+	if result.Waited {
+		r.notify(ctx, NoticeReauthWait, time.Since(came), waitError(wait, result))
+	}
+	switch result.Verdict {
+	case credential.Repeat:
+		return r.repeat(result.Fresh)
+	case credential.Confirm:
+		r.confirmed = true
+		return r.repeat(false)
+	}
+	if err := wait.Err(); err != nil {
+		return r.interrupted(ctx, err)
+	}
+	switch result.Verdict {
+	case credential.Refused:
 		return &outcome{kind: gaveUp, as: AsNeedsUser, reason: ReasonReauthed}
-	case failed.as != "":
-		return &outcome{kind: gaveUp, as: failed.as, reason: ReasonReauthError, cause: failed.err}
-	case failed.soon && r.refreshed: // it has had its refresh
-		return &outcome{kind: deferred, reason: ReasonReauthSoon, until: failed.until, cause: failed.err}
+	case credential.RefusedHere:
+		return &outcome{kind: gaveUp, as: AsPermanent, reason: ReasonRefusedHere}
+	case credential.OwnRequest:
+		return &outcome{kind: gaveUp, as: AsPermanent, reason: ReasonReauthError, cause: errOwnRequest}
+	}
+	switch {
+	case failed.As != "":
+		return &outcome{kind: gaveUp, as: failed.As, reason: ReasonReauthError, cause: failed.Err}
+	case failed.Early && r.refreshed: // it has had its refresh
+		return &outcome{kind: deferred, reason: ReasonReauthSoon, until: failed.Until, cause: failed.Err}
 	}
 	return r.refreshLater(failed)
 }
 
-// refreshedFor goes on with credentials that are newer than those of the attempt.
-// fresh says that they were obtained for this call.
-func (r *run) refreshedFor(fresh bool) *outcome {
+// waitError is what came of waiting for a refresh, as an error.
+func waitError(ctx context.Context, result credential.Result) error {
+	switch result.Verdict {
+	case credential.Failed:
+		return credentialError{result.Failure}
+	case credential.Canceled:
+		return ctx.Err()
+	}
+	return nil
+}
+
+// repeat goes on with credentials that are newer than those of the attempt. fresh says
+// that they were obtained for this call.
+func (r *run) repeat(fresh bool) *outcome {
 	r.refreshed = r.refreshed || fresh
 	if !fresh {
 		// The refusal was of an old token; the newer one has its own first try.
@@ -69,27 +88,27 @@ func (r *run) refreshedFor(fresh bool) *outcome {
 	case !r.attempts.repeatable():
 		return &outcome{kind: deferred, reason: ReasonBody, until: time.Now()}
 	case r.repeats > maxRepeats:
-		return &outcome{kind: deferred, reason: ReasonReauthSoon, until: time.Now().Add(r.p.engine.o.ReauthInterval), cause: errRefreshSoon}
+		return &outcome{kind: deferred, reason: ReasonReauthSoon, until: time.Now().Add(r.p.engine.o.ReauthInterval), cause: credential.ErrTooEarly}
 	}
 	r.discard()
 	return nil
 }
 
 // refreshLater makes the decision a wait until the refresh can be tried again.
-func (r *run) refreshLater(failed *refreshFailed) *outcome {
-	r.cause = failed.err
+func (r *run) refreshLater(failed *credential.Failure) *outcome {
+	r.cause = failed.Err
 	d := r.decision
-	delay := max(time.Until(failed.until), 0)
+	delay := max(time.Until(failed.Until), 0)
 	d.Action, d.Asked, d.Reason = policy.Wait, true, ReasonReauthError
-	if failed.soon {
+	if failed.Early {
 		d.Reason = ReasonReauthSoon
 	}
 	d.MinDelay, d.Delay = delay, delay+time.Duration(r.p.engine.o.Rand()*float64(spread(delay)))
 	d.State.Reauths--
 	r.c.wait(d, delay)
 	if d.Action == policy.Fail {
-		r.until = failed.until
-		return &outcome{kind: gaveUp, cause: failed.err}
+		r.until = failed.Until
+		return &outcome{kind: gaveUp, cause: failed.Err}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"net/http/httptrace"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/engine/internal/lending"
 	"github.com/recourse-go/recourse/limiter"
@@ -153,7 +154,7 @@ func (function) response() *http.Response                              { return 
 func (function) facts(*compiled, string, *rules.Event, time.Time) bool { return false }
 func (function) refine(*rules.Event, error, bool)                      {}
 func (function) isBatch() bool                                         { return false }
-func (function) sent() credential                                      { return credential{} }
-func (function) replaced(context.Context, credential) bool             { return false }
+func (function) sent() credential.Fingerprint                          { return credential.Fingerprint{} }
+func (function) replaced(context.Context, credential.Fingerprint) bool { return false }
 func (function) discard(*rules.Event) error                            { return nil }
 func (function) deliver(Result) bool                                   { return false }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine/internal/breaker"
 	"github.com/recourse-go/recourse/engine/internal/budget"
+	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/gate"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/engine/internal/nesting"
@@ -111,8 +112,8 @@ type Engine struct {
 
 	origins httpattempt.Origins
 
-	auth    authorizer
-	reloads reloads
+	credentials *credential.Set
+	reloads     reloads
 
 	unclaimed struct { // see Engine.fallback
 		once     sync.Once
@@ -154,7 +155,10 @@ func New(o Options) (*Engine, error) {
 	} else {
 		o.Rand = rand.Float64
 	}
-	e := &Engine{o: o, start: time.Now(), recent: newRecent(o.Recent), handles: map[string]*Provider{}}
+	e := &Engine{
+		o: o, start: time.Now(), recent: newRecent(o.Recent), handles: map[string]*Provider{},
+		credentials: credential.New(o.ReauthInterval, o.ReauthTimeout),
+	}
 	if err := e.replace(o.Policies); err != nil {
 		return nil, err
 	}
@@ -185,7 +189,7 @@ func (e *Engine) replace(set *policy.Set) error {
 	for _, name := range set.Names() {
 		p := e.handles[name]
 		if p == nil {
-			p = &Provider{engine: e, name: name, auth: &e.auth}
+			p = &Provider{engine: e, name: name, credentials: e.credentials}
 		}
 		if p.live.Load() == nil && set.Unread(name) {
 			next.providers[name] = p
@@ -268,19 +272,19 @@ func (e *Engine) Provider(name string) (*Provider, error) {
 // Provider is a handle bound to one provider: its policy, its limits, its
 // budget. It is safe for concurrent use.
 type Provider struct {
-	engine   *Engine
-	name     string
-	live     atomic.Pointer[compiled]        // nil until it is asked for; see current
-	unread   *policy.Set                     // has the policy of a nil live, under Engine.mu
-	limiter  atomic.Pointer[limiter.Limiter] // nil until it is asked for; see limits
-	placed   []limiter.Limit                 // the limiter's, under Engine.mu
-	budgets  budget.Set
-	breakers breaker.Set
-	auth     *authorizer // the engine's
-	gates    gate.Gates
-	nesting  nesting.Detector
-	shadow   atomic.Pointer[shadow]
-	nobody   atomic.Bool // it was told that calls name no account
+	engine      *Engine
+	name        string
+	live        atomic.Pointer[compiled]        // nil until it is asked for; see current
+	unread      *policy.Set                     // has the policy of a nil live, under Engine.mu
+	limiter     atomic.Pointer[limiter.Limiter] // nil until it is asked for; see limits
+	placed      []limiter.Limit                 // the limiter's, under Engine.mu
+	budgets     budget.Set
+	breakers    breaker.Set
+	credentials *credential.Set // the engine's
+	gates       gate.Gates
+	nesting     nesting.Detector
+	shadow      atomic.Pointer[shadow]
+	nobody      atomic.Bool // it was told that calls name no account
 }
 
 // current is the policy that p decides by now. The first who asks makes that of a

@@ -174,14 +174,14 @@ func (r *run) limited(ctx context.Context, err error) *outcome {
 	if r.wait = wait; wait != nil {
 		r.until = wait.Until
 	}
-	stopped, _ := err.(*refreshFailed)
+	backoff, stopped := err.(credentialError)
 	switch {
 	case ctx.Err() != nil:
 		return r.interrupted(ctx, err)
-	case stopped != nil && stopped.as != "":
-		return &outcome{kind: gaveUp, rule: &reauthRule, as: stopped.as, reason: ReasonReauthError, cause: stopped.err}
-	case stopped != nil:
-		return &outcome{kind: deferred, rule: &reauthRule, reason: ReasonReauthError, until: stopped.until, cause: stopped.err}
+	case stopped && backoff.As != "":
+		return &outcome{kind: gaveUp, rule: &reauthRule, as: backoff.As, reason: ReasonReauthError, cause: backoff.Err}
+	case stopped:
+		return &outcome{kind: deferred, rule: &reauthRule, reason: ReasonReauthError, until: backoff.Until, cause: backoff.Err}
 	case wait != nil && (wait.Err == nil || wait.Err == context.DeadlineExceeded && time.Until(wait.Until) > r.maxInline()):
 		// Also where the deadline is sooner: see the order of the loop.
 		return &outcome{kind: deferred, rule: &limitRule, reason: ReasonInline, until: wait.Until, cause: err}

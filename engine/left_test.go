@@ -63,13 +63,9 @@ func nothingLeft(t testing.TB, e *Engine) {
 			t.Errorf("%s: %d responses never decided", name, n)
 		}
 	}
-	for i := range e.auth.shards {
-		e.auth.shards[i].mu.Lock()
-		defer e.auth.shards[i].mu.Unlock()
-		for key, a := range e.auth.shards[i].accounts {
-			if a.flight != nil {
-				t.Errorf("the refresh of %q never ended", key)
-			}
+	for state := range e.credentials.All() {
+		if state.Refreshing {
+			t.Errorf("the refresh of %q never ended", state.Key)
 		}
 	}
 }

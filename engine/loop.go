@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/breaker"
+	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/gate"
 	"github.com/recourse-go/recourse/engine/internal/lending"
 	"github.com/recourse-go/recourse/limiter"
@@ -26,20 +27,20 @@ type run struct {
 	gate     *gate.Gate      // the account's; nil in Do, and where no rule closes a limit
 	canceled <-chan struct{} // http.Request.Cancel, which ends the call beside its context; mostly nil
 
-	permit    limiter.Permit
-	ticket    *breaker.Ticket    // of the host's circuit breaker, for the latest attempt; mostly nil
-	began     time.Duration      // when the latest attempt did, since the engine was made; asPermitted = with its permit
-	tokens    uint64             // refreshes seen when it began
-	repeats   int                // attempts repeated since their token was an old one
-	refreshed bool               // the credentials were refreshed for this call
-	confirmed bool               // an attempt has been repeated to see whether they are refused indeed
-	spent     bool               // a retry was taken from the budget
-	finished  bool               // the call has come to its end, with everything given back
-	end       *outcome           // how, where it did not succeed
-	err       error              // the latest attempt's error; in Transport nil where there was a response
-	cause     error              // why its re-authentication failed
-	until     time.Time          // when a call that is given up may well be made again; zero = not known
-	wait      *limiter.WaitError // the limit that did not let it go on; mostly nil
+	permit     limiter.Permit
+	ticket     *breaker.Ticket    // of the host's circuit breaker, for the latest attempt; mostly nil
+	began      time.Duration      // when the latest attempt did, since the engine was made; asPermitted = with its permit
+	generation uint64             // of the credentials when it began
+	repeats    int                // attempts repeated since their token was an old one
+	refreshed  bool               // the credentials were refreshed for this call
+	confirmed  bool               // an attempt has been repeated to see whether they are refused indeed
+	spent      bool               // a retry was taken from the budget
+	finished   bool               // the call has come to its end, with everything given back
+	end        *outcome           // how, where it did not succeed
+	err        error              // the latest attempt's error; in Transport nil where there was a response
+	cause      error              // why its re-authentication failed
+	until      time.Time          // when a call that is given up may well be made again; zero = not known
+	wait       *limiter.WaitError // the limit that did not let it go on; mostly nil
 
 	deciding  *compiled    // the policy that decides about the latest failure: c, but for a token endpoint's answer
 	decidingP *Provider    // its provider
@@ -76,9 +77,9 @@ type attempter interface {
 	// gets none of the account's credentials, and so says nothing about them.
 	foreign(err error) bool
 	// sent is the credential that the latest attempt had.
-	sent() credential
+	sent() credential.Fingerprint
 	// replaced reports whether there is another credential by now than the one sent.
-	replaced(ctx context.Context, sent credential) bool
+	replaced(ctx context.Context, sent credential.Fingerprint) bool
 
 	// settle gives back what an attempt may still hold whose failure was decided.
 	settle(e *rules.Event, permit limiter.Permit)
@@ -284,7 +285,7 @@ func (r *run) acquire(ctx context.Context) error {
 			return ctx.Err()
 		case permit.Held():
 			permit.Cancel()
-		case r.p.stopped(ctx, r) != nil:
+		case r.backoff(ctx) != nil:
 			permit.Cancel()
 			if err := r.credentials(ctx); err != nil {
 				return err
@@ -312,21 +313,21 @@ func (r *run) take(ctx context.Context, req *limiter.Request) (limiter.Permit, e
 	return r.p.limits().Acquire(ctx, req)
 }
 
-// credentials waits while the account's credentials are known to be no good:
-// its latest refresh has failed, and the next one may not begin yet.
+// credentials waits while the account's credential is in backoff: its latest refresh has
+// failed, and the next one may not begin yet.
 func (r *run) credentials(ctx context.Context) error {
 	for {
-		f := r.p.stopped(ctx, r)
+		f := r.backoff(ctx)
 		if f == nil {
 			return nil
 		}
-		wait := time.Until(f.until)
-		if f.as != "" || wait > r.maxInline() {
-			return f
+		wait := time.Until(f.Until)
+		if f.As != "" || wait > r.maxInline() {
+			return credentialError{f}
 		}
-		r.until = f.until
-		if deadline, ok := ctx.Deadline(); ok && f.until.After(deadline) {
-			return fmt.Errorf("%w before the account's credentials can be refreshed: %w", context.DeadlineExceeded, f.err)
+		r.until = f.Until
+		if deadline, ok := ctx.Deadline(); ok && f.Until.After(deadline) {
+			return fmt.Errorf("%w before the account's credentials can be refreshed: %w", context.DeadlineExceeded, f.Err)
 		}
 		if err := sleep(ctx, r.canceled, wait); err != nil {
 			return err
@@ -348,7 +349,7 @@ func (r *run) start() time.Time {
 
 // attempt makes one attempt.
 func (r *run) attempt(ctx context.Context, first bool) attempted {
-	r.tokens = r.p.auth.seq.Load()
+	r.generation = r.p.credentials.Generation()
 	n := r.state().Attempts + 1
 	if first && n == 1 {
 		if b := r.c.policy.Budget; b != nil {
@@ -371,7 +372,7 @@ func (r *run) attempt(ctx context.Context, first bool) attempted {
 		r.state().Unknown = true
 	}
 	if a.ok {
-		r.p.worked(r)
+		r.credentialsWorked()
 	}
 	switch {
 	case a.ok:

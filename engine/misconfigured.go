@@ -69,7 +69,7 @@ func (e *Engine) fallback() *Provider {
 		if !ok {
 			return
 		}
-		p := &Provider{engine: e, name: pol.Name, auth: &e.auth}
+		p := &Provider{engine: e, name: pol.Name, credentials: e.credentials}
 		c := compile(pol, &e.o)
 		limits, err := c.limitsAfter(nil)
 		if err != nil {

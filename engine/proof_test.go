@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/engine/internal/credential"
 )
 
 // grants is a token endpoint, an API and a store that several engines share.
@@ -362,7 +364,7 @@ func TestRefused(t *testing.T) {
 		{"Bearer abc", "", true}, // there is no other
 		{"", "abc", true},        // nobody knows
 	} {
-		if got := (ReauthRequest{sent: credentialOf(tt.sent)}).Refused(tt.token); got != tt.want {
+		if got := (ReauthRequest{sent: credential.FingerprintOf(tt.sent)}).Refused(tt.token); got != tt.want {
 			t.Errorf("%q was sent: Refused(%q) = %v, want %v", tt.sent, tt.token, got, tt.want)
 		}
 	}

@@ -1,12 +1,10 @@
 package engine
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -183,28 +181,6 @@ func TestStateOverflow(t *testing.T) {
 	if n < 4 {
 		t.Errorf("gave up after %d failures", n+1)
 	}
-}
-
-// What is remembered of accounts and hosts stays bounded.
-func TestMemoryIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, _ := testEngine(t, Options{ReauthTimeout: time.Minute, Reauth: func(context.Context, ReauthRequest) error { return nil }}).Provider("test")
-		sh := &p.auth.shards[0]
-		for i := range 3 * maxAuthAccounts {
-			sh.mu.Lock()
-			acc := p.auth.account(sh, authKey{"test", strconv.Itoa(i)}, time.Now())
-			acc.finished = time.Now()
-			p.auth.set(acc, &refreshFailed{err: errTokenRefused})
-			sh.mu.Unlock()
-			time.Sleep(10 * time.Second)
-		}
-		if n := len(sh.accounts); n > 2*maxAuthAccounts {
-			t.Errorf("%d accounts in one shard", n)
-		}
-		if n := len(sh.accounts); p.auth.trouble.Load() != int64(n) {
-			t.Errorf("%d accounts in trouble are counted, %d remembered", p.auth.trouble.Load(), n)
-		}
-	})
 }
 
 func TestKeyOf(t *testing.T) {

@@ -309,8 +309,8 @@ func TestRenewed(t *testing.T) {
 		if got := s.do(t, tr, Call{Account: "a"}); got != "200" || n != 1 {
 			t.Errorf("got %s after %d refreshes", got, n)
 		}
-		if n := p.auth.trouble.Load(); n != 0 {
-			t.Errorf("%d accounts in trouble", n)
+		if n := p.credentials.InBackoff(); n != 0 {
+			t.Errorf("%d credentials in backoff", n)
 		}
 	})
 }

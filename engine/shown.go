@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/engine/internal/redact"
@@ -25,7 +26,7 @@ func shownText(err error) string { return redact.Error(err, knownText) }
 // be shown.
 func knownText(err error) (text string, ok bool) {
 	switch e := err.(type) {
-	case *GiveUpError, *DeferError, *ResponseError, requestCanceled, *limiter.TooLargeError, *limiter.StalledError:
+	case *GiveUpError, *DeferError, *ResponseError, requestCanceled, credential.Error, *limiter.TooLargeError, *limiter.StalledError:
 		return err.Error(), true
 	case *limiter.WaitError:
 		if e.Err == nil || e.Err == context.Canceled || e.Err == context.DeadlineExceeded {

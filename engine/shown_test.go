@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/rules"
@@ -106,6 +107,7 @@ func TestTextWithoutBodies(t *testing.T) {
 		{&httpattempt.TimedOutError{Err: context.Canceled}, "engine: attempt timed out: context canceled"},
 		{&httpattempt.TimedOutError{Err: fmt.Errorf("read: %w", httpattempt.ErrTimeout)}, "engine: attempt timed out"},
 		{hookPanic("s3cret"), "engine: the Reauth hook panicked with a string"},
+		{credential.ErrTooEarly, "engine: the credentials were refreshed a moment ago, and cannot be again yet"},
 		{&limiter.WaitError{Limit: "sending", Until: time.Unix(0, 0).UTC(), Err: context.Canceled}, `limiter: limit "sending": gave up waiting: context canceled`},
 		{&limiter.WaitError{Limit: "sending", Err: errors.New("s3cret")}, "*limiter.WaitError: *errors.errorString"},
 		{wrapsNil{}, "*url.Error"},

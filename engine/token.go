@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/policy"
@@ -154,15 +155,16 @@ func (e *Engine) tokenEvent(err error, now time.Time, ev *rules.Event) (p *Provi
 // where an answer broke off: they keep only the text of the error.
 const cannotFetch = "cannot fetch token"
 
-// judge is refreshFailure for any error, also where Options.Rand panics. This is
-// the engine's own goroutine, where a panic would end the process.
-func (e *Engine) judge(err error, now time.Time) (f *refreshFailed) {
+// refreshFailure is what the error of a Reauth hook means for the calls that need the
+// credential, for any error, also where Options.Rand panics: in the goroutine of a
+// refresh, which is the engine's own, a panic would end the process.
+func (e *Engine) refreshFailure(err error, now time.Time) (f *credential.Failure) {
 	defer func() {
 		if v := recover(); v != nil {
-			f = &refreshFailed{err: unreadable(err, v), as: AsPermanent}
+			f = &credential.Failure{Err: unreadable(err, v), As: AsPermanent}
 		}
 	}()
-	return e.refreshFailure(err, now)
+	return e.decideRefresh(err, now)
 }
 
 // unreadable is the error that stands for one that cannot be read.
@@ -174,25 +176,25 @@ func unreadable(err error, v any) error {
 	return redact.New(fmt.Sprintf("engine: a panic over the Reauth hook's error, a %T: %s", err, what))
 }
 
-// refreshFailure works out what the error of a Reauth hook means for the calls
-// that need the credential.
-func (e *Engine) refreshFailure(err error, now time.Time) *refreshFailed {
-	f := &refreshFailed{err: err, as: AsPermanent}
+// decideRefresh has the policy of the token endpoint decide about the error of a Reauth
+// hook, where the error does not say itself what it means.
+func (e *Engine) decideRefresh(err error, now time.Time) *credential.Failure {
+	f := &credential.Failure{Err: err, As: AsPermanent}
 	if later, ok := errtree.As[*DeferError](err); ok {
-		f.as, f.until = "", later.Until
-		if most := now.Add(maxAsked); f.until.After(most) {
-			f.until = most
+		f.As, f.Until = "", later.Until
+		if most := now.Add(maxAsked); f.Until.After(most) {
+			f.Until = most
 		}
 		return f
 	}
 	if gave, ok := errtree.As[*GiveUpError](err); ok && !errtree.Is(err, errOwnRequest) {
-		f.as = gave.Decision.As
-		f.spent = f.as == AsAmbiguous
+		f.As = gave.Decision.As
+		f.Spent = f.As == AsAmbiguous
 		return f
 	}
 	if code, ok := errtree.As[*codeError](err); ok {
 		if code.after > 0 {
-			f.as, f.until = "", now.Add(min(code.after, maxAsked))
+			f.As, f.Until = "", now.Add(min(code.after, maxAsked))
 		}
 		return f
 	}
@@ -205,10 +207,10 @@ func (e *Engine) refreshFailure(err error, now time.Time) *refreshFailed {
 	d := p.current().decide(State{}, &ev, e.o.Rand())
 	switch d.Action {
 	case policy.Retry, policy.Wait:
-		f.as, f.until = "", now.Add(d.Delay)
+		f.As, f.Until = "", now.Add(d.Delay)
 	case policy.Fail:
-		f.as = d.As
-		f.spent = d.As == AsAmbiguous
+		f.As = d.As
+		f.Spent = d.As == AsAmbiguous
 	}
 	return f
 }
