@@ -159,11 +159,11 @@ func (a *answer) decided(out Result) error {
 	if out.Decision.Defer {
 		return &DeferError{
 			Until: out.Until, State: out.Decision.State, Decision: out.Decision,
-			Operation: out.Event.Operation, Event: out.Event, Err: err,
+			Operation: out.Event.Operation, Event: out.Event, Err: err, provider: out.Event.Provider,
 		}
 	}
 	return &GiveUpError{
-		Decision: out.Decision, Operation: out.Event.Operation, Attempts: out.Attempts, Until: out.Until, Event: out.Event, Err: err,
+		Decision: out.Decision, Operation: out.Event.Operation, Attempts: out.Attempts, Until: out.Until, Event: out.Event, Err: err, provider: out.Event.Provider,
 	}
 }
 

@@ -95,11 +95,11 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		e.Idempotent = e.Idempotent || c.Idempotent
 		r.decide(ctx, now)
 		d := r.decision
-		if d.Rule != &successRule {
+		if d.Rule != successRule {
 			r.record(now)
 			r.notify(ctx, NoticeDecision, d.Delay, nil)
 		}
-		for _, at := range d.Rule.Hold {
+		for _, at := range d.Rule.spec.Hold {
 			k := key{at, call.keys()}
 			if !slices.Contains(compiled.policy.Limits[at].Key, "operation") {
 				k.keys.Operation = "" // all other parts are the same for every item
@@ -110,7 +110,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 				holds[k] = h
 				order = append(order, k)
 			}
-			if asked := max(d.Hint, d.Rule.Wait); asked > 0 {
+			if asked := max(d.Hint, d.Rule.spec.Wait); asked > 0 {
 				h.asked = max(h.asked, min(asked, maxAsked))
 			} else {
 				h.unsure = true

@@ -31,8 +31,7 @@ type Decision struct {
 	Action policy.Action
 	As     string // with Fail: one of the As constants or the policy's own label
 
-	Policy *policy.Policy // the policy that decided
-	Rule   *policy.Rule   // the rule that matched; one of the engine's own where none did; never nil
+	Rule *Rule // the rule that matched, or one of the engine's own; nil only in the zero Decision
 
 	Delay    time.Duration // wait so long before the next attempt; jitter is included
 	MinDelay time.Duration // the least that Delay could have been
@@ -44,6 +43,28 @@ type Decision struct {
 
 	Reason Reason // how the rule's action became this one
 	State  State  // the call's state after this decision
+}
+
+// Rule names the rule that a Decision goes by.
+type Rule struct {
+	Policy string // that the rule stands in; "" = it is one of the engine's own
+	Name   string
+	Pos    policy.Position // where the policy's file says it
+	Action policy.Action   // that it asks for; the Decision's may be another
+	As     string          // with Fail: its label
+
+	spec *policy.Rule
+}
+
+func ruleOf(policyName string, spec *policy.Rule) Rule {
+	return Rule{Policy: policyName, Name: spec.Name, Pos: spec.Pos, Action: spec.Action, As: spec.As, spec: spec}
+}
+
+// ownRule makes a rule of the engine's own.
+func ownRule(spec policy.Rule) *Rule {
+	spec.Backoff = -1
+	rule := ruleOf("", &spec)
+	return &rule
 }
 
 // Reason says how a rule's action became a decision.
@@ -125,7 +146,7 @@ func (r Reason) String() string {
 }
 
 // successRule is the rule of successful replies that no rule matches.
-var successRule = policy.Rule{Name: "success", Action: policy.Accept, Backoff: -1}
+var successRule = ownRule(policy.Rule{Name: "success", Action: policy.Accept})
 
 // Decide says what to do after an attempt. It is pure: s is the call's state
 // before the attempt ended, e what happened, u in [0,1) the chance that jitter
@@ -147,8 +168,8 @@ func (c *compiled) decide(s State, e *rules.Event, u float64) (d Decision) {
 
 // apply decides by a rule that has been found to hold. d.State is the call's
 // state before, and becomes the one after; whatever else is in d is overwritten.
-func (c *compiled) apply(d *Decision, rule *policy.Rule, e *rules.Event, u float64) {
-	d.Policy, d.Rule, d.Action, d.As, d.Reason = c.policy, rule, rule.Action, "", ReasonRule
+func (c *compiled) apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
+	d.Rule, d.Action, d.As, d.Reason = rule, rule.Action, "", ReasonRule
 	d.Delay, d.MinDelay, d.Hint = 0, 0, e.RetryAfter
 	d.Asked, d.Defer, d.Exhausted = false, false, false
 
@@ -157,9 +178,9 @@ func (c *compiled) apply(d *Decision, rule *policy.Rule, e *rules.Event, u float
 	s.Attempts = max(e.Attempt, s.Attempts+1)
 	s.Spent = max(s.Spent, e.Elapsed)
 	again := s.Unknown
-	s.Unknown = again || rule.Action != policy.Accept && !rule.Safe && unknownOutcome(e)
+	s.Unknown = again || rule.Action != policy.Accept && !rule.spec.Safe && unknownOutcome(e)
 
-	if rule == &successRule {
+	if rule == successRule {
 		d.Reason = ReasonSuccess
 	}
 
@@ -171,7 +192,7 @@ func (c *compiled) apply(d *Decision, rule *policy.Rule, e *rules.Event, u float
 		if d.As == "" {
 			d.As = AsPermanent
 		}
-		if d.As == AsPermanent && e.Network != "" && !rule.Safe && !e.Idempotent && unknownOutcome(e) {
+		if d.As == AsPermanent && e.Network != "" && !rule.spec.Safe && !e.Idempotent && unknownOutcome(e) {
 			d.As, d.Reason = AsAmbiguous, ReasonGate // it may well have worked
 		}
 		if e.Network == rules.NetworkCanceled {
@@ -187,7 +208,7 @@ func (c *compiled) apply(d *Decision, rule *policy.Rule, e *rules.Event, u float
 	switch {
 	case e.Network == rules.NetworkCanceled:
 		d.fail(AsCanceled, ReasonCanceled)
-	case !rule.Safe && !e.Idempotent && unknownOutcome(e):
+	case !rule.spec.Safe && !e.Idempotent && unknownOutcome(e):
 		d.fail(AsAmbiguous, ReasonGate)
 	case d.Action == policy.Reauth:
 		if s.Reauths > 0 {
@@ -211,14 +232,15 @@ func (c *compiled) schedule(d *Decision, u float64, fresh bool) {
 	s.Reauths = 0
 
 	asked := min(d.Hint, maxAsked)
-	fixed := d.Rule.Wait
+	spec := d.Rule.spec
+	fixed := spec.Wait
 	d.Asked = asked > 0 || fixed > 0
 
 	// What the rule's own schedule says.
-	if i := d.Rule.Backoff; i >= 0 {
+	if i := spec.Backoff; i >= 0 {
 		b := &c.schedules[i]
 		id := b.id[0]
-		if d.Rule.Action == policy.Wait {
+		if spec.Action == policy.Wait {
 			id = b.id[1]
 		}
 		used := s.slot(id)
@@ -258,8 +280,8 @@ func (c *compiled) schedule(d *Decision, u float64, fresh bool) {
 	floor := max(asked, fixed)
 	d.MinDelay = max(d.MinDelay, floor)
 	d.Delay = max(d.Delay, floor+time.Duration(u*float64(spread(floor))))
-	if m := d.Rule.MaxWait; m > 0 && asked > m {
-		if d.Rule.OverFail {
+	if m := spec.MaxWait; m > 0 && asked > m {
+		if spec.OverFail {
 			d.exhaust(ReasonMaxWait)
 			return
 		}
@@ -300,15 +322,14 @@ func (d *Decision) exhaust(why Reason) {
 }
 
 // rule is the first rule that holds for e.
-func (c *compiled) rule(e *rules.Event) *policy.Rule {
-	pol := c.policy
-	if i := pol.Matcher.Match(e); i >= 0 {
-		return &pol.Rules[i]
+func (c *compiled) rule(e *rules.Event) *Rule {
+	if i := c.policy.Matcher.Match(e); i >= 0 {
+		return &c.rules[i]
 	}
 	if Succeeded(e) {
-		return &successRule
+		return successRule
 	}
-	return &pol.Rules[len(pol.Rules)-1]
+	return &c.rules[len(c.rules)-1]
 }
 
 // spread is the width of the jitter on top of an asked-for wait: a tenth of

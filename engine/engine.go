@@ -389,6 +389,7 @@ func (p *Provider) limits() *limiter.Limiter {
 // compiled is a policy, ready for the loop. It does not change.
 type compiled struct {
 	policy       *policy.Policy
+	rules        []Rule
 	schedules    []schedule
 	maxWaits     int
 	maxTotalWait time.Duration
@@ -427,6 +428,10 @@ const maxOperations = 1024
 
 func compile(p *policy.Policy, o *Options) *compiled {
 	c := &compiled{policy: p, maxWaits: o.MaxWaits, maxTotalWait: o.MaxTotalWait}
+	c.rules = make([]Rule, len(p.Rules))
+	for i := range p.Rules {
+		c.rules[i] = ruleOf(p.Name, &p.Rules[i])
+	}
 	for _, b := range p.Backoffs {
 		c.schedules = append(c.schedules, newSchedule(b))
 	}

@@ -154,8 +154,8 @@ func (e *boundedError) As(target any) bool   { return errtree.AsTarget(e.err, ta
 // can be one of a token endpoint's policy: then that is named too.
 func writeWhy(b *strings.Builder, provider string, d *Decision, e *rules.Event, err, cause error) {
 	switch {
-	case d.Rule != nil && d.Policy != nil && provider != "" && provider != d.Policy.Name:
-		fmt.Fprintf(b, " (rule %q of %q: %s)", d.Rule.Name, d.Policy.Name, d.Reason)
+	case d.Rule != nil && d.Rule.Policy != "" && provider != "" && provider != d.Rule.Policy:
+		fmt.Fprintf(b, " (rule %q of %q: %s)", d.Rule.Name, d.Rule.Policy, d.Reason)
 	case d.Rule != nil:
 		fmt.Fprintf(b, " (rule %q: %s)", d.Rule.Name, d.Reason)
 	default:
@@ -173,8 +173,8 @@ func writeCall(b *strings.Builder, provider string, d *Decision, operation strin
 	switch {
 	case provider != "":
 		b.WriteString(provider)
-	case d.Policy != nil:
-		b.WriteString(d.Policy.Name)
+	case d.Rule != nil && d.Rule.Policy != "":
+		b.WriteString(d.Rule.Policy)
 	default:
 		b.WriteString("call")
 	}

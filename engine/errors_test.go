@@ -303,8 +303,8 @@ func TestDoReadsSDKErrors(t *testing.T) {
 				} else if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != tt.as || !errors.Is(err, tt.err) {
 					t.Errorf("got %v, want a give-up as %q", err, tt.as)
 				}
-				if decided.Policy == nil || decided.Policy.Name != tt.policy || decided.Action == policy.Accept {
-					t.Errorf("decided %v by policy %v, want %q", decided.Action, decided.Policy, tt.policy)
+				if decided.Rule == nil || decided.Rule.Policy != tt.policy || decided.Action == policy.Accept {
+					t.Errorf("decided %v by %+v, want a rule of %q", decided.Action, decided.Rule, tt.policy)
 				}
 				nothingLeft(t, e)
 			})

@@ -13,11 +13,11 @@ import (
 // decision has it.
 type outcome struct {
 	kind   endKind
-	as     string       // gaveUp, where it is not the rule that gave up
-	reason Reason       // with as, and of deferred calls
-	rule   *policy.Rule // stands for the rule where none has decided yet
-	until  time.Time    // deferred: when to come back; handedOver: when the decision would repeat it
-	cause  error        // what ended it from outside, or why it waits
+	as     string    // gaveUp, where it is not the rule that gave up
+	reason Reason    // with as, and of deferred calls
+	rule   *Rule     // stands for the rule where none has decided yet
+	until  time.Time // deferred: when to come back; handedOver: when the decision would repeat it
+	cause  error     // what ended it from outside, or why it waits
 }
 
 // endKind is the kind of an outcome.
@@ -33,11 +33,11 @@ const (
 
 // The rules of what ends a call before its policy has said anything.
 var (
-	limitRule   = policy.Rule{Name: "limit", Action: policy.Fail, Backoff: -1}
-	breakerRule = policy.Rule{Name: "breaker", Action: policy.Fail, Backoff: -1}
-	bodyRule    = policy.Rule{Name: "body", Action: policy.Fail, Backoff: -1}
-	contextRule = policy.Rule{Name: "context", Action: policy.Fail, Backoff: -1}
-	reauthRule  = policy.Rule{Name: "reauth", Action: policy.Fail, Backoff: -1}
+	limitRule   = ownRule(policy.Rule{Name: "limit", Action: policy.Fail})
+	breakerRule = ownRule(policy.Rule{Name: "breaker", Action: policy.Fail})
+	bodyRule    = ownRule(policy.Rule{Name: "body", Action: policy.Fail})
+	contextRule = ownRule(policy.Rule{Name: "context", Action: policy.Fail})
+	reauthRule  = ownRule(policy.Rule{Name: "reauth", Action: policy.Fail})
 )
 
 // finish ends a call: it completes the decision, tells the observer, and returns
@@ -47,7 +47,7 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 	r.end = end
 	if r.decision == nil {
 		d := &r.fails().decision
-		d.Policy, d.Rule, d.State = r.c.policy, end.rule, r.call.State
+		d.Rule, d.State = end.rule, r.call.State
 		r.decision = d
 	}
 	d := r.decision
@@ -155,7 +155,7 @@ func (r *run) handOver(now time.Time) *outcome {
 // interrupted ends a call whose context ended while it waited, or whose deadline
 // would come before its limits let it go on.
 func (r *run) interrupted(ctx context.Context, cause error) *outcome {
-	end := &outcome{kind: interrupts, rule: &contextRule, cause: cause}
+	end := &outcome{kind: interrupts, rule: contextRule, cause: cause}
 	switch {
 	case timeUp(ctx):
 		end.as, end.reason = AsDeadline, ReasonTimeUp
@@ -179,14 +179,14 @@ func (r *run) limited(ctx context.Context, err error) *outcome {
 	case ctx.Err() != nil:
 		return r.interrupted(ctx, err)
 	case stopped && backoff.As != "":
-		return &outcome{kind: gaveUp, rule: &reauthRule, as: backoff.As, reason: ReasonReauthError, cause: backoff.Err}
+		return &outcome{kind: gaveUp, rule: reauthRule, as: backoff.As, reason: ReasonReauthError, cause: backoff.Err}
 	case stopped:
-		return &outcome{kind: deferred, rule: &reauthRule, reason: ReasonReauthError, until: backoff.Until, cause: backoff.Err}
+		return &outcome{kind: deferred, rule: reauthRule, reason: ReasonReauthError, until: backoff.Until, cause: backoff.Err}
 	case wait != nil && (wait.Err == nil || wait.Err == context.DeadlineExceeded && time.Until(wait.Until) > r.maxInline()):
 		// Also where the deadline is sooner: see the order of the loop.
-		return &outcome{kind: deferred, rule: &limitRule, reason: ReasonInline, until: wait.Until, cause: err}
+		return &outcome{kind: deferred, rule: limitRule, reason: ReasonInline, until: wait.Until, cause: err}
 	case errtree.Is(err, context.DeadlineExceeded), errtree.Is(err, context.Canceled):
 		return r.interrupted(ctx, err)
 	}
-	return &outcome{kind: gaveUp, rule: &limitRule, as: AsPermanent, reason: ReasonLimit, cause: err}
+	return &outcome{kind: gaveUp, rule: limitRule, as: AsPermanent, reason: ReasonLimit, cause: err}
 }

@@ -17,14 +17,14 @@ import (
 func (r *run) hold(ctx context.Context, now time.Time) {
 	d := r.decision
 	defer r.attempts.settle(r.event, r.permit)
-	if len(d.Rule.Hold) == 0 {
+	if len(d.Rule.spec.Hold) == 0 {
 		if d.Action == policy.Accept {
 			r.permit.Succeeded()
 		}
 		return
 	}
 	keys := r.call.keys()
-	for _, i := range d.Rule.Hold {
+	for _, i := range d.Rule.spec.Hold {
 		deciding, chance := r.deciding, r.p.engine.o.Rand() // r must not be in the closure, or it would be allocated
 		limit, length := deciding.policy.Limits[i].Name, time.Duration(0)
 		refusal := limiter.Refusal{Sent: r.start(), Cause: r.holdCause(now), Hold: func(refusals int) time.Duration {
@@ -47,11 +47,11 @@ func (r *run) holdCause(now time.Time) limiter.Cause {
 // holdFor is how long a decision closes a limit whose key was refused n times
 // in a row.
 func (c *compiled) holdFor(d *Decision, n int, u float64) time.Duration {
-	if asked := max(d.Hint, d.Rule.Wait); asked > 0 {
+	if asked := max(d.Hint, d.Rule.spec.Wait); asked > 0 {
 		return min(asked, maxAsked)
 	}
 	s := &fallbackSchedule
-	if b := d.Rule.Backoff; b >= 0 {
+	if b := d.Rule.spec.Backoff; b >= 0 {
 		s = &c.schedules[b]
 	}
 	return s.delay(n, u, s.base(n-1))

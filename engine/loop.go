@@ -160,7 +160,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 			return r.limited(ctx, err)
 		}
 		if err := r.askBreaker(ctx); err != nil {
-			return &outcome{kind: gaveUp, rule: &breakerRule, as: AsUnavailable, reason: ReasonBreaker, cause: err}
+			return &outcome{kind: gaveUp, rule: breakerRule, as: AsUnavailable, reason: ReasonBreaker, cause: err}
 		}
 
 		// Attempt. The permit goes back with it, or with the response's body.
@@ -170,7 +170,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 			return nil
 		}
 		if a.unsent {
-			return &outcome{kind: gaveUp, rule: &bodyRule, as: AsPermanent, reason: ReasonBody, cause: a.err}
+			return &outcome{kind: gaveUp, rule: bodyRule, as: AsPermanent, reason: ReasonBody, cause: a.err}
 		}
 
 		// Classify and decide.

@@ -19,8 +19,8 @@ import (
 // misconfigured, and those that go on all the same are told to the observer.
 
 var (
-	noPolicyRule  = policy.Rule{Name: "provider", Action: policy.Fail, Backoff: -1}
-	noAccountRule = policy.Rule{Name: "account", Action: policy.Fail, Backoff: -1}
+	noPolicyRule  = ownRule(policy.Rule{Name: "provider", Action: policy.Fail})
+	noAccountRule = ownRule(policy.Rule{Name: "account", Action: policy.Fail})
 )
 
 // errNoAccount is the error of a call without an account that needs one.
@@ -42,7 +42,7 @@ func (e *Engine) noPolicy(provider string) error {
 // noPolicyGiveUp gives a call up whose provider is not known.
 func (e *Engine) noPolicyGiveUp(provider, operation string) error {
 	return &GiveUpError{
-		Decision:  Decision{Action: policy.Fail, As: AsMisconfigured, Rule: &noPolicyRule, Reason: ReasonNoPolicy},
+		Decision:  Decision{Action: policy.Fail, As: AsMisconfigured, Rule: noPolicyRule, Reason: ReasonNoPolicy},
 		Operation: operation, Err: e.noPolicy(provider),
 	}
 }
@@ -52,7 +52,7 @@ func (e *Engine) noPolicyGiveUp(provider, operation string) error {
 func (r *run) withoutAccount(ctx context.Context) *outcome {
 	o := &r.p.engine.o
 	if o.RequireAccount {
-		return &outcome{kind: gaveUp, rule: &noAccountRule, as: AsMisconfigured, reason: ReasonNoAccount, cause: errNoAccount}
+		return &outcome{kind: gaveUp, rule: noAccountRule, as: AsMisconfigured, reason: ReasonNoAccount, cause: errNoAccount}
 	}
 	if o.Observer != nil && r.p.nobody.CompareAndSwap(false, true) {
 		r.notify(ctx, NoticeNoAccount, 0, errNoAccount)

@@ -138,7 +138,7 @@ func TestUnclaimedHosts(t *testing.T) {
 					t.Fatal(err)
 				}
 				resp.Body.Close()
-				if out, ok := Outcome(resp); !ok || !out.Decision.Defer || !tt.over && out.Decision.Policy.Name != "http" {
+				if out, ok := Outcome(resp); !ok || !out.Decision.Defer || !tt.over && out.Decision.Rule.Policy != "http" {
 					t.Errorf("a throttle is not decided: %+v", out.Decision)
 				}
 			}

@@ -14,15 +14,15 @@ import (
 // The rules of what the calling code decided itself. They are Safe: the code
 // knows what it did.
 var (
-	permanentRule = policy.Rule{Name: "permanent", Action: policy.Fail, As: AsPermanent, Backoff: -1, Safe: true}
-	uploadRule    = policy.Rule{Name: "body", Action: policy.Fail, As: AsPermanent, Backoff: -1, Safe: true}
-	waitRule      = policy.Rule{Name: "retry-after", Action: policy.Wait, Backoff: -1, Safe: true}
+	permanentRule = ownRule(policy.Rule{Name: "permanent", Action: policy.Fail, As: AsPermanent, Safe: true})
+	uploadRule    = ownRule(policy.Rule{Name: "body", Action: policy.Fail, As: AsPermanent, Safe: true})
+	waitRule      = ownRule(policy.Rule{Name: "retry-after", Action: policy.Wait, Safe: true})
 )
 
 // override is the caller's own rule about its error; nil = the caller leaves it to
 // the policy. A call inside this one that was given up or handed back has had its
 // retries: to repeat it would multiply them.
-func (r *run) override(now time.Time) (rule *policy.Rule, why Reason) {
+func (r *run) override(now time.Time) (rule *Rule, why Reason) {
 	e := r.event
 	if r.err == nil {
 		return r.overrideInside(now)
@@ -31,47 +31,47 @@ func (r *run) override(now time.Time) (rule *policy.Rule, why Reason) {
 		return nil, 0
 	}
 	if _, ok := r.err.(*httpattempt.UploadError); ok {
-		return &uploadRule, ReasonUpload
+		return uploadRule, ReasonUpload
 	}
 	if code, ok := errtree.As[*codeError](r.err); ok {
 		if code.after == 0 {
-			return &permanentRule, ReasonCode
+			return permanentRule, ReasonCode
 		}
 		e.RetryAfter = max(e.RetryAfter, code.after)
-		return &waitRule, ReasonCode
+		return waitRule, ReasonCode
 	}
 	if later, ok := errtree.As[*DeferError](r.err); ok {
 		e.RetryAfter = max(later.Until.Sub(now), 1)
-		return &waitRule, ReasonInner
+		return waitRule, ReasonInner
 	}
 	if gave, ok := errtree.As[*GiveUpError](r.err); ok {
 		r.until = gave.Until
 		return gaveUpInside(gave.Decision.As), ReasonInner
 	}
 	if _, ok := errtree.As[*backoff.PermanentError](r.err); ok {
-		return &permanentRule, ReasonCode
+		return permanentRule, ReasonCode
 	}
 	if _, ok := errtree.As[*authorizeError](r.err); ok && r.deciding == r.c {
-		return &permanentRule, ReasonReauthError
+		return permanentRule, ReasonReauthError
 	}
 	return nil, 0
 }
 
 // gaveUpInside is the rule of an attempt whose call inside was given up.
-func gaveUpInside(as string) *policy.Rule {
-	return &policy.Rule{Name: "inner", Action: policy.Fail, As: as, Backoff: -1, Safe: true}
+func gaveUpInside(as string) *Rule {
+	return ownRule(policy.Rule{Name: "inner", Action: policy.Fail, As: as, Safe: true})
 }
 
 // overrideInside is override about a response that a Transport inside this one has
 // decided about.
-func (r *run) overrideInside(now time.Time) (*policy.Rule, Reason) {
+func (r *run) overrideInside(now time.Time) (*Rule, Reason) {
 	out, ok := Outcome(r.attempts.response())
 	switch {
 	case !ok || out.Decision.Action == policy.Accept:
 		return nil, 0
 	case out.Decision.Defer:
 		r.event.RetryAfter = max(out.Until.Sub(now), 1)
-		return &waitRule, ReasonInner
+		return waitRule, ReasonInner
 	}
 	r.until = out.Until
 	return gaveUpInside(out.Decision.As), ReasonInner

@@ -106,7 +106,7 @@ func TestTransportAboveOAuth2(t *testing.T) {
 				req, _ := http.NewRequestWithContext(WithAccount(t.Context(), "a"), "POST", "https://gmail.googleapis.com/gmail/v1/users/me/messages/send", strings.NewReader("mail"))
 				got := ending(e.Transport(base).RoundTrip(req))
 				for _, n := range seen.of(NoticeDecision) {
-					decided = n.Decision.Policy.Name
+					decided = n.Decision.Rule.Policy
 				}
 				if got != tt.ends || decided != tt.policy {
 					t.Errorf("ended as %s by %q, want %s by %q", got, decided, tt.ends, tt.policy)

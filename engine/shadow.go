@@ -93,7 +93,7 @@ func (r *run) compare(ctx context.Context, candidate *Decision, now time.Time) {
 	if o := r.p.engine.o.Observer; o != nil {
 		decision := *live
 		o.Observe(ctx, &Notice{
-			Kind: NoticeShadow, Time: now, Provider: r.c.policy.Name, Version: candidate.Policy.Version,
+			Kind: NoticeShadow, Time: now, Provider: r.c.policy.Name, Version: s.compiled.policy.Version,
 			Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host, Attempt: live.State.Attempts,
 			Status: r.event.Status, Event: r.event, Decision: &decision, Candidate: candidate,
 		})

@@ -112,7 +112,7 @@ func TestObserverIsToldEverything(t *testing.T) {
 						continue
 					}
 				}
-				if n.Decision == nil || n.Decision.Rule == nil || n.Decision.Rule.Name == "" || n.Decision.Policy == nil {
+				if n.Decision == nil || n.Decision.Rule == nil || n.Decision.Rule.Name == "" {
 					t.Errorf("%v of %s: %+v has no rule", k, n.Account, n.Decision)
 				}
 			}

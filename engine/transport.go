@@ -245,7 +245,7 @@ func (r *run) rememberEnd() {
 
 // noBody gives a call up whose body could not be read.
 func (p *Provider) noBody(ctx context.Context, err error) error {
-	d := Decision{Action: policy.Fail, As: AsPermanent, Policy: p.Policy(), Rule: &bodyRule, Reason: ReasonBody}
+	d := Decision{Action: policy.Fail, As: AsPermanent, Rule: bodyRule, Reason: ReasonBody}
 	var until time.Time
 	switch ctx.Err() {
 	case context.Canceled:
@@ -253,5 +253,5 @@ func (p *Provider) noBody(ctx context.Context, err error) error {
 	case context.DeadlineExceeded:
 		d.As, d.Reason, until = AsDeadline, ReasonTimeUp, time.Now()
 	}
-	return &GiveUpError{Decision: d, Until: until, Err: err, Cause: contextError(ctx)}
+	return &GiveUpError{Decision: d, Until: until, Err: err, Cause: contextError(ctx), provider: p.name}
 }

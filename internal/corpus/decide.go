@@ -226,7 +226,7 @@ func (s *Subject) Answer(c *Case, d engine.Decision) Answer {
 		Action: d.Action.String(), As: d.As,
 		DelaySeconds: d.Delay.Seconds(), MinDelaySeconds: d.MinDelay.Seconds(), HintSeconds: d.Hint.Seconds(),
 		Defer: Defers(&d), Exhausted: d.Exhausted,
-		Hold: Limits(s.Policy, d.Rule), Reason: d.Reason.String(),
+		Hold: Limits(s.Policy, RuleOf(s.Policy, &d)), Reason: d.Reason.String(),
 	}
 	if len(a.ID) == 0 {
 		a.ID = json.RawMessage(`""`)
@@ -243,6 +243,17 @@ func (s *Subject) Answer(c *Case, d engine.Decision) Answer {
 // Defers reports whether engine.Do with its default options would hand the
 // call back instead of waiting.
 func Defers(d *engine.Decision) bool { return d.Defer || d.Delay > maxInline }
+
+// RuleOf is what p says of the rule that a decision goes by. Of a rule of the engine's own
+// it is what there is to say.
+func RuleOf(p *policy.Policy, d *engine.Decision) *policy.Rule {
+	for i := range p.Rules {
+		if r := &p.Rules[i]; d.Rule.Policy == p.Name && d.Rule.Name == r.Name {
+			return r
+		}
+	}
+	return &policy.Rule{Name: d.Rule.Name, Action: d.Rule.Action, As: d.Rule.As, Backoff: -1}
+}
 
 // Limits names the limits that a rule holds.
 func Limits(p *policy.Policy, r *policy.Rule) []string {

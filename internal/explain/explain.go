@@ -84,7 +84,7 @@ func Of(s *corpus.Subject, c *corpus.Case) *Explanation {
 	decision := s.Provider.Decide(s.State, &s.Event, corpus.Chance)
 	x := &Explanation{
 		Decision: s.Answer(c, decision),
-		Rule:     rule(s.Policy, decision.Rule),
+		Rule:     rule(s.Policy, corpus.RuleOf(s.Policy, &decision)),
 		Limits:   corpus.Counting(s.Policy, s.Event.Operation),
 		Facts:    facts(s, c),
 		Passed:   []Passed{},

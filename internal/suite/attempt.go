@@ -109,7 +109,7 @@ func (r *runner) compare(w *Want, a *attempt, step int) []Failure {
 		miss(what, listed(want), listed(got), hint)
 	}
 	if w.Hold != nil || w.HoldNothing {
-		limits("hold", w.Hold, corpus.Limits(r.policy, d.Rule))
+		limits("hold", w.Hold, corpus.Limits(r.policy, corpus.RuleOf(r.policy, d)))
 	}
 	if w.Limits != nil || w.LimitsNone {
 		limits("limits", w.Limits, corpus.Counting(r.policy, e.Operation))

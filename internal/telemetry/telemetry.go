@@ -52,12 +52,8 @@ func (l *Labels) As(n *engine.Notice) string {
 		engine.AsUnavailable, engine.AsMisconfigured:
 		return d.As
 	}
-	if d.Policy != nil {
-		for i := range d.Policy.Rules {
-			if d.Policy.Rules[i].As == d.As {
-				return d.As
-			}
-		}
+	if r := d.Rule; r != nil && r.Policy != "" && r.As == d.As {
+		return d.As
 	}
 	return l.labels.of(n.Provider, d.As, few, l.Other)
 }

@@ -16,8 +16,8 @@ import (
 
 // failed is a notice of a failed attempt.
 func failed(as string, e rules.Event) *engine.Notice {
-	p := &policy.Policy{Rules: []policy.Rule{{Name: "quota", As: "quota_full"}, {Name: "default"}}}
-	return &engine.Notice{Provider: "test", Event: &e, Decision: &engine.Decision{Action: policy.Fail, As: as, Policy: p, Rule: &p.Rules[1]}}
+	rule := &engine.Rule{Policy: "test", Name: "default", As: "quota_full"}
+	return &engine.Notice{Provider: "test", Event: &e, Decision: &engine.Decision{Action: policy.Fail, As: as, Rule: rule}}
 }
 
 // What is known is told apart whatever has come before, the rest up to a bound.
@@ -146,7 +146,7 @@ func TestValid(t *testing.T) {
 	given, want := notice("\xff\xfe"), notice("\uFFFD")
 	got := telemetry.Valid(given)
 	want.Err = given.Err
-	want.Decision.Policy, want.Decision.Rule = given.Decision.Policy, given.Decision.Rule
+	want.Decision.Rule = given.Decision.Rule
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %+v, %+v\nwant %+v, %+v, %+v", got, got.Decision, got.Event, want, want.Decision, want.Event)
 	}
