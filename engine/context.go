@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 )
 
 // How a call ends with its context, and what else ends its waits.
@@ -47,36 +48,22 @@ func timeUp(ctx context.Context) bool {
 	return ok && !time.Now().Before(deadline)
 }
 
-// errRequestCanceled is the error of a call whose http.Request.Cancel was closed.
-var errRequestCanceled error = requestCanceled{}
-
-type requestCanceled struct{}
-
-func (requestCanceled) Error() string        { return "engine: http.Request.Cancel was closed" }
-func (requestCanceled) Is(target error) bool { return target == context.Canceled }
-
-// waitContext is ctx for a wait that canceled, an http.Request.Cancel, ends as
-// well. The wait over, stop must be called.
-func waitContext(ctx context.Context, canceled <-chan struct{}) (_ context.Context, stop func()) {
-	if canceled == nil {
-		return ctx, func() {}
+// ended is why the caller has given up, by ctx or by closing canceled; nil = they
+// have not.
+func ended(ctx context.Context, canceled <-chan struct{}) error {
+	select {
+	case <-canceled:
+		return httpattempt.ErrCanceled
+	default:
+		return ctx.Err()
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	go func() {
-		select {
-		case <-canceled:
-			cancel(errRequestCanceled)
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { cancel(nil) }
 }
 
 // sleep waits for d, or until ctx ends or canceled is closed. Less than a
 // microsecond is over before a timer could be set.
 func sleep(ctx context.Context, canceled <-chan struct{}, d time.Duration) error {
 	if d < time.Microsecond {
-		return ctx.Err()
+		return ended(ctx, canceled)
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -86,6 +73,6 @@ func sleep(ctx context.Context, canceled <-chan struct{}, d time.Duration) error
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-canceled:
-		return errRequestCanceled
+		return httpattempt.ErrCanceled
 	}
 }

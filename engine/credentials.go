@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/credential"
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -23,7 +24,7 @@ func (r *run) reauth(ctx context.Context) *outcome {
 	if r.p.engine.o.Reauth != nil {
 		r.discard() // nothing is held while the token endpoint or a store is asked
 	}
-	wait, stop := waitContext(ctx, r.canceled)
+	wait, stop := httpattempt.WithCancel(ctx, r.canceled)
 	defer stop()
 	if r.repeats < maxRepeats && r.attempts.replaced(wait, sent) {
 		return r.repeat(false)

@@ -90,7 +90,18 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 	switch {
 	case errtree.Is(r.err, httpattempt.ErrTimeout):
 		e.Network = rules.NetworkTimeout
-	case errtree.Is(ctx.Err(), context.Canceled) && !protocol.Of(e.Protocol).Replied(e):
+	case protocol.Of(e.Protocol).Replied(e):
+	case timeUp(ctx):
+		// net/http returns the cause of the context's end, which may be any error.
+		switch e.Network {
+		case rules.NetworkCanceled:
+			e.Network = rules.NetworkTimeout
+		case "", rules.NetworkOther:
+			if ctx.Err() != nil && errtree.Is(r.err, context.Cause(ctx)) {
+				e.Network = rules.NetworkTimeout
+			}
+		}
+	case ended(ctx, r.canceled) != nil:
 		e.Network = rules.NetworkCanceled
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/recourse-go/recourse/engine/internal/breaker"
 	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/gate"
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/engine/internal/lending"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
@@ -277,12 +278,15 @@ func (r *run) acquire(ctx context.Context) error {
 			return err
 		}
 		r.permit = permit // Options.Credential may panic
-		late := r.gate != nil && r.gate.Wait(ctx)
+		late := r.gate != nil && r.gate.Wait(ctx, r.canceled)
 		// What has come while the permit was on its way counts too.
 		switch {
 		case ctx.Err() != nil:
 			permit.Cancel()
 			return ctx.Err()
+		case late && ended(ctx, r.canceled) != nil:
+			permit.Cancel()
+			return httpattempt.ErrCanceled
 		case permit.Held():
 			permit.Cancel()
 		case r.backoff(ctx) != nil:
@@ -306,7 +310,7 @@ func (r *run) take(ctx context.Context, req *limiter.Request) (limiter.Permit, e
 		if permit, ok := r.p.limits().TryAcquire(req); ok {
 			return permit, nil
 		}
-		wait, stop := waitContext(ctx, r.canceled)
+		wait, stop := httpattempt.WithCancel(ctx, r.canceled)
 		defer stop()
 		ctx = wait
 	}

@@ -331,7 +331,14 @@ func (x *roundTrip) handOver(b *httpattempt.Body) {
 			o.Observe(context.Background(), &notice)
 		}
 	}
-	b.HandOver(ctx, leaked)
+	//lint:ignore SA1019 net/http frees its connection then too
+	canceled := x.req.Cancel
+	if canceled != nil && ctx != nil {
+		if _, ok := ctx.Deadline(); ok {
+			canceled = nil // an http.Client with a Timeout sets both: one is enough
+		}
+	}
+	b.HandOver(ctx, canceled, leaked)
 }
 
 // facts reads a response that needs a decision.

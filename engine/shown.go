@@ -26,7 +26,7 @@ func shownText(err error) string { return redact.Error(err, knownText) }
 // be shown.
 func knownText(err error) (text string, ok bool) {
 	switch e := err.(type) {
-	case *GiveUpError, *DeferError, *ResponseError, requestCanceled, credential.Error, *limiter.TooLargeError, *limiter.StalledError:
+	case *GiveUpError, *DeferError, *ResponseError, credential.Error, *limiter.TooLargeError, *limiter.StalledError:
 		return err.Error(), true
 	case *limiter.WaitError:
 		if e.Err == nil || e.Err == context.Canceled || e.Err == context.DeadlineExceeded {
@@ -40,7 +40,7 @@ func knownText(err error) (text string, ok bool) {
 	case runtime.Error:
 		return e.Error(), reflect.Indirect(reflect.ValueOf(e)).Type().PkgPath() == "runtime"
 	}
-	if err == httpattempt.ErrTimeout {
+	if err == httpattempt.ErrTimeout || err == httpattempt.ErrCanceled {
 		return err.Error(), true
 	}
 	if resp, ok := retrieved(err); ok {

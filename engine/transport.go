@@ -158,9 +158,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return t.base.RoundTrip(req)
 	}
-	req, err := httpattempt.KeepBody(req)
-	if err != nil {
-		return fail(p.noBody(ctx, err))
+	if httpattempt.HadOnce(req) {
+		kept, err := p.keepBody(req)
+		if err != nil {
+			return fail(err)
+		}
+		req = kept
 	}
 	c := p.current()
 	x := roundTripPool.Get().(*roundTrip)
@@ -199,7 +202,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer r.abandon()
 	r.watchNesting(ctx)
 	r.noticeUnclaimed(ctx, req, host)
-	err = r.makeCall(ctx)
+	err := r.makeCall(ctx)
 	r.rememberEnd()
 	if !x.taken && req.Body != nil {
 		req.Body.Close() // a RoundTripper always closes it
@@ -243,15 +246,28 @@ func (r *run) rememberEnd() {
 	}
 }
 
+// keepBody is req with a body that can be had again, where there can be one. The
+// error is that of a call that is given up.
+func (p *Provider) keepBody(req *http.Request) (*http.Request, error) {
+	//lint:ignore SA1019 see RoundTrip
+	ctx, stop := httpattempt.WithCancel(req.Context(), req.Cancel)
+	defer stop()
+	kept, err := httpattempt.KeepBody(ctx, req)
+	if err != nil {
+		return nil, p.noBody(ctx, err)
+	}
+	return kept, nil
+}
+
 // noBody gives a call up whose body could not be read.
 func (p *Provider) noBody(ctx context.Context, err error) error {
 	d := Decision{Action: policy.Fail, As: AsPermanent, Rule: bodyRule, Reason: ReasonBody}
 	var until time.Time
-	switch ctx.Err() {
-	case context.Canceled:
-		d.As, d.Reason = AsCanceled, ReasonCanceled
-	case context.DeadlineExceeded:
+	switch {
+	case timeUp(ctx):
 		d.As, d.Reason, until = AsDeadline, ReasonTimeUp, time.Now()
+	case ctx.Err() != nil:
+		d.As, d.Reason = AsCanceled, ReasonCanceled
 	}
 	return &GiveUpError{Decision: d, Until: until, Err: err, Cause: contextError(ctx), provider: p.name}
 }

@@ -24,11 +24,17 @@ import (
 // synctest bubble, and returns a transport to it.
 func serve(t *testing.T, h http.Handler) *http.Transport {
 	t.Helper()
+	return serveBy(t, nil, h)
+}
+
+// serveBy is serve by some versions of HTTP; nil = HTTP/1.1.
+func serveBy(t *testing.T, protocols *http.Protocols, h http.Handler) *http.Transport {
+	t.Helper()
 	l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
-	s := &http.Server{Handler: h}
+	s := &http.Server{Handler: h, Protocols: protocols}
 	served := make(chan struct{})
 	go func() { defer close(served); s.Serve(l) }()
-	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	tr := &http.Transport{Protocols: protocols, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		client, server := net.Pipe()
 		select {
 		case l.conns <- server:

@@ -72,8 +72,9 @@ func (g *Gate) Open() {
 	g.mu.Unlock()
 }
 
-// Wait waits until the gate is open, or for maxClosed. It reports whether it had to.
-func (g *Gate) Wait(ctx context.Context) bool {
+// Wait waits until the gate is open, or for maxClosed, or until ctx ends or canceled,
+// which may be nil, is closed. It reports whether it had to.
+func (g *Gate) Wait(ctx context.Context, canceled <-chan struct{}) bool {
 	if g.deciding.Load() == 0 {
 		return false
 	}
@@ -89,6 +90,7 @@ func (g *Gate) Wait(ctx context.Context) bool {
 	case <-opened:
 	case <-t.C:
 	case <-ctx.Done():
+	case <-canceled:
 	}
 	return true
 }

@@ -38,7 +38,7 @@ func TestWait(t *testing.T) {
 					time.AfterFunc(2*time.Millisecond, cancel)
 				}
 				began := time.Now()
-				late := gates.Of("a@x").Wait(ctx)
+				late := gates.Of("a@x").Wait(ctx, nil)
 				if took := time.Since(began); late != tt.late || took != tt.took {
 					t.Errorf("waited %t for %v, want %t for %v", late, took, tt.late, tt.took)
 				}

@@ -22,7 +22,7 @@ type Body struct {
 	done      atomic.Bool
 	use       *use            // nil = nobody asks
 	leak      runtime.Cleanup // reports a body that nobody closed
-	unhook    func() bool     // from the caller's context; nil where that cannot end
+	unhook    func() bool     // from the caller's end; nil where that cannot come
 }
 
 // Guard ties what an attempt holds to its response's body. Of a failed attempt only
@@ -31,15 +31,15 @@ func Guard(body io.ReadCloser, permit limiter.Permit, t *Timer, failed bool) *Bo
 	return &Body{ReadCloser: body, permit: permit, timer: t, undecided: failed}
 }
 
-// HandOver makes the body the caller's. What it holds goes back when ctx ends, at
-// the latest; ctx may be nil. leaked is called should the body be collected without
+// HandOver makes the body the caller's. What it holds goes back at the latest when ctx
+// ends or canceled is closed; both may be nil. leaked is called should the body be collected without
 // being closed; nil = nobody looks. It must not refer to the body, nor to its
 // response, which leads to the body: then that would never be collected.
-func (b *Body) HandOver(ctx context.Context, leaked func()) {
+func (b *Body) HandOver(ctx context.Context, canceled <-chan struct{}, leaked func()) {
 	b.undecided = false
 	permit, timer := b.permit, b.timer
-	if ctx != nil && ctx.Done() != nil {
-		b.unhook = context.AfterFunc(ctx, func() {
+	if ctx != nil {
+		b.unhook = whenOver(ctx, canceled, func() {
 			permit.Release()
 			timer.End()
 		})

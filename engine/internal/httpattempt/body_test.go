@@ -35,7 +35,7 @@ func TestBodyReadAfterItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, timer := Start(t.Context(), time.Second)
 		body := Guard(io.NopCloser(strings.NewReader("whole")), limiter.Permit{}, timer, false)
-		body.HandOver(t.Context(), nil)
+		body.HandOver(t.Context(), nil, nil)
 		body.Close()
 		io.ReadAll(body)
 		time.Sleep(time.Hour)

@@ -19,9 +19,9 @@ const maxKeptBody = 4 << 20
 // Google (Gmail's messages.send) and of Microsoft Graph (every body) make
 // requests without GetBody. A request that is fine, or that cannot be helped,
 // is returned as it is. The caller's request is not changed, but its body is
-// read and closed.
-func KeepBody(req *http.Request) (*http.Request, error) {
-	if req.Body == nil || req.Body == http.NoBody || req.GetBody != nil {
+// read and closed. A body that does not come is waited for until ctx ends.
+func KeepBody(ctx context.Context, req *http.Request) (*http.Request, error) {
+	if !HadOnce(req) {
 		return req, nil
 	}
 	n := req.ContentLength
@@ -31,12 +31,8 @@ func KeepBody(req *http.Request) (*http.Request, error) {
 	if n < 0 || n > maxKeptBody {
 		return req, nil
 	}
-	// A body that does not come ends with the context, as in net/http.
-	stop := context.AfterFunc(req.Context(), func() { req.Body.Close() })
-	defer stop()
 	// One byte more, so that net/http still notices a body longer than it should be.
-	b, err := io.ReadAll(io.LimitReader(req.Body, n+1))
-	req.Body.Close()
+	b, err := readAll(ctx, req.Body, n+1)
 	if err != nil {
 		return nil, redact.Wrap("engine: read the request's body", err)
 	}
@@ -45,6 +41,43 @@ func KeepBody(req *http.Request) (*http.Request, error) {
 	kept.Body, _ = kept.GetBody()
 	return kept, nil
 }
+
+// HadOnce reports whether req has a body that cannot be had again as it is.
+func HadOnce(req *http.Request) bool {
+	return req.Body != nil && req.Body != http.NoBody && req.GetBody == nil
+}
+
+// readAll reads at most n bytes of a body, and closes it. It returns when ctx ends, as
+// net/http does, also where to close the body does not end a read of it.
+func readAll(ctx context.Context, body io.ReadCloser, n int64) (b []byte, err error) {
+	if ctx.Done() == nil || inMemory(body) {
+		defer body.Close()
+		return io.ReadAll(io.LimitReader(body, n))
+	}
+	var read []byte
+	failed := errReaderGone
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer body.Close()
+		defer func() { panicked = recover() }()
+		read, failed = io.ReadAll(io.LimitReader(body, n))
+	}()
+	select {
+	case <-done:
+		if panicked != nil {
+			panic(panicked) // where the caller of the round trip can see it
+		}
+		return read, failed
+	case <-ctx.Done():
+		body.Close()
+		return nil, context.Cause(ctx)
+	}
+}
+
+// errReaderGone is that of a reader which ends its goroutine.
+var errReaderGone = redact.New("engine: the body's reader has ended its goroutine")
 
 // left is how much can still be read of something that can be sought, in
 // bytes; -1 = it cannot be told.

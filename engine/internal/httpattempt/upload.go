@@ -11,10 +11,13 @@ import (
 
 // Upload is the body of a request on its way. As long as it progresses the
 // attempt's time does not run out; and an error of the caller's own reader is told
-// from one of the network, since it comes again whatever is repeated.
+// from one of the network, since it comes again whatever is repeated. When the
+// attempt's context ends the body is closed: over HTTP/1.1 net/http waits for a read
+// of it that is under way, whatever has ended the request.
 type Upload struct {
 	io.ReadCloser
 	timer  *Timer
+	unhook func() bool // from the attempt's end; nil where that cannot come
 	closed atomic.Bool
 	err    atomic.Pointer[error]
 	again  atomic.Pointer[Upload] // of a repeat of net/http's own
@@ -38,7 +41,7 @@ func NeedsUpload(req *http.Request, timed bool) bool {
 // NewUpload puts an Upload in the place of the body of req, which is a copy of the
 // caller's request.
 func NewUpload(req *http.Request, t *Timer) *Upload {
-	up := &Upload{ReadCloser: req.Body, timer: t}
+	up := newUpload(req, req.Body, t)
 	req.Body = up
 	if get := req.GetBody; get != nil {
 		req.GetBody = func() (io.ReadCloser, error) {
@@ -46,12 +49,21 @@ func NewUpload(req *http.Request, t *Timer) *Upload {
 			if err != nil {
 				return nil, err
 			}
-			again := &Upload{ReadCloser: body, timer: t}
+			again := newUpload(req, body, t)
 			up.again.Store(again)
 			return again, nil
 		}
 	}
 	return up
+}
+
+func newUpload(req *http.Request, body io.ReadCloser, t *Timer) *Upload {
+	u := &Upload{ReadCloser: body, timer: t}
+	if !inMemory(body) {
+		//lint:ignore SA1019 it ends a request as its context does
+		u.unhook = whenOver(req.Context(), req.Cancel, func() { u.end() })
+	}
+	return u
 }
 
 // Read implements io.Reader.
@@ -68,7 +80,16 @@ func (u *Upload) Read(p []byte) (int, error) {
 
 // Close implements io.Closer.
 func (u *Upload) Close() error {
-	u.closed.Store(true)
+	if u.unhook != nil {
+		u.unhook()
+	}
+	return u.end()
+}
+
+func (u *Upload) end() error {
+	if u.closed.Swap(true) {
+		return nil
+	}
 	return u.ReadCloser.Close()
 }
 
