@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"time"
@@ -148,7 +149,7 @@ func (a *answer) drain() {
 
 // decided is the error of a response that Transport has decided about; nil
 // where a rule accepts it.
-func (a *answer) decided(out Result) error {
+func (a *answer) decided(ctx context.Context, out Result) error {
 	if out.Decision.Action == policy.Accept {
 		return nil
 	}
@@ -162,9 +163,13 @@ func (a *answer) decided(out Result) error {
 			Operation: out.Event.Operation, Event: out.Event, Err: err, provider: out.Event.Provider,
 		}
 	}
-	return &GiveUpError{
-		Decision: out.Decision, Operation: out.Event.Operation, Attempts: out.Attempts, Until: out.Until, Event: out.Event, Err: err, provider: out.Event.Provider,
+	gave := &GiveUpError{
+		Decision: out.Decision, Operation: out.Event.Operation, Attempts: out.Attempts, Until: out.Until, Event: out.Event, Err: err,
 	}
+	if as := out.Decision.As; as == AsDeadline || as == AsCanceled {
+		gave.Cause = contextError(ctx)
+	}
+	return gave
 }
 
 // answersBatch reports whether the response, as far as it was read, is the answer to

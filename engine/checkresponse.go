@@ -64,7 +64,7 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 			a.replay()
 			return nil
 		}
-		return a.decided(out)
+		return a.decided(ctx, out)
 	}
 	var operation, method string
 	if req != nil {
