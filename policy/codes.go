@@ -101,6 +101,7 @@ var codes = []CodeInfo{
 	{"too-costly", Error, "one evaluation of an expression may take too long or too much memory"},
 	{"unsupported", Error, "an expression uses something that a rule cannot"},
 	{"never-matches", Warning, "no event can satisfy a rule"},
+	{"lexical-comparison", Warning, "a text is compared by order with a number in quotes, letter by letter"},
 	{"shadowed", Warning, "an earlier rule always matches first"},
 	{"constant", Warning, "a part of a condition is always true"},
 	{"default-unreachable", Warning, "the rules leave nothing to the default"},

@@ -181,7 +181,11 @@ func (c *compiler) condition(when, of *yamlfile.Value, only []string) *rules.Set
 		c.comment(of, len(found) > 0 && slices.ContainsFunc(found, func(e *rules.Error) bool { return e.Code == rules.CodeSyntax }))
 		if set != nil && !c.known {
 			for _, f := range set.Lint() {
-				c.r.Warnf(when.Span(), f.Code, f.Hint, "%s", f.Message)
+				at := when.Span()
+				if f.Length > 0 {
+					at = when.Within(f.Offset, f.Length)
+				}
+				c.r.Warnf(at, f.Code, f.Hint, "%s", f.Message)
 			}
 		}
 	}

@@ -99,7 +99,7 @@ var operationObject = &yamlfile.Object{
 }
 
 var backoffObject = &yamlfile.Object{
-	ID: "backoff", Title: "a backoff",
+	ID: "backoff", Title: "a backoff", Foreign: foreignBackoffFields,
 	Doc: "A schedule of delays: initial·multiplier^(n-1) after the n-th failure, capped at max, then jitter, never below min. It needs attempts or elapsed, so that it ends.",
 	Fields: []yamlfile.Field{
 		{Name: "initial", Kind: yamlfile.Duration, Positive: true, Default: "1s", Doc: "Delay after the first failure, before jitter."},
@@ -113,7 +113,7 @@ var backoffObject = &yamlfile.Object{
 }
 
 var limitObject = &yamlfile.Object{
-	ID: "limit", Title: "a limit",
+	ID: "limit", Title: "a limit", Foreign: foreignLimitFields,
 	Doc: "A limit of the provider's: a bucket (rate, burst), a quota, a number of requests at once (concurrency), or, with none of these, a gate that only a hold closes.",
 	Fields: []yamlfile.Field{
 		{Name: "name", Kind: yamlfile.Name, Required: true, Doc: "Unique name; a rule's hold names it."},
@@ -159,7 +159,7 @@ var ruleObject = &yamlfile.Object{
 	Fields: []yamlfile.Field{
 		{Name: "name", Kind: yamlfile.Name, Required: true, Doc: "Unique name; decisions, metrics and tests show it."},
 		{Name: "when", Kind: kindExpr, Required: true, Doc: `Expression over the event, such as: status == 429 and "quotaExceeded" in codes.`},
-		{Name: "action", Required: true, Enum: Actions(), Doc: "accept: no error after all. retry: again after a backoff. wait: again when the server said. reauth: refresh the credentials once, then again. fail: give up."},
+		{Name: "action", Required: true, Enum: Actions(), Foreign: foreignActions, Doc: "accept: no error after all. retry: again after a backoff. wait: again when the server said. reauth: refresh the credentials once, then again. fail: give up."},
 		{Name: "as", Enum: []string{"permanent", "needs_user", "resync", "ambiguous"}, Open: true, NotAllowed: engineLabels, Default: "permanent", Doc: "With fail: the kind of failure, or a label of your own."},
 		{Name: "backoff", Kind: yamlfile.Name, Default: "default", Doc: "With retry and wait: the schedule."},
 		{Name: "wait", Kind: yamlfile.Duration, Positive: true, Doc: "With wait: a fixed time in place of a schedule."},
@@ -170,12 +170,12 @@ var ruleObject = &yamlfile.Object{
 		{Name: "override", Kind: yamlfile.Bool, Default: "false", Doc: "Takes the place of the inherited rule of this name, also for events that only that one was for. Without it, check warns of those."},
 		{Name: "last", Kind: yamlfile.Bool, Default: "false", Doc: "Comes after the rules of the policies this one extends: a catch-all."},
 	},
-	AtMostOne: []string{"wait", "backoff"},
+	AtMostOne: []string{"wait", "backoff"}, Foreign: foreignRuleFields,
 }
 
 // fileObject is the policy file as a whole.
 var fileObject = &yamlfile.Object{
-	ID: "policy", Title: "a policy", Partial: true, AnyOf: []string{"default", "extends"},
+	ID: "policy", Title: "a policy", Foreign: foreignFileFields, Partial: true, AnyOf: []string{"default", "extends"},
 	Doc: "Recourse policy: what to do after a call to a provider fails, and the limits to stay inside.",
 	Fields: []yamlfile.Field{
 		{Name: "version", Kind: yamlfile.Version, Required: true, Doc: "Version of this file format: 1."},

@@ -134,7 +134,11 @@ func (c *compiler) finding(f rules.Finding, hidden map[int][]string) {
 	}
 	v := c.ruleOf[f.Rule]
 	if v.File == c.top.src {
-		c.r.Warnf(c.nameSpan(f.Rule), f.Code, f.Hint, "%s", f.Message)
+		at := c.nameSpan(f.Rule)
+		if f.Length > 0 {
+			at = v.ByName["when"].Within(f.Offset, f.Length)
+		}
+		c.r.Warnf(at, f.Code, f.Hint, "%s", f.Message)
 		return
 	}
 	// An inherited rule: its own file is checked by itself; what is new is
@@ -156,7 +160,8 @@ func (c *compiler) nameSpan(rule int) yamlfile.Span {
 var (
 	stringLiteral = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'`)
 	number3       = regexp.MustCompile(`\b[1-5][0-9][0-9]\b`)
-	tokenWord     = regexp.MustCompile(`(?i)^(.*[._:/-])?(token|tokens|refresh_token|oauth_token)([._:/-].*)?$|(?i)(token)[._-]?(refresh|exchange)|(?i)refresh[._-]?token`)
+	tokenWord     = regexp.MustCompile(`(?i)^(.*[.:/])?((access|refresh|oauth2?|auth|bearer|id)[_-])?tokens?([._:/-].*)?$|token[._-]?(refresh|exchange)|refresh[._-]?token`)
+	otherToken    = regexp.MustCompile(`(?i)(sync|page|next|delta|push|device|cursor|skip|change|history|csrf|upload|watch|channel)[._:/-]?tokens?\b`)
 	sendWord      = regexp.MustCompile(`^(.*[._:/-])?[sS]end([A-Z._:/-].*)?$|(?:\b|[._:/-])[sS]ubmit`)
 )
 
@@ -178,7 +183,7 @@ func (c *compiler) reauthOnToken(rule int, v *yamlfile.Value) {
 	texts, statuses := literalsOf(c.p.Rules[rule].When)
 	var tokens []string
 	add := func(op string) {
-		if tokenWord.MatchString(op) && !slices.Contains(tokens, op) {
+		if tokenWord.MatchString(op) && !otherToken.MatchString(op) && !slices.Contains(tokens, op) && !c.saysNoToken(op) {
 			tokens = append(tokens, op)
 		}
 	}
@@ -205,7 +210,7 @@ func (c *compiler) reauthOnToken(rule int, v *yamlfile.Value) {
 			if ok {
 				place = at.Span()
 			}
-			hint := fmt.Sprintf("add: and operation != %q", op)
+			hint := fmt.Sprintf("add: and operation != %q; or, if it fetches no access token, token: false to that operation", op)
 			if v.File != c.top.src {
 				hint = fmt.Sprintf("before it, add a rule about what refuses %q", op)
 			}
@@ -214,6 +219,13 @@ func (c *compiler) reauthOnToken(rule int, v *yamlfile.Value) {
 			return
 		}
 	}
+}
+
+// saysNoToken reports whether the policy says of an operation that it is no request for tokens.
+func (c *compiler) saysNoToken(operation string) bool {
+	return slices.ContainsFunc(good(c.operations), func(v *yamlfile.Value) bool {
+		return written(v, "operation") == operation && v.Child("token") != nil && !yamlfile.GetOr(v, "token", true)
+	})
 }
 
 // tokenOperations warns of operations of the policy's own file that are named by

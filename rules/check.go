@@ -37,6 +37,7 @@ type check struct {
 	only   []string        // the facts that may be read; nil = all
 	read   []string        // those of them that the rule reads
 	errs   ErrorList
+	doubts []doubt
 
 	lexed   []lexer.Token
 	vars    []string // of the `let`s around the node
@@ -77,6 +78,7 @@ func (c *check) parse() *parser.Tree {
 	if len(c.errs) > 0 {
 		return nil
 	}
+	c.lexical(tree.Node)
 	return tree
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,6 +92,12 @@ func (c *check) typesOf(n ast.Node, source file.Source) bool {
 		if u.Operator == "not" || u.Operator == "!" {
 			hint = "it binds tighter than a comparison: write not (a == b)"
 		}
+	} else if in := exprtree.BinaryAt(n, e.Location); in != nil && in.Operator == "in" && strings.HasPrefix(message, "cannot use ") && !strings.Contains(message, "[]string") {
+		l, r := typeName(in.Left), "a list"
+		if list, ok := in.Right.(*ast.ArrayNode); ok && len(list.Nodes) > 0 {
+			r = "a list of " + typeName(list.Nodes[0]) + "s"
+		}
+		message, hint = fmt.Sprintf("\"in\" does not take %s and %s", l, r), operatorHint(in, l, r)
 	} else if message == "cannot use []string as type string in array" {
 		message, hint = `"in" does not take a list of strings and an array`, `ask about one, codes[0] in ["x"], or any of them: any(codes, # in ["x"])`
 	} else if strings.HasPrefix(message, "type string has no method ") {
@@ -189,6 +196,14 @@ func typeName(n ast.Node) string {
 }
 
 // operatorHint says how to write a comparison whose types do not fit.
+// statusClass is how other tools write a class of statuses.
+var statusClass = regexp.MustCompile(`^([1-5])([xX*]{2}|[xX*])$`)
+
+func isConstant(n ast.Node) bool {
+	_, ok := n.(*ast.StringNode)
+	return ok
+}
+
 func operatorHint(b *ast.BinaryNode, l, r string) string {
 	const list = "a list of strings"
 	value := func(n ast.Node) string {
@@ -197,10 +212,40 @@ func operatorHint(b *ast.BinaryNode, l, r string) string {
 			return strconv.Quote(n.Value)
 		case *ast.IdentifierNode:
 			return n.Value
+		case *ast.MemberNode, *ast.IntegerNode, *ast.FloatNode:
+			return n.String()
+		case *ast.CallNode:
+			if len(n.Arguments) == 1 {
+				return n.String()
+			}
 		}
 		return "value"
 	}
+	statuses := func(n ast.Node) string {
+		if s, ok := n.(*ast.StringNode); ok {
+			if m := statusClass.FindStringSubmatch(s.Value); m != nil {
+				return fmt.Sprintf("%s00..%s99", m[1], m[1])
+			}
+		}
+		return ""
+	}
+	ordered := slices.Contains([]string{"<", "<=", ">", ">="}, b.Operator)
 	switch {
+	case l == "int" && statuses(b.Right) != "":
+		return fmt.Sprintf("write %s in %s", value(b.Left), statuses(b.Right))
+	case b.Operator == "in" && l == "int":
+		if list, ok := b.Right.(*ast.ArrayNode); ok && len(list.Nodes) > 0 {
+			if span := statuses(list.Nodes[0]); span != "" {
+				return fmt.Sprintf("write %s in %s", value(b.Left), span)
+			}
+			return "write the numbers without quotes"
+		}
+	case b.Operator == "in" && l == "string" && r == "string":
+		return fmt.Sprintf("\"in\" looks into a list; for a part of a text write %s contains %s", value(b.Right), value(b.Left))
+	case ordered && l == "string" && (r == "int" || r == "float"):
+		return fmt.Sprintf("write %s(%s) %s %s", r, value(b.Left), b.Operator, value(b.Right))
+	case ordered && r == "string" && (l == "int" || l == "float") && !isConstant(b.Right):
+		return fmt.Sprintf("write %s %s %s(%s)", value(b.Left), b.Operator, l, value(b.Right))
 	case l == list && r == "string":
 		return fmt.Sprintf("write %s in %s", value(b.Right), value(b.Left))
 	case l == "string" && r == list && b.Operator != "in":

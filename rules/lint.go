@@ -19,6 +19,7 @@ const (
 	LintConstant           = "constant"            // a part of the condition is always true
 	LintUnknownValue       = "unknown-value"       // a fact is compared with what it never is
 	LintDefaultUnreachable = "default-unreachable" // the rules leave nothing to the default
+	LintLexical            = "lexical-comparison"  // a text is compared by order with a number in quotes
 )
 
 // Finding is something in a set of valid rules that is surely not meant.
@@ -27,6 +28,8 @@ type Finding struct {
 	Code    string // one of the Lint constants
 	Message string // without the rule's own name
 	Hint    string // may be empty
+	Offset  int    // of the part of the rule's When that it is about, in bytes
+	Length  int    // the same; 0 = the rule as a whole
 	By      int    // the rule that shadows this one, the first if they are several; -1 for other findings
 }
 
@@ -48,7 +51,15 @@ func (s *Set) LintOf(own func(rule int) bool) []Finding {
 	}
 	for i, part := range l.parts {
 		before, clauses := len(l.findings), part.satisfiable()
-		switch mine := isOwn(i); {
+		mine := isOwn(i)
+		if mine {
+			for _, d := range part.doubts {
+				f := l.add(i, LintLexical, d.hint, "%s", d.message)
+				f.Offset, f.Length = d.from, d.to-d.from
+			}
+			before = len(l.findings)
+		}
+		switch {
 		case len(clauses) == 0:
 			if mine {
 				l.never(i)

@@ -322,7 +322,7 @@ func (d *decoder) object(v *Value) {
 			}
 			d.r.Errorf(d.src.NodeSpan(k), "unknown-field", d.unknownHint(o, k.Value), "unknown field %q in %s", Cut(k.Value), o.Title)
 			// A field that was misspelt is not missing.
-			if best := closest.Word(k.Value, o.names()); best != "" && v.ByName[best] == nil {
+			if best := closest.Word(k.Value, o.names()); o.Foreign[foreignWord(k.Value)] == "" && best != "" && v.ByName[best] == nil {
 				v.ByName[best] = &Value{Field: o.field(best), File: d.src, Key: k, Node: n, Bad: true}
 			}
 			return
@@ -398,6 +398,9 @@ func (d *decoder) choice(v *Value, of []string, needed bool) {
 
 // unknownHint says what an unknown field may have meant.
 func (d *decoder) unknownHint(o *Object, name string) string {
+	if h := foreignHint(o.Foreign, name); h != "" {
+		return h
+	}
 	if h := closest.Hint(name, o.names()); h != "" {
 		return h
 	}
@@ -407,6 +410,34 @@ func (d *decoder) unknownHint(o *Object, name string) string {
 		}
 	}
 	return closest.HintOf(name, o.names(), "fields")
+}
+
+// foreignHint is what a table of foreign words says of one, "" if it does not know it.
+func foreignHint(table map[string]string, word string) string {
+	say := table[foreignWord(word)]
+	if say != "" && !strings.Contains(say, " ") {
+		return "here that is " + say
+	}
+	return say
+}
+
+// foreignWord is a word in the form in which the tables of foreign words have it:
+// maxRetries, max-retries and MAX_RETRIES are one.
+func foreignWord(s string) string {
+	var b strings.Builder
+	for i, c := range Cut(s) {
+		switch {
+		case c == '-' || c == ' ':
+			c = '_'
+		case c >= 'A' && c <= 'Z':
+			if i > 0 && s[i-1] >= 'a' && s[i-1] <= 'z' {
+				b.WriteByte('_')
+			}
+			c += 'a' - 'A'
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
 }
 
 // mapping checks a mapping with names of the policy's own.

@@ -126,7 +126,11 @@ func (d *decoder) choose(v *Value, in Scalar) *Fault {
 	switch {
 	case slices.Contains(f.Enum, s):
 	case !f.Open:
-		return Bad("unknown-value", closest.HintOf(s, f.Enum, "one of"), "%s cannot be %q", in.Label, Cut(s))
+		hint := foreignHint(f.Foreign, s)
+		if hint == "" {
+			hint = closest.HintOf(s, f.Enum, "one of")
+		}
+		return Bad("unknown-value", hint, "%s cannot be %q", in.Label, Cut(s))
 	case !IsLabel(s):
 		return Bad("bad-name", "letters, digits, '_', '-' and '.'", "%q is not a label", Cut(s))
 	case slices.Contains(f.NotAllowed, s):

@@ -29,6 +29,9 @@ type Field struct {
 	Elem     *Field  // of a mapping with names of the file's own: what they stand for
 	Reserved string  // with elem: a name that is taken, and why
 
+	// Foreign says of values that people write who know other tools what to write here.
+	Foreign map[string]string
+
 	NotAllowed []string // of an open enum: values that it must not have
 }
 
@@ -46,6 +49,8 @@ type Object struct {
 	// AnyOf is for the schema alone: one of these must be given, as far as a single
 	// file can tell.
 	AnyOf []string
+	// Foreign says of fields that other tools have what to write here.
+	Foreign map[string]string
 }
 
 func (o *Object) field(name string) *Field {
