@@ -127,7 +127,13 @@ type Engine struct {
 type generation struct {
 	set       *policy.Set
 	providers map[string]*Provider
-	byHost    map[string]*Provider // hosts of which one policy has every path
+	byHost    map[string]*wholeHost
+}
+
+// wholeHost is a host of which one policy has every path.
+type wholeHost struct {
+	provider *Provider
+	origins  [2]atomic.Pointer[httpattempt.Origin] // without TLS and with; nil until it is asked for
 }
 
 // New makes an Engine. It fails only if a policy's limits cannot be built.
@@ -239,9 +245,9 @@ func (e *Engine) replace(set *policy.Set) error {
 		}
 		e.handles[p.name] = p
 	}
-	next.byHost = map[string]*Provider{}
+	next.byHost = map[string]*wholeHost{}
 	for host, name := range set.WholeHosts() {
-		next.byHost[host] = next.providers[name]
+		next.byHost[host] = &wholeHost{provider: next.providers[name]}
 	}
 	e.live.Store(next)
 	e.reloads.mu.Lock()

@@ -34,7 +34,7 @@ type roundTrip struct {
 	gate            *gate.Gate
 	closed          bool // the gate, until the answer is decided
 
-	origin  httpattempt.Origin
+	origin  *httpattempt.Origin
 	version httpattempt.Version // by which origin was reached last
 	freed   bool                // it was repeated for nothing already
 	other   bool                // it must not go over the connection of the last attempt
@@ -269,7 +269,7 @@ func (x *roundTrip) learn() {
 	}
 	if now != x.version {
 		x.version = now
-		x.t.engine.origins.Note(x.origin, now)
+		x.origin.Note(now)
 	}
 }
 

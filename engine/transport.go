@@ -58,14 +58,42 @@ type transport struct {
 // fallbackProvider is the policy of hosts that no policy claims.
 const fallbackProvider = "http"
 
+// route finds where a request goes: its provider (nil = no policy for it), its
+// authority, and its origin.
+func (e *Engine) route(c *Call, req *http.Request) (p *Provider, host string, origin *httpattempt.Origin) {
+	host, tls := req.URL.Host, req.URL.Scheme == "https"
+	if c == nil || c.Provider == "" {
+		// Policies have hosts in lower case, so one that is found as it stands is too.
+		if h := e.live.Load().byHost[host]; h != nil {
+			return h.provider, host, e.originOf(h, host, tls)
+		}
+	}
+	host = httpattempt.Authority(req)
+	return e.providerOf(c, req, host), host, e.origins.Of(host, tls)
+}
+
+// originOf saves the look-up of a host's origin.
+func (e *Engine) originOf(h *wholeHost, host string, tls bool) *httpattempt.Origin {
+	at := &h.origins[0]
+	if tls {
+		at = &h.origins[1]
+	}
+	o := at.Load()
+	if o == nil {
+		o = e.origins.Of(host, tls)
+		at.Store(o)
+	}
+	return o
+}
+
 // providerOf picks the provider of a request; nil = no policy for it.
 func (e *Engine) providerOf(c *Call, req *http.Request, host string) *Provider {
 	g := e.live.Load()
 	if c != nil && c.Provider != "" {
 		return g.providers[c.Provider]
 	}
-	if p := g.byHost[host]; p != nil {
-		return p
+	if h := g.byHost[host]; h != nil {
+		return h.provider
 	}
 	if req != nil {
 		if pol := g.set.Lookup(host, req.URL.Path); pol != nil {
@@ -138,8 +166,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	ctx := req.Context()
 	outer := callFrom(ctx)
-	host := httpattempt.Authority(req)
-	p := t.engine.providerOf(outer, req, host)
+	p, host, origin := t.engine.route(outer, req)
 	if outer != nil && outer.Outcome != nil {
 		*outer.Outcome = Result{}
 	}
@@ -168,8 +195,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := p.current()
 	x := roundTripPool.Get().(*roundTrip)
 	x.t, x.p, x.c, x.req = t, p, c, req
-	x.origin = httpattempt.Origin{Authority: host, TLS: req.URL.Scheme == "https"}
-	x.version = t.engine.origins.Expect(x.origin, t.base)
+	x.origin, x.version = origin, origin.Expect(t.base)
 	x.stranger = t.engine.foreign(outer, req, p)
 	var r run // see Provider.Do
 	r.p, r.c, r.attempts = p, c, x

@@ -41,15 +41,30 @@ func GlobPath(pattern, path string) bool {
 	if pattern == "" {
 		return true
 	}
-	same := 0 // what both begin with, up to the first '*'
-	for same < len(pattern) && same < len(path) && pattern[same] == path[same] && path[same] != '*' {
-		same++
+	// Most patterns need no more than this: what both begin with, where a segment
+	// that is only '*' takes one of the path.
+	i, j := 0, 0
+	for i < len(pattern) && j < len(path) {
+		if pattern[i] == '*' {
+			if path[j] == '/' || i > 0 && pattern[i-1] != '/' || i+1 < len(pattern) && pattern[i+1] != '/' {
+				break
+			}
+			i++
+			for j < len(path) && path[j] != '/' {
+				j++
+			}
+			continue
+		}
+		if pattern[i] != path[j] {
+			break
+		}
+		i, j = i+1, j+1
 	}
-	if same == len(pattern) && same == len(path) {
+	if i == len(pattern) && j == len(path) {
 		return true
 	}
-	p := strings.LastIndexByte(pattern[:same], '/') + 1
-	n := p // offsets of the next segment; len+1 = none left
+	// Offsets of the next segment; len+1 = none left.
+	p, n := strings.LastIndexByte(pattern[:i], '/')+1, strings.LastIndexByte(path[:j], '/')+1
 	star, from := -1, 0
 	for n <= len(path) {
 		if p <= len(pattern) {

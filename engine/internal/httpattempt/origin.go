@@ -17,58 +17,67 @@ const (
 	HTTP2
 )
 
-// Origin is where requests go.
+// Origin is where requests go. It remembers by which version of HTTP it was reached
+// last. It is safe for concurrent use.
 type Origin struct {
-	Authority string
-	TLS       bool
-}
-
-// Origins remembers by which version of HTTP origins were reached last. Requests read
-// it without a lock; it changes with new origins only.
-type Origins struct {
-	known [2]atomic.Pointer[map[string]Version] // by authority, without TLS and with
-	mu    sync.Mutex
-}
-
-// maxOrigins is how many of a kind are remembered before all are forgotten.
-const maxOrigins = 1024
-
-func (p *Origins) of(o Origin) Version {
-	known := p.at(o).Load()
-	if known == nil {
-		return HTTPUnknown
-	}
-	return (*known)[o.Authority]
+	tls     bool
+	version atomic.Uint32 // a Version
 }
 
 // Note remembers by which version of HTTP o was reached.
-func (p *Origins) Note(o Origin, now Version) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at, known := p.at(o), map[string]Version{}
-	if old := at.Load(); old != nil && len(*old) < maxOrigins {
-		known = maps.Clone(*old)
-	}
-	known[strings.Clone(o.Authority)] = now // a part of a URL
-	at.Store(&known)
-}
-
-func (p *Origins) at(o Origin) *atomic.Pointer[map[string]Version] {
-	if o.TLS {
-		return &p.known[1]
-	}
-	return &p.known[0]
-}
+func (o *Origin) Note(now Version) { o.version.Store(uint32(now)) }
 
 // Expect is by which version of HTTP a request to o over base will most likely go: the one
 // before, else it is not known, but for an http.Transport without TLS.
-func (p *Origins) Expect(o Origin, base http.RoundTripper) Version {
-	known := p.of(o)
-	if known == HTTPUnknown && !o.TLS {
+func (o *Origin) Expect(base http.RoundTripper) Version {
+	known := Version(o.version.Load())
+	if known == HTTPUnknown && !o.tls {
 		t, ok := base.(*http.Transport)
 		if ok && (t.Protocols == nil || !t.Protocols.UnencryptedHTTP2()) {
 			return HTTP1
 		}
 	}
 	return known
+}
+
+// Origins are the origins that requests have gone to. Requests find theirs without a
+// lock; only a new one takes it.
+type Origins struct {
+	known [2]atomic.Pointer[map[string]*Origin] // by authority, without TLS and with
+	mu    sync.Mutex
+}
+
+// maxOrigins is how many of a kind are remembered before all are forgotten.
+const maxOrigins = 1024
+
+// Of is the origin of an authority.
+func (p *Origins) Of(authority string, tls bool) *Origin {
+	at := &p.known[0]
+	if tls {
+		at = &p.known[1]
+	}
+	if o := find(at.Load(), authority); o != nil {
+		return o
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := at.Load()
+	if o := find(old, authority); o != nil {
+		return o
+	}
+	known := map[string]*Origin{}
+	if old != nil && len(*old) < maxOrigins {
+		known = maps.Clone(*old)
+	}
+	o := &Origin{tls: tls}
+	known[strings.Clone(authority)] = o // a part of a URL
+	at.Store(&known)
+	return o
+}
+
+func find(known *map[string]*Origin, authority string) *Origin {
+	if known == nil {
+		return nil
+	}
+	return (*known)[authority]
 }

@@ -8,21 +8,22 @@ import (
 // What is remembered of origins is bounded, and apart with TLS and without.
 func TestOrigins(t *testing.T) {
 	var p Origins
-	a := Origin{"a.test", true}
-	if got := p.of(a); got != HTTPUnknown {
-		t.Errorf("at first: %d", got)
+	expect := func(when, authority string, tls bool, want Version) {
+		t.Helper()
+		if got := p.Of(authority, tls).Expect(nil); got != want {
+			t.Errorf("%s: got %d, want %d", when, got, want)
+		}
 	}
-	p.Note(a, HTTP2)
-	if got := p.of(a); got != HTTP2 {
-		t.Errorf("after HTTP/2: %d", got)
-	}
-	if got := p.of(Origin{"a.test", false}); got != HTTPUnknown {
-		t.Errorf("without TLS: %d", got)
-	}
+	expect("at first", "a.test", true, HTTPUnknown)
+	p.Of("a.test", true).Note(HTTP2)
+	expect("after HTTP/2", "a.test", true, HTTP2)
+	expect("without TLS", "a.test", false, HTTPUnknown)
 	for i := range 3 * maxOrigins {
-		p.Note(Origin{fmt.Sprint(i), true}, HTTP1)
+		p.Of(fmt.Sprint(i), true).Note(HTTP1)
 		if n := len(*p.known[1].Load()); n > maxOrigins {
 			t.Fatalf("%d origins, want at most %d", n, maxOrigins)
 		}
 	}
+	expect("the latest", fmt.Sprint(3*maxOrigins-1), true, HTTP1)
+	expect("forgotten", "a.test", true, HTTPUnknown)
 }
