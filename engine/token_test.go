@@ -29,6 +29,9 @@ func TestTokenOperations(t *testing.T) {
 		"rick":         {"authorize", "token.exchange", "token.refresh"},
 		"slack":        {"oauth.v2.access"},
 		"dropbox":      {"token"},
+		"github":       {"token.code", "token.device", "token.exchange", "token.installation", "token.refresh"},
+		"hubspot":      {"token.exchange", "token.info", "token.refresh"},
+		"salesforce":   {"token.client", "token.exchange", "token.jwt", "token.refresh", "token.revoke"},
 		"jira":         {"oauth.token"},
 		"notion":       {"oauth.token"},
 	}

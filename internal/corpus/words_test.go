@@ -92,13 +92,15 @@ func places() []place {
 	// Resources.
 	resource := field(`{"id":"1","snippet":TEXT,"subject":TEXT,"title":TEXT,"message":TEXT,"detail":TEXT,"description":TEXT,"error":TEXT,"data":[{"body":TEXT}]}`)
 	for _, status := range []int{200, 201, 206} {
-		add("http gmail gmail_2026 google_calendar microsoft_graph nylas_v2 nylas_v3 zoho warpflow rick icloud caldav", "messages.get", "resource", status, jsonType, resource)
-		add("http gmail google_calendar microsoft_graph nylas_v2 nylas_v3 zoho warpflow rick slack icloud caldav", "attachments.get", "file", status, "application/octet-stream", raw)
+		add("http gmail gmail_2026 google_calendar microsoft_graph nylas_v2 nylas_v3 zoho warpflow rick icloud caldav github salesforce hubspot", "messages.get", "resource", status, jsonType, resource)
+		add("http gmail google_calendar microsoft_graph nylas_v2 nylas_v3 zoho warpflow rick slack icloud caldav github salesforce hubspot", "attachments.get", "file", status, "application/octet-stream", raw)
 	}
 	add("eas", "GetAttachment", "file", 200, sync, raw)
 	add("google_calendar", "freebusy.query", "name", 200, jsonType, field(`{"calendars":{TEXT:{"busy":[]}}}`))
 	add("slack", "conversations.history", "message", 200, jsonType, field(`{"ok":true,"messages":[{"text":TEXT,"error":TEXT}],"response_metadata":{"next_cursor":TEXT}}`))
 	add("slack", "search.messages", "query", 200, jsonType, field(`{"ok":true,"query":TEXT}`))
+	add("github", "graphql.query", "data", 200, jsonType, field(`{"data":{"repository":{"issue":{"title":TEXT,"message":TEXT,"errors":[{"message":TEXT,"type":TEXT}]}}}}`))
+	add("salesforce", "composite", "record", 200, jsonType, field(`{"compositeResponse":[{"body":{"Description":TEXT,"errorCode":TEXT,"message":TEXT},"httpStatusCode":200}]}`))
 	add("nylas_v3", "messages.list", "resource", 202, jsonType, field(`{"request_id":"r","data":[{"subject":TEXT,"body":TEXT}]}`))
 	add("nylas_v3", "messages.send", "accepted", 202, jsonType, field(`{"request_id":"r","data":{"subject":TEXT}}`))
 	add("caldav icloud", "report", "multistatus", 207, dav,
