@@ -240,6 +240,8 @@ func operatorHint(b *ast.BinaryNode, l, r string) string {
 			}
 			return "write the numbers without quotes"
 		}
+	case b.Operator == "in" && l == "string" && r == "string" && value(b.Right) == "code":
+		return fmt.Sprintf("write %s in codes, or code == %[1]s", value(b.Left))
 	case b.Operator == "in" && l == "string" && r == "string":
 		return fmt.Sprintf("\"in\" looks into a list; for a part of a text write %s contains %s", value(b.Right), value(b.Left))
 	case ordered && l == "string" && (r == "int" || r == "float"):
