@@ -44,11 +44,13 @@ func newWorker(t *testing.T, s *enginetest.Server) *worker {
 	t.Helper()
 	tokens := enginetest.NewTokens(s)
 	eng, err := engine.New(engine.Options{
-		ReauthInterval: time.Second, // these tokens live for a few requests
-		Authorize:      tokens.Authorize,
-		Reauth: func(ctx context.Context, r engine.ReauthRequest) error {
-			return tokens.Renew(ctx, r.Account)
+		Reauth: engine.Reauth{
+			Interval: time.Second, // these tokens live for a few requests
+			Refresh: func(ctx context.Context, r engine.ReauthRequest) error {
+				return tokens.Renew(ctx, r.Account)
+			},
 		},
+		Authorize: tokens.Authorize,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -142,7 +142,7 @@ func TestStrangersRefusal(t *testing.T) {
 			}
 			t.Run(way+"/"+tt.name, func(t *testing.T) {
 				n := 0
-				e := builtinEngine(t, Options{Policies: set, Authorize: tt.authorize, Reauth: func(context.Context, ReauthRequest) error { n++; return nil }})
+				e := builtinEngine(t, Options{Policies: set, Authorize: tt.authorize, Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { n++; return nil }}})
 				w := &web{redirects: map[string]string{tt.from: tt.to}, refuse: map[string]bool{"evil.example": true}}
 				ctx := WithCall(t.Context(), Call{Provider: tt.provider, Account: "ann"})
 				var d Decision
@@ -171,7 +171,7 @@ func TestStrangersRefusal(t *testing.T) {
 					}
 					d = gave.Decision
 				}
-				if d.As != AsPermanent || d.Reason != ReasonForeign || n != 0 {
+				if d.As != AsPermanent || d.Reason != reasonForeign || n != 0 {
 					t.Errorf("ended as %q (%v) after %d refreshes, want permanent after none", d.As, d.Reason, n)
 				}
 			})
@@ -204,11 +204,11 @@ func TestRefreshIsToldOnce(t *testing.T) {
 					if n.Duration < time.Second/2 || n.Duration > time.Second || (n.Err != nil) != (tt.fail != nil) || n.Provider != "test" || n.Account != "a" || n.Event == nil {
 						t.Errorf("told %+v", n)
 					}
-				}), Reauth: func(_ context.Context, r ReauthRequest) error {
+				}), Reauth: Reauth{Refresh: func(_ context.Context, r ReauthRequest) error {
 					time.Sleep(time.Second)
 					s.renew(r.Account)
 					return tt.fail
-				}})
+				}}})
 				tr := e.Transport(s)
 				var wg sync.WaitGroup
 				for i := range 50 {
@@ -239,11 +239,11 @@ func TestRefreshOfNobodyIsTold(t *testing.T) {
 			if got.Kind == NoticeReauth && got.Err == nil {
 				n++
 			}
-		}), Reauth: func(context.Context, ReauthRequest) error {
+		}), Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error {
 			cancel()
 			time.Sleep(time.Second)
 			return nil
-		}})
+		}}})
 		req := request(t, ctx, "GET", "/items/1", "")
 		if got := ending(e.Transport(s).RoundTrip(req)); got != AsCanceled {
 			t.Errorf("ended as %q", got)

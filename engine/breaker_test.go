@@ -99,7 +99,7 @@ func TestBreakerEvidence(t *testing.T) {
 		{"the code's own error", errors.New("cannot read the local file"), breaker.HalfOpen},
 		{"the code's own wish", RetryAfter(time.Hour, errors.New("not yet")), breaker.HalfOpen},
 		{"an inner call that a breaker refused",
-			&GiveUpError{Decision: Decision{As: AsExhausted, Reason: ReasonBreaker}, Cause: errBreakerOpen}, breaker.HalfOpen},
+			&GiveUpError{Decision: Decision{As: AsExhausted, Reason: reasonBreaker}, Cause: errBreakerOpen}, breaker.HalfOpen},
 		{"an inner call whose deadline came in a queue",
 			&GiveUpError{Decision: Decision{As: AsDeadline}, Cause: context.DeadlineExceeded}, breaker.HalfOpen},
 		{"an inner call that a limit handed back",
@@ -308,7 +308,7 @@ func TestBreakerProbeThatHangs(t *testing.T) {
 		}
 		refused := func(err error) bool {
 			gave, ok := errors.AsType[*GiveUpError](err)
-			return ok && gave.Decision.Reason == ReasonBreaker
+			return ok && gave.Decision.Reason == reasonBreaker
 		}
 		for range 3 {
 			do(io.EOF)

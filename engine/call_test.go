@@ -221,7 +221,7 @@ func TestMaxAttempts(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newServer(c.replies...)
-			tr := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error { return nil }}).Transport(s)
+			tr := testEngine(t, Options{Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { return nil }}}).Transport(s)
 			as := ending(tr.RoundTrip(request(t, WithCall(t.Context(), Call{MaxAttempts: c.most}), "GET", "/items/1", "")))
 			if as != c.as || len(s.sent) != c.sent {
 				t.Errorf("%d at most, %+v: %s after %d requests, want %s after %d", c.most, c.replies, as, len(s.sent), c.as, c.sent)

@@ -74,9 +74,9 @@ func TestCancelWakesEveryWait(t *testing.T) {
 				return func() { cancel(); <-done }
 			}},
 		{name: "the refresh hangs", replies: []reply{{status: 401, body: "who?"}}, at: 3 * time.Second, sent: 1, status: 401,
-			o: Options{Reauth: func(ctx context.Context, _ ReauthRequest) error { <-ctx.Done(); return ctx.Err() }}},
-		{name: "the refresh comes later", replies: []reply{{status: 401}}, at: 3 * time.Second, sent: 1, status: 401, o: Options{Reauth: refreshLater}},
-		{name: "the account's refresh has failed", at: 3 * time.Second, o: Options{Reauth: refreshLater, MaxInline: time.Hour},
+			o: Options{Reauth: Reauth{Refresh: func(ctx context.Context, _ ReauthRequest) error { <-ctx.Done(); return ctx.Err() }}}},
+		{name: "the refresh comes later", replies: []reply{{status: 401}}, at: 3 * time.Second, sent: 1, status: 401, o: Options{Reauth: Reauth{Refresh: refreshLater}}},
+		{name: "the account's refresh has failed", at: 3 * time.Second, o: Options{Reauth: Reauth{Refresh: refreshLater}, MaxInline: time.Hour},
 			before: func(t *testing.T, e *Engine, _ *server) func() {
 				resp, err := e.Transport(newServer(reply{status: 401})).RoundTrip(request(t, WithCall(t.Context(), Call{MaxInline: 1}), "GET", "/items/1", ""))
 				if err != nil {
@@ -186,7 +186,7 @@ func TestDeadlineIsNeverPassed(t *testing.T) {
 		{name: "a hint", replies: []reply{{status: 429, header: "Retry-After: 20", body: "slow down"}}, status: 429, sent: 1},
 		{name: "backoff", replies: []reply{{status: 500}, {status: 500}, {status: 500, body: "busy"}, {status: 500, body: "busy"}}, took: 7 * time.Second, status: 500, sent: 4},
 		{name: "the refresh comes later", replies: []reply{{status: 401, body: "who?"}}, status: 401, sent: 1,
-			o: Options{Reauth: func(context.Context, ReauthRequest) error { return RetryAfter(20*time.Second, io.EOF) }}},
+			o: Options{Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { return RetryAfter(20*time.Second, io.EOF) }}}},
 		{name: "a hold after its own failure", replies: []reply{{status: 500, body: "x"}}, took: time.Second, status: 500, sent: 1,
 			before: func(e *Engine) { time.AfterFunc(time.Millisecond, func() { hold(20 * time.Second)(e) }) }},
 	} {

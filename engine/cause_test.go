@@ -63,9 +63,9 @@ func TestCauseDoesNotDecide(t *testing.T) {
 		}},
 	}
 	noRule := strings.Replace(loopYAML, `  - {name: network, when: 'network in ["timeout", "connect", "reset", "eof", "dns", "other"]', action: retry, backoff: default}`+"\n", "", 1)
-	refreshLater := Options{MaxInline: time.Hour, Reauth: func(context.Context, ReauthRequest) error {
+	refreshLater := Options{MaxInline: time.Hour, Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error {
 		return RetryAfter(40*time.Second, errors.New("token endpoint busy"))
-	}}
+	}}}
 	hold := func(e *Engine) {
 		p, _ := e.Provider("test")
 		for range 2 {
@@ -93,7 +93,7 @@ func TestCauseDoesNotDecide(t *testing.T) {
 		{name: "while no permit is free for the second attempt", replies: []reply{{status: 503}}, status: 503,
 			before: func(e *Engine) { time.AfterFunc(time.Millisecond, func() { hold(e) }) }},
 		{name: "while the refresh hangs", replies: []reply{{status: 401}}, status: 401,
-			o: Options{Reauth: func(ctx context.Context, _ ReauthRequest) error { <-ctx.Done(); return ctx.Err() }}},
+			o: Options{Reauth: Reauth{Refresh: func(ctx context.Context, _ ReauthRequest) error { <-ctx.Done(); return ctx.Err() }}}},
 		{name: "in a failed response's body", replies: []reply{{status: 503, stall: true}}, status: 503},
 		{name: "in backoff", o: Options{MaxInline: time.Hour}, replies: []reply{{status: 429, header: "Retry-After: 30"}}, status: 429},
 		{name: "before the refresh", o: refreshLater, replies: []reply{{status: 401}}, status: 401},

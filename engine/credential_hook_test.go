@@ -34,7 +34,7 @@ func TestReauthHookRefusedItself(t *testing.T) {
 				return err
 			}
 			resp.Body.Close()
-			if out, _ := Outcome(resp); resp.StatusCode != 401 || out.Decision.As != AsPermanent || out.Decision.Reason != ReasonReauthError {
+			if out, _ := Outcome(resp); resp.StatusCode != 401 || out.Decision.As != AsPermanent || out.Decision.Reason != reasonReauthError {
 				t.Errorf("HTTP %d, %+v", resp.StatusCode, out.Decision)
 			}
 			return errors.New("refused")
@@ -68,7 +68,7 @@ func TestReauthHookRefusedItself(t *testing.T) {
 				var runs atomic.Int32
 				var e *Engine
 				var tr http.RoundTripper
-				e = builtinEngine(t, Options{Rand: func() float64 { return 0 }, Reauth: func(ctx context.Context, r ReauthRequest) error {
+				e = builtinEngine(t, Options{Rand: func() float64 { return 0 }, Reauth: Reauth{Refresh: func(ctx context.Context, r ReauthRequest) error {
 					if runs.Add(1) > 1 {
 						return nil
 					}
@@ -78,7 +78,7 @@ func TestReauthHookRefusedItself(t *testing.T) {
 						t.Errorf("the hook's request took %v", took)
 					}
 					return err
-				}})
+				}}})
 				tr = e.Transport(answers(func(*http.Request) int {
 					if runs.Load() > 1 {
 						return 200
@@ -108,9 +108,9 @@ func mustRequest(ctx context.Context, url string) *http.Request {
 func TestReauthHookRefusedUnknowingly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tr http.RoundTripper
-		e := builtinEngine(t, Options{MaxInline: time.Second, Reauth: func(ctx context.Context, r ReauthRequest) error {
+		e := builtinEngine(t, Options{MaxInline: time.Second, Reauth: Reauth{Refresh: func(ctx context.Context, r ReauthRequest) error {
 			return errors.New("the hook's request: " + ending(tr.RoundTrip(mustRequest(WithAccount(context.Background(), r.Account), gmailURL))))
-		}})
+		}}})
 		tr = e.Transport(answers(func(*http.Request) int { return 401 }))
 		start := time.Now()
 		if got := fetch(t, tr, "a", gmailURL); got != "deferred" || time.Since(start) > time.Minute+credential.Grace {
@@ -130,7 +130,7 @@ func TestReauthInsideReauth(t *testing.T) {
 		var mu sync.Mutex
 		have := map[string]bool{}
 		var order []string
-		e := builtinEngine(t, Options{Reauth: func(ctx context.Context, r ReauthRequest) error {
+		e := builtinEngine(t, Options{Reauth: Reauth{Refresh: func(ctx context.Context, r ReauthRequest) error {
 			who := r.Provider + " " + r.Account
 			if who == "gmail a" { // gets its tokens from a broker that has credentials of its own, and looks at another API
 				if got := ending(tr.RoundTrip(mustRequest(WithAccount(ctx, "broker"), "https://vault.example.com/a"))); got != "200" {
@@ -145,7 +145,7 @@ func TestReauthInsideReauth(t *testing.T) {
 			have[who] = true
 			order = append(order, who)
 			return nil
-		}})
+		}}})
 		tr = e.Transport(answers(func(req *http.Request) int {
 			who := map[string]string{"gmail.googleapis.com": "gmail", "vault.example.com": "http", "www.googleapis.com": "google_calendar"}[req.URL.Host] + " " + callFrom(req.Context()).Account
 			mu.Lock()
@@ -172,7 +172,7 @@ func TestReauthHookIsNotStopped(t *testing.T) {
 		var e *Engine
 		var tr http.RoundTripper
 		var leaked context.Context
-		e = builtinEngine(t, Options{MaxInline: time.Millisecond, Reauth: func(ctx context.Context, r ReauthRequest) error {
+		e = builtinEngine(t, Options{MaxInline: time.Millisecond, Reauth: Reauth{Refresh: func(ctx context.Context, r ReauthRequest) error {
 			if r.Provider == "http" {
 				return RetryAfter(time.Second, errors.New("busy"))
 			}
@@ -183,7 +183,7 @@ func TestReauthHookIsNotStopped(t *testing.T) {
 				}
 			}
 			return errors.New("no")
-		}})
+		}}})
 		var idp int
 		tr = e.Transport(answers(func(req *http.Request) int {
 			if req.URL.Host == "idp.example.com" {
@@ -212,12 +212,12 @@ func TestReauthHookContextOutlivesIt(t *testing.T) {
 		s := &tokens{good: 1}
 		var leaked context.Context
 		runs := 0
-		e := testEngine(t, Options{Authorize: s.put, Reauth: func(ctx context.Context, r ReauthRequest) error {
+		e := testEngine(t, Options{Authorize: s.put, Reauth: Reauth{Refresh: func(ctx context.Context, r ReauthRequest) error {
 			runs++
 			s.renew(r.Account)
 			leaked = context.WithoutCancel(ctx)
 			return nil
-		}})
+		}}})
 		tr := e.Transport(s)
 		s.do(t, tr, Call{Account: "a"})
 		s.expire()
@@ -235,12 +235,12 @@ func TestReauthHooksInACircle(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var tr http.RoundTripper
 			var runs atomic.Int32
-			e := builtinEngine(t, Options{Reauth: func(ctx context.Context, r ReauthRequest) error {
+			e := builtinEngine(t, Options{Reauth: Reauth{Refresh: func(ctx context.Context, r ReauthRequest) error {
 				runs.Add(1)
 				time.Sleep(time.Second)
 				other := map[string]string{"a": "b", "b": "a"}[r.Account]
 				return fmt.Errorf("cannot: %s", ending(tr.RoundTrip(mustRequest(WithAccount(ctx, other), gmailURL))))
-			}})
+			}}})
 			tr = e.Transport(answers(func(*http.Request) int { return 401 }))
 			start := time.Now()
 			var wg sync.WaitGroup
@@ -257,7 +257,7 @@ func TestReauthHooksInACircle(t *testing.T) {
 			wg.Wait()
 			took, most := time.Since(start), 2*time.Second
 			if together {
-				most = time.Minute // ReauthTimeout
+				most = time.Minute // Reauth.Timeout
 			}
 			if took > most || runs.Load() != 2 {
 				t.Errorf("together %v: %v and %d runs, want at most %v and 2", together, took, runs.Load(), most)
@@ -278,7 +278,7 @@ func TestReauthHookReturnsLate(t *testing.T) {
 				s := &tokens{good: 1}
 				var runs atomic.Int32
 				blocked := make(chan error)
-				e := testEngine(t, Options{Authorize: s.put, MaxInline: time.Second, Reauth: func(_ context.Context, r ReauthRequest) error {
+				e := testEngine(t, Options{Authorize: s.put, MaxInline: time.Second, Reauth: Reauth{Refresh: func(_ context.Context, r ReauthRequest) error {
 					if runs.Add(1) > 1 {
 						t.Error("a second refresh beside the first")
 					}
@@ -290,7 +290,7 @@ func TestReauthHookReturnsLate(t *testing.T) {
 						s.renew(r.Account)
 					}
 					return err
-				}})
+				}}})
 				tr := e.Transport(s)
 				start := time.Now()
 				var wg sync.WaitGroup
@@ -339,11 +339,11 @@ func TestReauthHookReturnsLate(t *testing.T) {
 // A hook that heeds its context has its own error told.
 func TestReauthHookTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := builtinEngine(t, Options{Reauth: func(ctx context.Context, r ReauthRequest) error {
+		e := builtinEngine(t, Options{Reauth: Reauth{Refresh: func(ctx context.Context, r ReauthRequest) error {
 			<-ctx.Done()
 			time.Sleep(100 * time.Millisecond) // it takes its time
 			return &url.Error{Op: "Post", URL: unknownIdP, Err: ctx.Err()}
-		}})
+		}}})
 		tr := e.Transport(answers(func(*http.Request) int { return 401 }))
 		if got := fetch(t, tr, "a", gmailURL); got != AsAmbiguous || !isSpent(t, e, "gmail", "a") {
 			t.Errorf("a token request that was cut off ended as %q", got)
@@ -407,7 +407,7 @@ func TestReauthHookErrorPanics(t *testing.T) {
 						}
 						return 0
 					},
-					Reauth: func(context.Context, ReauthRequest) error { hook = true; return tt.err },
+					Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { hook = true; return tt.err }},
 				})
 				for range 2 { // the second is stopped by the first's failure
 					err := e.Do(t.Context(), Call{Provider: "gmail", Account: "a", MaxInline: 1}, refused401)

@@ -104,7 +104,7 @@ func TestCredential(t *testing.T) {
 					}
 					return provider + " " + account
 				}
-				e := builtinEngine(t, Options{Credential: tt.credential, Reauth: func(_ context.Context, r ReauthRequest) error {
+				e := builtinEngine(t, Options{Reauth: Reauth{Credential: tt.credential, Refresh: func(_ context.Context, r ReauthRequest) error {
 					who := name(r.Provider, r.Account)
 					mu.Lock()
 					ran = append(ran, who)
@@ -118,7 +118,7 @@ func TestCredential(t *testing.T) {
 					fresh[who] = true
 					mu.Unlock()
 					return nil
-				}})
+				}}})
 				tr := e.Transport(answers(func(req *http.Request) int {
 					provider := map[string]string{"gmail.googleapis.com": "gmail", "www.googleapis.com": "google_calendar", "api.example.com": "http"}[req.URL.Host]
 					mu.Lock()
@@ -153,11 +153,11 @@ func TestCredentialFailureIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		runs, sent, good := 0, map[string]int{}, map[string]bool{}
 		e := builtinEngine(t, Options{
-			Credential: func(_, account string) string { return account },
-			Reauth: func(context.Context, ReauthRequest) error {
-				runs++
-				return &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: errors.New("invalid_grant")}
-			},
+			Reauth: Reauth{Credential: func(_, account string) string { return account },
+				Refresh: func(context.Context, ReauthRequest) error {
+					runs++
+					return &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: errors.New("invalid_grant")}
+				}},
 		})
 		tr := e.Transport(answers(func(req *http.Request) int {
 			sent[req.URL.Host]++
@@ -207,8 +207,8 @@ func TestCredentialIsNotAskedInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
 		e := builtinEngine(t, Options{
-			Credential: func(provider, account string) string { asked++; return account },
-			Reauth:     func(context.Context, ReauthRequest) error { return nil },
+			Reauth: Reauth{Credential: func(provider, account string) string { asked++; return account },
+				Refresh: func(context.Context, ReauthRequest) error { return nil }},
 		})
 		tr := e.Transport(answers(func(*http.Request) int { return 200 }))
 		for range 10 {
@@ -226,13 +226,13 @@ func TestCredentialPanics(t *testing.T) {
 		var asked atomic.Int32
 		panics := int32(1 << 30)
 		e := testEngine(t, Options{
-			Credential: func(provider, account string) string {
+			Reauth: Reauth{Credential: func(provider, account string) string {
 				if asked.Add(1) >= panics {
 					panic("credential")
 				}
 				return account
 			},
-			Reauth: func(context.Context, ReauthRequest) error { return errors.New("no") },
+				Refresh: func(context.Context, ReauthRequest) error { return errors.New("no") }},
 		})
 		e.Do(t.Context(), Call{Provider: "test", Account: "a"}, refused401)
 		for n := range int32(4) { // before its permit, after it, and after the attempt
@@ -271,13 +271,13 @@ func TestReauthHookStoreFails(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &tokens{good: 1}
 				runs := 0
-				e := builtinEngine(t, Options{Authorize: s.put, Rand: func() float64 { return 0 }, Reauth: func(_ context.Context, r ReauthRequest) error {
+				e := builtinEngine(t, Options{Authorize: s.put, Rand: func() float64 { return 0 }, Reauth: Reauth{Refresh: func(_ context.Context, r ReauthRequest) error {
 					if runs++; runs == 1 {
 						return tt.err
 					}
 					s.renew(r.Account)
 					return nil
-				}})
+				}}})
 				start := time.Now()
 				got := s.do(t, e.Transport(s), Call{Provider: "gmail", Account: "a"})
 				if got != tt.ends || got == "200" && time.Since(start).Round(time.Second) != 30*time.Second {
@@ -321,14 +321,14 @@ func TestRenewedDuringRefresh(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &tokens{good: 1}
 				var runs atomic.Int32
-				e := testEngine(t, Options{Authorize: s.put, MaxInline: time.Second, Reauth: func(ctx context.Context, r ReauthRequest) error {
+				e := testEngine(t, Options{Authorize: s.put, MaxInline: time.Second, Reauth: Reauth{Refresh: func(ctx context.Context, r ReauthRequest) error {
 					runs.Add(1)
 					err := hook(ctx)
 					if r.Event.Status != 401 { // the call is long over
 						t.Errorf("the hook's event has become %+v", r.Event)
 					}
 					return err
-				}})
+				}}})
 				p, _ := e.Provider("test")
 				tr := e.Transport(s)
 				time.AfterFunc(5*time.Second, func() {
@@ -358,10 +358,10 @@ func TestRenewedDuringRefresh(t *testing.T) {
 func TestRenewedBeforeTheRefusalCame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var renewed atomic.Bool
-		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error {
+		e := testEngine(t, Options{Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error {
 			time.Sleep(50 * time.Second)
 			return nil
-		}})
+		}}})
 		p, _ := e.Provider("test")
 		time.AfterFunc(5*time.Second, func() {
 			renewed.Store(true)
@@ -395,7 +395,7 @@ func TestRenewedAndRefusedDuringRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &tokens{good: 1}
 		var runs, most, inside atomic.Int32
-		e := testEngine(t, Options{Authorize: s.put, Reauth: func(_ context.Context, r ReauthRequest) error {
+		e := testEngine(t, Options{Authorize: s.put, Reauth: Reauth{Refresh: func(_ context.Context, r ReauthRequest) error {
 			most.Store(max(most.Load(), inside.Add(1)))
 			defer inside.Add(-1)
 			time.Sleep(10 * time.Second)
@@ -404,7 +404,7 @@ func TestRenewedAndRefusedDuringRefresh(t *testing.T) {
 			}
 			s.renew(r.Account)
 			return nil
-		}})
+		}}})
 		p, _ := e.Provider("test")
 		time.AfterFunc(5*time.Second, func() { p.Renewed("a") }) // with credentials that are no good
 		start := time.Now()

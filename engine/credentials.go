@@ -18,10 +18,10 @@ const maxRepeats = 8
 // after a wait, which the decision then says.
 func (r *run) reauth(ctx context.Context) *outcome {
 	if r.attempts.foreign(r.err) {
-		return &outcome{kind: gaveUp, as: AsPermanent, reason: ReasonForeign}
+		return &outcome{kind: gaveUp, as: AsPermanent, reason: reasonForeign}
 	}
 	sent := r.attempts.sent()
-	if r.p.engine.o.Reauth != nil {
+	if r.p.engine.o.Reauth.Refresh != nil {
 		r.discard() // nothing is held while the token endpoint or a store is asked
 	}
 	wait, stop := httpattempt.WithCancel(ctx, r.canceled)
@@ -29,8 +29,8 @@ func (r *run) reauth(ctx context.Context) *outcome {
 	if r.repeats < maxRepeats && r.attempts.replaced(wait, sent) {
 		return r.repeat(false)
 	}
-	if r.p.engine.o.Reauth == nil {
-		return &outcome{kind: gaveUp, as: AsNeedsUser, reason: ReasonNoReauth}
+	if r.p.engine.o.Reauth.Refresh == nil {
+		return &outcome{kind: gaveUp, as: AsNeedsUser, reason: reasonNoReauth}
 	}
 	came := time.Now()
 	result := r.refresh(wait, sent)
@@ -50,17 +50,17 @@ func (r *run) reauth(ctx context.Context) *outcome {
 	}
 	switch result.Verdict {
 	case credential.Refused:
-		return &outcome{kind: gaveUp, as: AsNeedsUser, reason: ReasonReauthed}
+		return &outcome{kind: gaveUp, as: AsNeedsUser, reason: reasonReauthed}
 	case credential.RefusedHere:
-		return &outcome{kind: gaveUp, as: AsPermanent, reason: ReasonRefusedHere}
+		return &outcome{kind: gaveUp, as: AsPermanent, reason: reasonRefusedHere}
 	case credential.OwnRequest:
-		return &outcome{kind: gaveUp, as: AsPermanent, reason: ReasonReauthError, cause: errOwnRequest}
+		return &outcome{kind: gaveUp, as: AsPermanent, reason: reasonReauthError, cause: errOwnRequest}
 	}
 	switch {
 	case failed.As != "":
-		return &outcome{kind: gaveUp, as: failed.As, reason: ReasonReauthError, cause: failed.Err}
+		return &outcome{kind: gaveUp, as: failed.As, reason: reasonReauthError, cause: failed.Err}
 	case failed.Early && r.refreshed: // it has had its refresh
-		return &outcome{kind: deferred, reason: ReasonReauthSoon, until: failed.Until, cause: failed.Err}
+		return &outcome{kind: deferred, reason: reasonReauthSoon, until: failed.Until, cause: failed.Err}
 	}
 	return r.refreshLater(failed)
 }
@@ -87,9 +87,9 @@ func (r *run) repeat(fresh bool) *outcome {
 	}
 	switch {
 	case !r.attempts.repeatable():
-		return &outcome{kind: deferred, reason: ReasonBody, until: time.Now()}
+		return &outcome{kind: deferred, reason: reasonBody, until: time.Now()}
 	case r.repeats > maxRepeats:
-		return &outcome{kind: deferred, reason: ReasonReauthSoon, until: time.Now().Add(r.p.engine.o.ReauthInterval), cause: credential.ErrTooEarly}
+		return &outcome{kind: deferred, reason: reasonReauthSoon, until: time.Now().Add(r.p.engine.o.Reauth.Interval), cause: credential.ErrTooEarly}
 	}
 	r.discard()
 	return nil
@@ -100,9 +100,9 @@ func (r *run) refreshLater(failed *credential.Failure) *outcome {
 	r.cause = failed.Err
 	d := r.decision
 	delay := max(time.Until(failed.Until), 0)
-	d.Action, d.Asked, d.Reason = policy.Wait, true, ReasonReauthError
+	d.Action, d.Asked, d.Reason = policy.Wait, true, reasonReauthError
 	if failed.Early {
-		d.Reason = ReasonReauthSoon
+		d.Reason = reasonReauthSoon
 	}
 	d.MinDelay, d.Delay = delay, delay+time.Duration(r.p.engine.o.Rand()*float64(spread(delay)))
 	d.State.Reauths--

@@ -72,69 +72,69 @@ type Reason uint8
 
 // The reasons.
 const (
-	ReasonRule        Reason = iota // the rule says so
-	ReasonSuccess                   // no rule matched a successful reply
-	ReasonAttempts                  // the backoff's attempts are used up
-	ReasonElapsed                   // the backoff's elapsed time is used up
-	ReasonWaits                     // the call has waited too often
-	ReasonTotalWait                 // the call would wait too long in all
-	ReasonMaxWait                   // the hint is longer than the rule's max_wait
-	ReasonGate                      // not idempotent, and the outcome is unknown
-	ReasonVeto                      // the server said not to retry
-	ReasonReauthed                  // it was re-authenticated already
-	ReasonNoReauth                  // nothing here can re-authenticate
-	ReasonReauthError               // re-authentication failed
-	ReasonCanceled                  // the caller gave up
-	ReasonDeadline                  // the wait does not fit before the deadline
-	ReasonBudget                    // the retry budget is used up
-	ReasonCode                      // the calling code said so
-	ReasonBreaker                   // the circuit breaker is open
-	ReasonBody                      // the request's body cannot be sent again
-	ReasonInline                    // the wait is longer than a worker may be held
-	ReasonLimit                     // a limit can never let the call pass: it is too large, or waits for itself
-	ReasonInner                     // a call inside this one was given up or handed back
-	ReasonNoPolicy                  // there is no policy of that name
-	ReasonRefusedHere               // the credentials work for other calls, and are refused here only
-	ReasonForeign                   // a redirect has led to a host that gets none of the account's credentials, or nobody knows whose host it is
-	ReasonReauthSoon                // the credentials were good a moment ago: they may be refreshed again later
-	ReasonOwnWrite                  // an earlier attempt of unknown outcome may be what this one was refused for
-	ReasonUpload                    // the request's own body could not be read
-	ReasonOwnDelete                 // an earlier attempt of unknown outcome has deleted it
-	ReasonTimeUp                    // the deadline has come
-	ReasonNoAccount                 // the call names no account, and must
+	reasonRule        Reason = iota // the rule says so
+	reasonSuccess                   // no rule matched a successful reply
+	reasonAttempts                  // the backoff's attempts are used up
+	reasonElapsed                   // the backoff's elapsed time is used up
+	reasonWaits                     // the call has waited too often
+	reasonTotalWait                 // the call would wait too long in all
+	reasonMaxWait                   // the hint is longer than the rule's max_wait
+	reasonGate                      // not idempotent, and the outcome is unknown
+	reasonVeto                      // the server said not to retry
+	reasonReauthed                  // it was re-authenticated already
+	reasonNoReauth                  // nothing here can re-authenticate
+	reasonReauthError               // re-authentication failed
+	reasonCanceled                  // the caller gave up
+	reasonDeadline                  // the wait does not fit before the deadline
+	reasonBudget                    // the retry budget is used up
+	reasonCode                      // the calling code said so
+	reasonBreaker                   // the circuit breaker is open
+	reasonBody                      // the request's body cannot be sent again
+	reasonInline                    // the wait is longer than a worker may be held
+	reasonLimit                     // a limit can never let the call pass: it is too large, or waits for itself
+	reasonInner                     // a call inside this one was given up or handed back
+	reasonNoPolicy                  // there is no policy of that name
+	reasonRefusedHere               // the credentials work for other calls, and are refused here only
+	reasonForeign                   // a redirect has led to a host that gets none of the account's credentials, or nobody knows whose host it is
+	reasonReauthSoon                // the credentials were good a moment ago: they may be refreshed again later
+	reasonOwnWrite                  // an earlier attempt of unknown outcome may be what this one was refused for
+	reasonUpload                    // the request's own body could not be read
+	reasonOwnDelete                 // an earlier attempt of unknown outcome has deleted it
+	reasonTimeUp                    // the deadline has come
+	reasonNoAccount                 // the call names no account, and must
 )
 
 var reasons = [...]string{
-	ReasonRule:        "the rule says so",
-	ReasonSuccess:     "a successful reply that no rule matches",
-	ReasonAttempts:    "the backoff's attempts are used up",
-	ReasonElapsed:     "the backoff's elapsed time is used up",
-	ReasonWaits:       "the call has waited too often",
-	ReasonTotalWait:   "the call would wait too long in all",
-	ReasonMaxWait:     "the server asked for more than the rule's max_wait",
-	ReasonGate:        "not idempotent and the outcome is unknown: a repeat could do it twice",
-	ReasonVeto:        "the server said not to retry (x-should-retry: false)",
-	ReasonReauthed:    "refused again after re-authentication",
-	ReasonNoReauth:    "nothing is configured that could re-authenticate",
-	ReasonReauthError: "re-authentication failed",
-	ReasonCanceled:    "the caller gave up",
-	ReasonDeadline:    "the wait does not fit before the caller's deadline",
-	ReasonBudget:      "the retry budget is used up",
-	ReasonCode:        "the calling code said so",
-	ReasonBreaker:     "the circuit breaker is open",
-	ReasonBody:        "the request's body cannot be sent again",
-	ReasonInline:      "the wait is longer than a worker may be held",
-	ReasonLimit:       "a limit can never let the call pass: it is too large, or waits for itself",
-	ReasonInner:       "a call inside this one was given up or handed back",
-	ReasonNoPolicy:    "there is no policy of that name",
-	ReasonRefusedHere: "refused here only: the credentials work for other calls",
-	ReasonForeign:     "refused by a host that gets none of the account's credentials",
-	ReasonReauthSoon:  "refused although the credentials were good a moment ago",
-	ReasonOwnWrite:    "an earlier attempt of unknown outcome may be what this one was refused for",
-	ReasonUpload:      "the request's own body could not be read",
-	ReasonOwnDelete:   "an earlier attempt of unknown outcome has deleted it: what was wanted",
-	ReasonTimeUp:      "the caller's deadline has come",
-	ReasonNoAccount:   "the call names no account",
+	reasonRule:        "the rule says so",
+	reasonSuccess:     "a successful reply that no rule matches",
+	reasonAttempts:    "the backoff's attempts are used up",
+	reasonElapsed:     "the backoff's elapsed time is used up",
+	reasonWaits:       "the call has waited too often",
+	reasonTotalWait:   "the call would wait too long in all",
+	reasonMaxWait:     "the server asked for more than the rule's max_wait",
+	reasonGate:        "not idempotent and the outcome is unknown: a repeat could do it twice",
+	reasonVeto:        "the server said not to retry (x-should-retry: false)",
+	reasonReauthed:    "refused again after re-authentication",
+	reasonNoReauth:    "nothing is configured that could re-authenticate",
+	reasonReauthError: "re-authentication failed",
+	reasonCanceled:    "the caller gave up",
+	reasonDeadline:    "the wait does not fit before the caller's deadline",
+	reasonBudget:      "the retry budget is used up",
+	reasonCode:        "the calling code said so",
+	reasonBreaker:     "the circuit breaker is open",
+	reasonBody:        "the request's body cannot be sent again",
+	reasonInline:      "the wait is longer than a worker may be held",
+	reasonLimit:       "a limit can never let the call pass: it is too large, or waits for itself",
+	reasonInner:       "a call inside this one was given up or handed back",
+	reasonNoPolicy:    "there is no policy of that name",
+	reasonRefusedHere: "refused here only: the credentials work for other calls",
+	reasonForeign:     "refused by a host that gets none of the account's credentials",
+	reasonReauthSoon:  "refused although the credentials were good a moment ago",
+	reasonOwnWrite:    "an earlier attempt of unknown outcome may be what this one was refused for",
+	reasonUpload:      "the request's own body could not be read",
+	reasonOwnDelete:   "an earlier attempt of unknown outcome has deleted it: what was wanted",
+	reasonTimeUp:      "the caller's deadline has come",
+	reasonNoAccount:   "the call names no account",
 }
 
 // String is the reason as a phrase.
@@ -169,7 +169,7 @@ func (c *compiled) decide(s State, e *rules.Event, u float64) (d Decision) {
 // apply decides by a rule that has been found to hold. d.State is the call's
 // state before, and becomes the one after; whatever else is in d is overwritten.
 func (c *compiled) apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
-	d.Rule, d.Action, d.As, d.Reason = rule, rule.Action, "", ReasonRule
+	d.Rule, d.Action, d.As, d.Reason = rule, rule.Action, "", reasonRule
 	d.Delay, d.MinDelay, d.Hint = 0, 0, e.RetryAfter
 	d.Asked, d.Defer, d.Exhausted = false, false, false
 
@@ -181,7 +181,7 @@ func (c *compiled) apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
 	s.Unknown = again || rule.Action != policy.Accept && !rule.spec.Safe && unknownOutcome(e)
 
 	if rule == successRule {
-		d.Reason = ReasonSuccess
+		d.Reason = reasonSuccess
 	}
 
 	switch d.Action {
@@ -193,10 +193,10 @@ func (c *compiled) apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
 			d.As = AsPermanent
 		}
 		if d.As == AsPermanent && e.Network != "" && !rule.spec.Safe && !e.Idempotent && unknownOutcome(e) {
-			d.As, d.Reason = AsAmbiguous, ReasonGate // it may well have worked
+			d.As, d.Reason = AsAmbiguous, reasonGate // it may well have worked
 		}
 		if e.Network == rules.NetworkCanceled {
-			d.As, d.Reason = AsCanceled, ReasonCanceled
+			d.As, d.Reason = AsCanceled, reasonCanceled
 		}
 		if again {
 			d.ownWrite(e)
@@ -207,17 +207,17 @@ func (c *compiled) apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
 	// The rule wants another attempt. What forbids it comes first.
 	switch {
 	case e.Network == rules.NetworkCanceled:
-		d.fail(AsCanceled, ReasonCanceled)
+		d.fail(AsCanceled, reasonCanceled)
 	case !rule.spec.Safe && !e.Idempotent && unknownOutcome(e):
-		d.fail(AsAmbiguous, ReasonGate)
+		d.fail(AsAmbiguous, reasonGate)
 	case d.Action == policy.Reauth:
 		if s.Reauths > 0 {
-			d.fail(AsNeedsUser, ReasonReauthed)
+			d.fail(AsNeedsUser, reasonReauthed)
 			return
 		}
 		s.Reauths++
 	case len(e.Header) > 0 && classify.Veto(e.Header):
-		d.fail(AsPermanent, ReasonVeto)
+		d.fail(AsPermanent, reasonVeto)
 	default:
 		c.schedule(d, u, fresh)
 	}
@@ -228,7 +228,7 @@ func (c *compiled) schedule(d *Decision, u float64, fresh bool) {
 	s := &d.State
 	// Something else than the credentials was refused, so they were good, or may
 	// well have expired before the next attempt: that has its own refresh. What
-	// bounds this is the schedule here, and ReauthInterval.
+	// bounds this is the schedule here, and Reauth.Interval.
 	s.Reauths = 0
 
 	asked := min(d.Hint, maxAsked)
@@ -255,14 +255,14 @@ func (c *compiled) schedule(d *Decision, u float64, fresh bool) {
 		if !d.Asked {
 			used.attempts++
 			if b.Attempts > 0 && int(used.attempts) >= b.Attempts {
-				d.exhaust(ReasonAttempts)
+				d.exhaust(reasonAttempts)
 				return
 			}
 		}
 		d.Delay = b.delay(int(used.steps), u, s.Last)
 		d.MinDelay = b.delay(int(used.steps), 0, s.Last)
 		if !d.Asked && b.Elapsed > 0 && used.attempts > 1 && s.Spent-used.since+d.Delay > b.Elapsed {
-			d.exhaust(ReasonElapsed)
+			d.exhaust(reasonElapsed)
 			return
 		}
 	}
@@ -282,10 +282,10 @@ func (c *compiled) schedule(d *Decision, u float64, fresh bool) {
 	d.Delay = max(d.Delay, floor+time.Duration(u*float64(spread(floor))))
 	if m := spec.MaxWait; m > 0 && asked > m {
 		if spec.OverFail {
-			d.exhaust(ReasonMaxWait)
+			d.exhaust(reasonMaxWait)
 			return
 		}
-		d.Defer, d.Reason = true, ReasonMaxWait
+		d.Defer, d.Reason = true, reasonMaxWait
 	}
 	c.wait(d, floor)
 }
@@ -297,9 +297,9 @@ func (c *compiled) wait(d *Decision, asked time.Duration) {
 	s.Waited += asked // without jitter, which must not make a day too long
 	switch {
 	case s.Waits > c.maxWaits:
-		d.exhaust(ReasonWaits)
+		d.exhaust(reasonWaits)
 	case s.Waited > c.maxTotalWait:
-		d.exhaust(ReasonTotalWait)
+		d.exhaust(reasonTotalWait)
 	default:
 		s.Last = d.Delay
 	}

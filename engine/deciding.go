@@ -23,15 +23,15 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 		r.compare(ctx, candidate, now)
 	} else {
 		r.c.apply(d, rule, e, u)
-		if d.Reason == ReasonRule {
+		if d.Reason == reasonRule {
 			d.Reason = why
 		}
 	}
-	if d.Action == policy.Fail && d.As == AsPermanent && d.Reason == ReasonRule && e.Status == 0 && errtree.Is(ctx.Err(), context.DeadlineExceeded) {
-		d.As, d.Reason = AsDeadline, ReasonTimeUp
+	if d.Action == policy.Fail && d.As == AsPermanent && d.Reason == reasonRule && e.Status == 0 && errtree.Is(ctx.Err(), context.DeadlineExceeded) {
+		d.As, d.Reason = AsDeadline, reasonTimeUp
 	}
 	if m := r.call.MaxAttempts; m > 0 && d.Action == policy.Retry && d.State.Retries() >= m {
-		d.exhaust(ReasonAttempts)
+		d.exhaust(reasonAttempts)
 	}
 	if d.State.Began.IsZero() {
 		d.State.Began = r.start()
@@ -41,8 +41,8 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 // leaveToCredentials undoes that a second refusal is decided to need the user:
 // Decide knows nothing of the credentials, and reauth does.
 func (r *run) leaveToCredentials() {
-	if d := r.decision; d.Reason == ReasonReauthed {
-		d.Action, d.As, d.Reason = policy.Reauth, "", ReasonRule
+	if d := r.decision; d.Reason == reasonReauthed {
+		d.Action, d.As, d.Reason = policy.Reauth, "", reasonRule
 		d.State.Reauths++
 		r.refreshed = true
 	}

@@ -29,17 +29,17 @@ func TestDeferral(t *testing.T) {
 		as     string
 		reason Reason
 	}{
-		{name: "longer than a minute", hint: "61", until: 61 * time.Second, reason: ReasonInline},
+		{name: "longer than a minute", hint: "61", until: 61 * time.Second, reason: reasonInline},
 		{name: "a minute", hint: "60", took: 60 * time.Second},
-		{name: "longer than the options allow", o: Options{MaxInline: 5 * time.Second}, hint: "6", until: 6 * time.Second, reason: ReasonInline},
-		{name: "longer than the call allows", call: Call{MaxInline: time.Second}, hint: "6", until: 6 * time.Second, reason: ReasonInline},
+		{name: "longer than the options allow", o: Options{MaxInline: 5 * time.Second}, hint: "6", until: 6 * time.Second, reason: reasonInline},
+		{name: "longer than the call allows", call: Call{MaxInline: time.Second}, hint: "6", until: 6 * time.Second, reason: reasonInline},
 		{name: "the call allows more", o: Options{MaxInline: 5 * time.Second}, call: Call{MaxInline: time.Hour}, hint: "600", took: 600 * time.Second},
-		{name: "over max_wait defers", yaml: defer10, hint: "11", until: 11 * time.Second, reason: ReasonMaxWait},
+		{name: "over max_wait defers", yaml: defer10, hint: "11", until: 11 * time.Second, reason: reasonMaxWait},
 		{name: "within max_wait", yaml: defer10, hint: "10", took: 10 * time.Second},
-		{name: "over max_wait fails", yaml: fail10, hint: "11", as: AsExhausted, reason: ReasonMaxWait},
-		{name: "too many waits in all", call: Call{State: State{Attempts: 20, Waits: 20}}, hint: "2", as: AsExhausted, reason: ReasonWaits},
-		{name: "longer than a day in all", call: Call{State: State{Attempts: 3, Waits: 2, Waited: 24*time.Hour - time.Second}}, hint: "2", as: AsExhausted, reason: ReasonTotalWait},
-		{name: "deferred although the deadline is near", call: Call{}, hint: "120", until: 120 * time.Second, reason: ReasonInline},
+		{name: "over max_wait fails", yaml: fail10, hint: "11", as: AsExhausted, reason: reasonMaxWait},
+		{name: "too many waits in all", call: Call{State: State{Attempts: 20, Waits: 20}}, hint: "2", as: AsExhausted, reason: reasonWaits},
+		{name: "longer than a day in all", call: Call{State: State{Attempts: 3, Waits: 2, Waited: 24*time.Hour - time.Second}}, hint: "2", as: AsExhausted, reason: reasonTotalWait},
+		{name: "deferred although the deadline is near", call: Call{}, hint: "120", until: 120 * time.Second, reason: reasonInline},
 	} {
 		for _, way := range []string{"Transport", "Do"} {
 			t.Run(tt.name+"/"+way, func(t *testing.T) {
@@ -196,11 +196,11 @@ func TestReauthAfterDeferral(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p *Provider
 		refreshes, good := 0, 1
-		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error {
+		e := testEngine(t, Options{Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error {
 			refreshes++
 			p.Hold("requests", limiter.Keys{Account: "a"}, time.Now().Add(2*time.Hour)) // another worker was throttled
 			return nil
-		}})
+		}}})
 		p, _ = e.Provider("test")
 		fn := func(context.Context) error {
 			if refreshes < good {
@@ -269,7 +269,7 @@ func TestStreamIsHandedBack(t *testing.T) {
 			}
 			resp.Body.Close()
 			out, _ := Outcome(resp)
-			if wait := out.Until.Sub(start); !out.Decision.Defer || out.Decision.Reason != ReasonBody || wait != want || len(s.sent) != 1 || time.Since(start) != 0 {
+			if wait := out.Until.Sub(start); !out.Decision.Defer || out.Decision.Reason != reasonBody || wait != want || len(s.sent) != 1 || time.Since(start) != 0 {
 				t.Errorf("deferred %v (%v) until in %v, want %v; %d requests", out.Decision.Defer, out.Decision.Reason, wait, want, len(s.sent))
 			}
 		})
@@ -281,7 +281,7 @@ func TestStreamIsHandedBack(t *testing.T) {
 func TestCredentialsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := errors.New("token endpoint is down")
-		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error { return RetryAfter(40*time.Second, down) }})
+		e := testEngine(t, Options{Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { return RetryAfter(40*time.Second, down) }}})
 		refused := func(context.Context) error { return &ResponseError{Status: 401, Method: "GET"} }
 		e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET", MaxInline: 1}, refused)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -35,29 +35,13 @@ type Options struct {
 	// MaxTotalWait bounds the time one call spends in asked-for waits; 0 = 24 h.
 	MaxTotalWait time.Duration
 
-	// Reauth refreshes an account's credentials; nil = `reauth` rules fail as
-	// needs_user. What its errors mean: see ReauthRequest.
-	Reauth func(context.Context, ReauthRequest) error
-	// ReauthInterval is the least time between two refreshes of one credential;
-	// 0 = 30 s. Within it new credentials that are refused before any call has
-	// succeeded with them are needs_user; ones that have worked have expired, and
-	// the call waits for the next refresh or is handed back. After a failed refresh
-	// the account's calls end as that did, before they are sent.
-	ReauthInterval time.Duration
-	// ReauthTimeout bounds one refresh; 0 = 1 minute.
-	ReauthTimeout time.Duration
-	// Credential names the credential that an account uses at a provider, as
-	// where one grant serves a mail and a calendar API. Calls with the same one
-	// share its refreshes, their interval, and what a failed one means. "" =
-	// one of the account's own at that provider; nil = always. It must be fast,
-	// safe for concurrent use, and always say the same. It is asked only about
-	// calls whose credentials were refused, and while the latest refresh of some
-	// account is under way, has failed, or no call has succeeded since.
-	Credential func(provider, account string) string
+	// Reauth says how an account's credentials are refreshed. Without a Reauth.Refresh,
+	// `reauth` rules fail as needs_user.
+	Reauth Reauth
 	// Authorize puts an account's current credentials on a request that
 	// Transport is about to send, a copy of the caller's; nil = requests are
 	// sent as they come (their credentials are set below Transport, or once).
-	// Its errors mean what those of Reauth do, for the one call.
+	// Its errors mean what those of Reauth.Refresh do, for the one call.
 	//
 	// The provider that the credentials are for is ProviderOf(req.Context()): an
 	// account may have others elsewhere. The hook is not called for a request
@@ -150,11 +134,11 @@ func New(o Options) (*Engine, error) {
 	if o.MaxTotalWait <= 0 {
 		o.MaxTotalWait = 24 * time.Hour
 	}
-	if o.ReauthInterval <= 0 {
-		o.ReauthInterval = 30 * time.Second
+	if o.Reauth.Interval <= 0 {
+		o.Reauth.Interval = 30 * time.Second
 	}
-	if o.ReauthTimeout <= 0 {
-		o.ReauthTimeout = time.Minute
+	if o.Reauth.Timeout <= 0 {
+		o.Reauth.Timeout = time.Minute
 	}
 	if chance := o.Rand; chance != nil {
 		o.Rand = func() float64 { return clampChance(chance()) }
@@ -163,7 +147,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		o: o, start: time.Now(), recent: newRecent(o.Recent), handles: map[string]*Provider{},
-		credentials: credential.New(o.ReauthInterval, o.ReauthTimeout),
+		credentials: credential.New(o.Reauth.Interval, o.Reauth.Timeout),
 	}
 	if err := e.replace(o.Policies); err != nil {
 		return nil, err
@@ -442,7 +426,7 @@ func compile(p *policy.Policy, o *Options) *compiled {
 		c.schedules = append(c.schedules, newSchedule(b))
 	}
 	c.holds = slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return len(r.Hold) > 0 })
-	c.reauths = (o.Reauth != nil || o.Authorize != nil) && slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Action == policy.Reauth })
+	c.reauths = (o.Reauth.Refresh != nil || o.Authorize != nil) && slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Action == policy.Reauth })
 	c.operations.Store(&map[string]*operation{})
 	return c
 }

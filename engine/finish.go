@@ -58,7 +58,7 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 	case deferred:
 		d.Action, d.As, d.Defer = policy.Wait, "", true
 		d.State.Reauths = 0 // today's credentials say nothing about those of then
-		if end.reason != ReasonRule {
+		if end.reason != reasonRule {
 			d.Reason = end.reason
 		}
 		if r.wait != nil { // else the delay was decided
@@ -80,7 +80,7 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 		}
 	case gaveUp, interrupts:
 		if end.as != "" {
-			d.Exhausted = d.Exhausted || end.reason == ReasonBudget
+			d.Exhausted = d.Exhausted || end.reason == reasonBudget
 			d.fail(end.as, end.reason)
 		}
 		if d.As == AsDeadline && r.until.IsZero() {
@@ -136,9 +136,9 @@ func (r *run) deferral(now time.Time) *outcome {
 	end := &outcome{kind: deferred, until: now.Add(d.Delay), cause: r.cause}
 	switch {
 	case !r.attempts.repeatable():
-		end.reason = ReasonBody
-	case !d.Defer && d.Reason != ReasonReauthError && d.Reason != ReasonReauthSoon:
-		end.reason = ReasonInline
+		end.reason = reasonBody
+	case !d.Defer && d.Reason != reasonReauthError && d.Reason != reasonReauthSoon:
+		end.reason = reasonInline
 	}
 	return end
 }
@@ -158,11 +158,11 @@ func (r *run) interrupted(ctx context.Context, cause error) *outcome {
 	end := &outcome{kind: interrupts, rule: contextRule, cause: cause}
 	switch {
 	case timeUp(ctx):
-		end.as, end.reason = AsDeadline, ReasonTimeUp
+		end.as, end.reason = AsDeadline, reasonTimeUp
 	case ctx.Err() == nil && errtree.Is(cause, context.DeadlineExceeded):
-		end.kind, end.as, end.reason = gaveUp, AsDeadline, ReasonDeadline
+		end.kind, end.as, end.reason = gaveUp, AsDeadline, reasonDeadline
 	default:
-		end.as, end.reason = AsCanceled, ReasonCanceled
+		end.as, end.reason = AsCanceled, reasonCanceled
 	}
 	return end
 }
@@ -179,14 +179,14 @@ func (r *run) limited(ctx context.Context, err error) *outcome {
 	case ctx.Err() != nil:
 		return r.interrupted(ctx, err)
 	case stopped && backoff.As != "":
-		return &outcome{kind: gaveUp, rule: reauthRule, as: backoff.As, reason: ReasonReauthError, cause: backoff.Err}
+		return &outcome{kind: gaveUp, rule: reauthRule, as: backoff.As, reason: reasonReauthError, cause: backoff.Err}
 	case stopped:
-		return &outcome{kind: deferred, rule: reauthRule, reason: ReasonReauthError, until: backoff.Until, cause: backoff.Err}
+		return &outcome{kind: deferred, rule: reauthRule, reason: reasonReauthError, until: backoff.Until, cause: backoff.Err}
 	case wait != nil && (wait.Err == nil || wait.Err == context.DeadlineExceeded && time.Until(wait.Until) > r.maxInline()):
 		// Also where the deadline is sooner: see the order of the loop.
-		return &outcome{kind: deferred, rule: limitRule, reason: ReasonInline, until: wait.Until, cause: err}
+		return &outcome{kind: deferred, rule: limitRule, reason: reasonInline, until: wait.Until, cause: err}
 	case errtree.Is(err, context.DeadlineExceeded), errtree.Is(err, context.Canceled):
 		return r.interrupted(ctx, err)
 	}
-	return &outcome{kind: gaveUp, rule: limitRule, as: AsPermanent, reason: ReasonLimit, cause: err}
+	return &outcome{kind: gaveUp, rule: limitRule, as: AsPermanent, reason: reasonLimit, cause: err}
 }

@@ -123,7 +123,7 @@ func TestForeignErrors(t *testing.T) {
 					e := builtinEngine(t, Options{
 						Observer: LogObserver(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 						Recent:   10,
-						Reauth:   func(context.Context, ReauthRequest) error { return foreign },
+						Reauth:   Reauth{Refresh: func(context.Context, ReauthRequest) error { return foreign }},
 						Authorize: func(_ *http.Request, account string) error {
 							if account == "authorize" {
 								return foreign

@@ -56,10 +56,9 @@ func sendAll(t *testing.T, s *enginetest.Server, provider string, do bool) (unre
 	base := enginetest.NewTransport(s)
 	tokens := enginetest.NewTokens(s)
 	eng, err := engine.New(engine.Options{
-		ReauthInterval: time.Second, MaxInline: time.Hour, Authorize: tokens.Authorize,
-		Reauth: func(ctx context.Context, r engine.ReauthRequest) error {
+		Reauth: engine.Reauth{Interval: time.Second, Refresh: func(ctx context.Context, r engine.ReauthRequest) error {
 			return tokens.Renew(ctx, r.Account)
-		},
+		}}, MaxInline: time.Hour, Authorize: tokens.Authorize,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -107,16 +107,15 @@ func TestNothingIsLeftAfterChaos(t *testing.T) {
 			left := func(account string, req *http.Request) { mu.Lock(); defer mu.Unlock(); delete(inside[account], req) }
 			refreshErrors := []error{nil, nil, errors.New("unknown"), RetryAfter(time.Second, io.EOF), &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: io.EOF}, &GiveUpError{Decision: Decision{As: AsAmbiguous}, Err: io.EOF}}
 			e := testEngine(t, Options{
-				Observer: ObserverFunc(func(context.Context, *Notice) {}), Recent: 10, AttemptHeader: "X-Attempt", ReauthInterval: 2 * time.Second,
+				Observer: ObserverFunc(func(context.Context, *Notice) {}), Recent: 10, AttemptHeader: "X-Attempt", Reauth: Reauth{Interval: 2 * time.Second, Refresh: func(ctx context.Context, r ReauthRequest) error {
+					time.Sleep(time.Duration(chance(1000)) * time.Millisecond)
+					return refreshErrors[chance(len(refreshErrors))]
+				}},
 				Authorize: func(*http.Request, string) error {
 					if chance(50) == 0 {
 						return errors.New("no token")
 					}
 					return nil
-				},
-				Reauth: func(ctx context.Context, r ReauthRequest) error {
-					time.Sleep(time.Duration(chance(1000)) * time.Millisecond)
-					return refreshErrors[chance(len(refreshErrors))]
 				},
 			}, yaml)
 			base := roundTripper(func(req *http.Request) (*http.Response, error) {

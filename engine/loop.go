@@ -161,7 +161,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 			return r.limited(ctx, err)
 		}
 		if err := r.askBreaker(ctx); err != nil {
-			return &outcome{kind: gaveUp, rule: breakerRule, as: AsUnavailable, reason: ReasonBreaker, cause: err}
+			return &outcome{kind: gaveUp, rule: breakerRule, as: AsUnavailable, reason: reasonBreaker, cause: err}
 		}
 
 		// Attempt. The permit goes back with it, or with the response's body.
@@ -171,7 +171,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 			return nil
 		}
 		if a.unsent {
-			return &outcome{kind: gaveUp, rule: bodyRule, as: AsPermanent, reason: ReasonBody, cause: a.err}
+			return &outcome{kind: gaveUp, rule: bodyRule, as: AsPermanent, reason: reasonBody, cause: a.err}
 		}
 
 		// Classify and decide.
@@ -204,7 +204,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 
 		// Budget: a wait that the server asked for is no extra load.
 		if !r.afford(now) {
-			return &outcome{kind: gaveUp, as: AsBudget, reason: ReasonBudget}
+			return &outcome{kind: gaveUp, as: AsBudget, reason: reasonBudget}
 		}
 
 		// Deferral, then the deadline: no sleep that cannot end well.
@@ -214,10 +214,10 @@ func (r *run) loop(ctx context.Context) *outcome {
 		if deadline, ok := ctx.Deadline(); ok && now.Add(d.Delay).After(deadline) {
 			r.unspend()
 			if timeUp(ctx) { // in the attempt
-				return &outcome{kind: gaveUp, as: AsDeadline, reason: ReasonTimeUp, cause: r.cause}
+				return &outcome{kind: gaveUp, as: AsDeadline, reason: reasonTimeUp, cause: r.cause}
 			}
 			r.until = now.Add(d.Delay)
-			return &outcome{kind: gaveUp, as: AsDeadline, reason: ReasonDeadline, cause: r.cause}
+			return &outcome{kind: gaveUp, as: AsDeadline, reason: reasonDeadline, cause: r.cause}
 		}
 
 		// Wait, holding nothing.
@@ -277,7 +277,7 @@ func (r *run) acquire(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.permit = permit // Options.Credential may panic
+		r.permit = permit // Reauth.Credential may panic
 		late := r.gate != nil && r.gate.Wait(ctx, r.canceled)
 		// What has come while the permit was on its way counts too.
 		switch {

@@ -290,8 +290,8 @@ func TestTransportBodyWithoutGetBody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if out, _ := Outcome(resp); out.Decision.Reason != ReasonBody || len(s.sent) != 1 {
-			t.Errorf("got %v after %q, want %v after one request", out.Decision.Reason, s.sent, ReasonBody)
+		if out, _ := Outcome(resp); out.Decision.Reason != reasonBody || len(s.sent) != 1 {
+			t.Errorf("got %v after %q, want %v after one request", out.Decision.Reason, s.sent, reasonBody)
 		}
 		resp.Body.Close()
 	})

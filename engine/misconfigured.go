@@ -42,7 +42,7 @@ func (e *Engine) noPolicy(provider string) error {
 // noPolicyGiveUp gives a call up whose provider is not known.
 func (e *Engine) noPolicyGiveUp(provider, operation string) error {
 	return &GiveUpError{
-		Decision:  Decision{Action: policy.Fail, As: AsMisconfigured, Rule: noPolicyRule, Reason: ReasonNoPolicy},
+		Decision:  Decision{Action: policy.Fail, As: AsMisconfigured, Rule: noPolicyRule, Reason: reasonNoPolicy},
 		Operation: operation, Err: e.noPolicy(provider),
 	}
 }
@@ -52,7 +52,7 @@ func (e *Engine) noPolicyGiveUp(provider, operation string) error {
 func (r *run) withoutAccount(ctx context.Context) *outcome {
 	o := &r.p.engine.o
 	if o.RequireAccount {
-		return &outcome{kind: gaveUp, rule: noAccountRule, as: AsMisconfigured, reason: ReasonNoAccount, cause: errNoAccount}
+		return &outcome{kind: gaveUp, rule: noAccountRule, as: AsMisconfigured, reason: reasonNoAccount, cause: errNoAccount}
 	}
 	if o.Observer != nil && r.p.nobody.CompareAndSwap(false, true) {
 		r.notify(ctx, NoticeNoAccount, 0, errNoAccount)

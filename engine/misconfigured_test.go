@@ -61,10 +61,10 @@ func TestWithoutAccount(t *testing.T) {
 		{name: "limits by account", yaml: loopYAML, told: true},
 		{name: "with an account", yaml: loopYAML, call: Call{Account: "a"}},
 		{name: "limits by host", yaml: byHost},
-		{name: "credentials", yaml: byHost, o: Options{Reauth: reauth}, told: true},
+		{name: "credentials", yaml: byHost, o: Options{Reauth: Reauth{Refresh: reauth}}, told: true},
 		{name: "credentials of requests", yaml: byHost, o: Options{Authorize: func(*http.Request, string) error { return nil }}, told: true},
-		{name: "a policy that never refreshes them", yaml: withoutReauth, o: Options{Reauth: reauth}},
-		{name: "a request for tokens", yaml: tokens, o: Options{Reauth: reauth}, call: Call{Operation: "send"}},
+		{name: "a policy that never refreshes them", yaml: withoutReauth, o: Options{Reauth: Reauth{Refresh: reauth}}},
+		{name: "a request for tokens", yaml: tokens, o: Options{Reauth: Reauth{Refresh: reauth}}, call: Call{Operation: "send"}},
 		{name: "an operation that no such limit counts", yaml: strings.Replace(byHost, "{name: sending, key: host,", "{name: sending, key: account,", 1), call: Call{Operation: "items.get"}},
 	} {
 		for _, required := range []bool{false, true} {
@@ -84,7 +84,7 @@ func TestWithoutAccount(t *testing.T) {
 					}
 					for _, err := range []error{err, err2} {
 						gave, _ := errors.AsType[*GiveUpError](err)
-						if (gave != nil) != (tt.told && required) || gave != nil && (gave.Decision.As != AsMisconfigured || gave.Decision.Reason != ReasonNoAccount) {
+						if (gave != nil) != (tt.told && required) || gave != nil && (gave.Decision.As != AsMisconfigured || gave.Decision.Reason != reasonNoAccount) {
 							t.Errorf("got %v", err)
 						}
 					}

@@ -74,7 +74,7 @@ func TestNoticeQueued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []string
 		e := testEngine(t, Options{
-			Reauth: func(context.Context, ReauthRequest) error { return RetryAfter(7*time.Second, errors.New("busy")) },
+			Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { return RetryAfter(7*time.Second, errors.New("busy")) }},
 			Observer: ObserverFunc(func(_ context.Context, n *Notice) {
 				if n.Kind == NoticeQueued {
 					got = append(got, fmt.Sprintf("%s %s %d %v", n.Account, n.Operation, n.Attempt, n.Duration))

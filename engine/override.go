@@ -31,28 +31,28 @@ func (r *run) override(now time.Time) (rule *Rule, why Reason) {
 		return nil, 0
 	}
 	if _, ok := r.err.(*httpattempt.UploadError); ok {
-		return uploadRule, ReasonUpload
+		return uploadRule, reasonUpload
 	}
 	if code, ok := errtree.As[*codeError](r.err); ok {
 		if code.after == 0 {
-			return permanentRule, ReasonCode
+			return permanentRule, reasonCode
 		}
 		e.RetryAfter = max(e.RetryAfter, code.after)
-		return waitRule, ReasonCode
+		return waitRule, reasonCode
 	}
 	if later, ok := errtree.As[*DeferError](r.err); ok {
 		e.RetryAfter = max(later.Until.Sub(now), 1)
-		return waitRule, ReasonInner
+		return waitRule, reasonInner
 	}
 	if gave, ok := errtree.As[*GiveUpError](r.err); ok {
 		r.until = gave.Until
-		return gaveUpInside(gave.Decision.As), ReasonInner
+		return gaveUpInside(gave.Decision.As), reasonInner
 	}
 	if _, ok := errtree.As[*backoff.PermanentError](r.err); ok {
-		return permanentRule, ReasonCode
+		return permanentRule, reasonCode
 	}
 	if _, ok := errtree.As[*authorizeError](r.err); ok && r.deciding == r.c {
-		return permanentRule, ReasonReauthError
+		return permanentRule, reasonReauthError
 	}
 	return nil, 0
 }
@@ -71,8 +71,8 @@ func (r *run) overrideInside(now time.Time) (*Rule, Reason) {
 		return nil, 0
 	case out.Decision.Defer:
 		r.event.RetryAfter = max(out.Until.Sub(now), 1)
-		return waitRule, ReasonInner
+		return waitRule, reasonInner
 	}
 	r.until = out.Until
-	return gaveUpInside(out.Decision.As), ReasonInner
+	return gaveUpInside(out.Decision.As), reasonInner
 }

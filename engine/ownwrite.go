@@ -28,7 +28,7 @@ func (d *Decision) ownWrite(e *rules.Event) {
 	switch e.Status {
 	case http.StatusNotFound, http.StatusGone:
 		if e.Method == http.MethodDelete {
-			d.Action, d.As, d.Reason = policy.Accept, "", ReasonOwnDelete
+			d.Action, d.As, d.Reason = policy.Accept, "", reasonOwnDelete
 			return
 		}
 		own = e.Method == "MOVE"
@@ -40,6 +40,6 @@ func (d *Decision) ownWrite(e *rules.Event) {
 		own = e.Method != http.MethodGet && e.Method != http.MethodHead
 	}
 	if own {
-		d.As, d.Reason = AsAmbiguous, ReasonOwnWrite
+		d.As, d.Reason = AsAmbiguous, reasonOwnWrite
 	}
 }

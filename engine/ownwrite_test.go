@@ -54,7 +54,7 @@ func TestOwnWrite(t *testing.T) {
 				if p == caldav && got != want && !before {
 					continue // the pack has words of its own
 				}
-				if got != want || before && (got == "accept") != (d.Reason == ReasonOwnDelete) || before && (got == "ambiguous") != (d.Reason == ReasonOwnWrite) {
+				if got != want || before && (got == "accept") != (d.Reason == reasonOwnDelete) || before && (got == "ambiguous") != (d.Reason == reasonOwnWrite) {
 					t.Errorf("%s: %s answered %d, unknown outcome before %v\ngot  %s (%v)\nwant %s", p.name, tt.method, tt.status, before, got, d.Reason, want)
 				}
 			}

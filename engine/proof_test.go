@@ -106,7 +106,7 @@ func TestTwoEnginesOverOneStore(t *testing.T) {
 					ends := map[string]int{}
 					var wg sync.WaitGroup
 					for range 2 {
-						e := testEngine(t, Options{Authorize: g.authorize, ReauthInterval: interval, Reauth: refresh})
+						e := testEngine(t, Options{Authorize: g.authorize, Reauth: Reauth{Interval: interval, Refresh: refresh}})
 						tr := e.Transport(g)
 						for w := range 20 {
 							wg.Go(func() {
@@ -157,7 +157,7 @@ func TestNeedsUserOnProof(t *testing.T) {
 		{"there is no hook", func(t *testing.T, g *grants, tr http.RoundTripper) string {
 			g.dead = true
 			return g.get(t, tr, "/items/1")
-		}, Options{Reauth: nil}, AsNeedsUser, 0},
+		}, Options{}, AsNeedsUser, 0},
 		{"it has worked since, and is refused within the interval", func(t *testing.T, g *grants, tr http.RoundTripper) string {
 			g.expires = time.Now()
 			g.lifetime = interval / 2
@@ -202,10 +202,10 @@ func TestNeedsUserOnProof(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := &grants{latency: 10 * time.Millisecond}
-				tt.o.ReauthInterval, tt.o.Authorize = interval, g.authorize
+				tt.o.Reauth.Interval, tt.o.Authorize = interval, g.authorize
 				tt.o.Rand = func() float64 { return 0 }
 				if tt.name != "there is no hook" {
-					tt.o.Reauth = g.refresh
+					tt.o.Reauth.Refresh = g.refresh
 				}
 				e := testEngine(t, tt.o)
 				if got, n := tt.run(t, g, e.Transport(g)), g.spent.Load(); got != tt.want || n > tt.hook {
@@ -221,7 +221,7 @@ func TestNeedsUserOnProof(t *testing.T) {
 func TestRefusedHereOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &grants{here: "/items/2", latency: 10 * time.Millisecond}
-		e := testEngine(t, Options{Authorize: g.authorize, Reauth: g.refresh, Rand: func() float64 { return 0 }})
+		e := testEngine(t, Options{Authorize: g.authorize, Reauth: Reauth{Refresh: g.refresh}, Rand: func() float64 { return 0 }})
 		// The others succeed sooner than this one is refused.
 		slow := roundTripper(func(req *http.Request) (*http.Response, error) {
 			if req.URL.Path == "/items/2" {
@@ -244,7 +244,7 @@ func TestRefusedHereOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, _ := Outcome(resp)
-		if out.Decision.As != AsPermanent || out.Decision.Reason != ReasonRefusedHere || !strings.Contains(out.Decision.Reason.String(), "refused here only") {
+		if out.Decision.As != AsPermanent || out.Decision.Reason != reasonRefusedHere || !strings.Contains(out.Decision.Reason.String(), "refused here only") {
 			t.Errorf("ended as %q: %v", out.Decision.As, out.Decision.Reason)
 		}
 		<-done
@@ -267,11 +267,11 @@ func TestProofInDo(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, unknown := 0, true
-				e := testEngine(t, Options{Reauth: func(_ context.Context, r ReauthRequest) error {
+				e := testEngine(t, Options{Reauth: Reauth{Refresh: func(_ context.Context, r ReauthRequest) error {
 					n++
 					unknown = unknown && r.Refused("any")
 					return nil
-				}})
+				}}})
 				call := Call{Provider: "test", Account: "a", Method: "GET"}
 				err := e.Do(t.Context(), call, func(ctx context.Context) error {
 					if n > 0 && tt.between {
@@ -295,13 +295,13 @@ func TestRefreshesKeepTheirInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &grants{latency: 10 * time.Millisecond, lifetime: time.Second}
 		var at []time.Time // each refresh ended
-		e := testEngine(t, Options{Authorize: g.authorize, Reauth: func(ctx context.Context, r ReauthRequest) error {
+		e := testEngine(t, Options{Authorize: g.authorize, Reauth: Reauth{Refresh: func(ctx context.Context, r ReauthRequest) error {
 			if n := len(at); n > 0 && time.Since(at[n-1]) < 30*time.Second {
 				t.Errorf("refreshed again after %v", time.Since(at[n-1]))
 			}
 			defer func() { at = append(at, time.Now()) }()
 			return g.refresh(ctx, r)
-		}})
+		}}})
 		tr := e.Transport(g)
 		ends := map[string]int{}
 		var mu sync.Mutex
@@ -332,7 +332,7 @@ func TestRefreshesKeepTheirInterval(t *testing.T) {
 func TestOwnCredentials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &grants{latency: 10 * time.Millisecond}
-		e := testEngine(t, Options{Reauth: g.refresh, MaxInline: time.Second})
+		e := testEngine(t, Options{Reauth: Reauth{Refresh: g.refresh}, MaxInline: time.Second})
 		send := func(authorization string) string {
 			req, _ := http.NewRequestWithContext(WithAccount(t.Context(), "a"), "GET", "http://api.test/items/1", nil)
 			req.Header.Set("Authorization", authorization)
@@ -402,7 +402,7 @@ func TestTwoEnginesOverOneStoreInDo(t *testing.T) {
 					ends := map[string]int{}
 					var wg sync.WaitGroup
 					for range 2 {
-						e := testEngine(t, Options{ReauthInterval: interval, Reauth: g.refresh})
+						e := testEngine(t, Options{Reauth: Reauth{Interval: interval, Refresh: g.refresh}})
 						for w := range 20 {
 							wg.Go(func() {
 								time.Sleep(time.Duration(w) * 37 * time.Millisecond)
@@ -439,7 +439,7 @@ func TestExpiredWhileThrottled(t *testing.T) {
 					}
 					return g.RoundTrip(req)
 				})
-				o := Options{Reauth: g.refresh, MaxInline: time.Hour}
+				o := Options{Reauth: Reauth{Refresh: g.refresh}, MaxInline: time.Hour}
 				if via == "Transport" {
 					o.Authorize = g.authorize
 				}
@@ -463,7 +463,7 @@ func TestExpiredWhileThrottled(t *testing.T) {
 func TestExpiredBetweenProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &grants{issued: 1}
-		e := testEngine(t, Options{Authorize: g.authorize, Reauth: g.refresh})
+		e := testEngine(t, Options{Authorize: g.authorize, Reauth: Reauth{Refresh: g.refresh}})
 		ctx := WithCall(t.Context(), Call{Account: "a", State: State{Reauths: 1}})
 		req, err := http.NewRequestWithContext(ctx, "GET", "http://api.test/items/1", nil)
 		if err != nil {

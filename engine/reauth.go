@@ -13,14 +13,37 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// ReauthRequest asks the Reauth hook to get fresh credentials for an account,
+// Reauth says how the credentials of accounts are refreshed: see Options.Reauth.
+type Reauth struct {
+	// Refresh gets fresh credentials for an account; nil = nothing does. What it has to
+	// do, and what its errors mean: see ReauthRequest.
+	Refresh func(context.Context, ReauthRequest) error
+	// Interval is the least time between two refreshes of one credential; 0 = 30 s.
+	// Within it new credentials that are refused before any call has succeeded with
+	// them are needs_user; ones that have worked have expired, and the call waits for
+	// the next refresh or is handed back. After a failed refresh the account's calls
+	// end as that did, before they are sent.
+	Interval time.Duration
+	// Timeout bounds one refresh; 0 = 1 minute.
+	Timeout time.Duration
+	// Credential names the credential that an account uses at a provider, as where one
+	// grant serves a mail and a calendar API. Calls with the same one share its
+	// refreshes, their interval, and what a failed one means. "" = one of the account's
+	// own at that provider; nil = always. It must be fast, safe for concurrent use, and
+	// always say the same. It is asked only about calls whose credentials were refused,
+	// and while the latest refresh of some account is under way, has failed, or no call
+	// has succeeded since.
+	Credential func(provider, account string) string
+}
+
+// ReauthRequest asks the hook Reauth.Refresh to get fresh credentials for an account,
 // say by exchanging its refresh token, and to put them where the next attempt
 // finds them. The hook runs once at a time for an account of a provider, or for
-// what Options.Credential calls one; everybody else who needs the credential
+// what Reauth.Credential calls one; everybody else who needs the credential
 // waits for its result and shares it.
 //
 // The hook's context is not cancelled when the call that began it is, only after
-// Options.ReauthTimeout. From a hook that has not returned a second after that
+// Reauth.Timeout. From a hook that has not returned a second after that
 // nobody expects anything: until it returns, the calls that need the credential
 // wait or are handed back, as where the token endpoint is down, and no other
 // refresh of it begins; its result counts whenever it comes.
@@ -33,7 +56,7 @@ import (
 // A nil error means that there are new credentials, or that there were already
 // where Refused says so of the stored ones. An error ends every call
 // of the account that needs them, and keeps calls of the account that are about
-// to begin from being sent until Options.ReauthInterval is over, since they
+// to begin from being sent until Reauth.Interval is over, since they
 // would only be refused too; other accounts go on. What it ends them as is
 // decided by the policy of the token endpoint:
 //
@@ -89,7 +112,7 @@ func (r ReauthRequest) Refused(token string) bool {
 
 // credentialKey names the credential of an account.
 func (p *Provider) credentialKey(account string) credential.Key {
-	if f := p.engine.o.Credential; f != nil {
+	if f := p.engine.o.Reauth.Credential; f != nil {
 		if name := f(p.name, account); name != "" {
 			return credential.Key{Name: name}
 		}
@@ -125,7 +148,7 @@ func (r *run) refresh(ctx context.Context, sent credential.Fingerprint) credenti
 	})
 }
 
-// refreshHook runs Options.Reauth for a call of p.
+// refreshHook runs Reauth.Refresh for a call of p.
 type refreshHook struct {
 	p       *Provider
 	keys    limiter.Keys // the call's
@@ -148,7 +171,7 @@ func (h *refreshHook) Refresh(ctx context.Context) (err error) {
 			err = hookPanic(v)
 		}
 	}()
-	return h.p.engine.o.Reauth(h.context(ctx), h.request)
+	return h.p.engine.o.Reauth.Refresh(h.context(ctx), h.request)
 }
 
 // hookPanic is the error of a hook that panicked. What it panicked with may hold a
@@ -199,6 +222,6 @@ func (r *run) credentialsWorked() {
 // refusals of old credentials. A refresh that is under way is one of old
 // credentials too: nobody waits for it any longer, and its failure means nothing.
 //
-// It concerns every account, at whatever provider, that Options.Credential gives
+// It concerns every account, at whatever provider, that Reauth.Credential gives
 // the same credential.
 func (p *Provider) Renewed(account string) { p.credentials.Renewed(p.credentialKey(account)) }

@@ -84,7 +84,7 @@ func TestReauthFailures(t *testing.T) {
 					s.renew(r.Account)
 					return nil
 				}
-				e, err := New(Options{Authorize: s.put, Reauth: hook, Rand: func() float64 { return 0 }})
+				e, err := New(Options{Authorize: s.put, Reauth: Reauth{Refresh: hook}, Rand: func() float64 { return 0 }})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -143,14 +143,14 @@ func TestReauthBackoff(t *testing.T) {
 		var up atomic.Bool
 		var at []time.Duration
 		start := time.Now()
-		e := testEngine(t, Options{Authorize: s.put, MaxInline: time.Hour, Rand: func() float64 { return 0 }, Reauth: func(_ context.Context, r ReauthRequest) error {
+		e := testEngine(t, Options{Authorize: s.put, MaxInline: time.Hour, Rand: func() float64 { return 0 }, Reauth: Reauth{Refresh: func(_ context.Context, r ReauthRequest) error {
 			at = append(at, time.Since(start).Round(time.Second))
 			if !up.Load() {
 				return RetryAfter(time.Second, errors.New("busy"))
 			}
 			s.renew(r.Account)
 			return nil
-		}})
+		}}})
 		tr := e.Transport(s)
 		var wg sync.WaitGroup
 		for range 10 {
@@ -183,7 +183,7 @@ func TestReauthHookMisbehaves(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &tokens{good: 1}
-				e := testEngine(t, Options{Authorize: s.put, Reauth: hook})
+				e := testEngine(t, Options{Authorize: s.put, Reauth: Reauth{Refresh: hook}})
 				start := time.Now()
 				got := s.do(t, e.Transport(s), Call{Account: "a"})
 				if took := time.Since(start); took > 2*time.Minute || got == "200" || got == AsNeedsUser {
@@ -202,7 +202,7 @@ func TestReauthHookPanicSaysWhat(t *testing.T) {
 		"engine: the Reauth hook ended its goroutine":                                                        func() { runtime.Goexit() },
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error { v(); return nil }})
+			e := testEngine(t, Options{Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { v(); return nil }}})
 			err := e.Do(t.Context(), Call{Provider: "test", Account: "a"}, func(context.Context) error { return &ResponseError{Status: 401} })
 			var gave *GiveUpError
 			if !errors.As(err, &gave) || gave.Cause == nil || gave.Cause.Error() != want || strings.Contains(err.Error(), "s3cret") {
@@ -270,11 +270,11 @@ func TestReauthFailureIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &tokens{good: 1}
 		var n atomic.Int32
-		e := testEngine(t, Options{Authorize: s.put, Reauth: func(context.Context, ReauthRequest) error {
+		e := testEngine(t, Options{Authorize: s.put, Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error {
 			n.Add(1)
 			time.Sleep(1500 * time.Millisecond)
 			return &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: errors.New("invalid_grant")}
-		}}, yaml)
+		}}}, yaml)
 		tr := e.Transport(s)
 		var wg sync.WaitGroup
 		start := time.Now()

@@ -22,12 +22,12 @@ func TestReauth(t *testing.T) {
 	run("once for everybody on the account", func(t *testing.T) {
 		var refreshed atomic.Int32
 		var token atomic.Int32
-		e := testEngine(t, Options{Reauth: func(ctx context.Context, r ReauthRequest) error {
+		e := testEngine(t, Options{Reauth: Reauth{Refresh: func(ctx context.Context, r ReauthRequest) error {
 			refreshed.Add(1)
 			time.Sleep(time.Second)
 			token.Store(1)
 			return nil
-		}})
+		}}})
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
@@ -51,7 +51,7 @@ func TestReauth(t *testing.T) {
 	})
 	run("a second refusal needs the user", func(t *testing.T) {
 		n := 0
-		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error { n++; return nil }})
+		e := testEngine(t, Options{Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { n++; return nil }}})
 		err := e.Do(t.Context(), Call{Provider: "test", Method: "GET"}, func(context.Context) error { return &ResponseError{Status: 401} })
 		var gave *GiveUpError
 		if !errors.As(err, &gave) || gave.Decision.As != AsNeedsUser || n != 1 {
@@ -60,10 +60,10 @@ func TestReauth(t *testing.T) {
 	})
 	run("a failed refresh is not repeated for a while", func(t *testing.T) {
 		n := 0
-		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error {
+		e := testEngine(t, Options{Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error {
 			n++
 			return &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: errors.New("invalid_grant")}
-		}})
+		}}})
 		do := func(account string) (as string) {
 			err := e.Do(t.Context(), Call{Provider: "test", Method: "GET", Account: account}, func(context.Context) error { return &ResponseError{Status: 401} })
 			var gave *GiveUpError
@@ -186,7 +186,7 @@ func TestReauthRequest(t *testing.T) {
 			var got ReauthRequest
 			ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "trace"))
 			seen := &notices{}
-			e := testEngine(t, Options{Observer: seen, Reauth: func(hook context.Context, r ReauthRequest) error {
+			e := testEngine(t, Options{Observer: seen, Reauth: Reauth{Refresh: func(hook context.Context, r ReauthRequest) error {
 				got = r
 				cancel() // the caller goes away, the refresh does not
 				if err := hook.Err(); err != nil {
@@ -201,7 +201,7 @@ func TestReauthRequest(t *testing.T) {
 					t.Errorf("the hook's requests would be part of the call: %+v", c)
 				}
 				return nil
-			}}, yaml)
+			}}}, yaml)
 			call := Call{Provider: "test", Operation: "items.get", Account: "ann", Tenant: "contoso", N: 2, State: State{Attempts: 3}}
 			s := newServer(reply{status: status, header: `WWW-Authenticate: Bearer realm="", error="insufficient_claims", claims="` + claims + `"`})
 			req := request(t, ctx, "GET", "/items/1", "")
@@ -221,11 +221,11 @@ func TestReauthOldToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &tokens{good: 1}
 		n := 0
-		e := testEngine(t, Options{Authorize: s.put, Reauth: func(_ context.Context, r ReauthRequest) error {
+		e := testEngine(t, Options{Authorize: s.put, Reauth: Reauth{Refresh: func(_ context.Context, r ReauthRequest) error {
 			n++
 			s.renew(r.Account)
 			return nil
-		}})
+		}}})
 		slow := roundTripper(func(req *http.Request) (*http.Response, error) {
 			if s.sent.Load() == 0 {
 				s.sent.Add(1)
@@ -258,12 +258,12 @@ func TestReauthLoopGuard(t *testing.T) {
 		var mu sync.Mutex
 		n := map[string]int{}
 		s := &tokens{good: 1} // which nobody ever gets
-		e := testEngine(t, Options{Authorize: s.put, ReauthInterval: 30 * time.Second, Reauth: func(_ context.Context, r ReauthRequest) error {
+		e := testEngine(t, Options{Authorize: s.put, Reauth: Reauth{Interval: 30 * time.Second, Refresh: func(_ context.Context, r ReauthRequest) error {
 			mu.Lock()
 			n[r.Account]++
 			mu.Unlock()
 			return nil
-		}})
+		}}})
 		tr := e.Transport(s)
 		var wg sync.WaitGroup
 		for _, account := range []string{"a", "b"} {
@@ -292,10 +292,10 @@ func TestRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &tokens{good: 1}
 		n := 0
-		e := testEngine(t, Options{Authorize: s.put, Reauth: func(context.Context, ReauthRequest) error {
+		e := testEngine(t, Options{Authorize: s.put, Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error {
 			n++
 			return &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: errors.New("invalid_grant")}
-		}})
+		}}})
 		tr := e.Transport(s)
 		if got := s.do(t, tr, Call{Account: "a"}); got != AsNeedsUser {
 			t.Errorf("got %s", got)
@@ -322,12 +322,12 @@ func TestReauthClaimsOfTheirOwn(t *testing.T) {
 		var got []string
 		start := time.Now()
 		var satisfied atomic.Bool
-		e := testEngine(t, Options{Rand: func() float64 { return 0 }, Reauth: func(_ context.Context, r ReauthRequest) error {
+		e := testEngine(t, Options{Rand: func() float64 { return 0 }, Reauth: Reauth{Refresh: func(_ context.Context, r ReauthRequest) error {
 			got = append(got, fmt.Sprintf("%v %s", time.Since(start).Round(time.Second), r.Claims))
 			time.Sleep(time.Second)
 			satisfied.CompareAndSwap(false, r.Claims != "")
 			return nil
-		}})
+		}}})
 		var wg sync.WaitGroup
 		run := func(header string) {
 			wg.Go(func() {
@@ -377,7 +377,7 @@ func TestReauthHoldsNothing(t *testing.T) {
 					return resp, nil
 				})
 				var tr http.RoundTripper
-				e := testEngine(t, Options{Reauth: func(ctx context.Context, r ReauthRequest) error {
+				e := testEngine(t, Options{Reauth: Reauth{Refresh: func(ctx context.Context, r ReauthRequest) error {
 					if open.Load() != 0 {
 						t.Error("the refused response is open while the hook runs")
 					}
@@ -386,7 +386,7 @@ func TestReauthHoldsNothing(t *testing.T) {
 						resp.Body.Close()
 					}
 					return err
-				}}, yaml)
+				}}}, yaml)
 				tr = e.Transport(base)
 				if got := ending(tr.RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))); got != "200" || n != 3 {
 					t.Errorf("ended as %s after %d requests", got, n)

@@ -367,13 +367,13 @@ func TestBreaker(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if out, _ := Outcome(resp); n != 3 || out.Decision.Reason != ReasonBreaker || resp.StatusCode != 503 {
+		if out, _ := Outcome(resp); n != 3 || out.Decision.Reason != reasonBreaker || resp.StatusCode != 503 {
 			t.Errorf("%d attempts, then %v with HTTP %d; want 3, then an open breaker with the 503", n, out.Decision.Reason, resp.StatusCode)
 		}
 		start := time.Now()
 		_, err = tr.RoundTrip(request(t, t.Context(), "GET", "/items/2", ""))
 		var gave *GiveUpError
-		if !errors.As(err, &gave) || gave.Decision.Reason != ReasonBreaker || n != 3 || time.Since(start) != 0 {
+		if !errors.As(err, &gave) || gave.Decision.Reason != reasonBreaker || n != 3 || time.Since(start) != 0 {
 			t.Errorf("with the breaker open: %v after %d requests and %v", err, n, time.Since(start))
 		}
 		down = false

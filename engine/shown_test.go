@@ -45,7 +45,7 @@ func TestReauthErrorsTellWhyButNoSecret(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var notices []error
 				e := builtinEngine(t, Options{
-					Reauth: func(context.Context, ReauthRequest) error { return tt.err },
+					Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { return tt.err }},
 					Observer: ObserverFunc(func(_ context.Context, n *Notice) {
 						if n.Kind == NoticeReauth {
 							notices = append(notices, n.Err)

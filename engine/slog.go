@@ -32,7 +32,7 @@ func LogObserver(l *slog.Logger) Observer {
 			if n.Decision == nil || n.Decision.Action != policy.Accept {
 				return // what follows from it is recorded
 			}
-			if n.Decision.Reason == ReasonSuccess {
+			if n.Decision.Reason == reasonSuccess {
 				return // as every call to a provider that hides errors in successes
 			}
 			text = "accepted"

@@ -34,7 +34,7 @@ func observed(t *testing.T, o Observer) {
 			r.Header.Set("Authorization", "Bearer "+secret)
 			return nil
 		},
-		Reauth: func(context.Context, ReauthRequest) error { return refresh }}, yaml)
+		Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { return refresh }}}, yaml)
 	candidate, _ := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(strings.Replace(yaml, "when: status == 429, action: wait", "when: status == 429, action: fail", 1))}}, policy.LoadOptions{})
 	if candidate == nil {
 		candidate, _ = policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(strings.Replace(yaml, "name: server, when: status >= 500", "name: trouble, when: status >= 500", 1))}}, policy.LoadOptions{})

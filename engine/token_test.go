@@ -104,9 +104,9 @@ func TestTokenOperationsOfOnesOwn(t *testing.T) {
 // A call is stopped by its account's failed refresh unless it asks for tokens.
 func TestStoppedWhateverItsName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := testEngine(t, Options{Reauth: func(context.Context, ReauthRequest) error {
+		e := testEngine(t, Options{Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error {
 			return &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: errors.New("invalid_grant")}
-		}}, sessionYAML)
+		}}}, sessionYAML)
 		p, _ := e.Provider("test")
 		p.Do(t.Context(), Call{Account: "a"}, refused401)
 		for operation, want := range map[string]int{"calendar.refresh": 0, "syncToken.get": 0, "items.get": 0, "token.refresh": 0, "session.renew": 1} {

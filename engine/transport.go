@@ -287,13 +287,13 @@ func (p *Provider) keepBody(req *http.Request) (*http.Request, error) {
 
 // noBody gives a call up whose body could not be read.
 func (p *Provider) noBody(ctx context.Context, err error) error {
-	d := Decision{Action: policy.Fail, As: AsPermanent, Rule: bodyRule, Reason: ReasonBody}
+	d := Decision{Action: policy.Fail, As: AsPermanent, Rule: bodyRule, Reason: reasonBody}
 	var until time.Time
 	switch {
 	case timeUp(ctx):
-		d.As, d.Reason, until = AsDeadline, ReasonTimeUp, time.Now()
+		d.As, d.Reason, until = AsDeadline, reasonTimeUp, time.Now()
 	case ctx.Err() != nil:
-		d.As, d.Reason = AsCanceled, ReasonCanceled
+		d.As, d.Reason = AsCanceled, reasonCanceled
 	}
 	return &GiveUpError{Decision: d, Until: until, Err: err, Cause: contextError(ctx), provider: p.name}
 }

@@ -107,13 +107,13 @@ func TestTransportMaxConnsPerHost(t *testing.T) {
 			f(w)
 		}))
 		base.MaxConnsPerHost = 1
-		e := testEngine(t, Options{MaxInline: time.Hour, Reauth: func(ctx context.Context, r ReauthRequest) error {
+		e := testEngine(t, Options{MaxInline: time.Hour, Reauth: Reauth{Refresh: func(ctx context.Context, r ReauthRequest) error {
 			resp, err := tr.RoundTrip(request(t, WithAccount(ctx, "tokens"), "GET", "/token", ""))
 			if err == nil {
 				resp.Body.Close()
 			}
 			return err
-		}}, yaml)
+		}}}, yaml)
 		tr = e.Transport(base)
 		client := &http.Client{Transport: tr}
 		var wg sync.WaitGroup

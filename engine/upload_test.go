@@ -65,8 +65,8 @@ func TestUploadFails(t *testing.T) {
 					req.GetBody, req.ContentLength = body, -1
 					resp, err := testEngine(t, Options{}).Transport(tt.base(t)).RoundTrip(req)
 					gave, ok := errors.AsType[*GiveUpError](err)
-					if !ok || gave.Decision.As != AsPermanent || gave.Decision.Reason != ReasonUpload || !errors.Is(err, errDisk) || gave.Event.Network != "" || bodies != 1 {
-						t.Errorf("got %v, %v after %d bodies, want it permanent after 1: %v", resp, err, bodies, ReasonUpload)
+					if !ok || gave.Decision.As != AsPermanent || gave.Decision.Reason != reasonUpload || !errors.Is(err, errDisk) || gave.Event.Network != "" || bodies != 1 {
+						t.Errorf("got %v, %v after %d bodies, want it permanent after 1: %v", resp, err, bodies, reasonUpload)
 					}
 				})
 			})
@@ -260,8 +260,8 @@ func TestUploadFailsHTTP2(t *testing.T) {
 		req.GetBody, req.ContentLength = body, -1
 		resp, err := testEngine(t, Options{}).Transport(server.Client().Transport).RoundTrip(req)
 		gave, ok := errors.AsType[*GiveUpError](err)
-		if !ok || gave.Decision.As != AsPermanent || gave.Decision.Reason != ReasonUpload || bodies != 1 {
-			t.Errorf("%s: got %v, %v after %d bodies, want it permanent after 1: %v", method, resp, err, bodies, ReasonUpload)
+		if !ok || gave.Decision.As != AsPermanent || gave.Decision.Reason != reasonUpload || bodies != 1 {
+			t.Errorf("%s: got %v, %v after %d bodies, want it permanent after 1: %v", method, resp, err, bodies, reasonUpload)
 		}
 	}
 }

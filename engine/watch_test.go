@@ -188,7 +188,7 @@ func TestReplaceBringsProvidersBack(t *testing.T) {
 			t.Error("a provider without a policy is found")
 		}
 		err := p.Do(t.Context(), Call{Account: "b"}, func(context.Context) error { t.Error("it was called"); return nil })
-		if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != AsMisconfigured || gave.Decision.Reason != ReasonNoPolicy {
+		if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != AsMisconfigured || gave.Decision.Reason != reasonNoPolicy {
 			t.Errorf("a handle without a policy in force: %v, want a give-up as %s", err, AsMisconfigured)
 		}
 		load(t, e, strings.Replace(loopYAML, "attempts: 4", "attempts: 7", 1))

@@ -15,9 +15,9 @@ func client(s *enginetest.Server) (*http.Client, error) {
 	tokens := enginetest.NewTokens(s)
 	eng, err := engine.New(engine.Options{
 		Authorize: tokens.Authorize,
-		Reauth: func(ctx context.Context, r engine.ReauthRequest) error {
+		Reauth: engine.Reauth{Refresh: func(ctx context.Context, r engine.ReauthRequest) error {
 			return tokens.Renew(ctx, r.Account)
-		},
+		}},
 	})
 	if err != nil {
 		return nil, err
@@ -112,9 +112,9 @@ func ExampleNewTokens() {
 	tokens := enginetest.NewTokens(s)
 	_ = engine.Options{
 		Authorize: tokens.Authorize,
-		Reauth: func(ctx context.Context, r engine.ReauthRequest) error {
+		Reauth: engine.Reauth{Refresh: func(ctx context.Context, r engine.ReauthRequest) error {
 			return tokens.Renew(ctx, r.Account)
-		},
+		}},
 	}
 }
 

@@ -23,7 +23,7 @@ import (
 func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, recourseotel.Options{}, engine.Options{
-			Reauth: func(context.Context, engine.ReauthRequest) error { return nil },
+			Reauth: engine.Reauth{Refresh: func(context.Context, engine.ReauthRequest) error { return nil }},
 		})
 		w.send("GET", "/items/1", enginetest.Reply{Status: 503}, enginetest.Reply{Status: 503}, enginetest.Reply{Status: 200, Body: "{}"})
 		w.send("GET", "/items/1", enginetest.Reply{Status: 401}, enginetest.Reply{Status: 410})

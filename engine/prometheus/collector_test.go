@@ -78,7 +78,7 @@ func (w *world) compare(want string, names ...string) {
 func TestCollector(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, recourseprom.Options{}, engine.Options{
-			Reauth: func(context.Context, engine.ReauthRequest) error { return nil },
+			Reauth: engine.Reauth{Refresh: func(context.Context, engine.ReauthRequest) error { return nil }},
 		})
 		w.send("GET", "/items/1", "ann", enginetest.Reply{Status: 503}, enginetest.Reply{Err: syscall.ECONNRESET}, enginetest.Reply{Status: 200, Header: "Content-Type: text/plain"})
 		w.send("GET", "/items/1", "ann", enginetest.Reply{Status: 401}, enginetest.Reply{Status: 410})

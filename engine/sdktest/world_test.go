@@ -60,18 +60,20 @@ func under(t *testing.T, handler http.HandlerFunc, f func(w *world)) {
 func (w *world) newEngine(base http.RoundTripper) {
 	w.t.Helper()
 	o := engine.Options{
-		Rand:           func() float64 { return 0.5 },
-		ReauthInterval: 100 * time.Millisecond, // the fake tokens do not live long
-		Reauth: func(ctx context.Context, r engine.ReauthRequest) error {
-			if r.Claims != "" {
-				w.mu.Lock()
-				w.claims = append(w.claims, r.Claims)
-				w.mu.Unlock()
-			}
-			if w.tokens == nil {
-				return nil
-			}
-			return w.tokens.Renew(ctx, r.Account)
+		Rand: func() float64 { return 0.5 },
+		Reauth: engine.Reauth{
+			Interval: 100 * time.Millisecond, // the fake tokens do not live long
+			Refresh: func(ctx context.Context, r engine.ReauthRequest) error {
+				if r.Claims != "" {
+					w.mu.Lock()
+					w.claims = append(w.claims, r.Claims)
+					w.mu.Unlock()
+				}
+				if w.tokens == nil {
+					return nil
+				}
+				return w.tokens.Renew(ctx, r.Account)
+			},
 		},
 		Authorize: func(req *http.Request, account string) error {
 			if w.tokens == nil {

@@ -20,12 +20,14 @@ type recourse struct {
 
 func newRecourse(transport http.RoundTripper, tokens *enginetest.Tokens, servers []*enginetest.Server) (*recourse, error) {
 	eng, err := engine.New(engine.Options{
-		Reauth: func(ctx context.Context, r engine.ReauthRequest) error {
-			return tokens.Renew(ctx, r.Account)
+		Reauth: engine.Reauth{
+			Refresh: func(ctx context.Context, r engine.ReauthRequest) error {
+				return tokens.Renew(ctx, r.Account)
+			},
+			// These tokens live for seconds, where real ones live for an hour.
+			Interval: 100 * time.Millisecond,
 		},
-		// These tokens live for seconds, where real ones live for an hour.
-		ReauthInterval: 100 * time.Millisecond,
-		Authorize:      tokens.Authorize,
+		Authorize: tokens.Authorize,
 	})
 	if err != nil {
 		return nil, err
