@@ -44,6 +44,10 @@ func (l *Limiter) pending(cfg *config, e *entry, now int64, t time.Time) (*lane,
 		if at != onEvent {
 			at = max(at, ln.calm)
 		}
+		if clock := l.shards[e.shard].newest; now-clock > maxAhead && ln.head.live.Load() {
+			soonest = min(soonest, clock) // it goes on by the clock, whatever time another caller gives
+			continue
+		}
 		if at <= now || at != onEvent && at > ln.head.deadline {
 			return ln, now
 		}
@@ -54,7 +58,11 @@ func (l *Limiter) pending(cfg *config, e *entry, now int64, t time.Time) (*lane,
 
 // arm sets e's timer for the next lane that waits there. e's shard is locked.
 func (l *Limiter) arm(e *entry, now int64) {
-	_, at := l.pending(l.config.Load(), e, now, l.time(now))
+	cfg := l.config.Load()
+	if e.gen < cfg.gen {
+		return // a reload is under way: it lets go on whoever waits here
+	}
+	_, at := l.pending(cfg, e, now, l.time(now))
 	l.armAt(e, now, at)
 }
 
@@ -69,7 +77,8 @@ func (l *Limiter) armAt(e *entry, now, at int64) {
 		}
 	case x.wake != at:
 		x.wake = at
-		d := time.Duration(max(0, at-now))
+		// The timer runs by the clock, which the key's time may be ahead of.
+		d := time.Duration(max(0, at-min(now, l.shards[e.shard].newest)))
 		if x.timer == nil {
 			x.timer = time.AfterFunc(d, func() { l.wakeAt(e) })
 		} else {
@@ -114,10 +123,12 @@ func (l *Limiter) drain(e *entry, now int64) {
 			sh.mu.Unlock()
 			return
 		}
-		if len(ln.locks) > 1 {
+		if len(ln.locks) == 1 {
+			now = l.clampNear(cfg, ln, now)
+		} else {
 			sh.mu.Unlock()
 			l.lock(ln.locks)
-			now = l.clamp(ln.locks, ln.refs, now)
+			now = l.clampNear(cfg, ln, now)
 			if ln.q == nil || ln.q.e != e || ln.q.next() != ln && !l.onTurn(ln, now) {
 				l.unlock(ln.locks)
 				continue
@@ -143,6 +154,7 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 		}
 		return true
 	}
+	w.restampDebts(now)
 	i := l.take(w.refs, ln.prio, ln.account, ln, now, t)
 	if i < 0 {
 		w.permit = l.permit(w.refs, ln.locks, now)

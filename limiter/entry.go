@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/recourse-go/recourse/limiter/internal/windowlog"
 )
 
 // limit is a Limit at its place in the state of a key. It is immutable: a
@@ -194,7 +196,7 @@ type extSlot struct {
 
 	own *law // from Options.LimitFor; nil = the limit's
 	q   *queue
-	log *windowLog
+	log *windowlog.Log
 }
 
 const (

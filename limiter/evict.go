@@ -32,8 +32,9 @@ func (e *entry) idle(g *group, now int64, t time.Time) bool {
 }
 
 // tidy drops what is over of e's rare state, and reports whether only that is
-// left which a new key has too.
-func (e *entry) tidy(g *group, now int64, t time.Time) bool {
+// left which a new key has too. seen is the newest time of the clock: a caller's
+// may be ahead of it, at which a log of the window must not forget anything yet.
+func (e *entry) tidy(g *group, seen, now int64, t time.Time) bool {
 	clean, keep := len(e.ext.lanes) == 0 && e.pins == 0, e.ext.holders != nil
 	for i := range e.ext.slots {
 		x, m := &e.ext.slots[i], g.slots[i]
@@ -46,8 +47,8 @@ func (e *entry) tidy(g *group, now int64, t time.Time) bool {
 		}
 		if x.log != nil {
 			keep = true
-			x.log.expire(x.lawOf(m).window, now)
-			if x.log.used > 0 {
+			x.log.Forget(seen - x.lawOf(m).window)
+			if !x.log.Empty() {
 				clean = false
 			}
 		}
@@ -105,7 +106,7 @@ func (l *Limiter) sweep(sh *shard, slots int, all bool, now int64) (dropped int)
 			e.follow(cfg, now, t)
 		}
 		g := cfg.groups[e.group]
-		if clean := e.ext == nil || e.tidy(g, now, t); !clean || now-e.touched < l.idle || !e.idle(g, now, t) {
+		if clean := e.ext == nil || e.tidy(g, sh.newest, now, t); !clean || now-e.touched < l.idle || !e.idle(g, now, t) {
 			s.seen = tick(e.touched)
 			tb.hand++
 			slots--
@@ -149,6 +150,7 @@ func (l *Limiter) sweepAt(now int64) (dropped int) {
 		sh.mu.Unlock()
 		for ; n > 0; n -= 1 << 10 {
 			sh.mu.Lock()
+			sh.clamp(min(now, l.now()))
 			dropped += l.sweep(sh, min(n, 1<<10), true, max(now, sh.newest))
 			sh.mu.Unlock()
 		}

@@ -44,6 +44,7 @@ type part struct {
 	lim   *limit
 	probe int64  // as taken.probe
 	units int64  // not spent yet
+	at    int64  // when a log of the window counts these
 	slots int64  // lent to nobody
 	away  int64  // slots that were given back while a call inside waited
 	from  []debt // what of this is borrowed itself
@@ -55,6 +56,7 @@ type debt struct {
 	loan  *Loan
 	part  *part
 	units int64
+	at    int64 // when a log of the window counts these
 	slots int64
 }
 
@@ -84,18 +86,8 @@ func (p Permit) Lend(outer *Loan) *Loan {
 	if l == nil {
 		return outer
 	}
-	home := &l.shards[p.rec.home]
-	home.mu.Lock()
-	locks := []uint32{p.rec.home}
-	if rec := p.record(); rec != nil {
-		for i := range rec.refs {
-			locks = addLock(locks, uint32(rec.refs[i].e.shard))
-		}
-	}
-	home.mu.Unlock()
-	l.lock(locks)
+	locks, rec := p.lock()
 	defer l.unlock(locks)
-	rec := p.record()
 	if rec == nil {
 		return outer
 	}
@@ -114,7 +106,7 @@ func (p Permit) Lend(outer *Loan) *Loan {
 	for i := range rec.refs {
 		r, pt := &rec.refs[i], &loan.parts[i]
 		r.e.pins++ // it must stay the one that calls inside find
-		*pt = part{e: r.e, lim: r.lim, probe: r.probe, from: n.debtsOf(i)}
+		*pt = part{e: r.e, lim: r.lim, probe: r.probe, at: rec.at, from: n.debtsOf(i)}
 		switch {
 		case r.lim.form == concurrencyForm:
 			pt.slots, r.got = r.got, 0
@@ -135,8 +127,10 @@ func (p Permit) Lend(outer *Loan) *Loan {
 }
 
 // borrow covers refs as far as the calls around lend it: what refs cost from
-// there on is what is left to be paid. All shards of refs are locked.
-func (n *Loan) borrow(l *Limiter, refs []ref) (debts []debt) {
+// there on is what is left to be paid. Units count from now on, when they are
+// spent; those that are not in the window any more are not lent. All shards of
+// refs are locked.
+func (n *Loan) borrow(l *Limiter, refs []ref, now int64) (debts []debt) {
 	n.tree.mu.Lock()
 	defer n.tree.mu.Unlock()
 	for i := range refs {
@@ -162,8 +156,8 @@ func (n *Loan) borrow(l *Limiter, refs []ref) (debts []debt) {
 					f.cost = min(f.cost, x.lowered(x.lawOf(f.lim).conc))
 					d.slots = min(f.cost, pt.slots)
 					pt.slots -= d.slots
-				case f.lim.metered():
-					d.units = min(f.cost, pt.units)
+				case f.lim.metered() && f.cost > 0 && f.counts(pt.units, &pt.at, now):
+					d.units, d.at = min(f.cost, pt.units), pt.at
 					pt.units -= d.units
 				}
 				f.cost -= d.units + d.slots
@@ -179,6 +173,67 @@ func (n *Loan) borrow(l *Limiter, refs []ref) (debts []debt) {
 	return debts
 }
 
+// counts makes units that a log of the window counts at the time *at count from now
+// on. It reports false, and changes nothing, where they are not in the window that
+// ends now: then they pay for nothing any more.
+func (r *ref) counts(units int64, at *int64, now int64) bool {
+	if r.lim.form != windowForm || *at == now {
+		return true
+	}
+	x := r.e.slot(r.lim)
+	w := x.lawOf(r.lim)
+	if units == 0 || now < *at || now-*at > w.window || !x.log.Move(units, *at, now, w.quota, w.window) {
+		return false
+	}
+	*at = now
+	return true
+}
+
+// restampDebts makes the units that w has borrowed count from now on. What a log of
+// the window has forgotten meanwhile, w must pay itself. All of its lane's shards
+// are locked.
+func (w *waiter) restampDebts(now int64) {
+	if w.inside == nil || len(w.debts) == 0 {
+		return
+	}
+	t := w.inside.tree
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w.ln.add(w, -1)
+	kept := w.debts[:0]
+	for _, d := range w.debts {
+		if f := &w.refs[d.ref]; d.units == 0 || f.counts(d.units, &d.at, now) {
+			kept = append(kept, d)
+		} else {
+			f.cost += d.units
+			f.covered = false
+		}
+	}
+	w.debts = kept
+	w.ln.add(w, 1)
+}
+
+// owed is how many units of the i-th ref are borrowed.
+func owed(debts []debt, i int) (units int64) {
+	for _, d := range debts {
+		if d.ref == i {
+			units += d.units
+		}
+	}
+	return units
+}
+
+// countsAt is when the limits count what is left of the i-th ref of a permit that was
+// granted at the time at. The ref's shard is locked.
+func (n *nested) countsAt(i int, at int64) int64 {
+	if n == nil || n.loan == nil || n.loan.parts[i].lim.form != windowForm {
+		return at
+	}
+	n.tree.mu.Lock()
+	defer n.tree.mu.Unlock()
+	return n.loan.parts[i].at
+}
+
 // unborrow undoes borrow, all of it or, for a call that waits, only the slots,
 // and returns the debts that are left.
 func (n *Loan) unborrow(debts []debt, refs []ref, units bool) (left []debt) {
@@ -189,7 +244,7 @@ func (n *Loan) unborrow(debts []debt, refs []ref, units bool) (left []debt) {
 			left = append(left, d)
 			continue
 		}
-		repay([]debt{d}, d.units, d.slots)
+		repay([]debt{d}, d.units, d.slots, d.at)
 		if refs != nil {
 			refs[d.ref].cost += d.units + d.slots
 			refs[d.ref].covered = false
@@ -200,20 +255,27 @@ func (n *Loan) unborrow(debts []debt, refs []ref, units bool) (left []debt) {
 }
 
 // repay gives units and slots to the lenders that debts name, and returns what
-// none of them takes, since it has ended. The tree is locked.
-func repay(debts []debt, units, slots int64) (u, s int64) {
+// none of them takes, since it has ended. A log of the window counts the units
+// at the given time. The tree is locked.
+func repay(debts []debt, units, slots, at int64) (u, s int64) {
 	for i := range debts {
 		d := &debts[i]
 		du, ds := min(units, d.units), min(slots, d.slots)
 		units, slots = units-du, slots-ds
 		d.units, d.slots = d.units-du, d.slots-ds
 		if d.loan.ended {
-			du, ds = repay(d.part.from, du, ds)
+			du, ds = repay(d.part.from, du, ds, at)
 			u, s = u+du, s+ds
 			continue
 		}
-		d.part.units += du
 		d.part.slots += ds
+		switch {
+		case du == 0:
+		case d.part.lim.form != windowForm || d.part.at == at:
+			d.part.units += du
+		case d.part.units == 0:
+			d.part.units, d.part.at = du, at
+		} // else they are lost: a part has one time
 	}
 	return u + units, s + slots
 }
@@ -377,7 +439,11 @@ func (n *nested) refund(rec *record) {
 				rest += d.units
 			}
 		}
-		u, _ := repay(from, rest, 0)
+		at := rec.at
+		if n.loan != nil {
+			at = n.loan.parts[i].at
+		}
+		u, _ := repay(from, rest, 0, at)
 		r.got += u
 	}
 	if n.loan == nil {
@@ -418,7 +484,7 @@ func (n *nested) end(rec *record) {
 				}
 			}
 		}
-		_, r.got = repay(from, 0, r.got)
+		_, r.got = repay(from, 0, r.got, 0)
 	}
 	t.wake()
 }
@@ -485,8 +551,9 @@ func (l *Limiter) passInside(w *waiter) {
 	}
 	now := l.clamp(ln.locks, ln.refs, l.now())
 	l.renew(l.config.Load(), w, now, l.time(now))
+	w.restampDebts(now)
 	refs := append([]ref(nil), w.refs...) // the lane counts by what w.refs cost
-	debts := w.inside.borrow(l, refs)
+	debts := w.inside.borrow(l, refs, now)
 	passes := l.take(refs, ln.prio, ln.account, nil, now, l.time(now)) < 0
 	var wake *entry
 	if passes {

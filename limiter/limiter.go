@@ -221,7 +221,7 @@ func (l *Limiter) enter(ctx context.Context, now int64, given bool, r *Request, 
 	}
 	var debts []debt
 	if r.Inside != nil {
-		debts = r.Inside.borrow(l, c.refs)
+		debts = r.Inside.borrow(l, c.refs, c.now)
 	}
 	use := l.take(c.refs, r.Priority, r.Keys.Account, nil, c.now, l.time(c.now))
 	if use < 0 {
@@ -234,7 +234,7 @@ func (l *Limiter) enter(ctx context.Context, now int64, given bool, r *Request, 
 		tend := sh.calls%sweepEvery == 0
 		l.unlock(c.locks)
 		if tend {
-			l.tend(c.now)
+			l.tend(l.now()) // not c.now, which may be ahead of the clock
 		}
 		return p, nil, 0, nil
 	}
@@ -338,6 +338,7 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 	var looks <-chan time.Time
 	var cause error
 	for late := false; ; {
+		w.live.Store(true)
 		var decided bool
 		if w, decided = l.latest(w); decided {
 			if cause == nil {
@@ -346,7 +347,7 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 			if cause != nil && w.err == nil {
 				break
 			}
-			if permit, ok := w.permit.stampAnew(l.now()); ok || len(w.refs) == 0 {
+			if permit, ok := w.permit.restamp(l.now()); ok || len(w.refs) == 0 {
 				return permit, w.err
 			}
 			w.permit.Cancel()

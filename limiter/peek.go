@@ -82,7 +82,7 @@ func (l *Limiter) peek(now int64, limit string, k *Keys) State {
 	case bucketForm:
 		st.Level = m.fresh(now)
 	case windowForm:
-		st.Level = float64(max(0, m.quota-m.remembers(now).used))
+		st.Level = float64(max(0, m.quota-m.remembers(now).Peak(now, m.window)))
 	default:
 		st.Burst = 0
 	}
@@ -108,7 +108,7 @@ func (e *entry) copy(g *group, t time.Time) *entry {
 		c.ext = &ext{slots: slices.Clone(e.ext.slots), holders: slices.Clone(e.ext.holders)}
 		for i := range c.ext.slots {
 			if log := c.ext.slots[i].log; log != nil {
-				c.ext.slots[i].log = &windowLog{spans: slices.Clone(log.spans), used: log.used}
+				c.ext.slots[i].log = log.Clone()
 			}
 		}
 	}
@@ -146,9 +146,8 @@ func (l *Limiter) state(g *group, m *limit, e *entry, now int64) State {
 		st.Burst, st.Rate = w.burst, w.rate*st.Factor
 		st.Level = max(0, e.buckets[m.index].TokensAt(t))
 	case windowForm:
-		x.log.expire(w.window, now)
 		st.Burst = x.lowered(w.quota)
-		st.Level = float64(max(0, st.Burst-x.log.used))
+		st.Level = float64(max(0, st.Burst-x.log.Peak(now, w.window)))
 	case concurrencyForm:
 		st.Concurrency = x.lowered(w.conc)
 		st.InFlight = int64(*e.holder(m.index))

@@ -96,52 +96,95 @@ func (p *Permit) record() *record {
 	return nil
 }
 
-// stampAnew is for a permit whose call has waited, and goes on at the time now:
-// later than it was granted, where the machine is busy. The limits must count it
-// from then on, as the provider does: else more could be sent within a quota's window
-// than the quota. (Of a bucket this is exact for one call; several that are late
-// together can exceed it by what it gets in the time that they are late.) ok is false
-// where a log has forgotten it, being late by more than the window, and has no room
-// left: then it is to be cancelled.
-func (p Permit) stampAnew(now int64) (_ Permit, ok bool) {
-	if p.l == nil || now <= p.at {
+// restamp makes a permit whose call has waited count from the time now on, when
+// its call goes on: later than it was granted, where the machine is busy. A permit
+// has one instant, by which the provider counts the call, so the limits must count
+// it by the same: a log of the window exactly, a bucket by getting no more meanwhile
+// than its burst has room for. (Of a bucket this is exact for one call; several that
+// are late together can exceed it by what it gets in the time that they are late.)
+// ok is false where a log knows the permit no more, being late by more than the
+// window: then it is to be cancelled, and the call must wait again.
+func (p Permit) restamp(now int64) (_ Permit, ok bool) {
+	if ahead := p.at - now; p.l == nil || ahead >= 0 && ahead <= maxAhead {
 		return p, true
 	}
-	ok = true
 	l := p.l
-	p.each(func(r *taken, at int64) bool {
-		if r.got == 0 || !r.lim.metered() {
-			return false
+	locks, rec := p.lock()
+	defer l.unlock(locks)
+	if rec == nil {
+		return p, true
+	}
+	var debts []debt // of a call inside another: what it spends counts from when it goes on, too
+	if n := rec.nested; n != nil {
+		n.tree.mu.Lock()
+		defer n.tree.mu.Unlock()
+		debts = n.debts
+	}
+	cfg := l.config.Load()
+	for _, s := range locks {
+		now = max(now, l.shards[s].newest)
+	}
+	for i := range rec.refs {
+		rec.refs[i].e.bringNear(cfg, now, l.time(now))
+		now = max(now, rec.refs[i].e.touched)
+	}
+	for i := range rec.refs {
+		rec.refs[i].e.touched = now
+	}
+	t := l.time(now)
+	for i := range rec.refs {
+		r := &rec.refs[i]
+		if r.e.gen < cfg.gen { // a reload is under way
+			r.e.follow(cfg, now, t)
 		}
-		m, x, seen := l.upToNow(r)
-		now = max(now, seen)
-		switch {
-		case m != r.lim: // since a reload
-		case m.form == bucketForm: // meanwhile it may have got more than its burst has room for
-			if b, t := &r.e.buckets[m.index], l.time(now); b.TokensAt(t) >= 0 {
+		m := cfg.current(r.lim)
+		x := r.e.slot(m)
+		units := r.got + owed(debts, i)
+		if units == 0 || m.form != windowForm || x == nil || x.log == nil {
+			continue
+		}
+		if w := x.lawOf(m); !x.log.Move(units, rec.at, now, w.quota, w.window) {
+			for j := range rec.refs[:i] { // as if nothing had been
+				r := &rec.refs[j]
+				if x := r.e.slot(r.lim); x != nil && x.log != nil && x.log.Refund(r.got+owed(debts, j), now) {
+					x.log.Take(r.got+owed(debts, j), rec.at, x.lawOf(cfg.current(r.lim)).window)
+				}
+			}
+			return p, false
+		}
+	}
+	for i := range rec.refs {
+		r := &rec.refs[i]
+		if m := cfg.current(r.lim); m == r.lim && m.form == bucketForm && r.got > 0 {
+			if b := &r.e.buckets[m.index]; b.TokensAt(t) >= 0 {
 				b.AllowN(t, -int(r.got))
 				b.AllowN(t, int(r.got))
 			}
-		case m.form == windowForm && x != nil && x.log != nil:
-			law := x.lawOf(m)
-			x.log.refund(r.got, at)
-			x.log.expire(law.window, now)
-			if at+law.window < now && x.log.used+r.got > law.most() {
-				r.got, ok = 0, false // nothing of it is left to give back
-				break
-			}
-			x.log.take(r.got, law.window, now)
 		}
-		return false
-	})
-	home := &l.shards[p.rec.home]
+	}
+	for i := range debts {
+		if debts[i].part.lim.form == windowForm {
+			debts[i].at = now
+		}
+	}
+	rec.at, p.at = now, now
+	return p, true
+}
+
+// lock locks all shards that the permit has taken something of. rec is nil where
+// it was released.
+func (p Permit) lock() (locks []uint32, rec *record) {
+	home := &p.l.shards[p.rec.home]
 	home.mu.Lock()
+	locks = []uint32{p.rec.home}
 	if rec := p.record(); rec != nil {
-		rec.at = now
+		for i := range rec.refs {
+			locks = addLock(locks, uint32(rec.refs[i].e.shard))
+		}
 	}
 	home.mu.Unlock()
-	p.at = now
-	return p, ok
+	p.l.lock(locks)
+	return locks, p.record()
 }
 
 // Release gives back what the permit holds of the limits of concurrency.
@@ -189,7 +232,8 @@ func (p Permit) end(how ending) {
 		return
 	}
 	rec.gen++ // from here on this permit is released, and the record ours
-	if n := rec.nested; n != nil {
+	n := rec.nested
+	if n != nil {
 		if refund {
 			n.refund(rec)
 		}
@@ -216,7 +260,7 @@ func (p Permit) end(how ending) {
 			if how == completed {
 				r.succeeded(rec.at)
 			}
-			if l.giveBack(r, refund, rec.at) {
+			if l.giveBack(r, refund, n.countsAt(i, rec.at)) {
 				woken = addWake(woken, r.e)
 			}
 		}
@@ -243,7 +287,7 @@ func (p Permit) end(how ending) {
 		if how == completed {
 			r.succeeded(at)
 		}
-		if l.giveBack(r, refund, at) {
+		if l.giveBack(r, refund, n.countsAt(i, at)) {
 			woken = addWake(woken, r.e)
 		}
 		o.mu.Unlock()
@@ -359,8 +403,7 @@ func (e *entry) refund(r *taken, m *limit, x *extSlot, at, now int64, t time.Tim
 		if r.lim.form != windowForm || m.prior != nil && at <= m.prior.at || x == nil || x.log == nil {
 			return false // a reload has made it a window meanwhile
 		}
-		x.log.refund(r.got, at)
-		return r.got > 0
+		return r.got > 0 && x.log.Refund(r.got, at)
 	}
 	return false
 }
@@ -427,7 +470,7 @@ func (p Permit) each(f func(r *taken, at int64) (wake bool)) {
 	locks := lockBuf[:0]
 	for i := range rec.refs {
 		if r := &rec.refs[i]; uint32(r.e.shard) == p.rec.home {
-			if f(r, rec.at) {
+			if f(r, rec.nested.countsAt(i, rec.at)) {
 				woken = addWake(woken, r.e)
 			}
 		} else {
@@ -442,7 +485,7 @@ func (p Permit) each(f func(r *taken, at int64) (wake bool)) {
 		l.lock(both[:])
 		if rec := p.record(); rec != nil {
 			for i := range rec.refs {
-				if r := &rec.refs[i]; uint32(r.e.shard) == s && f(r, rec.at) {
+				if r := &rec.refs[i]; uint32(r.e.shard) == s && f(r, rec.nested.countsAt(i, rec.at)) {
 					woken = addWake(woken, r.e)
 				}
 			}

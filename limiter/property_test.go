@@ -26,6 +26,9 @@ func check(t interface {
 		defer l.shards[i].mu.Unlock()
 	}
 	now := l.now()
+	for i := range l.shards {
+		l.shards[i].clamp(now)
+	}
 	cfg := l.config.Load()
 	holders := make(map[*int32]int32)
 	probes := make(map[*extSlot]int32)

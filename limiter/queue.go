@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // How calls wait.
@@ -44,7 +45,8 @@ type waiter struct {
 	debts      []debt
 	req        Request // for when a reload changes its limits
 	comes      sync.Once
-	heir       *waiter // as which it has come again
+	heir       *waiter     // as which it has come again
+	live       atomic.Bool // somebody waits for it by the clock
 	state      waitState
 	permit     Permit
 	err        error

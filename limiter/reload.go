@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/recourse-go/recourse/limiter/internal/windowlog"
 )
 
 // The limits in force, and how they change.
@@ -361,8 +363,7 @@ func (e *entry) convert(g *group, m *limit, now int64, t time.Time) {
 	}
 	used := int64(0)
 	if x.log != nil {
-		x.log.expire(was.window, now)
-		used, x.log = x.log.used, nil
+		used, x.log = x.log.Since(now-was.window), nil
 	}
 	level := min(m.burst, was.quota) - used
 	if ended { // a bucket is empty after a hold
@@ -376,30 +377,29 @@ func (e *entry) convert(g *group, m *limit, now int64, t time.Time) {
 // remembered is the most that a bucket which has this level at the time at can
 // have granted until then, as late as that can have been, as far as it still
 // counts at the time now.
-func (w *law) remembered(level float64, window, at, now int64) *windowLog {
-	log := &windowLog{}
+func (w *law) remembered(level float64, window, at, now int64) *windowlog.Log {
+	log := &windowlog.Log{}
+	const spansPerWindow = 32
 	before := func(spans int64) int64 { // granted in the last spans of the window
 		return int64(math.Ceil(min(w.rate*time.Duration(window).Seconds()/spansPerWindow*float64(spans), maxUnits)))
 	}
 	for k := int64(spansPerWindow); k > 0; k-- {
 		last := at - window/spansPerWindow*(k-1)
 		if units := before(k) - before(k-1); units > 0 {
-			log.spans = append(log.spans, span{last, last, units})
-			log.used += units
+			log.Take(units, last, window)
 		}
 	}
 	if units := int64(math.Ceil(float64(w.burst) - level)); units > 0 {
-		log.spans = append(log.spans, span{at, at, units})
-		log.used += units
+		log.Take(units, at, window)
 	}
-	log.expire(window, now)
+	log.Forget(now - window)
 	return log
 }
 
 // remembers is what the log of a key that was never used has in it.
-func (m *limit) remembers(now int64) *windowLog {
+func (m *limit) remembers(now int64) *windowlog.Log {
 	if m.prior == nil || m.prior.law.form != bucketForm || now-m.prior.at > m.window {
-		return &windowLog{}
+		return &windowlog.Log{}
 	}
 	return m.prior.law.remembered(float64(m.prior.law.burst), m.window, m.prior.at, now)
 }

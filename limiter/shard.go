@@ -64,6 +64,26 @@ func (l *Limiter) clampAt(e *entry, now int64) int64 {
 	return now
 }
 
+// clampNear is clamp for the keys of a lane, of which those are set back that a
+// caller's time has put far ahead of now: or else the lane would be found to be due
+// by the time of one of its keys, and refused by the time of another, for ever.
+func (l *Limiter) clampNear(cfg *config, ln *lane, now int64) int64 {
+	for _, s := range ln.locks {
+		now = max(now, l.shards[s].newest)
+	}
+	for i := range ln.refs {
+		ln.refs[i].e.bringNear(cfg, now, l.time(now))
+	}
+	return l.clamp(ln.locks, ln.refs, now)
+}
+
+// bringNear sets e back to the time now if it is far ahead of that.
+func (e *entry) bringNear(cfg *config, now int64, t time.Time) {
+	if e.touched-now > maxAhead {
+		e.setBack(cfg.groups[e.group], now, t)
+	}
+}
+
 // maxAhead is how far a key's time may be ahead of the clock before a call by
 // the clock sets it back. Less is the time between reading the clock and getting
 // the lock.
@@ -79,12 +99,6 @@ func (e *entry) setBack(g *group, now int64, t time.Time) {
 		if x != nil {
 			x.cutAt, x.refusedAt = min(x.cutAt, now), min(x.refusedAt, now)
 			x.next, x.lapse = min(x.next, now+adaptEvery), min(x.lapse, now+probeLapse)
-			if x.log != nil {
-				for i := range x.log.spans {
-					s := &x.log.spans[i]
-					s.first, s.last = min(s.first, now), min(s.last, now)
-				}
-			}
 		}
 		if m.form != bucketForm {
 			continue

@@ -93,11 +93,14 @@ func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *
 			return false
 		}
 	case windowForm:
-		x.log.expire(w.window, now)
-		if x.log.used+r.cost > w.room(x, r.cost) {
+		// What has been granted ahead of the clock counts, and stays known when
+		// the key is set back to the clock's time: so only that is forgotten
+		// which no call by the clock can meet.
+		x.log.Forget(l.shards[e.shard].newest - w.window)
+		if x.log.Peak(now, w.window)+r.cost > w.room(x, r.cost) {
 			return false
 		}
-		x.log.take(r.cost, w.window, now)
+		x.log.Take(r.cost, now, w.window)
 	case concurrencyForm:
 		most := x.lowered(w.conc)
 		n := min(r.cost, most)
@@ -125,7 +128,7 @@ func (l *Limiter) untake(refs []ref, now int64, t time.Time) {
 				e.buckets[m.index].AllowN(t, -int(r.got))
 			}
 		case windowForm:
-			e.slot(m).log.refund(r.got, now)
+			e.slot(m).log.Refund(r.got, now)
 		case concurrencyForm:
 			*e.holder(m.index) -= int32(r.got)
 		}
@@ -180,7 +183,7 @@ func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64, t time.Time)
 		return later(start, x.fillTime(need, w.rate))
 	case windowForm:
 		quota := w.room(x, cost)
-		return max(start, x.log.ready(min(cost+ahead, quota), quota, w.window, now))
+		return x.log.Ready(min(cost+ahead, quota), quota, w.window, start)
 	case concurrencyForm:
 		most := x.lowered(w.conc)
 		if int64(*e.holder(m.index))+min(cost, most) > most {
