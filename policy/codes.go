@@ -77,6 +77,7 @@ var codes = []CodeInfo{
 	{"burst-above-quota", Error, "a burst leaves nothing of the quota to refill with"},
 	{"ambiguous-match", Error, "two policies claim the same requests"},
 	{"reauth-on-token", Error, "a failed token request would be answered by a token request"},
+	{"names-nothing", Warning, "no request can be named by an entry of operations"},
 	{"token-operation", Warning, "an operation looks like a request for tokens and does not say so"},
 	{"send-retry", Warning, "a send is repeated without saying whether that is safe"},
 	{"covers-less", Warning, "a rule replaces an inherited one of its name, and not for all that the other was for"},

@@ -38,6 +38,7 @@ func (c *compiler) lint() {
 	c.replacements()
 	c.unknownOperations()
 	c.tokenOperations()
+	c.deadOperations()
 	c.successes()
 	c.probes = 4_000_000 / (len(c.ruleOf) + 1)
 	for i, v := range c.ruleOf {

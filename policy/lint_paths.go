@@ -1,0 +1,134 @@
+package policy
+
+import (
+	"strings"
+
+	"github.com/recourse-go/recourse/internal/yamlfile"
+)
+
+// deadOperations warns of operations of the policy's own that no request can be
+// named: none of the requests that the policy claims has such a path, mostly since a
+// '*' stops at the next '/', or an earlier entry matches all of them first.
+func (c *compiler) deadOperations() {
+	const tooMany = 500
+	list := good(c.operations)
+	if len(list) > tooMany {
+		return
+	}
+	for i, v := range list {
+		if v.File != c.top.src {
+			continue
+		}
+		at, path := v.KeyOrFirst(), anySegment(written(v, "path"))
+		if p := v.Child("path"); p != nil {
+			at = p.Span()
+		}
+		if len(c.match) > 0 && !c.claimsSome(written(v, "host"), path) && !c.unread("match") {
+			c.r.Warnf(at, "names-nothing", "* stands for what is between two slashes, ** for any number of such parts",
+				"no request that `match` claims fits this host and path, so none is named %q", written(v, "operation"))
+			continue
+		}
+		for _, first := range list[:i] {
+			if written(first, "operation") != written(v, "operation") && coversOperation(first, v) {
+				c.r.Warnf(at, "names-nothing", "the first entry that matches wins: put the narrower one before the wider one",
+					"no request is named %q by this: the entry of line %d, %q, matches first", written(v, "operation"), first.Span().Line, written(first, "operation"))
+				break
+			}
+		}
+	}
+}
+
+// claimsSome reports whether the policy's `match` claims some request of a host and path.
+func (c *compiler) claimsSome(host, path string) bool {
+	for _, m := range good(c.match) {
+		h := written(m, "host")
+		if (host == "" || hostsMeet(h, host)) && pathsMeet(anySegment(written(m, "path")), path) {
+			return true
+		}
+	}
+	return false
+}
+
+// hostsMeet reports whether some host fits both patterns. Ports do not count here.
+func hostsMeet(a, b string) bool {
+	bare := func(s string) string {
+		if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
+			return s[:i]
+		}
+		return s
+	}
+	return globsMeet(strings.ToLower(bare(a)), strings.ToLower(bare(b)))
+}
+
+// anySegment is a path with '*' in place of each captured segment.
+func anySegment(path string) string {
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		if strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}") {
+			segments[i] = "*"
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+// coversOperation reports whether an entry surely matches every request that another one does.
+func coversOperation(first, v *yamlfile.Value) bool {
+	for _, name := range []string{"method", "host"} {
+		if f := written(first, name); f != "" && f != written(v, name) {
+			return false
+		}
+	}
+	for _, name := range []string{"query", "header", "form"} {
+		if f := first.Child(name); f != nil {
+			for _, key := range f.Names {
+				other := v.Child(name).Child(key)
+				if other == nil || other.Text() != f.ByName[key].Text() {
+					return false
+				}
+			}
+		}
+	}
+	return pathCovers(anySegment(written(first, "path")), anySegment(written(v, "path")))
+}
+
+// pathCovers reports whether a path glob matches all that another one does. A '*' is matched
+// as if it were a character, which only a '*' matches, and a "**" as if it were any of so
+// many segments.
+func pathCovers(wide, narrow string) bool {
+	if wide == "" || wide == narrow {
+		return true
+	}
+	if narrow == "" {
+		return wide == "/**"
+	}
+	var parts []string
+	deep := 0
+	for s := range strings.SplitSeq(narrow, "/") {
+		if s == "**" {
+			deep++
+		}
+		parts = append(parts, s)
+	}
+	if deep == 0 {
+		return GlobPath(wide, narrow)
+	}
+	if deep > 1 {
+		return false // not worth its time
+	}
+	for n := range strings.Count(wide, "/") + 2 {
+		var some []string
+		for _, s := range parts {
+			if s != "**" {
+				some = append(some, s)
+				continue
+			}
+			for range n {
+				some = append(some, "\x00")
+			}
+		}
+		if !GlobPath(wide, strings.Join(some, "/")) {
+			return false
+		}
+	}
+	return true
+}
