@@ -110,8 +110,8 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 				holds[k] = h
 				order = append(order, k)
 			}
-			if asked := max(d.Hint, d.Rule.spec.Wait); asked > 0 {
-				h.asked = max(h.asked, min(asked, maxAsked))
+			if asked := d.asked(); asked > 0 {
+				h.asked = max(h.asked, asked)
 			} else {
 				h.unsure = true
 				h.run = r // whose schedule counts

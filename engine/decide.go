@@ -35,7 +35,7 @@ type Decision struct {
 
 	Delay    time.Duration // wait so long before the next attempt; jitter is included
 	MinDelay time.Duration // the least that Delay could have been
-	Hint     time.Duration // what the server asked for; 0 = nothing
+	Hint     time.Duration // what the server asked for; 0 = nothing, or nothing that the rule goes by
 
 	Asked     bool // the wait was asked for by the server or fixed by the rule: it burns no attempt
 	Defer     bool // the hint is longer than the rule's max_wait: hand the call back with a time to resume
@@ -172,6 +172,9 @@ func (c *compiled) apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
 	d.Rule, d.Action, d.As, d.Reason = rule, rule.Action, "", reasonRule
 	d.Delay, d.MinDelay, d.Hint = 0, 0, e.RetryAfter
 	d.Asked, d.Defer, d.Exhausted = false, false, false
+	if spec := rule.spec; spec.Hint == policy.HintIgnore || spec.Over == policy.OverIgnore && spec.MaxWait > 0 && d.Hint > spec.MaxWait {
+		d.Hint = 0
+	}
 
 	s := &d.State
 	fresh := s.Attempts == 0
@@ -231,10 +234,11 @@ func (c *compiled) schedule(d *Decision, u float64, fresh bool) {
 	// bounds this is the schedule here, and Reauth.Interval.
 	s.Reauths = 0
 
-	asked := min(d.Hint, maxAsked)
 	spec := d.Rule.spec
-	fixed := spec.Wait
-	d.Asked = asked > 0 || fixed > 0
+	asked := d.asked()
+	exact := spec.Hint == policy.HintExact && d.Hint > 0
+	short := false // what was asked for is less than the schedule ever waits
+	d.Asked = asked > 0
 
 	// What the rule's own schedule says.
 	if i := spec.Backoff; i >= 0 {
@@ -265,6 +269,17 @@ func (c *compiled) schedule(d *Decision, u float64, fresh bool) {
 			d.exhaust(reasonElapsed)
 			return
 		}
+		if exact {
+			d.Delay, d.MinDelay = 0, 0
+			if short = asked < b.Min; short && s.short >= maxShort-1 {
+				asked = b.Min
+			}
+		}
+	}
+	if !short {
+		s.short = 0
+	} else if s.short < maxShort {
+		s.short++
 	}
 
 	if !d.Asked {
@@ -277,17 +292,26 @@ func (c *compiled) schedule(d *Decision, u float64, fresh bool) {
 	// A wait that the server asked for, or that the rule fixes: a floor, to
 	// which jitter only adds.
 	d.Action = policy.Wait
-	floor := max(asked, fixed)
-	d.MinDelay = max(d.MinDelay, floor)
-	d.Delay = max(d.Delay, floor+time.Duration(u*float64(spread(floor))))
-	if m := spec.MaxWait; m > 0 && asked > m {
-		if spec.OverFail {
+	d.MinDelay = max(d.MinDelay, asked)
+	d.Delay = max(d.Delay, asked+time.Duration(u*float64(spread(asked))))
+	if m := spec.MaxWait; m > 0 && min(d.Hint, maxAsked) > m {
+		if spec.Over == policy.OverFail {
 			d.exhaust(reasonMaxWait)
 			return
 		}
 		d.Defer, d.Reason = true, reasonMaxWait
 	}
-	c.wait(d, floor)
+	c.wait(d, asked)
+}
+
+// asked is the wait that was asked for: by the server, as far as the rule goes by
+// that, or by the rule itself. 0 = none.
+func (d *Decision) asked() time.Duration {
+	hint := min(d.Hint, maxAsked)
+	if hint > 0 && d.Rule.spec.Hint == policy.HintExact {
+		return hint
+	}
+	return max(hint, d.Rule.spec.Wait)
 }
 
 // wait counts a wait that was asked for, and bounds them.

@@ -40,7 +40,7 @@ func TestDecide(t *testing.T) {
 		policy.Rule{Name: "resync", When: `status == 404`, Action: policy.Fail, As: AsResync, Backoff: -1},
 		policy.Rule{Name: "safe", When: `status == 503`, Action: policy.Retry, Backoff: 0, Safe: true},
 		policy.Rule{Name: "greylist", When: `status == 450`, Action: policy.Wait, Wait: 5 * time.Minute, Backoff: -1},
-		policy.Rule{Name: "strict", When: `status == 428`, Action: policy.Wait, Backoff: 0, MaxWait: time.Minute, OverFail: true},
+		policy.Rule{Name: "strict", When: `status == 428`, Action: policy.Wait, Backoff: 0, MaxWait: time.Minute, Over: policy.OverFail},
 		policy.Rule{Name: "throttled", When: `status == 429`, Action: policy.Wait, Backoff: 0, MaxWait: 30 * time.Minute},
 		policy.Rule{Name: "lost", When: `network != ""`, Action: policy.Retry, Backoff: 0},
 		policy.Rule{Name: "server", When: `status >= 500`, Action: policy.Retry, Backoff: 0},

@@ -47,8 +47,8 @@ func (r *run) holdCause(now time.Time) limiter.Cause {
 // holdFor is how long a decision closes a limit whose key was refused n times
 // in a row.
 func (c *compiled) holdFor(d *Decision, n int, u float64) time.Duration {
-	if asked := max(d.Hint, d.Rule.spec.Wait); asked > 0 {
-		return min(asked, maxAsked)
+	if asked := d.asked(); asked > 0 {
+		return asked
 	}
 	s := &fallbackSchedule
 	if b := d.Rule.spec.Backoff; b >= 0 {

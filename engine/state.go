@@ -16,7 +16,7 @@ import (
 // re-authentications, time. It is a small value without pointers; Decide takes
 // one and returns the next. The zero value is a call that has not failed yet.
 //
-// It marshals to JSON of less than 200 bytes, whatever it holds, so a job row
+// It marshals to JSON of less than 210 bytes, whatever it holds, so a job row
 // can carry it from one process to another: a deferred call that resumes with
 // its State goes on where it stopped instead of starting to count anew. In JSON
 // times count in milliseconds and up to a year, attempts and waits up to 65,535.
@@ -30,8 +30,13 @@ type State struct {
 	Began    time.Time     // when the first attempt began; zero = not known
 	Unknown  bool          // an attempt of unknown outcome came before: it may have been carried out
 
-	used [maxUsed]usedBackoff
+	short uint8 // waits in a row that were asked for, obeyed exactly and shorter than the schedule's min; at most maxShort
+	used  [maxUsed]usedBackoff
 }
+
+// maxShort is from which wait in a row that is shorter than a schedule's min this
+// min holds again, although the rule says that hints are to be obeyed exactly.
+const maxShort = 3
 
 // Retries is how many failures have burnt an attempt of some backoff: all but
 // those that were answered by an asked-for wait or a re-authentication.
@@ -97,6 +102,7 @@ type stateJSON struct {
 	Spent   int64  `json:"s,omitempty"`
 	Last    int64  `json:"d,omitempty"`
 	Used    string `json:"b,omitempty"`
+	Short   uint8  `json:"h,omitempty"`
 	Unknown bool   `json:"u,omitempty"` // rows from before there was one lack it: not known to be
 }
 
@@ -115,7 +121,7 @@ func millisJSON(d time.Duration) int64 { return min(max(d.Milliseconds(), 0), ma
 func (s State) MarshalJSON() ([]byte, error) {
 	j := stateJSON{
 		V: stateVersion, N: countJSON(s.Attempts), Reauth: countJSON(s.Reauths), Waits: countJSON(s.Waits),
-		Waited: millisJSON(s.Waited), Spent: millisJSON(s.Spent), Last: millisJSON(s.Last), Unknown: s.Unknown,
+		Waited: millisJSON(s.Waited), Spent: millisJSON(s.Spent), Last: millisJSON(s.Last), Short: min(s.short, maxShort), Unknown: s.Unknown,
 	}
 	if !s.Began.IsZero() {
 		j.Began = min(max(s.Began.UnixMilli(), 1), maxBegan)
@@ -155,6 +161,9 @@ func (s *State) UnmarshalJSON(b []byte) error {
 			return fmt.Errorf("engine: state: duration %d ms out of range", ms)
 		}
 	}
+	if j.Short > maxShort {
+		return fmt.Errorf("engine: state: count %d out of range", j.Short)
+	}
 	if j.Began < 0 || j.Began > maxBegan {
 		return fmt.Errorf("engine: state: time %d out of range", j.Began)
 	}
@@ -162,7 +171,7 @@ func (s *State) UnmarshalJSON(b []byte) error {
 		Attempts: int(j.N), Reauths: int(j.Reauth), Waits: int(j.Waits),
 		Waited: time.Duration(j.Waited) * time.Millisecond,
 		Spent:  time.Duration(j.Spent) * time.Millisecond,
-		Last:   time.Duration(j.Last) * time.Millisecond, Unknown: j.Unknown,
+		Last:   time.Duration(j.Last) * time.Millisecond, Unknown: j.Unknown, short: j.Short,
 	}
 	if j.Began != 0 {
 		n.Began = time.UnixMilli(j.Began)

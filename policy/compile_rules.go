@@ -98,7 +98,7 @@ func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
 	}
 	r := Rule{Name: name, Backoff: -1, Pos: Position{File: v.File.Name, Line: at.Line, Column: at.Column},
 		Wait: yamlfile.GetOr[time.Duration](v, "wait", 0), MaxWait: yamlfile.GetOr[time.Duration](v, "max_wait", 0),
-		OverFail: yamlfile.GetOr(v, "over", "") == "fail", Safe: yamlfile.GetOr(v, "replay", "") == "safe", Last: yamlfile.GetOr(v, "last", false)}
+		Hint: HintUse(indexOf(hintNames[:], yamlfile.GetOr(v, "hint", ""))), Over: OverWait(indexOf(overNames[:], yamlfile.GetOr(v, "over", ""))), Safe: yamlfile.GetOr(v, "replay", "") == "safe", Last: yamlfile.GetOr(v, "last", false)}
 	if v.File != c.top.src {
 		r.Inherited = v.File.Owner
 	}
@@ -114,6 +114,7 @@ func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
 			{"as", "fail", r.Action == Fail},
 			{"backoff", "retry and wait", again},
 			{"wait", "wait", r.Action == Wait},
+			{"hint", "retry and wait, or with hold", again || v.ByName["hold"] != nil},
 			{"max_wait", "retry and wait", again},
 			{"over", "retry and wait", again},
 			{"replay", "retry, wait and reauth", again || r.Action == Reauth},
@@ -128,6 +129,9 @@ func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
 		}
 		if x := v.ByName["over"]; x != nil && again && v.ByName["max_wait"] == nil && !x.Bad {
 			c.r.Warnf(x.KeySpan(), "no-effect", "add max_wait", "`over` says nothing without `max_wait`")
+		}
+		if x := v.ByName["max_wait"]; x != nil && again && r.Hint == HintIgnore && !x.Bad {
+			c.r.Warnf(x.KeySpan(), "no-effect", "remove it", "`max_wait` says nothing where a hint is ignored")
 		}
 	}
 	if known && r.Action == Fail {

@@ -219,17 +219,57 @@ var actionNames = [...]string{Fail: "fail", Accept: "accept", Retry: "retry", Wa
 
 // String is the action's name in a policy file.
 func (a Action) String() string {
-	if int(a) < len(actionNames) {
-		return actionNames[a]
-	}
-	return actionNames[Fail]
+	return nameOf(actionNames[:], int(a))
 }
 
 // Actions are the names of all actions, "fail" last.
 func Actions() []string { return append(slices.Clone(actionNames[Fail+1:]), actionNames[Fail]) }
 
 // actionOf finds an action by its name; Fail where there is none.
-func actionOf(name string) Action { return Action(max(slices.Index(actionNames[:], name), 0)) }
+func actionOf(name string) Action { return Action(indexOf(actionNames[:], name)) }
+
+// indexOf is a name's place in a table of names, that of the zero value where it is none of them.
+func indexOf(names []string, name string) int { return max(slices.Index(names, name), 0) }
+
+// HintUse is what a rule makes of the time that the server asked for.
+type HintUse uint8
+
+// The uses of a hint.
+const (
+	HintFloor  HintUse = iota // the schedule counts, and is never shorter than the hint
+	HintExact                 // the hint alone counts, and only without one the schedule
+	HintIgnore                // counts as if there were none
+)
+
+// hintNames are the uses as a policy file has them.
+var hintNames = [...]string{HintFloor: "floor", HintExact: "exact", HintIgnore: "ignore"}
+
+// String is the use as a policy file writes it.
+func (h HintUse) String() string { return nameOf(hintNames[:], int(h)) }
+
+// OverWait is what a rule does with a hint that is longer than its max_wait.
+type OverWait uint8
+
+// What a rule does with a longer hint.
+const (
+	OverDefer  OverWait = iota // hand the call back with a time to resume
+	OverFail                   // give up
+	OverIgnore                 // as if there were no hint
+)
+
+// overNames are these as a policy file has them.
+var overNames = [...]string{OverDefer: "defer", OverFail: "fail", OverIgnore: "ignore"}
+
+// String is it as a policy file writes it.
+func (o OverWait) String() string { return nameOf(overNames[:], int(o)) }
+
+// nameOf is a value's name in a table of names, that of the zero value where it has none.
+func nameOf(names []string, value int) string {
+	if value < 0 || value >= len(names) {
+		value = 0
+	}
+	return names[value]
+}
 
 // Rule is what to do with the events for which its expression holds.
 type Rule struct {
@@ -240,8 +280,9 @@ type Rule struct {
 
 	Backoff   int           // index into Backoffs; -1 = none
 	Wait      time.Duration // fixed wait; 0 = none
+	Hint      HintUse       // what a time that the server asks for does to the delay
 	MaxWait   time.Duration // longest hint that is obeyed; 0 = no limit of its own
-	OverFail  bool          // a longer hint fails the call instead of deferring it
+	Over      OverWait      // what a longer one does
 	Hold      []int         // indices into Limits to close until the wait is over
 	Safe      bool          // `replay: safe`: the server refused before processing
 	Last      bool

@@ -13,6 +13,7 @@ import (
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/internal/protocol"
+	"github.com/recourse-go/recourse/internal/units"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -233,6 +234,9 @@ func (s *Subject) Answer(c *Case, d engine.Decision) Answer {
 	}
 	if s.Note != "" {
 		a.Reason = s.Note + "; " + a.Reason
+	}
+	if asked := s.Event.RetryAfter; asked > 0 && d.Hint == 0 {
+		a.Reason += fmt.Sprintf("; the rule ignores a wait of %s", units.FormatDuration(asked))
 	}
 	if t := s.Report.TooLong; t > 0 {
 		a.Reason += fmt.Sprintf("; ignored a wait of %s (%s)", t, s.Report.From)

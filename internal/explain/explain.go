@@ -107,6 +107,9 @@ func Of(s *corpus.Subject, c *corpus.Case) *Explanation {
 	if t := s.Report.TooLong; t > 0 {
 		x.Notes = append(x.Notes, fmt.Sprintf("the server asked for %s (%s), which is too long to be meant and was ignored", units.FormatDuration(t), s.Report.From))
 	}
+	if asked := s.Event.RetryAfter; asked > 0 && decision.Hint == 0 {
+		x.Notes = append(x.Notes, fmt.Sprintf("the server asked for %s, which the rule ignores", units.FormatDuration(asked)))
+	}
 	if s.Unread {
 		x.Notes = append(x.Notes, "the body is not read: it is that of a success, and no `inspect` entry of the policy covers it")
 	}
@@ -131,11 +134,13 @@ func then(p *policy.Policy, r *policy.Rule) string {
 			words = append(words, "backoff "+schedule(&p.Backoffs[r.Backoff]))
 		}
 		if r.MaxWait > 0 {
-			over := "defer"
-			if r.OverFail {
-				over = "fail"
-			}
-			words = append(words, fmt.Sprintf("longer than %s: %s", units.FormatDuration(r.MaxWait), over))
+			words = append(words, fmt.Sprintf("longer than %s: %s", units.FormatDuration(r.MaxWait), r.Over))
+		}
+		switch r.Hint {
+		case policy.HintExact:
+			words = append(words, "what is asked for exactly")
+		case policy.HintIgnore:
+			words = append(words, "whatever is asked for")
 		}
 		if r.Safe {
 			words = append(words, "safe to replay")
