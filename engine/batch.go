@@ -64,7 +64,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 	if sent.IsZero() {
 		sent = now
 	}
-	compiled := p.current()
+	compiled, chance := p.current(), p.engine.o.Rand()
 	b := BatchDecision{Items: make([]Decision, len(items))}
 	type key struct {
 		limit int // of the policy
@@ -73,7 +73,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 	type closing struct {
 		run    run
 		asked  time.Duration // the longest that an item asks for
-		unsure bool          // an item does not say how long
+		unsure *policy.Hold  // of an item that does not say how long; nil = there is none
 	}
 	holds := map[key]*closing{}
 	var order []key
@@ -91,7 +91,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 			*state = states[i]
 		}
 		e.Attempt = state.Attempts + 1
-		e.Elapsed = state.Spent + now.Sub(sent)
+		e.Elapsed, e.Now = state.Spent+now.Sub(sent), now
 		e.Idempotent = e.Idempotent || c.Idempotent
 		r.decide(ctx, now)
 		d := r.decision
@@ -99,9 +99,10 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 			r.record(now)
 			r.notify(ctx, NoticeDecision, d.Delay, nil)
 		}
-		for _, at := range d.Rule.spec.Hold {
-			k := key{at, call.keys()}
-			if !slices.Contains(compiled.policy.Limits[at].Key, "operation") {
+		for at := range d.Rule.spec.Hold {
+			hold := &d.Rule.spec.Hold[at]
+			k := key{hold.Limit, call.keys()}
+			if !slices.Contains(compiled.policy.Limits[hold.Limit].Key, "operation") {
 				k.keys.Operation = "" // all other parts are the same for every item
 			}
 			h := holds[k]
@@ -110,10 +111,10 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 				holds[k] = h
 				order = append(order, k)
 			}
-			if asked := d.asked(); asked > 0 {
-				h.asked = max(h.asked, asked)
+			if fixed := d.holdFixed(hold, now, chance); fixed > 0 {
+				h.asked = max(h.asked, fixed)
 			} else {
-				h.unsure = true
+				h.unsure = hold
 				h.run = r // whose schedule counts
 			}
 		}
@@ -134,10 +135,10 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 
 	for _, k := range order {
 		h := holds[k]
-		limit, length, chance := compiled.policy.Limits[k.limit].Name, h.asked, p.engine.o.Rand()
+		limit, length := compiled.policy.Limits[k.limit].Name, h.asked
 		refusal := limiter.Refusal{Sent: sent, Cause: h.run.holdCause(now), Hold: func(refusals int) time.Duration {
-			if h.unsure {
-				length = max(length, compiled.holdFor(h.run.decision, refusals, chance))
+			if h.unsure != nil {
+				length = max(length, compiled.holdFor(h.run.decision, h.unsure, now, refusals, chance))
 			}
 			return length
 		}}

@@ -54,6 +54,7 @@ type Rule struct {
 	As     string          // with Fail: its label
 
 	spec *policy.Rule
+	by   *compiled // the policy; nil = it is one of the engine's own
 }
 
 func ruleOf(policyName string, spec *policy.Rule) Rule {

@@ -421,6 +421,7 @@ func compile(p *policy.Policy, o *Options) *compiled {
 	c.rules = make([]Rule, len(p.Rules))
 	for i := range p.Rules {
 		c.rules[i] = ruleOf(p.Name, &p.Rules[i])
+		c.rules[i].by = c
 	}
 	for _, b := range p.Backoffs {
 		c.schedules = append(c.schedules, newSchedule(b))

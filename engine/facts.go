@@ -31,7 +31,7 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 	}
 	state := r.state()
 	e.Attempt = state.Attempts + 1
-	e.Elapsed = state.Spent + now.Sub(r.start())
+	e.Elapsed, e.Now = state.Spent+now.Sub(r.start()), now
 	e.Idempotent = e.Idempotent || r.call.Idempotent && r.deciding == r.c
 	if r.ticket != nil {
 		r.returnTicket(r.evidence(e))

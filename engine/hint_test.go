@@ -43,7 +43,7 @@ func TestHintUse(t *testing.T) {
 	} {
 		e := rules.Event{Protocol: "http", Status: 429, Codes: []string{tt.code}, RetryAfter: tt.hint, Idempotent: true, Sent: true}
 		d, late := c.decide(State{}, &e, 0), c.decide(State{}, &e, 1)
-		hold := c.holdFor(&d, 3, 1)
+		hold := c.holdFor(&d, &policy.Hold{}, e.Now, 3, 1)
 		if d.Action != tt.action || d.Delay != tt.least || d.MinDelay != tt.least || late.Delay.Round(time.Millisecond) != tt.most || d.Hint != tt.want || hold.Round(time.Millisecond) != tt.hold || d.Defer != tt.deferred {
 			t.Errorf("given %s, asked for %v\ngot  %v after %v (at least %v) to %v, hint %v, hold %v, defer %v\nwant %v after %v to %v, hint %v, hold %v, defer %v",
 				tt.code, tt.hint, d.Action, d.Delay, d.MinDelay, late.Delay, d.Hint, hold, d.Defer, tt.action, tt.least, tt.most, tt.want, tt.hold, tt.deferred)

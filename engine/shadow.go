@@ -116,7 +116,7 @@ func (r *run) reread(ctx context.Context, c *compiled, e *rules.Event, now time.
 		return
 	}
 	e.Idempotent = e.Idempotent || r.call.Idempotent
-	e.Attempt, e.Elapsed = live.Attempt, live.Elapsed
+	e.Attempt, e.Elapsed, e.Now = live.Attempt, live.Elapsed, live.Now
 }
 
 // unnamed reports whether Transport has named the request's operation, since

@@ -51,6 +51,8 @@ var codes = []CodeInfo{
 	{"bad-rate", Error, "a rate cannot be read"},
 	{"bad-quota", Error, "a quota cannot be read, or is in bytes where requests are counted"},
 	{"bad-size", Error, "a size cannot be read"},
+	{"bad-time", Error, "a time of day cannot be read"},
+	{"unknown-zone", Error, "there is no such time zone"},
 	{"bad-regexp", Error, "a regular expression does not compile"},
 	{"bad-glob", Error, "a glob cannot be read"},
 	{"bad-host", Error, "a host is no host name"},

@@ -148,24 +148,7 @@ func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
 		}
 		r.Backoff = c.schedule(place, "default")
 	}
-	for _, h := range v.Items("hold") {
-		if h.Bad {
-			continue
-		}
-		i, ok := c.limitAt[h.Text()]
-		switch {
-		case !ok && !c.unread("limits"):
-			names := make([]string, 0, len(c.p.Limits))
-			for _, l := range c.p.Limits {
-				names = append(names, l.Name)
-			}
-			c.err(h.Span(), "unknown-limit", c.didYouMean(h.Text(), names, "limits"), "no limit %q to hold", h.Text())
-		case ok && slices.Contains(r.Hold, i):
-			c.err(h.Span(), "duplicate-name", "", "limit %q is given twice", h.Text())
-		case ok:
-			r.Hold = append(r.Hold, i)
-		}
-	}
+	r.Hold = c.holds(v)
 	return r
 }
 

@@ -153,6 +153,27 @@ var breakerObject = &yamlfile.Object{
 	},
 }
 
+var holdObject = &yamlfile.Object{
+	ID: "hold", Title: "a hold",
+	Doc: "A limit that is closed for the call's key, for everyone who uses that.",
+	Fields: []yamlfile.Field{
+		{Name: "limit", Kind: yamlfile.Name, Required: true, Doc: "The limit's name."},
+		{Name: "for", Kind: yamlfile.Duration, Positive: true, Default: "until the wait is over", Doc: "How long it stays closed, at least; longer where the server asks for that."},
+		{Name: "until", Object: untilObject, Default: "until the wait is over", Doc: "The time of day at which it opens again, and up to five minutes later by chance; later where the server asks for that."},
+	},
+	AtMostOne: []string{"for", "until"},
+	Short:     "limit",
+}
+
+var untilObject = &yamlfile.Object{
+	ID: "until", Title: "until",
+	Doc: "A time that comes every day, such as that at which a provider's quota of the day begins anew.",
+	Fields: []yamlfile.Field{
+		{Name: "daily", Kind: kindDaily, Required: true, Doc: `The time of day, such as "00:00".`},
+		{Name: "zone", Kind: kindZone, Default: "UTC", Doc: "The time zone that it is in, by its IANA name, such as America/Los_Angeles."},
+	},
+}
+
 var ruleObject = &yamlfile.Object{
 	ID: "rule", Title: "a rule",
 	Doc: "What to do with the events for which an expression holds. The first rule that matches wins.",
@@ -166,7 +187,7 @@ var ruleObject = &yamlfile.Object{
 		{Name: "hint", Enum: hintNames[:], Default: "floor", Doc: "What a time that the server asks for does. floor: the schedule's delay, and never less than was asked for. exact: what was asked for, and the schedule only without it. ignore: nothing."},
 		{Name: "max_wait", Kind: yamlfile.Duration, Positive: true, Default: "no bound of its own", Doc: "With retry and wait: the longest hint that is obeyed."},
 		{Name: "over", Enum: overNames[:], Default: "defer", Doc: "With max_wait: what a longer hint does. defer hands back a time to resume at, fail gives up, ignore goes on as if there were no hint."},
-		{Name: "hold", Kind: yamlfile.Name, Many: yamlfile.OrList, Doc: "Limits that stay closed for this key until the wait is over."},
+		{Name: "hold", Object: holdObject, Many: yamlfile.OrList, Doc: "Limits that stay closed for this key: until the wait is over, or for as long as is said."},
 		{Name: "replay", Enum: []string{"safe", "gate"}, Default: "gate", Doc: "safe: the server refused before processing, a repeat cannot do it twice. gate: only what is idempotent is repeated after an unknown outcome."},
 		{Name: "override", Kind: yamlfile.Bool, Default: "false", Doc: "Takes the place of the inherited rule of this name, also for events that only that one was for. Without it, check warns of those."},
 		{Name: "last", Kind: yamlfile.Bool, Default: "false", Doc: "Comes after the rules of the policies this one extends: a catch-all."},
@@ -204,7 +225,7 @@ var fileObject = &yamlfile.Object{
 // objects are all objects of a policy file.
 var objects = []*yamlfile.Object{
 	fileObject, matchObject, extractObject, extractorObject, hintExtractorObject, inspectObject,
-	operationObject, backoffObject, limitObject, budgetObject, breakerObject, ruleObject,
+	operationObject, backoffObject, limitObject, budgetObject, breakerObject, ruleObject, holdObject, untilObject,
 }
 
 // Schema is the JSON Schema (draft 2020-12) of a policy file, rendered from

@@ -20,6 +20,9 @@ var (
 	kindWhen   = kindCondition("say when to look there, or remove the line")
 	kindRegexp = &yamlfile.Kind{What: "text", Read: readRegexp}
 
+	kindDaily = &yamlfile.Kind{What: `text: a time of day such as "00:00"`, Raw: true, Read: readDaily, Schema: yamlfile.Pattern(dailyPattern, 5)}
+	kindZone  = &yamlfile.Kind{What: "text", Read: readZone, Schema: yamlfile.Pattern(`^[A-Za-z][A-Za-z0-9_+/-]*$`, 64)} // an IANA time zone
+
 	kindGlob       = &yamlfile.Kind{What: "text", Read: readGlob}                                                  // over names and values, see Glob
 	kindOperation  = &yamlfile.Kind{What: "text", Read: readOperation, Schema: yamlfile.Pattern(`^[^!]`, 256)}     // a glob over operations
 	kindOperations = &yamlfile.Kind{What: "text", Read: readOperations}                                            // the same, or "!" and one to leave out
@@ -35,6 +38,7 @@ const (
 	ratePattern  = `^[0-9_.]+` + perPattern
 	quotaPattern = `^[0-9][0-9_]*(KiB|MiB|GiB|kB|KB|MB|GB|B)?` + perPattern
 	hostPattern  = `^(\*\.)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(:[0-9]{1,5})?$`
+	dailyPattern = `^([01][0-9]|2[0-3]):[0-5][0-9]$`
 	perPattern   = `/(([0-9]+(\.[0-9]*)?|\.[0-9]+)?(ms|s|m|h|d))+$`
 )
 

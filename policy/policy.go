@@ -283,7 +283,7 @@ type Rule struct {
 	Hint      HintUse       // what a time that the server asks for does to the delay
 	MaxWait   time.Duration // longest hint that is obeyed; 0 = no limit of its own
 	Over      OverWait      // what a longer one does
-	Hold      []int         // indices into Limits to close until the wait is over
+	Hold      []Hold        // limits to close
 	Safe      bool          // `replay: safe`: the server refused before processing
 	Last      bool
 	Pos       Position // of the rule in its file

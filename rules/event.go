@@ -33,6 +33,10 @@ type Event struct {
 	Attempt    int           // [attempt] this attempt's number, from 1
 	Elapsed    time.Duration // [elapsed] time spent trying, without waits that the server asked for
 
+	// Now is when the attempt ended, by the clock of whoever asks. Times of day are
+	// worked out from it; no expression reads it. Zero = not known.
+	Now time.Time
+
 	Idempotent bool // [idempotent] a repeat is harmless
 	Sent       bool // [sent] the request may have reached the server
 

@@ -128,7 +128,7 @@ func TestWhatHTTPBrings(t *testing.T) {
 			as = ""
 		}
 		for _, h := range r.Hold {
-			hold = http.Limits[h].Name
+			hold = http.Limits[h.Limit].Name
 		}
 		want = append(want, strings.Join([]string{r.Name, r.Action.String(), as, hold}, " "))
 	}

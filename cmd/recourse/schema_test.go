@@ -72,7 +72,7 @@ func TestDemoReportMatchesSchema(t *testing.T) {
 
 // The validator of this file refuses what it should.
 func TestValidator(t *testing.T) {
-	answer := `"provider":"","policy":"","rule":"","action":"fail","as":"","delay_seconds":0,"min_delay_seconds":0,"hint_seconds":0,"defer":false,"exhausted":false,"hold":[],"reason":""`
+	answer := `"provider":"","policy":"","rule":"","action":"fail","as":"","delay_seconds":0,"min_delay_seconds":0,"hint_seconds":0,"defer":false,"exhausted":false,"hold":[],"hold_seconds":0,"reason":""`
 	for _, tt := range []struct {
 		name, document string
 		ok             bool

@@ -40,8 +40,11 @@ type Answer struct {
 
 	Defer     bool     `json:"defer"` // the wait is too long to sit out
 	Exhausted bool     `json:"exhausted"`
-	Hold      []string `json:"hold"` // limits to close until the wait is over
-	Reason    string   `json:"reason"`
+	Hold      []string `json:"hold"` // limits to close
+	// HoldSeconds is how long, with u = 0.5 and as at the first refusal; of several
+	// limits the longest. 0 = none is closed.
+	HoldSeconds float64 `json:"hold_seconds"`
+	Reason      string  `json:"reason"`
 }
 
 // Failure stands in the place of the answer to a line that cannot be read.
@@ -112,6 +115,7 @@ func (d *Decider) prepare(c *Case, trace bool) (Subject, error) {
 		s.Event.Attempt = s.State.Attempts + 1
 	}
 	s.Event.Elapsed = max(s.Event.Elapsed, s.State.Spent)
+	s.Event.Now = s.Now
 	return s, nil
 }
 
@@ -227,7 +231,7 @@ func (s *Subject) Answer(c *Case, d engine.Decision) Answer {
 		Action: d.Action.String(), As: d.As,
 		DelaySeconds: d.Delay.Seconds(), MinDelaySeconds: d.MinDelay.Seconds(), HintSeconds: d.Hint.Seconds(),
 		Defer: Defers(&d), Exhausted: d.Exhausted,
-		Hold: Limits(s.Policy, RuleOf(s.Policy, &d)), Reason: d.Reason.String(),
+		Hold: Limits(s.Policy, RuleOf(s.Policy, &d)), HoldSeconds: HoldLength(&d, &s.Event, Chance).Seconds(), Reason: d.Reason.String(),
 	}
 	if len(a.ID) == 0 {
 		a.ID = json.RawMessage(`""`)
@@ -262,10 +266,19 @@ func RuleOf(p *policy.Policy, d *engine.Decision) *policy.Rule {
 // Limits names the limits that a rule holds.
 func Limits(p *policy.Policy, r *policy.Rule) []string {
 	names := make([]string, 0, len(r.Hold))
-	for _, i := range r.Hold {
-		names = append(names, p.Limits[i].Name)
+	for _, h := range r.Hold {
+		names = append(names, p.Limits[h.Limit].Name)
 	}
 	return names
+}
+
+// HoldLength is how long a decision closes limits, the longest of them.
+func HoldLength(d *engine.Decision, e *rules.Event, u float64) time.Duration {
+	var longest time.Duration
+	for _, h := range d.Holds(e, u) {
+		longest = max(longest, h.For)
+	}
+	return longest
 }
 
 // Counting are the names of the limits that count an operation, in the policy's order.

@@ -147,7 +147,18 @@ func then(p *policy.Policy, r *policy.Rule) string {
 		}
 	}
 	if len(r.Hold) > 0 {
-		words = append(words, "hold "+strings.Join(corpus.Limits(p, r), ", "))
+		var holds []string
+		for _, h := range r.Hold {
+			name := p.Limits[h.Limit].Name
+			switch {
+			case h.For > 0:
+				name += " for " + units.FormatDuration(h.For)
+			case !h.Until.IsZero():
+				name += " until " + h.Until.String()
+			}
+			holds = append(holds, name)
+		}
+		words = append(words, "hold "+strings.Join(holds, ", "))
 	}
 	return strings.Join(words, "; ")
 }

@@ -114,6 +114,12 @@ func (r *runner) compare(w *Want, a *attempt, step int) []Failure {
 	if w.Limits != nil || w.LimitsNone {
 		limits("limits", w.Limits, corpus.Counting(r.policy, e.Operation))
 	}
+	if w.HoldFor != nil {
+		got := Range{corpus.HoldLength(d, e, 0), corpus.HoldLength(d, e, 1)}
+		if !w.HoldFor.Holds(got.Least, got.Most) {
+			miss("hold_for", w.HoldFor.String(), got.String(), "")
+		}
+	}
 	flag("defer", w.Defer, corpus.Defers(d))
 	flag("exhausted", w.Exhausted, d.Exhausted)
 	text("operation", w.Operation, e.Operation)

@@ -68,6 +68,9 @@ type Want struct {
 	Hint   *Range // what the server asked for
 	Delay  *Range // holds every delay that chance can give
 	Hold   []string
+	// HoldFor holds every time that the limits may be closed for, whatever chance
+	// gives: of several the longest, as at the first refusal.
+	HoldFor *Range
 	// HoldNothing says that `hold: []` is wanted.
 	HoldNothing      bool
 	Limits           []string // that count the operation
@@ -178,7 +181,8 @@ var wantFields = []yamlfile.Field{
 	{Name: "as", Enum: []string{"permanent", "needs_user", "resync", "ambiguous", "exhausted", "canceled"}, Open: true, Doc: "The kind of failure."},
 	{Name: "hint", Kind: yamlfile.Text, Doc: "What the server asked for: 30s, 29s..31s or 0s for nothing."},
 	{Name: "delay", Kind: yamlfile.Text, Doc: "A range that holds every delay that chance can give: 1s..2s, 30s.. or ..64s."},
-	{Name: "hold", Kind: yamlfile.Name, Many: yamlfile.OrList, Doc: "The limits that are closed until the wait is over; [] for none."},
+	{Name: "hold", Kind: yamlfile.Name, Many: yamlfile.OrList, Doc: "The limits that are closed; [] for none."},
+	{Name: "hold_for", Kind: yamlfile.Text, Doc: "How long they are closed, as at the first refusal: a range that holds whatever chance gives, such as 24h or 8h..8h5m."},
 	{Name: "limits", Kind: yamlfile.Name, Many: yamlfile.OrList, Doc: "The limits that count a request of this operation; [] for none."},
 	{Name: "defer", Kind: yamlfile.Bool, Doc: "The call is handed back with a time to resume."},
 	{Name: "exhausted", Kind: yamlfile.Bool, Doc: "Attempts, time or waits are used up."},
@@ -489,7 +493,7 @@ func (b *suiteBuilder) want(v *yamlfile.Value) Want {
 	w := Want{
 		At:   map[string]policy.Position{},
 		Rule: yamlfile.GetOr(v, "rule", ""), Action: yamlfile.GetOr(v, "action", ""), As: yamlfile.GetOr(v, "as", ""),
-		Hint: b.stretch(v.Child("hint")), Delay: b.stretch(v.Child("delay")),
+		Hint: b.stretch(v.Child("hint")), Delay: b.stretch(v.Child("delay")), HoldFor: b.stretch(v.Child("hold_for")),
 		Hold: v.Strings("hold"), Limits: v.Strings("limits"), Defer: optional[bool](v, "defer"), Exhausted: optional[bool](v, "exhausted"),
 		Operation: yamlfile.GetOr(v, "operation", ""), Type: yamlfile.GetOr(v, "type", ""),
 		Message: yamlfile.GetOr(v, "message", ""), Codes: v.Strings("codes"), Idempotent: optional[bool](v, "idempotent"),

@@ -305,6 +305,11 @@ func (d *decoder) pairs(v *Value, f func(k, n *yaml.Node)) {
 // object checks a mapping with known fields.
 func (d *decoder) object(v *Value) {
 	o := v.Field.Object
+	if v.Node.Kind == yaml.ScalarNode && o.Short != "" {
+		c := d.value(o.field(o.Short), v.Node, v.Key)
+		v.Bad, v.Names, v.ByName = c.Bad, []string{o.Short}, map[string]*Value{o.Short: c}
+		return
+	}
 	if v.Node.Kind != yaml.MappingNode {
 		v.Bad = true
 		names, more := o.names(), ""

@@ -150,6 +150,8 @@ func (f *Field) valueSchema() JSON {
 		return append(s, Member{"examples", f.Enum})
 	case f.Enum != nil:
 		return JSON{{"enum", f.Enum}}
+	case f.Object != nil && f.Object.Short != "":
+		return JSON{{"anyOf", []any{f.Object.field(f.Object.Short).valueSchema(), JSON{{"$ref", "#/$defs/" + f.Object.ID}}}}}
 	case f.Object != nil:
 		return JSON{{"$ref", "#/$defs/" + f.Object.ID}}
 	case f.Elem != nil:

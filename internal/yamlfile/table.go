@@ -46,6 +46,8 @@ type Object struct {
 	Fields  []Field
 	// exactly one, or at most one, of these fields must be given.
 	OneOf, AtMostOne []string
+	// Short is the field that a single value stands for where a mapping could be; "" = none.
+	Short string
 	// AnyOf is for the schema alone: one of these must be given, as far as a single
 	// file can tell.
 	AnyOf []string

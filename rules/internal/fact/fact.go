@@ -28,6 +28,7 @@ type Event struct {
 	RetryAfter time.Duration       `expr:"retry_after"`
 	Attempt    int                 `expr:"attempt"`
 	Elapsed    time.Duration       `expr:"elapsed"`
+	Now        time.Time           `expr:"-"`
 	Idempotent bool                `expr:"idempotent"`
 	Sent       bool                `expr:"sent"`
 	Header     map[string][]string `expr:"-"` // read by the function header("NAME")
