@@ -37,7 +37,7 @@ func answer(set string) string {
 	fields := []struct{ name, value string }{
 		{"id", `"x"`}, {"provider", `"shop"`}, {"policy", `"shop"`}, {"rule", `"default"`}, {"action", `"fail"`}, {"as", `""`},
 		{"delay_seconds", "0"}, {"min_delay_seconds", "0"}, {"hint_seconds", "0"}, {"defer", "false"}, {"exhausted", "false"},
-		{"hold", "[]"}, {"reason", `"the rule says so"`},
+		{"hold", "[]"}, {"hold_seconds", "0"}, {"reason", `"the rule says so"`},
 	}
 	if !strings.Contains(set, `"action"`) || strings.Contains(set, `"action":"fail"`) {
 		fields[5].value = `"permanent"`
@@ -112,7 +112,7 @@ func TestRun(t *testing.T) {
 		{"too long to be meant", `{"id":"x","provider":"shop","status":429,"headers":{"Retry-After":"99999999"}}`,
 			answer(`"rule":"throttled","action":"retry","delay_seconds":1,"min_delay_seconds":1,"reason":"the rule says so; ignored a wait of 27777h46m39s (header Retry-After)"`)},
 		{"fixed wait and holds", `{"id":"x","provider":"shop","status":400,"headers":{},"body":"{\"error\":\"soldout\"}"}`,
-			answer(`"rule":"sold-out","action":"wait","delay_seconds":1215,"min_delay_seconds":1200,"defer":true,"hold":["user","orders"]`)},
+			answer(`"rule":"sold-out","action":"wait","delay_seconds":1215,"min_delay_seconds":1200,"defer":true,"hold":["user","orders"],"hold_seconds":1200`)},
 		{"body of base64", `{"id":"x","provider":"shop","status":400,"body":"","body_base64":"eyJlcnJvciI6ImZyb3plbiJ9"}`, answer(`"rule":"frozen","as":"needs_user"`)},
 		{"body as JSON", `{"id":"x","provider":"shop","status":400,"body":{"error":"frozen"}}`, answer(`"rule":"frozen","as":"needs_user"`)},
 		{"unknown fields", `{"id":"x","provider":"shop","status":418,"want_action":"fail","why":["a"],"scope":null}`, answer(``)},
