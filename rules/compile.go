@@ -199,7 +199,7 @@ func (s *Set) Match(e *Event) int {
 	if t == nil {
 		t = s.makeIndex()
 	}
-	if rule := t.First(e.facts(), &s.failures, index.NoRule); rule != index.NoRule {
+	if rule := t.First(e.facts(), &s.failures); rule != index.NoRule {
 		return int(rule)
 	}
 	return -1

@@ -140,3 +140,54 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 		})
 	}
 }
+
+// TestIndexKnowsTexts holds the index to MatchLinear where it answers conditions of values
+// that the rules list, when it is built.
+func TestIndexKnowsTexts(t *testing.T) {
+	// Listed types and codes are known to pass a test or not; of others it is made.
+	listed := []string{
+		`type in ["grant.a", "grant.b", "token.a", "other"] and status == 400`,
+		`type == "grant.c" and status == 401`,
+		`"errorone" in codes and status == 400`,
+		`"errortwo" in codes and status == 401`,
+		`any(codes, # in ["threetransient", "four"]) and status == 402`,
+	}
+	for _, tests := range [][]string{
+		{`type startsWith "grant." and operation == "a"`, `type startsWith "grant." and operation == "b"`},
+		{`not (type endsWith ".a") and operation == "a"`, `type matches "(?i)^TOKEN" and attempt > 1`},
+		{`len(type) > 6 and lower(type) contains "rant"`, `type in ["grant.a", "x"] and type startsWith "grant"`},
+		{`any(codes, # startsWith "error")`}, {`any(codes, # endsWith "transient") and operation == "a"`},
+		{`any(codes, # matches "^error(one|three)$")`, `code matches "^(four|five)$"`},
+		{`any(codes, # startsWith "error" or status == 402)`},
+		{`any(codes, "x" in codes and # endsWith "o")`, `any(codes, # endsWith "o" and code == "x")`},
+		{`any(codes, # != codes[0] and # startsWith "error")`, `any(codes, len(codes) > 1 and # startsWith "e")`},
+		{`all(codes, # startsWith "error")`, `one(codes, # startsWith "error")`, `not any(codes, # startsWith "error")`},
+		{`header("A") == "x" or header("B") == "x"`, `header("A") != "x" and operation == "b"`, `facts.a matches "(?i)word" and message == ""`},
+	} {
+		var rules []Rule
+		for _, when := range append(tests, listed...) {
+			rules = append(rules, Rule{Name: when, When: when})
+		}
+		for range 4 { // the tests at the start, and between the others
+			s, err := Compile(rules, testOptions)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, typ := range []string{"", "grant.a", "grant.b", "grant.c", "token.a", "Token.b", "grant.z", "other", "else"} {
+				for _, codes := range [][]string{nil, {"errorone"}, {"four"}, {"errorone", "errortwo"}, {"x", "errortwo"}, {"errorthree"}, {"threetransient", "y"},
+					{"xtransient"}, {"error\u017f"}, {"five", "errorfive", "errorsix"}} {
+					for status := 400; status <= 402; status++ {
+						for _, op := range []string{"a", "b"} {
+							e := Event{Type: typ, Codes: codes, Status: status, Operation: op, Attempt: 1 + len(codes)}
+							if op == "b" {
+								e.Header, e.Facts = map[string][]string{"B": {"x"}}, map[string]string{"a": "a WORD"}
+							}
+							sameRule(t, s, rules, &e)
+						}
+					}
+				}
+			}
+			rules = append(rules[1:], rules[0])
+		}
+	}
+}

@@ -33,6 +33,12 @@ func plainValuesOf(c *condition.Condition) (f valueset.Field, v valueset.Set, ok
 	case condition.In:
 		f, ok = c.Left.Field()
 		return f, valueset.Set{Texts: c.More.Texts}, ok
+	case condition.Matches:
+		// A pattern that lists whole texts is a list.
+		if simple := &c.More.Pattern.Simple; simple.Start && simple.End && !simple.Fold {
+			f, ok = c.Left.Field()
+			return f, valueset.Texts(simple.Texts...), ok
+		}
 	case condition.NumEq:
 		f, ok = c.Left.Field()
 		return f, valueset.Nums(c.Num), ok
@@ -70,6 +76,15 @@ func plainValuesOf(c *condition.Condition) (f valueset.Field, v valueset.Set, ok
 		return f, v, true
 	}
 	return f, v, false
+}
+
+// WordsOfCode are texts, case ignored, of which a code that passes the test of c, an AnyCode,
+// holds one; none if none are known.
+func WordsOfCode(c *condition.Condition) []string {
+	if f, texts, ok := needOf(c.More.Kids[0]); ok && f.Fact == fact.None && len(texts) <= required.Max {
+		return texts
+	}
+	return nil
 }
 
 // wordsOf tells of a condition which texts, case ignored, it needs one of in

@@ -29,7 +29,8 @@ func NewPattern(expr string) *Pattern {
 		p.Literals = required.Of(tree)
 		p.Simple = required.ListOf(tree)
 	}
-	if required.Shortest(p.Literals) >= required.Scannable {
+	// Looking for one short text after the other is as good only where they are few.
+	if required.Shortest(p.Literals) >= required.Scannable || len(p.Literals) > 2 {
 		p.scanner = scan.New(p.Literals)
 	}
 	return p

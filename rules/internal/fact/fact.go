@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // Event is a rules.Event with the names that its fields have in the language.
@@ -48,10 +49,10 @@ const (
 	Protocol
 	IMAPStatus
 	Type
-	Code
 	Network
 	Message
 	Body
+	Code   // the first of the codes
 	Custom // facts.NAME
 	Header // header("NAME")
 
@@ -197,11 +198,24 @@ func (e *Event) text(f ID) *string {
 	return nil
 }
 
+// textAt is where in an event each field that holds a text is.
+var textAt = func() (at [Body + 1]uintptr) {
+	var e Event
+	for f := range at {
+		if p := e.text(ID(f)); p != nil {
+			at[f] = uintptr(unsafe.Pointer(p)) - uintptr(unsafe.Pointer(&e))
+		}
+	}
+	return at
+}()
+
 // TextOf reads a text; name is that of a Custom, or the canonical one of a
 // Header.
 func TextOf(e *Event, f ID, name string) string {
-	if p := e.text(f); p != nil {
-		return Cut(*p, Table[f].Most)
+	if f <= Body {
+		// A field is read by its place, since a switch over the facts of one event is one
+		// that no processor foresees.
+		return Cut(*(*string)(unsafe.Add(unsafe.Pointer(e), textAt[f])), Table[f].Most)
 	}
 	switch f {
 	case Code:
@@ -214,6 +228,22 @@ func TextOf(e *Event, f ID, name string) string {
 		return FirstHeader(e.Header, name)
 	}
 	return ""
+}
+
+// WithText is an event that has nothing but a text, which TextOf reads by f and name.
+func WithText(f ID, name, text string) *Event {
+	e := new(Event)
+	switch p := e.text(f); {
+	case p != nil:
+		*p = text
+	case f == Code:
+		e.Codes = []string{text}
+	case f == Custom:
+		e.Facts = map[string]string{name: text}
+	case f == Header:
+		e.Header = map[string][]string{name: {text}}
+	}
+	return e
 }
 
 // NumOf reads a number, a duration or a boolean.

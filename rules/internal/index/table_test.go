@@ -12,7 +12,7 @@ func TestTextTable(t *testing.T) {
 		kids := map[string]*Tree{}
 		for i := range size {
 			text := fmt.Sprintf("application%05dthrottled", i) // alike but for the middle
-			kids[text] = &Tree{own: int32(i)}
+			kids[text] = &Tree{min: int32(i)}
 			table.add(text, kids[text])
 		}
 		table.build()

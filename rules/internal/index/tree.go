@@ -9,6 +9,11 @@
 // they hang beside the node, in a tree of their own that is looked at as well.
 // So they always do where a field has several values at once: the codes, and the
 // texts that occur in a message or a body, which a scanner finds.
+//
+// Whatever a condition says of nothing but a text is answered while the tree is built
+// for the texts that rules list: below type == "grant.not_found" nobody tests whether the
+// type starts with "grant.". Likewise each listed code is known to pass the tests
+// of a code, such as a suffix, or not; they are made of other codes only.
 package index
 
 import (
@@ -18,6 +23,7 @@ import (
 	"github.com/recourse-go/recourse/rules/internal/condition"
 	"github.com/recourse-go/recourse/rules/internal/fact"
 	"github.com/recourse-go/recourse/rules/internal/scan"
+	"github.com/recourse-go/recourse/rules/internal/valueset"
 )
 
 // NoRule is above every rule's number.
@@ -25,20 +31,68 @@ const NoRule = int32(1<<31 - 1)
 
 // Tree is a node of the index.
 type Tree struct {
-	min     int32 // the lowest rule below
-	own     int32 // the same without also
+	min     int32 // the lowest rule below or beside
 	kind    treeKind
 	fact    fact.ID
-	also    *Tree     // to be looked at beside the rest
-	kids    []*Tree   // of a number: kids[i] is for those from bounds[i-1] up to bounds[i]
-	entries []entry   // of a leaf, in the rules' order
-	dense   []uint16  // the place in kids of each number from bounds[0] on
-	texts   textTable // below each value of a text, or of a code
-	other   *Tree     // for any other text
-	scanner *scan.Scanner
-	kidOf   []uint8 // of each text that scanner looks for, its place in kids
+	also    *Tree         // to be looked at beside the rest, after it
+	kids    []*Tree       // of a number: kids[i] is for those from bounds[i-1] up to bounds[i]
+	entries []entry       // of a leaf, in the rules' order
+	dense   []uint16      // the place in kids of each number from bounds[0] on
+	texts   textTable     // below each value of a text, or of a code
+	other   *Tree         // for any other text
+	scanner *scan.Scanner // of words; of codes, for those that are among no texts
+	kidOf   []uint8       // of each text that scanner looks for, its place in kids
 	name    string
 	bounds  []int64
+	needs   absence // of words: it is in vain where this is absent
+}
+
+// absence is a set of kinds of facts of which an event has none.
+type absence uint8
+
+const (
+	noHeader absence = 1 << iota
+	noFacts
+	noCodes
+	noMessage
+	noBody
+)
+
+// absentFrom tells what e has none of, so that what needs it is not even asked for.
+func absentFrom(e *fact.Event) (a absence) {
+	if len(e.Header) == 0 {
+		a |= noHeader
+	}
+	if len(e.Facts) == 0 {
+		a |= noFacts
+	}
+	if len(e.Codes) == 0 {
+		a |= noCodes
+	}
+	if e.Message == "" {
+		a |= noMessage
+	}
+	if e.Body == "" {
+		a |= noBody
+	}
+	return a
+}
+
+// kindOf is the absence that empties a field.
+func kindOf(f valueset.Field) absence {
+	switch f.Fact {
+	case fact.Header:
+		return noHeader
+	case fact.Custom:
+		return noFacts
+	case fact.Codes, fact.Code, fact.CodeCount:
+		return noCodes
+	case fact.Message:
+		return noMessage
+	case fact.Body:
+		return noBody
+	}
+	return 0
 }
 
 // nothing is a tree without rules, for a text that all rules exclude.
@@ -57,17 +111,23 @@ const (
 // entry is a rule that holds if all its conditions do.
 type entry struct {
 	rule       int32
+	needs      absence // it does not hold where this is absent
+	same       uint8   // how many of the next entries begin with the same condition
 	conditions []*condition.Condition
 }
 
-// First returns the lowest rule below t that holds, or best if that is lower.
-func (t *Tree) First(e *fact.Event, failures *atomic.Uint64, best int32) int32 {
+// First returns the lowest rule below t that holds, or NoRule.
+func (t *Tree) First(e *fact.Event, failures *atomic.Uint64) int32 {
+	return t.first(e, failures, absentFrom(e), NoRule)
+}
+
+// first returns the lowest rule below t that holds, or best if that is lower.
+func (t *Tree) first(e *fact.Event, failures *atomic.Uint64, absent absence, best int32) int32 {
 	for t != nil && t.min < best {
 		var next *Tree
 		switch {
 		case t.kind == treeLeaf:
-			return t.firstEntry(e, failures, best)
-		case t.own >= best:
+			best = t.firstEntry(e, failures, absent, best)
 		case t.kind == treeNum:
 			next = t.kids[t.cell(fact.NumOf(e, t.fact))]
 		case t.kind == treeText:
@@ -75,18 +135,25 @@ func (t *Tree) First(e *fact.Event, failures *atomic.Uint64, best int32) int32 {
 				next = t.other
 			}
 		case t.kind == treeWords:
-			best = t.firstWord(fact.TextOf(e, t.fact, t.name), e, failures, best)
+			if t.needs&absent == 0 {
+				best = t.firstWord(fact.TextOf(e, t.fact, t.name), e, failures, absent, best)
+			}
 		default:
+			other := t.other
 			for _, code := range fact.CodesOf(e) {
-				if kid := t.texts.find(fact.Cut(code, fact.MaxWord)); kid != nil {
-					best = kid.First(e, failures, best)
+				kid := t.texts.find(fact.Cut(code, fact.MaxWord))
+				if kid == nil && other != nil && (t.scanner == nil || t.scanner.MayContain(code)) {
+					kid, other = other, nil
+				}
+				if kid != nil {
+					best = kid.first(e, failures, absent, best)
 				}
 			}
 		}
 		if next == nil {
 			next = t.also
 		} else if t.also != nil {
-			best = next.First(e, failures, best)
+			best = next.first(e, failures, absent, best)
 			next = t.also
 		}
 		t = next
@@ -94,16 +161,22 @@ func (t *Tree) First(e *fact.Event, failures *atomic.Uint64, best int32) int32 {
 	return best
 }
 
-func (t *Tree) firstEntry(e *fact.Event, failures *atomic.Uint64, best int32) int32 {
+func (t *Tree) firstEntry(e *fact.Event, failures *atomic.Uint64, absent absence, best int32) int32 {
 next:
-	for i := range t.entries {
+	for i := 0; i < len(t.entries); i++ {
 		entry := &t.entries[i]
 		if entry.rule >= best {
 			break
 		}
-		for _, c := range entry.conditions {
+		if entry.needs&absent != 0 {
+			continue
+		}
+		for n, c := range entry.conditions {
 			switch c.Eval(e, "") {
 			case condition.No:
+				if n == 0 {
+					i += int(entry.same)
+				}
 				continue next
 			case condition.Failed:
 				failures.Add(1)
@@ -135,14 +208,14 @@ func (t *Tree) cell(n int64) int {
 
 // firstWord goes on, for each text of t that s holds, with the rules that need
 // it, as tree.first does.
-func (t *Tree) firstWord(s string, e *fact.Event, failures *atomic.Uint64, best int32) int32 {
+func (t *Tree) firstWord(s string, e *fact.Event, failures *atomic.Uint64, absent absence, best int32) int32 {
 	sc := t.scanner
 	if len(s) < sc.Min {
 		return best
 	}
 	if sc.Odd && fold.HasOddLetter(s) {
 		for _, kid := range t.kids {
-			best = kid.First(e, failures, best)
+			best = kid.first(e, failures, absent, best)
 		}
 		return best
 	}
@@ -151,7 +224,7 @@ func (t *Tree) firstWord(s string, e *fact.Event, failures *atomic.Uint64, best 
 		for _, o := range sc.Blocks[list-1] {
 			if kid := t.kidOf[o.Text]; seen[kid/64]&(1<<(kid%64)) == 0 && sc.Found(s, at, o) {
 				seen[kid/64] |= 1 << (kid % 64)
-				best = t.kids[kid].First(e, failures, best)
+				best = t.kids[kid].first(e, failures, absent, best)
 			}
 		}
 	}

@@ -1,6 +1,9 @@
 package index
 
 import (
+	"slices"
+
+	"github.com/recourse-go/recourse/rules/internal/clause"
 	"github.com/recourse-go/recourse/rules/internal/condition"
 	"github.com/recourse-go/recourse/rules/internal/fact"
 	"github.com/recourse-go/recourse/rules/internal/valueset"
@@ -8,8 +11,8 @@ import (
 
 // What things cost, in about two nanoseconds.
 const (
-	costCompare = 1
-	costSearch  = 5 // for a text in a message
+	costCompare = 2
+	costSearch  = 7 // for a text in a message
 	costRegexp  = 40
 	costProgram = 400
 	bodyFactor  = 8 // how much longer than a message a body is
@@ -24,9 +27,9 @@ func lookupCost(f valueset.Field) float64 {
 	case f.Fact == fact.Codes:
 		return 4
 	case f.Fact == fact.Custom:
+		cost = 4
+	case f.Fact == fact.Header:
 		cost = 6
-	case f.Fact == fact.Header, f.Fact == fact.Message:
-		cost = 8
 	}
 	switch {
 	case f.Words == 0:
@@ -35,9 +38,33 @@ func lookupCost(f valueset.Field) float64 {
 		cost *= bodyFactor
 	}
 	if f.Words == valueset.ShortWords {
-		return cost + 12
+		return cost + 8
 	}
-	return cost + 6
+	return cost + 5
+}
+
+// pass is how likely a condition holds.
+const pass = 0.25
+
+// weightOf is what testing a clause costs, of which a test is made only if those
+// before it held, the cheap ones first.
+func weightOf(c *clause.Clause) float64 {
+	var costs []float64
+	for _, con := range c.Constraints {
+		for _, cond := range con.Conditions {
+			costs = append(costs, testCost(cond))
+		}
+	}
+	for _, cond := range c.Rest {
+		costs = append(costs, testCost(cond))
+	}
+	slices.Sort(costs)
+	weight, made := float64(costCompare), 1.0
+	for _, cost := range costs {
+		weight += made * cost
+		made *= pass
+	}
+	return weight
 }
 
 // testCost is what evaluating c costs.
@@ -55,7 +82,7 @@ func testCost(c *condition.Condition) float64 {
 		case p.Simple.Start || p.Simple.End:
 			cost = float64(len(p.Simple.Texts))
 		case len(p.Literals) > 0:
-			cost = float64(costSearch * len(p.Literals))
+			cost = costSearch + 2
 		default:
 			cost = costRegexp
 		}

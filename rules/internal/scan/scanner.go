@@ -108,6 +108,12 @@ func (sc *Scanner) Contains(s string) bool {
 	return false
 }
 
+// MayContain tells whether s holds one of the texts, or a letter that may stand for one
+// of theirs.
+func (sc *Scanner) MayContain(s string) bool {
+	return sc.Contains(s) || sc.Odd && fold.HasOddLetter(s)
+}
+
 // Found tells whether the text of o is where its block was seen.
 func (sc *Scanner) Found(s string, at int, o occurrence) bool {
 	text, from := sc.texts[o.Text], at-int(o.offset)
