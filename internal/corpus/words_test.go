@@ -92,8 +92,8 @@ func places() []place {
 	// Resources.
 	resource := field(`{"id":"1","snippet":TEXT,"subject":TEXT,"title":TEXT,"message":TEXT,"detail":TEXT,"description":TEXT,"error":TEXT,"data":[{"body":TEXT}]}`)
 	for _, status := range []int{200, 201, 206} {
-		add("http gmail gmail_2026 google_calendar microsoft_graph nylas_v2 nylas_v3 zoho warpflow rick icloud caldav github salesforce hubspot", "messages.get", "resource", status, jsonType, resource)
-		add("http gmail google_calendar microsoft_graph nylas_v2 nylas_v3 zoho warpflow rick slack icloud caldav github salesforce hubspot", "attachments.get", "file", status, "application/octet-stream", raw)
+		add("http gmail gmail_2026 google_calendar microsoft_graph nylas_v2 nylas_v3 zoho warpflow rick icloud caldav github salesforce hubspot zendesk stripe", "messages.get", "resource", status, jsonType, resource)
+		add("http gmail google_calendar microsoft_graph nylas_v2 nylas_v3 zoho warpflow rick slack icloud caldav github salesforce hubspot zendesk stripe", "attachments.get", "file", status, "application/octet-stream", raw)
 	}
 	add("eas", "GetAttachment", "file", 200, sync, raw)
 	add("google_calendar", "freebusy.query", "name", 200, jsonType, field(`{"calendars":{TEXT:{"busy":[]}}}`))
