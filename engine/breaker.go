@@ -22,13 +22,10 @@ import (
 // errBreakerOpen is the error of a call that a breaker refuses.
 var errBreakerOpen = redact.New("engine: the host's circuit breaker is open")
 
-// askBreaker takes a ticket of the host's circuit breaker, if the policy has one.
+// askBreaker takes a ticket of the host's circuit breaker, which the policy has.
 // The breaker's tickets of calls around this one are returned.
 func (r *run) askBreaker(ctx context.Context) error {
 	b := r.c.policy.Breaker
-	if b == nil {
-		return nil
-	}
 	keys, now := r.call.keys(), time.Now()
 	key := breaker.Key{Section: *b, Name: keyOf(b.Key, &keys)}
 	r.p.breakers.ReturnOuter(ctx, now, key)

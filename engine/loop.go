@@ -160,8 +160,10 @@ func (r *run) loop(ctx context.Context) *outcome {
 		if err := r.limit(ctx); err != nil {
 			return r.limited(ctx, err)
 		}
-		if err := r.askBreaker(ctx); err != nil {
-			return &outcome{kind: gaveUp, rule: breakerRule, as: AsUnavailable, reason: reasonBreaker, cause: err}
+		if r.c.policy.Breaker != nil {
+			if err := r.askBreaker(ctx); err != nil {
+				return &outcome{kind: gaveUp, rule: breakerRule, as: AsUnavailable, reason: reasonBreaker, cause: err}
+			}
 		}
 
 		// Attempt. The permit goes back with it, or with the response's body.
@@ -369,25 +371,33 @@ func (r *run) attempt(ctx context.Context, first bool) attempted {
 		ctx = context.WithValue(ctx, attemptKey{}, n)
 	}
 	a := r.attempts.attempt(ctx, r.op, r.permit)
-	if !a.unsent {
+	if a.ok {
+		r.err = nil
+		r.succeeded(ctx)
+		return a
+	}
+	if a.unsent {
+		r.returnTicket(breaker.None)
+	} else {
 		r.err = a.err
 	}
 	if a.unknown {
 		r.state().Unknown = true
 	}
-	if a.ok {
+	return a
+}
+
+// succeeded tells whoever wants to know that the attempt has succeeded.
+func (r *run) succeeded(ctx context.Context) {
+	if r.p.credentials.Watched() {
 		r.credentialsWorked()
 	}
-	switch {
-	case a.ok:
+	if r.ticket != nil {
 		r.returnTicket(breaker.Up)
-	case a.unsent:
-		r.returnTicket(breaker.None)
 	}
-	if a.ok {
+	if r.p.engine.o.Observer != nil {
 		r.noticeSuccess(ctx)
 	}
-	return a
 }
 
 // afford takes a retry from the budget, and reports whether there was one. A

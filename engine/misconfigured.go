@@ -90,7 +90,7 @@ func (e *Engine) fallback() *Provider {
 // the set was loaded without policy.LoadOptions.Over.
 func (r *run) noticeUnclaimed(ctx context.Context, req *http.Request, host string) {
 	e := r.p.engine
-	if e.o.Observer == nil || r.p.name != fallbackProvider || r.call.Provider != "" || e.Policies() == policy.Builtin() {
+	if r.p.name != fallbackProvider || r.call.Provider != "" || e.Policies() == policy.Builtin() {
 		return
 	}
 	pol := policy.Builtin().Lookup(host, req.URL.Path)

@@ -140,9 +140,6 @@ func (r *run) notice(kind NoticeKind, d time.Duration) *Notice {
 // noticeSuccess tells the observer of an attempt that succeeded.
 func (r *run) noticeSuccess(ctx context.Context) {
 	o := r.p.engine.o.Observer
-	if o == nil {
-		return
-	}
 	now, status := time.Now(), 0
 	if resp := r.attempts.response(); resp != nil {
 		status = resp.StatusCode

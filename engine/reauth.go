@@ -209,8 +209,9 @@ func (r *run) backoff(ctx context.Context) *credential.Failure {
 }
 
 // credentialsWorked notes that the account's credentials were good for an attempt.
+// It tells something only while some are watched.
 func (r *run) credentialsWorked() {
-	if !r.p.credentials.Watched() || r.op.token || r.attempts.foreign(nil) {
+	if r.op.token || r.attempts.foreign(nil) {
 		return
 	}
 	r.p.credentials.Succeeded(r.p.credentialKey(r.call.Account), r.p.name, r.start(), r.generation)

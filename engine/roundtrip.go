@@ -275,14 +275,16 @@ func (x *roundTrip) learn() {
 
 // guard ties what the attempt holds to the response's body.
 func (x *roundTrip) guard(permit limiter.Permit, failed bool) {
-	if conn, ok := x.resp.Body.(io.ReadWriteCloser); ok && x.resp.StatusCode < 200 {
-		// 101 Switching Protocols: the body is a connection, which is the
-		// caller's for as long as they like.
-		permit.Complete()
-		if x.timer != nil {
-			x.resp.Body = httpattempt.Upgraded(conn, x.timer)
+	if x.resp.StatusCode < 200 {
+		if conn, ok := x.resp.Body.(io.ReadWriteCloser); ok {
+			// 101 Switching Protocols: the body is a connection, which is the
+			// caller's for as long as they like.
+			permit.Complete()
+			if x.timer != nil {
+				x.resp.Body = httpattempt.Upgraded(conn, x.timer)
+			}
+			return
 		}
-		return
 	}
 	if x.resp.StatusCode < 200 || x.resp.Body == nil || x.resp.Body == http.NoBody {
 		// Nothing comes any more, and nobody need close it. After a failure

@@ -226,10 +226,15 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x.plain = !x.lends && c.policy.Breaker == nil && Attempt(ctx) == 1
 
 	defer r.abandon()
-	r.watchNesting(ctx)
-	r.noticeUnclaimed(ctx, req, host)
+	observed := t.engine.o.Observer != nil
+	if observed {
+		r.watchNesting(ctx)
+		r.noticeUnclaimed(ctx, req, host)
+	}
 	err := r.makeCall(ctx)
-	r.rememberEnd()
+	if observed {
+		r.rememberEnd()
+	}
 	if !x.taken && req.Body != nil {
 		req.Body.Close() // a RoundTripper always closes it
 	}
@@ -256,10 +261,7 @@ func (t *transport) callsInside() bool {
 
 // watchNesting tells the observer when a request is one of a loop above.
 func (r *run) watchNesting(ctx context.Context) {
-	if r.p.engine.o.Observer == nil || r.call.State.Attempts > 0 {
-		return
-	}
-	if r.p.nesting.Repeated(r.attempts.request(), r.call.Account) {
+	if r.call.State.Attempts == 0 && r.p.nesting.Repeated(r.attempts.request(), r.call.Account) {
 		r.notify(ctx, NoticeNested, 0, nil)
 	}
 }
@@ -267,7 +269,7 @@ func (r *run) watchNesting(ctx context.Context) {
 // rememberEnd remembers a request that was given up or handed back, so that
 // watchNesting knows it again.
 func (r *run) rememberEnd() {
-	if end := r.end; end != nil && (end.kind == gaveUp || end.kind == deferred) && r.p.engine.o.Observer != nil {
+	if end := r.end; end != nil && (end.kind == gaveUp || end.kind == deferred) {
 		r.p.nesting.Ended(r.attempts.request(), r.call.Account, end.until)
 	}
 }

@@ -80,9 +80,12 @@ func (t *Timer) Progress() {
 // Answered stops the time when the response's headers have come. What is left of
 // the request's body does not count any more.
 func (t *Timer) Answered() {
-	if t == nil {
-		return
+	if t != nil {
+		t.answered()
 	}
+}
+
+func (t *Timer) answered() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.headed = true
@@ -113,9 +116,12 @@ func (t *Timer) Fired() bool { return t != nil && context.Cause(t.ctx) == ErrTim
 
 // End releases the context. It may be called more than once.
 func (t *Timer) End() {
-	if t == nil {
-		return
+	if t != nil {
+		t.end()
 	}
+}
+
+func (t *Timer) end() {
 	t.mu.Lock()
 	t.ended = true
 	t.Pause()
