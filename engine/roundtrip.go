@@ -113,7 +113,7 @@ func (x *roundTrip) try(ctx context.Context, permit limiter.Permit) attempted {
 			base = another
 		}
 	}
-	if !idempotentMethod(x.method) || x.version != httpattempt.HTTP1 {
+	if !idempotentMethod(x.method) || x.version != httpattempt.NotHTTP2 {
 		ctx, own = x.withTrace(ctx, base), false
 	}
 	uploads := httpattempt.NeedsUpload(x.req, x.timer != nil)
@@ -256,16 +256,21 @@ func (x *roundTrip) overHTTP2() bool {
 
 // learn notes by which version of HTTP the server was reached.
 func (x *roundTrip) learn() {
-	now := httpattempt.HTTP1
-	switch {
-	case x.resp == nil && x.trace == nil:
-		now = httpattempt.HTTPUnknown // it may be HTTP/2 by now: let the next try tell
-	case x.resp == nil:
-		if now = x.version; x.overHTTP2() {
-			now = httpattempt.HTTP2
-		}
-	case x.resp.ProtoMajor == 2:
+	now := httpattempt.NotHTTP2
+	switch resp := x.resp; {
+	case resp != nil && resp.ProtoMajor == 0:
+	case resp != nil && resp.ProtoMajor == 2:
 		now = httpattempt.HTTP2
+	case resp != nil:
+		if resp.TLS != nil || x.t.plain == nil {
+			now = httpattempt.HTTP1
+		}
+	case x.trace == nil:
+		now = httpattempt.HTTPUnknown // it may be HTTP/2 by now: let the next try tell
+	case x.overHTTP2():
+		now = httpattempt.HTTP2
+	default:
+		now = x.version
 	}
 	if now != x.version {
 		x.version = now

@@ -46,12 +46,14 @@ func (e *Engine) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	return &transport{engine: e, base: base}
+	plain, _ := base.(*http.Transport)
+	return &transport{engine: e, base: base, plain: plain}
 }
 
 type transport struct {
 	engine  *Engine
 	base    http.RoundTripper
+	plain   *http.Transport // base, where it is net/http's own
 	another httpattempt.Another
 }
 
@@ -195,7 +197,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := p.current()
 	x := roundTripPool.Get().(*roundTrip)
 	x.t, x.p, x.c, x.req = t, p, c, req
-	x.origin, x.version = origin, origin.Expect(t.base)
+	x.origin, x.version = origin, origin.Expect(t.plain)
 	x.stranger = t.engine.foreign(outer, req, p)
 	var r run // see Provider.Do
 	r.p, r.c, r.attempts = p, c, x
@@ -255,8 +257,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // callsInside reports whether there may be calls inside an attempt that could use
 // what it holds of limits. There are none inside an http.Transport.
 func (t *transport) callsInside() bool {
-	_, plain := t.base.(*http.Transport)
-	return !plain || t.engine.o.Authorize != nil
+	return t.plain == nil || t.engine.o.Authorize != nil
 }
 
 // watchNesting tells the observer when a request is one of a loop above.

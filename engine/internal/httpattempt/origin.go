@@ -13,8 +13,9 @@ type Version uint8
 
 const (
 	HTTPUnknown Version = iota
-	HTTP1               // or any but HTTP/2
+	HTTP1               // or any but HTTP/2, which the next connection may be
 	HTTP2
+	NotHTTP2 // for certain: net/http without TLS, or a base that tells no version at all
 )
 
 // Origin is where requests go. It remembers by which version of HTTP it was reached
@@ -27,15 +28,19 @@ type Origin struct {
 // Note remembers by which version of HTTP o was reached.
 func (o *Origin) Note(now Version) { o.version.Store(uint32(now)) }
 
-// Expect is by which version of HTTP a request to o over base will most likely go: the one
-// before, else it is not known, but for an http.Transport without TLS.
-func (o *Origin) Expect(base http.RoundTripper) Version {
+// Expect is by which version of HTTP a request to o will most likely go: the one before,
+// else it is not known. plain is the base where that is net/http's own, else nil.
+func (o *Origin) Expect(plain *http.Transport) Version {
 	known := Version(o.version.Load())
-	if known == HTTPUnknown && !o.tls {
-		t, ok := base.(*http.Transport)
-		if ok && (t.Protocols == nil || !t.Protocols.UnencryptedHTTP2()) {
-			return HTTP1
-		}
+	if plain == nil {
+		return known
+	}
+	never := !o.tls && (plain.Protocols == nil || !plain.Protocols.UnencryptedHTTP2())
+	switch {
+	case never && plain.Proxy == nil: // a proxy may speak HTTP/2 over TLS of its own
+		return NotHTTP2
+	case !never && known == NotHTTP2: // over another base
+		return HTTPUnknown
 	}
 	return known
 }

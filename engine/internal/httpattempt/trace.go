@@ -199,7 +199,7 @@ func (t *Trace) Once(req *http.Request, expected Version) {
 	t.once = t.plain && sentOnce(req)
 	switch {
 	case req.GetBody == nil:
-	case expected != HTTP1:
+	case expected == HTTPUnknown || expected == HTTP2:
 		req.GetBody = nil
 	default:
 		req.GetBody = t.body(req.GetBody)
