@@ -21,6 +21,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/enginetest"
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -64,7 +65,7 @@ func newWorker(t *testing.T, s *enginetest.Server) *worker {
 
 // do makes a request and returns the body of a success.
 func (w *worker) do(ctx context.Context, mailbox string, req *http.Request) ([]byte, int, engine.Result, error) {
-	resp, err := w.client.Do(req.WithContext(engine.WithCall(ctx, engine.Call{Provider: w.provider, Account: mailbox})))
+	resp, err := w.client.Do(req.WithContext(engine.WithCall(ctx, engine.Call{Provider: w.provider, Keys: limiter.Keys{Account: mailbox}})))
 	if err != nil {
 		return nil, 0, engine.Result{}, err
 	}

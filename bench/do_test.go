@@ -16,6 +16,7 @@ import (
 	sethvargo "github.com/sethvargo/go-retry"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -82,7 +83,7 @@ func BenchmarkDo(b *testing.B) {
 	}
 	ok := func(context.Context) error { return nil }
 	b.Run("success", func(b *testing.B) {
-		call := engine.Call{Account: "a", Operation: "free", Method: "GET"}
+		call := engine.Call{Keys: limiter.Keys{Account: "a", Operation: "free"}, Method: "GET"}
 		b.ReportAllocs()
 		for b.Loop() {
 			if err := p.Do(ctx, call, ok); err != nil {
@@ -92,7 +93,7 @@ func BenchmarkDo(b *testing.B) {
 	})
 	b.Run("success_limited", func(b *testing.B) {
 		all := accounts(1_000_000)
-		call := engine.Call{Operation: "limited", Method: "GET"}
+		call := engine.Call{Keys: limiter.Keys{Operation: "limited"}, Method: "GET"}
 		for _, a := range all {
 			call.Account = a
 			if err := p.Do(ctx, call, ok); err != nil {
@@ -112,7 +113,7 @@ func BenchmarkDo(b *testing.B) {
 		}
 	})
 	b.Run("one_failure", func(b *testing.B) {
-		call := engine.Call{Account: "a", Operation: "free", Method: "GET"}
+		call := engine.Call{Keys: limiter.Keys{Account: "a", Operation: "free"}, Method: "GET"}
 		b.ReportAllocs()
 		for b.Loop() {
 			failed := false

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // What a success costs is promised: nothing on the heap for Do, and for
@@ -19,7 +21,7 @@ func TestSuccessAllocates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		call := Call{Provider: "test", Account: "a", Operation: "items.get", Method: "GET"}
+		call := Call{Provider: "test", Keys: limiter.Keys{Account: "a", Operation: "items.get"}, Method: "GET"}
 		if n := testing.AllocsPerRun(200, func() {
 			if err := p.Do(ctx, call, ok); err != nil {
 				t.Fatal(err)
@@ -55,7 +57,7 @@ func BenchmarkDoSuccess(b *testing.B) {
 	p, _ := testEngine(b, Options{}, bare).Provider("test")
 	ctx := context.Background()
 	ok := func(context.Context) error { return nil }
-	call := Call{Provider: "test", Account: "a", Operation: "items.get", Method: "GET"}
+	call := Call{Provider: "test", Keys: limiter.Keys{Account: "a", Operation: "items.get"}, Method: "GET"}
 	b.ReportAllocs()
 	for b.Loop() {
 		p.Do(ctx, call, ok)

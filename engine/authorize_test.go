@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -92,7 +93,7 @@ func TestAuthorizeFollowsNoStranger(t *testing.T) {
 				req.Header.Set("Authorization", ProviderOf(req.Context())+"/"+account)
 				return nil
 			}})
-			ctx := WithCall(t.Context(), Call{Provider: tt.provider, Account: "ann"})
+			ctx := WithCall(t.Context(), Call{Provider: tt.provider, Keys: limiter.Keys{Account: "ann"}})
 			req, _ := http.NewRequestWithContext(ctx, "GET", tt.chain[0], nil)
 			resp, err := (&http.Client{Transport: e.Transport(w)}).Do(req)
 			if err != nil {
@@ -144,7 +145,7 @@ func TestStrangersRefusal(t *testing.T) {
 				n := 0
 				e := builtinEngine(t, Options{Policies: set, Authorize: tt.authorize, Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { n++; return nil }}})
 				w := &web{redirects: map[string]string{tt.from: tt.to}, refuse: map[string]bool{"evil.example": true}}
-				ctx := WithCall(t.Context(), Call{Provider: tt.provider, Account: "ann"})
+				ctx := WithCall(t.Context(), Call{Provider: tt.provider, Keys: limiter.Keys{Account: "ann"}})
 				var d Decision
 				if way == "Transport" {
 					req, _ := http.NewRequestWithContext(ctx, "GET", tt.from, nil)
@@ -156,7 +157,7 @@ func TestStrangersRefusal(t *testing.T) {
 					out, _ := Outcome(resp)
 					d = out.Decision
 				} else {
-					err := e.Do(t.Context(), Call{Provider: "api", Account: "ann"}, func(ctx context.Context) error {
+					err := e.Do(t.Context(), Call{Provider: "api", Keys: limiter.Keys{Account: "ann"}}, func(ctx context.Context) error {
 						req, _ := http.NewRequestWithContext(ctx, "GET", tt.from, nil)
 						resp, err := (&http.Client{Transport: w}).Do(req)
 						if err != nil {
@@ -214,7 +215,7 @@ func TestRefreshIsToldOnce(t *testing.T) {
 				for i := range 50 {
 					wg.Go(func() {
 						time.Sleep(time.Duration(i) * 5 * time.Millisecond)
-						s.do(t, tr, Call{Account: "a"})
+						s.do(t, tr, Call{Keys: limiter.Keys{Account: "a"}})
 					})
 				}
 				wg.Wait()

@@ -101,7 +101,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		}
 		for at := range d.Rule.spec.Hold {
 			hold := &d.Rule.spec.Hold[at]
-			k := key{hold.Limit, call.keys()}
+			k := key{hold.Limit, call.Keys}
 			if !slices.Contains(compiled.policy.Limits[hold.Limit].Key, "operation") {
 				k.keys.Operation = "" // all other parts are the same for every item
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // The server of the example serves each message once and sees no more items
@@ -60,7 +61,7 @@ func TestBatchThatNobodyDecides(t *testing.T) {
 		}
 		server := &graph{}
 		client := &http.Client{Transport: server}
-		err = eng.Do(t.Context(), engine.Call{Provider: "microsoft_graph", Account: "ann", Operation: "$batch", Method: "POST"}, func(ctx context.Context) error {
+		err = eng.Do(t.Context(), engine.Call{Provider: "microsoft_graph", Keys: limiter.Keys{Account: "ann", Operation: "$batch"}, Method: "POST"}, func(ctx context.Context) error {
 			resp, err := postBatch(ctx, client, "ann", []string{"1", "2", "3"})
 			if err != nil {
 				return err

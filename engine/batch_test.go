@@ -153,7 +153,7 @@ func TestDecideBatchInsideDo(t *testing.T) {
 		}
 		var states []State
 		ends := map[string]string{}
-		call := Call{Account: "ann", Operation: "$batch", Method: "POST", N: len(requests)}
+		call := Call{Keys: limiter.Keys{Account: "ann", Operation: "$batch"}, Method: "POST", N: len(requests)}
 		start := time.Now()
 		err = graph.Do(t.Context(), call, func(ctx context.Context) error {
 			began := time.Now()

@@ -26,8 +26,8 @@ var errBreakerOpen = redact.New("engine: the host's circuit breaker is open")
 // The breaker's tickets of calls around this one are returned.
 func (r *run) askBreaker(ctx context.Context) error {
 	b := r.c.policy.Breaker
-	keys, now := r.call.keys(), time.Now()
-	key := breaker.Key{Section: *b, Name: keyOf(b.Key, &keys)}
+	now := time.Now()
+	key := breaker.Key{Section: *b, Name: keyOf(b.Key, &r.call.Keys)}
 	r.p.breakers.ReturnOuter(ctx, now, key)
 	ticket, until := r.p.breakers.Take(now, key)
 	if ticket == nil {

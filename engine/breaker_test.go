@@ -119,7 +119,7 @@ func TestBreakerEvidence(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := testEngine(t, Options{}, breakerYAML, tokenYAML)
 				p, _ := e.Provider("test")
-				call := Call{Account: "a", Operation: "items.get", Method: "GET", MaxAttempts: 1}
+				call := Call{Keys: limiter.Keys{Account: "a", Operation: "items.get"}, Method: "GET", MaxAttempts: 1}
 				do := func(err error) error {
 					return p.Do(t.Context(), call, func(context.Context) error { return err })
 				}
@@ -201,9 +201,9 @@ func TestBreakerNested(t *testing.T) {
 		call Call // of Do
 		wrap func(e *Engine, base http.RoundTripper) http.RoundTripper
 	}{
-		{"Do around Transport", Call{Host: "api.test"}, func(e *Engine, base http.RoundTripper) http.RoundTripper { return e.Transport(base) }},
+		{"Do around Transport", Call{Keys: limiter.Keys{Host: "api.test"}}, func(e *Engine, base http.RoundTripper) http.RoundTripper { return e.Transport(base) }},
 		{"with a key of its own", Call{}, func(e *Engine, base http.RoundTripper) http.RoundTripper { return e.Transport(base) }},
-		{"Do around Transport around Transport", Call{Host: "api.test"}, func(e *Engine, base http.RoundTripper) http.RoundTripper { return e.Transport(e.Transport(base)) }},
+		{"Do around Transport around Transport", Call{Keys: limiter.Keys{Host: "api.test"}}, func(e *Engine, base http.RoundTripper) http.RoundTripper { return e.Transport(e.Transport(base)) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -216,7 +216,7 @@ func TestBreakerNested(t *testing.T) {
 				do := func() error {
 					return e.Do(t.Context(), call, func(ctx context.Context) error {
 						req := request(t, ctx, "GET", "/items/1", "")
-						resp, err := tr.RoundTrip(req.WithContext(WithCall(req.Context(), Call{Account: "a", MaxAttempts: 1})))
+						resp, err := tr.RoundTrip(req.WithContext(WithCall(req.Context(), Call{Keys: limiter.Keys{Account: "a"}, MaxAttempts: 1})))
 						if err != nil {
 							return err
 						}
@@ -253,7 +253,7 @@ func TestBreakerNestedSideBySide(t *testing.T) {
 		api := &host{start: time.Now()}
 		tr := e.Transport(api)
 		do := func(n int) error {
-			return e.Do(t.Context(), Call{Provider: "test", Account: "b", Host: "api.test", Method: "GET", MaxAttempts: 1}, func(ctx context.Context) error {
+			return e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "b", Host: "api.test"}, Method: "GET", MaxAttempts: 1}, func(ctx context.Context) error {
 				errs := make([]error, n)
 				var wg sync.WaitGroup
 				for i := range n {
@@ -295,7 +295,7 @@ func TestBreakerNestedSideBySide(t *testing.T) {
 func TestBreakerProbeThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _ := testEngine(t, Options{}, breakerYAML).Provider("test")
-		call := Call{Account: "a", Method: "GET", MaxAttempts: 1}
+		call := Call{Keys: limiter.Keys{Account: "a"}, Method: "GET", MaxAttempts: 1}
 		do := func(err error) error {
 			return p.Do(t.Context(), call, func(context.Context) error { return err })
 		}
@@ -351,7 +351,7 @@ func TestBreakerIsNeverStuck(t *testing.T) {
 			p, _ := e.Provider("test")
 			api := &host{start: time.Now()}
 			tr := e.Transport(api)
-			call := Call{Account: "a", Host: "api.test", Method: "GET", MaxAttempts: 1}
+			call := Call{Keys: limiter.Keys{Account: "a", Host: "api.test"}, Method: "GET", MaxAttempts: 1}
 			nested := func(ctx context.Context) error {
 				resp, err := tr.RoundTrip(request(t, ctx, "GET", "/items/1", ""))
 				if err != nil {

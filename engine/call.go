@@ -12,12 +12,14 @@ import (
 // from the request's context (WithCall, WithAccount), and whatever it leaves
 // empty is found from the request.
 type Call struct {
-	Provider  string // policy's name; Transport: "" = picked by host and path
-	Account   string // mailbox, grant or user: the key of limits, holds and re-authentication
-	Operation string // the policy's name of the operation; Transport: "" = named by the policy
-	Method    string // HTTP method, SMTP verb or IMAP command; Transport: the request's
+	Provider string // policy's name; Transport: "" = picked by host and path
 
-	App, Tenant, Host, IP, Device string // further keys of limits; Transport: Host "" = the request's
+	// Keys say whose quota the call uses. Account is the mailbox, grant or user that is
+	// re-authenticated too. Operation is the policy's name of what is called; Transport:
+	// "" = named by the policy. Host is, with Transport, the request's where it is "".
+	limiter.Keys
+
+	Method string // HTTP method, SMTP verb or IMAP command; Transport: the request's
 
 	N        int   // requests in one, as in a batch; 0 = 1
 	Parallel int   // how many of them the provider runs side by side; 0 = 1
@@ -43,22 +45,10 @@ type Call struct {
 
 	// Outcome is where Transport tells what it decided about the latest
 	// request of the call, for callers who never see its response because an
-	// SDK does: until when it was deferred, say. It becomes the zero Result
-	// where nothing had to be decided. Requests that are made side by side
-	// need one each. nil = nowhere; Do does not use it.
+	// SDK does: until when it was deferred, say. Where nothing had to be decided
+	// its action is to accept, by the rule "success". Requests that are made side by
+	// side need one each. nil = nowhere; Do does not use it.
 	Outcome *Result
-}
-
-// keys are the limiter's keys of a call.
-func (c *Call) keys() (k limiter.Keys) {
-	c.fill(&k)
-	return k
-}
-
-// fill is keys without a copy.
-func (c *Call) fill(k *limiter.Keys) {
-	k.Account, k.App, k.Tenant, k.Host = c.Account, c.App, c.Tenant, c.Host
-	k.IP, k.Device, k.Operation = c.IP, c.Device, c.Operation
 }
 
 type callKey struct{}

@@ -43,7 +43,7 @@ default: fail
 		{name: "a batch", call: Call{N: 10, Parallel: 4}, units: 50, requests: 10, inflight: 4, mild: 10},
 		{name: "a price of its own", call: Call{Cost: 30, N: 2}, units: 60, requests: 2, inflight: 1, mild: 2},
 		{name: "a size of its own", call: Call{Bytes: 300}, units: 5, requests: 1, upload: 300, inflight: 1, mild: 1},
-		{name: "an operation of its own", call: Call{Operation: "send"}, units: 100, requests: 1, inflight: 1},
+		{name: "an operation of its own", call: Call{Keys: limiter.Keys{Operation: "send"}}, units: 100, requests: 1, inflight: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestCallPriority(t *testing.T) {
 		var wg sync.WaitGroup
 		start := func(p limiter.Priority) {
 			wg.Go(func() {
-				err := e.Do(t.Context(), Call{Provider: "test", Account: "a", Priority: p}, func(context.Context) error {
+				err := e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Priority: p}, func(context.Context) error {
 					mu.Lock()
 					order = append(order, p)
 					mu.Unlock()
@@ -138,7 +138,7 @@ func TestLimitFor(t *testing.T) {
 			var wg sync.WaitGroup
 			for range 10 {
 				wg.Go(func() {
-					e.Do(t.Context(), Call{Provider: "test", Account: account}, func(context.Context) error {
+					e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: account}}, func(context.Context) error {
 						n := inside.Add(1)
 						for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 						}
@@ -174,7 +174,7 @@ func TestCheckResponse(t *testing.T) {
 	}{
 		{name: "the operation from the request", path: "/gmail/v1/users/me/history", status: 404, body: `{"error":{"errors":[{"reason":"notFound"}]}}`, as: AsResync},
 		{name: "the same of another operation", path: "/gmail/v1/users/me/messages/1", status: 404, body: `{"error":{"errors":[{"reason":"notFound"}]}}`, as: "gone"},
-		{name: "the operation from the call", call: Call{Operation: "history.list"}, path: "/proxy", status: 404, body: `{"error":{"errors":[{"reason":"notFound"}]}}`, as: AsResync},
+		{name: "the operation from the call", call: Call{Keys: limiter.Keys{Operation: "history.list"}}, path: "/proxy", status: 404, body: `{"error":{"errors":[{"reason":"notFound"}]}}`, as: AsResync},
 		{name: "a success", path: "/gmail/v1/users/me/messages/1", status: 200, body: "x"},
 		{name: "a redirect", path: "/gmail/v1/users/me/messages/1", status: 304},
 	} {
@@ -234,11 +234,11 @@ func TestMaxAttempts(t *testing.T) {
 func TestAttemptOfInnerCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := testEngine(t, Options{AttemptHeader: "X-Attempt"})
-		err := e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET"}, func(ctx context.Context) error {
+		err := e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Method: "GET"}, func(ctx context.Context) error {
 			if Attempt(ctx) == 1 {
 				return io.ErrUnexpectedEOF
 			}
-			err := e.Do(ctx, Call{Provider: "test", Account: "b", Method: "GET"}, func(ctx context.Context) error {
+			err := e.Do(ctx, Call{Provider: "test", Keys: limiter.Keys{Account: "b"}, Method: "GET"}, func(ctx context.Context) error {
 				if n := Attempt(ctx); n != 1 {
 					t.Errorf("the first attempt of an inner Do is number %d", n)
 				}

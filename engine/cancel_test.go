@@ -253,7 +253,7 @@ func TestPanicLeavesNothing(t *testing.T) {
 	yaml := loopYAML + "breaker: {failures: 1, open: 1s, probes: 1}\n"
 	for name, boom := range map[string]func(e *Engine){
 		"Do": func(e *Engine) {
-			e.Do(context.Background(), Call{Provider: "test", Account: "a"}, func(context.Context) error { panic("boom") })
+			e.Do(context.Background(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}}, func(context.Context) error { panic("boom") })
 		},
 		"base": func(e *Engine) {
 			e.Transport(roundTripper(func(*http.Request) (*http.Response, error) { panic("boom") })).

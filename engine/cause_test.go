@@ -121,7 +121,7 @@ func TestCauseDoesNotDecide(t *testing.T) {
 						var resp *http.Response
 						var err error
 						if by == "Do" {
-							err = e.Do(ctx, Call{Provider: "test", Account: "a", Method: tt.method, Operation: map[string]string{"GET": "items.get", "POST": "send"}[tt.method]}, func(ctx context.Context) error {
+							err = e.Do(ctx, Call{Provider: "test", Keys: limiter.Keys{Account: "a", Operation: map[string]string{"GET": "items.get", "POST": "send"}[tt.method]}, Method: tt.method}, func(ctx context.Context) error {
 								resp, err := s.RoundTrip(request(t, ctx, tt.method, tt.path, ""))
 								if err != nil {
 									return err

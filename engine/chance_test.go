@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -44,7 +45,7 @@ func TestRandClamped(t *testing.T) {
 			if got := e.o.Rand(); !(got >= 0 && got < 1) {
 				t.Errorf("Rand of %v yields %v, want it in [0,1)", u, got)
 			}
-			err := e.Do(t.Context(), Call{Provider: "test", Operation: "items.get", MaxInline: time.Second}, func(context.Context) error {
+			err := e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Operation: "items.get"}, MaxInline: time.Second}, func(context.Context) error {
 				return &ResponseError{Status: 429, Header: map[string][]string{"Retry-After": {"60"}}}
 			})
 			later, ok := errors.AsType[*DeferError](err)

@@ -23,7 +23,7 @@ func TestComeBack(t *testing.T) {
 		}
 	}
 	down := func(e *Engine) {
-		_ = e.Do(context.Background(), Call{Provider: "test", Account: "a", MaxAttempts: 1, Host: "api.test"},
+		_ = e.Do(context.Background(), Call{Provider: "test", Keys: limiter.Keys{Account: "a", Host: "api.test"}, MaxAttempts: 1},
 			func(context.Context) error { return &ResponseError{Status: 503} })
 	}
 	const breaker = "breaker: {failures: 1, open: 30s, probes: 1}\n"
@@ -90,11 +90,11 @@ func TestComeBack(t *testing.T) {
 					}
 					start := time.Now()
 					s := newServer(tt.replies...)
-					req := request(t, WithCall(ctx, Call{Account: "a", Host: "api.test"}), "GET", "/items/1", "")
+					req := request(t, WithCall(ctx, Call{Keys: limiter.Keys{Account: "a", Host: "api.test"}}), "GET", "/items/1", "")
 					var got Result
 					var err error
 					if by == "Do" {
-						err = e.Do(ctx, Call{Provider: "test", Account: "a", Method: "GET", Host: "api.test"}, func(ctx context.Context) error {
+						err = e.Do(ctx, Call{Provider: "test", Keys: limiter.Keys{Account: "a", Host: "api.test"}, Method: "GET"}, func(ctx context.Context) error {
 							resp, err := s.RoundTrip(req.WithContext(ctx))
 							if err != nil {
 								return err

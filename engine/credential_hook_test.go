@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/credential"
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // A request of the hook's own that is refused does not wait for the refresh that
@@ -49,12 +50,12 @@ func TestReauthHookRefusedItself(t *testing.T) {
 			return err
 		}, AsPermanent},
 		{"through Do: the endpoint's answer counts", gmailURL, func(ctx context.Context, e *Engine, _ http.RoundTripper) error {
-			return e.Do(ctx, Call{Provider: "http", Account: "a", Method: "POST"}, func(context.Context) error {
+			return e.Do(ctx, Call{Provider: "http", Keys: limiter.Keys{Account: "a"}, Method: "POST"}, func(context.Context) error {
 				return &ResponseError{Provider: "http", Status: 401, Body: []byte(`{"error":"invalid_client"}`)}
 			})
 		}, "operator"},
 		{"through Do: no account is disconnected", gmailURL, func(ctx context.Context, e *Engine, _ http.RoundTripper) error {
-			return e.Do(ctx, Call{Provider: "http", Account: "a", Method: "POST"}, refused401)
+			return e.Do(ctx, Call{Provider: "http", Keys: limiter.Keys{Account: "a"}, Method: "POST"}, refused401)
 		}, "200"}, // HTTP 401 without a word of OAuth is no evidence: later
 		{"the new token is tried", gmailURL, func(ctx context.Context, e *Engine, tr http.RoundTripper) error {
 			if as := ending(tr.RoundTrip(mustRequest(ctx, gmailURL))); as != AsPermanent {
@@ -219,7 +220,7 @@ func TestReauthHookContextOutlivesIt(t *testing.T) {
 			return nil
 		}}})
 		tr := e.Transport(s)
-		s.do(t, tr, Call{Account: "a"})
+		s.do(t, tr, Call{Keys: limiter.Keys{Account: "a"}})
 		s.expire()
 		time.Sleep(time.Hour)
 		if got := ending(tr.RoundTrip(mustRequest(leaked, "http://api.test/items/1"))); got != "200" || runs != 2 {
@@ -296,7 +297,7 @@ func TestReauthHookReturnsLate(t *testing.T) {
 				var wg sync.WaitGroup
 				for range 5 {
 					wg.Go(func() {
-						if got := s.do(t, tr, Call{Account: "a"}); got != "deferred" {
+						if got := s.do(t, tr, Call{Keys: limiter.Keys{Account: "a"}}); got != "deferred" {
 							t.Errorf("ended as %s", got)
 						}
 					})
@@ -309,7 +310,7 @@ func TestReauthHookReturnsLate(t *testing.T) {
 				// From time to time one call finds out that it still runs; the others are not sent.
 				sent := s.sent.Load()
 				for range 100 { // in 50 minutes
-					if got := s.do(t, tr, Call{Account: "a"}); got != "deferred" {
+					if got := s.do(t, tr, Call{Keys: limiter.Keys{Account: "a"}}); got != "deferred" {
 						t.Errorf("while the hook runs on: %s", got)
 					}
 					time.Sleep(30 * time.Second)
@@ -318,7 +319,7 @@ func TestReauthHookReturnsLate(t *testing.T) {
 					t.Errorf("while the hook runs on: %d requests in 50 minutes, want about 10", n)
 				}
 				s.renew("b")
-				if got := s.do(t, tr, Call{Account: "b"}); got != "200" {
+				if got := s.do(t, tr, Call{Keys: limiter.Keys{Account: "b"}}); got != "200" {
 					t.Errorf("another account: %s", got)
 				}
 
@@ -328,7 +329,7 @@ func TestReauthHookReturnsLate(t *testing.T) {
 				if result != nil {
 					want = AsNeedsUser
 				}
-				if got := s.do(t, tr, Call{Account: "a"}); got != want || runs.Load() != 1 {
+				if got := s.do(t, tr, Call{Keys: limiter.Keys{Account: "a"}}); got != want || runs.Load() != 1 {
 					t.Errorf("when it has returned: %s after %d refreshes, want %s after 1", got, runs.Load(), want)
 				}
 			})
@@ -410,7 +411,7 @@ func TestReauthHookErrorPanics(t *testing.T) {
 					Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { hook = true; return tt.err }},
 				})
 				for range 2 { // the second is stopped by the first's failure
-					err := e.Do(t.Context(), Call{Provider: "gmail", Account: "a", MaxInline: 1}, refused401)
+					err := e.Do(t.Context(), Call{Provider: "gmail", Keys: limiter.Keys{Account: "a"}, MaxInline: 1}, refused401)
 					gave, _ := errors.AsType[*GiveUpError](err)
 					later, _ := errors.AsType[*DeferError](err)
 					if gave == nil && later == nil || strings.Contains(err.Error(), "s3cret") || gave != nil && gave.Decision.As == AsNeedsUser {

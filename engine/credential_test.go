@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/credential"
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // builtinEngine has the built-in packs.
@@ -234,12 +235,12 @@ func TestCredentialPanics(t *testing.T) {
 			},
 				Refresh: func(context.Context, ReauthRequest) error { return errors.New("no") }},
 		})
-		e.Do(t.Context(), Call{Provider: "test", Account: "a"}, refused401)
+		e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}}, refused401)
 		for n := range int32(4) { // before its permit, after it, and after the attempt
 			panics = asked.Load() + 1 + n
 			func() {
 				defer func() { _ = recover() }()
-				e.Do(t.Context(), Call{Provider: "test", Account: "b"}, func(context.Context) error { return nil })
+				e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "b"}}, func(context.Context) error { return nil })
 			}()
 		}
 	})
@@ -279,7 +280,7 @@ func TestReauthHookStoreFails(t *testing.T) {
 					return nil
 				}}})
 				start := time.Now()
-				got := s.do(t, e.Transport(s), Call{Provider: "gmail", Account: "a"})
+				got := s.do(t, e.Transport(s), Call{Provider: "gmail", Keys: limiter.Keys{Account: "a"}})
 				if got != tt.ends || got == "200" && time.Since(start).Round(time.Second) != 30*time.Second {
 					t.Errorf("ended as %q after %v, want %q", got, time.Since(start), tt.ends)
 				}
@@ -302,7 +303,7 @@ func TestAuthorizeHookStoreFails(t *testing.T) {
 			return nil
 		}})
 		req := request(t, t.Context(), "POST", "/send", "mail")
-		req = req.WithContext(WithCall(t.Context(), Call{Provider: "gmail", Operation: "messages.send", Account: "a"}))
+		req = req.WithContext(WithCall(t.Context(), Call{Provider: "gmail", Keys: limiter.Keys{Operation: "messages.send", Account: "a"}}))
 		if got := ending(e.Transport(newServer()).RoundTrip(req)); got != "200" || n != 2 {
 			t.Errorf("ended as %q after %d times", got, n)
 		}
@@ -336,11 +337,11 @@ func TestRenewedDuringRefresh(t *testing.T) {
 					p.Renewed("a")
 				})
 				start := time.Now()
-				if got := s.do(t, tr, Call{Account: "a"}); got != "200" || time.Since(start) > 6*time.Second {
+				if got := s.do(t, tr, Call{Keys: limiter.Keys{Account: "a"}}); got != "200" || time.Since(start) > 6*time.Second {
 					t.Errorf("the call that waited: %s after %v", got, time.Since(start))
 				}
 				for time.Since(start) < 11*time.Minute {
-					if got := s.do(t, tr, Call{Account: "a"}); got != "200" {
+					if got := s.do(t, tr, Call{Keys: limiter.Keys{Account: "a"}}); got != "200" {
 						t.Errorf("a call %v later: %s", time.Since(start), got)
 					}
 					time.Sleep(500 * time.Millisecond)
@@ -371,7 +372,7 @@ func TestRenewedBeforeTheRefusalCame(t *testing.T) {
 		for _, took := range []time.Duration{0, 10 * time.Second} {
 			wg.Go(func() {
 				start := time.Now()
-				err := p.Do(t.Context(), Call{Account: "a"}, func(context.Context) error {
+				err := p.Do(t.Context(), Call{Keys: limiter.Keys{Account: "a"}}, func(context.Context) error {
 					had := renewed.Load()
 					time.Sleep(took)
 					if !had {
@@ -408,7 +409,7 @@ func TestRenewedAndRefusedDuringRefresh(t *testing.T) {
 		p, _ := e.Provider("test")
 		time.AfterFunc(5*time.Second, func() { p.Renewed("a") }) // with credentials that are no good
 		start := time.Now()
-		if got := s.do(t, e.Transport(s), Call{Account: "a"}); got != "200" || runs.Load() != 2 || most.Load() != 1 {
+		if got := s.do(t, e.Transport(s), Call{Keys: limiter.Keys{Account: "a"}}); got != "200" || runs.Load() != 2 || most.Load() != 1 {
 			t.Errorf("ended as %s after %v, %d refreshes, %d at once", got, time.Since(start), runs.Load(), most.Load())
 		}
 	})

@@ -82,7 +82,7 @@ func (r *run) repeat(fresh bool) *outcome {
 	r.refreshed = r.refreshed || fresh
 	if !fresh {
 		// The refusal was of an old token; the newer one has its own first try.
-		r.decision.State.Reauths--
+		r.decision.State.reauths--
 		r.repeats++
 	}
 	switch {
@@ -100,12 +100,12 @@ func (r *run) refreshLater(failed *credential.Failure) *outcome {
 	r.cause = failed.Err
 	d := r.decision
 	delay := max(time.Until(failed.Until), 0)
-	d.Action, d.Asked, d.Reason = policy.Wait, true, reasonReauthError
+	d.Action, d.askedFor, d.Reason = policy.Wait, true, reasonReauthError
 	if failed.Early {
 		d.Reason = reasonReauthSoon
 	}
 	d.MinDelay, d.Delay = delay, delay+time.Duration(r.p.engine.o.Rand()*float64(spread(delay)))
-	d.State.Reauths--
+	d.State.reauths--
 	r.c.wait(d, delay)
 	if d.Action == policy.Fail {
 		r.until = failed.Until

@@ -37,12 +37,13 @@ type Decision struct {
 	MinDelay time.Duration // the least that Delay could have been
 	Hint     time.Duration // what the server asked for; 0 = nothing, or nothing that the rule goes by
 
-	Asked     bool // the wait was asked for by the server or fixed by the rule: it burns no attempt
 	Defer     bool // the hint is longer than the rule's max_wait: hand the call back with a time to resume
 	Exhausted bool // the rule wanted to go on, but what it may use is used up
 
 	Reason Reason // how the rule's action became this one
 	State  State  // the call's state after this decision
+
+	askedFor bool // the wait was asked for by the server or fixed by the rule: it burns no attempt
 }
 
 // Rule names the rule that a Decision goes by.
@@ -172,7 +173,7 @@ func (c *compiled) decide(s State, e *rules.Event, u float64) (d Decision) {
 func (c *compiled) apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
 	d.Rule, d.Action, d.As, d.Reason = rule, rule.Action, "", reasonRule
 	d.Delay, d.MinDelay, d.Hint = 0, 0, e.RetryAfter
-	d.Asked, d.Defer, d.Exhausted = false, false, false
+	d.askedFor, d.Defer, d.Exhausted = false, false, false
 	if spec := rule.spec; spec.Hint == policy.HintIgnore || spec.Over == policy.OverIgnore && spec.MaxWait > 0 && d.Hint > spec.MaxWait {
 		d.Hint = 0
 	}
@@ -181,8 +182,8 @@ func (c *compiled) apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
 	fresh := s.Attempts == 0
 	s.Attempts = max(e.Attempt, s.Attempts+1)
 	s.Spent = max(s.Spent, e.Elapsed)
-	again := s.Unknown
-	s.Unknown = again || rule.Action != policy.Accept && !rule.spec.Safe && unknownOutcome(e)
+	again := s.unknown
+	s.unknown = again || rule.Action != policy.Accept && !rule.spec.Safe && unknownOutcome(e)
 
 	if rule == successRule {
 		d.Reason = reasonSuccess
@@ -215,11 +216,11 @@ func (c *compiled) apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
 	case !rule.spec.Safe && !e.Idempotent && unknownOutcome(e):
 		d.fail(AsAmbiguous, reasonGate)
 	case d.Action == policy.Reauth:
-		if s.Reauths > 0 {
+		if s.reauths > 0 {
 			d.fail(AsNeedsUser, reasonReauthed)
 			return
 		}
-		s.Reauths++
+		s.reauths++
 	case len(e.Header) > 0 && classify.Veto(e.Header):
 		d.fail(AsPermanent, reasonVeto)
 	default:
@@ -233,13 +234,13 @@ func (c *compiled) schedule(d *Decision, u float64, fresh bool) {
 	// Something else than the credentials was refused, so they were good, or may
 	// well have expired before the next attempt: that has its own refresh. What
 	// bounds this is the schedule here, and Reauth.Interval.
-	s.Reauths = 0
+	s.reauths = 0
 
 	spec := d.Rule.spec
 	asked := d.asked()
 	exact := spec.Hint == policy.HintExact && d.Hint > 0
 	short := false // what was asked for is less than the schedule ever waits
-	d.Asked = asked > 0
+	d.askedFor = asked > 0
 
 	// What the rule's own schedule says.
 	if i := spec.Backoff; i >= 0 {
@@ -257,16 +258,16 @@ func (c *compiled) schedule(d *Decision, u float64, fresh bool) {
 			}
 		}
 		used.steps++
-		if !d.Asked {
+		if !d.askedFor {
 			used.attempts++
 			if b.Attempts > 0 && int(used.attempts) >= b.Attempts {
 				d.exhaust(reasonAttempts)
 				return
 			}
 		}
-		d.Delay = b.delay(int(used.steps), u, s.Last)
-		d.MinDelay = b.delay(int(used.steps), 0, s.Last)
-		if !d.Asked && b.Elapsed > 0 && used.attempts > 1 && s.Spent-used.since+d.Delay > b.Elapsed {
+		d.Delay = b.delay(int(used.steps), u, s.last)
+		d.MinDelay = b.delay(int(used.steps), 0, s.last)
+		if !d.askedFor && b.Elapsed > 0 && used.attempts > 1 && s.Spent-used.since+d.Delay > b.Elapsed {
 			d.exhaust(reasonElapsed)
 			return
 		}
@@ -283,10 +284,10 @@ func (c *compiled) schedule(d *Decision, u float64, fresh bool) {
 		s.short++
 	}
 
-	if !d.Asked {
+	if !d.askedFor {
 		d.Action = policy.Retry
 		s.Spent += d.Delay
-		s.Last = d.Delay
+		s.last = d.Delay
 		return
 	}
 
@@ -326,7 +327,7 @@ func (c *compiled) wait(d *Decision, asked time.Duration) {
 	case s.Waited > c.maxTotalWait:
 		d.exhaust(reasonTotalWait)
 	default:
-		s.Last = d.Delay
+		s.last = d.Delay
 	}
 }
 
@@ -337,7 +338,7 @@ const maxAsked = 365 * 24 * time.Hour
 // fail turns a decision into a give-up.
 func (d *Decision) fail(as string, why Reason) {
 	d.Action, d.As, d.Reason = policy.Fail, as, why
-	d.Delay, d.MinDelay, d.Defer, d.Asked = 0, 0, false, false
+	d.Delay, d.MinDelay, d.Defer, d.askedFor = 0, 0, false, false
 }
 
 // exhaust turns a decision to go on into a give-up, since what it may use is used up.

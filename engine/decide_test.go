@@ -85,7 +85,7 @@ func TestDecide(t *testing.T) {
 		{name: "too many waits", s: State{Attempts: 3, Waits: 3}, e: with(get(429), func(e *rules.Event) { e.RetryAfter = time.Second }), rule: "throttled", action: policy.Fail, as: AsExhausted, reason: reasonWaits},
 		{name: "waits too long in all", s: State{Attempts: 1, Waits: 1, Waited: 119 * time.Minute}, e: with(get(429), func(e *rules.Event) { e.RetryAfter = 2 * time.Minute }), rule: "throttled", action: policy.Fail, as: AsExhausted, reason: reasonTotalWait},
 		{name: "reauth", e: get(401), rule: "auth", action: policy.Reauth},
-		{name: "second reauth", s: State{Attempts: 1, Reauths: 1}, e: get(401), rule: "auth", action: policy.Fail, as: AsNeedsUser, reason: reasonReauthed},
+		{name: "second reauth", s: State{Attempts: 1, reauths: 1}, e: get(401), rule: "auth", action: policy.Fail, as: AsNeedsUser, reason: reasonReauthed},
 		{name: "gate: POST and 500", e: with(get(500), func(e *rules.Event) { e.Idempotent = false }), rule: "server", action: policy.Fail, as: AsAmbiguous, reason: reasonGate},
 		{name: "gate: lost after sending", e: with(get(0), func(e *rules.Event) { e.Idempotent = false; e.Network = "reset" }), rule: "lost", action: policy.Fail, as: AsAmbiguous, reason: reasonGate},
 		{name: "gate: never sent", e: with(get(0), func(e *rules.Event) { e.Idempotent = false; e.Network = "connect"; e.Sent = false }), rule: "lost", action: policy.Retry, delay: time.Second},

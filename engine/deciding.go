@@ -43,7 +43,7 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 func (r *run) leaveToCredentials() {
 	if d := r.decision; d.Reason == reasonReauthed {
 		d.Action, d.As, d.Reason = policy.Reauth, "", reasonRule
-		d.State.Reauths++
+		d.State.reauths++
 		r.refreshed = true
 	}
 }

@@ -208,7 +208,7 @@ func TestReauthAfterDeferral(t *testing.T) {
 			}
 			return nil
 		}
-		call := Call{Account: "a", Method: "GET"}
+		call := Call{Keys: limiter.Keys{Account: "a"}, Method: "GET"}
 		var later *DeferError
 		if err := p.Do(t.Context(), call, fn); !errors.As(err, &later) {
 			t.Fatal(err)
@@ -235,7 +235,7 @@ func TestDeferralBeforeDeadline(t *testing.T) {
 			return &ResponseError{Status: 429, Header: http.Header{"Retry-After": {"1200"}}, Method: "GET"}
 		}
 		for _, name := range []string{"the first", "another"} {
-			err := p.Do(ctx, Call{Account: "a", Method: "GET"}, throttled)
+			err := p.Do(ctx, Call{Keys: limiter.Keys{Account: "a"}, Method: "GET"}, throttled)
 			later, ok := errors.AsType[*DeferError](err)
 			if !ok {
 				t.Fatalf("%s: %v, want it handed back", name, err)
@@ -246,7 +246,7 @@ func TestDeferralBeforeDeadline(t *testing.T) {
 		}
 		p.Lift("requests", limiter.Keys{Account: "a"})
 		p.Hold("requests", limiter.Keys{Account: "a"}, time.Now().Add(40*time.Second)) // a worker could wait so long, the caller cannot
-		err = p.Do(ctx, Call{Account: "a", Method: "GET"}, throttled)
+		err = p.Do(ctx, Call{Keys: limiter.Keys{Account: "a"}, Method: "GET"}, throttled)
 		if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != AsDeadline {
 			t.Errorf("a short hold: %v, want %s", err, AsDeadline)
 		}
@@ -283,10 +283,10 @@ func TestCredentialsDeadline(t *testing.T) {
 		down := errors.New("token endpoint is down")
 		e := testEngine(t, Options{Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { return RetryAfter(40*time.Second, down) }}})
 		refused := func(context.Context) error { return &ResponseError{Status: 401, Method: "GET"} }
-		e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET", MaxInline: 1}, refused)
+		e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Method: "GET", MaxInline: 1}, refused)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		err := e.Do(ctx, Call{Provider: "test", Account: "a", Method: "GET"}, refused)
+		err := e.Do(ctx, Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Method: "GET"}, refused)
 		if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != AsDeadline || !errors.Is(err, down) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want %s for %v", err, AsDeadline, down)
 		}

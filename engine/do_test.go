@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -80,7 +81,7 @@ func TestAttemptTimeoutOfLaterRequests(t *testing.T) {
 		defer close(stuck)
 		e := testEngine(t, Options{}, loopYAML+"attempt_timeout: 30s\n")
 		start := time.Now()
-		err := e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET", MaxAttempts: 1}, func(ctx context.Context) error {
+		err := e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Method: "GET", MaxAttempts: 1}, func(ctx context.Context) error {
 			for _, path := range []string{"/items/1", "/items/2"} {
 				resp, err := base.RoundTrip(request(t, ctx, "GET", path, ""))
 				if err != nil {
@@ -114,7 +115,7 @@ func TestValueOfResponse(t *testing.T) {
 			}))
 			e := testEngine(t, Options{}, loopYAML+"attempt_timeout: 30s\n")
 			var inner context.Context
-			resp, err := Value(t.Context(), e, Call{Provider: "test", Account: "a", Method: "GET"}, func(ctx context.Context) (*http.Response, error) {
+			resp, err := Value(t.Context(), e, Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Method: "GET"}, func(ctx context.Context) (*http.Response, error) {
 				inner = ctx
 				resp, err := base.RoundTrip(request(t, ctx, "GET", "/items/1", ""))
 				if err != nil {
@@ -156,7 +157,7 @@ func TestJoinedErrors(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			got := "200"
-			err := testEngine(t, Options{}).Do(t.Context(), Call{Provider: "test", Account: "a", Method: "POST"}, func(ctx context.Context) error {
+			err := testEngine(t, Options{}).Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Method: "POST"}, func(ctx context.Context) error {
 				if Attempt(ctx) == 1 {
 					return c.err
 				}
@@ -187,7 +188,7 @@ func TestAttemptContextEnds(t *testing.T) {
 		e := testEngine(t, Options{}, loopYAML+"attempt_timeout: 30s\n")
 		for _, path := range []string{"/items/1", "/items/none"} {
 			var inner context.Context
-			err := e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET"}, func(ctx context.Context) error {
+			err := e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Method: "GET"}, func(ctx context.Context) error {
 				inner = ctx
 				resp, err := base.RoundTrip(request(t, ctx, "GET", path, ""))
 				if err != nil {
@@ -214,7 +215,7 @@ func TestDoOverTransport(t *testing.T) {
 			e := testEngine(t, Options{})
 			s := newServer(slices.Repeat([]reply{{status: status}}, 100)...)
 			client := &http.Client{Transport: e.Transport(s)}
-			err := e.Do(t.Context(), Call{Provider: "test", Account: "b", Method: "GET"}, func(ctx context.Context) error {
+			err := e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "b"}, Method: "GET"}, func(ctx context.Context) error {
 				resp, err := client.Do(request(t, ctx, "GET", "/items/1", ""))
 				if err != nil {
 					return err
@@ -248,7 +249,7 @@ func TestValueInsideValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }))
 		e := testEngine(t, Options{}, loopYAML+"attempt_timeout: 30s\n")
-		call := Call{Provider: "test", Account: "a", Method: "GET"}
+		call := Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Method: "GET"}
 		var outer, inner context.Context
 		resp, err := Value(t.Context(), e, call, func(ctx context.Context) (*http.Response, error) {
 			outer = ctx

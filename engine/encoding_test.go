@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"testing"
 	"testing/synctest"
+
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // A failed response that net/http has not decoded, since the caller asked for the
@@ -38,7 +40,7 @@ func TestCompressedRefusal(t *testing.T) {
 			t.Errorf("Transport: rule %q, %d bytes of body, %v; want send-quota, %d bytes", out.Decision.Rule.Name, len(body), err, gz.Len())
 		}
 
-		err = e.Do(t.Context(), Call{Provider: "test", Account: "b"}, func(ctx context.Context) error {
+		err = e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "b"}}, func(ctx context.Context) error {
 			resp, err := tr.RoundTrip(req)
 			if err != nil {
 				return err

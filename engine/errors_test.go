@@ -241,40 +241,40 @@ func TestDoReadsSDKErrors(t *testing.T) {
 		policy   string
 	}{
 		{name: "googleapi, throttled with a time inside the text",
-			call: Call{Provider: "gmail", Operation: "messages.get", Method: "GET"},
+			call: Call{Provider: "gmail", Keys: limiter.Keys{Operation: "messages.get"}, Method: "GET"},
 			err: &googleapiError{Code: 403, Body: `{"error":{"code":403,"errors":[{"reason":"rateLimitExceeded"}],"message":"User-rate limit exceeded.  Retry after 2000-01-01T00:00:20Z"}}`,
 				Header: http.Header{"Content-Type": {"application/json"}}},
 			again: true, wait: 20 * time.Second, policy: "gmail"},
 		{name: "googleapi, history gone",
-			call: Call{Provider: "gmail", Operation: "history.list", Method: "GET"},
+			call: Call{Provider: "gmail", Keys: limiter.Keys{Operation: "history.list"}, Method: "GET"},
 			err:  &googleapiError{Code: 404, Body: `{"error":{"code":404,"errors":[{"reason":"notFound"}]}}`}, as: AsResync, policy: "gmail"},
 		{name: "OData, throttled with Retry-After",
-			call: Call{Provider: "microsoft_graph", Operation: "messages.list", Method: "GET"},
+			call: Call{Provider: "microsoft_graph", Keys: limiter.Keys{Operation: "messages.list"}, Method: "GET"},
 			err: &odataError{apiError{ResponseStatusCode: 429, ResponseHeaders: &responseHeaders{map[string][]string{"retry-after": {"12"}}}},
 				mainError{"ApplicationThrottled", "Application is over its MailboxConcurrency limit."}},
 			again: true, wait: 12 * time.Second, policy: "microsoft_graph"},
 		{name: "textproto, a temporary refusal",
-			call: Call{Provider: "smtp", Operation: "MAIL", Method: "MAIL"},
+			call: Call{Provider: "smtp", Keys: limiter.Keys{Operation: "MAIL"}, Method: "MAIL"},
 			err:  &textproto.Error{Code: 451, Msg: "4.7.1 try again later"}, again: true, policy: "smtp"},
 		{name: "textproto, no such user",
-			call: Call{Provider: "smtp", Operation: "RCPT", Method: "RCPT"},
+			call: Call{Provider: "smtp", Keys: limiter.Keys{Operation: "RCPT"}, Method: "RCPT"},
 			err:  &textproto.Error{Code: 550, Msg: "5.1.1 no such user"}, as: AsPermanent, policy: "smtp"},
 		{name: "oauth2, a dead grant at Google",
-			call: Call{Provider: "gmail", Operation: "messages.get", Method: "GET"},
+			call: Call{Provider: "gmail", Keys: limiter.Keys{Operation: "messages.get"}, Method: "GET"},
 			err:  retrieve("https://oauth2.googleapis.com/token", 400, `{"error":"invalid_grant"}`), as: AsNeedsUser, policy: "google_oauth"},
 		{name: "oauth2, Entra's refresh loop looks like a dead grant",
-			call:  Call{Provider: "microsoft_graph", Operation: "messages.list", Method: "GET"},
+			call:  Call{Provider: "microsoft_graph", Keys: limiter.Keys{Operation: "messages.list"}, Method: "GET"},
 			err:   retrieve("https://login.microsoftonline.com/common/oauth2/v2.0/token", 400, `{"error":"invalid_grant","error_description":"AADSTS50196: The server terminated an operation because it encountered a client request loop.","error_codes":[50196]}`),
 			again: true, policy: "entra"},
 		{name: "oauth2, an endpoint that no policy knows",
-			call: Call{Provider: "gmail", Operation: "messages.get", Method: "GET"},
+			call: Call{Provider: "gmail", Keys: limiter.Keys{Operation: "messages.get"}, Method: "GET"},
 			err:  retrieve("https://id.example.com/oauth/token", 400, `{"error":"invalid_grant"}`), as: AsNeedsUser, policy: "oauth2"},
 		{name: "oauth2, the endpoint is down, and a send that was never made goes on",
-			call:  Call{Provider: "gmail", Operation: "messages.send", Method: "POST"},
+			call:  Call{Provider: "gmail", Keys: limiter.Keys{Operation: "messages.send"}, Method: "POST"},
 			err:   retrieve("https://oauth2.googleapis.com/token", 503, ""),
 			again: true, policy: "google_oauth"},
 		{name: "oauth2, a client that is refused says nothing about the grant",
-			call: Call{Provider: "gmail", Operation: "messages.get", Method: "GET"},
+			call: Call{Provider: "gmail", Keys: limiter.Keys{Operation: "messages.get"}, Method: "GET"},
 			err:  retrieve("https://oauth2.googleapis.com/token", 401, `{"error":"invalid_client"}`), as: "operator", policy: "google_oauth"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -343,7 +343,7 @@ func TestErrorNamesTheProvider(t *testing.T) {
 					return err
 				}
 				if tt.in {
-					err = e.Do(t.Context(), Call{Provider: "gmail", Account: "ann", Operation: "messages.get"}, send)
+					err = e.Do(t.Context(), Call{Provider: "gmail", Keys: limiter.Keys{Account: "ann", Operation: "messages.get"}}, send)
 				} else {
 					err = send(t.Context())
 				}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // One hundred messages by Microsoft Graph's $batch, twenty at a time: what was
@@ -45,7 +46,7 @@ func getMessages(ctx context.Context, eng *engine.Engine, client *http.Client, a
 		return err
 	}
 	var states []engine.State
-	call := engine.Call{Account: account, Operation: "$batch", Method: "POST", N: len(ids)}
+	call := engine.Call{Keys: limiter.Keys{Account: account, Operation: "$batch"}, Method: "POST", N: len(ids)}
 	return graph.Do(ctx, call, func(ctx context.Context) error {
 		began := time.Now()
 		requests := make([]classify.BatchRequest, len(ids))
@@ -101,7 +102,7 @@ func postBatch(ctx context.Context, client *http.Client, account string, ids []s
 	if err != nil {
 		return nil, err
 	}
-	ctx = engine.WithCall(ctx, engine.Call{Account: account, N: len(ids)}) // for a Transport below
+	ctx = engine.WithCall(ctx, engine.Call{Keys: limiter.Keys{Account: account}, N: len(ids)}) // for a Transport below
 	req, err := http.NewRequestWithContext(ctx, "POST", "https://graph.microsoft.com/v1.0/$batch", bytes.NewReader(body))
 	if err != nil {
 		return nil, err

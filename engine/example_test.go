@@ -10,6 +10,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -40,7 +41,7 @@ func ExampleProvider_Decide() {
 
 func ExampleEngine_Do() {
 	eng, _ := engine.New(engine.Options{})
-	call := engine.Call{Provider: "imap", Account: "mailbox-17", Operation: "SELECT", Method: "SELECT"}
+	call := engine.Call{Provider: "imap", Keys: limiter.Keys{Account: "mailbox-17", Operation: "SELECT"}, Method: "SELECT"}
 	err := eng.Do(context.Background(), call, func(ctx context.Context) error {
 		return nil // one attempt
 	})
@@ -62,7 +63,7 @@ func ExampleEngine_Do() {
 func ExampleProvider_DecideBatch() {
 	eng, _ := engine.New(engine.Options{})
 	graph, _ := eng.Provider("microsoft_graph")
-	call := engine.Call{Account: "mailbox-17", Operation: "$batch", Method: "POST"}
+	call := engine.Call{Keys: limiter.Keys{Account: "mailbox-17", Operation: "$batch"}, Method: "POST"}
 	pending := []classify.BatchRequest{
 		{ID: "1", Operation: "sendMail", Method: "POST"},
 		{ID: "2", Operation: "messages.get", Method: "GET"},

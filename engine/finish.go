@@ -57,7 +57,7 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 		result.Until = end.until
 	case deferred:
 		d.Action, d.As, d.Defer = policy.Wait, "", true
-		d.State.Reauths = 0 // today's credentials say nothing about those of then
+		d.State.reauths = 0 // today's credentials say nothing about those of then
 		if end.reason != reasonRule {
 			d.Reason = end.reason
 		}

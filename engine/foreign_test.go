@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // selfError wraps itself.
@@ -67,10 +69,10 @@ func foreignErrors() map[string]error {
 func TestForeignErrors(t *testing.T) {
 	for where, call := range map[string]func(t *testing.T, e *Engine, foreign error) error{
 		"Do": func(t *testing.T, e *Engine, foreign error) error {
-			return e.Do(t.Context(), Call{Provider: "gmail", Operation: "messages.get", Account: "a"}, func(context.Context) error { return foreign })
+			return e.Do(t.Context(), Call{Provider: "gmail", Keys: limiter.Keys{Operation: "messages.get", Account: "a"}}, func(context.Context) error { return foreign })
 		},
 		"Do in Do": func(t *testing.T, e *Engine, foreign error) error {
-			c := Call{Provider: "gmail", Operation: "messages.get"}
+			c := Call{Provider: "gmail", Keys: limiter.Keys{Operation: "messages.get"}}
 			return e.Do(t.Context(), c, func(ctx context.Context) error {
 				return e.Do(ctx, c, func(context.Context) error { return foreign })
 			})
@@ -86,7 +88,7 @@ func TestForeignErrors(t *testing.T) {
 			return err
 		},
 		"Reauth": func(t *testing.T, e *Engine, foreign error) error {
-			return e.Do(t.Context(), Call{Provider: "gmail", Account: "reauth", MaxInline: 1}, refused401)
+			return e.Do(t.Context(), Call{Provider: "gmail", Keys: limiter.Keys{Account: "reauth"}, MaxInline: 1}, refused401)
 		},
 		"Authorize": func(t *testing.T, e *Engine, foreign error) error {
 			tr := e.Transport(answers(func(*http.Request) int { return 200 }))

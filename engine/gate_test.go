@@ -17,6 +17,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/enginetest"
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -64,7 +65,7 @@ func sendAll(t *testing.T, s *enginetest.Server, provider string, do bool) (unre
 		t.Fatal(err)
 	}
 	send := func(mailbox, id string) (as string, err error) {
-		call := engine.Call{Provider: provider, Account: mailbox}
+		call := engine.Call{Provider: provider, Keys: limiter.Keys{Account: mailbox}}
 		req := s.SendRequest(mailbox, id).WithContext(engine.WithCall(t.Context(), call))
 		if !do {
 			resp, err := eng.Transport(base).RoundTrip(req)

@@ -24,7 +24,7 @@ func (r *run) hold(ctx context.Context, now time.Time) {
 		}
 		return
 	}
-	keys := r.call.keys()
+	keys := r.call.Keys
 	for i := range d.Rule.spec.Hold {
 		deciding, chance := r.deciding, r.p.engine.o.Rand() // r must not be in the closure, or it would be allocated
 		hold, length := &d.Rule.spec.Hold[i], time.Duration(0)

@@ -126,7 +126,7 @@ func TestHoldLengthInDo(t *testing.T) {
 		for _, status := range []int{500, 409, 403, http.StatusOK, 420} {
 			items = append(items, classify.BatchItem{Event: rules.Event{Protocol: "http", Status: status, Sent: true}})
 		}
-		p.DecideBatch(t.Context(), Call{Account: "a"}, time.Time{}, items, nil)
+		p.DecideBatch(t.Context(), Call{Keys: limiter.Keys{Account: "a"}}, time.Time{}, items, nil)
 		for limit, want := range map[string]time.Duration{"gate": 24 * time.Hour, "day": 2 * time.Hour} {
 			if got := closedFor(t, p, limit, "a"); got != want {
 				t.Errorf("given a batch: %s is closed for %v, want %v", limit, got, want)

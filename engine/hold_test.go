@@ -93,7 +93,7 @@ func TestHoldEscalatesByKey(t *testing.T) {
 				e := testEngine(t, Options{Observer: seen, Rand: func() float64 { return 0 }})
 				p, _ := e.Provider("test")
 				one := func(status int) {
-					call := Call{Provider: "test", Account: "a", Operation: "items.get", Method: "GET", MaxAttempts: 1}
+					call := Call{Provider: "test", Keys: limiter.Keys{Account: "a", Operation: "items.get"}, Method: "GET", MaxAttempts: 1}
 					if way == "Do" {
 						e.Do(t.Context(), call, func(context.Context) error {
 							if status == 200 {
@@ -144,7 +144,7 @@ func TestHoldCountsOneWallOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 20 {
 			wg.Go(func() {
-				e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET", MaxAttempts: 1}, func(context.Context) error {
+				e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Method: "GET", MaxAttempts: 1}, func(context.Context) error {
 					time.Sleep(time.Duration(i+1) * 10 * time.Millisecond)
 					return &ResponseError{Status: 429}
 				})
@@ -219,7 +219,7 @@ func TestHoldBeforeThePermitGoesBack(t *testing.T) {
 				for range 3 {
 					wg.Go(func() {
 						if way == "Do" {
-							e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET", MaxAttempts: 1}, func(ctx context.Context) error {
+							e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Method: "GET", MaxAttempts: 1}, func(ctx context.Context) error {
 								resp, err := s.RoundTrip(request(t, ctx, "GET", "/items/1", ""))
 								if err != nil {
 									return err
@@ -263,7 +263,7 @@ func TestUnsentCallsAreRefunded(t *testing.T) {
 		p, _ := e.Provider("test")
 		s := newServer(reply{err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}})
 		req := request(t, t.Context(), "GET", "/items/1", "")
-		if as := ending(e.Transport(s).RoundTrip(req.WithContext(WithCall(t.Context(), Call{Account: "a", MaxAttempts: 1})))); as != AsExhausted {
+		if as := ending(e.Transport(s).RoundTrip(req.WithContext(WithCall(t.Context(), Call{Keys: limiter.Keys{Account: "a"}, MaxAttempts: 1})))); as != AsExhausted {
 			t.Fatalf("ended as %s", as)
 		}
 		if st := p.Peek("requests", limiter.Keys{Account: "a"}); st.Level < 2 {
@@ -370,7 +370,7 @@ func TestBreakerHalfOpen(t *testing.T) {
 
 // one is a request whose call makes a single attempt.
 func one(t testing.TB, host string) *http.Request {
-	req, err := http.NewRequestWithContext(WithCall(t.Context(), Call{Provider: "test", Account: "a", MaxAttempts: 1}), "GET", "http://"+host+"/items/1", nil)
+	req, err := http.NewRequestWithContext(WithCall(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, MaxAttempts: 1}), "GET", "http://"+host+"/items/1", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -116,7 +116,7 @@ func TestLongFailedBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	get := func() *http.Response {
-		ctx := WithCall(t.Context(), Call{Provider: "test", Account: "a"})
+		ctx := WithCall(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}})
 		req, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/items/1", nil)
 		if err != nil {
 			t.Fatal(err)

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // TestMain fails the package when a test has left a goroutine of the engine or
@@ -192,7 +194,7 @@ func TestNothingIsLeftAfterChaos(t *testing.T) {
 								t.Errorf("ended as %s", end)
 							}
 						} else {
-							err := e.Do(WithAccount(ctx, account), Call{Provider: "test", Account: account, Method: method}, func(ctx context.Context) error {
+							err := e.Do(WithAccount(ctx, account), Call{Provider: "test", Keys: limiter.Keys{Account: account}, Method: method}, func(ctx context.Context) error {
 								resp, err := base.RoundTrip(request(t, ctx, method, path, body).WithContext(WithAccount(ctx, account)))
 								if err != nil {
 									return err

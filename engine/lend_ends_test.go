@@ -37,7 +37,7 @@ func TestNestedEnds(t *testing.T) {
 						defer func() { _ = recover() }()
 						ctx, cancel := context.WithCancel(WithAccount(t.Context(), "ann"))
 						defer cancel()
-						e.Do(ctx, Call{Provider: "one", Account: "ann", Operation: "items.get"}, func(ctx context.Context) error {
+						e.Do(ctx, Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}}, func(ctx context.Context) error {
 							for range 3 {
 								go getAll(ctx, tr, "https://one.example/items/1")
 							}
@@ -72,7 +72,7 @@ func TestNestedGaveUp(t *testing.T) {
 			return getAll(ctx, e.Transport(e.Transport(base)), "https://one.example/items/1")
 		}},
 		{"Transport inside Do", func(ctx context.Context, e *Engine, base http.RoundTripper) error {
-			return e.Do(ctx, Call{Provider: "one", Account: "ann", Operation: "items.get"}, func(ctx context.Context) error {
+			return e.Do(ctx, Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}}, func(ctx context.Context) error {
 				resp, err := getURL(ctx, e.Transport(base), "https://one.example/items/1")
 				if err == nil {
 					err = e.CheckResponse(ctx, resp)
@@ -81,7 +81,7 @@ func TestNestedGaveUp(t *testing.T) {
 			})
 		}},
 		{"Do in Do", func(ctx context.Context, e *Engine, base http.RoundTripper) error {
-			call := Call{Provider: "one", Account: "ann", Operation: "items.get"}
+			call := Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}}
 			return e.Do(ctx, call, func(ctx context.Context) error {
 				return e.Do(ctx, call, func(ctx context.Context) error {
 					resp, err := getURL(ctx, base, "https://one.example/items/1")
@@ -120,7 +120,7 @@ func TestNestedPriority(t *testing.T) {
 				e := lendEngine(t, 1)
 				base := &busyBase{takes: 10 * time.Millisecond}
 				tr := e.Transport(base)
-				call := Call{Provider: "one", Account: "ann", Operation: "items.get"}
+				call := Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}}
 				var wg sync.WaitGroup
 				var inner, other time.Duration
 				start := time.Now()
@@ -135,7 +135,7 @@ func TestNestedPriority(t *testing.T) {
 						}
 					})
 					synctest.Wait()
-					err := getAll(WithCall(ctx, Call{Account: "ann", Priority: c.inner}), tr, "https://one.example/items/1")
+					err := getAll(WithCall(ctx, Call{Keys: limiter.Keys{Account: "ann"}, Priority: c.inner}), tr, "https://one.example/items/1")
 					inner = time.Since(start)
 					return err
 				})
@@ -183,11 +183,11 @@ limits:
 				next := testEngine(t, Options{}, policyOf(c.limits)).Policies()
 				tr := e.Transport(&busyBase{takes: 10 * time.Millisecond})
 				start := time.Now()
-				err := e.Do(t.Context(), Call{Provider: "one", Account: "ann", Operation: "items.get"}, func(ctx context.Context) error {
+				err := e.Do(t.Context(), Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}}, func(ctx context.Context) error {
 					if err := e.Replace(next); err != nil {
 						return err
 					}
-					return getAll(WithCall(ctx, Call{Account: "ann"}), tr, "https://one.example/items/1")
+					return getAll(WithCall(ctx, Call{Keys: limiter.Keys{Account: "ann"}}), tr, "https://one.example/items/1")
 				})
 				p, _ := e.Provider("one")
 				spent, inFlight := -1.0, int64(0)
@@ -236,7 +236,7 @@ func TestNestedGaveUpInSDK(t *testing.T) {
 			status int
 		}{
 			{"Do gave up", 3, func(ctx context.Context, e *Engine, base http.RoundTripper) error {
-				return e.Do(ctx, Call{Provider: "one", Account: "ann", Operation: "items.get", MaxInline: 2 * time.Second}, func(ctx context.Context) error {
+				return e.Do(ctx, Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}, MaxInline: 2 * time.Second}, func(ctx context.Context) error {
 					resp, err := getURL(ctx, base, "https://one.example/items/1")
 					if err == nil {
 						err = e.CheckResponse(ctx, resp)
@@ -245,7 +245,7 @@ func TestNestedGaveUpInSDK(t *testing.T) {
 				})
 			}, 503},
 			{"Do handed back", 1, func(ctx context.Context, e *Engine, base http.RoundTripper) error {
-				return e.Do(ctx, Call{Provider: "one", Account: "ann", Operation: "items.get", MaxInline: 2 * time.Second}, func(ctx context.Context) error {
+				return e.Do(ctx, Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}, MaxInline: 2 * time.Second}, func(ctx context.Context) error {
 					resp, err := getURL(ctx, base, "https://one.example/items/1")
 					if err == nil {
 						err = e.CheckResponse(ctx, resp)
@@ -267,7 +267,7 @@ func TestNestedGaveUpInSDK(t *testing.T) {
 					e := lendEngine(t, 1)
 					base := &busyBase{answer: func(*http.Request) int { return c.status }}
 					attempts := 0
-					err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Account: "ann", Operation: "items.get", MaxInline: 2 * time.Second}, func(ctx context.Context) error {
+					err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}, MaxInline: 2 * time.Second}, func(ctx context.Context) error {
 						attempts++
 						return wrap.of(c.call(ctx, e, base))
 					})

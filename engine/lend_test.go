@@ -144,7 +144,7 @@ func TestNestedLikePlain(t *testing.T) {
 				return getAll(ctx, e.Transport(base), "https://one.example/items/1")
 			}},
 			{"Transport inside Do", func(e *Engine, base http.RoundTripper, ctx context.Context) error {
-				return e.Do(ctx, Call{Provider: "one", Account: "ann", Operation: "items.get", Method: "GET"}, func(ctx context.Context) error {
+				return e.Do(ctx, Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}, Method: "GET"}, func(ctx context.Context) error {
 					return getAll(ctx, e.Transport(base), "https://one.example/items/1")
 				})
 			}},
@@ -152,19 +152,19 @@ func TestNestedLikePlain(t *testing.T) {
 				return getAll(ctx, e.Transport(e.Transport(base)), "https://one.example/items/1")
 			}},
 			{"Do in Do", func(e *Engine, base http.RoundTripper, ctx context.Context) error {
-				call := Call{Provider: "one", Account: "ann", Operation: "items.get", Method: "GET"}
+				call := Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}, Method: "GET"}
 				return e.Do(ctx, call, func(ctx context.Context) error {
 					return e.Do(ctx, call, func(ctx context.Context) error { return getAll(ctx, base, "https://one.example/items/1") })
 				})
 			}},
 			{"three levels", func(e *Engine, base http.RoundTripper, ctx context.Context) error {
-				call := Call{Provider: "one", Account: "ann", Operation: "items.get", Method: "GET"}
+				call := Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}, Method: "GET"}
 				return e.Do(ctx, call, func(ctx context.Context) error {
 					return getAll(ctx, e.Transport(e.Transport(base)), "https://one.example/items/1")
 				})
 			}},
 			{"in turn", func(e *Engine, base http.RoundTripper, ctx context.Context) error {
-				return e.Do(ctx, Call{Provider: "two", Account: "ann", Operation: "items.get", Method: "GET"}, func(ctx context.Context) error {
+				return e.Do(ctx, Call{Provider: "two", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}, Method: "GET"}, func(ctx context.Context) error {
 					return getAll(ctx, e.Transport(base), "https://one.example/items/1")
 				})
 			}},
@@ -213,7 +213,7 @@ func TestNestedGraph(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for range 20 {
-					call := Call{Provider: "microsoft_graph", Account: "ann", Operation: "messages.get", Method: "GET"}
+					call := Call{Provider: "microsoft_graph", Keys: limiter.Keys{Account: "ann", Operation: "messages.get"}, Method: "GET"}
 					if err := e.Do(WithAccount(t.Context(), "ann"), call, func(ctx context.Context) error {
 						return getAll(ctx, tr, "https://graph.microsoft.com/v1.0/me/messages/1")
 					}); err != nil {
@@ -253,7 +253,7 @@ func TestNestedUnits(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := lendEngine(t, 1)
 				tr := e.Transport(&busyBase{})
-				err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Account: "ann", Operation: c.outer, Cost: c.cost}, func(ctx context.Context) error {
+				err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: c.outer}, Cost: c.cost}, func(ctx context.Context) error {
 					for _, path := range c.inner {
 						if err := getAll(ctx, tr, "https://one.example/"+path+"/1"); err != nil {
 							return err
@@ -282,13 +282,13 @@ func TestNestedRefund(t *testing.T) {
 				e := lendEngine(t, 1)
 				good := e.Transport(&busyBase{})
 				refused := e.Transport(roundTripper(func(*http.Request) (*http.Response, error) { return nil, errRefusedDial }))
-				e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Account: "ann", Operation: "items.get"}, func(ctx context.Context) error {
+				e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}}, func(ctx context.Context) error {
 					for range c.sends {
 						if err := getAll(ctx, good, "https://one.example/items/1"); err != nil {
 							t.Error(err)
 						}
 					}
-					return Permanent(getAll(WithCall(ctx, Call{Account: "ann", MaxAttempts: 1}), refused, "https://one.example/items/1"))
+					return Permanent(getAll(WithCall(ctx, Call{Keys: limiter.Keys{Account: "ann"}, MaxAttempts: 1}), refused, "https://one.example/items/1"))
 				})
 				units, slots := levels(t, e, "one", "ann")
 				if 1000-units != c.want || slots != 0 {
@@ -305,7 +305,7 @@ func TestNestedBody(t *testing.T) {
 		e := lendEngine(t, 1)
 		base := &busyBase{}
 		var kept *http.Response
-		err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Account: "ann", Operation: "items.get"}, func(ctx context.Context) (err error) {
+		err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}}, func(ctx context.Context) (err error) {
 			kept, err = getURL(ctx, e.Transport(e.Transport(base)), "https://one.example/items/1")
 			return err
 		})
@@ -332,7 +332,7 @@ func TestNestedFanOut(t *testing.T) {
 				var outer sync.WaitGroup
 				for range 3 {
 					outer.Go(func() {
-						if err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Account: "ann", Operation: "items.get"}, func(ctx context.Context) error {
+						if err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}}, func(ctx context.Context) error {
 							var wg sync.WaitGroup
 							for range 8 {
 								wg.Go(func() {
@@ -372,7 +372,7 @@ func TestNestedContextKept(t *testing.T) {
 		e := lendEngine(t, 1)
 		base := &busyBase{takes: time.Second}
 		tr := e.Transport(base)
-		call := Call{Provider: "one", Account: "ann", Operation: "items.get"}
+		call := Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}}
 		var kept context.Context
 		if err := e.Do(WithAccount(t.Context(), "ann"), call, func(ctx context.Context) error { kept = ctx; return nil }); err != nil {
 			t.Fatal(err)
@@ -426,7 +426,7 @@ func TestNestedCrossed(t *testing.T) {
 							provider, url = c.provider2, c.url2
 						}
 						for range 10 {
-							if err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: provider, Account: "ann", Operation: "items.get"}, func(ctx context.Context) error {
+							if err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: provider, Keys: limiter.Keys{Account: "ann", Operation: "items.get"}}, func(ctx context.Context) error {
 								time.Sleep(time.Millisecond)
 								return getAll(ctx, tr, url)
 							}); err != nil {
@@ -461,7 +461,7 @@ func TestNestedHold(t *testing.T) {
 		base := &busyBase{}
 		p, _ := e.Provider("one")
 		start := time.Now()
-		err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Account: "ann", Operation: "items.get"}, func(ctx context.Context) error {
+		err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}}, func(ctx context.Context) error {
 			p.Hold("user", limiter.Keys{Account: "ann"}, time.Now().Add(7*time.Second))
 			return getAll(ctx, e.Transport(base), "https://one.example/items/1")
 		})
@@ -498,7 +498,7 @@ default: fail
 							for range levels {
 								tr = wrapped{e.Transport(tr)}
 							}
-							if err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Account: "ann"}, func(ctx context.Context) error {
+							if err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Keys: limiter.Keys{Account: "ann"}}, func(ctx context.Context) error {
 								for range 3 {
 									if err := getAll(ctx, tr, "https://one.example/items/1"); err != nil {
 										return err

@@ -267,7 +267,7 @@ func (r *run) acquire(ctx context.Context) error {
 	}
 	c := &r.call
 	var req limiter.Request // in place, as r itself
-	c.fill(&req.Keys)
+	req.Keys = c.Keys
 	req.Uses, req.N, req.Parallel, req.Bytes = r.op.uses, c.N, c.Parallel, c.Bytes
 	req.Priority, req.MaxWait = c.Priority, r.maxInline()
 	req.Inside = lending.From(ctx)
@@ -359,8 +359,7 @@ func (r *run) attempt(ctx context.Context, first bool) attempted {
 	n := r.state().Attempts + 1
 	if first && n == 1 {
 		if b := r.c.policy.Budget; b != nil {
-			keys := r.call.keys()
-			r.p.budgets.Earn(r.start(), b, keyOf(b.Key, &keys))
+			r.p.budgets.Earn(r.start(), b, keyOf(b.Key, &r.call.Keys))
 		}
 	}
 	r.cause = nil
@@ -382,7 +381,7 @@ func (r *run) attempt(ctx context.Context, first bool) attempted {
 		r.err = a.err
 	}
 	if a.unknown {
-		r.state().Unknown = true
+		r.state().unknown = true
 	}
 	return a
 }
@@ -404,12 +403,11 @@ func (r *run) succeeded(ctx context.Context) {
 // wait that the server asked for is exempt.
 func (r *run) afford(now time.Time) bool {
 	b := r.c.policy.Budget
-	r.spent = b != nil && !r.decision.Asked
+	r.spent = b != nil && !r.decision.askedFor
 	if !r.spent {
 		return true
 	}
-	keys := r.call.keys()
-	key := keyOf(b.Key, &keys)
+	key := keyOf(b.Key, &r.call.Keys)
 	if r.p.budgets.Spend(now, b, key) {
 		return true
 	}
@@ -420,9 +418,8 @@ func (r *run) afford(now time.Time) bool {
 // unspend gives a retry back that is not made after all.
 func (r *run) unspend() {
 	if r.spent {
-		keys := r.call.keys()
 		b := r.c.policy.Budget
-		r.p.budgets.Refund(time.Now(), b, keyOf(b.Key, &keys))
+		r.p.budgets.Refund(time.Now(), b, keyOf(b.Key, &r.call.Keys))
 	}
 }
 

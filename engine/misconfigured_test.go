@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -24,7 +25,7 @@ func TestUnknownProvider(t *testing.T) {
 		{"nylas_v3", `no policy for provider "nylas_v3"`},
 		{"", `no policy for provider "": the call names none`},
 	} {
-		call := Call{Provider: tt.provider, Account: "a", Operation: "items.get"}
+		call := Call{Provider: tt.provider, Keys: limiter.Keys{Account: "a", Operation: "items.get"}}
 		errs := map[string]error{"Do": e.Do(t.Context(), call, func(context.Context) error { t.Error("it was called"); return nil })}
 		if tt.provider != "" {
 			_, errs["Transport"] = e.Transport(base).RoundTrip(request(t, WithCall(t.Context(), call), "POST", "/send", "mail"))
@@ -59,13 +60,13 @@ func TestWithoutAccount(t *testing.T) {
 		told bool
 	}{
 		{name: "limits by account", yaml: loopYAML, told: true},
-		{name: "with an account", yaml: loopYAML, call: Call{Account: "a"}},
+		{name: "with an account", yaml: loopYAML, call: Call{Keys: limiter.Keys{Account: "a"}}},
 		{name: "limits by host", yaml: byHost},
 		{name: "credentials", yaml: byHost, o: Options{Reauth: Reauth{Refresh: reauth}}, told: true},
 		{name: "credentials of requests", yaml: byHost, o: Options{Authorize: func(*http.Request, string) error { return nil }}, told: true},
 		{name: "a policy that never refreshes them", yaml: withoutReauth, o: Options{Reauth: Reauth{Refresh: reauth}}},
-		{name: "a request for tokens", yaml: tokens, o: Options{Reauth: Reauth{Refresh: reauth}}, call: Call{Operation: "send"}},
-		{name: "an operation that no such limit counts", yaml: strings.Replace(byHost, "{name: sending, key: host,", "{name: sending, key: account,", 1), call: Call{Operation: "items.get"}},
+		{name: "a request for tokens", yaml: tokens, o: Options{Reauth: Reauth{Refresh: reauth}}, call: Call{Keys: limiter.Keys{Operation: "send"}}},
+		{name: "an operation that no such limit counts", yaml: strings.Replace(byHost, "{name: sending, key: host,", "{name: sending, key: account,", 1), call: Call{Keys: limiter.Keys{Operation: "items.get"}}},
 	} {
 		for _, required := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, required: %v", tt.name, required), func(t *testing.T) {

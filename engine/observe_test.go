@@ -87,7 +87,7 @@ func TestNoticeQueued(t *testing.T) {
 		}
 		do := func(account string, fn func(n int) error) {
 			t.Helper()
-			err := p.Do(t.Context(), Call{Account: account, Operation: "items.get", Method: "GET"}, func(ctx context.Context) error { return fn(Attempt(ctx)) })
+			err := p.Do(t.Context(), Call{Keys: limiter.Keys{Account: account, Operation: "items.get"}, Method: "GET"}, func(ctx context.Context) error { return fn(Attempt(ctx)) })
 			if err != nil {
 				t.Error(err)
 			}

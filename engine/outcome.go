@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -11,8 +12,10 @@ import (
 func resultOf(resp *http.Response, err error) Result {
 	switch e := err.(type) {
 	case nil:
-		r, _ := Outcome(resp)
-		return r
+		if r, ok := Outcome(resp); ok {
+			return r
+		}
+		return succeeded
 	case *GiveUpError:
 		return Result{Decision: e.Decision, Event: e.Event, Until: e.Until, Attempts: e.Attempts}
 	case *DeferError:
@@ -20,6 +23,9 @@ func resultOf(resp *http.Response, err error) Result {
 	}
 	return Result{}
 }
+
+// succeeded is the result of a call that had to be decided about nowhere.
+var succeeded = Result{Decision: Decision{Action: policy.Accept, Rule: successRule, Reason: reasonSuccess}}
 
 type outcomeKey struct{}
 
@@ -34,7 +40,7 @@ type delivered struct {
 type Result struct {
 	Decision Decision
 	Event    *rules.Event // the last attempt's facts; nil when there was none
-	Attempts int
+	Attempts int          // made; 0 for a success that nothing was decided about
 
 	// Until is when to come back. Where Decision.Defer it is when the call is to
 	// be made again. Where it was given up as deadline, budget or unavailable it
@@ -45,13 +51,17 @@ type Result struct {
 
 // Outcome tells what Transport decided about a response that it returned:
 // why it gave up, or until when to defer the call. ok is false for a response
-// that succeeded without a decision, and for one that is not Transport's.
+// that succeeded without a decision, whose result is to accept it, and for one that is
+// not Transport's.
 func Outcome(resp *http.Response) (result Result, ok bool) {
 	if resp == nil || resp.Request == nil {
 		return Result{}, false
 	}
 	if o, found := resp.Request.Context().Value(outcomeKey{}).(*delivered); found && o.resp == resp {
 		return o.Result, true
+	}
+	if resp.StatusCode >= 200 && resp.StatusCode < 400 {
+		return succeeded, false
 	}
 	return Result{}, false
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/policy"
 )
 
 // A caller who never sees the response is told the outcome by its Call.
@@ -16,14 +18,15 @@ func TestCallOutcome(t *testing.T) {
 		path     string
 		replies  []reply
 		rule, as string
+		action   policy.Action
 		defers   time.Duration
 		attempts int
 	}{
-		{name: "success", method: "GET", path: "/items/1", replies: []reply{{status: 200}}},
-		{name: "success after a retry", method: "GET", path: "/items/1", replies: []reply{{status: 503}, {status: 200}}},
+		{name: "success", method: "GET", path: "/items/1", replies: []reply{{status: 200}}, rule: "success", action: policy.Accept},
+		{name: "success after a retry", method: "GET", path: "/items/1", replies: []reply{{status: 503}, {status: 200}}, rule: "success", action: policy.Accept},
 		{name: "a failure", method: "GET", path: "/items/1", replies: []reply{{status: 404}}, rule: "default", as: AsPermanent, attempts: 1},
-		{name: "accepted", method: "GET", path: "/items/1", replies: []reply{{status: 410}}, rule: "gone", attempts: 1},
-		{name: "deferred", method: "GET", path: "/items/1", replies: []reply{{status: 429, header: "Retry-After: 120"}}, rule: "throttled", defers: 2 * time.Minute, attempts: 1},
+		{name: "accepted", method: "GET", path: "/items/1", replies: []reply{{status: 410}}, rule: "gone", action: policy.Accept, attempts: 1},
+		{name: "deferred", method: "GET", path: "/items/1", replies: []reply{{status: 429, header: "Retry-After: 120"}}, rule: "throttled", action: policy.Wait, defers: 2 * time.Minute, attempts: 1},
 		{name: "no response", method: "POST", path: "/send", replies: []reply{{err: reset}}, rule: "network", as: AsAmbiguous, attempts: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -35,6 +38,9 @@ func TestCallOutcome(t *testing.T) {
 					RoundTrip(request(t, ctx, tt.method, tt.path, ""))
 				if err == nil {
 					resp.Body.Close()
+					if out, ok := Outcome(resp); out.Decision != got.Decision || ok != (tt.rule != "success") {
+						t.Errorf("Outcome says %+v, %v; the Call %+v", out.Decision, ok, got.Decision)
+					}
 				}
 				rule, until := "", time.Duration(0)
 				if got.Decision.Rule != nil {
@@ -43,9 +49,9 @@ func TestCallOutcome(t *testing.T) {
 				if !got.Until.IsZero() {
 					until = got.Until.Sub(start)
 				}
-				if rule != tt.rule || got.Decision.As != tt.as || until != tt.defers || got.Decision.Defer != (tt.defers > 0) || got.Attempts != tt.attempts {
-					t.Errorf("rule %q, as %q, until in %v, %d attempts, want %q, %q, %v, %d",
-						rule, got.Decision.As, until, got.Attempts, tt.rule, tt.as, tt.defers, tt.attempts)
+				if rule != tt.rule || got.Decision.Action != tt.action || got.Decision.As != tt.as || until != tt.defers || got.Decision.Defer != (tt.defers > 0) || got.Attempts != tt.attempts {
+					t.Errorf("rule %q, %v as %q, until in %v, %d attempts, want %q, %v, %q, %v, %d",
+						rule, got.Decision.Action, got.Decision.As, until, got.Attempts, tt.rule, tt.action, tt.as, tt.defers, tt.attempts)
 				}
 			})
 		})

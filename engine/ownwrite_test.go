@@ -46,7 +46,7 @@ func TestOwnWrite(t *testing.T) {
 				if before {
 					want = tt.repeated
 				}
-				d := p.Decide(State{Attempts: 1, Unknown: before}, &e, 0.5)
+				d := p.Decide(State{Attempts: 1, unknown: before}, &e, 0.5)
 				got := d.As
 				if d.Action == policy.Accept {
 					got = "accept"
@@ -66,12 +66,12 @@ func TestOwnWrite(t *testing.T) {
 func TestOwnWriteLeaves(t *testing.T) {
 	graph := builtin(t, "microsoft_graph")
 	e := rules.Event{Protocol: "http", Method: "DELETE", Status: 404, Codes: []string{"mailboxnotenabledforrestapi"}, Sent: true, Idempotent: true}
-	if d := graph.Decide(State{Attempts: 1, Unknown: true}, &e, 0.5); d.As != AsNeedsUser {
+	if d := graph.Decide(State{Attempts: 1, unknown: true}, &e, 0.5); d.As != AsNeedsUser {
 		t.Errorf("a mailbox that is not there: got %v %q (%v), want needs_user", d.Action, d.As, d.Reason)
 	}
 	p := builtin(t, "http")
 	e = rules.Event{Protocol: "http", Method: "POST", Status: 409, RetryAfter: 1e9, Sent: true, Idempotent: true}
-	if d := p.Decide(State{Attempts: 1, Unknown: true}, &e, 0.5); d.Action != policy.Wait {
+	if d := p.Decide(State{Attempts: 1, unknown: true}, &e, 0.5); d.Action != policy.Wait {
 		t.Errorf("a 409 with a time to come back: got %v %q (%v), want wait", d.Action, d.As, d.Reason)
 	}
 }
@@ -96,8 +96,8 @@ func TestStateUnknown(t *testing.T) {
 	} {
 		tt.e.Protocol, tt.e.Idempotent = "http", true
 		d := c.decide(State{}, &tt.e, 0)
-		if d.State.Unknown != tt.want {
-			t.Errorf("%s: unknown outcome %v, want %v", tt.name, d.State.Unknown, tt.want)
+		if d.State.unknown != tt.want {
+			t.Errorf("%s: unknown outcome %v, want %v", tt.name, d.State.unknown, tt.want)
 		}
 		// It stays known whatever comes later, and in the row of a job.
 		b, err := json.Marshal(d.State)
@@ -108,12 +108,12 @@ func TestStateUnknown(t *testing.T) {
 		if err := json.Unmarshal(b, &s); err != nil {
 			t.Fatal(err)
 		}
-		if s = c.decide(s, &rules.Event{Protocol: "http", Status: 429, Sent: true}, 0).State; s.Unknown != tt.want {
-			t.Errorf("%s: by way of %s, unknown outcome %v, want %v", tt.name, b, s.Unknown, tt.want)
+		if s = c.decide(s, &rules.Event{Protocol: "http", Status: 429, Sent: true}, 0).State; s.unknown != tt.want {
+			t.Errorf("%s: by way of %s, unknown outcome %v, want %v", tt.name, b, s.unknown, tt.want)
 		}
 	}
 	var old State
-	if err := json.Unmarshal([]byte(`{"v":1,"t":1764000000000,"n":3,"r":1,"w":2,"wt":60000,"s":1000,"d":500,"b":"AAAAAQECAw"}`), &old); err != nil || old.Unknown {
+	if err := json.Unmarshal([]byte(`{"v":1,"t":1764000000000,"n":3,"r":1,"w":2,"wt":60000,"s":1000,"d":500,"b":"AAAAAQECAw"}`), &old); err != nil || old.unknown {
 		t.Errorf("a row of before: %+v, %v", old, err)
 	}
 }

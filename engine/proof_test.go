@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/credential"
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // grants is a token endpoint, an API and a store that several engines share.
@@ -272,7 +273,7 @@ func TestProofInDo(t *testing.T) {
 					unknown = unknown && r.Refused("any")
 					return nil
 				}}})
-				call := Call{Provider: "test", Account: "a", Method: "GET"}
+				call := Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Method: "GET"}
 				err := e.Do(t.Context(), call, func(ctx context.Context) error {
 					if n > 0 && tt.between {
 						if err := e.Do(t.Context(), call, func(context.Context) error { return nil }); err != nil {
@@ -372,7 +373,7 @@ func TestRefused(t *testing.T) {
 
 // do is get for a function that takes its credentials from the store itself.
 func (g *grants) do(t testing.TB, e *Engine, base http.RoundTripper) string {
-	err := e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET"}, func(ctx context.Context) error {
+	err := e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Method: "GET"}, func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, "GET", "http://api.test/items/1", nil)
 		if err != nil {
 			return err
@@ -464,7 +465,7 @@ func TestExpiredBetweenProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &grants{issued: 1}
 		e := testEngine(t, Options{Authorize: g.authorize, Reauth: Reauth{Refresh: g.refresh}})
-		ctx := WithCall(t.Context(), Call{Account: "a", State: State{Reauths: 1}})
+		ctx := WithCall(t.Context(), Call{Keys: limiter.Keys{Account: "a"}, State: State{reauths: 1}})
 		req, err := http.NewRequestWithContext(ctx, "GET", "http://api.test/items/1", nil)
 		if err != nil {
 			t.Fatal(err)

@@ -31,7 +31,7 @@ func TestTransportPicksThePolicy(t *testing.T) {
 		{name: "a form that is none", method: "POST", url: "https://oauth2.googleapis.com/token", contentType: "application/x-www-form-urlencoded", body: "%zz", policy: "google_oauth"},
 		{name: "nobody's host", method: "GET", url: "https://example.com/x", policy: "http"},
 		{name: "by the call", method: "GET", url: "https://proxy.example.com/gmail/v1/users/me/messages/1", call: Call{Provider: "gmail"}, policy: "gmail", operation: "messages.get"},
-		{name: "an operation of the call", method: "GET", url: "https://gmail.googleapis.com/x", call: Call{Operation: "messages.get"}, policy: "gmail", operation: "messages.get"},
+		{name: "an operation of the call", method: "GET", url: "https://gmail.googleapis.com/x", call: Call{Keys: limiter.Keys{Operation: "messages.get"}}, policy: "gmail", operation: "messages.get"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // A small quota of a policy is exact: all of it may pass at once, and each unit
@@ -43,7 +45,7 @@ default: fail
 				}
 				start, atOnce := time.Now(), 0
 				for range tt.calls {
-					if err := p.Do(t.Context(), Call{Account: "ann"}, func(context.Context) error { return nil }); err != nil {
+					if err := p.Do(t.Context(), Call{Keys: limiter.Keys{Account: "ann"}}, func(context.Context) error { return nil }); err != nil {
 						t.Fatal(err)
 					}
 					if time.Since(start) == 0 {

@@ -133,7 +133,7 @@ func (e credentialError) Unwrap() error { return e.Err }
 // refresh gets new credentials for a call whose attempt was refused.
 func (r *run) refresh(ctx context.Context, sent credential.Fingerprint) credential.Result {
 	event := *r.event // the hook may run on while the call does
-	hook := &refreshHook{p: r.p, keys: r.call.keys(), request: ReauthRequest{
+	hook := &refreshHook{p: r.p, keys: r.call.Keys, request: ReauthRequest{
 		Provider: r.c.policy.Name, Account: r.call.Account, Event: &event,
 		Generation: r.generation, Claims: claimsChallenge(event.Header), sent: sent,
 	}}
@@ -161,7 +161,7 @@ type refreshHook struct {
 func (h *refreshHook) context(ctx context.Context) context.Context {
 	ctx = context.WithValue(ctx, attemptKey{}, 1)
 	return WithCall(httpattempt.WithoutTimer(ctx), Call{
-		Account: h.keys.Account, App: h.keys.App, Tenant: h.keys.Tenant, IP: h.keys.IP, Device: h.keys.Device,
+		Keys: limiter.Keys{Account: h.keys.Account, App: h.keys.App, Tenant: h.keys.Tenant, IP: h.keys.IP, Device: h.keys.Device},
 	})
 }
 

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // What a hook's failure means is decided by the token endpoint's policy.
@@ -90,7 +92,7 @@ func TestReauthFailures(t *testing.T) {
 				}
 				defer nothingLeft(t, e)
 				tr := e.Transport(s)
-				call := Call{Provider: "gmail", Operation: "messages.get", Account: "a"}
+				call := Call{Provider: "gmail", Keys: limiter.Keys{Operation: "messages.get", Account: "a"}}
 				start := time.Now()
 				if tt.ends == "" {
 					if got := s.do(t, tr, call); got != "200" || time.Since(start).Round(time.Second) != tt.wait || n != 2 {
@@ -108,7 +110,7 @@ func TestReauthFailures(t *testing.T) {
 					t.Errorf("another call of the account ended as %q with %d requests and %d refreshes, want %q with none", got, s.sent.Load()-sent, n, tt.ends)
 				}
 				s.renew("b")
-				if got := s.do(t, tr, Call{Provider: "gmail", Account: "b"}); got != "200" {
+				if got := s.do(t, tr, Call{Provider: "gmail", Keys: limiter.Keys{Account: "b"}}); got != "200" {
 					t.Errorf("another account's call ended as %q", got)
 				}
 				time.Sleep(time.Hour)
@@ -155,7 +157,7 @@ func TestReauthBackoff(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
-				if got := s.do(t, tr, Call{Account: "a"}); got != "200" {
+				if got := s.do(t, tr, Call{Keys: limiter.Keys{Account: "a"}}); got != "200" {
 					t.Errorf("ended with %s", got)
 				}
 			})
@@ -185,7 +187,7 @@ func TestReauthHookMisbehaves(t *testing.T) {
 				s := &tokens{good: 1}
 				e := testEngine(t, Options{Authorize: s.put, Reauth: Reauth{Refresh: hook}})
 				start := time.Now()
-				got := s.do(t, e.Transport(s), Call{Account: "a"})
+				got := s.do(t, e.Transport(s), Call{Keys: limiter.Keys{Account: "a"}})
 				if took := time.Since(start); took > 2*time.Minute || got == "200" || got == AsNeedsUser {
 					t.Errorf("ended as %q after %v", got, took)
 				}
@@ -203,7 +205,7 @@ func TestReauthHookPanicSaysWhat(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			e := testEngine(t, Options{Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { v(); return nil }}})
-			err := e.Do(t.Context(), Call{Provider: "test", Account: "a"}, func(context.Context) error { return &ResponseError{Status: 401} })
+			err := e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}}, func(context.Context) error { return &ResponseError{Status: 401} })
 			var gave *GiveUpError
 			if !errors.As(err, &gave) || gave.Cause == nil || gave.Cause.Error() != want || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("got %v (cause %v), want the cause %q", err, gave.Cause, want)
@@ -246,10 +248,10 @@ func TestAuthorizeFails(t *testing.T) {
 				defer nothingLeft(t, e)
 				s := newServer()
 				closed := false
-				req := request(t, WithCall(t.Context(), Call{Provider: "gmail", Operation: "messages.send"}), "POST", "/send", "mail")
+				req := request(t, WithCall(t.Context(), Call{Provider: "gmail", Keys: limiter.Keys{Operation: "messages.send"}}), "POST", "/send", "mail")
 				body := req.Body
 				req.Body = &closer{body, func() { closed = true }}
-				req = req.WithContext(WithCall(t.Context(), Call{Provider: "gmail", Operation: "messages.send", Account: "a"}))
+				req = req.WithContext(WithCall(t.Context(), Call{Provider: "gmail", Keys: limiter.Keys{Operation: "messages.send", Account: "a"}}))
 				resp, rerr := e.Transport(s).RoundTrip(req)
 				if got := ending(resp, rerr); got != tt.ends || n != tt.n || !closed {
 					t.Errorf("ended as %q after %d times, body closed: %v; want %q after %d", got, n, closed, tt.ends, tt.n)
@@ -280,7 +282,7 @@ func TestReauthFailureIsShared(t *testing.T) {
 		start := time.Now()
 		for range 20 {
 			wg.Go(func() {
-				if got := s.do(t, tr, Call{Account: "a"}); got != AsNeedsUser {
+				if got := s.do(t, tr, Call{Keys: limiter.Keys{Account: "a"}}); got != AsNeedsUser {
 					t.Errorf("ended as %s", got)
 				}
 			})

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/limiter"
 )
 
 func TestReauth(t *testing.T) {
@@ -31,7 +33,7 @@ func TestReauth(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
-				err := e.Do(t.Context(), Call{Provider: "test", Method: "GET", Account: "a"}, func(context.Context) error {
+				err := e.Do(t.Context(), Call{Provider: "test", Method: "GET", Keys: limiter.Keys{Account: "a"}}, func(context.Context) error {
 					had := token.Load()
 					time.Sleep(10 * time.Millisecond)
 					if had == 0 {
@@ -65,7 +67,7 @@ func TestReauth(t *testing.T) {
 			return &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: errors.New("invalid_grant")}
 		}}})
 		do := func(account string) (as string) {
-			err := e.Do(t.Context(), Call{Provider: "test", Method: "GET", Account: account}, func(context.Context) error { return &ResponseError{Status: 401} })
+			err := e.Do(t.Context(), Call{Provider: "test", Method: "GET", Keys: limiter.Keys{Account: account}}, func(context.Context) error { return &ResponseError{Status: 401} })
 			var gave *GiveUpError
 			if errors.As(err, &gave) {
 				as = gave.Decision.As
@@ -202,7 +204,7 @@ func TestReauthRequest(t *testing.T) {
 				}
 				return nil
 			}}}, yaml)
-			call := Call{Provider: "test", Operation: "items.get", Account: "ann", Tenant: "contoso", N: 2, State: State{Attempts: 3}}
+			call := Call{Provider: "test", Keys: limiter.Keys{Operation: "items.get", Account: "ann", Tenant: "contoso"}, N: 2, State: State{Attempts: 3}}
 			s := newServer(reply{status: status, header: `WWW-Authenticate: Bearer realm="", error="insufficient_claims", claims="` + claims + `"`})
 			req := request(t, ctx, "GET", "/items/1", "")
 			if as := ending(e.Transport(s).RoundTrip(req.WithContext(WithCall(ctx, call)))); as != AsCanceled {
@@ -236,12 +238,12 @@ func TestReauthOldToken(t *testing.T) {
 		})
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if got := s.do(t, e.Transport(slow), Call{Account: "a"}); got != "200" {
+			if got := s.do(t, e.Transport(slow), Call{Keys: limiter.Keys{Account: "a"}}); got != "200" {
 				t.Errorf("the late refusal: %s", got)
 			}
 		})
 		time.Sleep(time.Second)
-		if got := s.do(t, e.Transport(slow), Call{Account: "a"}); got != "200" || n != 1 {
+		if got := s.do(t, e.Transport(slow), Call{Keys: limiter.Keys{Account: "a"}}); got != "200" || n != 1 {
 			t.Errorf("the other call: %s after %d refreshes", got, n)
 		}
 		wg.Wait()
@@ -270,7 +272,7 @@ func TestReauthLoopGuard(t *testing.T) {
 			for range 20 {
 				wg.Go(func() {
 					for range 100 {
-						if as := s.do(t, tr, Call{Account: account}); as != AsNeedsUser {
+						if as := s.do(t, tr, Call{Keys: limiter.Keys{Account: account}}); as != AsNeedsUser {
 							t.Errorf("ended as %q", as)
 						}
 						time.Sleep(3 * time.Second)
@@ -297,16 +299,16 @@ func TestRenewed(t *testing.T) {
 			return &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: errors.New("invalid_grant")}
 		}}})
 		tr := e.Transport(s)
-		if got := s.do(t, tr, Call{Account: "a"}); got != AsNeedsUser {
+		if got := s.do(t, tr, Call{Keys: limiter.Keys{Account: "a"}}); got != AsNeedsUser {
 			t.Errorf("got %s", got)
 		}
 		s.renew("a") // the user has signed in
-		if got := s.do(t, tr, Call{Account: "a"}); got != AsNeedsUser {
+		if got := s.do(t, tr, Call{Keys: limiter.Keys{Account: "a"}}); got != AsNeedsUser {
 			t.Errorf("got %s; without Renewed it takes the interval", got)
 		}
 		p, _ := e.Provider("test")
 		p.Renewed("a")
-		if got := s.do(t, tr, Call{Account: "a"}); got != "200" || n != 1 {
+		if got := s.do(t, tr, Call{Keys: limiter.Keys{Account: "a"}}); got != "200" || n != 1 {
 			t.Errorf("got %s after %d refreshes", got, n)
 		}
 		if n := p.credentials.InBackoff(); n != 0 {
@@ -332,7 +334,7 @@ func TestReauthClaimsOfTheirOwn(t *testing.T) {
 		run := func(header string) {
 			wg.Go(func() {
 				refused := false
-				err := e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET"}, func(context.Context) error {
+				err := e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Method: "GET"}, func(context.Context) error {
 					if header != "" && !satisfied.Load() || header == "" && !refused {
 						refused = true
 						return &ResponseError{Status: 401, Header: http.Header{"Www-Authenticate": {header}}}

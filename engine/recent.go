@@ -6,31 +6,13 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/redact"
-	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
 )
-
-// Record is one decision, as a debug page shows it. It holds nothing of the
-// request, and of the response only its status and its code, where that looks like
-// one.
-type Record struct {
-	Time                       time.Time
-	Provider, Version          string // the policy and its version
-	Account, Operation, Method string
-	Attempt                    int
-	Status                     int
-	IMAPStatus, Network, Code  string
-	Rule                       string
-	Action                     policy.Action
-	As                         string
-	Reason                     Reason
-	Delay                      time.Duration
-	Took                       time.Duration // the attempt
-}
 
 // recent is a ring of the latest decisions; nil = off.
 type recent struct {
 	mu   sync.Mutex
-	ring []Record
+	ring []Notice
 	next int
 	n    int
 }
@@ -39,27 +21,30 @@ func newRecent(size int) *recent {
 	if size <= 0 {
 		return nil
 	}
-	return &recent{ring: make([]Record, min(size, 1<<20))}
+	return &recent{ring: make([]Notice, min(size, 1<<20))}
 }
 
-func (r *recent) add(rec Record) {
+func (r *recent) add(n Notice) {
 	r.mu.Lock()
-	r.ring[r.next] = rec
+	r.ring[r.next] = n
 	r.next = (r.next + 1) % len(r.ring)
 	r.n = min(r.n+1, len(r.ring))
 	r.mu.Unlock()
 }
 
-// Recent returns the latest decisions about failed attempts, the newest
-// first: at most Options.Recent of them.
-func (e *Engine) Recent() []Record {
+// Recent returns the latest decisions about failed attempts, the newest first, at most
+// Options.Recent of them, for a debug page: as Notices of the kind NoticeDecision, whose
+// Duration is that of the attempt. They are the caller's. They hold nothing of the
+// request; their Events have the status, the kind of network failure, and the code where
+// that looks like one, but no header, message or body.
+func (e *Engine) Recent() []Notice {
 	r := e.recent
 	if r == nil {
 		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := make([]Record, r.n)
+	out := make([]Notice, r.n)
 	for i := range out {
 		out[i] = r.ring[(r.next-1-i+2*len(r.ring))%len(r.ring)]
 	}
@@ -73,12 +58,15 @@ func (r *run) record(now time.Time) {
 	if ring == nil {
 		return
 	}
-	d, e := r.decision, r.event
-	ring.add(Record{
-		Time: now, Provider: r.c.policy.Name, Version: r.c.policy.Version,
-		Account: strings.Clone(r.call.Account), Operation: strings.Clone(r.op.name), Method: strings.Clone(r.call.Method),
-		Attempt: d.State.Attempts, Status: e.Status, IMAPStatus: strings.Clone(redact.Code(e.IMAPStatus)),
-		Network: strings.Clone(redact.Code(e.Network)), Code: strings.Clone(redact.Code(e.Code())),
-		Rule: d.Rule.Name, Action: d.Action, As: strings.Clone(brief(d.As)), Reason: d.Reason, Delay: d.Delay, Took: now.Sub(r.start()),
+	d, e := *r.decision, r.event
+	d.As = strings.Clone(brief(d.As))
+	kept := &rules.Event{Status: e.Status, IMAPStatus: strings.Clone(redact.Code(e.IMAPStatus)), Network: strings.Clone(redact.Code(e.Network))}
+	if code := redact.Code(e.Code()); code != "" {
+		kept.Codes = []string{strings.Clone(code)}
+	}
+	ring.add(Notice{
+		Kind: NoticeDecision, Time: now, Provider: r.c.policy.Name, Version: r.c.policy.Version,
+		Account: strings.Clone(r.call.Account), Operation: strings.Clone(r.op.name), Method: strings.Clone(r.call.Method), Host: strings.Clone(r.call.Host),
+		Attempt: d.State.Attempts, Duration: now.Sub(r.start()), Status: e.Status, Event: kept, Decision: &d,
 	})
 }

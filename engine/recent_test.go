@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -33,7 +34,7 @@ func TestRecentKeepsNoBodies(t *testing.T) {
 	}
 	after := heap()
 	records := e.Recent()
-	if len(records) != calls || records[0].Code != "gone" || records[0].Account != fmt.Sprint(calls-1) {
+	if len(records) != calls || records[0].Event.Code() != "gone" || records[0].Account != fmt.Sprint(calls-1) {
 		t.Fatalf("%d records, the newest %+v", len(records), records[0])
 	}
 	if n := (after - before) / calls; n > body/10 {
@@ -60,7 +61,7 @@ func TestRecentCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &run{
-		p: p, c: p.live.Load(), op: &operation{name: part[1]}, call: Call{Account: part[0], Method: part[2]},
+		p: p, c: p.live.Load(), op: &operation{name: part[1]}, call: Call{Keys: limiter.Keys{Account: part[0]}, Method: part[2]},
 		event:    &rules.Event{IMAPStatus: part[3], Network: part[4], Codes: part[5:6]},
 		decision: &Decision{Action: policy.Fail, As: part[6], Rule: successRule},
 	}
@@ -68,8 +69,8 @@ func TestRecentCopies(t *testing.T) {
 	got := e.Recent()[0]
 	cut := part[6][:63] // an é takes two bytes
 	for i, tt := range []struct{ got, want string }{
-		{got.Account, part[0]}, {got.Operation, part[1]}, {got.Method, part[2]}, {got.IMAPStatus, part[3]}, {got.Network, part[4]},
-		{got.Code, part[5]}, {got.As, cut},
+		{got.Account, part[0]}, {got.Operation, part[1]}, {got.Method, part[2]}, {got.Event.IMAPStatus, part[3]}, {got.Event.Network, part[4]},
+		{got.Event.Code(), part[5]}, {got.Decision.As, cut},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("text %d: got %q, want %q", i, tt.got, tt.want)
@@ -97,7 +98,7 @@ func TestRecentOrder(t *testing.T) {
 		if got, want := len(e.Recent()), min(i, 3); got != want {
 			t.Errorf("after %d: %d records, want %d", i, got, want)
 		}
-		r.add(Record{Attempt: i})
+		r.add(Notice{Attempt: i})
 	}
 	var got []int
 	for _, rec := range e.Recent() {

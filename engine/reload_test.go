@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -178,8 +179,8 @@ func TestShadow(t *testing.T) {
 			resp.Body.Close()
 		}
 		p, _ := e.Provider("test")
-		if st, ok := p.Shadow(); !ok || st != (ShadowStatus{Compared: 2, Different: 1}) {
-			t.Errorf("got %+v, %v; want 2 compared, 1 different", st, ok)
+		if compared, different, ok := p.Shadow(); !ok || compared != 2 || different != 1 {
+			t.Errorf("got %d, %d, %v; want 2 compared, 1 different", compared, different, ok)
 		}
 		if n := seen.of(NoticeShadow); len(n) != 1 || n[0].Candidate.As != AsResync || n[0].Decision.As != AsPermanent {
 			t.Errorf("told %+v", n)
@@ -189,11 +190,11 @@ func TestShadow(t *testing.T) {
 		for _, err := range []error{&ResponseError{Status: 404}, Permanent(&ResponseError{Status: 404})} {
 			e.Do(t.Context(), Call{Provider: "test", Method: "GET"}, func(context.Context) error { return err })
 		}
-		if st, _ := p.Shadow(); st != (ShadowStatus{Compared: 3, Different: 2}) {
-			t.Errorf("after Do: %+v; want 3 compared, 2 different", st)
+		if compared, different, _ := p.Shadow(); compared != 3 || different != 2 {
+			t.Errorf("after Do: %d and %d; want 3 compared, 2 different", compared, different)
 		}
 		e.Shadow(nil)
-		if _, ok := p.Shadow(); ok {
+		if _, _, ok := p.Shadow(); ok {
 			t.Error("the candidate is still there")
 		}
 	})
@@ -212,7 +213,9 @@ func TestShadowReadsByItself(t *testing.T) {
 		"extract:\n", "extract:\n  facts:\n    strange: [{json: strange}]\n",
 	).Replace(loopYAML)
 	lost := errors.New("read tcp: connection reset by peer")
-	call := func(operation string) Call { return Call{Account: "a", Operation: operation, MaxAttempts: 1} }
+	call := func(operation string) Call {
+		return Call{Keys: limiter.Keys{Account: "a", Operation: operation}, MaxAttempts: 1}
+	}
 	for _, tt := range []struct {
 		name         string
 		method, path string // of a request through Transport; "" = Do
@@ -227,12 +230,12 @@ func TestShadowReadsByItself(t *testing.T) {
 		{name: "a repeat that the candidate allows", method: "POST", path: "/sync", call: call(""), reply: reply{status: 500}, as: "-"},
 		{name: "and where the answer was lost", method: "POST", path: "/sync", call: call(""), reply: reply{err: lost}, as: "-"},
 		{name: "a repeat that nobody allows", method: "POST", path: "/send", call: call(""), reply: reply{status: 500}},
-		{name: "a repeat that the call allows", method: "POST", path: "/send", call: Call{Account: "a", Idempotent: true, MaxAttempts: 1}, reply: reply{status: 500}},
+		{name: "a repeat that the call allows", method: "POST", path: "/send", call: Call{Keys: limiter.Keys{Account: "a"}, Idempotent: true, MaxAttempts: 1}, reply: reply{status: 500}},
 		{name: "a fact that the candidate reads", method: "GET", path: "/items/1", call: call(""), reply: reply{status: 400, body: `{"strange":"yes"}`}, as: "strange"},
 		{name: "the same in Do", call: Call{Method: "GET"}, err: &ResponseError{Status: 400, Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(`{"strange":"yes"}`)}, as: "strange"},
 		{name: "in an SDK's error", call: Call{Method: "GET"}, err: &googleapiError{Code: 400, Body: `{"strange":"yes"}`, Header: http.Header{"Content-Type": {"application/json"}}}, as: "strange"},
 		{name: "in a reply of SMTP", call: Call{Method: "MAIL"}, err: &textproto.Error{Code: 451, Msg: "4.7.1 try again later"}, as: "greylisted"},
-		{name: "an operation of Do is the call's", call: Call{Operation: "sync", Method: "POST", MaxAttempts: 1}, err: &ResponseError{Status: 500}, as: "-"},
+		{name: "an operation of Do is the call's", call: Call{Keys: limiter.Keys{Operation: "sync"}, Method: "POST", MaxAttempts: 1}, err: &ResponseError{Status: 500}, as: "-"},
 		{name: "what a token endpoint answers is its policy's", call: Call{Method: "GET"}, err: &RetrieveError{Response: &http.Response{StatusCode: 400, Header: http.Header{"Content-Type": {"application/json"}}}, Body: []byte(`{"strange":"yes"}`)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -257,8 +260,8 @@ func TestShadowReadsByItself(t *testing.T) {
 						as = "-"
 					}
 				}
-				if st, ok := p.Shadow(); as != tt.as || !ok || (st.Different > 0) != (tt.as != "") {
-					t.Errorf("the candidate differs by %q, counted %+v; want %q", as, st, tt.as)
+				if _, different, ok := p.Shadow(); as != tt.as || !ok || (different > 0) != (tt.as != "") {
+					t.Errorf("the candidate differs by %q, counted %d; want %q", as, different, tt.as)
 				}
 			})
 		})
@@ -287,7 +290,7 @@ func TestShadowAcrossReloads(t *testing.T) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		for name, p := range e.handles {
-			if _, ok := p.Shadow(); ok {
+			if _, _, ok := p.Shadow(); ok {
 				names = append(names, name)
 			}
 		}
@@ -324,8 +327,8 @@ func TestShadowAcrossReloads(t *testing.T) {
 		if got := fmt.Sprint(shadowed()); got != step.want {
 			t.Errorf("%s: %s have a candidate, want %s", step.name, got, step.want)
 		}
-		if st, _ := e.handles["one"].Shadow(); st.Compared != step.compared {
-			t.Errorf("%s: %d compared, want %d", step.name, st.Compared, step.compared)
+		if compared, _, _ := e.handles["one"].Shadow(); compared != step.compared {
+			t.Errorf("%s: %d compared, want %d", step.name, compared, step.compared)
 		}
 	}
 }
@@ -340,7 +343,7 @@ func TestRecent(t *testing.T) {
 		}
 		resp.Body.Close()
 		got := e.Recent()
-		if len(got) != 2 || got[0].Status != 404 || got[0].Code != "gone" || got[0].Attempt != 3 || got[1].Rule != "server" || got[1].Delay < 2*time.Second || got[0].Account != "a" || got[0].Operation != "items.get" {
+		if len(got) != 2 || got[0].Status != 404 || got[0].Event.Code() != "gone" || got[0].Attempt != 3 || got[1].Decision.Rule.Name != "server" || got[1].Decision.Delay < 2*time.Second || got[0].Account != "a" || got[0].Operation != "items.get" {
 			t.Errorf("got %+v", got)
 		}
 	})

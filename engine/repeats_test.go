@@ -19,6 +19,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/internal/h2test"
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -77,7 +78,7 @@ func (k kind) request(t *testing.T, ctx context.Context, u string) *http.Request
 	if k.body {
 		body = strings.NewReader("mail")
 	}
-	req, err := http.NewRequestWithContext(engine.WithCall(ctx, engine.Call{Provider: "test", Account: "a"}), k.method, u+"/send", body)
+	req, err := http.NewRequestWithContext(engine.WithCall(ctx, engine.Call{Provider: "test", Keys: limiter.Keys{Account: "a"}}), k.method, u+"/send", body)
 	if err != nil {
 		t.Fatal(err)
 	}

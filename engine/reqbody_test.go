@@ -10,6 +10,8 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // onceBody is a request's body that counts how often it is closed.
@@ -125,7 +127,7 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 		pr, pw := io.Pipe()
 		defer pw.Close()
 		var out Result
-		ctx, cancel := context.WithTimeout(WithCall(t.Context(), Call{Account: "a", Outcome: &out}), time.Second)
+		ctx, cancel := context.WithTimeout(WithCall(t.Context(), Call{Keys: limiter.Keys{Account: "a"}, Outcome: &out}), time.Second)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, "POST", "http://api.test/send", pr)
 		if err != nil {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // bodyOf is a request's body whose Close may do nothing, as that of io.NopCloser.
@@ -87,7 +89,7 @@ func TestRequestCancel(t *testing.T) {
 						ctx, cancel := context.WithCancel(t.Context())
 						defer cancel()
 						var out Result
-						ctx = WithCall(ctx, Call{Account: "a", Outcome: &out})
+						ctx = WithCall(ctx, Call{Keys: limiter.Keys{Account: "a"}, Outcome: &out})
 						req := request(t, ctx, tt.method, tt.path, "")
 						if tt.body != nil {
 							pr, pw := io.Pipe()

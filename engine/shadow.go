@@ -11,12 +11,6 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// ShadowStatus counts what a candidate policy would have decided.
-type ShadowStatus struct {
-	Compared  uint64 // decisions made by both
-	Different uint64 // of these, with another action, label or rule
-}
-
 // shadow is a candidate policy beside the live one.
 type shadow struct {
 	compiled  *compiled
@@ -59,14 +53,14 @@ func (e *Engine) shadowOf(name string) *shadow {
 	return &shadow{compiled: compile(pol, &e.o)}
 }
 
-// Shadow tells how often p's candidate policy has decided otherwise; ok is
-// false when it has none.
-func (p *Provider) Shadow() (status ShadowStatus, ok bool) {
+// Shadow tells how many decisions p's candidate policy has made too, and how many of
+// these with another action, label or rule. ok is false where there is no candidate.
+func (p *Provider) Shadow() (compared, different uint64, ok bool) {
 	s := p.shadow.Load()
 	if s == nil {
-		return ShadowStatus{}, false
+		return 0, 0, false
 	}
-	return ShadowStatus{Compared: s.compared.Load(), Different: s.different.Load()}, true
+	return s.compared.Load(), s.different.Load(), true
 }
 
 // candidate is what the candidate policy decides about the failed attempt, from

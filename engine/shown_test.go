@@ -58,14 +58,14 @@ func TestReauthErrorsTellWhyButNoSecret(t *testing.T) {
 						t.Errorf("%s: %v, want %q in it, the hook's own error in its chain, and no secret", what, err, tt.says)
 					}
 				}
-				call := Call{Provider: "gmail", Account: "a", MaxInline: 1}
+				call := Call{Provider: "gmail", Keys: limiter.Keys{Account: "a"}, MaxInline: 1}
 				check("the refused call", e.Do(t.Context(), call, refused401))
 				check("one that is stopped", e.Do(t.Context(), call, refused401))
 				call.MaxInline = time.Hour
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				check("one whose deadline is sooner", e.Do(ctx, call, refused401))
-				later, ok := errors.AsType[*DeferError](e.Do(t.Context(), Call{Provider: "gmail", Account: "a", MaxInline: 1}, refused401))
+				later, ok := errors.AsType[*DeferError](e.Do(t.Context(), Call{Provider: "gmail", Keys: limiter.Keys{Account: "a"}, MaxInline: 1}, refused401))
 				if ok && time.Until(later.Until) > maxAsked {
 					t.Errorf("handed back until %v", later.Until)
 				}

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -83,7 +84,7 @@ func observed(t *testing.T, o Observer) {
 	cancel()
 	synctest.Wait()
 	for _, r := range e.Recent() {
-		if text := fmt.Sprintf("%+v", r); strings.Contains(text, secret) {
+		if text := fmt.Sprintf("%+v %+v %+v", r, r.Event, r.Decision); strings.Contains(text, secret) {
 			t.Errorf("remembered: %s", text)
 		}
 	}
@@ -224,7 +225,7 @@ func TestLogObserverIsBrief(t *testing.T) {
 			if tt.attr == "as" {
 				err = &GiveUpError{Decision: Decision{As: long}, Err: err}
 			}
-			if err := e.Do(t.Context(), Call{Provider: "test", Account: "a"}, func(context.Context) error { return err }); err == nil {
+			if err := e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}}, func(context.Context) error { return err }); err == nil {
 				t.Fatal("no error")
 			}
 			var record map[string]any

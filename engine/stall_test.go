@@ -48,7 +48,7 @@ func TestNestedStalled(t *testing.T) {
 					tr = c.wrap(e, tr)
 				}
 				attempts, took := 0, time.Duration(0)
-				err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Account: "ann", Operation: "items.get"}, func(ctx context.Context) error {
+				err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}}, func(ctx context.Context) error {
 					attempts++
 					var bodies []io.ReadCloser
 					for _, path := range c.open {
@@ -137,7 +137,7 @@ func TestNestedNotStalled(t *testing.T) {
 					wg.Go(func() { c.busy(WithAccount(t.Context(), "ann"), e, tr) })
 					synctest.Wait()
 				}
-				err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Account: "ann", Operation: "items.get"}, func(ctx context.Context) error {
+				err := e.Do(WithAccount(t.Context(), "ann"), Call{Provider: "one", Keys: limiter.Keys{Account: "ann", Operation: "items.get"}}, func(ctx context.Context) error {
 					if c.name != "somebody else's body" {
 						wg.Go(func() { c.busy(ctx, e, tr) })
 						synctest.Wait()

@@ -22,16 +22,16 @@ import (
 // times count in milliseconds and up to a year, attempts and waits up to 65,535.
 type State struct {
 	Attempts int           // attempts finished, whatever became of them
-	Reauths  int           // re-authentications since anything but the credentials was refused
 	Waits    int           // waits that a server or a rule asked for; these burn no attempt
 	Waited   time.Duration // time in such waits
 	Spent    time.Duration // time spent trying: attempts and own backoff, but no asked-for waits, holds or deferrals
-	Last     time.Duration // the delay before the latest attempt
 	Began    time.Time     // when the first attempt began; zero = not known
-	Unknown  bool          // an attempt of unknown outcome came before: it may have been carried out
 
-	short uint8 // waits in a row that were asked for, obeyed exactly and shorter than the schedule's min; at most maxShort
-	used  [maxUsed]usedBackoff
+	reauths int           // re-authentications since anything but the credentials was refused
+	last    time.Duration // the delay before the latest attempt
+	unknown bool          // an attempt of unknown outcome came before: it may have been carried out
+	short   uint8         // waits in a row that were asked for, obeyed exactly and shorter than the schedule's min; at most maxShort
+	used    [maxUsed]usedBackoff
 }
 
 // maxShort is from which wait in a row that is shorter than a schedule's min this
@@ -120,8 +120,8 @@ func millisJSON(d time.Duration) int64 { return min(max(d.Milliseconds(), 0), ma
 // MarshalJSON writes the compact, versioned form.
 func (s State) MarshalJSON() ([]byte, error) {
 	j := stateJSON{
-		V: stateVersion, N: countJSON(s.Attempts), Reauth: countJSON(s.Reauths), Waits: countJSON(s.Waits),
-		Waited: millisJSON(s.Waited), Spent: millisJSON(s.Spent), Last: millisJSON(s.Last), Short: min(s.short, maxShort), Unknown: s.Unknown,
+		V: stateVersion, N: countJSON(s.Attempts), Reauth: countJSON(s.reauths), Waits: countJSON(s.Waits),
+		Waited: millisJSON(s.Waited), Spent: millisJSON(s.Spent), Last: millisJSON(s.last), Short: min(s.short, maxShort), Unknown: s.unknown,
 	}
 	if !s.Began.IsZero() {
 		j.Began = min(max(s.Began.UnixMilli(), 1), maxBegan)
@@ -168,10 +168,10 @@ func (s *State) UnmarshalJSON(b []byte) error {
 		return fmt.Errorf("engine: state: time %d out of range", j.Began)
 	}
 	n := State{
-		Attempts: int(j.N), Reauths: int(j.Reauth), Waits: int(j.Waits),
+		Attempts: int(j.N), reauths: int(j.Reauth), Waits: int(j.Waits),
 		Waited: time.Duration(j.Waited) * time.Millisecond,
 		Spent:  time.Duration(j.Spent) * time.Millisecond,
-		Last:   time.Duration(j.Last) * time.Millisecond, Unknown: j.Unknown, short: j.Short,
+		last:   time.Duration(j.Last) * time.Millisecond, unknown: j.Unknown, short: j.Short,
 	}
 	if j.Began != 0 {
 		n.Began = time.UnixMilli(j.Began)

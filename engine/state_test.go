@@ -18,9 +18,9 @@ import (
 // cannot hold it holds as the most, never as less.
 func TestStateJSONSize(t *testing.T) {
 	worst := State{
-		Attempts: math.MaxInt, Reauths: math.MaxInt, Waits: math.MaxInt,
-		Waited: math.MaxInt64, Spent: math.MaxInt64, Last: math.MaxInt64,
-		Began: time.Unix(math.MaxInt32*1000, 0), Unknown: true, short: math.MaxUint8,
+		Attempts: math.MaxInt, reauths: math.MaxInt, Waits: math.MaxInt,
+		Waited: math.MaxInt64, Spent: math.MaxInt64, last: math.MaxInt64,
+		Began: time.Unix(math.MaxInt32*1000, 0), unknown: true, short: math.MaxUint8,
 	}
 	for i := range worst.used {
 		worst.used[i] = usedBackoff{math.MaxUint32, math.MaxInt32, math.MaxInt32, math.MaxInt64}

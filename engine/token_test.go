@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -110,10 +111,10 @@ func TestStoppedWhateverItsName(t *testing.T) {
 			return &GiveUpError{Decision: Decision{As: AsNeedsUser}, Err: errors.New("invalid_grant")}
 		}}}, sessionYAML)
 		p, _ := e.Provider("test")
-		p.Do(t.Context(), Call{Account: "a"}, refused401)
+		p.Do(t.Context(), Call{Keys: limiter.Keys{Account: "a"}}, refused401)
 		for operation, want := range map[string]int{"calendar.refresh": 0, "syncToken.get": 0, "items.get": 0, "token.refresh": 0, "session.renew": 1} {
 			sent := 0
-			p.Do(t.Context(), Call{Account: "a", Operation: operation}, func(context.Context) error { sent++; return nil })
+			p.Do(t.Context(), Call{Keys: limiter.Keys{Account: "a", Operation: operation}}, func(context.Context) error { sent++; return nil })
 			if sent != want {
 				t.Errorf("%s: sent %d times, want %d", operation, sent, want)
 			}

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -65,7 +66,7 @@ func TestGateAfterRedirect(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = p.Do(t.Context(), Call{Account: "a", Method: method}, func(ctx context.Context) error {
+			err = p.Do(t.Context(), Call{Keys: limiter.Keys{Account: "a"}, Method: method}, func(ctx context.Context) error {
 				resp, err := (&http.Client{Transport: base}).Do(request(t, ctx, "POST", "/send", "mail"))
 				if err != nil {
 					return err

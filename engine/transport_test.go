@@ -18,6 +18,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // serve runs an HTTP server behind in-memory connections, which work inside a
@@ -315,7 +317,7 @@ func TestTransportHTTP2(t *testing.T) {
 	defer s.Close()
 	e := testEngine(t, Options{}, yaml)
 	client := &http.Client{Transport: e.Transport(s.Client().Transport)}
-	ctx := WithCall(t.Context(), Call{Provider: "test", Account: "a", Idempotent: true})
+	ctx := WithCall(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Idempotent: true})
 	var wg sync.WaitGroup
 	for i := range 30 {
 		wg.Go(func() {

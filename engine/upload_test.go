@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // drip yields parts of a body, each after a pause, and then ends in err.
@@ -186,7 +187,7 @@ func TestInspectedDrip(t *testing.T) {
 				t.Errorf("HTTP %d: %d bytes of body, %v, want what has come and %v", status, len(body), err, io.ErrUnexpectedEOF)
 			}
 			began = time.Now()
-			e.Do(ctx, Call{Provider: "test", Account: "b", MaxAttempts: 1}, func(ctx context.Context) error {
+			e.Do(ctx, Call{Provider: "test", Keys: limiter.Keys{Account: "b"}, MaxAttempts: 1}, func(ctx context.Context) error {
 				resp, err := tr.RoundTrip(request(t, ctx, "GET", "/items/1", ""))
 				if err != nil {
 					return err

@@ -161,7 +161,7 @@ func TestReplaceUnderLoad(t *testing.T) {
 						time.Sleep(3 * time.Millisecond)
 						resp.Body.Close()
 					}
-					handle.Do(ctx, Call{Account: "0", Method: "GET"}, func(context.Context) error { return nil })
+					handle.Do(ctx, Call{Keys: limiter.Keys{Account: "0"}, Method: "GET"}, func(context.Context) error { return nil })
 					time.Sleep(time.Millisecond) // near the deadline everything fails at once
 				}
 			})
@@ -187,7 +187,7 @@ func TestReplaceBringsProvidersBack(t *testing.T) {
 		if _, err := e.Provider("test"); err == nil {
 			t.Error("a provider without a policy is found")
 		}
-		err := p.Do(t.Context(), Call{Account: "b"}, func(context.Context) error { t.Error("it was called"); return nil })
+		err := p.Do(t.Context(), Call{Keys: limiter.Keys{Account: "b"}}, func(context.Context) error { t.Error("it was called"); return nil })
 		if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != AsMisconfigured || gave.Decision.Reason != reasonNoPolicy {
 			t.Errorf("a handle without a policy in force: %v, want a give-up as %s", err, AsMisconfigured)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/enginetest"
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // client is a worker's client above an engine, for one of the servers.
@@ -32,7 +33,7 @@ func call(s *enginetest.Server, mailbox string, r *http.Request) string {
 		return err.Error()
 	}
 	var out engine.Result
-	ctx := engine.WithCall(context.Background(), engine.Call{Provider: s.Name(), Account: mailbox, Outcome: &out})
+	ctx := engine.WithCall(context.Background(), engine.Call{Provider: s.Name(), Keys: limiter.Keys{Account: mailbox}, Outcome: &out})
 	resp, err := c.Do(r.WithContext(ctx))
 	if err != nil {
 		return "failed as " + out.Decision.As

@@ -17,6 +17,7 @@ import (
 	"github.com/recourse-go/recourse/engine/enginetest"
 	recourseotel "github.com/recourse-go/recourse/engine/otel"
 	"github.com/recourse-go/recourse/internal/telemetry/telemetrytest"
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -94,7 +95,7 @@ func TestMetricsOfNotices(t *testing.T) {
 func TestMetricsAreBounded(t *testing.T) {
 	w := newWorld(t, recourseotel.Options{Operations: 2, Account: true}, engine.Options{})
 	for i := range 50 {
-		call := engine.Call{Provider: "test", Account: fmt.Sprintf("user%d", i), Operation: fmt.Sprintf("op%d", i)}
+		call := engine.Call{Provider: "test", Keys: limiter.Keys{Account: fmt.Sprintf("user%d", i), Operation: fmt.Sprintf("op%d", i)}}
 		if err := w.Engine.Do(t.Context(), call, func(context.Context) error { return nil }); err != nil {
 			t.Fatal(err)
 		}

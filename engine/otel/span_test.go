@@ -16,6 +16,7 @@ import (
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/enginetest"
 	recourseotel "github.com/recourse-go/recourse/engine/otel"
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -144,7 +145,7 @@ func TestSpanTimes(t *testing.T) {
 		start := time.Now()
 		ctx, caller := w.traces.Tracer("test").Start(t.Context(), "caller")
 		n := 0
-		err = p.Do(ctx, engine.Call{Operation: "items.get", Method: "GET"}, func(context.Context) error {
+		err = p.Do(ctx, engine.Call{Keys: limiter.Keys{Operation: "items.get"}, Method: "GET"}, func(context.Context) error {
 			time.Sleep(300 * time.Millisecond)
 			if n++; n == 1 {
 				return syscall.ECONNRESET
@@ -177,7 +178,7 @@ func TestSpansOfDo(t *testing.T) {
 				return true
 			},
 		})
-		err := w.Engine.Do(t.Context(), engine.Call{Provider: "test", Operation: "SELECT", Method: "SELECT", Host: "imap.test"},
+		err := w.Engine.Do(t.Context(), engine.Call{Provider: "test", Keys: limiter.Keys{Operation: "SELECT", Host: "imap.test"}, Method: "SELECT"},
 			func(context.Context) error { return errors.New("s3cret") })
 		if err == nil {
 			t.Fatal("no error")
@@ -211,7 +212,7 @@ func TestAttributesAreValidUTF8(t *testing.T) {
 				return true
 			}})
 			ctx, caller := w.traces.Tracer("test").Start(t.Context(), "caller")
-			call := engine.Call{Provider: "test", Account: "ann\xff", Operation: "read\xff", Method: "GE\xff", Host: "api\xff"}
+			call := engine.Call{Provider: "test", Keys: limiter.Keys{Account: "ann\xff", Operation: "read\xff", Host: "api\xff"}, Method: "GE\xff"}
 			err := errors.New("x\xff")
 			if c.as != "" {
 				err = &engine.GiveUpError{Decision: engine.Decision{As: c.as}, Err: err}

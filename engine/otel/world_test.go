@@ -69,7 +69,7 @@ func (w *world) do(account string) {
 	w.T.Helper()
 	ctx, caller := w.traces.Tracer("test").Start(w.T.Context(), "caller")
 	defer caller.End()
-	call := engine.Call{Provider: "test", Account: account, Operation: "items.get"}
+	call := engine.Call{Provider: "test", Keys: limiter.Keys{Account: account, Operation: "items.get"}}
 	if err := w.Engine.Do(ctx, call, func(context.Context) error { return nil }); err != nil {
 		w.T.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/recourse-go/recourse/engine/enginetest"
 	recourseprom "github.com/recourse-go/recourse/engine/prometheus"
 	"github.com/recourse-go/recourse/internal/telemetry/telemetrytest"
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -280,7 +281,7 @@ recourse_reload_last_successful %d
 func TestLabelsAreBounded(t *testing.T) {
 	w := newWorld(t, recourseprom.Options{Operations: 2, NoKeys: true}, engine.Options{})
 	for i := range 50 {
-		call := engine.Call{Provider: "test", Account: fmt.Sprintf("user%d", i), Operation: fmt.Sprintf("op%d", i)}
+		call := engine.Call{Provider: "test", Keys: limiter.Keys{Account: fmt.Sprintf("user%d", i), Operation: fmt.Sprintf("op%d", i)}}
 		_ = w.Engine.Do(t.Context(), call, func(context.Context) error { return errors.New("s3cret") })
 	}
 	w.compare(`
@@ -312,7 +313,7 @@ func TestLabelsOfTheCallerAreBounded(t *testing.T) {
 		return kind != "inner"
 	}})
 	fail := func(err error) {
-		_ = w.Engine.Do(t.Context(), engine.Call{Provider: "test", Account: "ann", Operation: "x"}, func(context.Context) error { return err })
+		_ = w.Engine.Do(t.Context(), engine.Call{Provider: "test", Keys: limiter.Keys{Account: "ann", Operation: "x"}}, func(context.Context) error { return err })
 	}
 	for i := range 40 {
 		fail(&engine.GiveUpError{Decision: engine.Decision{As: fmt.Sprintf("label%d", i)}, Err: errors.New("inner")})
@@ -351,7 +352,7 @@ func TestLabelsAreValidUTF8(t *testing.T) {
 		fn    func(context.Context) error
 		want  string
 	}{
-		{"operation", rules.Event{}, engine.Call{Operation: "read \xff"}, failing(nil), "operation=\"read \uFFFD\""},
+		{"operation", rules.Event{}, engine.Call{Keys: limiter.Keys{Operation: "read \xff"}}, failing(nil), "operation=\"read \uFFFD\""},
 		{"as", rules.Event{}, engine.Call{}, failing(&engine.GiveUpError{Decision: engine.Decision{As: "x\xff"}, Err: errors.New("x")}), "as=\"x\uFFFD\""},
 		{"network", rules.Event{Network: "n\xff"}, engine.Call{}, failing(classified), "result=\"n\uFFFD\""},
 		{"IMAP", rules.Event{Protocol: "imap", IMAPStatus: "NO\xff"}, engine.Call{}, failing(classified), "result=\"NO\uFFFD\""},

@@ -14,6 +14,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/models/odataerrors"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // Do around an SDK's call reads the SDK's own error: status, codes, message,
@@ -84,7 +85,7 @@ func TestDoReadsErrorsOfSDKs(t *testing.T) {
 			under(t, handler, func(w *world) {
 				client := &http.Client{Transport: direct{handler}}
 				start := time.Now()
-				err := w.engine.Do(w.ctx, engine.Call{Provider: tt.provider, Account: "ann", Operation: "messages.get", Method: "GET", Idempotent: true},
+				err := w.engine.Do(w.ctx, engine.Call{Provider: tt.provider, Keys: limiter.Keys{Account: "ann", Operation: "messages.get"}, Method: "GET", Idempotent: true},
 					func(ctx context.Context) error { return tt.call(w, ctx, client) })
 				took := time.Since(start)
 				if tt.then {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/enginetest"
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // gmailService is Google's own client, above the engine's transport.
@@ -183,7 +184,7 @@ func TestGmailErrors(t *testing.T) {
 				_, _ = rw.Write([]byte(body(tt.status, tt.reason)))
 			}, func(w *world) {
 				var out engine.Result
-				_, err := w.gmailService(w.client).Users.Messages.Get("me", "1").Context(engine.WithCall(w.ctx, engine.Call{Account: "ann", Outcome: &out})).Do()
+				_, err := w.gmailService(w.client).Users.Messages.Get("me", "1").Context(engine.WithCall(w.ctx, engine.Call{Keys: limiter.Keys{Account: "ann"}, Outcome: &out})).Do()
 				e, ok := errors.AsType[*googleapi.Error](err)
 				if !ok || e.Code != tt.status || e.Body != body(tt.status, tt.reason) || len(e.Errors) != 1 || e.Errors[0].Reason != tt.reason || e.Header.Get("Retry-After") != tt.header {
 					t.Errorf("error %#v, want a googleapi.Error of %d with its header and body", err, tt.status)
@@ -257,7 +258,7 @@ func TestGmailNestedRetries(t *testing.T) {
 		_, _ = rw.Write([]byte(`{"id":"m1"}`))
 	}, func(w *world) {
 		mail := strings.NewReader("Subject: hello\r\n\r\n" + strings.Repeat("x", 600<<10))
-		ctx := engine.WithCall(w.ctx, engine.Call{Account: "ann", MaxAttempts: 1})
+		ctx := engine.WithCall(w.ctx, engine.Call{Keys: limiter.Keys{Account: "ann"}, MaxAttempts: 1})
 		m, err := w.gmailService(w.client).Users.Messages.Send("me", &gmail.Message{}).
 			Media(mail, googleapi.ChunkSize(256<<10), googleapi.ContentType("message/rfc822")).Context(ctx).Do()
 		if err != nil || m.Id != "m1" {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/enginetest"
+	"github.com/recourse-go/recourse/limiter"
 )
 
 func init() { // as msgraph-sdk-go's service client does
@@ -328,7 +329,7 @@ func TestGraphErrors(t *testing.T) {
 				refuse(rw, tt.status, tt.code, tt.header)
 			}, func(w *world) {
 				var out engine.Result
-				_, err := w.graphClient(w.client).message(engine.WithCall(w.ctx, engine.Call{Account: "ann", Outcome: &out}), "ann", "1")
+				_, err := w.graphClient(w.client).message(engine.WithCall(w.ctx, engine.Call{Keys: limiter.Keys{Account: "ann"}, Outcome: &out}), "ann", "1")
 				if status, code, message, ok := odata(err); !ok || status != tt.status || code != tt.code || message != "No." {
 					t.Errorf("error %#v, want an ODataError %d %s", err, tt.status, tt.code)
 				} else if e, _ := errors.AsType[*odataerrors.ODataError](err); tt.header != "" && !slices.Contains(e.GetResponseHeaders().Get("Retry-After"), tt.header) {
@@ -362,7 +363,7 @@ func TestGraphNestedRetries(t *testing.T) {
 		refuse(rw, 503, "serviceNotAvailable", "")
 	}, func(w *world) {
 		c := w.graphClient(w.withMiddleware(true))
-		ctx := engine.WithCall(w.ctx, engine.Call{Account: "ann", MaxAttempts: 1})
+		ctx := engine.WithCall(w.ctx, engine.Call{Keys: limiter.Keys{Account: "ann"}, MaxAttempts: 1})
 		for _, id := range []string{"1", "2"} {
 			_, err := c.message(ctx, "ann", id)
 			if status, code, _, ok := odata(err); !ok || status != 503 || code != "serviceNotAvailable" {

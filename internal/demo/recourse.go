@@ -10,6 +10,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/enginetest"
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // recourse is a client whose transport decides by the built-in policies.
@@ -35,7 +36,7 @@ func newRecourse(transport http.RoundTripper, tokens *enginetest.Tokens, servers
 	c := &recourse{&http.Client{Transport: eng.Transport(transport)}, map[string]engine.Call{}}
 	for _, s := range servers {
 		for _, mailbox := range s.Mailboxes() {
-			call := engine.Call{Account: mailbox}
+			call := engine.Call{Keys: limiter.Keys{Account: mailbox}}
 			// A policy is picked by the host, except where each customer has another.
 			if eng.Policies().Lookup(s.Host(), "/") == nil {
 				call.Provider = s.Name()

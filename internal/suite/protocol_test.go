@@ -11,6 +11,7 @@ import (
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/internal/corpus"
 	"github.com/recourse-go/recourse/internal/explain"
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -36,7 +37,7 @@ func TestHeirOfIMAP(t *testing.T) {
 				t.Fatal(err)
 			}
 			tries := 0
-			err = p.Do(t.Context(), engine.Call{Account: "a", Operation: "UID FETCH"}, func(context.Context) error {
+			err = p.Do(t.Context(), engine.Call{Keys: limiter.Keys{Account: "a", Operation: "UID FETCH"}}, func(context.Context) error {
 				if tries++; tries == 1 {
 					return io.ErrUnexpectedEOF
 				}
