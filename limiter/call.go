@@ -154,19 +154,19 @@ func (l *Limiter) entries(c *call, k *Keys) {
 		sh := &l.shards[t.shard]
 		e := sh.table.find(t.hash, t.g, k)
 		if e == nil {
-			e = newEntry(t.g, k, c.cfg.gen, c.now, l.time(c.now))
+			e = newEntry(t.g, k, c.cfg.gen, c.now)
 			e.shard = uint16(t.shard)
 			sh.table.insert(t.hash, e)
 		} else {
 			if e.touched > c.now { // a caller's time was ahead of this one's
 				if !c.given && e.touched-c.now > maxAhead {
-					e.setBack(t.g, c.now, l.time(c.now))
+					e.setBack(t.g, c.now)
 				} else {
 					c.now, late = e.touched, true
 				}
 			}
 			if e.gen < c.cfg.gen {
-				e.follow(c.cfg, c.now, l.time(c.now))
+				e.follow(c.cfg, c.now)
 			}
 		}
 		e.touched = c.now

@@ -9,7 +9,7 @@ import (
 
 // pending returns the first lane of e that may pass now or can't pass in time,
 // or nil and the time to look again (onEvent: not by time).
-func (l *Limiter) pending(cfg *config, e *entry, now int64, t time.Time) (*lane, int64) {
+func (l *Limiter) pending(cfg *config, e *entry, now int64) (*lane, int64) {
 	soonest := int64(onEvent)
 	if e.ext == nil {
 		return nil, soonest
@@ -40,7 +40,7 @@ func (l *Limiter) pending(cfg *config, e *entry, now int64, t time.Time) (*lane,
 		if ln.prio == Backfill && !x.q.owes(cost) {
 			head = w.headroom(cost)
 		}
-		at := e.readyAt(g.slots[i], cost, 0, head, now, t)
+		at := e.readyAt(g.slots[i], cost, 0, head, now)
 		if at != onEvent {
 			at = max(at, ln.calm)
 		}
@@ -62,7 +62,7 @@ func (l *Limiter) arm(e *entry, now int64) {
 	if e.gen < cfg.gen {
 		return // a reload is under way: it lets go on whoever waits here
 	}
-	_, at := l.pending(cfg, e, now, l.time(now))
+	_, at := l.pending(cfg, e, now)
 	l.armAt(e, now, at)
 }
 
@@ -92,7 +92,7 @@ func (l *Limiter) wakeAt(e *entry) {
 	now, sh := l.now(), &l.shards[e.shard]
 	sh.mu.Lock()
 	if e.touched-now > maxAhead {
-		e.setBack(l.config.Load().groups[e.group], now, l.time(now))
+		e.setBack(l.config.Load().groups[e.group], now)
 	}
 	sh.mu.Unlock()
 	l.drain(e, now)
@@ -109,9 +109,9 @@ func (l *Limiter) drain(e *entry, now int64) {
 		now = l.clampAt(e, now)
 		cfg := l.config.Load()
 		if e.gen < cfg.gen {
-			e.follow(cfg, now, l.time(now))
+			e.follow(cfg, now)
 		}
-		ln, at := l.pending(cfg, e, now, l.time(now))
+		ln, at := l.pending(cfg, e, now)
 		if ln == nil || stuck > 0 {
 			if ln != nil {
 				at = now + int64(100*time.Microsecond) // a rounding error: can't be due and refused for long
@@ -145,9 +145,8 @@ func (l *Limiter) drain(e *entry, now int64) {
 // step lets the call at the head of ln pass, fail or move on to another
 // limit. It reports whether it did any of these. All of ln's shards are locked.
 func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
-	t := l.time(now)
 	w := ln.head
-	l.renew(cfg, w, now, t)
+	l.renew(cfg, w, now)
 	if cfg.drops(w.refs) {
 		for _, w := range l.displace(ln) { // a reload is under way
 			close(w.done)
@@ -155,7 +154,7 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 		return true
 	}
 	w.restampDebts(now)
-	i := l.take(w.refs, ln.prio, ln.account, ln, now, t)
+	i := l.take(w.refs, ln.prio, ln.account, ln, now)
 	if i < 0 {
 		w.permit = l.permit(w.refs, ln.locks, now)
 		l.noteWaited(w, now)
@@ -170,7 +169,7 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 		l.finish(w, failed)
 		return true
 	}
-	if until, last := l.estimateHead(ln, w, i, now, t); until > w.deadline {
+	if until, last := l.estimateHead(ln, w, i, now); until > w.deadline {
 		w.err = w.refs[last].waitError(now, l.time(until), deadlineErr(w.byContext))
 		l.finish(w, failed)
 		return true
@@ -190,15 +189,15 @@ func (l *Limiter) step(cfg *config, ln *lane, now int64) bool {
 	l.parkAt(cfg, ln, i)
 	ln.since = now
 	l.arm(w.refs[i].e, now)
-	l.giveTurn(cfg, ln, now, t)
+	l.giveTurn(cfg, ln, now)
 	return true
 }
 
 // renew brings what w waits for up to cfg.
-func (l *Limiter) renew(cfg *config, w *waiter, now int64, t time.Time) {
+func (l *Limiter) renew(cfg *config, w *waiter, now int64) {
 	for i := range w.refs {
 		if e := w.refs[i].e; e.gen < cfg.gen {
-			e.follow(cfg, now, t)
+			e.follow(cfg, now)
 		}
 	}
 	cfg.refresh(w.refs)
@@ -247,10 +246,9 @@ func (l *Limiter) abandon(w *waiter, why error) *WaitError {
 		return nil
 	}
 	now := l.clamp(ln.locks, ln.refs, l.now())
-	t := l.time(now)
-	l.renew(l.config.Load(), w, now, t)
-	until, last := l.estimateHead(ln, w, ln.use, now, t)
-	if own := &w.refs[ln.use]; own.e.readyAt(own.lim, own.cost, 0, 0, now, t) == onEvent {
+	l.renew(l.config.Load(), w, now)
+	until, last := l.estimateHead(ln, w, ln.use, now)
+	if own := &w.refs[ln.use]; own.e.readyAt(own.lim, own.cost, 0, 0, now) == onEvent {
 		last = ln.use // it has kept the call waiting, and nobody knows for how long still
 	}
 	err := w.refs[last].waitError(w.came, l.time(until), why)

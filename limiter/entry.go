@@ -2,12 +2,10 @@ package limiter
 
 import (
 	"encoding/binary"
-	"math"
 	"slices"
 	"time"
 
-	"golang.org/x/time/rate"
-
+	"github.com/recourse-go/recourse/limiter/internal/bucket"
 	"github.com/recourse-go/recourse/limiter/internal/windowlog"
 )
 
@@ -101,8 +99,8 @@ func (g *group) keys(key []byte) (k Keys) {
 // its shard's lock. What only few keys have is behind ext.
 type entry struct {
 	ext     *ext
-	long    []byte         // the key, when it does not fit into short
-	buckets []rate.Limiter // by limit.index
+	long    []byte          // the key, when it does not fit into short
+	buckets []bucket.Bucket // by limit.index
 	touched int64
 	few     [fewHolders]int32 // permits out, by limit.index; those of more limits are in ext
 	pins    int32             // lanes of waiting calls that point here
@@ -145,15 +143,15 @@ const fewHolders = 2
 type (
 	entry1 struct {
 		entry
-		room [1]rate.Limiter
+		room [1]bucket.Bucket
 	}
 	entry2 struct {
 		entry
-		room [2]rate.Limiter
+		room [2]bucket.Bucket
 	}
 	entry3 struct {
 		entry
-		room [3]rate.Limiter
+		room [3]bucket.Bucket
 	}
 )
 
@@ -213,7 +211,7 @@ const (
 	adaptEvery = int64(time.Second)
 )
 
-func newEntry(g *group, k *Keys, gen uint32, now int64, t time.Time) (e *entry) {
+func newEntry(g *group, k *Keys, gen uint32, now int64) (e *entry) {
 	switch g.buckets {
 	case 0:
 		e = new(entry)
@@ -227,28 +225,28 @@ func newEntry(g *group, k *Keys, gen uint32, now int64, t time.Time) (e *entry) 
 		x := new(entry3)
 		e, x.buckets = &x.entry, x.room[:]
 	default:
-		e = &entry{buckets: make([]rate.Limiter, g.buckets)}
+		e = &entry{buckets: make([]bucket.Bucket, g.buckets)}
 	}
 	e.setKey(g, k)
 	e.group, e.gen, e.touched = uint16(g.id), gen, now
 	for _, m := range g.slots {
 		if m.form == bucketForm {
-			fill(&e.buckets[m.index], m.rate, m.burst, m.fresh(now), t)
+			e.buckets[m.index] = bucket.New(m.rate, m.burst, m.fresh(now), now)
 		}
 	}
-	e.grow(g, now, t)
+	e.grow(g, now)
 	return e
 }
 
 // grow gives e the state of limits that g has got since e was made.
-func (e *entry) grow(g *group, now int64, t time.Time) {
+func (e *entry) grow(g *group, now int64) {
 	if had := len(e.buckets); had < g.buckets {
-		b := make([]rate.Limiter, g.buckets)
+		b := make([]bucket.Bucket, g.buckets)
 		copy(b, e.buckets)
 		e.buckets = b
 		for _, m := range g.slots {
 			if m.form == bucketForm && m.index >= had {
-				fill(&b[m.index], m.rate, m.burst, m.fresh(now), t)
+				b[m.index] = bucket.New(m.rate, m.burst, m.fresh(now), now)
 			}
 		}
 	}
@@ -303,36 +301,4 @@ func (x *extSlot) lawOf(m *limit) *law {
 		return x.own
 	}
 	return &m.law
-}
-
-// fill makes b a bucket with level units in it at t; less than none are a debt.
-// It works in place: a rate.Limiter holds a lock, so it is never copied once in use.
-func fill(b *rate.Limiter, perSecond float64, burst int64, level float64, t time.Time) {
-	if level < 0 {
-		b.SetBurstAt(t, int(math.Ceil(-level)))
-		b.SetLimitAt(t, rate.Limit(perSecond))
-		b.ReserveN(t, b.Burst())
-		b.SetBurstAt(t, int(burst))
-		return
-	}
-	b.SetBurstAt(t, int(burst)) // of the zero Limiter: last = t, no tokens
-	level = min(max(level, 0), float64(burst))
-	whole := math.Floor(level)
-	b.AllowN(t, -int(whole)) // with limit 0 nothing accrues
-	part := time.Duration((level - whole) / perSecond * 1e9)
-	b.SetLimitAt(t.Add(-part), rate.Limit(perSecond)) // units come whole: the rest by dating the bucket back
-}
-
-// drainBucket leaves b with nothing in it at t, filling from there.
-func drainBucket(b *rate.Limiter, t time.Time) {
-	burst := b.Burst()
-	b.SetBurstAt(t, 0)
-	b.SetBurstAt(t, 0) // the first call cut nothing: tokens are cut to the burst before it changes
-	b.SetBurstAt(t, burst)
-}
-
-// retune gives b new numbers and keeps its level, so that a change never grants a burst.
-func retune(b *rate.Limiter, perSecond float64, burst int64, t time.Time) {
-	b.SetLimitAt(t, rate.Limit(perSecond))
-	b.SetBurstAt(t, int(burst))
 }

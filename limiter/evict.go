@@ -6,7 +6,7 @@ import "time"
 
 // idle reports whether e is as a key that was never used, so that dropping it
 // changes no answer.
-func (e *entry) idle(g *group, now int64, t time.Time) bool {
+func (e *entry) idle(g *group, now int64) bool {
 	if e.pins != 0 {
 		return false
 	}
@@ -24,7 +24,7 @@ func (e *entry) idle(g *group, now int64, t time.Time) bool {
 		if w == &m.law {
 			full = m.fresh(now)
 		}
-		if e.buckets[m.index].TokensAt(t) < full {
+		if e.buckets[m.index].Level(now) < full {
 			return false
 		}
 	}
@@ -34,11 +34,11 @@ func (e *entry) idle(g *group, now int64, t time.Time) bool {
 // tidy drops what is over of e's rare state, and reports whether only that is
 // left which a new key has too. seen is the newest time of the clock: a caller's
 // may be ahead of it, at which a log of the window must not forget anything yet.
-func (e *entry) tidy(g *group, seen, now int64, t time.Time) bool {
+func (e *entry) tidy(g *group, seen, now int64) bool {
 	clean, keep := len(e.ext.lanes) == 0 && e.pins == 0, e.ext.holders != nil
 	for i := range e.ext.slots {
 		x, m := &e.ext.slots[i], g.slots[i]
-		e.settle(m, x, now, t)
+		e.settle(m, x, now)
 		if x.refused > 0 && now-x.refusedAt >= refusalLapse {
 			x.refused = 0
 		}
@@ -80,7 +80,7 @@ const (
 // keys that were in use when it looked last, if that was less than l.idle ago,
 // and ends with the shard's last slot.
 func (l *Limiter) sweep(sh *shard, slots int, all bool, now int64) (dropped int) {
-	cfg, t := l.config.Load(), l.time(now)
+	cfg := l.config.Load()
 	tb := &sh.table
 	for slots = min(slots, len(tb.slots)); slots > 0; {
 		if int(tb.hand) >= len(tb.slots) {
@@ -103,10 +103,10 @@ func (l *Limiter) sweep(sh *shard, slots int, all bool, now int64) (dropped int)
 			continue
 		}
 		if e.gen < cfg.gen {
-			e.follow(cfg, now, t)
+			e.follow(cfg, now)
 		}
 		g := cfg.groups[e.group]
-		if clean := e.ext == nil || e.tidy(g, sh.newest, now, t); !clean || now-e.touched < l.idle || !e.idle(g, now, t) {
+		if clean := e.ext == nil || e.tidy(g, sh.newest, now); !clean || now-e.touched < l.idle || !e.idle(g, now) {
 			s.seen = tick(e.touched)
 			tb.hand++
 			slots--

@@ -3,8 +3,6 @@ package limiter
 import (
 	"math"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Hold closes a limit for a key until the given time, for everyone who uses
@@ -54,7 +52,7 @@ func (l *Limiter) closeAndUnlock(c *call, e *entry, m *limit, until int64, cause
 		if until == 0 {
 			until = 1 // 0 says that there is no hold
 		}
-		e.settle(m, x, c.now, l.time(c.now))
+		e.settle(m, x, c.now)
 		if x.hold == 0 || x.hold < until {
 			x.hold = until
 			x.noteCause(cause, until)
@@ -87,7 +85,7 @@ func (l *Limiter) lift(now int64, given bool, limit string, k *Keys) {
 	now = c.now
 	waiting := false
 	if x := e.slot(m); x != nil {
-		e.settle(m, x, c.now, l.time(c.now)) // perhaps it had ended by itself
+		e.settle(m, x, c.now) // perhaps it had ended by itself
 		x.hold = 0
 		x.noteCause(Cause{}, c.now)
 		x.open()
@@ -153,7 +151,7 @@ func (l *Limiter) refuse(now int64, given bool, limit string, k *Keys, r *Refusa
 // returns how many there are. All is locked.
 func (l *Limiter) countRefusal(c *call, e *entry, m *limit, sent int64) int {
 	x := e.more(c.cfg.groups[m.group], m)
-	e.settle(m, x, c.now, l.time(c.now))
+	e.settle(m, x, c.now)
 	if x.refused > 0 && c.now-x.refusedAt >= refusalLapse {
 		x.refused = 0
 	}
@@ -167,7 +165,7 @@ func (l *Limiter) countRefusal(c *call, e *entry, m *limit, sent int64) int {
 	if x.lawOf(m).adapt && (x.next == 0 || c.now >= x.next) {
 		x.cut = 1 - max(adaptFloor, (1-x.cut)*adaptCut)
 		x.cutAt, x.next = c.now, c.now+adaptEvery
-		e.tune(m, x, l.time(c.now))
+		e.tune(m, x, c.now)
 	}
 	if x.q != nil {
 		l.arm(e, c.now)
@@ -206,11 +204,11 @@ func (l *Limiter) openKey(now int64, given bool, g *group, k *Keys, create bool)
 }
 
 // endHold takes note that a hold is over: what it does to the limit, as of its end.
-func (e *entry) endHold(m *limit, x *extSlot, now int64, t time.Time) {
+func (e *entry) endHold(m *limit, x *extSlot, now int64) {
 	end := x.hold
 	x.hold = 0
 	if m.form == bucketForm {
-		drainBucket(&e.buckets[m.index], t.Add(time.Duration(end-now)))
+		e.buckets[m.index].Empty(end)
 		return
 	}
 	x.window, x.opened, x.lapse = 1, end, end+probeLapse
@@ -241,7 +239,7 @@ func (x *extSlot) probed(r *taken, m *limit, now int64, good bool) {
 }
 
 // recover raises a lowered limit for the time that has passed.
-func (e *entry) recover(m *limit, x *extSlot, now int64, t time.Time) {
+func (e *entry) recover(m *limit, x *extSlot, now int64) {
 	if x.cut == 0 || now <= x.cutAt {
 		return
 	}
@@ -253,14 +251,14 @@ func (e *entry) recover(m *limit, x *extSlot, now int64, t time.Time) {
 		// (A lowered bucket was last changed at cutAt. Its full rate is read
 		// from it, because a reload may have changed m since.)
 		b := &e.buckets[m.index]
-		full := float64(b.Limit()) / (1 - was)
+		full := b.Rate() / (1 - was)
 		if w := x.lawOf(m).rate; math.Abs(full-w) < 1e-9*w {
 			full = w // rounding errors do not add up
 		}
 		rising := (was - x.cut) / adaptRaise // seconds
 		mean := 1 - (was+x.cut)/2*rising/since - x.cut*(1-rising/since)
-		b.SetLimitAt(t.Add(time.Duration(x.cutAt-now)), rate.Limit(full*mean))
-		b.SetLimitAt(t, rate.Limit(full*(1-x.cut)))
+		b.TuneRate(full*mean, x.cutAt)
+		b.TuneRate(full*(1-x.cut), now)
 	}
 	x.cutAt = now
 }
@@ -279,9 +277,9 @@ func (x *extSlot) fillTime(units, perSecond float64) float64 {
 }
 
 // tune gives the bucket of m the rate that its law and refusals make.
-func (e *entry) tune(m *limit, x *extSlot, t time.Time) {
+func (e *entry) tune(m *limit, x *extSlot, now int64) {
 	if m.form == bucketForm {
-		e.buckets[m.index].SetLimitAt(t, rate.Limit(x.lawOf(m).rate*(1-x.cut)))
+		e.buckets[m.index].TuneRate(x.lawOf(m).rate*(1-x.cut), now)
 	}
 }
 

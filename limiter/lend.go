@@ -402,7 +402,7 @@ func (n *Loan) takeBack() {
 				now := o.l.clampAt(pt.e, o.l.now())
 				m, x := o.l.config.Load().current(pt.lim), pt.e.slot(pt.lim)
 				if x != nil {
-					pt.e.settle(m, x, now, o.l.time(now))
+					pt.e.settle(m, x, now)
 				}
 				held := pt.e.holder(pt.lim.index)
 				if (x == nil || x.hold == 0 && x.window == 0 && (x.q == nil || x.q.empty())) &&
@@ -507,7 +507,7 @@ func (r *ref) passes(l *Limiter, now int64) bool {
 	if x == nil {
 		return true
 	}
-	r.e.settle(r.lim, x, now, l.time(now))
+	r.e.settle(r.lim, x, now)
 	if x.hold != 0 {
 		return false
 	}
@@ -550,11 +550,11 @@ func (l *Limiter) passInside(w *waiter) {
 		return
 	}
 	now := l.clamp(ln.locks, ln.refs, l.now())
-	l.renew(l.config.Load(), w, now, l.time(now))
+	l.renew(l.config.Load(), w, now)
 	w.restampDebts(now)
 	refs := append([]ref(nil), w.refs...) // the lane counts by what w.refs cost
 	debts := w.inside.borrow(l, refs, now)
-	passes := l.take(refs, ln.prio, ln.account, nil, now, l.time(now)) < 0
+	passes := l.take(refs, ln.prio, ln.account, nil, now) < 0
 	var wake *entry
 	if passes {
 		w.permit = l.permit(refs, ln.locks, now)

@@ -223,7 +223,7 @@ func (l *Limiter) enter(ctx context.Context, now int64, given bool, r *Request, 
 	if r.Inside != nil {
 		debts = r.Inside.borrow(l, c.refs, c.now)
 	}
-	use := l.take(c.refs, r.Priority, r.Keys.Account, nil, c.now, l.time(c.now))
+	use := l.take(c.refs, r.Priority, r.Keys.Account, nil, c.now)
 	if use < 0 {
 		p = l.permit(c.refs, c.locks, c.now)
 		if r.Inside != nil {
@@ -271,13 +271,13 @@ func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, que
 				return nil, 0, errNever
 			}
 		}
-		until, _ := l.estimate(c.refs, r.Priority, r.Keys.Account, c.now, l.time(c.now))
+		until, _ := l.estimate(c.refs, r.Priority, r.Keys.Account, c.now)
 		return nil, until, errRefused
 	}
 	if err := tooLarge(c.refs); err != nil {
 		return nil, 0, err
 	}
-	until, last := l.estimate(c.refs, r.Priority, r.Keys.Account, c.now, l.time(c.now))
+	until, last := l.estimate(c.refs, r.Priority, r.Keys.Account, c.now)
 	if until == c.now {
 		last = use // no time is known, only what refuses it
 	}

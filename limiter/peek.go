@@ -5,8 +5,6 @@ import (
 	"iter"
 	"slices"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // State is one limit for one key, at one moment: for people, and for tests.
@@ -70,10 +68,10 @@ func (l *Limiter) peek(now int64, limit string, k *Keys) State {
 		seen := max(sh.newest, e.touched)
 		now = max(now, e.touched)
 		if e.gen < cfg.gen {
-			e.follow(cfg, seen, l.time(seen))
+			e.follow(cfg, seen)
 		}
 		if now > seen && now > l.now() { // a look ahead must not end a hold, or give units out early
-			e = e.copy(g, l.time(seen))
+			e = e.copy()
 		}
 		return l.state(g, m, e, now)
 	}
@@ -92,17 +90,11 @@ func (l *Limiter) peek(now int64, limit string, k *Keys) State {
 	return st
 }
 
-// copy is e's state in an entry of its own; t is the latest time that e has seen.
-func (e *entry) copy(g *group, t time.Time) *entry {
+// copy is e's state in an entry of its own.
+func (e *entry) copy() *entry {
 	c := &entry{
-		long: e.long, buckets: make([]rate.Limiter, len(e.buckets)), touched: e.touched, few: e.few,
+		long: e.long, buckets: slices.Clone(e.buckets), touched: e.touched, few: e.few,
 		gen: e.gen, group: e.group, shard: e.shard, length: e.length, short: e.short,
-	}
-	for _, m := range g.slots {
-		if m.form == bucketForm {
-			b := &e.buckets[m.index]
-			fill(&c.buckets[m.index], float64(b.Limit()), int64(b.Burst()), b.TokensAt(t), t)
-		}
 	}
 	if e.ext != nil {
 		c.ext = &ext{slots: slices.Clone(e.ext.slots), holders: slices.Clone(e.ext.holders)}
@@ -116,12 +108,11 @@ func (e *entry) copy(g *group, t time.Time) *entry {
 }
 
 func (l *Limiter) state(g *group, m *limit, e *entry, now int64) State {
-	t := l.time(now)
 	st := State{Limit: m.Name, Keys: g.keys(e.key()), Factor: 1}
 	x := e.slot(m)
 	w := x.lawOf(m)
 	if x != nil {
-		e.settle(m, x, now, t)
+		e.settle(m, x, now)
 		st.Factor = 1 - x.cut
 		st.Probing = x.window > 0
 		if x.refused > 0 && now-x.refusedAt < refusalLapse {
@@ -144,7 +135,7 @@ func (l *Limiter) state(g *group, m *limit, e *entry, now int64) State {
 	switch m.form {
 	case bucketForm:
 		st.Burst, st.Rate = w.burst, w.rate*st.Factor
-		st.Level = max(0, e.buckets[m.index].TokensAt(t))
+		st.Level = max(0, e.buckets[m.index].Level(now))
 	case windowForm:
 		st.Burst = x.lowered(w.quota)
 		st.Level = float64(max(0, st.Burst-x.log.Peak(now, w.window)))
@@ -182,7 +173,7 @@ func (l *Limiter) all(want func(State) bool) iter.Seq[State] {
 					}
 					now := max(now, e.touched)
 					if e.gen < cfg.gen {
-						e.follow(cfg, now, l.time(now))
+						e.follow(cfg, now)
 					}
 					g := cfg.groups[e.group]
 					for _, m := range g.slots {

@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"math"
 	"time"
 )
 
@@ -125,17 +124,16 @@ func (p Permit) restamp(now int64) (_ Permit, ok bool) {
 		now = max(now, l.shards[s].newest)
 	}
 	for i := range rec.refs {
-		rec.refs[i].e.bringNear(cfg, now, l.time(now))
+		rec.refs[i].e.bringNear(cfg, now)
 		now = max(now, rec.refs[i].e.touched)
 	}
 	for i := range rec.refs {
 		rec.refs[i].e.touched = now
 	}
-	t := l.time(now)
 	for i := range rec.refs {
 		r := &rec.refs[i]
 		if r.e.gen < cfg.gen { // a reload is under way
-			r.e.follow(cfg, now, t)
+			r.e.follow(cfg, now)
 		}
 		m := cfg.current(r.lim)
 		x := r.e.slot(m)
@@ -156,9 +154,9 @@ func (p Permit) restamp(now int64) (_ Permit, ok bool) {
 	for i := range rec.refs {
 		r := &rec.refs[i]
 		if m := cfg.current(r.lim); m == r.lim && m.form == bucketForm && r.got > 0 {
-			if b := &r.e.buckets[m.index]; b.TokensAt(t) >= 0 {
-				b.AllowN(t, -int(r.got))
-				b.AllowN(t, int(r.got))
+			if b := &r.e.buckets[m.index]; b.Level(now) >= 0 {
+				b.Give(float64(r.got), now)
+				b.Take(r.got, now)
 			}
 		}
 	}
@@ -353,7 +351,7 @@ func (l *Limiter) unused(r *taken, at int64) (wake bool) {
 		return false
 	}
 	m, x, now := l.upToNow(r)
-	wake = r.e.refund(r, m, x, at, now, l.time(now))
+	wake = r.e.refund(r, m, x, at, now)
 	if x == nil {
 		return false
 	}
@@ -368,20 +366,19 @@ func (l *Limiter) unused(r *taken, at int64) (wake bool) {
 func (l *Limiter) upToNow(r *taken) (m *limit, x *extSlot, now int64) {
 	e, cfg := r.e, l.config.Load()
 	now = l.clampAt(e, l.now())
-	t := l.time(now)
 	if e.gen < cfg.gen { // a reload is under way
-		e.follow(cfg, now, t)
+		e.follow(cfg, now)
 	}
 	m = cfg.current(r.lim)
 	if x = e.slot(m); x != nil {
-		e.settle(m, x, now, t)
+		e.settle(m, x, now)
 	}
 	return m, x, now
 }
 
 // refund gives back the units of r, as far as they are still missing, and
 // reports whether there were any. e is up to the time now.
-func (e *entry) refund(r *taken, m *limit, x *extSlot, at, now int64, t time.Time) bool {
+func (e *entry) refund(r *taken, m *limit, x *extSlot, at, now int64) bool {
 	switch m.form {
 	case bucketForm:
 		// If the bucket was full meanwhile, what it lacked has come back
@@ -395,9 +392,7 @@ func (e *entry) refund(r *taken, m *limit, x *extSlot, at, now int64, t time.Tim
 		if n <= 0 {
 			return false
 		}
-		e.buckets[m.index].AllowN(t, -int(n)) // cut to the burst when next looked at
-		part := time.Duration((n - math.Floor(n)) / perSecond * 1e9)
-		e.buckets[m.index].AllowN(t.Add(-part), 0) // units come whole: the rest by dating the bucket back
+		e.buckets[m.index].Give(n, now)
 		return true
 	case windowForm:
 		if r.lim.form != windowForm || m.prior != nil && at <= m.prior.at || x == nil || x.log == nil {

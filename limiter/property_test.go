@@ -141,12 +141,12 @@ func check(t interface {
 					}
 				}
 			}
-			ln, at := l.pending(cfg, e, now, l.time(now))
+			ln, at := l.pending(cfg, e, now)
 			for ln != nil && ln.head.deadline != math.MaxInt64 {
 				// Perhaps it can't pass by its deadline; that it is told when that comes is enough.
 				defer func(w *waiter, d int64) { w.deadline = d }(ln.head, ln.head.deadline)
 				ln.head.deadline = math.MaxInt64
-				ln, at = l.pending(cfg, e, now, l.time(now))
+				ln, at = l.pending(cfg, e, now)
 			}
 			if ln != nil && e.ext.wake > 0 && e.ext.wake <= now+1000 {
 				continue // the timer is due: times are rounded up
@@ -244,7 +244,7 @@ func (o *opening) agree(l *Limiter, limit int, k *Keys) {
 	now := l.now()
 	if e := l.shards[i].table.find(hash, g, k); e != nil && e.slot(m) != nil {
 		x = *e.slot(m)
-		e.settle(m, &x, now, l.time(now)) // only the copy: to look must not matter
+		e.settle(m, &x, now) // only the copy: to look must not matter
 	}
 	if o.advance(now); x.hold != o.held || int(x.window) != o.window || int(x.probes) != len(o.probes) {
 		failer{}.Fatalf("%s of %v: held until %d with %d probes of %d, want %d with %d of %d",

@@ -9,8 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/time/rate"
-
+	"github.com/recourse-go/recourse/limiter/internal/bucket"
 	"github.com/recourse-go/recourse/limiter/internal/windowlog"
 )
 
@@ -196,7 +195,7 @@ func (l *Limiter) follow(sh *shard, cfg *config, now int64) (moved []*waiter) {
 			}
 			if e.gen < cfg.gen {
 				at := max(now, e.touched)
-				e.follow(cfg, at, l.time(at))
+				e.follow(cfg, at)
 			}
 			if e.waits() { // also where some call has brought it up to cfg already
 				wake = append(wake, e)
@@ -309,12 +308,12 @@ func (e *entry) waits() bool {
 }
 
 // follow brings e up to cfg.
-func (e *entry) follow(cfg *config, now int64, t time.Time) {
+func (e *entry) follow(cfg *config, now int64) {
 	g := cfg.groups[e.group]
-	e.grow(g, now, t)
+	e.grow(g, now)
 	for _, m := range g.slots {
 		if m.prior != nil && e.gen < m.prior.gen {
-			e.convert(g, m, now, t)
+			e.convert(g, m, now)
 			continue
 		}
 		if m.form != bucketForm {
@@ -323,11 +322,11 @@ func (e *entry) follow(cfg *config, now int64, t time.Time) {
 		x := e.slot(m)
 		factor := 1.0
 		if x != nil {
-			e.settle(m, x, now, t)
+			e.settle(m, x, now)
 			factor = 1 - x.cut
 		}
 		w := x.lawOf(m)
-		retune(&e.buckets[m.index], w.rate*factor, w.burst, t)
+		e.buckets[m.index].Tune(w.rate*factor, w.burst, now)
 	}
 	e.gen = cfg.gen
 }
@@ -342,7 +341,7 @@ type prior struct {
 // convert makes a bucket of e's window or a window of its bucket, without
 // forgetting anything that was granted: in a window over the change no more
 // passes than the larger of the two limits allows.
-func (e *entry) convert(g *group, m *limit, now int64, t time.Time) {
+func (e *entry) convert(g *group, m *limit, now int64) {
 	x, was := e.more(g, m), &m.prior.law
 	if x.own != nil {
 		was, x.own = x.own, nil // the next call asks again
@@ -355,10 +354,10 @@ func (e *entry) convert(g *group, m *limit, now int64, t time.Time) {
 	if m.form == windowForm {
 		b := &e.buckets[m.index]
 		if ended {
-			drainBucket(b, t.Add(time.Duration(x.hold-now)))
+			b.Empty(x.hold)
 			x.hold = 0
 		}
-		x.log = was.remembered(b.TokensAt(t), m.window, now, now)
+		x.log = was.remembered(b.Level(now), m.window, now, now)
 		return
 	}
 	used := int64(0)
@@ -369,9 +368,7 @@ func (e *entry) convert(g *group, m *limit, now int64, t time.Time) {
 	if ended { // a bucket is empty after a hold
 		x.hold, level = 0, min(level, 0)
 	}
-	b := &e.buckets[m.index]
-	*b = rate.Limiter{}
-	fill(b, m.rate*(1-x.cut), m.burst, float64(level), t)
+	e.buckets[m.index] = bucket.New(m.rate*(1-x.cut), m.burst, float64(level), now)
 }
 
 // remembered is the most that a bucket which has this level at the time at can
@@ -443,7 +440,7 @@ func (l *Limiter) except(now int64, given bool, r *Request) {
 		wake := false
 		for _, x := range xs {
 			m := c.cfg.current(x.m)
-			wake = e.setOwn(c.cfg.groups[gi], m, x.own, created, c.now, l.time(c.now)) || wake
+			wake = e.setOwn(c.cfg.groups[gi], m, x.own, created, c.now) || wake
 		}
 		l.unlock(c.locks)
 		if wake {
@@ -454,7 +451,7 @@ func (l *Limiter) except(now int64, given bool, r *Request) {
 
 // setOwn gives e its own numbers for m, or with nil takes them back. It
 // reports whether calls that wait may go on.
-func (e *entry) setOwn(g *group, m *limit, own *law, created bool, now int64, t time.Time) (wake bool) {
+func (e *entry) setOwn(g *group, m *limit, own *law, created bool, now int64) (wake bool) {
 	if own == nil && e.slot(m) == nil {
 		return false
 	}
@@ -465,12 +462,12 @@ func (e *entry) setOwn(g *group, m *limit, own *law, created bool, now int64, t 
 	if *was == *is {
 		return false
 	}
-	e.settle(m, x, now, t)
+	e.settle(m, x, now)
 	if m.form == bucketForm {
 		b := &e.buckets[m.index]
-		retune(b, is.rate*(1-x.cut), is.burst, t)
+		b.Tune(is.rate*(1-x.cut), is.burst, now)
 		if created {
-			b.AllowN(t, -int(is.burst)) // a key that was never used starts full
+			b.Give(float64(is.burst), now) // a key that was never used starts full
 		}
 	}
 	return x.q != nil

@@ -72,15 +72,15 @@ func (l *Limiter) clampNear(cfg *config, ln *lane, now int64) int64 {
 		now = max(now, l.shards[s].newest)
 	}
 	for i := range ln.refs {
-		ln.refs[i].e.bringNear(cfg, now, l.time(now))
+		ln.refs[i].e.bringNear(cfg, now)
 	}
 	return l.clamp(ln.locks, ln.refs, now)
 }
 
 // bringNear sets e back to the time now if it is far ahead of that.
-func (e *entry) bringNear(cfg *config, now int64, t time.Time) {
+func (e *entry) bringNear(cfg *config, now int64) {
 	if e.touched-now > maxAhead {
-		e.setBack(cfg.groups[e.group], now, t)
+		e.setBack(cfg.groups[e.group], now)
 	}
 }
 
@@ -91,8 +91,7 @@ const maxAhead = int64(time.Second)
 
 // setBack is for a key that a call with a time ahead of the clock has used, now
 // that the clock's time is now: what it has is what it can be sure of.
-func (e *entry) setBack(g *group, now int64, t time.Time) {
-	ahead := time.Duration(e.touched - now)
+func (e *entry) setBack(g *group, now int64) {
 	e.touched = now
 	for _, m := range g.slots {
 		x := e.slot(m)
@@ -103,14 +102,7 @@ func (e *entry) setBack(g *group, now int64, t time.Time) {
 		if m.form != bucketForm {
 			continue
 		}
-		b := &e.buckets[m.index]
-		level := b.TokensAt(t)
-		if level >= float64(b.Burst()) || b.TokensAt(t.Add(ahead/2)) == level { // it may have seen that time
-			drainBucket(b, t)
-			if kept := int(level - float64(b.Limit())*ahead.Seconds()); kept > 0 {
-				b.AllowN(t, -kept)
-			}
-		}
+		e.buckets[m.index].SetBack(now)
 	}
 }
 

@@ -127,13 +127,13 @@ func (l *Limiter) stalled(w *waiter) (again time.Duration, err error) {
 		return stallAfter, nil
 	}
 	now := l.clamp(ln.locks, ln.refs, l.now())
-	l.renew(l.config.Load(), w, now, l.time(now))
+	l.renew(l.config.Load(), w, now)
 	r := &w.refs[ln.use]
 	if r.lim.form != concurrencyForm {
 		return stallAfter, nil
 	}
 	x := r.e.slot(r.lim)
-	r.e.settle(r.lim, x, now, l.time(now))
+	r.e.settle(r.lim, x, now)
 	most := x.lowered(x.lawOf(r.lim).conc)
 	out := int64(*r.e.holder(r.lim.index))
 	if x.hold != 0 || x.window > 0 || out+min(r.cost, most) <= most {

@@ -2,7 +2,6 @@ package limiter
 
 import (
 	"math"
-	"time"
 )
 
 // Taking what a call names, all at one instant or nothing; and when that would
@@ -11,7 +10,7 @@ import (
 // take takes every ref at one instant, or nothing: then it returns the index
 // of the first that refuses. All shards are locked. ln is nil for a call that
 // has just come.
-func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now int64, t time.Time) int {
+func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now int64) int {
 	extra := false
 	for i := range refs {
 		r := &refs[i]
@@ -19,7 +18,7 @@ func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now 
 		r.got, r.probe = r.cost, 0
 		if r.covered {
 			if !r.passes(l, now) {
-				l.untake(refs[:i], now, t)
+				l.untake(refs[:i], now)
 				return i
 			}
 			continue
@@ -27,8 +26,8 @@ func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now 
 		if e.ext != nil {
 			if x := e.slot(m); x != nil {
 				extra = true
-				if !l.passes(r, x, prio, account, ln, now, t) {
-					l.untake(refs[:i], now, t)
+				if !l.passes(r, x, prio, account, ln, now) {
+					l.untake(refs[:i], now)
 					return i
 				}
 				continue
@@ -38,10 +37,10 @@ func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now 
 		switch m.form {
 		case bucketForm:
 			b := &e.buckets[m.index]
-			if prio == Backfill && b.TokensAt(t) < float64(r.cost+m.headroom(r.cost)) {
+			if prio == Backfill && b.Level(now) < float64(r.cost+m.headroom(r.cost)) {
 				ok = false
 			} else {
-				ok = r.cost == 0 || b.AllowN(t, int(r.cost))
+				ok = r.cost == 0 || b.Take(r.cost, now)
 			}
 		case concurrencyForm:
 			r.got = min(r.cost, m.conc)
@@ -50,7 +49,7 @@ func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now 
 			}
 		}
 		if !ok {
-			l.untake(refs[:i], now, t)
+			l.untake(refs[:i], now)
 			return i
 		}
 	}
@@ -66,9 +65,9 @@ func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now 
 }
 
 // passes is take for one limit whose key is in a special state.
-func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *lane, now int64, t time.Time) bool {
+func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *lane, now int64) bool {
 	e, m := r.e, r.lim
-	e.settle(m, x, now, t)
+	e.settle(m, x, now)
 	probes := x.window > 0 && r.probes(x)
 	if x.hold != 0 || x.window > 0 && x.probes >= x.window && !probes {
 		return false
@@ -86,10 +85,10 @@ func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *
 	switch m.form {
 	case bucketForm:
 		b := &e.buckets[m.index]
-		if prio == Backfill && !x.q.owes(r.cost) && b.TokensAt(t) < float64(r.cost+w.headroom(r.cost)) {
+		if prio == Backfill && !x.q.owes(r.cost) && b.Level(now) < float64(r.cost+w.headroom(r.cost)) {
 			return false
 		}
-		if r.cost > 0 && !b.AllowN(t, int(r.cost)) {
+		if r.cost > 0 && !b.Take(r.cost, now) {
 			return false
 		}
 	case windowForm:
@@ -118,14 +117,14 @@ func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *
 }
 
 // untake undoes what take did at the same instant.
-func (l *Limiter) untake(refs []ref, now int64, t time.Time) {
+func (l *Limiter) untake(refs []ref, now int64) {
 	for i := range refs {
 		r := &refs[i]
 		e, m := r.e, r.lim
 		switch m.form {
 		case bucketForm:
 			if r.got > 0 {
-				e.buckets[m.index].AllowN(t, -int(r.got))
+				e.buckets[m.index].Give(float64(r.got), now)
 			}
 		case windowForm:
 			e.slot(m).log.Refund(r.got, now)
@@ -140,16 +139,16 @@ func (l *Limiter) untake(refs []ref, now int64, t time.Time) {
 }
 
 // settle brings x up to the time now.
-func (e *entry) settle(m *limit, x *extSlot, now int64, t time.Time) {
+func (e *entry) settle(m *limit, x *extSlot, now int64) {
 	if x.hold != 0 && now >= x.hold {
-		e.recover(m, x, x.hold, t.Add(time.Duration(x.hold-now)))
-		e.endHold(m, x, now, t)
+		e.recover(m, x, x.hold)
+		e.endHold(m, x, now)
 	}
 	if x.window > 0 && x.probes == 0 && now >= x.lapse {
 		x.open()
 	}
 	if x.cut > 0 {
-		e.recover(m, x, now, t)
+		e.recover(m, x, now)
 	}
 }
 
@@ -159,11 +158,11 @@ const onEvent = math.MaxInt64
 // readyAt is when m would let a call of this cost through for e's key, if
 // first so many units ahead of it went through: now, later, or onEvent.
 // headroom is what must be left.
-func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64, t time.Time) int64 {
+func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64) int64 {
 	x := e.slot(m)
 	start, level := now, -1.0
 	if x != nil {
-		e.settle(m, x, now, t)
+		e.settle(m, x, now)
 		if x.hold > now {
 			start, level = x.hold, 0
 		} else if x.window > 0 && x.probes >= x.window {
@@ -174,7 +173,7 @@ func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64, t time.Time)
 	switch m.form {
 	case bucketForm:
 		if level < 0 {
-			level = e.buckets[m.index].TokensAt(t)
+			level = e.buckets[m.index].Level(now)
 		}
 		need := float64(cost) + float64(ahead) + float64(headroom) - level
 		if need <= 0 {
@@ -195,8 +194,8 @@ func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64, t time.Time)
 
 // knownAt is readyAt, as far as it is known: an event can be now, or once no
 // hold is in force.
-func (e *entry) knownAt(m *limit, cost, ahead, headroom, now int64, t time.Time) int64 {
-	at := e.readyAt(m, cost, ahead, headroom, now, t)
+func (e *entry) knownAt(m *limit, cost, ahead, headroom, now int64) int64 {
+	at := e.readyAt(m, cost, ahead, headroom, now)
 	if at == onEvent {
 		at = now
 		if x := e.slot(m); x != nil && x.hold > now {
@@ -217,7 +216,7 @@ func later(now int64, seconds float64) int64 {
 
 // estimate is when a call that comes now would pass all its limits, and which
 // of them it would wait for longest. What waits for an event counts as now.
-func (l *Limiter) estimate(refs []ref, prio Priority, account string, now int64, t time.Time) (until int64, last int) {
+func (l *Limiter) estimate(refs []ref, prio Priority, account string, now int64) (until int64, last int) {
 	until = math.MinInt64
 	for i := range refs {
 		r := &refs[i]
@@ -230,7 +229,7 @@ func (l *Limiter) estimate(refs []ref, prio Priority, account string, now int64,
 		if prio == Backfill && (x == nil || !x.q.owes(r.cost)) {
 			head = x.lawOf(r.lim).headroom(r.cost)
 		}
-		if at := r.e.knownAt(r.lim, r.cost, ahead, head, now, t); at > until {
+		if at := r.e.knownAt(r.lim, r.cost, ahead, head, now); at > until {
 			until, last = at, i
 		}
 	}
@@ -239,7 +238,7 @@ func (l *Limiter) estimate(refs []ref, prio Priority, account string, now int64,
 
 // estimateHead is estimate for the call at the head of ln, if no other goes
 // before it. Where nothing would make it wait but an event, last is use.
-func (l *Limiter) estimateHead(ln *lane, w *waiter, use int, now int64, t time.Time) (until int64, last int) {
+func (l *Limiter) estimateHead(ln *lane, w *waiter, use int, now int64) (until int64, last int) {
 	until, last = now, use
 	for i := range w.refs {
 		r := &w.refs[i]
@@ -248,7 +247,7 @@ func (l *Limiter) estimateHead(ln *lane, w *waiter, use int, now int64, t time.T
 		if ln.prio == Backfill && (x == nil || !x.q.owes(r.cost)) {
 			head = x.lawOf(r.lim).headroom(r.cost)
 		}
-		if at := r.e.knownAt(r.lim, r.cost, 0, head, now, t); at > until {
+		if at := r.e.knownAt(r.lim, r.cost, 0, head, now); at > until {
 			until, last = at, i
 		}
 	}

@@ -1,7 +1,5 @@
 package limiter
 
-import "time"
-
 // A call that needs two limits, each of which others use up as soon as there
 // is something of it, could be passed over for ever: it would have to find
 // something of both at the same moment. So one that was passed over often is
@@ -22,7 +20,7 @@ type turn struct {
 
 // giveTurn gives ln's head a turn, if it should have one and nobody else has.
 // All of ln's shards are locked.
-func (l *Limiter) giveTurn(cfg *config, ln *lane, now int64, t time.Time) {
+func (l *Limiter) giveTurn(cfg *config, ln *lane, now int64) {
 	w := ln.head
 	if w.moves++; w.moves < passedOver {
 		return
@@ -33,7 +31,7 @@ func (l *Limiter) giveTurn(cfg *config, ln *lane, now int64, t time.Time) {
 		return
 	}
 	until := now + (now-w.came)/turnShare
-	if at, _ := l.estimateHead(ln, w, ln.use, now, t); at >= until {
+	if at, _ := l.estimateHead(ln, w, ln.use, now); at >= until {
 		return // it would be in vain
 	}
 	if !l.turn.CompareAndSwap(old, &turn{ln, until}) {
