@@ -62,8 +62,10 @@ func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, 
 	at := -1           // of the limit before: most are named in the limiter's order
 	for i := range r.Uses {
 		u := &r.Uses[i]
-		if at = cfg.find(u.Limit, at+1); at < 0 {
-			return 0, 0, &requestError{"no such limit", u.Limit}
+		if at++; at >= len(cfg.limits) || cfg.limits[at].Name != u.Limit {
+			if at = cfg.find(u.Limit, at); at < 0 {
+				return 0, 0, &requestError{"no such limit", u.Limit}
+			}
 		}
 		m := cfg.limits[at]
 		if m.group != group {
@@ -85,8 +87,11 @@ func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, 
 		cost, each := int64(0), int64(0)
 		switch m.form {
 		case bucketForm, windowForm:
-			if cost = r.cost(u); !u.Bytes {
-				each = u.Cost
+			if each = u.Cost; u.Bytes {
+				each = 0
+			}
+			if cost = each; r.N > 1 || u.Bytes || cost < 0 || cost > maxUnits {
+				cost = r.cost(u)
 			}
 		case concurrencyForm:
 			cost = int64(min(max(r.Parallel, 1), math.MaxInt32))
@@ -104,8 +109,9 @@ func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, 
 
 // begin takes the call's locks and settles the instant at which everything is
 // decided, and the limits by which: those in force now. (No key here can
-// follow newer ones, since whoever made it do so held the lock before.)
-func (l *Limiter) begin(c *call) {
+// follow newer ones, since whoever made it do so held the lock before.) It reports
+// whether these are others than those by which the call was resolved.
+func (l *Limiter) begin(c *call) (reloaded bool) {
 	clock := c.now
 	if c.given {
 		clock = min(clock, l.now())
@@ -132,7 +138,9 @@ func (l *Limiter) begin(c *call) {
 			c.touches[i].g = cfg.groups[c.touches[i].g.id]
 		}
 		cfg.refresh(c.refs)
+		return true
 	}
+	return false
 }
 
 // refresh replaces the limits of refs, which a reload may have made stale, by

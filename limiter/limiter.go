@@ -205,8 +205,7 @@ func (l *Limiter) enter(ctx context.Context, now int64, given bool, r *Request, 
 	}
 	c.touches, c.locks = c.touches[:touched], c.locks[:locked]
 	for tries := 0; ; tries++ {
-		l.begin(&c)
-		if c.cfg.drops(c.refs) { // by a reload since
+		if reloaded := l.begin(&c); reloaded && c.cfg.drops(c.refs) {
 			l.unlock(c.locks)
 			return l.enter(ctx, now, given, r, queue)
 		}
