@@ -117,11 +117,9 @@ func (r *run) fails() *failure {
 
 // forget lets go of the facts of earlier attempts of a call that succeeded.
 func (r *run) forget() {
-	if f := r.failure; f != nil {
-		*f = failure{}
-		failurePool.Put(f)
-		r.failure, r.event, r.decision = nil, nil, nil
-	}
+	*r.failure = failure{}
+	failurePool.Put(r.failure)
+	r.failure, r.event, r.decision = nil, nil, nil
 }
 
 // state is what the call has used up so far. Once there is a decision it is the
@@ -169,7 +167,9 @@ func (r *run) loop(ctx context.Context) *outcome {
 		// Attempt. The permit goes back with it, or with the response's body.
 		a := r.attempt(ctx, first)
 		if a.ok {
-			r.forget()
+			if r.failure != nil {
+				r.forget()
+			}
 			return nil
 		}
 		if a.unsent {
@@ -258,8 +258,10 @@ func (r *run) acquire(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := r.credentials(ctx); err != nil {
-		return err
+	if r.p.credentials.InBackoff() > 0 {
+		if err := r.credentials(ctx); err != nil {
+			return err
+		}
 	}
 	if len(r.op.uses) == 0 {
 		r.began = r.p.engine.now()

@@ -27,7 +27,7 @@ func (r *run) override(now time.Time) (rule *Rule, why Reason) {
 	if r.err == nil {
 		return r.overrideInside(now)
 	}
-	if e.Network == rules.NetworkCanceled {
+	if e.Network == rules.NetworkCanceled || errtree.Alone(r.err) { // those below wrap another error
 		return nil, 0
 	}
 	if _, ok := r.err.(*httpattempt.UploadError); ok {

@@ -32,10 +32,10 @@ func Wrapped(err error) (inner []error, joined, ok bool) {
 	return nil, false, true
 }
 
-// alone reports whether there is nothing to err but itself: it wraps nothing, and
+// Alone reports whether there is nothing to err but itself: it wraps nothing, and
 // has no method by which it answers for another error. Most errors are alone, and
 // to look into one takes neither a walk nor care.
-func alone(err error) bool {
+func Alone(err error) bool {
 	switch err.(type) {
 	case interface{ Unwrap() error }, interface{ Unwrap() []error }, interface{ WrappedErrors() []error }, interface{ Errors() []error },
 		interface{ Is(error) bool }, interface{ As(any) bool }:
@@ -49,7 +49,7 @@ func alone(err error) bool {
 // as false.
 func Walk(err error, f func(error) bool) bool {
 	w := walker{f: f, left: Max}
-	if err != nil && alone(err) {
+	if err != nil && Alone(err) {
 		return w.holds(err)
 	}
 	return w.walk(err)
@@ -124,7 +124,7 @@ func isNil(v any) bool {
 
 // As is [errors.AsType], but a nil pointer is no find.
 func As[T error](err error) (found T, ok bool) {
-	if alone(err) {
+	if Alone(err) {
 		if e, is := err.(T); is && !isNil(e) {
 			return e, true
 		}
@@ -165,7 +165,7 @@ func Is(err, target error) bool {
 	if err == nil || target == nil {
 		return err == target
 	}
-	if alone(err) && reflect.TypeOf(err) != reflect.TypeOf(target) {
+	if Alone(err) && reflect.TypeOf(err) != reflect.TypeOf(target) {
 		return false
 	}
 	equal := reflect.TypeOf(target).Comparable()
