@@ -202,6 +202,11 @@ func TestScheduleJitter(t *testing.T) {
 		{policy.JitterFull, 3, 0, 500 * time.Millisecond, 2 * time.Second, 4 * time.Second},
 		{policy.JitterDecorrelated, 3, 2 * time.Second, 500 * time.Millisecond, 3250 * time.Millisecond, 6 * time.Second},
 		{policy.JitterDecorrelated, 9, time.Hour, 500 * time.Millisecond, 8 * time.Second, 8 * time.Second},
+		{"+1s", 3, 0, 4 * time.Second, 4500 * time.Millisecond, 5 * time.Second},
+		{"+1s", 9, 0, 8 * time.Second, 8500 * time.Millisecond, 9 * time.Second}, // what is capped is the delay without it
+		{"25%", 3, 0, 3 * time.Second, 4 * time.Second, 5 * time.Second},
+		{"100%", 3, 0, 500 * time.Millisecond, 4 * time.Second, 8 * time.Second}, // never below min
+		{"", 3, 0, 4 * time.Second, 4 * time.Second, 4 * time.Second},
 		{policy.JitterNone, 100, 0, 8 * time.Second, 8 * time.Second, 8 * time.Second},
 	} {
 		s := newSchedule(policy.Backoff{Initial: time.Second, Min: 500 * time.Millisecond, Max: 8 * time.Second, Multiplier: 2, Jitter: tt.jitter})

@@ -16,6 +16,8 @@ type schedule struct {
 	policy.Backoff
 	id    [2]uint32       // in a State: of failures that are retried, of throttling
 	steps []time.Duration // delay of step 1, 2, …; the last one repeats
+	add   time.Duration   // what jitter adds at most, of "+1s"
+	share float64         // the share of the delay that it adds or takes away at most, of "25%"
 }
 
 // maxSteps bounds the table of a schedule that grows very slowly; beyond it
@@ -24,6 +26,7 @@ const maxSteps = 256
 
 func newSchedule(b policy.Backoff) schedule {
 	s := schedule{Backoff: b, id: [2]uint32{backoffID(b.Name, policy.Retry), backoffID(b.Name, policy.Wait)}}
+	s.add, s.share = b.Jitter.Spread()
 	d := float64(b.Initial)
 	limit := float64(b.Max)
 	if limit <= 0 {
@@ -85,6 +88,9 @@ func (s *schedule) delay(n int, u float64, last time.Duration) time.Duration {
 			most = float64(s.Max)
 		}
 		d = time.Duration(min(lo+u*max(0, hi-lo), most))
+	case policy.JitterNone:
+	default:
+		d += time.Duration(u*float64(s.add) + (2*u-1)*s.share*float64(d))
 	}
 	return max(d, s.Min, 0)
 }

@@ -106,7 +106,7 @@ var backoffObject = &yamlfile.Object{
 		{Name: "min", Kind: yamlfile.Duration, Default: "0s", Doc: "No delay is shorter, whatever the jitter."},
 		{Name: "max", Kind: yamlfile.Duration, Positive: true, Default: "64s, or initial where that is longer", Doc: "Cap of the delay, before jitter."},
 		{Name: "multiplier", Kind: yamlfile.Float, Min: 1, Max: 1000, Default: "2", Doc: "Growth from one delay to the next."},
-		{Name: "jitter", Enum: []string{string(JitterNone), string(JitterEqual), string(JitterFull), string(JitterDecorrelated)}, Default: "equal", Doc: "How chance spreads the delay d: none = d, equal = d/2 to d, full = 0 to d, decorrelated = min to three times the delay before."},
+		{Name: "jitter", Kind: kindJitter, Default: "equal", Doc: "How chance spreads the delay d: none = d, equal = d/2 to d, full = 0 to d, decorrelated = min to three times the delay before, +1s = d to d + 1s, 25% = a quarter less to a quarter more."},
 		{Name: "attempts", Kind: yamlfile.Int, Min: 1, Max: 65535, Default: "no bound but elapsed", Doc: "Attempts in all, the first one included."},
 		{Name: "elapsed", Kind: yamlfile.Duration, Positive: true, Default: "no bound but attempts", Doc: "Time spent trying, looked at from the second retry on. Waits that the server asked for do not count."},
 	},

@@ -20,6 +20,8 @@ var (
 	kindWhen   = kindCondition("say when to look there, or remove the line")
 	kindRegexp = &yamlfile.Kind{What: "text", Read: readRegexp}
 
+	kindJitter = &yamlfile.Kind{What: "text", Unit: "s", Code: "unknown-value", Read: readJitter, Schema: yamlfile.Pattern(jitterPattern, 60)}
+
 	kindDaily = &yamlfile.Kind{What: `text: a time of day such as "00:00"`, Raw: true, Read: readDaily, Schema: yamlfile.Pattern(dailyPattern, 5)}
 	kindZone  = &yamlfile.Kind{What: "text", Read: readZone, Schema: yamlfile.Pattern(`^[A-Za-z][A-Za-z0-9_+/-]*$`, 64)} // an IANA time zone
 

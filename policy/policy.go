@@ -127,19 +127,6 @@ type Operation struct {
 	Token bool
 }
 
-// JitterKind says how chance spreads a backoff's delay.
-type JitterKind string
-
-// The kinds of jitter. With d the capped delay and u in [0,1):
-// none = d; equal = d/2 + u·d/2; full = u·d;
-// decorrelated = min + u·(3·previous − min), capped.
-const (
-	JitterNone         JitterKind = "none"
-	JitterEqual        JitterKind = "equal"
-	JitterFull         JitterKind = "full"
-	JitterDecorrelated JitterKind = "decorrelated"
-)
-
 // Backoff is a named schedule of delays. It is always bounded: Attempts or Elapsed is positive.
 type Backoff struct {
 	Name       string

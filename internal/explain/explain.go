@@ -165,6 +165,9 @@ func then(p *policy.Policy, r *policy.Rule) string {
 
 func schedule(b *policy.Backoff) string {
 	words := []string{fmt.Sprintf("%s (%s to %s, ×%s", b.Name, units.FormatDuration(b.Initial), units.FormatDuration(b.Max), strconv.FormatFloat(b.Multiplier, 'g', 4, 64))}
+	if add, share := b.Jitter.Spread(); add > 0 || share > 0 {
+		words = append(words, "jitter "+string(b.Jitter))
+	}
 	if b.Attempts > 0 {
 		words = append(words, fmt.Sprintf("%d attempts", b.Attempts))
 	}
