@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -112,12 +113,15 @@ func TestComeBack(t *testing.T) {
 							resp.Body.Close()
 						}
 						got = resultOf(resp, err)
-						if resp != nil && tt.as == AsDeadline {
+						if resp != nil {
 							err = e.CheckResponse(ctx, resp)
 						}
 					}
 					if until := got.Until.Sub(start); got.Decision.As != tt.as || got.Decision.Reason != tt.reason || until.Round(10*time.Millisecond) != tt.until {
 						t.Errorf("gave up as %s (%v) until %v, want %s (%v) until %v", got.Decision.As, got.Decision.Reason, until, tt.as, tt.reason, tt.until)
+					}
+					if gave, ok := errors.AsType[*GiveUpError](fmt.Errorf("sync: %w", err)); !ok || !gave.Until.Equal(got.Until) || gave.Until.Before(time.Now()) {
+						t.Errorf("errors.As does not give the time %v, or it is past: %v", got.Until, err)
 					}
 					if is := errors.Is(err, context.DeadlineExceeded); is != (tt.as == AsDeadline) {
 						t.Errorf("deadline exceeded: %v: %v", is, err)
