@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // A refresh that failed brought no credential: a success after it shows that the old
@@ -56,7 +58,7 @@ func TestFailedRefreshIsNoProof(t *testing.T) {
 						var end string
 						if by == "Transport" {
 							end = ending(e.Transport(base).RoundTrip(req))
-						} else if end = ending(nil, e.Do(t.Context(), Call{Provider: "test", Account: "a", Method: "GET"}, func(ctx context.Context) error {
+						} else if end = ending(nil, e.Do(t.Context(), Call{Provider: "test", Keys: limiter.Keys{Account: "a"}, Method: "GET"}, func(ctx context.Context) error {
 							resp, err := base.RoundTrip(req)
 							if err != nil {
 								return err
