@@ -13,7 +13,9 @@ import (
 	"github.com/expr-lang/expr/parser/lexer"
 
 	"github.com/recourse-go/recourse/internal/closest"
+	"github.com/recourse-go/recourse/internal/fold"
 	"github.com/recourse-go/recourse/rules/internal/exprtree"
+	"github.com/recourse-go/recourse/rules/internal/plain"
 )
 
 // Size limits of one `when`.
@@ -139,6 +141,15 @@ func (c *check) tokens() bool {
 	open := 0
 	for i, t := range tokens {
 		switch {
+		case t.Is(lexer.Bracket, "{") && i+1 < len(tokens) && tokens[i+1].Is(lexer.Bracket, "{"):
+			c.addAt(t.Location, CodeSyntax, "a condition is no template: leave the braces out", "unexpected \"{{\"")
+			return false
+		case t.Is(lexer.Operator, "<") && i+1 < len(tokens) && tokens[i+1].Is(lexer.Operator, ">"):
+			c.addAt(t.Location, CodeSyntax, `compare with "!="`, "unexpected \"<>\"")
+			return false
+		case t.Is(lexer.Bracket, "(", "{") && i > 0 && (tokens[i-1].Is(lexer.Operator, "in") || tokens[i-1].Is(lexer.Operator, "==")) && listed(tokens[i+1:]):
+			c.addAt(t.Location, CodeSyntax, "write a list in square brackets: in [429, 503]", "unexpected %q", t.Value)
+			return false
 		case t.Is(lexer.Bracket, "(", "[", "{"):
 			if open++; open > maxNesting {
 				c.addAt(t.Location, CodeTooLarge, "split the rule", "brackets nested more than %d levels deep", maxNesting)
@@ -151,7 +162,10 @@ func (c *check) tokens() bool {
 			return false
 		case t.Kind == lexer.Identifier && i > 0 && operand(tokens[i-1]):
 			// Two operands in a row: AND, OR, IN, starts_with and the like.
-			hint := closest.Hint(t.Value, operatorWords)
+			hint := usualOperators[fold.Lower(t.Value)]
+			if hint == "" {
+				hint = closest.Hint(t.Value, operatorWords)
+			}
 			c.addAt(t.Location, CodeSyntax, hint, "unexpected %q", t.Value)
 			return false
 		}
@@ -160,6 +174,35 @@ func (c *check) tokens() bool {
 }
 
 var operatorWords = []string{"and", "or", "not", "in", "contains", "matches", "startsWith", "endsWith"}
+
+// usualOperators are operators that are common elsewhere.
+var usualOperators = map[string]string{
+	"is":       `compare with "=="`,
+	"equals":   `compare with "=="`,
+	"eq":       `compare with "=="`,
+	"ne":       `compare with "!="`,
+	"gt":       `compare with ">"`,
+	"lt":       `compare with "<"`,
+	"between":  "write a in 400..499",
+	"like":     `write a contains "x", a startsWith "x", or a matches "regexp"`,
+	"regex":    `write a matches "regexp"`,
+	"includes": `write a contains "x", or "x" in codes`,
+	"has":      `write a contains "x", or "x" in codes`,
+	"xor":      "write a != b",
+}
+
+// listed tells whether a bracket that is open holds more than one value.
+func listed(tokens []lexer.Token) bool {
+	for _, t := range tokens {
+		switch {
+		case t.Is(lexer.Operator, ","):
+			return true
+		case t.Kind != lexer.Number && t.Kind != lexer.String:
+			return false
+		}
+	}
+	return false
+}
 
 // operand tells whether a value can end with t.
 func operand(t lexer.Token) bool {
@@ -210,10 +253,14 @@ func (c *check) syntax(err error) {
 			c.add(from, to-from, CodeSyntax, hint, "%q is no number", c.when[from:to])
 			return
 		}
+	case strings.HasPrefix(message, "a map key must be"):
+		hint = "a list stands in square brackets"
 	case message == "unrecognized character: U+007E '~'":
 		hint = `write a matches "regexp"`
 	case message == "unrecognized character: U+0026 '&'":
 		hint = "write and"
+	case message == "unrecognized character: U+007C '|'":
+		hint = "write or"
 	}
-	c.addAt(e.Location, CodeSyntax, hint, "%s", message)
+	c.addAt(e.Location, CodeSyntax, hint, "%s", plain.Words(message))
 }

@@ -3,7 +3,6 @@ package rules
 import (
 	"errors"
 	"reflect"
-	"strings"
 
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/compiler"
@@ -14,6 +13,7 @@ import (
 	"github.com/recourse-go/recourse/rules/internal/cost"
 	"github.com/recourse-go/recourse/rules/internal/exprtree"
 	"github.com/recourse-go/recourse/rules/internal/language"
+	"github.com/recourse-go/recourse/rules/internal/plain"
 )
 
 // span is the part of the source that n covers, in bytes.
@@ -97,13 +97,12 @@ func (c *check) evaluate(n ast.Node, source file.Source) {
 	if errors.As(err, &e) {
 		message = e.Message
 	}
-	hint := ""
+	message, hint := plain.Words(message), ""
 	if call, ok := n.(*ast.BuiltinNode); ok {
 		if len(call.Arguments) == 1 {
 			from, to = c.span(call.Arguments[0])
 		}
 		if call.Name == "duration" {
-			message = strings.TrimPrefix(message, "time: ")
 			hint = `a duration is a number and a unit: "90s", "10m", "1h30m"`
 		}
 	}

@@ -3,6 +3,7 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"regexp/syntax"
 	"slices"
 	"strings"
@@ -194,16 +195,23 @@ func (c *check) pattern(s *ast.StringNode) {
 	if err != nil {
 		var e *syntax.Error
 		if errors.As(err, &e) {
-			c.addAt(s.Location(), CodeBadRegexp, "RE2 syntax, as in Go's regexp package", "%s: %q", e.Code, e.Expr)
+			hint := "the syntax is RE2's: https://github.com/google/re2/wiki/Syntax"
+			if lookaround.MatchString(e.Expr) {
+				hint = "RE2 has no look-ahead and no look-behind: write two conditions, joined by and"
+			}
+			c.addAt(s.Location(), CodeBadRegexp, hint, "not a regular expression: %s: %q", e.Code, e.Expr)
 			return
 		}
-		c.addAt(s.Location(), CodeBadRegexp, "", "%v", err)
+		c.addAt(s.Location(), CodeBadRegexp, "", "not a regular expression")
 		return
 	}
 	if prog, err := syntax.Compile(re.Simplify()); err != nil || len(prog.Inst) > cost.MaxProgram {
 		c.addAt(s.Location(), CodeTooLarge, "use smaller repeat counts", "pattern compiles to more than %d steps", cost.MaxProgram)
 	}
 }
+
+// lookaround is what other regular expressions have beyond RE2.
+var lookaround = regexp.MustCompile(`^\(\?<?[=!]`)
 
 // interval refuses a..b that is not constant or that is huge.
 func (c *check) interval(n *ast.BinaryNode) {

@@ -16,7 +16,9 @@ import (
 	"github.com/expr-lang/expr/parser"
 
 	"github.com/recourse-go/recourse/internal/closest"
+	"github.com/recourse-go/recourse/internal/fold"
 	"github.com/recourse-go/recourse/rules/internal/exprtree"
+	"github.com/recourse-go/recourse/rules/internal/plain"
 )
 
 // types runs expr's checker. It stops at its first error, so after one the
@@ -113,9 +115,13 @@ func (c *check) typesOf(n ast.Node, source file.Source) bool {
 			}
 		} else if slices.Contains(functionNames, name) {
 			hint = fmt.Sprintf("write %s(a)", name)
+		} else if hint = usualOperators[fold.Lower(name)]; hint == "" {
+			hint = "a text has no methods: write a contains b, a startsWith b, lower(a) …"
 		}
+	} else if strings.HasPrefix(message, "type ") && strings.Contains(message, " has no field ") {
+		hint = "facts are no objects: what a body holds is read under `extract`, as a fact of its own"
 	}
-	c.addAt(e.Location, CodeBadType, hint, "%s", message)
+	c.addAt(e.Location, CodeBadType, hint, "%s", plain.Words(message))
 	return false
 }
 
@@ -244,7 +250,7 @@ func operatorHint(b *ast.BinaryNode, l, r string) string {
 		return fmt.Sprintf("write %s in codes, or code == %[1]s", value(b.Left))
 	case b.Operator == "in" && l == "string" && r == "string":
 		return fmt.Sprintf("\"in\" looks into a list; for a part of a text write %s contains %s", value(b.Right), value(b.Left))
-	case ordered && l == "string" && (r == "int" || r == "float"):
+	case ordered && l == "string" && (r == "int" || r == "float") && value(b.Left) != "value":
 		return fmt.Sprintf("write %s(%s) %s %s", r, value(b.Left), b.Operator, value(b.Right))
 	case ordered && r == "string" && (l == "int" || l == "float") && !isConstant(b.Right):
 		return fmt.Sprintf("write %s %s %s(%s)", value(b.Left), b.Operator, l, value(b.Right))

@@ -38,7 +38,7 @@ func ExampleCompile_errors() {
 	// Output:
 	// rule 0, byte 0: unknown fact "statu" [unknown-fact]; did you mean "status"?
 	// rule 0, byte 25: ">" does not take duration and int [bad-type]; write duration("600s")
-	// rule 1, byte 23: unknown unit " minutes" in duration "10 minutes" [bad-constant]; a duration is a number and a unit: "90s", "10m", "1h30m"
+	// rule 1, byte 23: "10 minutes" is not a duration [bad-constant]; a duration is a number and a unit: "90s", "10m", "1h30m"
 }
 
 func ExampleSet_Lint() {

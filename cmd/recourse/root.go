@@ -90,7 +90,7 @@ func knownCommand(help *cobra.Command, args []string) error {
 func explainUnknownFlag(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
-		return err
+		return plainFlagError(err)
 	}
 	written := unknown.GetSpecifiedName()
 	if short := unknown.GetSpecifiedShortnames(); short != "" {
@@ -107,4 +107,21 @@ func explainUnknownFlag(cmd *cobra.Command, err error) error {
 		err = fmt.Errorf("%w (did you mean %q?)", err, "--"+near)
 	}
 	return err
+}
+
+// plainFlagError says of a flag's value what it must be, without the words of Go's libraries.
+func plainFlagError(err error) error {
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	f := invalid.GetFlag()
+	want := map[string]string{
+		"int": "a whole number", "int64": "a whole number", "uint": "a whole number from 0", "uint64": "a whole number from 0",
+		"float64": "a number", "bool": "true or false", "duration": "a duration such as 30s",
+	}[f.Value.Type()]
+	if want == "" {
+		return fmt.Errorf("--%s: %w, got %q", f.Name, invalid.Unwrap(), invalid.GetValue())
+	}
+	return fmt.Errorf("--%s: want %s, got %q", f.Name, want, invalid.GetValue())
 }

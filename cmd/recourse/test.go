@@ -2,10 +2,12 @@ package main
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 	"regexp"
+	"regexp/syntax"
 	"strconv"
 	"strings"
 
@@ -66,6 +68,9 @@ func test(cmd *cobra.Command, args []string, o testOptions) error {
 	if o.run != "" {
 		var err error
 		if run.Run, err = regexp.Compile(o.run); err != nil {
+			if e, ok := errors.AsType[*syntax.Error](err); ok {
+				return fmt.Errorf("--run: %q is not a regular expression: %s", o.run, e.Code)
+			}
 			return fmt.Errorf("--run: %w", err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/internal/units"
@@ -277,7 +278,11 @@ func validate(data []byte) error {
 	if syntax == nil {
 		return fmt.Errorf("not JSON")
 	}
-	return fmt.Errorf("not JSON: %v at byte %d", syntax, syntax.Offset)
+	if at := int(syntax.Offset); at >= 1 && at <= len(data) && !strings.HasPrefix(syntax.Error(), "unexpected end") {
+		c, _ := utf8.DecodeRune(data[at-1:])
+		return fmt.Errorf("not JSON: unexpected %q at byte %d", c, at)
+	}
+	return fmt.Errorf("not JSON: it ends in the middle of a value, at byte %d", syntax.Offset)
 }
 
 // tooDeep reports whether data may nest deeper than maxNesting. It errs only

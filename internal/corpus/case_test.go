@@ -56,9 +56,9 @@ func TestParseCase(t *testing.T) {
 func TestParseCaseErrors(t *testing.T) {
 	tests := []struct{ name, in, want string }{
 		{"nothing", ``, `not JSON: nothing there`},
-		{"text", `hello`, `not JSON: invalid character 'h' looking for beginning of value at byte 1`},
-		{"cut short", `{"id":"a","body":"x`, `not JSON: unexpected end of JSON input at byte 19`},
-		{"two objects", `{}{}`, `not JSON: invalid character '{' after top-level value at byte 3`},
+		{"text", `hello`, `not JSON: unexpected 'h' at byte 1`},
+		{"cut short", `{"id":"a","body":"x`, `not JSON: it ends in the middle of a value, at byte 19`},
+		{"two objects", `{}{}`, `not JSON: unexpected '{' at byte 3`},
 		{"array", `[{"id":"a"}]`, `want a JSON object, got an array`},
 		{"string", `"a"`, `want a JSON object, got a string`},
 		{"null", `null`, `want a JSON object, got null`},

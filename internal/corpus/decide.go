@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -98,7 +99,10 @@ func (d *Decider) prepare(c *Case, trace bool) (Subject, error) {
 	}
 	if len(c.State) > 0 {
 		if err := json.Unmarshal(c.State, &s.State); err != nil {
-			return s, fmt.Errorf("state: %w", err)
+			if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+				return s, fmt.Errorf("state: %s cannot be a %s: give the state of an answer as it is", cmp.Or(e.Field, "it"), e.Value)
+			}
+			return s, fmt.Errorf("state: %s", strings.TrimPrefix(err.Error(), "engine: state: "))
 		}
 	}
 	s.Now = c.Now

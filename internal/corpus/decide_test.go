@@ -148,11 +148,11 @@ func TestRun(t *testing.T) {
 
 		{"unreadable", `{"id":"x","status":"429"}`, `{"id":"x","error":"status: want a number, got a string"}` + "\n"},
 		{"unreadable, without an id", `{"status":"429"}`, `{"id":null,"error":"status: want a number, got a string"}` + "\n"},
-		{"no JSON", `hello <there> & you`, `{"id":null,"error":"not JSON: invalid character 'h' looking for beginning of value at byte 1"}` + "\n"},
-		{"unreadable state", `{"id":"x","provider":"shop","state":{"v":9}}`, `{"id":"x","error":"state: engine: state: version 9, want 1"}` + "\n"},
+		{"no JSON", `hello <there> & you`, `{"id":null,"error":"not JSON: unexpected 'h' at byte 1"}` + "\n"},
+		{"unreadable state", `{"id":"x","provider":"shop","state":{"v":9}}`, `{"id":"x","error":"state: version 9, want 1"}` + "\n"},
 		{"blank lines", "\n  \n\r\n", ""},
 		{"several lines", `{"id":"x","provider":"shop","status":418}` + "\r\n" + "oops\n\n" + `{"id":"y","provider":"shop","status":418}`,
-			answer(``) + `{"id":null,"error":"not JSON: invalid character 'o' looking for beginning of value at byte 1"}` + "\n" + answer(`"id":"y"`)},
+			answer(``) + `{"id":null,"error":"not JSON: unexpected 'o' at byte 1"}` + "\n" + answer(`"id":"y"`)},
 	}
 	d := decider(t)
 	for _, tt := range tests {

@@ -97,7 +97,7 @@ func Of(s *corpus.Subject, c *corpus.Case) *Explanation {
 		}
 		p := Passed{Rule: s.Policy.Rules[step.Rule].Name, Failed: step.Failed, Saw: step.Saw}
 		if step.Err != nil {
-			p.Error = step.Err.Error()
+			p.Error = strings.TrimPrefix(step.Err.Error(), "rules: ")
 		}
 		x.Passed = append(x.Passed, p)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/recourse-go/recourse/internal/fold"
 	"github.com/recourse-go/recourse/rules/internal/fact"
 	"github.com/recourse-go/recourse/rules/internal/language"
+	"github.com/recourse-go/recourse/rules/internal/plain"
 	"github.com/recourse-go/recourse/rules/internal/valueset"
 )
 
@@ -336,7 +337,7 @@ func (c *Condition) evalProgram(e *fact.Event) truth {
 }
 
 // ErrFailed is for parts whose failure has no text of its own.
-var ErrFailed = errors.New("rules: reads a code that the event does not have, or converts or divides what cannot be")
+var ErrFailed = errors.New("rules: reads a code that is not there, or takes for a number or a duration what is none, or divides by zero")
 
 // ProgramError is the error of expr's VM where it cannot evaluate c, a Program.
 func (c *Condition) ProgramError(e *fact.Event) error {
@@ -344,7 +345,7 @@ func (c *Condition) ProgramError(e *fact.Event) error {
 	defer m.Return()
 	if _, err := m.Run(c.More.Program); err != nil {
 		message, _, _ := strings.Cut(err.Error(), "\n")
-		return fmt.Errorf("rules: %s", message)
+		return fmt.Errorf("rules: %s", plain.Words(message))
 	}
 	return ErrFailed
 }
