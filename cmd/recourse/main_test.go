@@ -118,7 +118,7 @@ func TestCommandLine(t *testing.T) {
 		{"test with an impossible coverage", []string{"test", "--cover-min", "101"}, exitUsage, "", "want a percentage from 0 to 100, got 101"},
 		{"test with a coverage that is NaN", []string{"test", "--cover-min", "nan"}, exitUsage, "", "want a percentage from 0 to 100, got NaN"},
 		{"test with a coverage that is no number", []string{"test", "--cover-min", "half"}, exitUsage, "", `--cover-min: want a number, got "half"`},
-		{"test with a broken pattern", []string{"test", "--run", "("}, exitUsage, "", "--run: "(" is not a regular expression: missing closing )"},
+		{"test with a broken pattern", []string{"test", "--run", "("}, exitUsage, "", `--run: "(" is not a regular expression: missing closing )`},
 		{"test in an unknown format", []string{"test", "--format", "tap"}, exitUsage, "", "want one of text, json, junit"},
 		{"test a missing file", []string{"test", "testdata/none_test.yaml"}, exitFailed, "", "no such file"},
 		{"test with broken policies", []string{"test", "testdata/check"}, exitFailed, "", "the policies have errors"},
