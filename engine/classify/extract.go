@@ -1,7 +1,6 @@
 package classify
 
 import (
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -42,24 +41,25 @@ func (f *finder) fill(p *policy.Policy, e *rules.Event, hint asked) Report {
 		e.Provider = p.Name
 		f.look(e.Message)
 		defer f.window.set("")
-		x := &p.Extract
-		if s := f.first(x.Message, "message", ""); s != "" {
+		x := planOf(p)
+		f.window.scanner = x.scanner
+		if s := f.first(x.message, "message", ""); s != "" {
 			e.Message = s
 			f.look(s)
 		}
-		e.Type = f.first(x.Type, "type", "")
-		e.Codes = f.union(e.Codes, x.Codes)
-		for i := range x.Facts {
-			name := x.Facts[i].Name
-			if s := f.first(x.Facts[i].From, "facts.", name); s != "" {
+		e.Type = f.first(x.typ, "type", "")
+		e.Codes = f.union(e.Codes, x.codes)
+		for i := range x.facts {
+			name := p.Extract.Facts[i].Name
+			if s := f.first(x.facts[i], "facts.", name); s != "" {
 				if e.Facts == nil {
-					e.Facts = make(map[string]string, len(x.Facts))
+					e.Facts = make(map[string]string, len(x.facts))
 				}
 				e.Facts[name] = s
 			}
 		}
 		f.look(unquoted(e.Message))
-		if found := f.asked(x.RetryAfter, &hint, false); f.batch || !found && hint.wait == 0 && e.Message != "" {
+		if found := f.asked(x.retryAfter, &hint, false); f.batch || !found && hint.wait == 0 && e.Message != "" {
 			f.askMessages(x, &hint)
 		}
 	}
@@ -71,7 +71,7 @@ func (f *finder) fill(p *policy.Policy, e *rules.Event, hint asked) Report {
 }
 
 // first is the first value that any of the extractors yields.
-func (f *finder) first(xs []policy.Extractor, fact, name string) string {
+func (f *finder) first(xs []source, fact, name string) string {
 	var buf [1]string
 	for i := range xs {
 		if !f.applies(&xs[i], fact, name) {
@@ -79,7 +79,7 @@ func (f *finder) first(xs []policy.Extractor, fact, name string) string {
 		}
 		if v := f.values(buf[:0], &xs[i], 1); len(v) > 0 {
 			if f.trace != nil {
-				f.trace.add(fact+name, describe(&xs[i]), f.shown(&xs[i], v[0]), "")
+				f.trace.add(fact+name, describe(xs[i].Extractor), f.shown(xs[i].Extractor, v[0]), "")
 			}
 			return v[0]
 		}
@@ -88,7 +88,7 @@ func (f *finder) first(xs []policy.Extractor, fact, name string) string {
 }
 
 // union appends to codes all values of all extractors, without repeats.
-func (f *finder) union(codes []string, xs []policy.Extractor) []string {
+func (f *finder) union(codes []string, xs []source) []string {
 	var buf [8]string
 	for i := range xs {
 		if !f.applies(&xs[i], "codes", "") {
@@ -109,7 +109,7 @@ func (f *finder) union(codes []string, xs []policy.Extractor) []string {
 			}
 			codes = append(codes, v)
 			if f.trace != nil {
-				f.trace.add("codes", describe(&xs[i]), f.shown(&xs[i], v), "")
+				f.trace.add("codes", describe(xs[i].Extractor), f.shown(xs[i].Extractor, v), "")
 			}
 		}
 	}
@@ -118,7 +118,7 @@ func (f *finder) union(codes []string, xs []policy.Extractor) []string {
 
 // asked raises h to the longest wait that the extractors yield, or only those
 // of text, and reports whether they yielded anything.
-func (f *finder) asked(xs []policy.Extractor, h *asked, onlyText bool) bool {
+func (f *finder) asked(xs []source, h *asked, onlyText bool) bool {
 	var buf [8]string
 	found := false
 	for i := range xs {
@@ -129,11 +129,11 @@ func (f *finder) asked(xs []policy.Extractor, h *asked, onlyText bool) bool {
 			found = true
 			d, why := f.clock.read(v, xs[i].As)
 			if d > maxHint && d > h.tooLong {
-				h.tooLong, h.tooLongFrom = d, describe(&xs[i])
+				h.tooLong, h.tooLongFrom = d, describe(xs[i].Extractor)
 			}
 			h.take(d)
 			if f.trace != nil {
-				f.trace.add("retry_after", describe(&xs[i]), f.shown(&xs[i], v), note(d, why))
+				f.trace.add("retry_after", describe(xs[i].Extractor), f.shown(xs[i].Extractor, v), note(d, why))
 			}
 		}
 	}
@@ -143,34 +143,34 @@ func (f *finder) asked(xs []policy.Extractor, h *asked, onlyText bool) bool {
 // askMessages is asked for text patterns, which now see all that stands where
 // the policy says that messages stand, as of a batch or of the parts of an error,
 // but for what it quotes.
-func (f *finder) askMessages(x *policy.Extract, h *asked) {
+func (f *finder) askMessages(x *plan, h *asked) {
 	f.window.set(f.body[:min(len(f.body), patternWindow)])
-	if !f.batch && !slices.ContainsFunc(x.RetryAfter, func(x policy.Extractor) bool {
-		return x.Kind == policy.FromText && x.Text != nil && f.window.start(x.Text) >= 0
+	if !f.batch && !slices.ContainsFunc(x.retryAfter, func(x source) bool {
+		return x.Kind == policy.FromText && x.Text != nil && f.window.start(&x) >= 0
 	}) {
 		return
 	}
 	var all []string
-	for i := range x.Message {
-		if x.Message[i].Kind != policy.FromText && f.applies(&x.Message[i], "message", "") {
-			all = f.values(all, &x.Message[i], maxValues)
+	for i := range x.message {
+		if x.message[i].Kind != policy.FromText && f.applies(&x.message[i], "message", "") {
+			all = f.values(all, &x.message[i], maxValues)
 		}
 	}
 	if len(all) > 0 {
 		f.look(unquoted(strings.Join(all, "\n")))
-		f.asked(x.RetryAfter, h, true)
+		f.asked(x.retryAfter, h, true)
 	}
 }
 
 // applies reports whether the condition of x holds. A trace is told what is not
 // looked at for that reason.
-func (f *finder) applies(x *policy.Extractor, fact, name string) bool {
+func (f *finder) applies(x *source, fact, name string) bool {
 	if x.Holds == nil || x.Holds.Match(f.event) == 0 {
 		return true
 	}
 	if f.trace != nil {
 		for _, v := range f.values(nil, x, 1) {
-			f.trace.add(fact+name, describe(x), f.shown(x, v), whyWhen)
+			f.trace.add(fact+name, describe(x.Extractor), f.shown(x.Extractor, v), whyWhen)
 		}
 	}
 	return false
@@ -178,23 +178,23 @@ func (f *finder) applies(x *policy.Extractor, fact, name string) bool {
 
 // values appends to dst what x yields, trimmed and without empty values, at
 // most limit.
-func (f *finder) values(dst []string, x *policy.Extractor, limit int) []string {
+func (f *finder) values(dst []string, x *source, limit int) []string {
 	n := len(dst)
 	switch x.Kind {
 	case policy.FromJSON:
 		if f.json.text != "" {
-			dst = f.json.values(dst, x.Path, limit)
+			dst = f.json.values(dst, &x.path, limit)
 		}
 	case policy.FromXML:
 		if f.xml != "" {
-			dst = xmlValues(dst, f.xml, x, limit)
+			dst = xmlValues(dst, f.xml, x.Extractor, limit)
 		}
 	case policy.FromXMLName:
 		if f.xml != "" {
 			dst = xmlNames(dst, f.xml, x.Path, limit)
 		}
 	case policy.FromHeader:
-		for _, v := range f.header[http.CanonicalHeaderKey(x.Path)] {
+		for _, v := range f.header[x.header] {
 			if len(dst) < limit {
 				dst = append(dst, capText(v, maxHeader))
 			}
@@ -214,7 +214,7 @@ func (f *finder) values(dst []string, x *policy.Extractor, limit int) []string {
 				continue
 			}
 		}
-		kept = append(kept, folded(x, v))
+		kept = append(kept, folded(x.Extractor, v))
 	}
 	return kept
 }
@@ -235,24 +235,24 @@ func (f *finder) look(message string) {
 }
 
 // matches appends what the pattern of x yields in the window.
-func (f *finder) matches(dst []string, x *policy.Extractor, limit int) []string {
+func (f *finder) matches(dst []string, x *source, limit int) []string {
 	if x.Text == nil {
 		return dst
 	}
-	from := f.window.start(x.Text)
+	from := f.window.start(x)
 	if from < 0 {
 		return dst
 	}
 	s := f.window.text[from:]
 	if limit == 1 {
 		if v := match(x.Text, s); v != "" {
-			dst = append(dst, folded(x, v))
+			dst = append(dst, folded(x.Extractor, v))
 		}
 		return dst
 	}
 	for _, loc := range x.Text.FindAllStringSubmatchIndex(s, limit) {
 		if v := strings.TrimSpace(group(s, loc)); v != "" {
-			dst = append(dst, folded(x, v))
+			dst = append(dst, folded(x.Extractor, v))
 		}
 	}
 	return dst

@@ -18,8 +18,49 @@ type jsonDoc struct {
 	text    string // what can be read; "" = nothing
 	members [maxMembers]member
 	n       int
-	noted   bool // members holds all there are
-	cut     bool // there was more, which cannot be read
+	noted   bool   // members holds all there are
+	cut     bool   // there was more, which cannot be read
+	keys    keySet // of all objects, at whatever depth
+}
+
+// keySet is a set of keys, by a hash: what it does not have is in no object.
+type keySet uint64
+
+const allKeys = ^keySet(0)
+
+func keySetOf(key string) keySet {
+	n := len(key)
+	if n == 0 {
+		return 1
+	}
+	h := uint32(n) ^ uint32(key[0])<<8 ^ uint32(key[n/2])<<16 ^ uint32(key[n-1])<<24
+	return 1 << (h * 0x9e3779b1 >> 26)
+}
+
+// jsonPath is a gjson path that has been taken apart.
+type jsonPath struct {
+	text  string
+	plain bool     // see isPlain
+	keys  []string // its first two, if they are plain
+	rest  []string // what is behind each of them; "" = nothing
+	needs keySet   // keys that a document must have
+}
+
+func newJSONPath(text string) jsonPath {
+	p := jsonPath{text: text, plain: isPlain(text) && !strings.HasSuffix(text, ".")}
+	for rest, more := text, true; more; {
+		var key string
+		if key, rest, more = strings.Cut(rest, "."); !isPlain(key) {
+			break
+		}
+		if len(p.keys) < 2 {
+			p.keys, p.rest = append(p.keys, key), append(p.rest, rest)
+		}
+		if c := key[0]; c != '#' && c != ':' && !isDigit(c) {
+			p.needs |= keySetOf(key)
+		}
+	}
+	return p
 }
 
 const maxMembers = 24
@@ -39,10 +80,11 @@ type member struct {
 func (d *jsonDoc) read(s string) {
 	s = strings.TrimPrefix(skipSpace(s), ")]}'")
 	var buf [64]byte
-	open := buf[:0]      // the closing brackets that are due
-	safe := 0            // s is sound up to here; no bracket opens or closes after it
-	key := false         // the next string is an object's key
-	cur := [3]int{0: -1} // by depth: the member being read, -1 = one that is not noted
+	open := buf[:0]            // the closing brackets that are due
+	safe := 0                  // s is sound up to here; no bracket opens or closes after it
+	key := false               // the next string is an object's key
+	named, due := false, false // a key is what came last; its value comes next
+	cur := [3]int{0: -1}       // by depth: the member being read, -1 = one that is not noted
 	d.noted = true
 	i := 0
 	// ends is called where a value ends, at the depth of what holds it.
@@ -61,13 +103,19 @@ scan:
 		case ' ', '\n', '\t', '\r':
 			i++
 			continue
+		}
+		if named != (c == ':') {
+			d.keys = allKeys // gjson may take other strings for keys
+		}
+		switch c {
 		case ',':
 			i++
 			key = len(open) > 0 && open[len(open)-1] == '}'
+			named, due = false, false
 			continue
 		case ':':
 			i++
-			key = false
+			key, named, due = false, false, true
 			continue
 		case '}', ']':
 			if len(open) == 0 || open[len(open)-1] != c {
@@ -79,10 +127,14 @@ scan:
 				d.text = s[:i]
 				return
 			}
-			key = false
+			key, named, due = false, false, false
 			ends()
 			continue
 		}
+		if !due && (!key || c != '"') && len(open) > 0 && open[len(open)-1] == '}' {
+			d.keys = allKeys
+		}
+		named, due = key, false
 		if n := len(open); n > 0 && n <= 2 && !key && cur[n] >= 0 && d.members[cur[n]].start == 0 {
 			d.members[cur[n]].start = i
 		}
@@ -110,6 +162,10 @@ scan:
 				d.text = s[:i]
 				return
 			case key:
+				d.keys |= keySetOf(s[start+1 : end-1])
+				if strings.IndexByte(s[start+1:end-1], '\\') >= 0 {
+					d.keys = allKeys
+				}
 				d.note(s[start+1:end-1], open, &cur)
 			default:
 				ends()
@@ -189,53 +245,42 @@ func isLiteral(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '-' || c == '+' || c == '.'
 }
 
-// values appends to dst the scalars at path, a gjson path, at most limit of them.
-func (d *jsonDoc) values(dst []string, path string, limit int) (out []string) {
+// values appends to dst the scalars at p, at most limit of them.
+func (d *jsonDoc) values(dst []string, p *jsonPath, limit int) (out []string) {
 	out = dst
+	if d.keys&p.needs != p.needs {
+		return out
+	}
 	defer func() {
 		// gjson is fed foreign bytes by paths of foreign making: should it
 		// ever trip over them, the fact is not there.
 		_ = recover()
 	}()
-	if !isPlain(path) {
-		if key, _, _ := strings.Cut(path, "."); d.noted && d.text[0] == '{' && isPlain(key) && d.find(-1, key) < 0 {
+	noted := d.noted && d.text[0] == '{'
+	if !p.plain {
+		if noted && len(p.keys) > 0 && d.find(-1, p.keys[0]) < 0 {
 			return out // most policies ask for parts of a batch, and few answers are one
 		}
-		return scalars(out, gjson.Get(d.text, path), limit, 0)
+		return scalars(out, gjson.Get(d.text, p.text), limit, 0)
 	}
-	if !d.noted || d.text[0] != '{' {
-		return walk(out, d.text, path, limit)
+	if !noted {
+		return walk(out, d.text, p.text, limit)
 	}
 	at := -1
-	for depth := 0; depth < 2; depth++ {
-		key, rest, more := strings.Cut(path, ".")
+	for depth, key := range p.keys {
 		if at = d.find(at, key); at < 0 {
 			return out
 		}
 		m := &d.members[at]
-		value := d.text[m.start:m.end]
-		if !more {
+		value, rest := d.text[m.start:m.end], p.rest[depth]
+		if rest == "" {
 			return scalars(out, gjson.Parse(value), limit, 0)
 		}
-		if !mayHold(value, rest) {
-			return out
-		}
-		if value == "" || value[0] != '{' || depth == 1 {
+		if value == "" || value[0] != '{' || depth == len(p.keys)-1 {
 			return walk(out, value, rest, limit)
 		}
-		path = rest
 	}
 	return out
-}
-
-// mayHold is false where the last key of a plain path is surely nowhere in doc:
-// looking for it is far cheaper than taking doc apart.
-func mayHold(doc, path string) bool {
-	key := path[strings.LastIndexByte(path, '.')+1:]
-	if key == "" || key[0] == '#' || isDigit(key[0]) {
-		return true
-	}
-	return strings.Contains(doc, key) || strings.IndexByte(doc, '\\') >= 0 // a key may be written with escapes
 }
 
 // isPlain reports whether a path is made of keys, indices and "#" alone,

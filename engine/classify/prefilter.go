@@ -2,71 +2,66 @@ package classify
 
 import (
 	"encoding/binary"
-	"regexp"
 	"sync"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/recourse-go/recourse/internal/fold"
-	"github.com/recourse-go/recourse/internal/required"
+	"github.com/recourse-go/recourse/internal/scan"
 )
 
-// Most texts do not match most patterns, so before a pattern is run, what it
-// needs is looked for.
-
-// needs holds what each *regexp.Regexp seen needs, a *required.Need. There are as
-// many as policies have patterns; policies that are loaded again and again leave
-// old ones behind, so it is emptied when it grows.
-var needs struct {
-	sync.Map
-	n atomic.Int64
-}
-
-const maxNeeds = 4096
-
-func needOf(re *regexp.Regexp) *required.Need {
-	if v, ok := needs.Load(re); ok {
-		return v.(*required.Need)
-	}
-	if needs.n.Add(1) > maxNeeds {
-		needs.Clear()
-		needs.n.Store(1)
-	}
-	n := required.Parse(re.String())
-	needs.Store(re, &n)
-	return &n
-}
-
-// window is a text that patterns look at, with its lower-case form, which is
-// made when the first pattern asks for it.
+// window is a text that patterns look at. Most texts do not match most patterns, so
+// before a pattern is run, what it needs is looked for: once for all patterns of a policy.
 type window struct {
-	text  string
-	lower *[patternWindow]byte
-	odd   bool // some letter of text is in no case that is looked for
+	text    string
+	scanner *scan.Scanner // for the texts that patterns need
+	looked  bool
+	found   textSet              // of the scanner's
+	odd     bool                 // some letter of text is in no case that is looked for
+	lower   *[patternWindow]byte // text in lower case, once a pattern asks for it
 }
 
 var windows = sync.Pool{New: func() any { return new([patternWindow]byte) }}
 
-// start is from where in w's text re is to be run, or -1 where it certainly does
-// not match.
-func (w *window) start(re *regexp.Regexp) int {
-	n := needOf(re)
-	if len(n.Texts) == 0 || len(w.text) > patternWindow {
+// start is from where in w's text the pattern of x is to be run, or -1 where it certainly
+// does not match.
+func (w *window) start(x *source) int {
+	if len(x.need.Texts) == 0 || len(w.text) > patternWindow {
 		return 0
 	}
-	if w.lower == nil {
-		w.lower = windows.Get().(*[patternWindow]byte)
-		lowerASCII(w.lower[:len(w.text)], w.text)
-		w.odd = fold.HasOddLetter(w.text)
+	if !w.looked {
+		w.look()
 	}
 	if w.odd {
 		return 0
 	}
-	at := n.Index(unsafe.String(&w.lower[0], len(w.text)))
-	if at > 0 && !n.Leads {
+	if w.scanner != nil && !w.found.meets(&x.texts) {
+		return -1
+	}
+	if w.lower == nil {
+		w.lower = windows.Get().(*[patternWindow]byte)
+		lowerASCII(w.lower[:len(w.text)], w.text)
+	}
+	at := x.need.Index(unsafe.String(&w.lower[0], len(w.text)))
+	if at > 0 && !x.need.Leads {
 		return 0
 	}
 	return at
+}
+
+// look finds all texts of the scanner.
+func (w *window) look() {
+	w.looked = true
+	if w.odd = fold.HasOddLetter(w.text); w.odd || w.scanner == nil {
+		return
+	}
+	sc := w.scanner
+	for at, list := sc.Next(w.text, 0); list != 0; at, list = sc.Next(w.text, at+sc.Step) {
+		for _, o := range sc.Blocks[list-1] {
+			if sc.Found(w.text, at, o) {
+				w.found.add(int(o.Text))
+			}
+		}
+	}
 }
 
 // set makes s the text to look at. A text that is looked at already stays as it is.
@@ -77,7 +72,7 @@ func (w *window) set(s string) {
 	if w.lower != nil {
 		windows.Put(w.lower)
 	}
-	*w = window{text: s}
+	*w = window{text: s, scanner: w.scanner}
 }
 
 // lowerASCII copies s to dst, which is as long, with A to Z in lower case.

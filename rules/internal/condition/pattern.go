@@ -6,7 +6,7 @@ import (
 
 	"github.com/recourse-go/recourse/internal/fold"
 	"github.com/recourse-go/recourse/internal/required"
-	"github.com/recourse-go/recourse/rules/internal/scan"
+	"github.com/recourse-go/recourse/internal/scan"
 )
 
 // Pattern is a compiled regexp, with what is known of it that is cheaper to test

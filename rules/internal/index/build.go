@@ -8,10 +8,10 @@ import (
 	"sort"
 
 	"github.com/recourse-go/recourse/internal/required"
+	"github.com/recourse-go/recourse/internal/scan"
 	"github.com/recourse-go/recourse/rules/internal/clause"
 	"github.com/recourse-go/recourse/rules/internal/condition"
 	"github.com/recourse-go/recourse/rules/internal/fact"
-	"github.com/recourse-go/recourse/rules/internal/scan"
 	"github.com/recourse-go/recourse/rules/internal/valueset"
 )
 

@@ -20,9 +20,9 @@ import (
 	"sync/atomic"
 
 	"github.com/recourse-go/recourse/internal/fold"
+	"github.com/recourse-go/recourse/internal/scan"
 	"github.com/recourse-go/recourse/rules/internal/condition"
 	"github.com/recourse-go/recourse/rules/internal/fact"
-	"github.com/recourse-go/recourse/rules/internal/scan"
 	"github.com/recourse-go/recourse/rules/internal/valueset"
 )
 
