@@ -41,9 +41,18 @@ func GlobPath(pattern, path string) bool {
 	if pattern == "" {
 		return true
 	}
-	// Most patterns need no more than this: what both begin with, where a segment
+	first := strings.IndexByte(pattern, '*')
+	if first < 0 {
+		return pattern == path
+	}
+	// The segments before the first with a '*' are the path's too.
+	i := max(strings.LastIndexByte(pattern[:first], '/'), 0)
+	if !strings.HasPrefix(path, pattern[:i]) {
+		return false
+	}
+	j := i
+	// Most patterns need no more than this: what both go on with, where a segment
 	// that is only '*' takes one of the path.
-	i, j := 0, 0
 	for i < len(pattern) && j < len(path) {
 		if pattern[i] == '*' {
 			if path[j] == '/' || i > 0 && pattern[i-1] != '/' || i+1 < len(pattern) && pattern[i+1] != '/' {
