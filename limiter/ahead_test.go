@@ -72,10 +72,10 @@ func TestTimeOfOneCaller(t *testing.T) {
 								time.Sleep(20 * time.Millisecond)
 								take()
 							}
-							if l.limitForm(use) == gateForm || l.limitForm(use) == concurrencyForm {
+							if l.limitForm(use) == gateKind || l.limitForm(use) == concurrencyKind {
 								want = 110
 							}
-							if c.name == "SweepAt" && off == time.Hour && l.limitForm(use) != windowForm {
+							if c.name == "SweepAt" && off == time.Hour && l.limitForm(use) != logKind {
 								want += 10 // it forgets what is idle by then, as it is told to, but never a log's grants
 							}
 							// The log of the window keeps what a call ahead has used for a window more.
@@ -106,7 +106,7 @@ func TestTimeOfOneCaller(t *testing.T) {
 	})
 }
 
-func (l *Limiter) limitForm(i int) form { return l.config.Load().limits[i].form }
+func (l *Limiter) limitForm(i int) kind { return l.config.Load().limits[i].kind }
 
 // A look ahead changes nothing.
 func TestPeekAhead(t *testing.T) {

@@ -14,7 +14,7 @@ type touch struct {
 }
 
 // call is one request while it is looked at: its limits, their keys, and the
-// locks on them. It and its room live on the caller's stack.
+// locks on them. It and its buffers live on the caller's stack.
 type call struct {
 	cfg     *config
 	now     int64
@@ -24,10 +24,10 @@ type call struct {
 	locks   []uint32 // ascending
 }
 
-// room is what most calls need. It is apart from call, resolve returns lengths
+// callBuffers is what most calls need. It is apart from call, resolve returns lengths
 // instead of setting slices, and call has neither the limiter nor a time.Time
 // in it, so that none of this escapes to the heap.
-type room struct {
+type callBuffers struct {
 	refs    [6]ref
 	touches [4]touch
 	locks   [4]uint32
@@ -40,8 +40,8 @@ type ref struct {
 	each  int64 // what one of Request.N costs; 0 = the cost does not depend on it
 	touch uint8
 
-	covered bool  // what it asks for is lent by a call around: see Loan
-	round   int64 // the lender's probe
+	covered   bool  // what it asks for is lent by a call around: see Loan
+	lentRound int64 // the lender's probe
 }
 
 // taken is what a call took of one limit.
@@ -49,12 +49,12 @@ type taken struct {
 	e     *entry
 	lim   *limit
 	got   int64 // units; permits of a concurrency limit: fewer than asked for, where the limit has no more
-	probe int64 // it passed as a probe after the hold that ended then; 0 = it is no probe
+	round int64 // it passed as a probe after the hold that ended then; 0 = it is no probe
 }
 
 // resolve checks the request and finds the keys that it concerns, without any
 // lock. It fills refs, which are as many as r.Uses, and as many of touches and
-// locks as it returns; they must have room for each limit's key.
+// locks as it returns; they must be long enough for each limit's key.
 func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, locks []uint32) (touched, locked int, err error) {
 	var seen uint64
 	locks = locks[:0]
@@ -77,7 +77,7 @@ func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, 
 			touched++
 			t := &touches[ti]
 			t.g = cfg.groups[m.group]
-			t.hash, t.shard = l.place(t.g, &r.Keys)
+			t.hash, t.shard = l.locate(t.g, &r.Keys)
 			if touched == 1 {
 				locks = append(locks, t.shard)
 			} else {
@@ -85,15 +85,15 @@ func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, 
 			}
 		}
 		cost, each := int64(0), int64(0)
-		switch m.form {
-		case bucketForm, windowForm:
+		switch m.kind {
+		case bucketKind, logKind:
 			if each = u.Cost; u.Bytes {
 				each = 0
 			}
 			if cost = each; r.N > 1 || u.Bytes || cost < 0 || cost > maxUnits {
 				cost = r.cost(u)
 			}
-		case concurrencyForm:
+		case concurrencyKind:
 			cost = int64(min(max(r.Parallel, 1), math.MaxInt32))
 		}
 		if bit := uint64(1) << (at & 63); seen&bit == 0 {
@@ -107,11 +107,11 @@ func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, 
 	return touched, len(locks), nil
 }
 
-// begin takes the call's locks and settles the instant at which everything is
+// lockAll takes the call's locks and settles the instant at which everything is
 // decided, and the limits by which: those in force now. (No key here can
 // follow newer ones, since whoever made it do so held the lock before.) It reports
 // whether these are others than those by which the call was resolved.
-func (l *Limiter) begin(c *call) (reloaded bool) {
+func (l *Limiter) lockAll(c *call) (reloaded bool) {
 	clock := c.now
 	if c.given {
 		clock = min(clock, l.now())
@@ -119,7 +119,7 @@ func (l *Limiter) begin(c *call) (reloaded bool) {
 	if len(c.locks) == 1 {
 		sh := &l.shards[c.locks[0]]
 		sh.mu.Lock()
-		clock = sh.clamp(clock)
+		clock = sh.clampLocked(clock)
 		c.now = max(c.now, clock)
 	} else {
 		for _, s := range c.locks {
@@ -151,11 +151,11 @@ func (cfg *config) refresh(refs []ref) {
 	}
 }
 
-// current is what has taken m's place.
-func (cfg *config) current(m *limit) *limit { return cfg.groups[m.group].slots[m.slot] }
+// current is what has taken m's position.
+func (cfg *config) current(m *limit) *limit { return cfg.groups[m.group].limits[m.position] }
 
-// entries finds the call's entries, and makes those that do not exist.
-func (l *Limiter) entries(c *call, k *Keys) {
+// entriesLocked finds the call's entries, and makes those that do not exist.
+func (l *Limiter) entriesLocked(c *call, k *Keys) {
 	late := false
 	for i := range c.touches {
 		t := &c.touches[i]
@@ -174,7 +174,7 @@ func (l *Limiter) entries(c *call, k *Keys) {
 				}
 			}
 			if e.gen < c.cfg.gen {
-				e.follow(c.cfg, c.now)
+				e.migrate(c.cfg, c.now)
 			}
 		}
 		e.touched = c.now

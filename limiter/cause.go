@@ -47,7 +47,7 @@ func (c Cause) String() string {
 }
 
 // noteCause remembers what closed the limit until the given time.
-func (x *extSlot) noteCause(cause Cause, until int64) {
+func (x *coldLimit) noteCause(cause Cause, until int64) {
 	x.cause, x.closed = nil, until
 	if cause != (Cause{}) {
 		c := cause
@@ -57,8 +57,8 @@ func (x *extSlot) noteCause(cause Cause, until int64) {
 
 // causeSince is what has closed the limit at any time since the given one; of a
 // limit that lets probes through it is what closed it before. x may be nil.
-func (x *extSlot) causeSince(at int64) Cause {
-	if x == nil || x.cause == nil || x.closed <= at && x.window == 0 {
+func (x *coldLimit) causeSince(at int64) Cause {
+	if x == nil || x.cause == nil || x.closed <= at && x.allowed == 0 {
 		return Cause{}
 	}
 	return *x.cause
@@ -81,26 +81,26 @@ func (p Permit) Waited() (limit string, cause Cause) {
 	sh := &p.l.shards[p.rec.home]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if rec := p.record(); rec != nil && rec.waited != nil {
+	if rec := p.recordLocked(); rec != nil && rec.waited != nil {
 		return rec.waited.limit, rec.waited.cause
 	}
 	return "", Cause{}
 }
 
-// noteWaited tells w's permit, which was granted at the time now, what it waited
-// for. All of its lane's shards are locked.
-func (l *Limiter) noteWaited(w *waiter, now int64) {
+// noteWaitedLocked tells w's permit, which was granted at the time now, what it waited
+// for. All of the calls' shards are locked.
+func (l *Limiter) noteWaitedLocked(w *waiter, now int64) {
 	r := &w.refs[w.expected]
-	if ln := w.ln; now-max(ln.since, w.came) >= (now-w.came)/2 {
-		r = &w.refs[ln.use] // most of the time it stood there
+	if calls := w.calls; now-max(calls.since, w.came) >= (now-w.came)/2 {
+		r = &w.refs[calls.use] // most of the time it stood there
 	}
 	p := &w.permit
-	if rec := p.record(); rec != nil {
-		rec.waited = &waited{r.lim.Name, r.e.slot(r.lim).causeSince(w.came)}
+	if rec := p.recordLocked(); rec != nil {
+		rec.waited = &waited{r.lim.Name, r.e.coldOf(r.lim).causeSince(w.came)}
 	}
 }
 
-// waitError is the error of a call that r keeps waiting, or has. r's shard is locked.
-func (r *ref) waitError(now int64, until time.Time, err error) *WaitError {
-	return &WaitError{Limit: r.lim.Name, Until: until, Cause: r.e.slot(r.lim).causeSince(now), Err: err}
+// waitErrorLocked is the error of a call that r keeps waiting, or has. r's shard is locked.
+func (r *ref) waitErrorLocked(now int64, until time.Time, err error) *WaitError {
+	return &WaitError{Limit: r.lim.Name, Until: until, Cause: r.e.coldOf(r.lim).causeSince(now), Err: err}
 }

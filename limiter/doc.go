@@ -36,6 +36,28 @@
 //     while others wait.
 //   - Keys that are as good as new are dropped, which changes no answer.
 //
+// # Inside
+//
+// A file uses those before it in this list, and those after it only through the
+// methods of Limiter that they define:
+//
+//   - limit.go: the limits as their owner gives them, and their numbers;
+//   - table.go, entry.go, shard.go: the state of a key, and the locks on it;
+//   - take.go, hold.go, cause.go: what a limit lets through, and what closes it;
+//   - queue.go, starvation.go, grant.go: who waits, and who goes on;
+//   - permit.go, lend.go, stall.go: what a call has, and what it lends to others;
+//   - call.go, limiter.go, reservation.go: the way of a call;
+//   - reload.go, evict.go, peek.go, held.go: new limits, old keys, and looking.
+//
+// The arithmetic of buckets and the log of a window are packages of their own in
+// internal. A method of Limiter, Permit or Loan whose name ends in Locked needs the
+// shards of its arguments locked; those of entry, coldState, queue and what is in
+// them need their own shard's lock always.
+//
+// A new kind of limit touches limit.go (its fields, its kind, and its numbers in
+// Limit.spec), take.go (take, undo, and when it would be ready), entry.go (the state
+// of a key), reload.go (its position), and peek.go (what it shows).
+//
 // Times are arguments in the methods that end in At; the others read the
 // clock once. Time never runs backwards for a key: an older time than the
 // newest seen counts as that.

@@ -9,28 +9,28 @@ import (
 	"github.com/recourse-go/recourse/limiter/internal/windowlog"
 )
 
-// limit is a Limit at its place in the state of a key. It is immutable: a
-// reload makes new ones, and keeps the place.
+// limit is a Limit at its position in the state of a key. It is immutable: a
+// reload makes new ones, and keeps the position.
 type limit struct {
 	Limit
-	law
-	group  int // the group of limits with the same key
-	slot   int // place in the group
-	index  int // place among the group's limits of the same form; of a window: the bucket that it was, or -1
-	shared bool
+	spec
+	group    int // the group of limits with the same key
+	position int // in the group
+	index    int // position among the group's limits of the same kind; of a window: the bucket that it was, or -1
+	shared   bool
 
 	// What a key that was never used would have in its bucket: base at the
 	// time since (ns), filling from there. Without a reload: the full burst, always.
 	base  float64
 	since int64
 
-	prior *prior // nil = it always was of its form
+	prior *prior // nil = it always was of its kind
 
-	dropped bool // no limit in force has this place: it was removed, or is of another form or key now
+	dropped bool // no limit in force has this position: it was removed, or is of another kind or key now
 }
 
 // metered reports whether the limit counts units: as a bucket or in a window.
-func (m *limit) metered() bool { return m.form == bucketForm || m.form == windowForm }
+func (m *limit) metered() bool { return m.kind == bucketKind || m.kind == logKind }
 
 // fresh is the level of a bucket that was never touched.
 func (m *limit) fresh(now int64) float64 {
@@ -46,8 +46,8 @@ type group struct {
 	id      int
 	dims    []Dimension
 	salt    uint64
-	slots   []*limit
-	buckets int // how many of slots are buckets
+	limits  []*limit
+	buckets int // how many of limits are buckets
 	holders int // … and limits of concurrency
 }
 
@@ -96,15 +96,15 @@ func (g *group) keys(key []byte) (k Keys) {
 }
 
 // entry is the state of a group's limits for one key. All of it is guarded by
-// its shard's lock. What only few keys have is behind ext.
+// its shard's lock. What only few keys have is behind cold.
 type entry struct {
-	ext     *ext
+	cold    *coldState
 	long    []byte          // the key, when it does not fit into short
 	buckets []bucket.Bucket // by limit.index
 	touched int64
-	few     [fewHolders]int32 // permits out, by limit.index; those of more limits are in ext
-	pins    int32             // lanes of waiting calls that point here
-	gen     uint32            // of the config that the buckets follow
+	few     [fewHolders]int32 // permits out, by limit.index; those of more limits are in cold
+	pins    int32             // queues of like calls of waiting calls that point here
+	gen     uint32            // of the config that the buckets have the numbers of
 	group   uint16
 	shard   uint16
 	length  uint8 // of short
@@ -143,15 +143,15 @@ const fewHolders = 2
 type (
 	entry1 struct {
 		entry
-		room [1]bucket.Bucket
+		buf [1]bucket.Bucket
 	}
 	entry2 struct {
 		entry
-		room [2]bucket.Bucket
+		buf [2]bucket.Bucket
 	}
 	entry3 struct {
 		entry
-		room [3]bucket.Bucket
+		buf [3]bucket.Bucket
 	}
 )
 
@@ -160,30 +160,30 @@ func (e *entry) holder(i int) *int32 {
 	if i < fewHolders {
 		return &e.few[i]
 	}
-	return &e.ext.holders[i-fewHolders]
+	return &e.cold.holders[i-fewHolders]
 }
 
-// ext is what a key has once it was held, refused, waited for or given numbers of its own.
-type ext struct {
-	slots   []extSlot // by limit.slot
-	holders []int32   // see entry.few
-	lanes   map[uint64]*lane
+// coldState is what a key has once it was held, refused, waited for or given numbers of its own.
+type coldState struct {
+	limits  []coldLimit // by limit.position
+	holders []int32     // see entry.few
+	queues  map[uint64]*likeCalls
 	timer   *time.Timer // fires when the next waiting call may pass
 	wake    int64       // when timer fires; 0 = it is not running
 }
 
-type extSlot struct {
+type coldLimit struct {
 	hold int64 // closed until then; 0 = not held. It stays set after its time, until endHold took note
 
 	cause  *Cause // of the latest hold; nil = not known
 	closed int64  // the end of that hold, which may be over
 
-	// After a hold, a limit without a rate lets window calls at once through as
+	// After a hold, a limit without a rate lets `allowed` calls at once through as
 	// probes. Only those count that are of this round: a limit that is held, or
-	// open (window = 0), has no probes out, whoever is still on the way.
-	window, probes int32
-	opened         int64 // the end of that hold: tells the probes after it from older ones
-	lapse          int64 // when that is over, if no probe is out
+	// open (allowed = 0), has no probes out, whoever is still on the way.
+	allowed, probes int32
+	round           int64 // the end of that hold: tells the probes after it from older ones
+	lapse           int64 // when that is over, if no probe is out
 
 	refused   int32
 	refusedAt int64
@@ -192,7 +192,7 @@ type extSlot struct {
 	cutAt int64
 	next  int64 // no further cut before
 
-	own *law // from Options.LimitFor; nil = the limit's
+	own *spec // from Options.LimitFor; nil = the limit's
 	q   *queue
 	log *windowlog.Log
 }
@@ -200,7 +200,7 @@ type extSlot struct {
 const (
 	probeLapse   = int64(time.Minute) // a limit that nobody probes for so long after a hold is open again
 	refusalLapse = int64(time.Hour)   // refusals further apart are not consecutive
-	maxWindow    = 1 << 10            // a limit that has let so many through at once is open again
+	maxProbes    = 1 << 10            // a limit that has let so many through at once is open again
 )
 
 // Additive increase, multiplicative decrease: see Limit.Adapt.
@@ -217,20 +217,20 @@ func newEntry(g *group, k *Keys, gen uint32, now int64) (e *entry) {
 		e = new(entry)
 	case 1:
 		x := new(entry1)
-		e, x.buckets = &x.entry, x.room[:]
+		e, x.buckets = &x.entry, x.buf[:]
 	case 2:
 		x := new(entry2)
-		e, x.buckets = &x.entry, x.room[:]
+		e, x.buckets = &x.entry, x.buf[:]
 	case 3:
 		x := new(entry3)
-		e, x.buckets = &x.entry, x.room[:]
+		e, x.buckets = &x.entry, x.buf[:]
 	default:
 		e = &entry{buckets: make([]bucket.Bucket, g.buckets)}
 	}
 	e.setKey(g, k)
 	e.group, e.gen, e.touched = uint16(g.id), gen, now
-	for _, m := range g.slots {
-		if m.form == bucketForm {
+	for _, m := range g.limits {
+		if m.kind == bucketKind {
 			e.buckets[m.index] = bucket.New(m.rate, m.burst, m.fresh(now), now)
 		}
 	}
@@ -244,61 +244,61 @@ func (e *entry) grow(g *group, now int64) {
 		b := make([]bucket.Bucket, g.buckets)
 		copy(b, e.buckets)
 		e.buckets = b
-		for _, m := range g.slots {
-			if m.form == bucketForm && m.index >= had {
+		for _, m := range g.limits {
+			if m.kind == bucketKind && m.index >= had {
 				b[m.index] = bucket.New(m.rate, m.burst, m.fresh(now), now)
 			}
 		}
 	}
 	if n := g.holders - fewHolders; n > 0 {
-		if e.ext == nil {
-			e.ext = &ext{}
+		if e.cold == nil {
+			e.cold = &coldState{}
 		}
-		if len(e.ext.holders) < n {
+		if len(e.cold.holders) < n {
 			h := make([]int32, n)
-			copy(h, e.ext.holders)
-			e.ext.holders = h
+			copy(h, e.cold.holders)
+			e.cold.holders = h
 		}
 	}
-	if e.ext != nil && len(e.ext.slots) < len(g.slots) {
-		s := make([]extSlot, len(g.slots))
-		copy(s, e.ext.slots)
-		e.ext.slots = s
+	if e.cold != nil && len(e.cold.limits) < len(g.limits) {
+		s := make([]coldLimit, len(g.limits))
+		copy(s, e.cold.limits)
+		e.cold.limits = s
 	}
-	for _, m := range g.slots {
-		if m.form == windowForm {
-			if s := e.more(g, m); s.log == nil {
+	for _, m := range g.limits {
+		if m.kind == logKind {
+			if s := e.makeCold(g, m); s.log == nil {
 				s.log = m.remembers(now)
 			}
 		}
 	}
 }
 
-// more returns the rare state of m, making room for it.
-func (e *entry) more(g *group, m *limit) *extSlot {
-	if e.ext == nil {
-		e.ext = &ext{}
+// makeCold returns the rare state of m, making room for it.
+func (e *entry) makeCold(g *group, m *limit) *coldLimit {
+	if e.cold == nil {
+		e.cold = &coldState{}
 	}
-	if len(e.ext.slots) < len(g.slots) {
-		s := make([]extSlot, len(g.slots))
-		copy(s, e.ext.slots)
-		e.ext.slots = s
+	if len(e.cold.limits) < len(g.limits) {
+		s := make([]coldLimit, len(g.limits))
+		copy(s, e.cold.limits)
+		e.cold.limits = s
 	}
-	return &e.ext.slots[m.slot]
+	return &e.cold.limits[m.position]
 }
 
-// slot returns the rare state of m, or nil.
-func (e *entry) slot(m *limit) *extSlot {
-	if e.ext == nil || m.slot >= len(e.ext.slots) {
+// coldOf returns the rare state of m, or nil.
+func (e *entry) coldOf(m *limit) *coldLimit {
+	if e.cold == nil || m.position >= len(e.cold.limits) {
 		return nil
 	}
-	return &e.ext.slots[m.slot]
+	return &e.cold.limits[m.position]
 }
 
-// lawOf is what holds for this key: its own numbers or the limit's.
-func (x *extSlot) lawOf(m *limit) *law {
+// specOf is what holds for this key: its own numbers or the limit's.
+func (x *coldLimit) specOf(m *limit) *spec {
 	if x != nil && x.own != nil {
 		return x.own
 	}
-	return &m.law
+	return &m.spec
 }

@@ -15,13 +15,13 @@ func (e *entry) idle(g *group, now int64) bool {
 			return false
 		}
 	}
-	for _, m := range g.slots {
-		if m.form != bucketForm {
+	for _, m := range g.limits {
+		if m.kind != bucketKind {
 			continue
 		}
-		w := e.slot(m).lawOf(m)
+		w := e.coldOf(m).specOf(m)
 		full := float64(w.burst)
-		if w == &m.law {
+		if w == &m.spec {
 			full = m.fresh(now)
 		}
 		if e.buckets[m.index].Level(now) < full {
@@ -35,10 +35,10 @@ func (e *entry) idle(g *group, now int64) bool {
 // left which a new key has too. seen is the newest time of the clock: a caller's
 // may be ahead of it, at which a log of the window must not forget anything yet.
 func (e *entry) tidy(g *group, seen, now int64) bool {
-	clean, keep := len(e.ext.lanes) == 0 && e.pins == 0, e.ext.holders != nil
-	for i := range e.ext.slots {
-		x, m := &e.ext.slots[i], g.slots[i]
-		e.settle(m, x, now)
+	clean, keep := len(e.cold.queues) == 0 && e.pins == 0, e.cold.holders != nil
+	for i := range e.cold.limits {
+		x, m := &e.cold.limits[i], g.limits[i]
+		e.advance(m, x, now)
 		if x.refused > 0 && now-x.refusedAt >= refusalLapse {
 			x.refused = 0
 		}
@@ -47,24 +47,24 @@ func (e *entry) tidy(g *group, seen, now int64) bool {
 		}
 		if x.log != nil {
 			keep = true
-			x.log.Forget(seen - x.lawOf(m).window)
+			x.log.Forget(seen - x.specOf(m).window)
 			if !x.log.Empty() {
 				clean = false
 			}
 		}
-		if x.hold != 0 || x.window > 0 || x.refused > 0 || x.cut > 0 || x.q != nil {
+		if x.hold != 0 || x.allowed > 0 || x.refused > 0 || x.cut > 0 || x.q != nil {
 			clean = false
 		}
 		if x.own != nil {
 			keep = true
 		}
 	}
-	if clean && e.ext.timer != nil {
-		e.ext.timer.Stop()
-		e.ext.timer, e.ext.wake = nil, 0
+	if clean && e.cold.timer != nil {
+		e.cold.timer.Stop()
+		e.cold.timer, e.cold.wake = nil, 0
 	}
 	if clean && !keep {
-		e.ext = nil
+		e.cold = nil
 	}
 	return clean
 }
@@ -75,22 +75,22 @@ const (
 	sweepRest  = 4  // a shard that was swept is left alone for this part of Options.Idle
 )
 
-// sweep looks at a few slots and drops the keys there that are idle. It
+// sweepLocked looks at a few cells and drops the keys there that are idle. It
 // returns how many it dropped. Unless it is to look at all, it leaves out the
 // keys that were in use when it looked last, if that was less than l.idle ago,
-// and ends with the shard's last slot.
-func (l *Limiter) sweep(sh *shard, slots int, all bool, now int64) (dropped int) {
+// and ends with the shard's last cell.
+func (l *Limiter) sweepLocked(sh *shard, slots int, all bool, now int64) (dropped int) {
 	cfg := l.config.Load()
 	tb := &sh.table
-	for slots = min(slots, len(tb.slots)); slots > 0; {
-		if int(tb.hand) >= len(tb.slots) {
+	for slots = min(slots, len(tb.cells)); slots > 0; {
+		if int(tb.hand) >= len(tb.cells) {
 			tb.hand = 0
 			if !all {
 				sh.rest = now + l.idle/sweepRest
 				break
 			}
 		}
-		s := &tb.slots[tb.hand]
+		s := &tb.cells[tb.hand]
 		e := s.e
 		if e == nil || !all && int64(tick(now)-s.seen) < l.idle>>24 {
 			tb.hand++
@@ -103,33 +103,33 @@ func (l *Limiter) sweep(sh *shard, slots int, all bool, now int64) (dropped int)
 			continue
 		}
 		if e.gen < cfg.gen {
-			e.follow(cfg, now)
+			e.migrate(cfg, now)
 		}
 		g := cfg.groups[e.group]
-		if clean := e.ext == nil || e.tidy(g, sh.newest, now); !clean || now-e.touched < l.idle || !e.idle(g, now) {
+		if clean := e.cold == nil || e.tidy(g, sh.newest, now); !clean || now-e.touched < l.idle || !e.idle(g, now) {
 			s.seen = tick(e.touched)
 			tb.hand++
 			slots--
 			continue
 		}
-		tb.remove(int(tb.hand)) // what follows may be in this slot now
+		tb.remove(int(tb.hand)) // what follows may be in this cell now
 		dropped++
 	}
-	if dropped > 0 && tb.n*8 <= len(tb.slots) {
+	if dropped > 0 && tb.n*8 <= len(tb.cells) {
 		tb.shrink()
 	}
 	return dropped
 }
 
-// tend sweeps a few slots of the shard whose turn it is. Every call has its
+// tend sweeps a few cells of the shard whose turn it is. Every call has its
 // share of this, whatever its own keys are, so that no shard is left out.
 func (l *Limiter) tend(now int64) {
 	sh := &l.shards[l.hand.Add(1)&l.mask]
 	if !sh.mu.TryLock() {
 		return
 	}
-	if now = sh.clamp(now); now >= sh.rest {
-		l.sweep(sh, sweepSlots, false, now)
+	if now = sh.clampLocked(now); now >= sh.rest {
+		l.sweepLocked(sh, sweepSlots, false, now)
 	}
 	sh.mu.Unlock()
 }
@@ -146,12 +146,12 @@ func (l *Limiter) sweepAt(now int64) (dropped int) {
 	for i := range l.shards {
 		sh := &l.shards[i]
 		sh.mu.Lock()
-		n := len(sh.table.slots)
+		n := len(sh.table.cells)
 		sh.mu.Unlock()
 		for ; n > 0; n -= 1 << 10 {
 			sh.mu.Lock()
-			sh.clamp(min(now, l.now()))
-			dropped += l.sweep(sh, min(n, 1<<10), true, max(now, sh.newest))
+			sh.clampLocked(min(now, l.now()))
+			dropped += l.sweepLocked(sh, min(n, 1<<10), true, max(now, sh.newest))
 			sh.mu.Unlock()
 		}
 	}

@@ -156,9 +156,9 @@ func TestSweep(t *testing.T) {
 	}
 	slots := 0
 	for i := range l.shards {
-		slots += len(l.shards[i].table.slots)
+		slots += len(l.shards[i].table.cells)
 	}
-	if slots > minSlots {
+	if slots > minCells {
 		t.Errorf("%d slots are left for one key", slots)
 	}
 }

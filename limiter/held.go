@@ -18,7 +18,7 @@ func (p Permit) Held() bool {
 	}
 	held := false
 	p.each(func(r *taken, _ int64) bool {
-		if x := r.e.slot(r.lim); x != nil && x.hold > now {
+		if x := r.e.coldOf(r.lim); x != nil && x.hold > now {
 			held = true
 		}
 		return false

@@ -32,7 +32,7 @@ func (l *Limiter) HoldAt(now time.Time, limit string, k Keys, until time.Time, c
 }
 
 func (l *Limiter) hold(now int64, given bool, limit string, k *Keys, until int64, cause []Cause) {
-	c, e, m := l.open(now, given, limit, k, true)
+	c, e, m := l.lockLimit(now, given, limit, k, true)
 	if e == nil {
 		return
 	}
@@ -48,19 +48,19 @@ func (l *Limiter) hold(now int64, given bool, limit string, k *Keys, until int64
 func (l *Limiter) closeAndUnlock(c *call, e *entry, m *limit, until int64, cause Cause) {
 	var late []*waiter
 	var why Cause
-	if x := e.more(c.cfg.groups[m.group], m); until > c.now {
+	if x := e.makeCold(c.cfg.groups[m.group], m); until > c.now {
 		if until == 0 {
 			until = 1 // 0 says that there is no hold
 		}
-		e.settle(m, x, c.now)
+		e.advance(m, x, c.now)
 		if x.hold == 0 || x.hold < until {
 			x.hold = until
 			x.noteCause(cause, until)
-			x.open() // no probe matters any more that is out
+			x.stopProbing() // no probe matters any more that is out
 			l.noteHold(until)
 			if x.q != nil {
 				late, why = x.q.late(until), x.causeSince(c.now)
-				l.arm(e, c.now)
+				l.armLocked(e, c.now)
 			}
 		}
 	}
@@ -78,17 +78,17 @@ func (l *Limiter) Lift(limit string, k Keys) { l.lift(l.now(), false, limit, &k)
 func (l *Limiter) LiftAt(now time.Time, limit string, k Keys) { l.lift(l.ns(now), true, limit, &k) }
 
 func (l *Limiter) lift(now int64, given bool, limit string, k *Keys) {
-	c, e, m := l.open(now, given, limit, k, false)
+	c, e, m := l.lockLimit(now, given, limit, k, false)
 	if e == nil {
 		return
 	}
 	now = c.now
 	waiting := false
-	if x := e.slot(m); x != nil {
-		e.settle(m, x, c.now) // perhaps it had ended by itself
+	if x := e.coldOf(m); x != nil {
+		e.advance(m, x, c.now) // perhaps it had ended by itself
 		x.hold = 0
 		x.noteCause(Cause{}, c.now)
-		x.open()
+		x.stopProbing()
 		waiting = x.q != nil
 	}
 	l.unlock(c.locks)
@@ -128,7 +128,7 @@ func (l *Limiter) RefuseAt(now time.Time, limit string, k Keys, r Refusal) (refu
 }
 
 func (l *Limiter) refuse(now int64, given bool, limit string, k *Keys, r *Refusal) int {
-	c, e, m := l.open(now, given, limit, k, true)
+	c, e, m := l.lockLimit(now, given, limit, k, true)
 	if e == nil {
 		return 0
 	}
@@ -136,7 +136,7 @@ func (l *Limiter) refuse(now int64, given bool, limit string, k *Keys, r *Refusa
 	if !r.Sent.IsZero() {
 		sent = l.ns(r.Sent)
 	}
-	n := l.countRefusal(c, e, m, sent)
+	n := l.countRefusalLocked(c, e, m, sent)
 	until := int64(math.MinInt64)
 	if r.Hold != nil {
 		if length := r.Hold(n); length > 0 {
@@ -147,11 +147,11 @@ func (l *Limiter) refuse(now int64, given bool, limit string, k *Keys, r *Refusa
 	return n
 }
 
-// countRefusal counts a refusal of a call that was sent at the time sent, and
+// countRefusalLocked counts a refusal of a call that was sent at the time sent, and
 // returns how many there are. All is locked.
-func (l *Limiter) countRefusal(c *call, e *entry, m *limit, sent int64) int {
-	x := e.more(c.cfg.groups[m.group], m)
-	e.settle(m, x, c.now)
+func (l *Limiter) countRefusalLocked(c *call, e *entry, m *limit, sent int64) int {
+	x := e.makeCold(c.cfg.groups[m.group], m)
+	e.advance(m, x, c.now)
 	if x.refused > 0 && c.now-x.refusedAt >= refusalLapse {
 		x.refused = 0
 	}
@@ -162,66 +162,66 @@ func (l *Limiter) countRefusal(c *call, e *entry, m *limit, sent int64) int {
 		x.refused++
 	}
 	x.refusedAt = c.now
-	if x.lawOf(m).adapt && (x.next == 0 || c.now >= x.next) {
+	if x.specOf(m).adapt && (x.next == 0 || c.now >= x.next) {
 		x.cut = 1 - max(adaptFloor, (1-x.cut)*adaptCut)
 		x.cutAt, x.next = c.now, c.now+adaptEvery
 		e.tune(m, x, c.now)
 	}
 	if x.q != nil {
-		l.arm(e, c.now)
+		l.armLocked(e, c.now)
 	}
 	return int(x.refused)
 }
 
-// open finds, locked, one limit's state for a key. The entry is nil, and
+// lockLimit finds, locked, one limit's state for a key. The entry is nil, and
 // nothing locked, when there is no such limit, or no such key and create is false.
-func (l *Limiter) open(now int64, given bool, limit string, k *Keys, create bool) (*call, *entry, *limit) {
+func (l *Limiter) lockLimit(now int64, given bool, limit string, k *Keys, create bool) (*call, *entry, *limit) {
 	cfg := l.config.Load()
 	at := cfg.find(limit, 0)
 	if at < 0 {
 		return nil, nil, nil
 	}
 	m := cfg.limits[at]
-	c, e, _ := l.openKey(now, given, cfg.groups[m.group], k, create)
+	c, e, _ := l.lockKey(now, given, cfg.groups[m.group], k, create)
 	if e == nil {
 		return nil, nil, nil
 	}
 	return c, e, c.cfg.current(m)
 }
 
-func (l *Limiter) openKey(now int64, given bool, g *group, k *Keys, create bool) (c *call, e *entry, created bool) {
-	hash, sh := l.place(g, k)
+func (l *Limiter) lockKey(now int64, given bool, g *group, k *Keys, create bool) (c *call, e *entry, created bool) {
+	hash, sh := l.locate(g, k)
 	c = &call{now: now, given: given, touches: []touch{{g: g, hash: hash, shard: sh}}, locks: []uint32{sh}}
-	l.begin(c)
+	l.lockAll(c)
 	e = l.shards[sh].table.find(hash, g, k)
 	if e == nil && !create {
 		l.unlock(c.locks)
 		return nil, nil, false
 	}
 	created = e == nil
-	l.entries(c, k)
+	l.entriesLocked(c, k)
 	return c, c.touches[0].e, created
 }
 
 // endHold takes note that a hold is over: what it does to the limit, as of its end.
-func (e *entry) endHold(m *limit, x *extSlot, now int64) {
+func (e *entry) endHold(m *limit, x *coldLimit, now int64) {
 	end := x.hold
 	x.hold = 0
-	if m.form == bucketForm {
+	if m.kind == bucketKind {
 		e.buckets[m.index].Empty(end)
 		return
 	}
-	x.window, x.opened, x.lapse = 1, end, end+probeLapse
+	x.allowed, x.round, x.lapse = 1, end, end+probeLapse
 }
 
-// open ends the limit on calls at once that a hold has left.
-func (x *extSlot) open() { x.window, x.probes = 0, 0 }
+// stopProbing ends the limit on calls at once that a hold has left.
+func (x *coldLimit) stopProbing() { x.allowed, x.probes = 0, 0 }
 
 // probed ends r as a probe at the time now; good = the provider may have let
-// it through. x is r's state, and settled.
-func (x *extSlot) probed(r *taken, m *limit, now int64, good bool) {
-	current := x.window > 0 && r.probe == x.opened
-	r.probe = 0
+// it through. x is r's state at that time.
+func (x *coldLimit) probed(r *taken, m *limit, now int64, good bool) {
+	current := x.allowed > 0 && r.round == x.round
+	r.round = 0
 	if !current {
 		return
 	}
@@ -231,28 +231,28 @@ func (x *extSlot) probed(r *taken, m *limit, now int64, good bool) {
 	}
 	// As long as no hold closes the limit again, each probe lets one more
 	// through: twice as many a round.
-	x.window++
+	x.allowed++
 	x.lapse = now + probeLapse
-	if x.window > maxWindow || m.form == concurrencyForm && int64(x.window) >= x.lawOf(m).conc {
-		x.open()
+	if x.allowed > maxProbes || m.kind == concurrencyKind && int64(x.allowed) >= x.specOf(m).conc {
+		x.stopProbing()
 	}
 }
 
 // recover raises a lowered limit for the time that has passed.
-func (e *entry) recover(m *limit, x *extSlot, now int64) {
+func (e *entry) recover(m *limit, x *coldLimit, now int64) {
 	if x.cut == 0 || now <= x.cutAt {
 		return
 	}
 	was, since := x.cut, time.Duration(now-x.cutAt).Seconds()
 	x.cut = max(0, was-adaptRaise*since)
-	if m.form == bucketForm {
+	if m.kind == bucketKind {
 		// What the bucket got meanwhile is the rising rate's integral, however
 		// often this is called: first give it the mean rate for that time.
 		// (A lowered bucket was last changed at cutAt. Its full rate is read
 		// from it, because a reload may have changed m since.)
 		b := &e.buckets[m.index]
 		full := b.Rate() / (1 - was)
-		if w := x.lawOf(m).rate; math.Abs(full-w) < 1e-9*w {
+		if w := x.specOf(m).rate; math.Abs(full-w) < 1e-9*w {
 			full = w // rounding errors do not add up
 		}
 		rising := (was - x.cut) / adaptRaise // seconds
@@ -265,7 +265,7 @@ func (e *entry) recover(m *limit, x *extSlot, now int64) {
 
 // fillTime is how long a bucket of the given rate takes to get so many units,
 // in seconds, at what refusals have left of the rate and while that recovers.
-func (x *extSlot) fillTime(units, perSecond float64) float64 {
+func (x *coldLimit) fillTime(units, perSecond float64) float64 {
 	if x == nil || x.cut == 0 {
 		return units / perSecond
 	}
@@ -276,22 +276,22 @@ func (x *extSlot) fillTime(units, perSecond float64) float64 {
 	return (math.Sqrt(f*f+2*adaptRaise*units/perSecond) - f) / adaptRaise
 }
 
-// tune gives the bucket of m the rate that its law and refusals make.
-func (e *entry) tune(m *limit, x *extSlot, now int64) {
-	if m.form == bucketForm {
-		e.buckets[m.index].TuneRate(x.lawOf(m).rate*(1-x.cut), now)
+// tune gives the bucket of m the rate of its spec, lowered by the refusals.
+func (e *entry) tune(m *limit, x *coldLimit, now int64) {
+	if m.kind == bucketKind {
+		e.buckets[m.index].TuneRate(x.specOf(m).rate*(1-x.cut), now)
 	}
 }
 
-// room is how much of its quota a window may have given once a call of this
+// quotaFor is how much of its quota a window may have given once a call of this
 // cost has passed. Refusals lower it, but not below the cost of one call that
 // the quota itself has room for.
-func (w *law) room(x *extSlot, cost int64) int64 {
+func (w *spec) quotaFor(x *coldLimit, cost int64) int64 {
 	return max(x.lowered(w.quota), min(cost, w.quota))
 }
 
 // lowered is n under the refusals of the key, and at least 1.
-func (x *extSlot) lowered(n int64) int64 {
+func (x *coldLimit) lowered(n int64) int64 {
 	if x == nil || x.cut == 0 {
 		return n
 	}

@@ -42,7 +42,7 @@ type lendingTree struct {
 type part struct {
 	e     *entry
 	lim   *limit
-	probe int64  // as taken.probe
+	round int64  // as taken.probe
 	units int64  // not spent yet
 	at    int64  // when a log of the window counts these
 	slots int64  // lent to nobody
@@ -86,7 +86,7 @@ func (p Permit) Lend(outer *Loan) *Loan {
 	if l == nil {
 		return outer
 	}
-	locks, rec := p.lock()
+	locks, rec := p.lockRecord()
 	defer l.unlock(locks)
 	if rec == nil {
 		return outer
@@ -106,9 +106,9 @@ func (p Permit) Lend(outer *Loan) *Loan {
 	for i := range rec.refs {
 		r, pt := &rec.refs[i], &loan.parts[i]
 		r.e.pins++ // it must stay the one that calls inside find
-		*pt = part{e: r.e, lim: r.lim, probe: r.probe, at: rec.at, from: n.debtsOf(i)}
+		*pt = part{e: r.e, lim: r.lim, round: r.round, at: rec.at, from: n.debtsOf(i)}
 		switch {
-		case r.lim.form == concurrencyForm:
+		case r.lim.kind == concurrencyKind:
 			pt.slots, r.got = r.got, 0
 		case r.lim.metered():
 			pt.units = r.got
@@ -126,11 +126,11 @@ func (p Permit) Lend(outer *Loan) *Loan {
 	return loan
 }
 
-// borrow covers refs as far as the calls around lend it: what refs cost from
+// borrowLocked covers refs as far as the calls around lend it: what refs cost from
 // there on is what is left to be paid. Units count from now on, when they are
 // spent; those that are not in the window any more are not lent. All shards of
 // refs are locked.
-func (n *Loan) borrow(l *Limiter, refs []ref, now int64) (debts []debt) {
+func (n *Loan) borrowLocked(l *Limiter, refs []ref, now int64) (debts []debt) {
 	n.tree.mu.Lock()
 	defer n.tree.mu.Unlock()
 	for i := range refs {
@@ -139,24 +139,24 @@ func (n *Loan) borrow(l *Limiter, refs []ref, now int64) (debts []debt) {
 			continue
 		}
 		lends := false
-		f.round = 0
+		f.lentRound = 0
 		for o := n; o != nil; o = o.outer {
 			if o.l != l || o.ended {
 				continue
 			}
 			for j := range o.parts {
 				pt := &o.parts[j]
-				if pt.e != f.e || pt.lim.slot != f.lim.slot {
+				if pt.e != f.e || pt.lim.position != f.lim.position {
 					continue
 				}
 				d := debt{ref: i, loan: o, part: pt}
 				switch {
-				case f.lim.form == concurrencyForm:
-					x := f.e.slot(f.lim)
-					f.cost = min(f.cost, x.lowered(x.lawOf(f.lim).conc))
+				case f.lim.kind == concurrencyKind:
+					x := f.e.coldOf(f.lim)
+					f.cost = min(f.cost, x.lowered(x.specOf(f.lim).conc))
 					d.slots = min(f.cost, pt.slots)
 					pt.slots -= d.slots
-				case f.lim.metered() && f.cost > 0 && f.counts(pt.units, &pt.at, now):
+				case f.lim.metered() && f.cost > 0 && f.countsLocked(pt.units, &pt.at, now):
 					d.units, d.at = min(f.cost, pt.units), pt.at
 					pt.units -= d.units
 				}
@@ -165,7 +165,7 @@ func (n *Loan) borrow(l *Limiter, refs []ref, now int64) (debts []debt) {
 					debts = append(debts, d)
 				}
 				// Whichever of them passed as a probe: those inside it are a part of it.
-				lends, f.round = true, max(f.round, pt.probe)
+				lends, f.lentRound = true, max(f.lentRound, pt.round)
 			}
 		}
 		f.covered = lends && f.cost == 0
@@ -173,15 +173,15 @@ func (n *Loan) borrow(l *Limiter, refs []ref, now int64) (debts []debt) {
 	return debts
 }
 
-// counts makes units that a log of the window counts at the time *at count from now
+// countsLocked makes units that a log of the window counts at the time *at count from now
 // on. It reports false, and changes nothing, where they are not in the window that
 // ends now: then they pay for nothing any more.
-func (r *ref) counts(units int64, at *int64, now int64) bool {
-	if r.lim.form != windowForm || *at == now {
+func (r *ref) countsLocked(units int64, at *int64, now int64) bool {
+	if r.lim.kind != logKind || *at == now {
 		return true
 	}
-	x := r.e.slot(r.lim)
-	w := x.lawOf(r.lim)
+	x := r.e.coldOf(r.lim)
+	w := x.specOf(r.lim)
 	if units == 0 || now < *at || now-*at > w.window || !x.log.Move(units, *at, now, w.quota, w.window) {
 		return false
 	}
@@ -189,20 +189,20 @@ func (r *ref) counts(units int64, at *int64, now int64) bool {
 	return true
 }
 
-// restampDebts makes the units that w has borrowed count from now on. What a log of
-// the window has forgotten meanwhile, w must pay itself. All of its lane's shards
+// restampDebtsLocked makes the units that w has borrowed count from now on. What a log of
+// the window has forgotten meanwhile, w must pay itself. All of the calls' shards
 // are locked.
-func (w *waiter) restampDebts(now int64) {
+func (w *waiter) restampDebtsLocked(now int64) {
 	if w.inside == nil || len(w.debts) == 0 {
 		return
 	}
 	t := w.inside.tree
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	w.ln.add(w, -1)
+	w.calls.add(w, -1)
 	kept := w.debts[:0]
 	for _, d := range w.debts {
-		if f := &w.refs[d.ref]; d.units == 0 || f.counts(d.units, &d.at, now) {
+		if f := &w.refs[d.ref]; d.units == 0 || f.countsLocked(d.units, &d.at, now) {
 			kept = append(kept, d)
 		} else {
 			f.cost += d.units
@@ -210,7 +210,7 @@ func (w *waiter) restampDebts(now int64) {
 		}
 	}
 	w.debts = kept
-	w.ln.add(w, 1)
+	w.calls.add(w, 1)
 }
 
 // owed is how many units of the i-th ref are borrowed.
@@ -223,10 +223,10 @@ func owed(debts []debt, i int) (units int64) {
 	return units
 }
 
-// countsAt is when the limits count what is left of the i-th ref of a permit that was
+// countsAtLocked is when the limits count what is left of the i-th ref of a permit that was
 // granted at the time at. The ref's shard is locked.
-func (n *nested) countsAt(i int, at int64) int64 {
-	if n == nil || n.loan == nil || n.loan.parts[i].lim.form != windowForm {
+func (n *nested) countsAtLocked(i int, at int64) int64 {
+	if n == nil || n.loan == nil || n.loan.parts[i].lim.kind != logKind {
 		return at
 	}
 	n.tree.mu.Lock()
@@ -244,34 +244,34 @@ func (n *Loan) unborrow(debts []debt, refs []ref, units bool) (left []debt) {
 			left = append(left, d)
 			continue
 		}
-		repay([]debt{d}, d.units, d.slots, d.at)
+		repayLocked([]debt{d}, d.units, d.slots, d.at)
 		if refs != nil {
 			refs[d.ref].cost += d.units + d.slots
 			refs[d.ref].covered = false
 		}
 	}
-	n.tree.wake()
+	n.tree.wakeLocked()
 	return left
 }
 
-// repay gives units and slots to the lenders that debts name, and returns what
+// repayLocked gives units and slots to the lenders that debts name, and returns what
 // none of them takes, since it has ended. A log of the window counts the units
 // at the given time. The tree is locked.
-func repay(debts []debt, units, slots, at int64) (u, s int64) {
+func repayLocked(debts []debt, units, slots, at int64) (u, s int64) {
 	for i := range debts {
 		d := &debts[i]
 		du, ds := min(units, d.units), min(slots, d.slots)
 		units, slots = units-du, slots-ds
 		d.units, d.slots = d.units-du, d.slots-ds
 		if d.loan.ended {
-			du, ds = repay(d.part.from, du, ds, at)
+			du, ds = repayLocked(d.part.from, du, ds, at)
 			u, s = u+du, s+ds
 			continue
 		}
 		d.part.slots += ds
 		switch {
 		case du == 0:
-		case d.part.lim.form != windowForm || d.part.at == at:
+		case d.part.lim.kind != logKind || d.part.at == at:
 			d.part.units += du
 		case d.part.units == 0:
 			d.part.units, d.part.at = du, at
@@ -280,8 +280,8 @@ func repay(debts []debt, units, slots, at int64) (u, s int64) {
 	return u + units, s + slots
 }
 
-// wake tells the calls that wait that there are slots to borrow. The tree is locked.
-func (t *lendingTree) wake() {
+// wakeLocked tells the calls that wait that there are slots to borrow. The tree is locked.
+func (t *lendingTree) wakeLocked() {
 	if t.freed != nil {
 		close(t.freed)
 		t.freed = nil
@@ -305,23 +305,23 @@ func (n *Loan) watch() (freed <-chan struct{}, now bool) {
 	return t.freed, now
 }
 
-// attach notes the debts of a permit that was just granted. Where it took slots
+// attachLocked notes the debts of a permit that was just granted. Where it took slots
 // that the calls around had given back, they are theirs again when it ends. All
 // shards of the permit are locked.
-func (n *Loan) attach(p Permit, debts []debt) {
-	rec := p.record()
+func (n *Loan) attachLocked(p Permit, debts []debt) {
+	rec := p.recordLocked()
 	n.tree.mu.Lock()
 	defer n.tree.mu.Unlock()
 	for i := range rec.refs {
 		r := &rec.refs[i]
-		if r.lim.form != concurrencyForm {
+		if r.lim.kind != concurrencyKind {
 			continue
 		}
 		own := r.got
 		for o := n; o != nil; o = o.outer {
 			for j := range o.parts {
 				pt := &o.parts[j]
-				if k := min(own, pt.away); k > 0 && !o.ended && pt.e == r.e && pt.lim.slot == r.lim.slot {
+				if k := min(own, pt.away); k > 0 && !o.ended && pt.e == r.e && pt.lim.position == r.lim.position {
 					pt.away -= k
 					own -= k
 					debts = append(debts, debt{ref: i, loan: o, part: pt, slots: k})
@@ -346,17 +346,17 @@ func (n *Loan) giveBack() {
 	}
 	for o := n; o != nil; o = o.outer {
 		o.of.each(func(r *taken, _ int64) (wake bool) {
-			if r.probe == 0 {
+			if r.round == 0 {
 				return false
 			}
 			o.tree.mu.Lock()
 			for i := range o.parts {
-				if pt := &o.parts[i]; pt.e == r.e && pt.lim.slot == r.lim.slot {
-					pt.probe = 0
+				if pt := &o.parts[i]; pt.e == r.e && pt.lim.position == r.lim.position {
+					pt.round = 0
 				}
 			}
 			o.tree.mu.Unlock()
-			m, x, now := o.l.upToNow(r)
+			m, x, now := o.l.upToNowLocked(r)
 			if x == nil {
 				return false
 			}
@@ -392,24 +392,24 @@ func (n *Loan) takeBack() {
 	for o := n; o != nil; o = o.outer {
 		for i := range o.parts {
 			pt := &o.parts[i] // e and lim do not change
-			if pt.lim.form != concurrencyForm {
+			if pt.lim.kind != concurrencyKind {
 				continue
 			}
 			sh := &o.l.shards[pt.e.shard]
 			sh.mu.Lock()
 			o.tree.mu.Lock()
 			if k := pt.away; k > 0 && !o.ended {
-				now := o.l.clampAt(pt.e, o.l.now())
-				m, x := o.l.config.Load().current(pt.lim), pt.e.slot(pt.lim)
+				now := o.l.clampKeyLocked(pt.e, o.l.now())
+				m, x := o.l.config.Load().current(pt.lim), pt.e.coldOf(pt.lim)
 				if x != nil {
-					pt.e.settle(m, x, now)
+					pt.e.advance(m, x, now)
 				}
 				held := pt.e.holder(pt.lim.index)
-				if (x == nil || x.hold == 0 && x.window == 0 && (x.q == nil || x.q.empty())) &&
-					int64(*held)+k <= x.lowered(x.lawOf(m).conc) {
+				if (x == nil || x.hold == 0 && x.allowed == 0 && (x.q == nil || x.q.empty())) &&
+					int64(*held)+k <= x.lowered(x.specOf(m).conc) {
 					*held += int32(k)
 					pt.away, pt.slots = 0, pt.slots+k
-					o.tree.wake()
+					o.tree.wakeLocked()
 				}
 			}
 			o.tree.mu.Unlock()
@@ -418,9 +418,9 @@ func (n *Loan) takeBack() {
 	}
 }
 
-// refund puts back what is left of the units that the permit borrowed, and
+// refundLocked puts back what is left of the units that the permit borrowed, and
 // leaves in rec what the permit itself gives back. The home shard is locked.
-func (n *nested) refund(rec *record) {
+func (n *nested) refundLocked(rec *record) {
 	t := n.tree
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -443,7 +443,7 @@ func (n *nested) refund(rec *record) {
 		if n.loan != nil {
 			at = n.loan.parts[i].at
 		}
-		u, _ := repay(from, rest, 0, at)
+		u, _ := repayLocked(from, rest, 0, at)
 		r.got += u
 	}
 	if n.loan == nil {
@@ -453,9 +453,9 @@ func (n *nested) refund(rec *record) {
 	}
 }
 
-// end ends what the permit lends, and gives the slots back that it borrowed. It
+// endLocked ends what the permit lends, and gives the slots back that it borrowed. It
 // leaves in rec what the permit itself releases. The home shard is locked.
-func (n *nested) end(rec *record) {
+func (n *nested) endLocked(rec *record) {
 	t := n.tree
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -468,7 +468,7 @@ func (n *nested) end(rec *record) {
 	}
 	for i := range rec.refs {
 		r := &rec.refs[i]
-		if r.lim.form != concurrencyForm {
+		if r.lim.kind != concurrencyKind {
 			continue
 		}
 		from := n.debtsOf(i)
@@ -484,9 +484,9 @@ func (n *nested) end(rec *record) {
 				}
 			}
 		}
-		_, r.got = repay(from, 0, r.got, 0)
+		_, r.got = repayLocked(from, 0, r.got, 0)
 	}
-	t.wake()
+	t.wakeLocked()
 }
 
 // unpin lets go of the entries of a loan that has ended. Nothing is locked.
@@ -500,30 +500,30 @@ func (n *Loan) unpin() {
 	}
 }
 
-// passes is take for a limit whose units or slot a call around lends: all that
+// passesLentLocked is take for a limit whose units or slot a call around lends: all that
 // counts is whether the limit was closed since.
-func (r *ref) passes(l *Limiter, now int64) bool {
-	x := r.e.slot(r.lim)
+func (r *ref) passesLentLocked(l *Limiter, now int64) bool {
+	x := r.e.coldOf(r.lim)
 	if x == nil {
 		return true
 	}
-	r.e.settle(r.lim, x, now)
+	r.e.advance(r.lim, x, now)
 	if x.hold != 0 {
 		return false
 	}
-	if x.window > 0 && !r.probes(x) {
-		if x.probes >= x.window {
+	if x.allowed > 0 && !r.probes(x) {
+		if x.probes >= x.allowed {
 			return false
 		}
 		x.probes++
-		r.probe = x.opened
+		r.round = x.round
 	}
 	return true
 }
 
 // probes reports whether a call around r's is a probe of x, which is closed to
 // others until that call ends: r must not wait for it, nor behind those who do.
-func (r *ref) probes(x *extSlot) bool { return r.round != 0 && r.round == x.opened }
+func (r *ref) probes(x *coldLimit) bool { return r.lentRound != 0 && r.lentRound == x.round }
 
 // acquireInside is Acquire for a call inside another.
 func (l *Limiter) acquireInside(ctx context.Context, r *Request) (Permit, error) {
@@ -543,28 +543,28 @@ func (l *Limiter) acquireInside(ctx context.Context, r *Request) (Permit, error)
 // passInside lets w pass, if it can with the slots that the calls around it
 // have to lend now; else they are given back, for others to pass.
 func (l *Limiter) passInside(w *waiter) {
-	ln := w.ln
-	l.lock(ln.locks)
+	calls := w.calls
+	l.lock(calls.locks)
 	if w.state != waiting {
-		l.unlock(ln.locks)
+		l.unlock(calls.locks)
 		return
 	}
-	now := l.clamp(ln.locks, ln.refs, l.now())
-	l.renew(l.config.Load(), w, now)
-	w.restampDebts(now)
-	refs := append([]ref(nil), w.refs...) // the lane counts by what w.refs cost
-	debts := w.inside.borrow(l, refs, now)
-	passes := l.take(refs, ln.prio, ln.account, nil, now) < 0
+	now := l.clampLocked(calls.locks, calls.refs, l.now())
+	l.renewLocked(l.config.Load(), w, now)
+	w.restampDebtsLocked(now)
+	refs := append([]ref(nil), w.refs...) // the queue of like calls counts by what w.refs cost
+	debts := w.inside.borrowLocked(l, refs, now)
+	passes := l.takeLocked(refs, calls.prio, calls.account, nil, now) < 0
 	var wake *entry
 	if passes {
-		w.permit = l.permit(refs, ln.locks, now)
-		l.noteWaited(w, now)
-		w.inside.attach(w.permit, append(debts, w.debts...))
-		wake = l.finish(w, granted)
+		w.permit = l.permitLocked(refs, calls.locks, now)
+		l.noteWaitedLocked(w, now)
+		w.inside.attachLocked(w.permit, append(debts, w.debts...))
+		wake = l.finishLocked(w, granted)
 	} else {
 		w.inside.unborrow(debts, nil, true)
 	}
-	l.unlock(ln.locks)
+	l.unlock(calls.locks)
 	if wake != nil {
 		l.drain(wake, l.now())
 	}

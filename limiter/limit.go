@@ -87,7 +87,7 @@ func (k *Keys) set(d Dimension, s string) {
 	}
 }
 
-// Limit is one limit, kept for each key apart. It has exactly one of these forms:
+// Limit is one limit, kept for each key apart. It has exactly one of these kinds:
 //
 //   - a token bucket (Rate, Burst): in any time w at most Burst + Rate·w units;
 //   - a quota (Quota, Window): never more than Quota units in any Window;
@@ -179,67 +179,67 @@ func (r *Request) cost(u *Use) int64 {
 // (2⁵³) and an int (2³⁰ on 32-bit machines) hold exactly. More is cut to it.
 const maxUnits = 1 << (30 + 23*(^uint(0)>>63))
 
-type form uint8
+type kind uint8
 
 const (
-	gateForm form = iota
-	bucketForm
-	windowForm
-	concurrencyForm
+	gateKind kind = iota
+	bucketKind
+	logKind
+	concurrencyKind
 )
 
-// law is a limit's numbers, checked and ready for use.
-type law struct {
-	form   form
+// spec is a limit's numbers, checked and ready for use.
+type spec struct {
+	kind   kind
 	adapt  bool
-	rate   float64 // bucketForm: units a second
-	burst  int64   // bucketForm
-	quota  int64   // windowForm: units in any window
-	window int64   // windowForm: ns
-	conc   int64   // concurrencyForm
+	rate   float64 // bucketKind: units a second
+	burst  int64   // bucketKind
+	quota  int64   // logKind: units in any window
+	window int64   // logKind: ns
+	conc   int64   // concurrencyKind
 }
 
 // most is the largest cost that can ever pass.
-func (w *law) most() int64 {
-	switch w.form {
-	case bucketForm:
+func (w *spec) most() int64 {
+	switch w.kind {
+	case bucketKind:
 		return w.burst
-	case windowForm:
+	case logKind:
 		return w.quota
 	}
 	return math.MaxInt64
 }
 
 // headroom is what backfill leaves in a full bucket for interactive calls.
-func (w *law) headroom(cost int64) int64 {
-	if w.form != bucketForm || cost == 0 {
+func (w *spec) headroom(cost int64) int64 {
+	if w.kind != bucketKind || cost == 0 {
 		return 0
 	}
 	return max(0, min(w.burst/2, w.burst-cost))
 }
 
-// as returns the numbers w, which a key has of its own, in the form f that the
-// limit m has for all other keys. Only a quota has a choice of forms, a bucket or a
-// log of its window; anything else is returned as it is.
-func (m *Limit) as(w law, f form) law {
-	if m.Quota == 0 || w.form == f {
+// as turns w, the numbers that one key has of its own, into the kind f that m has for
+// all other keys: the state of a key has room for one kind only. A quota can be kept
+// by a bucket or by a log; w of any other kind is returned as it is.
+func (m *Limit) as(w spec, f kind) spec {
+	if m.Quota == 0 || w.kind == f {
 		return w
 	}
 	switch f {
-	case windowForm:
-		w = law{form: f, adapt: w.adapt, quota: m.Quota, window: int64(m.Window)}
-	case bucketForm:
+	case logKind:
+		w = spec{kind: f, adapt: w.adapt, quota: m.Quota, window: int64(m.Window)}
+	case bucketKind:
 		b := max(1, min(max(m.Burst, m.MaxCost, (m.Quota+99)/100), m.Quota-1))
 		n := max(float64(m.Quota-b), 0.999) // of a quota of 1, less than another in the window
-		w = law{form: f, adapt: w.adapt, rate: n / m.Window.Seconds(), burst: b}
+		w = spec{kind: f, adapt: w.adapt, rate: n / m.Window.Seconds(), burst: b}
 	}
 	return w
 }
 
-// law checks the limit and works out its numbers.
-func (m *Limit) law() (law, error) {
-	fail := func(format string, a ...any) (law, error) {
-		return law{}, fmt.Errorf("limiter: limit %q: "+format, append([]any{m.Name}, a...)...)
+// spec checks the limit and works out its numbers.
+func (m *Limit) spec() (spec, error) {
+	fail := func(format string, a ...any) (spec, error) {
+		return spec{}, fmt.Errorf("limiter: limit %q: "+format, append([]any{m.Name}, a...)...)
 	}
 	forms := 0
 	for _, set := range []bool{m.Rate != 0, m.Quota != 0 || m.Window != 0, m.Concurrency != 0} {
@@ -265,10 +265,10 @@ func (m *Limit) law() (law, error) {
 	case m.Burst != 0 && m.Rate == 0 && m.Quota == 0:
 		return fail("a burst without a rate or a quota")
 	}
-	w := law{adapt: m.Adapt}
+	w := spec{adapt: m.Adapt}
 	switch {
 	case m.Rate != 0:
-		w.form, w.rate, w.burst = bucketForm, m.Rate, m.Burst
+		w.kind, w.rate, w.burst = bucketKind, m.Rate, m.Burst
 		if w.burst == 0 {
 			w.burst = max(1, m.MaxCost, int64(min(math.Ceil(m.Rate), maxUnits)))
 		}
@@ -278,12 +278,12 @@ func (m *Limit) law() (law, error) {
 			b = max(1, m.MaxCost, (m.Quota+99)/100)
 		}
 		if b >= m.Quota || m.Burst == 0 && b >= m.Quota-b {
-			w.form, w.quota, w.window = windowForm, m.Quota, int64(m.Window)
+			w.kind, w.quota, w.window = logKind, m.Quota, int64(m.Window)
 		} else {
-			w.form, w.rate, w.burst = bucketForm, float64(m.Quota-b)/m.Window.Seconds(), b
+			w.kind, w.rate, w.burst = bucketKind, float64(m.Quota-b)/m.Window.Seconds(), b
 		}
 	case m.Concurrency != 0:
-		w.form, w.conc = concurrencyForm, m.Concurrency
+		w.kind, w.conc = concurrencyKind, m.Concurrency
 	}
 	return w, nil
 }

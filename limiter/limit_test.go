@@ -13,28 +13,28 @@ func TestLaw(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		m    Limit
-		want law
+		want spec
 	}{
-		{"gate", Limit{}, law{form: gateForm}},
-		{"bucket", Limit{Rate: 250, Burst: 100}, law{form: bucketForm, rate: 250, burst: 100}},
-		{"bucket, burst by rate", Limit{Rate: 2.5}, law{form: bucketForm, rate: 2.5, burst: 3}},
-		{"bucket, burst of one", Limit{Rate: 0.01}, law{form: bucketForm, rate: 0.01, burst: 1}},
-		{"bucket, burst by dearest cost", Limit{Rate: 1, MaxCost: 100}, law{form: bucketForm, rate: 1, burst: 100}},
-		{"concurrency", Limit{Concurrency: 4, Adapt: true}, law{form: concurrencyForm, conc: 4, adapt: true}},
-		{"quota, one percent", Limit{Quota: 10_000, Window: 600 * time.Second}, law{form: bucketForm, rate: 16.5, burst: 100}},
-		{"quota, dearest cost", Limit{Quota: 15_000, Window: time.Minute, MaxCost: 300}, law{form: bucketForm, rate: 245, burst: 300}},
-		{"quota, dearest cost below one percent", Limit{Quota: 15_000, Window: time.Minute, MaxCost: 100}, law{form: bucketForm, rate: 14850.0 / 60, burst: 150}},
-		{"quota, burst given", Limit{Quota: 10_000, Window: 600 * time.Second, Burst: 1000}, law{form: bucketForm, rate: 15, burst: 1000}},
-		{"quota, large burst given", Limit{Quota: 10_000, Window: 600 * time.Second, Burst: 9000}, law{form: bucketForm, rate: 1000. / 600, burst: 9000}},
-		{"quota, all of it at once", Limit{Quota: 10_000, Window: 600 * time.Second, Burst: 10_000}, law{form: windowForm, quota: 10_000, window: 600e9}},
-		{"quota of one", Limit{Quota: 1, Window: time.Minute}, law{form: windowForm, quota: 1, window: 60e9}},
-		{"quota of two", Limit{Quota: 2, Window: time.Minute}, law{form: windowForm, quota: 2, window: 60e9}},
-		{"quota of three", Limit{Quota: 3, Window: time.Minute}, law{form: bucketForm, rate: 2. / 60, burst: 1}},
-		{"quota, cost of more than half", Limit{Quota: 100, Window: time.Minute, MaxCost: 60}, law{form: windowForm, quota: 100, window: 60e9}},
-		{"quota, cost of more than all", Limit{Quota: 100, Window: time.Minute, MaxCost: 600}, law{form: windowForm, quota: 100, window: 60e9}},
+		{"gate", Limit{}, spec{kind: gateKind}},
+		{"bucket", Limit{Rate: 250, Burst: 100}, spec{kind: bucketKind, rate: 250, burst: 100}},
+		{"bucket, burst by rate", Limit{Rate: 2.5}, spec{kind: bucketKind, rate: 2.5, burst: 3}},
+		{"bucket, burst of one", Limit{Rate: 0.01}, spec{kind: bucketKind, rate: 0.01, burst: 1}},
+		{"bucket, burst by dearest cost", Limit{Rate: 1, MaxCost: 100}, spec{kind: bucketKind, rate: 1, burst: 100}},
+		{"concurrency", Limit{Concurrency: 4, Adapt: true}, spec{kind: concurrencyKind, conc: 4, adapt: true}},
+		{"quota, one percent", Limit{Quota: 10_000, Window: 600 * time.Second}, spec{kind: bucketKind, rate: 16.5, burst: 100}},
+		{"quota, dearest cost", Limit{Quota: 15_000, Window: time.Minute, MaxCost: 300}, spec{kind: bucketKind, rate: 245, burst: 300}},
+		{"quota, dearest cost below one percent", Limit{Quota: 15_000, Window: time.Minute, MaxCost: 100}, spec{kind: bucketKind, rate: 14850.0 / 60, burst: 150}},
+		{"quota, burst given", Limit{Quota: 10_000, Window: 600 * time.Second, Burst: 1000}, spec{kind: bucketKind, rate: 15, burst: 1000}},
+		{"quota, large burst given", Limit{Quota: 10_000, Window: 600 * time.Second, Burst: 9000}, spec{kind: bucketKind, rate: 1000. / 600, burst: 9000}},
+		{"quota, all of it at once", Limit{Quota: 10_000, Window: 600 * time.Second, Burst: 10_000}, spec{kind: logKind, quota: 10_000, window: 600e9}},
+		{"quota of one", Limit{Quota: 1, Window: time.Minute}, spec{kind: logKind, quota: 1, window: 60e9}},
+		{"quota of two", Limit{Quota: 2, Window: time.Minute}, spec{kind: logKind, quota: 2, window: 60e9}},
+		{"quota of three", Limit{Quota: 3, Window: time.Minute}, spec{kind: bucketKind, rate: 2. / 60, burst: 1}},
+		{"quota, cost of more than half", Limit{Quota: 100, Window: time.Minute, MaxCost: 60}, spec{kind: logKind, quota: 100, window: 60e9}},
+		{"quota, cost of more than all", Limit{Quota: 100, Window: time.Minute, MaxCost: 600}, spec{kind: logKind, quota: 100, window: 60e9}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := c.m.law()
+			got, err := c.m.spec()
 			if err != nil || got != c.want {
 				t.Errorf("%+v\n got %+v, %v\nwant %+v", c.m, got, err, c.want)
 			}
@@ -145,7 +145,7 @@ func TestTable(t *testing.T) {
 				want[k] = e
 				tb.insert(hash(k), e)
 			case rapid.Bool().Draw(t, "remove"):
-				for i, s := range tb.slots {
+				for i, s := range tb.cells {
 					if s.e == got {
 						tb.remove(i)
 						break
@@ -156,8 +156,8 @@ func TestTable(t *testing.T) {
 					tb.shrink()
 				}
 			}
-			if tb.n != len(want) || len(tb.slots) > 0 && tb.n*8 > len(tb.slots)*7 || !large && len(tb.slots) > minSlots && len(want) == 0 {
-				t.Fatalf("%d entries, want %d, in %d slots", tb.n, len(want), len(tb.slots))
+			if tb.n != len(want) || len(tb.cells) > 0 && tb.n*8 > len(tb.cells)*7 || !large && len(tb.cells) > minCells && len(want) == 0 {
+				t.Fatalf("%d entries, want %d, in %d slots", tb.n, len(want), len(tb.cells))
 			}
 		}
 		for k, e := range want {

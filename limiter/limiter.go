@@ -21,7 +21,7 @@ type Options struct {
 	// LimitFor gives a key numbers of its own: it is asked on every call, for
 	// each limit that the call uses, and what it answers holds from then on.
 	// false = the limit's own numbers. The answer's Name and Key are ignored,
-	// and so is one that is invalid or of another form; a MaxCost of 0 is the
+	// and so is one that is invalid or of another kind; a MaxCost of 0 is the
 	// limit's. A key whose numbers change keeps its level and its permits. It
 	// must be fast and safe for concurrent use; nil = no exceptions.
 	LimitFor func(limit string, k Keys) (Limit, bool)
@@ -53,7 +53,7 @@ type Limiter struct {
 	config atomic.Pointer[config]
 	reload sync.Mutex // held by Update
 
-	turn atomic.Pointer[turn] // nil = nobody's
+	guard atomic.Pointer[guarded] // nil = nobody's
 
 	seq  atomic.Uint64 // arrivals of calls that wait
 	hand atomic.Uint32 // the shard to sweep next
@@ -188,7 +188,7 @@ func (l *Limiter) enter(ctx context.Context, now int64, given bool, r *Request, 
 	if len(r.Uses) == 0 {
 		return Permit{}, nil, 0, nil
 	}
-	var rm room
+	var rm callBuffers
 	var c call
 	c.cfg, c.now, c.given = l.config.Load(), now, given
 	c.refs, c.touches, c.locks = rm.refs[:], rm.touches[:], rm.locks[:]
@@ -205,11 +205,11 @@ func (l *Limiter) enter(ctx context.Context, now int64, given bool, r *Request, 
 	}
 	c.touches, c.locks = c.touches[:touched], c.locks[:locked]
 	for tries := 0; ; tries++ {
-		if reloaded := l.begin(&c); reloaded && c.cfg.drops(c.refs) {
+		if reloaded := l.lockAll(&c); reloaded && c.cfg.drops(c.refs) {
 			l.unlock(c.locks)
 			return l.enter(ctx, now, given, r, queue)
 		}
-		l.entries(&c, &r.Keys)
+		l.entriesLocked(&c, &r.Keys)
 		e := c.overdue()
 		if e == nil || tries == 3 {
 			break
@@ -220,13 +220,13 @@ func (l *Limiter) enter(ctx context.Context, now int64, given bool, r *Request, 
 	}
 	var debts []debt
 	if r.Inside != nil {
-		debts = r.Inside.borrow(l, c.refs, c.now)
+		debts = r.Inside.borrowLocked(l, c.refs, c.now)
 	}
-	use := l.take(c.refs, r.Priority, r.Keys.Account, nil, c.now)
+	use := l.takeLocked(c.refs, r.Priority, r.Keys.Account, nil, c.now)
 	if use < 0 {
-		p = l.permit(c.refs, c.locks, c.now)
+		p = l.permitLocked(c.refs, c.locks, c.now)
 		if r.Inside != nil {
-			r.Inside.attach(p, debts)
+			r.Inside.attachLocked(p, debts)
 		}
 		sh := &l.shards[c.locks[0]]
 		sh.calls++
@@ -240,7 +240,7 @@ func (l *Limiter) enter(ctx context.Context, now int64, given bool, r *Request, 
 	if r.Inside != nil {
 		debts = r.Inside.unborrow(debts, c.refs, false)
 	}
-	w, until, err = l.blocked(ctx, &c, r, use, queue)
+	w, until, err = l.blockedLocked(ctx, &c, r, use, queue)
 	switch {
 	case r.Inside == nil:
 	case w != nil:
@@ -255,28 +255,28 @@ func (l *Limiter) enter(ctx context.Context, now int64, given bool, r *Request, 
 // overdue returns a key of the call at which others should have passed already.
 func (c *call) overdue() *entry {
 	for i := range c.touches {
-		if x := c.touches[i].e.ext; x != nil && x.wake != 0 && x.wake <= c.now {
+		if x := c.touches[i].e.cold; x != nil && x.wake != 0 && x.wake <= c.now {
 			return c.touches[i].e
 		}
 	}
 	return nil
 }
 
-// blocked is what becomes of a call that refs[use] refuses.
-func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, queue bool) (*waiter, int64, error) {
+// blockedLocked is what becomes of a call that refs[use] refuses.
+func (l *Limiter) blockedLocked(ctx context.Context, c *call, r *Request, use int, queue bool) (*waiter, int64, error) {
 	if !queue {
 		for i := range c.refs {
-			if f := &c.refs[i]; f.cost > f.e.slot(f.lim).lawOf(f.lim).most() {
+			if f := &c.refs[i]; f.cost > f.e.coldOf(f.lim).specOf(f.lim).most() {
 				return nil, 0, errNever
 			}
 		}
-		until, _ := l.estimate(c.refs, r.Priority, r.Keys.Account, c.now)
+		until, _ := l.estimateLocked(c.refs, r.Priority, r.Keys.Account, c.now)
 		return nil, until, errRefused
 	}
 	if err := tooLarge(c.refs); err != nil {
 		return nil, 0, err
 	}
-	until, last := l.estimate(c.refs, r.Priority, r.Keys.Account, c.now)
+	until, last := l.estimateLocked(c.refs, r.Priority, r.Keys.Account, c.now)
 	if until == c.now {
 		last = use // no time is known, only what refuses it
 	}
@@ -293,11 +293,11 @@ func (l *Limiter) blocked(ctx context.Context, c *call, r *Request, use int, que
 		deadline, byContext = r.again.deadline, r.again.byContext
 	}
 	if until > deadline || r.MaxWait < 0 {
-		return nil, until, c.refs[last].waitError(c.now, l.time(until), deadlineErr(byContext))
+		return nil, until, c.refs[last].waitErrorLocked(c.now, l.time(until), deadlineErr(byContext))
 	}
-	w := l.join(c, r, use)
+	w := l.joinLocked(c, r, use)
 	w.deadline, w.byContext, w.until, w.expected = deadline, byContext, until, last
-	l.arm(w.ln.q.e, c.now)
+	l.armLocked(w.calls.q.e, c.now)
 	return w, until, nil
 }
 
@@ -307,7 +307,7 @@ func tooLarge(refs []ref) error {
 	var err *TooLargeError
 	for i := range refs {
 		f := &refs[i]
-		most := f.e.slot(f.lim).lawOf(f.lim).most()
+		most := f.e.coldOf(f.lim).specOf(f.lim).most()
 		if f.cost <= most {
 			continue
 		}
@@ -327,11 +327,11 @@ func tooLarge(refs []ref) error {
 
 // wait waits until w is decided, the context ends, or maxWait (0 = no bound) is over.
 func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (Permit, error) {
-	var over <-chan time.Time
+	var expired <-chan time.Time
 	if maxWait > 0 {
 		t := time.NewTimer(maxWait)
 		defer t.Stop()
-		over = t.C
+		expired = t.C
 	}
 	var look *time.Timer // when to see again whether w waits for its own call
 	var looks <-chan time.Time
@@ -376,7 +376,7 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 				continue
 			case <-looks:
 				continue
-			case <-over:
+			case <-expired:
 			case <-ctx.Done():
 			}
 			late, cause = true, ctx.Err()

@@ -16,7 +16,7 @@ type State struct {
 	Burst       int64   // units that could pass at most
 	Rate        float64 // units a second at which Level fills now
 	InFlight    int64   // permits out
-	Concurrency int64   // permits there are now; 0 = no limit of that form
+	Concurrency int64   // permits there are now; 0 = no limit of that kind
 
 	Waiting int       // calls that wait at this limit
 	Held    time.Time // closed until then; zero = not held
@@ -57,7 +57,7 @@ func (l *Limiter) peek(now int64, limit string, k *Keys) State {
 	}
 	m := cfg.limits[at]
 	g := cfg.groups[m.group]
-	hash, s := l.place(g, k)
+	hash, s := l.locate(g, k)
 	sh := &l.shards[s]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -68,18 +68,18 @@ func (l *Limiter) peek(now int64, limit string, k *Keys) State {
 		seen := max(sh.newest, e.touched)
 		now = max(now, e.touched)
 		if e.gen < cfg.gen {
-			e.follow(cfg, seen)
+			e.migrate(cfg, seen)
 		}
 		if now > seen && now > l.now() { // a look ahead must not end a hold, or give units out early
 			e = e.copy()
 		}
-		return l.state(g, m, e, now)
+		return l.stateLocked(g, m, e, now)
 	}
 	st := State{Limit: m.Name, Concurrency: m.conc, Burst: m.most(), Rate: m.rate, Factor: 1}
-	switch m.form {
-	case bucketForm:
+	switch m.kind {
+	case bucketKind:
 		st.Level = m.fresh(now)
-	case windowForm:
+	case logKind:
 		st.Level = float64(max(0, m.quota-m.remembers(now).Peak(now, m.window)))
 	default:
 		st.Burst = 0
@@ -96,25 +96,25 @@ func (e *entry) copy() *entry {
 		long: e.long, buckets: slices.Clone(e.buckets), touched: e.touched, few: e.few,
 		gen: e.gen, group: e.group, shard: e.shard, length: e.length, short: e.short,
 	}
-	if e.ext != nil {
-		c.ext = &ext{slots: slices.Clone(e.ext.slots), holders: slices.Clone(e.ext.holders)}
-		for i := range c.ext.slots {
-			if log := c.ext.slots[i].log; log != nil {
-				c.ext.slots[i].log = log.Clone()
+	if e.cold != nil {
+		c.cold = &coldState{limits: slices.Clone(e.cold.limits), holders: slices.Clone(e.cold.holders)}
+		for i := range c.cold.limits {
+			if log := c.cold.limits[i].log; log != nil {
+				c.cold.limits[i].log = log.Clone()
 			}
 		}
 	}
 	return c
 }
 
-func (l *Limiter) state(g *group, m *limit, e *entry, now int64) State {
+func (l *Limiter) stateLocked(g *group, m *limit, e *entry, now int64) State {
 	st := State{Limit: m.Name, Keys: g.keys(e.key()), Factor: 1}
-	x := e.slot(m)
-	w := x.lawOf(m)
+	x := e.coldOf(m)
+	w := x.specOf(m)
 	if x != nil {
-		e.settle(m, x, now)
+		e.advance(m, x, now)
 		st.Factor = 1 - x.cut
-		st.Probing = x.window > 0
+		st.Probing = x.allowed > 0
 		if x.refused > 0 && now-x.refusedAt < refusalLapse {
 			st.Refused = int(x.refused)
 		}
@@ -125,21 +125,21 @@ func (l *Limiter) state(g *group, m *limit, e *entry, now int64) State {
 		if x.q != nil {
 			for i := range x.q.classes {
 				for _, f := range x.q.classes[i].flows {
-					for _, ln := range f.lanes {
-						st.Waiting += ln.n
+					for _, calls := range f.queues {
+						st.Waiting += calls.n
 					}
 				}
 			}
 		}
 	}
-	switch m.form {
-	case bucketForm:
+	switch m.kind {
+	case bucketKind:
 		st.Burst, st.Rate = w.burst, w.rate*st.Factor
 		st.Level = max(0, e.buckets[m.index].Level(now))
-	case windowForm:
+	case logKind:
 		st.Burst = x.lowered(w.quota)
 		st.Level = float64(max(0, st.Burst-x.log.Peak(now, w.window)))
-	case concurrencyForm:
+	case concurrencyKind:
 		st.Concurrency = x.lowered(w.conc)
 		st.InFlight = int64(*e.holder(m.index))
 	}
@@ -157,7 +157,7 @@ func (l *Limiter) Held() iter.Seq[State] {
 }
 
 func (l *Limiter) all(want func(State) bool) iter.Seq[State] {
-	const atATime = 256 // slots looked at under the lock
+	const atATime = 256 // cells looked at under the lock
 	return func(yield func(State) bool) {
 		var batch []State
 		for i := range l.shards {
@@ -165,27 +165,27 @@ func (l *Limiter) all(want func(State) bool) iter.Seq[State] {
 			for from, more := 0, true; more; from += atATime {
 				batch = batch[:0]
 				sh.mu.Lock()
-				now, cfg := sh.clamp(l.now()), l.config.Load()
-				for j := from; j < min(from+atATime, len(sh.table.slots)); j++ {
-					e := sh.table.slots[j].e
+				now, cfg := sh.clampLocked(l.now()), l.config.Load()
+				for j := from; j < min(from+atATime, len(sh.table.cells)); j++ {
+					e := sh.table.cells[j].e
 					if e == nil {
 						continue
 					}
 					now := max(now, e.touched)
 					if e.gen < cfg.gen {
-						e.follow(cfg, now)
+						e.migrate(cfg, now)
 					}
 					g := cfg.groups[e.group]
-					for _, m := range g.slots {
+					for _, m := range g.limits {
 						if !slices.Contains(cfg.limits, m) {
 							continue // an earlier reload dropped it
 						}
-						if st := l.state(g, m, e, now); want(st) {
+						if st := l.stateLocked(g, m, e, now); want(st) {
 							batch = append(batch, st)
 						}
 					}
 				}
-				more = from+atATime < len(sh.table.slots)
+				more = from+atATime < len(sh.table.cells)
 				sh.mu.Unlock()
 				for _, st := range batch {
 					if !yield(st) {

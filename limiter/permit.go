@@ -11,13 +11,13 @@ import (
 // nothing. A Permit is safe for concurrent use.
 type Permit struct {
 	l   *Limiter
-	rec place
+	rec recordPlace
 	gen uint32
 	at  int64
 } // four words and four fields: more would not stay in registers
 
-// place is where a permit's record is.
-type place struct{ home, slot uint32 }
+// recordPlace is where a permit's record is.
+type recordPlace struct{ home, index uint32 }
 
 // Granted is when the call got the permit; the zero time for the zero Permit.
 // It saves reading the clock again before the call is made. Like all times of
@@ -42,8 +42,8 @@ type record struct {
 	nested *nested // nil = neither lends nor borrows
 }
 
-// permit notes what was taken. locks are refs' shards, all of them locked.
-func (l *Limiter) permit(refs []ref, locks []uint32, now int64) Permit {
+// permitLocked notes what was taken. locks are refs' shards, all of them locked.
+func (l *Limiter) permitLocked(refs []ref, locks []uint32, now int64) Permit {
 	home := locks[0]
 	if len(locks) > 1 {
 		home = homeOf(refs)
@@ -68,7 +68,7 @@ func (l *Limiter) permit(refs []ref, locks []uint32, now int64) Permit {
 	for i := range refs {
 		rec.refs[i] = refs[i].taken
 	}
-	return Permit{l: l, rec: place{home, slot}, gen: rec.gen, at: now}
+	return Permit{l: l, rec: recordPlace{home, slot}, gen: rec.gen, at: now}
 }
 
 // homeOf is the shard that a permit's record lives in: the lowest of those that
@@ -77,7 +77,7 @@ func homeOf(refs []ref) uint32 {
 	home, holds := uint32(1<<32-1), false
 	for i := range refs {
 		r := &refs[i]
-		h := r.lim.form == concurrencyForm || r.probe != 0
+		h := r.lim.kind == concurrencyKind || r.round != 0
 		if h && !holds {
 			home, holds = uint32(r.e.shard), true
 		} else if h == holds {
@@ -87,9 +87,9 @@ func homeOf(refs []ref) uint32 {
 	return home
 }
 
-// record returns the permit's record, or nil if it was released. The home shard is locked.
-func (p *Permit) record() *record {
-	if rec := &p.l.shards[p.rec.home].records[p.rec.slot]; rec.gen == p.gen {
+// recordLocked returns the permit's record, or nil if it was released. The home shard is locked.
+func (p *Permit) recordLocked() *record {
+	if rec := &p.l.shards[p.rec.home].records[p.rec.index]; rec.gen == p.gen {
 		return rec
 	}
 	return nil
@@ -108,7 +108,7 @@ func (p Permit) restamp(now int64) (_ Permit, ok bool) {
 		return p, true
 	}
 	l := p.l
-	locks, rec := p.lock()
+	locks, rec := p.lockRecord()
 	defer l.unlock(locks)
 	if rec == nil {
 		return p, true
@@ -133,19 +133,19 @@ func (p Permit) restamp(now int64) (_ Permit, ok bool) {
 	for i := range rec.refs {
 		r := &rec.refs[i]
 		if r.e.gen < cfg.gen { // a reload is under way
-			r.e.follow(cfg, now)
+			r.e.migrate(cfg, now)
 		}
 		m := cfg.current(r.lim)
-		x := r.e.slot(m)
+		x := r.e.coldOf(m)
 		units := r.got + owed(debts, i)
-		if units == 0 || m.form != windowForm || x == nil || x.log == nil {
+		if units == 0 || m.kind != logKind || x == nil || x.log == nil {
 			continue
 		}
-		if w := x.lawOf(m); !x.log.Move(units, rec.at, now, w.quota, w.window) {
+		if w := x.specOf(m); !x.log.Move(units, rec.at, now, w.quota, w.window) {
 			for j := range rec.refs[:i] { // as if nothing had been
 				r := &rec.refs[j]
-				if x := r.e.slot(r.lim); x != nil && x.log != nil && x.log.Refund(r.got+owed(debts, j), now) {
-					x.log.Take(r.got+owed(debts, j), rec.at, x.lawOf(cfg.current(r.lim)).window)
+				if x := r.e.coldOf(r.lim); x != nil && x.log != nil && x.log.Refund(r.got+owed(debts, j), now) {
+					x.log.Take(r.got+owed(debts, j), rec.at, x.specOf(cfg.current(r.lim)).window)
 				}
 			}
 			return p, false
@@ -153,7 +153,7 @@ func (p Permit) restamp(now int64) (_ Permit, ok bool) {
 	}
 	for i := range rec.refs {
 		r := &rec.refs[i]
-		if m := cfg.current(r.lim); m == r.lim && m.form == bucketForm && r.got > 0 {
+		if m := cfg.current(r.lim); m == r.lim && m.kind == bucketKind && r.got > 0 {
 			if b := &r.e.buckets[m.index]; b.Level(now) >= 0 {
 				b.Give(float64(r.got), now)
 				b.Take(r.got, now)
@@ -161,7 +161,7 @@ func (p Permit) restamp(now int64) (_ Permit, ok bool) {
 		}
 	}
 	for i := range debts {
-		if debts[i].part.lim.form == windowForm {
+		if debts[i].part.lim.kind == logKind {
 			debts[i].at = now
 		}
 	}
@@ -169,20 +169,20 @@ func (p Permit) restamp(now int64) (_ Permit, ok bool) {
 	return p, true
 }
 
-// lock locks all shards that the permit has taken something of. rec is nil where
+// lockRecord locks all shards that the permit has taken something of. rec is nil where
 // it was released.
-func (p Permit) lock() (locks []uint32, rec *record) {
+func (p Permit) lockRecord() (locks []uint32, rec *record) {
 	home := &p.l.shards[p.rec.home]
 	home.mu.Lock()
 	locks = []uint32{p.rec.home}
-	if rec := p.record(); rec != nil {
+	if rec := p.recordLocked(); rec != nil {
 		for i := range rec.refs {
 			locks = addLock(locks, uint32(rec.refs[i].e.shard))
 		}
 	}
 	home.mu.Unlock()
 	p.l.lock(locks)
-	return locks, p.record()
+	return locks, p.recordLocked()
 }
 
 // Release gives back what the permit holds of the limits of concurrency.
@@ -224,7 +224,7 @@ func (p Permit) end(how ending) {
 	l, refund := p.l, how == cancelled
 	sh := &l.shards[p.rec.home]
 	sh.mu.Lock()
-	rec := p.record()
+	rec := p.recordLocked()
 	if rec == nil {
 		sh.mu.Unlock()
 		return
@@ -233,9 +233,9 @@ func (p Permit) end(how ending) {
 	n := rec.nested
 	if n != nil {
 		if refund {
-			n.refund(rec)
+			n.refundLocked(rec)
 		}
-		n.end(rec)
+		n.endLocked(rec)
 		rec.nested = nil
 		if n.loan != nil {
 			defer n.loan.unpin()
@@ -247,24 +247,24 @@ func (p Permit) end(how ending) {
 	for i := range rec.refs {
 		r := &rec.refs[i]
 		if uint32(r.e.shard) != p.rec.home {
-			others = others || how != released || r.probe != 0 || r.lim.form == concurrencyForm
+			others = others || how != released || r.round != 0 || r.lim.kind == concurrencyKind
 			continue
 		}
-		if r.e.ext == nil && !refund { // as almost always
-			if r.lim.form == concurrencyForm {
+		if r.e.cold == nil && !refund { // as almost always
+			if r.lim.kind == concurrencyKind {
 				*r.e.holder(r.lim.index) -= int32(r.got)
 			}
 		} else {
 			if how == completed {
-				r.succeeded(rec.at)
+				r.succeededLocked(rec.at)
 			}
-			if l.giveBack(r, refund, n.countsAt(i, rec.at)) {
+			if l.giveBackLocked(r, refund, n.countsAtLocked(i, rec.at)) {
 				woken = addWake(woken, r.e)
 			}
 		}
 	}
 	if !others {
-		l.recycle(sh, p.rec.slot)
+		l.recycleLocked(sh, p.rec.index)
 		sh.mu.Unlock()
 		if len(woken) > 0 {
 			l.wakeAll(woken)
@@ -283,21 +283,21 @@ func (p Permit) end(how ending) {
 		o := &l.shards[r.e.shard]
 		o.mu.Lock()
 		if how == completed {
-			r.succeeded(at)
+			r.succeededLocked(at)
 		}
-		if l.giveBack(r, refund, n.countsAt(i, at)) {
+		if l.giveBackLocked(r, refund, n.countsAtLocked(i, at)) {
 			woken = addWake(woken, r.e)
 		}
 		o.mu.Unlock()
 	}
 	sh.mu.Lock()
-	l.recycle(sh, p.rec.slot)
+	l.recycleLocked(sh, p.rec.index)
 	sh.mu.Unlock()
 	l.wakeAll(woken)
 }
 
-// recycle frees a record. Its shard is locked.
-func (l *Limiter) recycle(sh *shard, slot uint32) {
+// recycleLocked frees a record. Its shard is locked.
+func (l *Limiter) recycleLocked(sh *shard, slot uint32) {
 	rec := &sh.records[slot]
 	clear(rec.refs) // a free record keeps no entry alive
 	rec.waited = nil
@@ -314,27 +314,27 @@ func addWake(es []*entry, e *entry) []*entry {
 	return append(es, e)
 }
 
-// giveBack ends r's part of a permit that was given at the time at, and
+// giveBackLocked ends r's part of a permit that was given at the time at, and
 // reports whether calls that wait for its key may go on. The shard of r is locked.
-func (l *Limiter) giveBack(r *taken, refund bool, at int64) (wake bool) {
+func (l *Limiter) giveBackLocked(r *taken, refund bool, at int64) (wake bool) {
 	switch {
 	case refund:
-		wake = l.unused(r, at)
-	case r.probe != 0:
-		wake = l.passed(r)
+		wake = l.unusedLocked(r, at)
+	case r.round != 0:
+		wake = l.passedLocked(r)
 	}
-	if r.lim.form == concurrencyForm {
+	if r.lim.kind == concurrencyKind {
 		*r.e.holder(r.lim.index) -= int32(r.got)
-		x := r.e.slot(r.lim)
+		x := r.e.coldOf(r.lim)
 		wake = wake || x != nil && x.q != nil
 	}
 	return wake
 }
 
-// passed ends r as a probe that was not refused, and reports whether calls that
+// passedLocked ends r as a probe that was not refused, and reports whether calls that
 // wait for its key may go on. The shard of r is locked.
-func (l *Limiter) passed(r *taken) (wake bool) {
-	m, x, now := l.upToNow(r)
+func (l *Limiter) passedLocked(r *taken) (wake bool) {
+	m, x, now := l.upToNowLocked(r)
 	if x == nil {
 		return false
 	}
@@ -342,60 +342,60 @@ func (l *Limiter) passed(r *taken) (wake bool) {
 	return x.q != nil
 }
 
-// unused takes r back for a call that did not reach the provider, all but the
+// unusedLocked takes r back for a call that did not reach the provider, all but the
 // permits of a limit of concurrency: the units, as far as they are still
 // missing, and the probe. It reports whether calls that wait for its key may
 // go on. The shard of r is locked.
-func (l *Limiter) unused(r *taken, at int64) (wake bool) {
-	if r.probe == 0 && (r.got == 0 || !r.lim.metered()) {
+func (l *Limiter) unusedLocked(r *taken, at int64) (wake bool) {
+	if r.round == 0 && (r.got == 0 || !r.lim.metered()) {
 		return false
 	}
-	m, x, now := l.upToNow(r)
+	m, x, now := l.upToNowLocked(r)
 	wake = r.e.refund(r, m, x, at, now)
 	if x == nil {
 		return false
 	}
-	if r.probe != 0 {
+	if r.round != 0 {
 		x.probed(r, m, now, false)
 		wake = true
 	}
 	return wake && x.q != nil
 }
 
-// upToNow brings r's limit and key up to this moment. The shard of r is locked.
-func (l *Limiter) upToNow(r *taken) (m *limit, x *extSlot, now int64) {
+// upToNowLocked brings r's limit and key up to this moment. The shard of r is locked.
+func (l *Limiter) upToNowLocked(r *taken) (m *limit, x *coldLimit, now int64) {
 	e, cfg := r.e, l.config.Load()
-	now = l.clampAt(e, l.now())
+	now = l.clampKeyLocked(e, l.now())
 	if e.gen < cfg.gen { // a reload is under way
-		e.follow(cfg, now)
+		e.migrate(cfg, now)
 	}
 	m = cfg.current(r.lim)
-	if x = e.slot(m); x != nil {
-		e.settle(m, x, now)
+	if x = e.coldOf(m); x != nil {
+		e.advance(m, x, now)
 	}
 	return m, x, now
 }
 
 // refund gives back the units of r, as far as they are still missing, and
 // reports whether there were any. e is up to the time now.
-func (e *entry) refund(r *taken, m *limit, x *extSlot, at, now int64) bool {
-	switch m.form {
-	case bucketForm:
+func (e *entry) refund(r *taken, m *limit, x *coldLimit, at, now int64) bool {
+	switch m.kind {
+	case bucketKind:
 		// If the bucket was full meanwhile, what it lacked has come back
 		// already. That can't have been faster than its rate. A reload may
 		// have cut it to a smaller burst: then nothing is sure.
 		if r.lim != m {
 			return false
 		}
-		perSecond := max(m.rate, x.lawOf(m).rate)
+		perSecond := max(m.rate, x.specOf(m).rate)
 		n := float64(r.got) - perSecond*time.Duration(now-at).Seconds()
 		if n <= 0 {
 			return false
 		}
 		e.buckets[m.index].Give(n, now)
 		return true
-	case windowForm:
-		if r.lim.form != windowForm || m.prior != nil && at <= m.prior.at || x == nil || x.log == nil {
+	case logKind:
+		if r.lim.kind != logKind || m.prior != nil && at <= m.prior.at || x == nil || x.log == nil {
 			return false // a reload has made it a window meanwhile
 		}
 		return r.got > 0 && x.log.Refund(r.got, at)
@@ -413,12 +413,12 @@ func (p Permit) Refund() {
 	}
 	home := &p.l.shards[p.rec.home]
 	home.mu.Lock()
-	if rec := p.record(); rec != nil && rec.nested != nil {
-		rec.nested.refund(rec)
+	if rec := p.recordLocked(); rec != nil && rec.nested != nil {
+		rec.nested.refundLocked(rec)
 	}
 	home.mu.Unlock()
 	p.each(func(r *taken, at int64) (wake bool) {
-		wake = p.l.unused(r, at)
+		wake = p.l.unusedLocked(r, at)
 		if r.lim.metered() {
 			r.got = 0
 		}
@@ -436,15 +436,15 @@ func (p Permit) Succeeded() {
 		return
 	}
 	p.each(func(r *taken, at int64) (wake bool) {
-		r.succeeded(at)
-		return r.probe != 0 && p.l.passed(r)
+		r.succeededLocked(at)
+		return r.round != 0 && p.l.passedLocked(r)
 	})
 }
 
-// succeeded starts the count of refusals again, unless a permit that was given
+// succeededLocked starts the count of refusals again, unless a permit that was given
 // at the time at is older than the last of them. The shard of r is locked.
-func (r *taken) succeeded(at int64) {
-	if x := r.e.slot(r.lim); x != nil && at >= x.refusedAt {
+func (r *taken) succeededLocked(at int64) {
+	if x := r.e.coldOf(r.lim); x != nil && at >= x.refusedAt {
 		x.refused = 0
 	}
 }
@@ -454,7 +454,7 @@ func (p Permit) each(f func(r *taken, at int64) (wake bool)) {
 	l := p.l
 	home := &l.shards[p.rec.home]
 	home.mu.Lock()
-	rec := p.record()
+	rec := p.recordLocked()
 	if rec == nil {
 		home.mu.Unlock()
 		return
@@ -465,7 +465,7 @@ func (p Permit) each(f func(r *taken, at int64) (wake bool)) {
 	locks := lockBuf[:0]
 	for i := range rec.refs {
 		if r := &rec.refs[i]; uint32(r.e.shard) == p.rec.home {
-			if f(r, rec.nested.countsAt(i, rec.at)) {
+			if f(r, rec.nested.countsAtLocked(i, rec.at)) {
 				woken = addWake(woken, r.e)
 			}
 		} else {
@@ -478,9 +478,9 @@ func (p Permit) each(f func(r *taken, at int64) (wake bool)) {
 		// meanwhile: look it up each time, with both shards locked.
 		both := [2]uint32{min(p.rec.home, s), max(p.rec.home, s)}
 		l.lock(both[:])
-		if rec := p.record(); rec != nil {
+		if rec := p.recordLocked(); rec != nil {
 			for i := range rec.refs {
-				if r := &rec.refs[i]; uint32(r.e.shard) == s && f(r, rec.nested.countsAt(i, rec.at)) {
+				if r := &rec.refs[i]; uint32(r.e.shard) == s && f(r, rec.nested.countsAtLocked(i, rec.at)) {
 					woken = addWake(woken, r.e)
 				}
 			}

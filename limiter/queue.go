@@ -10,27 +10,26 @@ import (
 
 // How calls wait.
 //
-// Calls of the same shape (same keys, same limits, same priority, same
-// account) wait in one lane, first come, first served. A lane waits at one
-// limit, the first that refuses the call at its head, and holds nothing of any
-// other. When that limit would let it through, the head tries all its limits
-// again; it takes all, or the lane moves on to the limit that refuses now.
-// Moving lanes and not calls keeps the work for each grant small, however
-// many wait.
+// Calls that are alike (same keys, limits, priority and account) wait in one
+// queue, first come, first served: likeCalls. It waits at one limit, the first that
+// refuses the call at its head, and holds nothing of any other. When that limit
+// would let the head through, the head tries all its limits again: it takes all,
+// or its queue moves to the limit that refuses it now. A move costs the same
+// however many calls wait.
 //
-// A limit's queue for a key orders the lanes that wait there: interactive
-// before backfill, unless backfill is owed its share; where a limit counts
+// Each limit has for each key a queue of such queues. It orders them: interactive
+// calls before backfill, unless backfill is owed its share; where a limit counts
 // several accounts together, by what each account got while others waited
 // (start-time fair queueing); then by who came first.
 //
-// What could let a queue's next lane through is a time, for which the key's
-// one timer is set, or an event: a release, a lift, a refund, new numbers.
-// Each of these drains the queues of that key. Every queue that is not empty
-// has its timer set or waits for an event, so no wake-up is lost.
+// What lets the next call through is a time, for which the key's one timer is set,
+// or an event: a release, a lift, a refund, new numbers. Each event looks at all
+// queues of its key. Every queue that is not empty has its timer set or waits for
+// an event, so no wake-up is lost.
 
 // waiter is one call that waits.
 type waiter struct {
-	ln         *lane
+	calls      *likeCalls
 	prev, next *waiter
 	seq        uint64 // order of arrival
 	refs       []ref
@@ -63,38 +62,38 @@ const (
 	displaced // it comes again: see Limiter.again
 )
 
-// lane is calls of one shape, in order of arrival. It is changed only with the
+// likeCalls is calls that are alike, in order of arrival. It is changed only with the
 // shards of all its keys locked, so any one of these locks is enough to read it.
-type lane struct {
+type likeCalls struct {
 	prio    Priority
 	account string
 	refs    []ref // cost and probe are unused
 	units   []int64
 	locks   []uint32
 	sig     uint64
-	twin    *lane // next with the same sig
+	twin    *likeCalls // next with the same sig
 
 	head, tail *waiter
 	n          int
 
 	since         int64 // when it began to wait where it does
-	movedAt, calm int64 // see step
+	movedAt, calm int64 // see stepLocked
 	moves         int
 
 	q    *queue // where it waits
 	use  int    // index into refs of what it waits for
 	flow *flow
-	at   int // index in flow.lanes
+	at   int // index in flow.queues
 }
 
-// queue is the lanes that wait for one limit of one key.
+// queue is who waits for one limit of one key.
 type queue struct {
-	e       *entry
-	slot    int
-	shared  bool
-	classes [priorities]class
-	share   float64
-	credit  float64 // units that backfill is owed
+	e        *entry
+	position int
+	shared   bool
+	classes  [priorities]class
+	share    float64
+	credit   float64 // units that backfill is owed
 }
 
 type class struct {
@@ -102,36 +101,37 @@ type class struct {
 	accounts map[string]*flow // of a shared queue: also those that wait no more, as long as they are ahead
 	v        float64          // virtual time: the start tag of what was served last
 	units    int64            // what all that wait here would take
-	lanes    int
+	queues   int
 }
 
-// flow is the lanes of one account in a shared queue, or all lanes of another.
+// flow is who waits of one account, in the queue of a limit that counts several; in
+// another queue, everyone.
 type flow struct {
 	account string
 	tag     float64 // virtual time at which the account is next served
 	units   int64   // what all that wait would take
-	lanes   laneHeap
+	queues  likeHeap
 	at      int // index in class.flows; -1 = nothing waits
 }
 
-func (q *queue) empty() bool { return q.classes[Interactive].lanes+q.classes[Backfill].lanes == 0 }
+func (q *queue) empty() bool { return q.classes[Interactive].queues+q.classes[Backfill].queues == 0 }
 
 // weight is what a call counts for when service is shared out.
 func weight(cost int64) float64 { return float64(max(cost, 1)) }
 
 // due reports whether backfill is owed so much that it goes first.
 func (q *queue) due() bool {
-	ln := q.classes[Backfill].next()
-	return ln != nil && q.owes(ln.head.refs[ln.use].cost)
+	calls := q.classes[Backfill].next()
+	return calls != nil && q.owes(calls.head.refs[calls.use].cost)
 }
 
 // owes reports whether backfill is owed this cost, so that it need not leave
-// any headroom. That does not depend on where a lane waits: or else two lanes
+// any headroom. That does not depend on where a queue of like calls waits: or else two of them
 // could send each other from queue to queue for ever.
 func (q *queue) owes(cost int64) bool { return q != nil && q.credit >= weight(cost) }
 
-// next is the lane that goes before all others.
-func (q *queue) next() *lane {
+// next is the queue of like calls that goes before all others.
+func (q *queue) next() *likeCalls {
 	i, b := q.classes[Interactive].next(), q.classes[Backfill].next()
 	if i == nil || b != nil && q.due() {
 		return b
@@ -139,23 +139,23 @@ func (q *queue) next() *lane {
 	return i
 }
 
-func (c *class) next() *lane {
+func (c *class) next() *likeCalls {
 	if len(c.flows) == 0 {
 		return nil
 	}
-	return c.flows[0].lanes[0]
+	return c.flows[0].queues[0]
 }
 
-// ahead reports whether some lane here goes before a call of this priority,
-// account and cost; ln is that call's lane, nil when it has just come.
-func (q *queue) ahead(prio Priority, account string, cost int64, ln *lane) bool {
-	if ln != nil && ln.q == q {
-		return q.next() != ln
+// ahead reports whether some queue of like calls here goes before a call of this priority,
+// account and cost; calls is that call's queue of like calls, nil when it has just come.
+func (q *queue) ahead(prio Priority, account string, cost int64, calls *likeCalls) bool {
+	if calls != nil && calls.q == q {
+		return q.next() != calls
 	}
 	if prio == Interactive && q.due() {
 		return true
 	}
-	if prio == Backfill && q.classes[Interactive].lanes > 0 && !q.owes(cost) {
+	if prio == Backfill && q.classes[Interactive].queues > 0 && !q.owes(cost) {
 		return true
 	}
 	c := &q.classes[prio]
@@ -163,7 +163,7 @@ func (q *queue) ahead(prio Priority, account string, cost int64, ln *lane) bool 
 	if next == nil {
 		return false
 	}
-	if ln == nil {
+	if calls == nil {
 		return true
 	}
 	tag := c.flows[0].tag
@@ -174,51 +174,51 @@ func (q *queue) ahead(prio Priority, account string, cost int64, ln *lane) bool 
 			mine = max(mine, f.tag)
 		}
 	}
-	return tag < mine || tag == mine && next.head.seq < ln.head.seq
+	return tag < mine || tag == mine && next.head.seq < calls.head.seq
 }
 
-// park lets ln wait here for its refs[use].
-func (q *queue) park(ln *lane, use int) {
-	c := &q.classes[ln.prio]
-	f := c.flow(q.shared, ln.account)
+// park lets calls wait here for its refs[use].
+func (q *queue) park(calls *likeCalls, use int) {
+	c := &q.classes[calls.prio]
+	f := c.flow(q.shared, calls.account)
 	if f.at < 0 {
 		f.tag = max(f.tag, c.v)
 	}
-	ln.q, ln.use, ln.flow = q, use, f
-	heap.Push(&f.lanes, ln)
+	calls.q, calls.use, calls.flow = q, use, f
+	heap.Push(&f.queues, calls)
 	if f.at < 0 {
 		heap.Push(&c.flows, f)
 	} else {
 		heap.Fix(&c.flows, f.at)
 	}
-	c.units += ln.units[use]
-	f.units += ln.units[use]
-	c.lanes++
+	c.units += calls.units[use]
+	f.units += calls.units[use]
+	c.queues++
 }
 
-// unpark takes ln out.
-func (q *queue) unpark(ln *lane) {
-	c, f := &q.classes[ln.prio], ln.flow
-	heap.Remove(&f.lanes, ln.at)
-	if len(f.lanes) == 0 {
+// unpark takes calls out.
+func (q *queue) unpark(calls *likeCalls) {
+	c, f := &q.classes[calls.prio], calls.flow
+	heap.Remove(&f.queues, calls.at)
+	if len(f.queues) == 0 {
 		heap.Remove(&c.flows, f.at)
 		f.at = -1
 	} else {
 		heap.Fix(&c.flows, f.at)
 	}
-	c.units -= ln.units[ln.use]
-	f.units -= ln.units[ln.use]
-	c.lanes--
-	if c.lanes == 0 {
+	c.units -= calls.units[calls.use]
+	f.units -= calls.units[calls.use]
+	c.queues--
+	if c.queues == 0 {
 		*c = class{}
 	}
-	ln.q, ln.flow = nil, nil
+	calls.q, calls.flow = nil, nil
 }
 
-// fix puts ln where it belongs after its head has changed.
-func (q *queue) fix(ln *lane) {
-	heap.Fix(&ln.flow.lanes, ln.at)
-	heap.Fix(&q.classes[ln.prio].flows, ln.flow.at)
+// fix puts calls where it belongs after its head has changed.
+func (q *queue) fix(calls *likeCalls) {
+	heap.Fix(&calls.flow.queues, calls.at)
+	heap.Fix(&q.classes[calls.prio].flows, calls.flow.at)
 }
 
 func (c *class) flow(shared bool, account string) *flow {
@@ -251,11 +251,11 @@ func (q *queue) served(prio Priority, account string, cost int64) {
 	w := weight(cost)
 	if prio == Backfill {
 		q.credit = max(0, q.credit-w)
-	} else if q.classes[Backfill].lanes > 0 && !q.due() {
+	} else if q.classes[Backfill].queues > 0 && !q.due() {
 		q.credit += w * q.share / (1 - q.share)
 	}
 	c := &q.classes[prio]
-	if !q.shared || c.lanes == 0 {
+	if !q.shared || c.queues == 0 {
 		return
 	}
 	f := c.flow(true, account)
@@ -276,7 +276,7 @@ func (q *queue) before(prio Priority, account string) (units int64) {
 		units = q.classes[Interactive].units
 	}
 	c := &q.classes[prio]
-	if !q.shared || c.lanes == 0 {
+	if !q.shared || c.queues == 0 {
 		return units + c.units
 	}
 	own, turn := int64(0), c.v
@@ -300,8 +300,8 @@ func (q *queue) before(prio Priority, account string) (units int64) {
 func (q *queue) late(until int64) (ws []*waiter) {
 	for i := range q.classes {
 		for _, f := range q.classes[i].flows {
-			for _, ln := range f.lanes {
-				for w := ln.head; w != nil; w = w.next {
+			for _, calls := range f.queues {
+				for w := calls.head; w != nil; w = w.next {
 					if w.deadline < until {
 						ws = append(ws, w)
 					}
@@ -312,13 +312,13 @@ func (q *queue) late(until int64) (ws []*waiter) {
 	return ws
 }
 
-type laneHeap []*lane
+type likeHeap []*likeCalls
 
-func (h laneHeap) Len() int           { return len(h) }
-func (h laneHeap) Less(i, j int) bool { return h[i].head.seq < h[j].head.seq }
-func (h laneHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i]; h[i].at, h[j].at = i, j }
-func (h *laneHeap) Push(x any)        { x.(*lane).at = len(*h); *h = append(*h, x.(*lane)) }
-func (h *laneHeap) Pop() any {
+func (h likeHeap) Len() int           { return len(h) }
+func (h likeHeap) Less(i, j int) bool { return h[i].head.seq < h[j].head.seq }
+func (h likeHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i]; h[i].at, h[j].at = i, j }
+func (h *likeHeap) Push(x any)        { x.(*likeCalls).at = len(*h); *h = append(*h, x.(*likeCalls)) }
+func (h *likeHeap) Pop() any {
 	n := len(*h) - 1
 	x := (*h)[n]
 	(*h)[n] = nil
@@ -333,7 +333,7 @@ func (h flowHeap) Less(i, j int) bool {
 	if h[i].tag != h[j].tag {
 		return h[i].tag < h[j].tag
 	}
-	return h[i].lanes[0].head.seq < h[j].lanes[0].head.seq
+	return h[i].queues[0].head.seq < h[j].queues[0].head.seq
 }
 func (h flowHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i]; h[i].at, h[j].at = i, j }
 func (h *flowHeap) Push(x any)   { x.(*flow).at = len(*h); *h = append(*h, x.(*flow)) }
@@ -345,42 +345,42 @@ func (h *flowHeap) Pop() any {
 	return x
 }
 
-// push lets w wait in its lane: at the end, but for one that has come again.
-func (ln *lane) push(w *waiter) {
-	before := ln.tail
+// push lets w wait in its queue of like calls: at the end, but for one that has come again.
+func (calls *likeCalls) push(w *waiter) {
+	before := calls.tail
 	for before != nil && before.seq > w.seq {
 		before = before.prev
 	}
-	w.ln, w.prev = ln, before
+	w.calls, w.prev = calls, before
 	if before == nil {
-		w.next, ln.head = ln.head, w
+		w.next, calls.head = calls.head, w
 	} else {
 		w.next, before.next = before.next, w
 	}
 	if w.next == nil {
-		ln.tail = w
+		calls.tail = w
 	} else {
 		w.next.prev = w
 	}
-	ln.n++
-	ln.add(w, 1)
-	if before == nil && ln.q != nil {
-		ln.q.fix(ln)
+	calls.n++
+	calls.add(w, 1)
+	if before == nil && calls.q != nil {
+		calls.q.fix(calls)
 	}
 }
 
-func (ln *lane) add(w *waiter, sign int64) {
+func (calls *likeCalls) add(w *waiter, sign int64) {
 	for i := range w.refs {
-		ln.units[i] += sign * w.refs[i].cost
+		calls.units[i] += sign * w.refs[i].cost
 	}
-	if ln.q != nil {
-		ln.q.classes[ln.prio].units += sign * w.refs[ln.use].cost
-		ln.flow.units += sign * w.refs[ln.use].cost
+	if calls.q != nil {
+		calls.q.classes[calls.prio].units += sign * w.refs[calls.use].cost
+		calls.flow.units += sign * w.refs[calls.use].cost
 	}
 }
 
-// join makes the call wait for refs[use], which refuses it. All is locked.
-func (l *Limiter) join(c *call, r *Request, use int) *waiter {
+// joinLocked makes the call wait for refs[use], which refuses it. All is locked.
+func (l *Limiter) joinLocked(c *call, r *Request, use int) *waiter {
 	w := &waiter{came: c.now, done: make(chan struct{}), deadline: math.MaxInt64, req: *r}
 	w.req.Uses = slices.Clone(r.Uses)
 	if r.again != nil {
@@ -390,103 +390,103 @@ func (l *Limiter) join(c *call, r *Request, use int) *waiter {
 	}
 	w.refs = append(w.refBuf[:0], c.refs...)
 	home := c.refs[0].e
-	if home.ext == nil {
-		home.ext = &ext{}
+	if home.cold == nil {
+		home.cold = &coldState{}
 	}
 	sig := uint64(r.Priority)
 	for i := range c.refs {
-		sig = mix(sig ^ c.touches[c.refs[i].touch].hash ^ uint64(c.refs[i].lim.slot)<<1)
+		sig = mix(sig ^ c.touches[c.refs[i].touch].hash ^ uint64(c.refs[i].lim.position)<<1)
 	}
-	for ln := home.ext.lanes[sig]; ln != nil; ln = ln.twin {
-		if ln.fits(r, c.refs) {
-			ln.push(w)
+	for calls := home.cold.queues[sig]; calls != nil; calls = calls.twin {
+		if calls.fits(r, c.refs) {
+			calls.push(w)
 			return w
 		}
 	}
-	ln := &lane{
+	calls := &likeCalls{
 		prio: r.Priority, account: r.Keys.Account, sig: sig,
 		refs: append([]ref(nil), c.refs...), units: make([]int64, len(c.refs)),
-		locks: append([]uint32(nil), c.locks...), twin: home.ext.lanes[sig], since: c.now,
+		locks: append([]uint32(nil), c.locks...), twin: home.cold.queues[sig], since: c.now,
 	}
-	if home.ext.lanes == nil {
-		home.ext.lanes = make(map[uint64]*lane)
+	if home.cold.queues == nil {
+		home.cold.queues = make(map[uint64]*likeCalls)
 	}
-	home.ext.lanes[sig] = ln
-	for i := range ln.refs {
-		ln.refs[i].e.pins++
+	home.cold.queues[sig] = calls
+	for i := range calls.refs {
+		calls.refs[i].e.pins++
 	}
-	ln.push(w)
-	l.parkAt(c.cfg, ln, use)
+	calls.push(w)
+	l.parkLocked(c.cfg, calls, use)
 	return w
 }
 
-// fits reports whether a call waits in ln.
-func (ln *lane) fits(r *Request, refs []ref) bool {
-	if ln.prio != r.Priority || ln.account != r.Keys.Account || len(ln.refs) != len(refs) {
+// fits reports whether a call waits in calls.
+func (calls *likeCalls) fits(r *Request, refs []ref) bool {
+	if calls.prio != r.Priority || calls.account != r.Keys.Account || len(calls.refs) != len(refs) {
 		return false
 	}
 	for i := range refs {
-		if ln.refs[i].e != refs[i].e || ln.refs[i].lim.slot != refs[i].lim.slot {
+		if calls.refs[i].e != refs[i].e || calls.refs[i].lim.position != refs[i].lim.position {
 			return false
 		}
 	}
 	return true
 }
 
-// parkAt lets ln wait for its refs[use], and nowhere else.
-func (l *Limiter) parkAt(cfg *config, ln *lane, use int) {
-	if ln.q != nil {
-		ln.q.unpark(ln)
+// parkLocked lets calls wait for its refs[use], and nowhere else.
+func (l *Limiter) parkLocked(cfg *config, calls *likeCalls, use int) {
+	if calls.q != nil {
+		calls.q.unpark(calls)
 	}
-	r := &ln.refs[use]
-	x := r.e.more(cfg.groups[r.e.group], r.lim)
+	r := &calls.refs[use]
+	x := r.e.makeCold(cfg.groups[r.e.group], r.lim)
 	if x.q == nil {
-		x.q = &queue{e: r.e, slot: r.lim.slot, shared: r.lim.shared, share: l.share}
+		x.q = &queue{e: r.e, position: r.lim.position, shared: r.lim.shared, share: l.share}
 	}
-	x.q.park(ln, use)
+	x.q.park(calls, use)
 }
 
-// leave takes w out of its lane, and the lane away when it was the last. It
+// leaveLocked takes w out of its queue of like calls, and the queue of like calls away when it was the last. It
 // returns the entry at which others may go on now, or nil.
-func (l *Limiter) leave(w *waiter) *entry {
-	ln := w.ln
-	q := ln.q
-	first := ln.head == w
+func (l *Limiter) leaveLocked(w *waiter) *entry {
+	calls := w.calls
+	q := calls.q
+	first := calls.head == w
 	if first {
-		defer l.endTurn(ln)
+		defer l.unguardLocked(calls)
 	}
 	if w.prev != nil {
 		w.prev.next = w.next
 	} else {
-		ln.head = w.next
+		calls.head = w.next
 	}
 	if w.next != nil {
 		w.next.prev = w.prev
 	} else {
-		ln.tail = w.prev
+		calls.tail = w.prev
 	}
 	w.prev, w.next = nil, nil
-	ln.n--
-	ln.add(w, -1)
+	calls.n--
+	calls.add(w, -1)
 	switch {
-	case ln.n > 0 && first:
-		q.fix(ln)
-	case ln.n == 0:
-		q.unpark(ln)
-		home := ln.refs[0].e
-		if p := home.ext.lanes[ln.sig]; p == ln {
-			if ln.twin == nil {
-				delete(home.ext.lanes, ln.sig)
+	case calls.n > 0 && first:
+		q.fix(calls)
+	case calls.n == 0:
+		q.unpark(calls)
+		home := calls.refs[0].e
+		if p := home.cold.queues[calls.sig]; p == calls {
+			if calls.twin == nil {
+				delete(home.cold.queues, calls.sig)
 			} else {
-				home.ext.lanes[ln.sig] = ln.twin
+				home.cold.queues[calls.sig] = calls.twin
 			}
 		} else {
-			for ; p.twin != ln; p = p.twin {
+			for ; p.twin != calls; p = p.twin {
 			}
-			p.twin = ln.twin
+			p.twin = calls.twin
 		}
-		for i := range ln.refs {
-			ln.refs[i].e.pins--
+		for i := range calls.refs {
+			calls.refs[i].e.pins--
 		}
 	}
 	if first {

@@ -15,9 +15,9 @@ func parked(shared bool, share float64, interactive, backfill map[string]int64) 
 		for a := 'a'; a <= 'z'; a++ {
 			if n := units[string(a)]; n > 0 {
 				seq++
-				ln := &lane{prio: Priority(prio), account: string(a), units: []int64{n}}
-				ln.head = &waiter{ln: ln, seq: seq, refs: []ref{{cost: n}}}
-				q.park(ln, 0)
+				calls := &likeCalls{prio: Priority(prio), account: string(a), units: []int64{n}}
+				calls.head = &waiter{calls: calls, seq: seq, refs: []ref{{cost: n}}}
+				q.park(calls, 0)
 			}
 		}
 	}
@@ -110,9 +110,9 @@ func TestUnitsBefore(t *testing.T) {
 func TestUnitsBeforeOfMany(t *testing.T) {
 	q := &queue{shared: true, share: 0.1}
 	for i := range 100 {
-		ln := &lane{account: fmt.Sprint(i), units: []int64{4}}
-		ln.head = &waiter{ln: ln, seq: uint64(i), refs: []ref{{cost: 4}}}
-		q.park(ln, 0)
+		calls := &likeCalls{account: fmt.Sprint(i), units: []int64{4}}
+		calls.head = &waiter{calls: calls, seq: uint64(i), refs: []ref{{cost: 4}}}
+		q.park(calls, 0)
 	}
 	q.classes[Interactive].v = 3 // all have had that much before
 	for i := range q.classes[Interactive].flows {

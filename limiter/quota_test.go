@@ -160,7 +160,7 @@ func (s *quotaSchedule) run() error {
 			if st.Waiting != 0 || st.InFlight != 0 {
 				return fmt.Errorf("%s: %d waiting and %d in flight at the end", m.Name, st.Waiting, st.InFlight)
 			}
-			if m.Name == "few" && s.l.limitForm(0) == windowForm && st.Level < 3 && st.Factor == 1 {
+			if m.Name == "few" && s.l.limitForm(0) == logKind && st.Level < 3 && st.Factor == 1 {
 				return fmt.Errorf("%v of %s are left hours later, want 3", st.Level, account)
 			}
 		}
@@ -381,11 +381,11 @@ func (c *quotaCall) spent() (units int64, logged bool) {
 	if p.l == nil {
 		return 0, true
 	}
-	locks, rec := p.lock()
+	locks, rec := p.lockRecord()
 	defer p.l.unlock(locks)
 	for i, r := range rec.refs {
 		if r.lim.Name == "few" {
-			logged = r.lim.form == windowForm
+			logged = r.lim.kind == logKind
 		}
 		switch {
 		case r.lim.Name != "few":

@@ -16,7 +16,7 @@ import (
 // The limits in force, and how they change.
 
 // config is the limits in force. It is immutable; Update makes a new one.
-// Groups, and the slots in them, keep their places for ever, so that calls and
+// Groups, and the limits in them, keep their positions for ever, so that calls and
 // keys of before a reload stay right.
 type config struct {
 	limits []*limit // in the caller's order
@@ -45,12 +45,12 @@ func (cfg *config) with(limits []Limit, now int64) (*config, error) {
 	next := &config{gen: cfg.gen + 1, limits: make([]*limit, len(limits))}
 	for _, g := range cfg.groups {
 		g2 := *g
-		g2.slots = slices.Clone(g.slots)
-		for i, m := range g2.slots {
+		g2.limits = slices.Clone(g.limits)
+		for i, m := range g2.limits {
 			if !m.dropped { // until it is found below
 				m2 := *m
 				m2.dropped = true
-				g2.slots[i] = &m2
+				g2.limits[i] = &m2
 			}
 		}
 		next.groups = append(next.groups, &g2)
@@ -58,7 +58,7 @@ func (cfg *config) with(limits []Limit, now int64) (*config, error) {
 	var errs []error
 	named := make(map[string]bool)
 	for i, lim := range limits {
-		w, err := lim.law()
+		w, err := lim.spec()
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -77,36 +77,36 @@ func (cfg *config) with(limits []Limit, now int64) (*config, error) {
 		}
 		lim.Key = dims
 		g := next.group(dims)
-		m := &limit{Limit: lim, law: w, group: g.id, shared: !slices.Contains(dims, Account), base: float64(w.burst), since: now}
-		if old := g.slot(lim.Name, w.form); old != nil { // also one that an earlier reload dropped
-			m.slot, m.index, m.prior = old.slot, old.index, old.prior
-			if old.form != w.form {
-				m.prior = &prior{law: old.law, at: now, gen: next.gen}
+		m := &limit{Limit: lim, spec: w, group: g.id, shared: !slices.Contains(dims, Account), base: float64(w.burst), since: now}
+		if old := g.limitFor(lim.Name, w.kind); old != nil { // also one that an earlier reload dropped
+			m.position, m.index, m.prior = old.position, old.index, old.prior
+			if old.kind != w.kind {
+				m.prior = &prior{spec: old.spec, at: now, gen: next.gen}
 			}
 			switch {
-			case old.form == windowForm:
+			case old.kind == logKind:
 				m.base = min(float64(old.quota), float64(w.burst))
 			default:
 				m.base = min(old.fresh(now), float64(w.burst))
 			}
-			if w.form == bucketForm && m.index < 0 {
+			if w.kind == bucketKind && m.index < 0 {
 				m.index = g.buckets
 				g.buckets++
 			}
-			g.slots[m.slot] = m
+			g.limits[m.position] = m
 		} else {
-			m.slot = len(g.slots)
-			switch w.form {
-			case windowForm:
+			m.position = len(g.limits)
+			switch w.kind {
+			case logKind:
 				m.index = -1
-			case bucketForm:
+			case bucketKind:
 				m.index = g.buckets
 				g.buckets++
-			case concurrencyForm:
+			case concurrencyKind:
 				m.index = g.holders
 				g.holders++
 			}
-			g.slots = append(g.slots, m)
+			g.limits = append(g.limits, m)
 		}
 		next.limits[i] = m
 	}
@@ -116,12 +116,12 @@ func (cfg *config) with(limits []Limit, now int64) (*config, error) {
 	return next, nil
 }
 
-// slot returns the limit of this name and form that has a place in g, or nil.
-// A bucket and a remembered window are of one form here: of a quota, either
+// limitFor returns the limit of this name and kind that has a position in g, or nil.
+// A bucket and a remembered window are of one kind here: of a quota, either
 // may follow the other, and what was granted must not be forgotten by that.
-func (g *group) slot(name string, f form) *limit {
-	for _, m := range g.slots {
-		if m.Name == name && (m.form == f || m.metered() && (f == bucketForm || f == windowForm)) {
+func (g *group) limitFor(name string, f kind) *limit {
+	for _, m := range g.limits {
+		if m.Name == name && (m.kind == f || m.metered() && (f == bucketKind || f == logKind)) {
 			return m
 		}
 	}
@@ -142,9 +142,9 @@ func (cfg *config) group(dims []Dimension) *group {
 }
 
 // Update puts other limits in force, at once and for all keys. Limits are told
-// apart by name: one of the same name, key and form keeps its levels, holds
+// apart by name: one of the same name, key and kind keeps its levels, holds
 // and permits, and a change of its numbers never grants a burst; a quota and a
-// rate are of one form in this. Permits of limits that are gone stay good; calls
+// rate are of one kind in this. Permits of limits that are gone stay good; calls
 // that wait for one go on without it, or with what is now of its name. On an
 // error nothing changes.
 func (l *Limiter) Update(limits []Limit) error {
@@ -158,7 +158,7 @@ func (l *Limiter) Update(limits []Limit) error {
 	l.config.Store(cfg)
 	var moved []*waiter
 	for i := range l.shards {
-		moved = append(moved, l.follow(&l.shards[i], cfg, now)...)
+		moved = append(moved, l.migrateShard(&l.shards[i], cfg, now)...)
 	}
 	slices.SortFunc(moved, func(a, b *waiter) int { return cmp.Compare(a.seq, b.seq) })
 	for _, w := range moved {
@@ -168,25 +168,25 @@ func (l *Limiter) Update(limits []Limit) error {
 	return nil
 }
 
-// follow brings the keys of a shard up to cfg, some at a time, and lets calls
+// migrateShard brings the keys of a shard up to cfg, some at a time, and lets calls
 // go on that may pass now. It returns those that must come again, whose done is
 // still to be closed.
-func (l *Limiter) follow(sh *shard, cfg *config, now int64) (moved []*waiter) {
+func (l *Limiter) migrateShard(sh *shard, cfg *config, now int64) (moved []*waiter) {
 	atATime, restarts, moves := 1<<10, 0, uint32(0)
 	for from := 0; ; {
 		var wake []*entry
-		var lanes []*lane
+		var lanes []*likeCalls
 		sh.mu.Lock()
 		if from > 0 && sh.table.moves != moves {
 			// Keys have moved, perhaps to where this loop was already. If that
 			// happens often, do all at once.
 			from = 0
 			if restarts++; restarts > 3 {
-				atATime = len(sh.table.slots)
+				atATime = len(sh.table.cells)
 			}
 		}
-		now = sh.clamp(now)
-		slots := sh.table.slots
+		now = sh.clampLocked(now)
+		slots := sh.table.cells
 		to := min(from+atATime, len(slots))
 		for _, s := range slots[from:to] {
 			e := s.e
@@ -195,7 +195,7 @@ func (l *Limiter) follow(sh *shard, cfg *config, now int64) (moved []*waiter) {
 			}
 			if e.gen < cfg.gen {
 				at := max(now, e.touched)
-				e.follow(cfg, at)
+				e.migrate(cfg, at)
 			}
 			if e.waits() { // also where some call has brought it up to cfg already
 				wake = append(wake, e)
@@ -205,10 +205,10 @@ func (l *Limiter) follow(sh *shard, cfg *config, now int64) (moved []*waiter) {
 		from, moves = to, sh.table.moves
 		done := to == len(slots)
 		sh.mu.Unlock()
-		for _, ln := range lanes {
-			l.lock(ln.locks)
-			moved = append(moved, l.displace(ln)...)
-			l.unlock(ln.locks)
+		for _, calls := range lanes {
+			l.lock(calls.locks)
+			moved = append(moved, l.displaceLocked(calls)...)
+			l.unlock(calls.locks)
 		}
 		for _, e := range wake {
 			l.drain(e, now)
@@ -219,16 +219,16 @@ func (l *Limiter) follow(sh *shard, cfg *config, now int64) (moved []*waiter) {
 	}
 }
 
-// displaced are the lanes that wait at e for a limit which is not in force any
+// displaced are the queues of like calls that wait at e for a limit which is not in force any
 // more, there or elsewhere. e's shard is locked.
-func (e *entry) displaced(cfg *config) (lanes []*lane) {
-	for i := range e.ext.slots {
-		if q := e.ext.slots[i].q; q != nil {
+func (e *entry) displaced(cfg *config) (lanes []*likeCalls) {
+	for i := range e.cold.limits {
+		if q := e.cold.limits[i].q; q != nil {
 			for j := range q.classes {
 				for _, f := range q.classes[j].flows {
-					for _, ln := range f.lanes {
-						if cfg.drops(ln.refs) {
-							lanes = append(lanes, ln)
+					for _, calls := range f.queues {
+						if cfg.drops(calls.refs) {
+							lanes = append(lanes, calls)
 						}
 					}
 				}
@@ -248,12 +248,12 @@ func (cfg *config) drops(refs []ref) bool {
 	return false
 }
 
-// displace takes all calls out of ln, which must come again. All of its shards
+// displaceLocked takes all calls out of calls, which must come again. All of its shards
 // are locked.
-func (l *Limiter) displace(ln *lane) (ws []*waiter) {
-	for ln.n > 0 {
-		w := ln.head
-		l.settled(w, displaced)
+func (l *Limiter) displaceLocked(calls *likeCalls) (ws []*waiter) {
+	for calls.n > 0 {
+		w := calls.head
+		l.decideLocked(w, displaced)
 		ws = append(ws, w)
 	}
 	return ws
@@ -297,9 +297,9 @@ func (l *Limiter) latest(w *waiter) (_ *waiter, decided bool) {
 
 // waits reports whether calls wait at e.
 func (e *entry) waits() bool {
-	if e.ext != nil {
-		for i := range e.ext.slots {
-			if q := e.ext.slots[i].q; q != nil && !q.empty() {
+	if e.cold != nil {
+		for i := range e.cold.limits {
+			if q := e.cold.limits[i].q; q != nil && !q.empty() {
 				return true
 			}
 		}
@@ -307,42 +307,42 @@ func (e *entry) waits() bool {
 	return false
 }
 
-// follow brings e up to cfg.
-func (e *entry) follow(cfg *config, now int64) {
+// migrate brings e up to cfg.
+func (e *entry) migrate(cfg *config, now int64) {
 	g := cfg.groups[e.group]
 	e.grow(g, now)
-	for _, m := range g.slots {
+	for _, m := range g.limits {
 		if m.prior != nil && e.gen < m.prior.gen {
-			e.convert(g, m, now)
+			e.migrateKind(g, m, now)
 			continue
 		}
-		if m.form != bucketForm {
+		if m.kind != bucketKind {
 			continue
 		}
-		x := e.slot(m)
+		x := e.coldOf(m)
 		factor := 1.0
 		if x != nil {
-			e.settle(m, x, now)
+			e.advance(m, x, now)
 			factor = 1 - x.cut
 		}
-		w := x.lawOf(m)
+		w := x.specOf(m)
 		e.buckets[m.index].Tune(w.rate*factor, w.burst, now)
 	}
 	e.gen = cfg.gen
 }
 
-// prior is the other form that a quota's limit had, and until when.
+// prior is the other kind that a quota's limit had, and until when.
 type prior struct {
-	law law
-	at  int64
-	gen uint32 // of the config that ended it
+	spec spec
+	at   int64
+	gen  uint32 // of the config that ended it
 }
 
-// convert makes a bucket of e's window or a window of its bucket, without
+// migrateKind makes a bucket of e's window or a window of its bucket, without
 // forgetting anything that was granted: in a window over the change no more
 // passes than the larger of the two limits allows.
-func (e *entry) convert(g *group, m *limit, now int64) {
-	x, was := e.more(g, m), &m.prior.law
+func (e *entry) migrateKind(g *group, m *limit, now int64) {
+	x, was := e.makeCold(g, m), &m.prior.spec
 	if x.own != nil {
 		was, x.own = x.own, nil // the next call asks again
 	}
@@ -351,7 +351,7 @@ func (e *entry) convert(g *group, m *limit, now int64) {
 		x.cutAt = now
 	}
 	ended := x.hold != 0 && now >= x.hold
-	if m.form == windowForm {
+	if m.kind == logKind {
 		b := &e.buckets[m.index]
 		if ended {
 			b.Empty(x.hold)
@@ -374,7 +374,7 @@ func (e *entry) convert(g *group, m *limit, now int64) {
 // remembered is the most that a bucket which has this level at the time at can
 // have granted until then, as late as that can have been, as far as it still
 // counts at the time now.
-func (w *law) remembered(level float64, window, at, now int64) *windowlog.Log {
+func (w *spec) remembered(level float64, window, at, now int64) *windowlog.Log {
 	log := &windowlog.Log{}
 	const spansPerWindow = 32
 	before := func(spans int64) int64 { // granted in the last spans of the window
@@ -395,10 +395,10 @@ func (w *law) remembered(level float64, window, at, now int64) *windowlog.Log {
 
 // remembers is what the log of a key that was never used has in it.
 func (m *limit) remembers(now int64) *windowlog.Log {
-	if m.prior == nil || m.prior.law.form != bucketForm || now-m.prior.at > m.window {
+	if m.prior == nil || m.prior.spec.kind != bucketKind || now-m.prior.at > m.window {
 		return &windowlog.Log{}
 	}
-	return m.prior.law.remembered(float64(m.prior.law.burst), m.window, m.prior.at, now)
+	return m.prior.spec.remembered(float64(m.prior.spec.burst), m.window, m.prior.at, now)
 }
 
 // except asks Options.LimitFor about every key of the call, and puts in force what it says.
@@ -406,7 +406,7 @@ func (l *Limiter) except(now int64, given bool, r *Request) {
 	cfg := l.config.Load()
 	type exception struct {
 		m   *limit
-		own *law // nil = none
+		own *spec // nil = none
 	}
 	var buf [6]exception
 	for gi, g := range cfg.groups {
@@ -422,8 +422,8 @@ func (l *Limiter) except(now int64, given bool, r *Request) {
 				if lim.MaxCost == 0 {
 					lim.MaxCost = x.m.MaxCost
 				}
-				if w, err := lim.law(); err == nil {
-					if w = lim.as(w, x.m.form); w.form == x.m.form {
+				if w, err := lim.spec(); err == nil {
+					if w = lim.as(w, x.m.kind); w.kind == x.m.kind {
 						x.own, some = &w, true
 					}
 				}
@@ -433,7 +433,7 @@ func (l *Limiter) except(now int64, given bool, r *Request) {
 		if len(xs) == 0 {
 			continue
 		}
-		c, e, created := l.openKey(now, given, g, &r.Keys, some)
+		c, e, created := l.lockKey(now, given, g, &r.Keys, some)
 		if e == nil {
 			continue // no numbers of its own, and none to undo
 		}
@@ -451,19 +451,19 @@ func (l *Limiter) except(now int64, given bool, r *Request) {
 
 // setOwn gives e its own numbers for m, or with nil takes them back. It
 // reports whether calls that wait may go on.
-func (e *entry) setOwn(g *group, m *limit, own *law, created bool, now int64) (wake bool) {
-	if own == nil && e.slot(m) == nil {
+func (e *entry) setOwn(g *group, m *limit, own *spec, created bool, now int64) (wake bool) {
+	if own == nil && e.coldOf(m) == nil {
 		return false
 	}
-	x := e.more(g, m)
-	was := x.lawOf(m)
+	x := e.makeCold(g, m)
+	was := x.specOf(m)
 	x.own = own
-	is := x.lawOf(m)
+	is := x.specOf(m)
 	if *was == *is {
 		return false
 	}
-	e.settle(m, x, now)
-	if m.form == bucketForm {
+	e.advance(m, x, now)
+	if m.kind == bucketKind {
 		b := &e.buckets[m.index]
 		b.Tune(is.rate*(1-x.cut), is.burst, now)
 		if created {

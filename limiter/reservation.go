@@ -70,7 +70,7 @@ func (v Reservation) PermitAt(now time.Time) (Permit, bool) {
 	}
 	w, decided := v.l.latest(v.w)
 	if !decided {
-		for _, r := range w.ln.refs {
+		for _, r := range w.calls.refs {
 			v.l.drain(r.e, v.l.ns(now))
 		}
 		w, decided = v.l.latest(w)

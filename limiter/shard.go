@@ -21,11 +21,11 @@ type shard struct {
 	_ [24]byte // keeps the next lock off this cache line, and the one that is fetched with it
 }
 
-// clamp returns now, a time of the clock, or the newest time seen if that is
+// clampLocked returns now, a time of the clock, or the newest time seen if that is
 // later. A bucket that is told an older time would give out the time between a
 // second time. Times that callers give may be ahead of the clock; those are seen
 // by their keys alone (entry.touched), so that nobody else's time stands still.
-func (s *shard) clamp(now int64) int64 {
+func (s *shard) clampLocked(now int64) int64 {
 	if now < s.newest {
 		return s.newest
 	}
@@ -33,9 +33,9 @@ func (s *shard) clamp(now int64) int64 {
 	return now
 }
 
-// clamp is the clamp of several shards, which are locked, to one time, which is
+// clampLocked is the clamp of several shards, which are locked, to one time, which is
 // not before any that the keys of refs have seen. now may be ahead of the clock.
-func (l *Limiter) clamp(locks []uint32, refs []ref, now int64) int64 {
+func (l *Limiter) clampLocked(locks []uint32, refs []ref, now int64) int64 {
 	for _, s := range locks {
 		now = max(now, l.shards[s].newest)
 	}
@@ -52,9 +52,9 @@ func (l *Limiter) clamp(locks []uint32, refs []ref, now int64) int64 {
 	return now
 }
 
-// clampAt is the clamp of e's shard, which is locked, to a time that is not
+// clampKeyLocked is the clamp of e's shard, which is locked, to a time that is not
 // before any that e has seen. now may be ahead of the clock.
-func (l *Limiter) clampAt(e *entry, now int64) int64 {
+func (l *Limiter) clampKeyLocked(e *entry, now int64) int64 {
 	sh := &l.shards[e.shard]
 	if now > sh.newest {
 		sh.newest = max(sh.newest, min(now, l.now()))
@@ -64,17 +64,17 @@ func (l *Limiter) clampAt(e *entry, now int64) int64 {
 	return now
 }
 
-// clampNear is clamp for the keys of a lane, of which those are set back that a
-// caller's time has put far ahead of now: or else the lane would be found to be due
+// clampNearLocked is clamp for the keys of a queue of like calls, of which those are set back that a
+// caller's time has put far ahead of now: or else the queue of like calls would be found to be due
 // by the time of one of its keys, and refused by the time of another, for ever.
-func (l *Limiter) clampNear(cfg *config, ln *lane, now int64) int64 {
-	for _, s := range ln.locks {
+func (l *Limiter) clampNearLocked(cfg *config, calls *likeCalls, now int64) int64 {
+	for _, s := range calls.locks {
 		now = max(now, l.shards[s].newest)
 	}
-	for i := range ln.refs {
-		ln.refs[i].e.bringNear(cfg, now)
+	for i := range calls.refs {
+		calls.refs[i].e.bringNear(cfg, now)
 	}
-	return l.clamp(ln.locks, ln.refs, now)
+	return l.clampLocked(calls.locks, calls.refs, now)
 }
 
 // bringNear sets e back to the time now if it is far ahead of that.
@@ -93,21 +93,21 @@ const maxAhead = int64(time.Second)
 // that the clock's time is now: what it has is what it can be sure of.
 func (e *entry) setBack(g *group, now int64) {
 	e.touched = now
-	for _, m := range g.slots {
-		x := e.slot(m)
+	for _, m := range g.limits {
+		x := e.coldOf(m)
 		if x != nil {
 			x.cutAt, x.refusedAt = min(x.cutAt, now), min(x.refusedAt, now)
 			x.next, x.lapse = min(x.next, now+adaptEvery), min(x.lapse, now+probeLapse)
 		}
-		if m.form != bucketForm {
+		if m.kind != bucketKind {
 			continue
 		}
 		e.buckets[m.index].SetBack(now)
 	}
 }
 
-// place finds which entry and shard a group's state for k is in.
-func (l *Limiter) place(g *group, k *Keys) (hash uint64, sh uint32) {
+// locate finds which entry and shard a group's state for k is in.
+func (l *Limiter) locate(g *group, k *Keys) (hash uint64, sh uint32) {
 	if len(g.dims) == 0 {
 		h := mix(g.salt)
 		return h, uint32(h>>40) & l.mask

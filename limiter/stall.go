@@ -49,9 +49,9 @@ type stream struct {
 
 // slots are permits of one limit of concurrency.
 type slots struct {
-	e    *entry
-	slot int // the limit's, in its group
-	n    int64
+	e        *entry
+	position int // the limit's, in its group
+	n        int64
 }
 
 // Opened says that the permit is held for a stream that its caller uses from
@@ -66,15 +66,15 @@ func (p Permit) Opened(what string, idle func() time.Duration) {
 	home := &p.l.shards[p.rec.home]
 	home.mu.Lock()
 	defer home.mu.Unlock()
-	rec := p.record()
+	rec := p.recordLocked()
 	if rec == nil || rec.nested == nil || rec.nested.stream != nil {
 		return
 	}
 	n := rec.nested
 	s := &stream{what: what, idle: idle, loan: n.loan}
 	for i := range rec.refs {
-		if r := &rec.refs[i]; r.lim.form == concurrencyForm {
-			s.slots = append(s.slots, slots{r.e, r.lim.slot, r.got})
+		if r := &rec.refs[i]; r.lim.kind == concurrencyKind {
+			s.slots = append(s.slots, slots{r.e, r.lim.position, r.got})
 		}
 	}
 	n.stream = s
@@ -83,18 +83,18 @@ func (p Permit) Opened(what string, idle func() time.Duration) {
 	n.tree.mu.Unlock()
 }
 
-// holds is how many permits of a limit of concurrency the stream keeps from others.
-func (s *stream) holds(e *entry, slot int) (n int64) {
+// holdsLocked is how many permits of a limit of concurrency the stream keeps from others.
+func (s *stream) holdsLocked(e *entry, slot int) (n int64) {
 	if s.loan != nil {
 		for i := range s.loan.parts {
-			if pt := &s.loan.parts[i]; pt.e == e && pt.lim.slot == slot {
+			if pt := &s.loan.parts[i]; pt.e == e && pt.lim.position == slot {
 				n += pt.slots
 			}
 		}
 		return n
 	}
 	for _, h := range s.slots {
-		if h.e == e && h.slot == slot {
+		if h.e == e && h.position == slot {
 			n += h.n
 		}
 	}
@@ -104,39 +104,39 @@ func (s *stream) holds(e *entry, slot int) (n int64) {
 // failStalled fails w where it waits for nothing but open streams of its own
 // call that nobody uses. It returns when to look again.
 func (l *Limiter) failStalled(w *waiter) (again time.Duration) {
-	ln := w.ln
-	l.lock(ln.locks)
-	again, err := l.stalled(w)
+	calls := w.calls
+	l.lock(calls.locks)
+	again, err := l.stalledLocked(w)
 	var wake *entry
 	if err != nil {
 		w.err = err
-		wake = l.finish(w, failed)
+		wake = l.finishLocked(w, failed)
 	}
-	l.unlock(ln.locks)
+	l.unlock(calls.locks)
 	if wake != nil {
 		l.drain(wake, l.now())
 	}
 	return again
 }
 
-// stalled is when to look again whether the call waits for streams of its own, and
-// the error where it does. All shards of its lane are locked.
-func (l *Limiter) stalled(w *waiter) (again time.Duration, err error) {
-	ln := w.ln
+// stalledLocked is when to look again whether the call waits for streams of its own, and
+// the error where it does. All shards of its queue of like calls are locked.
+func (l *Limiter) stalledLocked(w *waiter) (again time.Duration, err error) {
+	calls := w.calls
 	if w.state != waiting {
 		return stallAfter, nil
 	}
-	now := l.clamp(ln.locks, ln.refs, l.now())
-	l.renew(l.config.Load(), w, now)
-	r := &w.refs[ln.use]
-	if r.lim.form != concurrencyForm {
+	now := l.clampLocked(calls.locks, calls.refs, l.now())
+	l.renewLocked(l.config.Load(), w, now)
+	r := &w.refs[calls.use]
+	if r.lim.kind != concurrencyKind {
 		return stallAfter, nil
 	}
-	x := r.e.slot(r.lim)
-	r.e.settle(r.lim, x, now)
-	most := x.lowered(x.lawOf(r.lim).conc)
+	x := r.e.coldOf(r.lim)
+	r.e.advance(r.lim, x, now)
+	most := x.lowered(x.specOf(r.lim).conc)
 	out := int64(*r.e.holder(r.lim.index))
-	if x.hold != 0 || x.window > 0 || out+min(r.cost, most) <= most {
+	if x.hold != 0 || x.allowed > 0 || out+min(r.cost, most) <= most {
 		return stallAfter, nil // it waits for something else
 	}
 	own, idle := int64(0), time.Duration(math.MaxInt64)
@@ -145,7 +145,7 @@ func (l *Limiter) stalled(w *waiter) (again time.Duration, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range t.streams {
-		if n := s.holds(r.e, r.lim.slot); n > 0 {
+		if n := s.holdsLocked(r.e, r.lim.position); n > 0 {
 			own += n
 			idle = min(idle, s.idle())
 			open = append(open, s.what)

@@ -2,16 +2,16 @@ package limiter
 
 // table finds the live keys of one shard. It is an open-addressing hash table
 // of our own, because Go's maps keep the memory of deleted entries (56 bytes
-// each) and can't be swept a few slots at a time.
+// each) and can't be swept a few cells at a time.
 //
 // What stands beside the pointer is what probing, rebuilding and sweeping need
 // of most entries, so that they touch none of those.
 type table struct {
-	slots  []slot              // a power of two; nil when empty
+	cells  []cell              // a power of two; nil when empty
 	recent *[recentKeys]*entry // found last, by their hashes; nil while the table is small
 	n      int
 	hand   int32  // where the next sweep goes on
-	moves  uint32 // how often entries changed their slots
+	moves  uint32 // how often entries changed their cells
 }
 
 // Calls come for a few of the keys at a time. Where a table is too large to
@@ -19,11 +19,11 @@ type table struct {
 // at a few pointers first is faster.
 const (
 	recentKeys = 64
-	recentFrom = 256 // slots
+	recentFrom = 256 // cells
 )
 
-type slot struct {
-	hash uint32 // enough of it to find the slot, and to tell most keys apart
+type cell struct {
+	hash uint32 // enough of it to find the cell, and to tell most keys apart
 	seen uint32 // a tick: the entry was in use then, perhaps since
 	e    *entry // nil = free
 }
@@ -31,7 +31,7 @@ type slot struct {
 // tick is a time in units of 17 ms. It comes round again after two years.
 func tick(ns int64) uint32 { return uint32(ns >> 24) }
 
-const minSlots = 8
+const minCells = 8
 
 // find returns the entry of g with these keys, or nil.
 func (t *table) find(hash uint64, g *group, k *Keys) *entry {
@@ -43,9 +43,9 @@ func (t *table) find(hash uint64, g *group, k *Keys) *entry {
 			return e
 		}
 	}
-	mask := uint32(len(t.slots) - 1)
+	mask := uint32(len(t.cells) - 1)
 	for i := uint32(hash) & mask; ; i = (i + 1) & mask {
-		s := &t.slots[i]
+		s := &t.cells[i]
 		if s.e == nil {
 			return nil
 		}
@@ -62,28 +62,28 @@ func (t *table) find(hash uint64, g *group, k *Keys) *entry {
 func (t *table) latest(hash uint32) **entry { return &t.recent[hash>>16%recentKeys] }
 
 func (t *table) insert(hash uint64, e *entry) {
-	if (t.n+1)*8 > len(t.slots)*7 {
-		t.resize(max(minSlots, len(t.slots)*2))
+	if (t.n+1)*8 > len(t.cells)*7 {
+		t.resize(max(minCells, len(t.cells)*2))
 	}
-	t.place(slot{uint32(hash), tick(e.touched), e})
+	t.put(cell{uint32(hash), tick(e.touched), e})
 	t.n++
 }
 
-func (t *table) place(s slot) {
-	mask := uint32(len(t.slots) - 1)
+func (t *table) put(s cell) {
+	mask := uint32(len(t.cells) - 1)
 	i := s.hash & mask
-	for t.slots[i].e != nil {
+	for t.cells[i].e != nil {
 		i = (i + 1) & mask
 	}
-	t.slots[i] = s
+	t.cells[i] = s
 }
 
 func (t *table) resize(size int) {
-	old := t.slots
-	t.slots = make([]slot, size)
+	old := t.cells
+	t.cells = make([]cell, size)
 	for _, s := range old {
 		if s.e != nil {
-			t.place(s)
+			t.put(s)
 		}
 	}
 	t.hand = 0
@@ -96,38 +96,38 @@ func (t *table) resize(size int) {
 	}
 }
 
-// remove frees slot i and closes the gap, so that no tombstones are needed.
-// Another entry may be in slot i afterwards.
+// remove frees cell i and closes the gap, so that no tombstones are needed.
+// Another entry may be in cell i afterwards.
 func (t *table) remove(i int) {
-	mask := len(t.slots) - 1
+	mask := len(t.cells) - 1
 	t.n--
 	t.moves++
 	if t.recent != nil {
-		if r := t.latest(t.slots[i].hash); *r == t.slots[i].e {
+		if r := t.latest(t.cells[i].hash); *r == t.cells[i].e {
 			*r = nil
 		}
 	}
-	for j := (i + 1) & mask; t.slots[j].e != nil; j = (j + 1) & mask {
-		home := int(t.slots[j].hash) & mask
+	for j := (i + 1) & mask; t.cells[j].e != nil; j = (j + 1) & mask {
+		home := int(t.cells[j].hash) & mask
 		if (j-home)&mask >= (j-i)&mask { // j may move to i: its home is not between them
-			t.slots[i] = t.slots[j]
+			t.cells[i] = t.cells[j]
 			i = j
 		}
 	}
-	t.slots[i] = slot{}
+	t.cells[i] = cell{}
 }
 
-// shrink gives memory back when few of the slots are used.
+// shrink gives memory back when few of the cells are used.
 func (t *table) shrink() {
 	if t.n == 0 {
-		t.slots, t.hand, t.recent = nil, 0, nil
+		t.cells, t.hand, t.recent = nil, 0, nil
 		return
 	}
-	size := len(t.slots)
-	for size > minSlots && t.n*8 <= size {
+	size := len(t.cells)
+	for size > minCells && t.n*8 <= size {
 		size /= 2
 	}
-	if size < len(t.slots) {
+	if size < len(t.cells) {
 		// Half full at most: a key that returns must not make it grow at once.
 		t.resize(size)
 	}

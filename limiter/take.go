@@ -7,83 +7,83 @@ import (
 // Taking what a call names, all at one instant or nothing; and when that would
 // be possible.
 
-// take takes every ref at one instant, or nothing: then it returns the index
-// of the first that refuses. All shards are locked. ln is nil for a call that
+// takeLocked takes every ref at one instant, or nothing: then it returns the index
+// of the first that refuses. All shards are locked. calls is nil for a call that
 // has just come.
-func (l *Limiter) take(refs []ref, prio Priority, account string, ln *lane, now int64) int {
+func (l *Limiter) takeLocked(refs []ref, prio Priority, account string, calls *likeCalls, now int64) int {
 	extra := false
 	for i := range refs {
 		r := &refs[i]
 		e, m := r.e, r.lim
-		r.got, r.probe = r.cost, 0
+		r.got, r.round = r.cost, 0
 		if r.covered {
-			if !r.passes(l, now) {
-				l.untake(refs[:i], now)
+			if !r.passesLentLocked(l, now) {
+				l.untakeLocked(refs[:i], now)
 				return i
 			}
 			continue
 		}
-		if e.ext != nil {
-			if x := e.slot(m); x != nil {
+		if e.cold != nil {
+			if x := e.coldOf(m); x != nil {
 				extra = true
-				if !l.passes(r, x, prio, account, ln, now) {
-					l.untake(refs[:i], now)
+				if !l.passesLocked(r, x, prio, account, calls, now) {
+					l.untakeLocked(refs[:i], now)
 					return i
 				}
 				continue
 			}
 		}
 		ok := true
-		switch m.form {
-		case bucketForm:
+		switch m.kind {
+		case bucketKind:
 			b := &e.buckets[m.index]
 			if prio == Backfill && b.Level(now) < float64(r.cost+m.headroom(r.cost)) {
 				ok = false
 			} else {
 				ok = r.cost == 0 || b.Take(r.cost, now)
 			}
-		case concurrencyForm:
+		case concurrencyKind:
 			r.got = min(r.cost, m.conc)
 			if ok = int64(*e.holder(m.index))+r.got <= m.conc; ok {
 				*e.holder(m.index) += int32(r.got)
 			}
 		}
 		if !ok {
-			l.untake(refs[:i], now)
+			l.untakeLocked(refs[:i], now)
 			return i
 		}
 	}
 	if extra {
 		for i := range refs {
-			if x := refs[i].e.slot(refs[i].lim); x != nil && x.q != nil && !x.q.empty() && !refs[i].covered {
+			if x := refs[i].e.coldOf(refs[i].lim); x != nil && x.q != nil && !x.q.empty() && !refs[i].covered {
 				x.q.served(prio, account, refs[i].got)
-				l.arm(refs[i].e, now) // that may have changed who is next, and what it needs
+				l.armLocked(refs[i].e, now) // that may have changed who is next, and what it needs
 			}
 		}
 	}
 	return -1
 }
 
-// passes is take for one limit whose key is in a special state.
-func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *lane, now int64) bool {
+// passesLocked is take for one limit whose key is in a special state.
+func (l *Limiter) passesLocked(r *ref, x *coldLimit, prio Priority, account string, calls *likeCalls, now int64) bool {
 	e, m := r.e, r.lim
-	e.settle(m, x, now)
-	probes := x.window > 0 && r.probes(x)
-	if x.hold != 0 || x.window > 0 && x.probes >= x.window && !probes {
+	e.advance(m, x, now)
+	probes := x.allowed > 0 && r.probes(x)
+	if x.hold != 0 || x.allowed > 0 && x.probes >= x.allowed && !probes {
 		return false
 	}
 	if probes {
 		// It has passed already.
-	} else if turn := l.kept(e, m, now); turn != nil {
-		if turn.ln != ln {
+	} else if turn := l.guardOfLocked(e, m, now); turn != nil {
+		if turn.calls != calls {
 			return false
 		}
-	} else if x.q != nil && !x.q.empty() && x.q.ahead(prio, account, r.cost, ln) {
+	} else if x.q != nil && !x.q.empty() && x.q.ahead(prio, account, r.cost, calls) {
 		return false
 	}
-	w := x.lawOf(m)
-	switch m.form {
-	case bucketForm:
+	w := x.specOf(m)
+	switch m.kind {
+	case bucketKind:
 		b := &e.buckets[m.index]
 		if prio == Backfill && !x.q.owes(r.cost) && b.Level(now) < float64(r.cost+w.headroom(r.cost)) {
 			return false
@@ -91,16 +91,16 @@ func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *
 		if r.cost > 0 && !b.Take(r.cost, now) {
 			return false
 		}
-	case windowForm:
+	case logKind:
 		// What has been granted ahead of the clock counts, and stays known when
 		// the key is set back to the clock's time: so only that is forgotten
 		// which no call by the clock can meet.
 		x.log.Forget(l.shards[e.shard].newest - w.window)
-		if x.log.Peak(now, w.window)+r.cost > w.room(x, r.cost) {
+		if x.log.Peak(now, w.window)+r.cost > w.quotaFor(x, r.cost) {
 			return false
 		}
 		x.log.Take(r.cost, now, w.window)
-	case concurrencyForm:
+	case concurrencyKind:
 		most := x.lowered(w.conc)
 		n := min(r.cost, most)
 		if int64(*e.holder(m.index))+n > most {
@@ -109,43 +109,43 @@ func (l *Limiter) passes(r *ref, x *extSlot, prio Priority, account string, ln *
 		r.got = n
 		*e.holder(m.index) += int32(n)
 	}
-	if x.window > 0 && !probes {
+	if x.allowed > 0 && !probes {
 		x.probes++
-		r.probe = x.opened
+		r.round = x.round
 	}
 	return true
 }
 
-// untake undoes what take did at the same instant.
-func (l *Limiter) untake(refs []ref, now int64) {
+// untakeLocked undoes what take did at the same instant.
+func (l *Limiter) untakeLocked(refs []ref, now int64) {
 	for i := range refs {
 		r := &refs[i]
 		e, m := r.e, r.lim
-		switch m.form {
-		case bucketForm:
+		switch m.kind {
+		case bucketKind:
 			if r.got > 0 {
 				e.buckets[m.index].Give(float64(r.got), now)
 			}
-		case windowForm:
-			e.slot(m).log.Refund(r.got, now)
-		case concurrencyForm:
+		case logKind:
+			e.coldOf(m).log.Refund(r.got, now)
+		case concurrencyKind:
 			*e.holder(m.index) -= int32(r.got)
 		}
-		if r.probe != 0 {
-			e.slot(m).probes--
-			r.probe = 0
+		if r.round != 0 {
+			e.coldOf(m).probes--
+			r.round = 0
 		}
 	}
 }
 
-// settle brings x up to the time now.
-func (e *entry) settle(m *limit, x *extSlot, now int64) {
+// advance brings x up to the time now.
+func (e *entry) advance(m *limit, x *coldLimit, now int64) {
 	if x.hold != 0 && now >= x.hold {
 		e.recover(m, x, x.hold)
 		e.endHold(m, x, now)
 	}
-	if x.window > 0 && x.probes == 0 && now >= x.lapse {
-		x.open()
+	if x.allowed > 0 && x.probes == 0 && now >= x.lapse {
+		x.stopProbing()
 	}
 	if x.cut > 0 {
 		e.recover(m, x, now)
@@ -159,19 +159,19 @@ const onEvent = math.MaxInt64
 // first so many units ahead of it went through: now, later, or onEvent.
 // headroom is what must be left.
 func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64) int64 {
-	x := e.slot(m)
+	x := e.coldOf(m)
 	start, level := now, -1.0
 	if x != nil {
-		e.settle(m, x, now)
+		e.advance(m, x, now)
 		if x.hold > now {
 			start, level = x.hold, 0
-		} else if x.window > 0 && x.probes >= x.window {
+		} else if x.allowed > 0 && x.probes >= x.allowed {
 			return onEvent
 		}
 	}
-	w := x.lawOf(m)
-	switch m.form {
-	case bucketForm:
+	w := x.specOf(m)
+	switch m.kind {
+	case bucketKind:
 		if level < 0 {
 			level = e.buckets[m.index].Level(now)
 		}
@@ -180,10 +180,10 @@ func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64) int64 {
 			return start
 		}
 		return later(start, x.fillTime(need, w.rate))
-	case windowForm:
-		quota := w.room(x, cost)
+	case logKind:
+		quota := w.quotaFor(x, cost)
 		return x.log.Ready(min(cost+ahead, quota), quota, w.window, start)
-	case concurrencyForm:
+	case concurrencyKind:
 		most := x.lowered(w.conc)
 		if int64(*e.holder(m.index))+min(cost, most) > most {
 			return onEvent
@@ -198,7 +198,7 @@ func (e *entry) knownAt(m *limit, cost, ahead, headroom, now int64) int64 {
 	at := e.readyAt(m, cost, ahead, headroom, now)
 	if at == onEvent {
 		at = now
-		if x := e.slot(m); x != nil && x.hold > now {
+		if x := e.coldOf(m); x != nil && x.hold > now {
 			at = x.hold
 		}
 	}
@@ -214,20 +214,20 @@ func later(now int64, seconds float64) int64 {
 	return now + int64(ns)
 }
 
-// estimate is when a call that comes now would pass all its limits, and which
+// estimateLocked is when a call that comes now would pass all its limits, and which
 // of them it would wait for longest. What waits for an event counts as now.
-func (l *Limiter) estimate(refs []ref, prio Priority, account string, now int64) (until int64, last int) {
+func (l *Limiter) estimateLocked(refs []ref, prio Priority, account string, now int64) (until int64, last int) {
 	until = math.MinInt64
 	for i := range refs {
 		r := &refs[i]
-		x := r.e.slot(r.lim)
+		x := r.e.coldOf(r.lim)
 		ahead := int64(0)
 		if x != nil && x.q != nil && !r.covered {
 			ahead = x.q.before(prio, account)
 		}
 		head := int64(0)
 		if prio == Backfill && (x == nil || !x.q.owes(r.cost)) {
-			head = x.lawOf(r.lim).headroom(r.cost)
+			head = x.specOf(r.lim).headroom(r.cost)
 		}
 		if at := r.e.knownAt(r.lim, r.cost, ahead, head, now); at > until {
 			until, last = at, i
@@ -236,16 +236,16 @@ func (l *Limiter) estimate(refs []ref, prio Priority, account string, now int64)
 	return until, last
 }
 
-// estimateHead is estimate for the call at the head of ln, if no other goes
+// estimateHeadLocked is estimate for the call at the head of calls, if no other goes
 // before it. Where nothing would make it wait but an event, last is use.
-func (l *Limiter) estimateHead(ln *lane, w *waiter, use int, now int64) (until int64, last int) {
+func (l *Limiter) estimateHeadLocked(calls *likeCalls, w *waiter, use int, now int64) (until int64, last int) {
 	until, last = now, use
 	for i := range w.refs {
 		r := &w.refs[i]
-		x := r.e.slot(r.lim)
+		x := r.e.coldOf(r.lim)
 		head := int64(0)
-		if ln.prio == Backfill && (x == nil || !x.q.owes(r.cost)) {
-			head = x.lawOf(r.lim).headroom(r.cost)
+		if calls.prio == Backfill && (x == nil || !x.q.owes(r.cost)) {
+			head = x.specOf(r.lim).headroom(r.cost)
 		}
 		if at := r.e.knownAt(r.lim, r.cost, 0, head, now); at > until {
 			until, last = at, i

@@ -60,7 +60,7 @@ func TestPassedOver(t *testing.T) {
 				wg.Wait()
 				synctest.Wait()
 				check(t, l)
-				if turn := l.turn.Load(); turn != nil && l.now() < turn.until {
+				if turn := l.guard.Load(); turn != nil && l.now() < turn.until {
 					t.Error("the turn of a call that is gone goes on")
 				}
 			})

@@ -1,0 +1,273 @@
+package limiter
+
+import (
+	"context"
+	"time"
+)
+
+// Letting calls go on that wait.
+
+// pendingLocked returns the first queue of like calls of e that may pass now or can't pass in time,
+// or nil and the time to look again (onEvent: not by time).
+func (l *Limiter) pendingLocked(cfg *config, e *entry, now int64) (*likeCalls, int64) {
+	soonest := int64(onEvent)
+	if e.cold == nil {
+		return nil, soonest
+	}
+	g := cfg.groups[e.group]
+	for i := range e.cold.limits {
+		x := &e.cold.limits[i]
+		if x.q == nil {
+			continue
+		}
+		calls := x.q.next()
+		if calls == nil {
+			x.q = nil
+			continue
+		}
+		if t := l.guardOfLocked(e, g.limits[i], now); t != nil {
+			soonest = min(soonest, t.until)
+			if t.calls.q != x.q {
+				continue
+			}
+			calls = t.calls
+		}
+		cost := calls.head.refs[calls.use].cost
+		head, w := int64(0), x.specOf(g.limits[i])
+		if cost > w.most() {
+			return calls, now // since a reload
+		}
+		if calls.prio == Backfill && !x.q.owes(cost) {
+			head = w.headroom(cost)
+		}
+		at := e.readyAt(g.limits[i], cost, 0, head, now)
+		if at != onEvent {
+			at = max(at, calls.calm)
+		}
+		if clock := l.shards[e.shard].newest; now-clock > maxAhead && calls.head.live.Load() {
+			soonest = min(soonest, clock) // it goes on by the clock, whatever time another caller gives
+			continue
+		}
+		if at <= now || at != onEvent && at > calls.head.deadline {
+			return calls, now
+		}
+		soonest = min(soonest, at)
+	}
+	return nil, soonest
+}
+
+// armLocked sets e's timer for the next queue of like calls that waits there. e's shard is locked.
+func (l *Limiter) armLocked(e *entry, now int64) {
+	cfg := l.config.Load()
+	if e.gen < cfg.gen {
+		return // a reload is under way: it lets go on whoever waits here
+	}
+	_, at := l.pendingLocked(cfg, e, now)
+	l.armAtLocked(e, now, at)
+}
+
+func (l *Limiter) armAtLocked(e *entry, now, at int64) {
+	x := e.cold
+	switch {
+	case x == nil:
+	case at == onEvent:
+		if x.wake != 0 {
+			x.timer.Stop()
+			x.wake = 0
+		}
+	case x.wake != at:
+		x.wake = at
+		// The timer runs by the clock, which the key's time may be ahead of.
+		d := time.Duration(max(0, at-min(now, l.shards[e.shard].newest)))
+		if x.timer == nil {
+			x.timer = time.AfterFunc(d, func() { l.wakeAt(e) })
+		} else {
+			x.timer.Reset(d)
+		}
+	}
+}
+
+// wakeAt is what e's timer does.
+func (l *Limiter) wakeAt(e *entry) {
+	now, sh := l.now(), &l.shards[e.shard]
+	sh.mu.Lock()
+	if e.touched-now > maxAhead {
+		e.setBack(l.config.Load().groups[e.group], now)
+	}
+	sh.mu.Unlock()
+	l.drain(e, now)
+}
+
+const maxMoves = 64 // of a queue of like calls at one instant
+
+// drain lets every call go on that waits at e and may pass at the time now.
+// Nothing is locked.
+func (l *Limiter) drain(e *entry, now int64) {
+	sh := &l.shards[e.shard]
+	for stuck := 0; ; {
+		sh.mu.Lock()
+		now = l.clampKeyLocked(e, now)
+		cfg := l.config.Load()
+		if e.gen < cfg.gen {
+			e.migrate(cfg, now)
+		}
+		calls, at := l.pendingLocked(cfg, e, now)
+		if calls == nil || stuck > 0 {
+			if calls != nil {
+				at = now + int64(100*time.Microsecond) // a rounding error: can't be due and refused for long
+			}
+			if e.cold != nil {
+				e.cold.wake = 0 // its timer may have just fired
+			}
+			l.armAtLocked(e, now, at)
+			sh.mu.Unlock()
+			return
+		}
+		if len(calls.locks) == 1 {
+			now = l.clampNearLocked(cfg, calls, now)
+		} else {
+			sh.mu.Unlock()
+			l.lock(calls.locks)
+			now = l.clampNearLocked(cfg, calls, now)
+			if calls.q == nil || calls.q.e != e || calls.q.next() != calls && !l.isGuardedLocked(calls, now) {
+				l.unlock(calls.locks)
+				continue
+			}
+			cfg = l.config.Load()
+		}
+		if !l.stepLocked(cfg, calls, now) {
+			stuck++
+		}
+		l.unlock(calls.locks)
+	}
+}
+
+// stepLocked lets the call at the head of calls pass, fail or move on to another
+// limit. It reports whether it did any of these. All of the calls' shards are locked.
+func (l *Limiter) stepLocked(cfg *config, calls *likeCalls, now int64) bool {
+	w := calls.head
+	l.renewLocked(cfg, w, now)
+	if cfg.drops(w.refs) {
+		for _, w := range l.displaceLocked(calls) { // a reload is under way
+			close(w.done)
+		}
+		return true
+	}
+	w.restampDebtsLocked(now)
+	i := l.takeLocked(w.refs, calls.prio, calls.account, calls, now)
+	if i < 0 {
+		w.permit = l.permitLocked(w.refs, calls.locks, now)
+		l.noteWaitedLocked(w, now)
+		if w.inside != nil {
+			w.inside.attachLocked(w.permit, w.debts)
+		}
+		l.finishLocked(w, granted)
+		return true
+	}
+	if err := tooLarge(w.refs); err != nil { // its limit has become smaller
+		w.err = err
+		l.finishLocked(w, failed)
+		return true
+	}
+	if until, last := l.estimateHeadLocked(calls, w, i, now); until > w.deadline {
+		w.err = w.refs[last].waitErrorLocked(now, l.time(until), deadlineErr(w.byContext))
+		l.finishLocked(w, failed)
+		return true
+	}
+	if i == calls.use {
+		return false
+	}
+	// Lanes do not send each other from limit to limit for long, because who
+	// goes first does not depend on where anyone waits. Should they do so all
+	// the same, they must not keep a processor busy.
+	if calls.movedAt != now {
+		calls.movedAt, calls.moves = now, 0
+	}
+	if calls.moves++; calls.moves > maxMoves {
+		calls.calm = now + int64(time.Millisecond)
+	}
+	l.parkLocked(cfg, calls, i)
+	calls.since = now
+	l.armLocked(w.refs[i].e, now)
+	l.guardLocked(cfg, calls, now)
+	return true
+}
+
+// renewLocked brings what w waits for up to cfg.
+func (l *Limiter) renewLocked(cfg *config, w *waiter, now int64) {
+	for i := range w.refs {
+		if e := w.refs[i].e; e.gen < cfg.gen {
+			e.migrate(cfg, now)
+		}
+	}
+	cfg.refresh(w.refs)
+}
+
+// finishLocked tells w what became of it. All of the calls' shards are locked.
+func (l *Limiter) finishLocked(w *waiter, s waitState) (wake *entry) {
+	wake = l.decideLocked(w, s)
+	close(w.done)
+	return wake
+}
+
+// advanced is finish, but w does not know yet.
+func (l *Limiter) decideLocked(w *waiter, s waitState) (wake *entry) {
+	w.state = s
+	if s != granted && w.inside != nil {
+		w.inside.unborrow(w.debts, nil, true)
+	}
+	return l.leaveLocked(w)
+}
+
+// expire fails w if it waits and is too late at the time until.
+func (l *Limiter) expire(w *waiter, limit string, until int64, cause Cause) {
+	calls := w.calls
+	l.lock(calls.locks)
+	var wake *entry
+	if w.state == waiting && w.deadline < until {
+		w.err = &WaitError{Limit: limit, Until: l.time(max(until, l.now())), Cause: cause, Err: deadlineErr(w.byContext)}
+		wake = l.finishLocked(w, failed)
+	}
+	l.unlock(calls.locks)
+	if wake != nil {
+		l.drain(wake, l.now())
+	}
+}
+
+// abandon takes w out of the queue, if it still waits, since its context has
+// ended (why) or its longest wait is over (nil). The error names what it waited
+// for, and an estimate of when it would have passed, which is not before now. It
+// is nil where w had been decided already.
+func (l *Limiter) abandon(w *waiter, why error) *WaitError {
+	calls := w.calls
+	l.lock(calls.locks)
+	if w.state != waiting {
+		l.unlock(calls.locks)
+		return nil
+	}
+	now := l.clampLocked(calls.locks, calls.refs, l.now())
+	l.renewLocked(l.config.Load(), w, now)
+	until, last := l.estimateHeadLocked(calls, w, calls.use, now)
+	if own := &w.refs[calls.use]; own.e.readyAt(own.lim, own.cost, 0, 0, now) == onEvent {
+		last = calls.use // it has kept the call waiting, and nobody knows for how long still
+	}
+	err := w.refs[last].waitErrorLocked(w.came, l.time(until), why)
+	err.ended = why != nil
+	w.state = gone
+	if w.inside != nil {
+		w.inside.unborrow(w.debts, nil, true)
+	}
+	wake := l.leaveLocked(w)
+	l.unlock(calls.locks)
+	if wake != nil {
+		l.drain(wake, l.now())
+	}
+	return err
+}
+
+func deadlineErr(byContext bool) error {
+	if byContext {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
