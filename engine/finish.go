@@ -56,7 +56,10 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 	case accepted, handedOver:
 		result.Until = end.until
 	case deferred:
-		d.Action, d.As, d.Defer = policy.Wait, "", true
+		if d.Action != policy.Retry {
+			d.Action = policy.Wait
+		}
+		d.As, d.Defer = "", true
 		d.State.reauths = 0 // today's credentials say nothing about those of then
 		if end.reason != reasonRule {
 			d.Reason = end.reason
