@@ -158,8 +158,11 @@ var successRule = ownRule(policy.Rule{Name: "success", Action: policy.Accept})
 // e.Attempt 0 means s.Attempts+1; e.Elapsed is the time spent trying so far,
 // this attempt included. A fresh State with e.Attempt > 1 counts the attempts
 // before as failures of whichever backoff the matched rule names.
-func (p *Provider) Decide(s State, e *rules.Event, u float64) Decision {
-	return p.current().decide(s, e, u)
+func (p *Provider) Decide(s State, e *rules.Event, u float64) (d Decision) {
+	c := p.current() // as decide does, without another copy of a Decision, which costs more than a rule
+	d.State = s
+	c.apply(&d, c.rule(e), e, clampChance(u))
+	return d
 }
 
 func (c *compiled) decide(s State, e *rules.Event, u float64) (d Decision) {
