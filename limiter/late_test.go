@@ -275,3 +275,59 @@ func TestReloadDisplaces(t *testing.T) {
 		}
 	})
 }
+
+// A reservation that a caller's time let through goes on by the clock all the same,
+// and counts from then.
+func TestWaitedForByTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		l := mustNew(t, Limit{Name: "few", Quota: 1, Window: time.Second, Burst: 1})
+		r := &Request{Uses: []Use{{Limit: "few", Cost: 1}}}
+		l.TryAcquire(r)
+		v, err := l.Reserve(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := v.PermitAt(start.Add(time.Hour)); !ok {
+			t.Fatal("refused")
+		}
+		p, err := v.Wait(t.Context())
+		if at := p.Granted().Sub(start); err != nil || at != time.Second+1 || time.Since(start) != at {
+			t.Errorf("granted for %v after %v, error %v, want a second and a nanosecond", at, time.Since(start), err)
+		}
+	})
+}
+
+// A permit that is late moves in all its logs or in none: where one has no room, the
+// others count it once, as before.
+func TestWokenLateInTwoLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		l := mustNew(t,
+			Limit{Name: "long", Quota: 2, Window: time.Second, Burst: 2},
+			Limit{Name: "short", Quota: 1, Window: 50 * time.Millisecond, Burst: 1},
+		)
+		both := &Request{Uses: []Use{{Limit: "long", Cost: 1}, {Limit: "short", Cost: 1}}}
+		short := &Request{Uses: []Use{{Limit: "short", Cost: 1}}}
+		l.TryAcquire(short)
+		v, err := l.Reserve(both)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(102 * time.Millisecond) // granted after 50 ms
+		if _, ok := l.TryAcquire(short); !ok {
+			t.Fatal("refused")
+		}
+		p, err := v.Wait(t.Context())
+		if at := p.Granted().Sub(start); err != nil || at != 152*time.Millisecond+1 {
+			t.Errorf("granted after %v, error %v", at, err)
+		}
+		if s := l.Peek("long", Keys{}); s.Level != 1 {
+			t.Errorf("%v units of the long quota are left, want 1", s.Level)
+		}
+		p.Cancel()
+		if s := l.Peek("long", Keys{}); s.Level != 2 {
+			t.Errorf("%v units of the long quota are left once it is cancelled, want 2", s.Level)
+		}
+	})
+}

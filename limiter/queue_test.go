@@ -124,3 +124,32 @@ func TestUnitsBeforeOfMany(t *testing.T) {
 		}
 	}
 }
+
+// Of calls that are served equally, whoever came first goes first, wherever it waits.
+func TestAheadByArrival(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		q := parked(shared, 0.1, map[string]int64{"a": 3}, nil)
+		q.classes[Interactive].next().head.seq = 5
+		for _, c := range []struct {
+			seq  uint64
+			want bool
+		}{{4, false}, {6, true}} {
+			other := &likeCalls{account: "b", head: &waiter{seq: c.seq}}
+			if got := q.ahead(Interactive, "b", 1, other); got != c.want {
+				t.Errorf("shared %v: the fifth call goes before call %d: %v, want %v", shared, c.seq, got, c.want)
+			}
+		}
+	}
+}
+
+// An account that comes while others wait begins where these are: it neither goes
+// first for having used nothing before, nor last.
+func TestServedBegins(t *testing.T) {
+	q := parked(true, 0.1, map[string]int64{"a": 3}, nil)
+	c := &q.classes[Interactive]
+	c.v = 10
+	q.served(Interactive, "b", 4)
+	if f := c.accounts["b"]; f.tag != 14 || c.v != 10 {
+		t.Errorf("served next at %v of %v, want 14 of 10", f.tag, c.v)
+	}
+}

@@ -18,7 +18,7 @@ import (
 // random, and the same for the same seed.
 // RECOURSE_SCHEDULES sets how many run.
 func TestQuotaSchedules(t *testing.T) {
-	schedules := uint64(300)
+	schedules := uint64(3000)
 	if n, err := strconv.Atoi(os.Getenv("RECOURSE_SCHEDULES")); err == nil {
 		schedules = uint64(n)
 	}
