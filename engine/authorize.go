@@ -41,7 +41,7 @@ func (e *Engine) foreign(outer *Call, req *http.Request, p *Provider) bool {
 		return true
 	}
 	if outer == nil || outer.Provider == "" {
-		p = e.providerOf(outer, first, httpattempt.Authority(first))
+		p = e.loaded().providerOf(e, outer, first, httpattempt.Authority(first))
 	}
 	if p == nil || e.o.Authorize != nil && !e.trusts(outer, first, p) {
 		return true

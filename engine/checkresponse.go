@@ -31,7 +31,7 @@ func (e *Engine) CheckResponse(ctx context.Context, resp *http.Response) error {
 	if resp.Request != nil {
 		host = httpattempt.Authority(resp.Request)
 	}
-	if p := e.providerOf(callFrom(ctx), resp.Request, host); p != nil {
+	if p := e.loaded().providerOf(e, callFrom(ctx), resp.Request, host); p != nil {
 		return p.CheckResponse(ctx, resp)
 	}
 	return nil

@@ -59,9 +59,9 @@ func ended(ctx context.Context, canceled <-chan struct{}) error {
 	}
 }
 
-// sleep waits for d, or until ctx ends or canceled is closed. Less than a
+// sleep waits for d, or until ctx ends, or canceled or done, an engine's, is closed. Less than a
 // microsecond is over before a timer could be set.
-func sleep(ctx context.Context, canceled <-chan struct{}, d time.Duration) error {
+func sleep(ctx context.Context, canceled, done <-chan struct{}, d time.Duration) error {
 	if d < time.Microsecond {
 		return ended(ctx, canceled)
 	}
@@ -74,5 +74,7 @@ func sleep(ctx context.Context, canceled <-chan struct{}, d time.Duration) error
 		return ctx.Err()
 	case <-canceled:
 		return httpattempt.ErrCanceled
+	case <-done:
+		return ErrClosed
 	}
 }

@@ -104,6 +104,7 @@ const (
 	reasonOwnDelete                 // an earlier attempt of unknown outcome has deleted it
 	reasonTimeUp                    // the deadline has come
 	reasonNoAccount                 // the call names no account, and must
+	reasonClosed                    // the engine was closed
 )
 
 var reasons = [...]string{
@@ -137,6 +138,7 @@ var reasons = [...]string{
 	reasonOwnDelete:   "an earlier attempt of unknown outcome has deleted it: what was wanted",
 	reasonTimeUp:      "the caller's deadline has come",
 	reasonNoAccount:   "the call names no account",
+	reasonClosed:      "the engine was closed",
 }
 
 // String is the reason as a phrase.

@@ -81,11 +81,12 @@ type Options struct {
 	Recent int
 }
 
-// Engine runs calls by policy. It is safe for concurrent use, and needs no Close.
+// Engine runs calls by policy. It is safe for concurrent use.
 type Engine struct {
 	o    Options
 	live atomic.Pointer[generation]
-	mu   sync.Mutex // serialises reloads
+	mu   sync.Mutex    // serialises reloads
+	done chan struct{} // closed by Close
 
 	start time.Time // when it was made: see now
 
@@ -112,6 +113,7 @@ type generation struct {
 	set       *policy.Set
 	providers map[string]*Provider
 	byHost    map[string]*wholeHost
+	last      *generation // of an engine that was closed, whose calls find nothing here; else nil
 }
 
 // wholeHost is a host of which one policy has every path.
@@ -147,7 +149,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		o: o, start: time.Now(), recent: newRecent(o.Recent), handles: map[string]*Provider{},
-		credentials: credential.New(o.Reauth.Interval, o.Reauth.Timeout),
+		credentials: credential.New(o.Reauth.Interval, o.Reauth.Timeout), done: make(chan struct{}),
 	}
 	if err := e.replace(o.Policies); err != nil {
 		return nil, err
@@ -168,6 +170,9 @@ func (e *Engine) Replace(set *policy.Set) error {
 func (e *Engine) replace(set *policy.Set) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.closed() {
+		return ErrClosed
+	}
 	next := &generation{set: set, providers: map[string]*Provider{}}
 	type change struct {
 		p *Provider
@@ -253,7 +258,7 @@ func (e *Engine) Policies() *policy.Set { return e.live.Load().set }
 // name is in force, Do gives calls up as misconfigured; Decide, CheckResponse and
 // DecideBatch go by the last one, for the calls that began with it.
 func (e *Engine) Provider(name string) (*Provider, error) {
-	if p := e.live.Load().providers[name]; p != nil {
+	if p := e.loaded().providers[name]; p != nil {
 		return p, nil
 	}
 	return nil, e.noPolicy(name)
@@ -299,6 +304,7 @@ func (p *Provider) firstLocked() *compiled {
 	}
 	pol, _ := p.unread.Policy(p.name)
 	c := compile(pol, &p.engine.o)
+	c.gone = p.engine.closed()
 	limits, err := c.limitsAfter(nil)
 	if err != nil {
 		panic(err) // a test proves that the limits of the built-in policies can be built
@@ -368,7 +374,7 @@ func (p *Provider) limits() *limiter.Limiter {
 		return l
 	}
 	p.firstLocked()
-	l, err := limiter.New(p.placed, limiter.Options{LimitFor: p.engine.o.LimitFor})
+	l, err := limiter.New(p.placed, limiter.Options{LimitFor: p.engine.o.LimitFor, Done: p.engine.done})
 	if err != nil {
 		panic(err) // replace has made one of them before
 	}

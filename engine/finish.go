@@ -155,9 +155,12 @@ func (r *run) handOver(now time.Time) *outcome {
 	return end
 }
 
-// interrupted ends a call whose context ended while it waited, or whose deadline
+// interrupted ends a call whose context or engine ended while it waited, or whose deadline
 // would come before its limits let it go on.
 func (r *run) interrupted(ctx context.Context, cause error) *outcome {
+	if cause == ErrClosed {
+		return &outcome{kind: deferred, rule: closedRule, reason: reasonClosed, until: later(r.until, time.Now()), cause: cause}
+	}
 	end := &outcome{kind: interrupts, rule: contextRule, cause: cause}
 	switch {
 	case timeUp(ctx):
@@ -179,12 +182,14 @@ func (r *run) limited(ctx context.Context, err error) *outcome {
 	}
 	backoff, stopped := err.(credentialError)
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, err == ErrClosed:
 		return r.interrupted(ctx, err)
 	case stopped && backoff.As != "":
 		return &outcome{kind: gaveUp, rule: reauthRule, as: backoff.As, reason: reasonReauthError, cause: backoff.Err}
 	case stopped:
 		return &outcome{kind: deferred, rule: reauthRule, reason: reasonReauthError, until: backoff.Until, cause: backoff.Err}
+	case wait != nil && wait.Err == nil && r.p.engine.closed():
+		return &outcome{kind: deferred, rule: closedRule, reason: reasonClosed, until: wait.Until, cause: &bothErrors{err, ErrClosed}}
 	case wait != nil && (wait.Err == nil || wait.Err == context.DeadlineExceeded && time.Until(wait.Until) > r.maxInline()):
 		// Also where the deadline is sooner: see the order of the loop.
 		return &outcome{kind: deferred, rule: limitRule, reason: reasonInline, until: wait.Until, cause: err}

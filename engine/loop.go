@@ -225,7 +225,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 		// Wait, holding nothing.
 		r.discard()
 		r.notify(ctx, NoticeWait, d.Delay, nil)
-		if err := sleep(ctx, r.canceled, d.Delay); err != nil {
+		if err := sleep(ctx, r.canceled, r.p.engine.done, d.Delay); err != nil {
 			r.unspend()
 			r.until = now.Add(d.Delay)
 			return r.interrupted(ctx, err)
@@ -337,7 +337,7 @@ func (r *run) credentials(ctx context.Context) error {
 		if deadline, ok := ctx.Deadline(); ok && f.Until.After(deadline) {
 			return fmt.Errorf("%w before the account's credentials can be refreshed: %w", context.DeadlineExceeded, f.Err)
 		}
-		if err := sleep(ctx, r.canceled, wait); err != nil {
+		if err := sleep(ctx, r.canceled, r.p.engine.done, wait); err != nil {
 			return err
 		}
 		r.until = time.Time{}

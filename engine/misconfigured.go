@@ -28,7 +28,7 @@ var errNoAccount = redact.New("engine: the call names no account (WithAccount, C
 
 // noPolicy is the error for a provider that there is no policy of.
 func (e *Engine) noPolicy(provider string) error {
-	known := slices.Sorted(maps.Keys(e.live.Load().providers))
+	known := slices.Sorted(maps.Keys(e.loaded().providers))
 	hint := ""
 	switch meant := closest.Word(provider, known); {
 	case provider == "":
@@ -39,8 +39,14 @@ func (e *Engine) noPolicy(provider string) error {
 	return redact.New(fmt.Sprintf("engine: no policy for provider %q%s", provider, hint))
 }
 
-// noPolicyGiveUp gives a call up whose provider is not known.
+// noPolicyGiveUp gives a call up whose provider is not known, or any any more.
 func (e *Engine) noPolicyGiveUp(provider, operation string) error {
+	if e.closed() {
+		return &GiveUpError{
+			Decision:  Decision{Action: policy.Fail, As: AsCanceled, Rule: closedRule, Reason: reasonClosed},
+			Operation: operation, Err: ErrClosed, provider: provider,
+		}
+	}
 	return &GiveUpError{
 		Decision:  Decision{Action: policy.Fail, As: AsMisconfigured, Rule: noPolicyRule, Reason: reasonNoPolicy},
 		Operation: operation, Err: e.noPolicy(provider),

@@ -31,7 +31,7 @@ const refreshOperation = "token.refresh"
 
 // forTokens reports whether an operation of a provider is a request for tokens.
 func (e *Engine) forTokens(provider, operation string) bool {
-	p := e.live.Load().providers[provider]
+	p := e.loaded().providers[provider]
 	return p != nil && p.current().policy.IsToken(operation)
 }
 
@@ -39,7 +39,7 @@ func (e *Engine) forTokens(provider, operation string) bool {
 // reports that a policy claims the URL and names a refresh there. The provider
 // is nil where there is no policy for it.
 func (e *Engine) endpoint(u *url.URL) (p *Provider, operation string, claimed bool) {
-	g := e.live.Load()
+	g := e.loaded()
 	if u != nil {
 		host := strings.ToLower(u.Host)
 		if pol := g.set.Lookup(host, u.Path); pol != nil {
@@ -116,7 +116,7 @@ func (e *Engine) tokenEvent(err error, now time.Time, ev *rules.Event) (p *Provi
 	p, operation, _ := e.endpoint(u)
 	resp, isResponse := errtree.As[*ResponseError](err)
 	if isResponse && u == nil && resp.Provider != "" {
-		if q := e.live.Load().providers[resp.Provider]; q != nil && e.forTokens(resp.Provider, resp.Operation) {
+		if q := e.loaded().providers[resp.Provider]; q != nil && e.forTokens(resp.Provider, resp.Operation) {
 			p, operation = q, resp.Operation
 			if operation == "" {
 				operation = refreshOperation

@@ -71,7 +71,7 @@ func (e *Engine) route(c *Call, req *http.Request) (p *Provider, host string, or
 		}
 	}
 	host = httpattempt.Authority(req)
-	return e.providerOf(c, req, host), host, e.origins.Of(host, tls)
+	return e.live.Load().providerOf(e, c, req, host), host, e.origins.Of(host, tls)
 }
 
 // originOf saves the look-up of a host's origin.
@@ -88,9 +88,8 @@ func (e *Engine) originOf(h *wholeHost, host string, tls bool) *httpattempt.Orig
 	return o
 }
 
-// providerOf picks the provider of a request; nil = no policy for it.
-func (e *Engine) providerOf(c *Call, req *http.Request, host string) *Provider {
-	g := e.live.Load()
+// providerOf picks the provider of a request of e's; nil = no policy for it.
+func (g *generation) providerOf(e *Engine, c *Call, req *http.Request, host string) *Provider {
 	if c != nil && c.Provider != "" {
 		return g.providers[c.Provider]
 	}
@@ -102,7 +101,7 @@ func (e *Engine) providerOf(c *Call, req *http.Request, host string) *Provider {
 			return g.providers[pol.Name]
 		}
 	}
-	if p := g.providers[fallbackProvider]; p != nil {
+	if p := g.providers[fallbackProvider]; p != nil || g.last != nil {
 		return p
 	}
 	return e.fallback()
@@ -179,7 +178,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if p == nil {
-		if outer != nil && outer.Provider != "" {
+		if outer == nil {
+			outer = &Call{}
+		}
+		if outer.Provider != "" || t.engine.closed() {
 			if req.Body != nil {
 				req.Body.Close()
 			}

@@ -49,7 +49,7 @@ func (e *Engine) Reloads() ReloadStatus {
 // and is valid. On any error the policies in force stay; the observer is told
 // once for each content. A directory that is not there, cannot be read or holds
 // no policies is such an error, and so is a *.yaml in it that is neither a regular
-// file nor a link to one. Watch runs until ctx ends and returns its error;
+// file nor a link to one. Watch runs until ctx ends, and returns its error, or until the engine is closed;
 // run it in a goroutine of its own.
 func (e *Engine) Watch(ctx context.Context, o WatchOptions) error {
 	if o.Dir == "" {
@@ -70,7 +70,7 @@ func (e *Engine) Watch(ctx context.Context, o WatchOptions) error {
 		for content != seen {
 			// It is looked at twice: files may be half written, or come from
 			// two versions of which one is just replacing the other.
-			if err := sleep(ctx, nil, min(o.Interval, settleTime)); err != nil {
+			if err := sleep(ctx, nil, e.done, min(o.Interval, settleTime)); err != nil {
 				return err
 			}
 			last := content
@@ -83,6 +83,8 @@ func (e *Engine) Watch(ctx context.Context, o WatchOptions) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-e.done:
+			return ErrClosed
 		case <-tick.C:
 		}
 	}

@@ -35,6 +35,10 @@ type Options struct {
 	// answer, but costs the next call of that key some 300 ns.
 	Idle time.Duration
 
+	// Done, once it is closed, ends the wait of every call as though its MaxWait were
+	// over; nil = never.
+	Done <-chan struct{}
+
 	// Shards is how many locks the keys are spread over, rounded up to a power
 	// of two; 0 = 256.
 	Shards int
@@ -47,6 +51,7 @@ type Limiter struct {
 	base      time.Time        // times are nanoseconds since then
 	seed      maphash.Seed
 	limitFor  func(string, Keys) (Limit, bool)
+	done      <-chan struct{} // Options.Done
 	share     float64
 	idle      int64
 
@@ -68,6 +73,7 @@ func New(limits []Limit, o Options) (*Limiter, error) {
 		clock:    o.Clock,
 		seed:     maphash.MakeSeed(),
 		limitFor: o.LimitFor,
+		done:     o.Done,
 		share:    o.BackfillShare,
 		idle:     int64(o.Idle),
 	}
@@ -377,6 +383,7 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 			case <-looks:
 				continue
 			case <-expired:
+			case <-l.done:
 			case <-ctx.Done():
 			}
 			late, cause = true, ctx.Err()

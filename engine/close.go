@@ -1,0 +1,59 @@
+package engine
+
+import (
+	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// ErrClosed is the error of calls that begin after Engine.Close, of calls that it has
+// handed back, and of Replace and Watch.
+var ErrClosed = redact.New("engine: the engine was closed")
+
+// closedRule is the rule of calls that begin when the engine is closed.
+var closedRule = ownRule(policy.Rule{Name: "closed", Action: policy.Fail})
+
+// Close ends an engine's work, as when its process is about to end. Calls that wait, for
+// a limit, for their account's credentials or between two attempts, are handed back as a
+// *DeferError at once, with the time that they were waiting for and their State, and so
+// is whatever would have to wait later. An attempt that is under way is not cut, since
+// nobody would know its outcome; neither is a refresh of credentials. Calls that begin
+// later are given up as canceled, and Watch returns. Of all these the error is ErrClosed.
+//
+// Close does not wait for the calls. It may be called more than once; the error is nil.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed() {
+		return nil
+	}
+	close(e.done)
+	// To those who look it up, every policy is gone: so calls need not ask.
+	for _, p := range e.handles {
+		if was := p.live.Load(); was != nil && !was.gone {
+			c := compile(was.policy, &e.o)
+			c.gone = true
+			p.live.Store(c)
+		}
+	}
+	last := e.live.Load()
+	e.live.Store(&generation{set: last.set, last: last})
+	return nil
+}
+
+func (e *Engine) closed() bool {
+	select {
+	case <-e.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// loaded are the policies of the calls that have begun, also when the engine is closed.
+func (e *Engine) loaded() *generation {
+	g := e.live.Load()
+	if g.last != nil {
+		return g.last
+	}
+	return g
+}
