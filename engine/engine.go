@@ -69,7 +69,8 @@ type Options struct {
 	// Observer is told what happens; nil = nobody. Only with one are response
 	// bodies that nobody closes found, and their permits given back.
 	Observer Observer
-	// LimitFor changes a limit's numbers for one key at run time; nil = never.
+	// LimitFor changes a limit's numbers for one key at run time; nil = never. Names of
+	// limits are a policy's own, so the key's Host tells the provider; see the example, and [limiter.Options].
 	LimitFor func(limit string, k limiter.Keys) (limiter.Limit, bool)
 	// Rand is the source of jitter, in [0,1), safe for concurrent use; nil =
 	// math/rand/v2. What it yields beyond is clamped, and NaN is 0.

@@ -27,6 +27,28 @@ func Example() {
 	// Output:
 }
 
+// Plans differ. An installation of a GitHub App in an Enterprise Cloud organization has
+// 15,000 requests an hour, and a Slack app outside of the Marketplace one a minute.
+func ExampleOptions_limitFor() {
+	enterprise := map[string]bool{"installation-17": true}
+	eng, _ := engine.New(engine.Options{
+		LimitFor: func(limit string, k limiter.Keys) (limiter.Limit, bool) {
+			switch {
+			case k.Host == "api.github.com" && limit == "core" && enterprise[k.Account]:
+				return limiter.Limit{Quota: 15000, Window: time.Hour}, true
+			case k.Host == "slack.com" && limit == "history":
+				return limiter.Limit{Rate: 1.0 / 60, Burst: 1}, true
+			}
+			return limiter.Limit{}, false // what the policy says
+		},
+	})
+	keys := limiter.Keys{Account: "installation-17", Host: "api.github.com", Operation: "repos.get"}
+	_ = eng.Do(context.Background(), engine.Call{Provider: "github", Keys: keys, Method: "GET"}, func(context.Context) error { return nil })
+	github, _ := eng.Provider("github")
+	fmt.Println("at once:", github.Peek("core", keys).Burst)
+	// Output: at once: 150
+}
+
 func ExampleProvider_Decide() {
 	eng, _ := engine.New(engine.Options{})
 	gmail, _ := eng.Provider("gmail")
