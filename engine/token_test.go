@@ -22,21 +22,20 @@ func TestTokenOperations(t *testing.T) {
 	}
 	want := map[string][]string{
 		"oauth2": oauth, "entra": append([]string{"device.code"}, oauth...),
-		"google_oauth": append([]string{"device.code", "token.info", "token.revoke"}, oauth...),
-		"zoho":         oauth[1:], // its API is in the same policy
-		"icloud":       {"accountLogin", "signin"},
-		"nylas_v2":     {"connect.authorize", "connect.revoke", "connect.token"},
-		"nylas_v3":     {"connect.auth", "connect.custom", "connect.refresh", "connect.revoke", "connect.token", "connect.tokeninfo"},
-		"rick":         {"authorize", "token.exchange", "token.refresh"},
-		"slack":        {"oauth.v2.access", "oauth.v2.exchange", "openid.connect.token", "tooling.tokens.rotate"},
-		"dropbox":      {"token"},
-		"github":       {"token.code", "token.device", "token.exchange", "token.installation", "token.refresh"},
-		"hubspot":      {"token.exchange", "token.info", "token.refresh"},
-		"stripe":       {"token.exchange", "token.refresh", "token.revoke"},
-		"zendesk":      {"token.exchange", "token.refresh"},
-		"salesforce":   {"token.client", "token.exchange", "token.jwt", "token.refresh", "token.revoke"},
-		"jira":         {"oauth.token"},
-		"notion":       {"oauth.token"},
+		"google_oauth":     append([]string{"device.code", "token.info", "token.revoke"}, oauth...),
+		"zoho":             oauth[1:], // its API is in the same policy
+		"icloud":           {"accountLogin", "signin"},
+		"nylas_v2":         {"connect.authorize", "connect.revoke", "connect.token"},
+		"nylas_v3":         {"connect.auth", "connect.custom", "connect.refresh", "connect.revoke", "connect.token", "connect.tokeninfo"},
+		"rick":             {"authorize", "token.exchange", "token.refresh"},
+		"slack":            {"oauth.v2.access", "oauth.v2.exchange", "openid.connect.token", "tooling.tokens.rotate"},
+		"dropbox":          {"token"},
+		"github":           {"token.installation"},
+		"github_oauth":     append([]string{"token.code"}, oauth...),
+		"hubspot_oauth":    append([]string{"token.info"}, oauth...),
+		"salesforce_oauth": append([]string{"token.revoke"}, oauth...),
+		"jira":             {"oauth.token"},
+		"notion":           {"oauth.token"},
 	}
 	suspicious := []string{"token", "refresh", "auth", "revoke", "login", "signin", "connect.", "device", "grant", "credential"}
 	plain := []string{ // which sound like one
