@@ -84,7 +84,7 @@ type path struct {
 // Build makes a tree for clauses, which are in the order of their rules.
 func Build(clauses []clause.Clause) *Tree {
 	ix := &indexer{
-		budget:  8*len(clauses) + 2048,
+		budget:  8*len(clauses) + 8192,
 		textNum: map[string]int32{}, trees: map[string]*Tree{}, scanners: map[string]*scan.Scanner{}, tests: map[string][]*condition.Condition{},
 	}
 	fieldNum := map[valueset.Field]int{}
