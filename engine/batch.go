@@ -65,6 +65,9 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		sent = now
 	}
 	compiled, chance := p.current(), p.engine.o.Rand()
+	if len(compiled.factKeys) > 0 {
+		c.Keys.Facts = p.factKeys(ctx, compiled, &c)
+	}
 	b := BatchDecision{Items: make([]Decision, len(items))}
 	type key struct {
 		limit int // of the policy
@@ -93,6 +96,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		e.Attempt = state.Attempts + 1
 		e.Elapsed, e.Now = state.Spent+now.Sub(sent), now
 		e.Idempotent = e.Idempotent || c.Idempotent
+		c.addFacts(&e)
 		r.decide(ctx, now)
 		d := r.decision
 		if d.Rule != successRule {
@@ -101,6 +105,9 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		}
 		for at := range d.Rule.spec.Hold {
 			hold := &d.Rule.spec.Hold[at]
+			if len(compiled.factKeys) > 0 && compiled.policy.Limits[hold.Limit].Missing(c.Facts) != "" {
+				continue // it does not count this call
+			}
 			k := key{hold.Limit, call.Keys}
 			if !slices.Contains(compiled.policy.Limits[hold.Limit].Key, "operation") {
 				k.keys.Operation = "" // all other parts are the same for every item

@@ -21,6 +21,12 @@ type Call struct {
 
 	Method string // HTTP method, SMTP verb or IMAP command; Transport: the request's
 
+	// Facts are facts of the policy's own that are known before the call, such as the
+	// mailbox folder that it is about: rules read them as facts.NAME, and limits may
+	// count by them. Transport adds those that the policy finds in the request's path,
+	// where they are not given here. The map is only read.
+	Facts map[string]string
+
 	N        int   // requests in one, as in a batch; 0 = 1
 	Parallel int   // how many of them the provider runs side by side; 0 = 1
 	Cost     int64 // units that each request costs, where it differs from the policy's table; 0 = as the table says

@@ -74,7 +74,7 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 			req = first
 		}
 		method = req.Method
-		operation = operationOf(c.policy, req, httpattempt.Authority(req))
+		operation, _ = operationOf(c.policy, req, httpattempt.Authority(req))
 	}
 	if !a.needsDecision(c, operation, method, Attempt(ctx)) {
 		return nil

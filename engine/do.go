@@ -52,6 +52,9 @@ func (p *Provider) Do(ctx context.Context, c Call, fn func(context.Context) erro
 	}
 	var r run // not a literal, which would be made elsewhere and copied
 	r.p, r.c, r.op, r.call, r.attempts = p, compiled, compiled.operation(c.Operation), c, function(fn)
+	if len(compiled.factKeys) > 0 {
+		r.call.Keys.Facts = p.factKeys(ctx, compiled, &r.call)
+	}
 	defer r.abandon()
 	return r.makeCall(ctx)
 }

@@ -280,6 +280,7 @@ type Provider struct {
 	gates       gate.Gates
 	nesting     nesting.Detector
 	shadow      atomic.Pointer[shadow]
+	facts       factValues
 	nobody      atomic.Bool // it was told that calls name no account
 }
 
@@ -387,6 +388,8 @@ func (p *Provider) limits() *limiter.Limiter {
 type compiled struct {
 	policy       *policy.Policy
 	rules        []Rule
+	factKeys     []string // the facts that limits count by
+	captures     bool     // the path of an operation names facts
 	schedules    []schedule
 	maxWaits     int
 	maxTotalWait time.Duration
@@ -402,10 +405,11 @@ type operation struct {
 	name      string
 	timeout   time.Duration // of an attempt; 0 = none
 	uses      []limiter.Use
-	priced    []bool // which of uses a cost table prices
-	token     bool   // a request for tokens
-	account   bool   // calls of it that name no account would share what is meant for one
-	inspected bool   // an error may hide in a success that could be the answer to a batch
+	priced    []bool          // which of uses a cost table prices
+	limits    []*policy.Limit // of uses, where one of them counts by facts; else nil
+	token     bool            // a request for tokens
+	account   bool            // calls of it that name no account would share what is meant for one
+	inspected bool            // an error may hide in a success that could be the answer to a batch
 }
 
 // at is what the operation takes where a request costs so many units.
@@ -432,6 +436,14 @@ func compile(p *policy.Policy, o *Options) *compiled {
 	}
 	for _, b := range p.Backoffs {
 		c.schedules = append(c.schedules, newSchedule(b))
+	}
+	c.captures = slices.ContainsFunc(p.Operations, func(o policy.Operation) bool { return len(o.Captures) > 0 })
+	for i := range p.Limits {
+		for _, key := range p.Limits[i].Key {
+			if !policy.IsDimension(key) && !slices.Contains(c.factKeys, key) {
+				c.factKeys = append(c.factKeys, key)
+			}
+		}
 	}
 	c.holds = slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return len(r.Hold) > 0 })
 	c.reauths = (o.Reauth.Refresh != nil || o.Authorize != nil) && slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Action == policy.Reauth })
@@ -469,6 +481,9 @@ func (c *compiled) operation(name string) *operation {
 			}
 		}
 		op.uses, op.priced = append(op.uses, u), append(op.priced, priced)
+		if len(c.factKeys) > 0 {
+			op.limits = append(op.limits, l)
+		}
 		op.account = op.account || slices.Contains(l.Key, limiter.Account.String())
 	}
 	op.inspected = len(c.policy.Inspect) > 0 && (name == "" ||
@@ -535,7 +550,10 @@ func limitOf(p *policy.Policy, l *policy.Limit) (limiter.Limit, error) {
 	for _, k := range l.Key {
 		d, ok := limiter.ParseDimension(k)
 		if !ok {
-			return r, fmt.Errorf("engine: provider %q, limit %q: unknown key %q", p.Name, l.Name, k)
+			var err error
+			if d, err = limiter.FactDimension(k); err != nil {
+				return r, fmt.Errorf("engine: provider %q, limit %q: key %q: %w", p.Name, l.Name, k, err)
+			}
 		}
 		r.Key = append(r.Key, d)
 	}

@@ -29,6 +29,9 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 	if _, ok := errtree.As[*authorizeError](r.err); ok {
 		e.Sent = false
 	}
+	if r.deciding == r.c {
+		r.call.addFacts(e)
+	}
 	state := r.state()
 	e.Attempt = state.Attempts + 1
 	e.Elapsed, e.Now = state.Spent+now.Sub(r.start()), now

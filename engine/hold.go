@@ -28,7 +28,11 @@ func (r *run) hold(ctx context.Context, now time.Time) {
 	for i := range d.Rule.spec.Hold {
 		deciding, chance := r.deciding, r.p.engine.o.Rand() // r must not be in the closure, or it would be allocated
 		hold, length := &d.Rule.spec.Hold[i], time.Duration(0)
-		limit := deciding.policy.Limits[hold.Limit].Name
+		l := &deciding.policy.Limits[hold.Limit]
+		if len(deciding.factKeys) > 0 && l.Missing(r.call.Facts) != "" {
+			continue // it does not count this call
+		}
+		limit := l.Name
 		refusal := limiter.Refusal{Sent: r.start(), Cause: r.holdCause(now), Hold: func(refusals int) time.Duration {
 			length = deciding.holdFor(d, hold, now, refusals, chance)
 			return length

@@ -276,6 +276,12 @@ func (r *run) acquire(ctx context.Context) error {
 	if c.Cost > 0 {
 		req.Uses = r.op.at(c.Cost)
 	}
+	if r.op.limits != nil {
+		if req.Uses = r.op.counting(req.Uses, c.Facts); len(req.Uses) == 0 {
+			r.began = r.p.engine.now()
+			return nil
+		}
+	}
 	for {
 		permit, err := r.take(ctx, &req)
 		if err != nil {

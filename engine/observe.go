@@ -58,6 +58,7 @@ const (
 	NoticeNoAccount                        // a call names no account and should; once a provider
 	NoticeUnclaimed                        // a request goes to a host of a built-in policy that is not loaded; once a policy
 	NoticeReauthWait                       // the call has waited for a refresh that another one began, for Duration; Err is what came of it
+	NoticeManyFacts                        // an account has too many values of facts that limits count by: all others share one key; once an account and day
 )
 
 var noticeKinds = [...]string{
@@ -65,7 +66,7 @@ var noticeKinds = [...]string{
 	NoticeReauth: "reauth", NoticeGiveUp: "give-up", NoticeDefer: "defer", NoticeReload: "reload",
 	NoticeShadow: "shadow", NoticeNested: "nested", NoticeLeak: "leak", NoticeQueued: "queued",
 	NoticeNoAccount: "no-account", NoticeUnclaimed: "unclaimed",
-	NoticeReauthWait: "reauth-wait",
+	NoticeReauthWait: "reauth-wait", NoticeManyFacts: "many-facts",
 }
 
 // String is the kind's name.

@@ -52,7 +52,7 @@ var roundTripPool = sync.Pool{New: func() any { return &roundTrip{answer: answer
 // release puts x back, with its probe, of which needsDecision writes the same each time.
 func (x *roundTrip) release() {
 	probe := x.probe
-	probe.Header = nil
+	probe.Header, probe.Facts = nil, nil
 	*x = roundTrip{}
 	x.probe = probe
 	roundTripPool.Put(x)

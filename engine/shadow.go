@@ -99,7 +99,8 @@ func (r *run) reread(ctx context.Context, c *compiled, e *rules.Event, now time.
 	as, live := *r, r.event // the same call, had it begun with the candidate
 	as.c = c
 	if req := r.attempts.request(); req != nil && unnamed(req) {
-		as.op = &operation{name: operationOf(c.policy, req, httpattempt.Authority(req))}
+		name, facts := operationOf(c.policy, req, httpattempt.Authority(req))
+		as.op, as.call.Facts = &operation{name: name}, withFacts(facts, r.call.Facts)
 	}
 	switch {
 	case r.attempts.facts(c, as.op.name, e, now):
@@ -109,6 +110,7 @@ func (r *run) reread(ctx context.Context, c *compiled, e *rules.Event, now time.
 		*e = *live
 		return
 	}
+	as.call.addFacts(e)
 	e.Idempotent = e.Idempotent || r.call.Idempotent
 	e.Attempt, e.Elapsed, e.Now = live.Attempt, live.Elapsed, live.Now
 }

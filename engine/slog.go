@@ -59,7 +59,7 @@ func LogObserver(l *slog.Logger) Observer {
 			level, text = slog.LevelWarn, "retried again above"
 		case NoticeLeak:
 			level, text = slog.LevelWarn, "response body never closed"
-		case NoticeNoAccount:
+		case NoticeNoAccount, NoticeManyFacts:
 			level, text = slog.LevelWarn, "call without an account"
 		case NoticeUnclaimed:
 			level, text = slog.LevelWarn, "no policy for a host of a built-in one"
@@ -103,7 +103,7 @@ func LogObserver(l *slog.Logger) Observer {
 			add("network", redact.Code(e.Network))
 			add("code", redact.Code(e.Code()))
 		}
-		if n.Err != nil && (n.Kind == NoticeReload || n.Kind == NoticeNoAccount || n.Kind == NoticeUnclaimed) {
+		if n.Err != nil && (n.Kind == NoticeReload || n.Kind == NoticeNoAccount || n.Kind == NoticeManyFacts || n.Kind == NoticeUnclaimed) {
 			add("error", errtree.Text(n.Err))
 		}
 		l.LogAttrs(ctx, level, text, attrs...)

@@ -110,23 +110,24 @@ func (g *generation) providerOf(e *Engine, c *Call, req *http.Request, host stri
 // maxForm is the longest form body that is read to name an operation.
 const maxForm = 16 << 10
 
-// operationOf names a request by a policy's `operations`.
-func operationOf(p *policy.Policy, req *http.Request, host string) string {
+// operationOf names a request by a policy's `operations`, with the facts that its
+// path names.
+func operationOf(p *policy.Policy, req *http.Request, host string) (name string, facts map[string]string) {
 	if len(p.Operations) == 0 {
-		return ""
+		return "", nil
 	}
 	method := req.Method
 	if method == "" {
 		method = http.MethodGet
 	}
 	r := policy.Request{
-		Method: method, Host: host, Path: req.URL.Path, RawQuery: req.URL.RawQuery,
+		Method: method, Host: host, Path: req.URL.Path, RawPath: req.URL.RawPath, RawQuery: req.URL.RawQuery,
 		Header: req.Header,
 	}
 	if ct := req.Header["Content-Type"]; len(ct) > 0 && strings.HasPrefix(ct[0], formType) {
 		r.Form = func() map[string][]string { return formOf(req) }
 	}
-	return p.OperationOf(&r)
+	return p.NameRequest(&r)
 }
 
 const formType = "application/x-www-form-urlencoded"
@@ -208,8 +209,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if outer != nil {
 		r.call = *outer
 	}
-	if r.call.Operation == "" {
-		r.call.Operation = operationOf(c.policy, req, host)
+	if r.call.Operation == "" || c.captures {
+		operation, facts := operationOf(c.policy, req, host)
+		r.call.Facts = withFacts(facts, r.call.Facts)
+		if r.call.Operation == "" {
+			r.call.Operation = operation
+		}
 	}
 	if r.call.Host == "" {
 		r.call.Host = hostport.Host(host)
@@ -222,6 +227,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.call.Method = http.MethodGet
 	}
 	r.op = c.operation(r.call.Operation)
+	if r.call.Facts != nil {
+		x.probe.Facts = r.call.Facts
+	}
+	if len(c.factKeys) > 0 {
+		r.call.Keys.Facts = p.factKeys(ctx, c, &r.call)
+	}
 	if c.holds {
 		r.gate = p.gates.Of(r.call.Account)
 	}

@@ -28,10 +28,14 @@ func (d Dimension) String() string {
 	if d < dimensions {
 		return dimensionNames[d]
 	}
+	if name, ok := d.factName(); ok {
+		return name
+	}
 	return fmt.Sprintf("dimension(%d)", uint8(d))
 }
 
-// ParseDimension is the inverse of [Dimension.String].
+// ParseDimension is the inverse of [Dimension.String], but for facts: see
+// [FactDimension].
 func ParseDimension(s string) (Dimension, bool) {
 	for i, n := range dimensionNames {
 		if n == s {
@@ -45,6 +49,10 @@ func ParseDimension(s string) (Dimension, bool) {
 // which is a key like any other: all calls without an account share one.
 type Keys struct {
 	Account, App, Tenant, Host, IP, Device, Operation string
+
+	// Facts are facts of the policy's own, as [FactKeys] writes them. One that is not
+	// there is "".
+	Facts string
 }
 
 // Get returns the part of the key that d names.
@@ -65,6 +73,9 @@ func (k *Keys) Get(d Dimension) string {
 	case Operation:
 		return k.Operation
 	}
+	if name, ok := d.factName(); ok {
+		return k.Fact(name)
+	}
 	return ""
 }
 
@@ -84,6 +95,10 @@ func (k *Keys) set(d Dimension, s string) {
 		k.Device = s
 	case Operation:
 		k.Operation = s
+	default:
+		if name, ok := d.factName(); ok {
+			k.setFact(name, s)
+		}
 	}
 }
 

@@ -71,7 +71,7 @@ func (cfg *config) with(limits []Limit, now int64) (*config, error) {
 		dims := slices.Clone(lim.Key)
 		slices.Sort(dims)
 		dims = slices.Compact(dims)
-		if n := len(dims); n > 0 && dims[n-1] >= dimensions {
+		if n := len(dims); n > 0 && !dims[n-1].known() {
 			errs = append(errs, fmt.Errorf("limiter: limit %q: no such key: %v", lim.Name, dims[n-1]))
 			continue
 		}

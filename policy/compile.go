@@ -218,12 +218,15 @@ func (c *compiler) ops() {
 	}
 	same := func(s string) string { return s }
 	for _, v := range good(c.operations) {
-		op := Operation{Method: yamlfile.GetOr(v, "method", ""), Host: yamlfile.GetOr(v, "host", ""), Path: yamlfile.GetOr(v, "path", ""),
+		path, captures, _ := parseCaptures(yamlfile.GetOr(v, "path", ""))
+		c.captures(v, captures)
+		op := Operation{Method: yamlfile.GetOr(v, "method", ""), Host: yamlfile.GetOr(v, "host", ""), Path: path, Captures: captures,
 			Query: conditions(v, "query", same), Header: conditions(v, "header", textproto.CanonicalMIMEHeaderKey), Form: conditions(v, "form", same),
 			Operation: yamlfile.GetOr(v, "operation", ""), Token: yamlfile.GetOr(v, "token", false)}
 		c.p.Operations = append(c.p.Operations, op)
 	}
 	c.p.operations = newOperationIndex(c.p.Operations)
+	c.p.captures = slices.ContainsFunc(c.p.Operations, func(o Operation) bool { return len(o.Captures) > 0 })
 	for _, v := range good(c.idempotent) {
 		c.p.Idempotent = append(c.p.Idempotent, v.Text())
 	}
@@ -326,7 +329,9 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 	l.Quota, l.Window = q.n, q.window
 
 	seen := map[string]bool{}
+	facts := c.p.Facts()
 	for _, k := range v.Items("key") {
+		c.key(k, facts)
 		if s := k.Text(); seen[s] && s != "" {
 			c.err(k.Span(), "duplicate-name", "", "key %q is given twice", s)
 		}

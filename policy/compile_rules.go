@@ -31,11 +31,7 @@ func (c *compiler) ruleList() {
 		compiled = append(compiled, rules.Rule{Name: rule.Name, When: when})
 	}
 
-	var facts []string
-	for _, f := range c.p.Extract.Facts {
-		facts = append(facts, f.Name)
-	}
-	c.options = rules.Options{Facts: facts, Deferred: c.known}
+	c.options = rules.Options{Facts: c.p.Facts(), Deferred: c.known}
 	set, err := c.compiler.Compile(compiled, c.options)
 	found, _ := errors.AsType[rules.ErrorList](err)
 	for _, e := range found {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"strings"
 	"sync"
 
 	"github.com/recourse-go/recourse/internal/protocol"
@@ -90,7 +91,7 @@ var operationObject = &yamlfile.Object{
 		{Name: "operation", Kind: yamlfile.Name, Required: true, Doc: "The name, for rules, costs and limits."},
 		{Name: "method", Kind: yamlfile.Method, Default: "any", Doc: "HTTP method."},
 		{Name: "host", Kind: kindHost, Default: "any", Doc: `Host name, exact or with a leading "*.".`},
-		{Name: "path", Kind: kindPath, Default: "any", Doc: "Path glob: * within a segment, ** for any number of segments."},
+		{Name: "path", Kind: kindOperationPath, Default: "any", Doc: "Path glob: * within a segment, ** for any number of segments, {name} for a segment that rules read as facts.name, and that limits may count by."},
 		{Name: "query", Elem: &yamlfile.Field{Kind: kindGlob}, Doc: "Query parameters and globs over their values."},
 		{Name: "header", Elem: &yamlfile.Field{Kind: kindGlob}, Doc: "Request headers and globs over their values."},
 		{Name: "form", Elem: &yamlfile.Field{Kind: kindGlob}, Doc: "Fields of an application/x-www-form-urlencoded body and globs over their values."},
@@ -117,7 +118,7 @@ var limitObject = &yamlfile.Object{
 	Doc: "A limit of the provider's: a bucket (rate, burst), a quota, a number of requests at once (concurrency), or, with none of these, a gate that only a hold closes.",
 	Fields: []yamlfile.Field{
 		{Name: "name", Kind: yamlfile.Name, Required: true, Doc: "Unique name; a rule's hold names it."},
-		{Name: "key", Many: yamlfile.OrList, Required: true, Enum: dimensions, Doc: "What the limit is kept by."},
+		{Name: "key", Many: yamlfile.OrList, Required: true, Kind: kindKey, Doc: "What the limit is kept by: " + strings.Join(dimensions, ", ") + ", or a fact that an operation's path names or the caller gives. A call without that fact is not counted."},
 		{Name: "rate", Kind: kindRate, Doc: "Units a time, such as 250/s or 100/m."},
 		{Name: "burst", Kind: yamlfile.Int, Min: 1, Max: 1e15, Default: "with rate: one second's units, at least the dearest cost; with quota: all of it up to 64, else 1 %, at least the dearest cost (25 % if the cost is bytes)", Doc: "Units that can pass at once."},
 		{Name: "quota", Kind: kindQuota, Doc: "Never more than this in any window, such as 15000/1m or 150MB/5m."},

@@ -25,15 +25,18 @@ var (
 	kindDaily = &yamlfile.Kind{What: `text: a time of day such as "00:00"`, Raw: true, Read: readDaily, Schema: yamlfile.Pattern(dailyPattern, 5)}
 	kindZone  = &yamlfile.Kind{What: "text", Read: readZone, Schema: yamlfile.Pattern(`^[A-Za-z][A-Za-z0-9_+/-]*$`, 64)} // an IANA time zone
 
-	kindGlob       = &yamlfile.Kind{What: "text", Read: readGlob}                                                  // over names and values, see Glob
-	kindOperation  = &yamlfile.Kind{What: "text", Read: readOperation, Schema: yamlfile.Pattern(`^[^!]`, 256)}     // a glob over operations
-	kindOperations = &yamlfile.Kind{What: "text", Read: readOperations}                                            // the same, or "!" and one to leave out
-	kindPath       = &yamlfile.Kind{What: "text", Read: readPath, Schema: yamlfile.Pattern(`^/[^?# \t\n]*$`, 512)} // over URL paths, see GlobPath
-	kindHost       = &yamlfile.Kind{What: "text", Read: readHost, Schema: yamlfile.Pattern(hostPattern, 253)}      // exact or with a leading "*." label
-	kindMedia      = &yamlfile.Kind{What: "text", Read: readMedia, Schema: yamlfile.Pattern(`^[^ ;,\t\n]+$`, 100)} // a media type or its beginning
-	kindJSON       = &yamlfile.Kind{What: "text", Read: checked(badJSONPath, "%q is not a gjson path")}            // a gjson path
-	kindXML        = &yamlfile.Kind{What: "text", Read: checked(badXMLPath, "%q does not name an XML element")}    // an element by name, attribute and parents
-	kindElement    = &yamlfile.Kind{What: "text", Read: checked(badElement, "%q does not name an XML element")}    // an element's local name
+	kindGlob          = &yamlfile.Kind{What: "text", Read: readGlob}                                                           // over names and values, see Glob
+	kindOperation     = &yamlfile.Kind{What: "text", Read: readOperation, Schema: yamlfile.Pattern(`^[^!]`, 256)}              // a glob over operations
+	kindOperations    = &yamlfile.Kind{What: "text", Read: readOperations}                                                     // the same, or "!" and one to leave out
+	kindPath          = &yamlfile.Kind{What: "text", Read: readPath, Schema: yamlfile.Pattern(`^/[^?# \t\n]*$`, 512)}          // over URL paths, see GlobPath
+	kindOperationPath = &yamlfile.Kind{What: "text", Read: readOperationPath, Schema: yamlfile.Pattern(`^/[^?# \t\n]*$`, 512)} // which may name segments
+	kindKey           = &yamlfile.Kind{What: "text", Schema: keySchema}                                                        // a dimension or a fact
+
+	kindHost    = &yamlfile.Kind{What: "text", Read: readHost, Schema: yamlfile.Pattern(hostPattern, 253)}      // exact or with a leading "*." label
+	kindMedia   = &yamlfile.Kind{What: "text", Read: readMedia, Schema: yamlfile.Pattern(`^[^ ;,\t\n]+$`, 100)} // a media type or its beginning
+	kindJSON    = &yamlfile.Kind{What: "text", Read: checked(badJSONPath, "%q is not a gjson path")}            // a gjson path
+	kindXML     = &yamlfile.Kind{What: "text", Read: checked(badXMLPath, "%q does not name an XML element")}    // an element by name, attribute and parents
+	kindElement = &yamlfile.Kind{What: "text", Read: checked(badElement, "%q does not name an XML element")}    // an element's local name
 )
 
 const (
@@ -43,6 +46,10 @@ const (
 	dailyPattern = `^([01][0-9]|2[0-3]):[0-5][0-9]$`
 	perPattern   = `/(([0-9]+(\.[0-9]*)?|\.[0-9]+)?(ms|s|m|h|d))+$`
 )
+
+func keySchema(*yamlfile.Field) yamlfile.JSON {
+	return yamlfile.JSON{{"anyOf", []any{yamlfile.JSON{{"enum", dimensions}}, yamlfile.JSON{{"type", "string"}, {"pattern", `^[A-Za-z_][A-Za-z0-9_]*$`}, {"maxLength", 64}}}}}
+}
 
 // quota is the data of a kindQuota field.
 type quota struct {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/recourse-go/recourse/internal/yamlfile"
@@ -11,7 +12,10 @@ import (
 // '*' stops at the next '/', or an earlier entry matches all of them first.
 func (c *compiler) deadOperations() {
 	const tooMany = 500
-	list := good(c.operations)
+	list := slices.DeleteFunc(good(c.operations), func(v *yamlfile.Value) bool {
+		path := v.Child("path")
+		return path != nil && path.Bad
+	})
 	if len(list) > tooMany {
 		return
 	}

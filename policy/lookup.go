@@ -17,6 +17,7 @@ type Request struct {
 	Method   string
 	Host     string // with or without a port
 	Path     string
+	RawPath  string // as it was sent, where that is not how Path would be escaped (see url.URL); "" = as Path
 	RawQuery string
 	Header   map[string][]string // canonical names
 	// Form yields the fields of an application/x-www-form-urlencoded body. It is

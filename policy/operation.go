@@ -115,22 +115,30 @@ type naming struct {
 // OperationOf names a request by the first of p.Operations whose conditions
 // all hold; "" = unnamed.
 func (p *Policy) OperationOf(r *Request) string {
+	if best := p.find(r); best >= 0 {
+		return p.Operations[best].Operation
+	}
+	return ""
+}
+
+// find is the first of p.Operations whose conditions all hold; -1 = there is none.
+func (p *Policy) find(r *Request) int {
 	n := naming{ops: p.Operations, r: r, best: len(p.Operations)}
-	if x := p.operations; x != nil {
+	if x := p.operations; x != nil && (!p.captures || r.RawPath == "") {
 		n.walk(&x.root, 0)
 		n.try(x.any)
 	} else {
 		for i := range p.Operations {
-			if GlobPath(p.Operations[i].Path, r.Path) && n.fits(i) {
+			if p.Operations[i].pathFits(r) && n.fits(i) {
 				n.best = i
 				break
 			}
 		}
 	}
 	if n.best == len(p.Operations) {
-		return ""
+		return -1
 	}
-	return p.Operations[n.best].Operation
+	return n.best
 }
 
 // walk follows the path from the segment at offset at.

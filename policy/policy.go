@@ -41,6 +41,7 @@ type Policy struct {
 	Matcher *rules.Set
 
 	operations *operationIndex // of Operations; nil = look at them one by one
+	captures   bool            // a path of Operations names segments
 }
 
 // Match claims requests for a policy, so that a transport can pick it.
@@ -117,7 +118,8 @@ type Inspect struct {
 type Operation struct {
 	Method    string // "" = any
 	Host      string
-	Path      string            // glob with * and **
+	Path      string            // glob with * and **; {name} is a * here
+	Captures  []Capture         // the segments of Path that are facts
 	Query     map[string]string // name → glob over the value
 	Header    map[string]string
 	Form      map[string]string // fields of an application/x-www-form-urlencoded body
@@ -160,7 +162,7 @@ const BytesCost = "bytes"
 // requests (Concurrency), or none of them: a gate, which only a hold closes.
 type Limit struct {
 	Name        string
-	Key         []string // of: account app tenant host ip device operation
+	Key         []string // of: account app tenant host ip device operation, and facts
 	Rate        float64  // units per second
 	Burst       int64
 	Quota       int64 // never more than Quota units in any Window

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"slices"
 	"time"
 
 	"github.com/recourse-go/recourse/rules/internal/fact"
@@ -45,6 +46,11 @@ type Event struct {
 	Header map[string][]string
 	// Body is the first 64 KiB of the response's body as text. [body]
 	Body string
+}
+
+// IsFact reports whether a name is that of a fact that every event has.
+func IsFact(name string) bool {
+	return name == "header" || name == "now" || slices.Contains(fact.Names, name)
 }
 
 // facts is e as the rules read it.

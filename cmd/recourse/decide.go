@@ -22,12 +22,12 @@ A case:    {"id": "1", "provider": "gmail", "operation": "messages.get",
             "method": "GET", "status": 429, "headers": {"Retry-After": "7"},
             "body": "..."}
   also     protocol, imap_status, body_base64, network_error, now, attempt,
-           elapsed_seconds, idempotent, sent, idempotency_key,
+           elapsed_seconds, idempotent, sent, idempotency_key, url, facts,
            state (an engine.State; {"v": 1, "u": true} says that an attempt of
            unknown outcome came before)
 An answer: {"id", "provider", "policy", "rule", "action", "as",
             "delay_seconds", "min_delay_seconds", "hint_seconds", "defer",
-            "exhausted", "hold", "reason"}
+            "exhausted", "hold", "hold_seconds", "reason"}
 
 The action is one of accept, retry, wait, reauth and fail. delay_seconds is
 what the middle of the jitter gives, min_delay_seconds its lower end. A line

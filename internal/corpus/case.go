@@ -46,10 +46,10 @@ type Case struct {
 
 	base64 []byte // of body_base64, until it is clear that it is Body
 
-	// What follows is for explanations and tests; ParseCase does not read it.
+	URL   string // of the request: names the provider and the operation where they are not given
+	Facts Facts  // stand in place of what the response yields; ParseCase reads Named only
 
-	URL   string // names the provider and the operation where they are not given
-	Facts Facts  // stand in place of what the response yields
+	path map[string]string // the facts that URL names
 }
 
 // maxNesting bounds how deep a case's JSON may nest; deeper is refused before
@@ -61,8 +61,8 @@ const maxNesting = 1000
 func ParseCase(line []byte) (Case, error) { return parse(line, (*Case).set) }
 
 // ParseEvent reads a case that may also say what a case of a corpus cannot:
-// url, elapsed (a duration such as "1m30s"), and the facts type, code, codes,
-// message, network, retry_after and facts.
+// elapsed (a duration such as "1m30s"), and the facts type, code, codes,
+// message, network and retry_after.
 func ParseEvent(data []byte) (Case, error) { return parse(data, (*Case).setEvent) }
 
 func parse(line []byte, set func(*Case, string, gjson.Result) error) (Case, error) {
@@ -151,6 +151,17 @@ func (c *Case) set(name string, v gjson.Result) (err error) {
 		c.Sent, err = boolean(v)
 	case "idempotency_key":
 		c.IdempotencyKey, err = text(v)
+	case "url":
+		c.URL, err = text(v)
+	case "facts":
+		if !v.IsObject() {
+			return fmt.Errorf("want an object, got %s", kind(v))
+		}
+		c.Facts.Named = map[string]string{}
+		v.ForEach(func(key, v gjson.Result) bool {
+			c.Facts.Named[key.String()], err = text(v)
+			return err == nil
+		})
 	case "state":
 		if v.IsObject() {
 			c.State = json.RawMessage(v.Raw)
@@ -169,8 +180,6 @@ func (c *Case) setEvent(name string, v gjson.Result) (err error) {
 		return &s
 	}
 	switch name {
-	case "url":
-		c.URL, err = text(v)
 	case "elapsed":
 		c.Elapsed, err = duration(v)
 	case "type":
@@ -200,15 +209,6 @@ func (c *Case) setEvent(name string, v gjson.Result) (err error) {
 			}
 			c.Facts.Codes = append(c.Facts.Codes, s)
 		}
-	case "facts":
-		if !v.IsObject() {
-			return fmt.Errorf("want an object, got %s", kind(v))
-		}
-		c.Facts.Named = map[string]string{}
-		v.ForEach(func(key, v gjson.Result) bool {
-			c.Facts.Named[key.String()], err = text(v)
-			return err == nil
-		})
 	default:
 		return c.set(name, v)
 	}

@@ -206,6 +206,7 @@ func (c *Case) event(s *Subject, spoken *protocol.Protocol) {
 	if c.Sent != nil {
 		e.Sent = *c.Sent
 	}
+	c.addPath(s)
 	c.Facts.replace(s)
 
 	switch {
@@ -285,11 +286,12 @@ func HoldLength(d *engine.Decision, e *rules.Event, u float64) time.Duration {
 	return longest
 }
 
-// Counting are the names of the limits that count an operation, in the policy's order.
-func Counting(p *policy.Policy, operation string) []string {
+// Counting are the names of the limits that count a request of an operation with these
+// facts, in the policy's order.
+func Counting(p *policy.Policy, operation string, facts map[string]string) []string {
 	names := []string{}
 	for i := range p.Limits {
-		if p.Limits[i].Applies(operation) {
+		if p.Limits[i].Applies(operation) && p.Limits[i].Missing(facts) == "" {
 			names = append(names, p.Limits[i].Name)
 		}
 	}

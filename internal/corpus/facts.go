@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 	"time"
@@ -59,6 +60,22 @@ func (f *Facts) replace(s *Subject) {
 	}
 }
 
+// addPath adds the facts that the request's path names. What the response says goes
+// before them.
+func (c *Case) addPath(s *Subject) {
+	if len(c.path) == 0 {
+		return
+	}
+	all := maps.Clone(c.path)
+	for name, v := range c.path {
+		if s.Event.Facts[name] == "" {
+			s.note("facts."+name, "url", v)
+		}
+	}
+	maps.Copy(all, s.Event.Facts)
+	s.Event.Facts = all
+}
+
 // note records where a fact came from, in place of what was recorded before.
 func (s *Subject) note(fact, from, value string) {
 	if !s.tracing {
@@ -107,8 +124,12 @@ func (d *Decider) request(c *Case) error {
 			c.Provider = p.Name
 		}
 	}
-	if p != nil && c.Operation == "" {
-		c.Operation = p.OperationOf(&policy.Request{Method: c.Method, Host: u.Host, Path: u.Path, RawQuery: u.RawQuery})
+	if p != nil {
+		var operation string
+		operation, c.path = p.NameRequest(&policy.Request{Method: c.Method, Host: u.Host, Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery})
+		if c.Operation == "" {
+			c.Operation = operation
+		}
 	}
 	return nil
 }

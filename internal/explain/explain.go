@@ -85,7 +85,7 @@ func Of(s *corpus.Subject, c *corpus.Case) *Explanation {
 	x := &Explanation{
 		Decision: s.Answer(c, decision),
 		Rule:     rule(s.Policy, corpus.RuleOf(s.Policy, &decision)),
-		Limits:   corpus.Counting(s.Policy, s.Event.Operation),
+		Limits:   corpus.Counting(s.Policy, s.Event.Operation, s.Event.Facts),
 		Facts:    facts(s, c),
 		Passed:   []Passed{},
 		Next:     next(s, decision),

@@ -112,7 +112,7 @@ func (r *runner) compare(w *Want, a *attempt, step int) []Failure {
 		limits("hold", w.Hold, corpus.Limits(r.policy, corpus.RuleOf(r.policy, d)))
 	}
 	if w.Limits != nil || w.LimitsNone {
-		limits("limits", w.Limits, corpus.Counting(r.policy, e.Operation))
+		limits("limits", w.Limits, corpus.Counting(r.policy, e.Operation, e.Facts))
 	}
 	if w.HoldFor != nil {
 		got := Range{corpus.HoldLength(d, e, 0), corpus.HoldLength(d, e, 1)}
@@ -127,6 +127,11 @@ func (r *runner) compare(w *Want, a *attempt, step int) []Failure {
 	text("message", w.Message, e.Message)
 	if w.Codes != nil && !slices.Equal(w.Codes, e.Codes) {
 		miss("codes", listed(w.Codes), listed(e.Codes), "")
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.Facts)) {
+		if got := e.Facts[name]; got != w.Facts[name] {
+			miss("facts", name+": "+w.Facts[name], name+": "+got, "")
+		}
 	}
 	flag("idempotent", w.Idempotent, e.Idempotent)
 	if len(list) > 0 && a.subject.Unread {

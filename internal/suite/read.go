@@ -80,6 +80,7 @@ type Want struct {
 	// What was read from the response and the request.
 	Operation, Type, Message string
 	Codes                    []string
+	Facts                    map[string]string // "" = it is not there
 	Idempotent               *bool
 }
 
@@ -190,6 +191,7 @@ var wantFields = []yamlfile.Field{
 	{Name: "type", Kind: yamlfile.Text, Doc: "The fact type, as extracted."},
 	{Name: "codes", Kind: yamlfile.Text, Many: yamlfile.OrList, Doc: "The fact codes, as extracted."},
 	{Name: "message", Kind: yamlfile.Text, Doc: "The fact message, as extracted."},
+	{Name: "facts", Elem: &yamlfile.Field{Kind: yamlfile.Text}, Doc: "Facts of the policy's own, as extracted, or as the url names them."},
 	{Name: "idempotent", Kind: yamlfile.Bool, Doc: "A repeat is held to be harmless."},
 }
 
@@ -504,6 +506,12 @@ func (b *suiteBuilder) want(v *yamlfile.Value) Want {
 	w.Pos = place(v.KeyOrFirst())
 	for _, name := range v.Names {
 		w.At[name] = place(v.ByName[name].Span())
+	}
+	if f := v.Child("facts"); f != nil && !f.Bad {
+		w.Facts = map[string]string{}
+		for _, name := range f.Names {
+			w.Facts[name] = yamlfile.GetOr(f, name, "")
+		}
 	}
 	if h := v.Child("hold"); h != nil && !h.Bad && len(h.List) == 0 {
 		w.HoldNothing = true
