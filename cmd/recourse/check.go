@@ -59,6 +59,7 @@ func check(cmd *cobra.Command, args []string, strict bool, format string) error 
 			o.Over = policy.Builtin()
 		}
 		_, found = policy.Load(files, o)
+		findParents(found)
 	}
 	for _, f := range suites {
 		_, more := suite.Parse(f)
