@@ -20,7 +20,7 @@ var engineLabels = []string{"exhausted", "budget", "deadline", "canceled", "unav
 var dimensions = []string{"account", "app", "tenant", "host", "ip", "device", "operation"}
 
 var matchObject = &yamlfile.Object{
-	ID: "match", Title: "a match",
+	ID: "match", Title: "a match", Example: "{host: api.example.com, path: /v1/**}",
 	Doc: "Requests that this policy is for. The longest path wins.",
 	Fields: []yamlfile.Field{
 		{Name: "host", Kind: kindHost, Required: true, Doc: `Host name, exact or with a leading "*." that stands for one or more labels. With ":port" it must have that port.`},
@@ -47,14 +47,14 @@ var extractorFacts = []string{"status", "header", "method", "operation"}
 var extractorKinds = extractNames[FromJSON:]
 
 var extractorObject = &yamlfile.Object{
-	ID: "extractor", Title: "an extractor",
+	ID: "extractor", Title: "an extractor", Example: "{json: error.code}",
 	Doc:    "Where a fact stands in a response.",
 	Fields: extractorFields,
 	OneOf:  extractorKinds,
 }
 
 var hintExtractorObject = &yamlfile.Object{
-	ID: "hint_extractor", Title: "an extractor of retry_after",
+	ID: "hint_extractor", Title: "an extractor of retry_after", Example: "{header: X-Retry-In, as: s}",
 	Doc: "Where the time to come back stands in a response, and how it is written.",
 	Fields: append(extractorFields[:len(extractorFields):len(extractorFields)],
 		yamlfile.Field{Name: "as", Enum: []string{"s", "ms", "duration", "time", "epoch"}, Default: "by its form", Doc: `How it is written: seconds, milliseconds, "1m30s", a date, or seconds since 1970.`}),
@@ -74,7 +74,7 @@ var extractObject = &yamlfile.Object{
 }
 
 var inspectObject = &yamlfile.Object{
-	ID: "inspect", Title: "an inspect entry",
+	ID: "inspect", Title: "an inspect entry", Example: "{status: 200, operations: [batch]}",
 	Doc: "Where a 2xx response can hide an error. Only there is its body read, and then replayed.",
 	Fields: []yamlfile.Field{
 		{Name: "status", Kind: yamlfile.Int, Min: 200, Max: 299, Default: "any 2xx", Doc: "HTTP status."},
@@ -85,7 +85,7 @@ var inspectObject = &yamlfile.Object{
 }
 
 var operationObject = &yamlfile.Object{
-	ID: "operation", Title: "an operation",
+	ID: "operation", Title: "an operation", Example: "{method: GET, path: /v1/messages/*, operation: messages.get}",
 	Doc: "Names an HTTP request's operation. All conditions given must hold; the first entry that matches wins.",
 	Fields: []yamlfile.Field{
 		{Name: "operation", Kind: yamlfile.Name, Required: true, Doc: "The name, for rules, costs and limits."},
@@ -100,7 +100,7 @@ var operationObject = &yamlfile.Object{
 }
 
 var backoffObject = &yamlfile.Object{
-	ID: "backoff", Title: "a backoff", Foreign: foreignBackoffFields,
+	ID: "backoff", Title: "a backoff", Example: "{initial: 1s, max: 64s, attempts: 6}", Foreign: foreignBackoffFields,
 	Doc: "A schedule of delays: initial·multiplier^(n-1) after the n-th failure, capped at max, then jitter, never below min. It needs attempts or elapsed, so that it ends.",
 	Fields: []yamlfile.Field{
 		{Name: "initial", Kind: yamlfile.Duration, Positive: true, Default: "1s", Doc: "Delay after the first failure, before jitter."},
@@ -114,7 +114,7 @@ var backoffObject = &yamlfile.Object{
 }
 
 var limitObject = &yamlfile.Object{
-	ID: "limit", Title: "a limit", Foreign: foreignLimitFields,
+	ID: "limit", Title: "a limit", Example: "{name: user, key: account, rate: 250/s}", Foreign: foreignLimitFields,
 	Doc: "A limit of the provider's: a bucket (rate, burst), a quota, a number of requests at once (concurrency), or, with none of these, a gate that only a hold closes.",
 	Fields: []yamlfile.Field{
 		{Name: "name", Kind: yamlfile.Name, Required: true, Doc: "Unique name; a rule's hold names it."},
@@ -131,7 +131,7 @@ var limitObject = &yamlfile.Object{
 }
 
 var budgetObject = &yamlfile.Object{
-	ID: "budget", Title: "budget",
+	ID: "budget", Title: "budget", Example: "{ratio: 0.2, min: 10/s}",
 	Doc: "Retries may be at most this share of first attempts. Waits that the server asked for are exempt.",
 	Fields: []yamlfile.Field{
 		{Name: "ratio", Kind: yamlfile.Float, Min: 0, Max: 1, Required: true, Doc: "Retries for each first attempt."},
@@ -141,7 +141,7 @@ var budgetObject = &yamlfile.Object{
 }
 
 var breakerObject = &yamlfile.Object{
-	ID: "breaker", Title: "breaker",
+	ID: "breaker", Title: "breaker", Example: "{failures: 5, open: 30s}",
 	Doc: "A circuit breaker: after failures in a row, or a share of failures in a window, calls fail at once for a while.",
 	Fields: []yamlfile.Field{
 		{Name: "key", Enum: append([]string{"provider"}, dimensions...), Default: "host", Doc: "What the breaker is kept by."},
@@ -176,7 +176,7 @@ var untilObject = &yamlfile.Object{
 }
 
 var ruleObject = &yamlfile.Object{
-	ID: "rule", Title: "a rule",
+	ID: "rule", Title: "a rule", Example: "{name: gone, when: status == 404, action: fail}",
 	Doc: "What to do with the events for which an expression holds. The first rule that matches wins.",
 	Fields: []yamlfile.Field{
 		{Name: "name", Kind: yamlfile.Name, Required: true, Doc: "Unique name; decisions, metrics and tests show it."},
@@ -198,7 +198,7 @@ var ruleObject = &yamlfile.Object{
 
 // fileObject is the policy file as a whole.
 var fileObject = &yamlfile.Object{
-	ID: "policy", Title: "a policy", Foreign: foreignFileFields, Partial: true, AnyOf: []string{"default", "extends"},
+	ID: "policy", Title: "a policy", Example: "`version: 1`, `provider: acme` and `extends: [http]`, each on a line of its own", Foreign: foreignFileFields, Partial: true, AnyOf: []string{"default", "extends"},
 	Doc: "Recourse policy: what to do after a call to a provider fails, and the limits to stay inside.",
 	Fields: []yamlfile.Field{
 		{Name: "version", Kind: yamlfile.Version, Required: true, Doc: "Version of this file format: 1."},

@@ -117,7 +117,11 @@ func (c *compiler) holds(v *yamlfile.Value) []Hold {
 			for _, l := range c.p.Limits {
 				names = append(names, l.Name)
 			}
-			c.err(name.Span(), "unknown-limit", c.didYouMean(name.Text(), names, "limits"), "no limit %q to hold", name.Text())
+			hint := c.didYouMean(name.Text(), names, "limits")
+			if len(names) == 0 && hint == "" {
+				hint = fmt.Sprintf("add a section:  limits: [{name: %s, key: account}]", name.Text())
+			}
+			c.err(name.Span(), "unknown-limit", hint, "no limit %q to hold", name.Text())
 		case ok && slices.ContainsFunc(out, func(h Hold) bool { return h.Limit == i }):
 			c.err(name.Span(), "duplicate-name", "", "limit %q is given twice", name.Text())
 		case ok:

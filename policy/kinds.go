@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"regexp"
 	"regexp/syntax"
 	"strings"
@@ -61,7 +62,7 @@ type quota struct {
 func readRate(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 	x, err := units.ParseRate(in.Text)
 	if err != nil {
-		return nil, yamlfile.Bad("bad-rate", "units a time, such as 250/s, 100/m or 100/10m", "%q is not a rate", yamlfile.Cut(in.Text))
+		return nil, yamlfile.Bad("bad-rate", "units a time, such as 250/s, 100/m or 100/10m; the time in ms, s, m, h or d", "%q is not a rate", yamlfile.Cut(in.Text))
 	}
 	return x, nil
 }
@@ -70,7 +71,7 @@ func readQuota(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 	var q quota
 	var err error
 	if q.n, q.window, q.bytes, err = units.ParseQuota(in.Text); err != nil {
-		return nil, yamlfile.Bad("bad-quota", "units a window, such as 15000/1m, or 150MB/5m for bytes", "%q is not a quota", yamlfile.Cut(in.Text))
+		return nil, yamlfile.Bad("bad-quota", "units a window, such as 15000/1m, or 150MB/5m for bytes; the window in ms, s, m, h or d", "%q is not a quota", yamlfile.Cut(in.Text))
 	}
 	return q, nil
 }
@@ -78,7 +79,7 @@ func readQuota(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 // kindCondition is an expression of package rules.
 func kindCondition(hint string) *yamlfile.Kind {
 	empty := yamlfile.Bad("empty-when", hint, "an empty `when`")
-	return &yamlfile.Kind{What: "an expression", Raw: true, Empty: empty, Read: func(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
+	return &yamlfile.Kind{What: "an expression", Example: "one text, such as status == 429 and \"rateLimitExceeded\" in codes", Raw: true, Empty: empty, Read: func(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 		switch {
 		case in.Tag == "!!bool":
 			return nil, yamlfile.Bad("constant-when", hint, "`when: %s` is no expression", in.Text)
@@ -209,12 +210,21 @@ func checked(bad func(string) string, message string) func(*yamlfile.Field, yaml
 	}
 }
 
+// jsonIndex is an element as other paths name it.
+var jsonIndex = regexp.MustCompile(`^([\w.#-]+)\[([0-9]+|\*)\]`)
+
 func badJSONPath(s string) string {
 	if len(s) > 256 {
 		return "at most 256 characters"
 	}
 	if strings.ContainsAny(s, "\n\r\t") {
 		return "no blanks"
+	}
+	if strings.HasPrefix(s, "$") {
+		return "without $: error.code"
+	}
+	if m := jsonIndex.FindStringSubmatch(s); m != nil {
+		return fmt.Sprintf("an element is named by its number: %s.%s; # stands for all", m[1], m[2])
 	}
 	for part := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == '.' || r == '|' }) {
 		if name, ok := strings.CutPrefix(part, "@"); ok {

@@ -27,7 +27,7 @@ func (c *compiler) deadOperations() {
 		if p := v.Child("path"); p != nil {
 			at = p.Span()
 		}
-		if len(c.match) > 0 && !c.claimsSome(written(v, "host"), path) && !c.unread("match") {
+		if len(c.match) > 0 && len(good(c.match)) == len(c.match) && !c.claimsSome(written(v, "host"), path) && !c.unread("match") {
 			c.r.Warnf(at, "names-nothing", "* stands for what is between two slashes, ** for any number of such parts",
 				"no request that `match` claims fits this host and path, so none is named %q", written(v, "operation"))
 			continue

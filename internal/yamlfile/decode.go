@@ -283,6 +283,9 @@ func (d *decoder) wrongType(v *Value, want string) {
 			hint = fmt.Sprintf("write [%s], or one entry a line, each after a dash", v.Node.Value)
 		}
 	}
+	if better, kind := d.mendType(v, want, got); better != "" {
+		hint, got = better, kind
+	}
 	d.r.Errorf(v.Span(), "wrong-type", hint, "%s must be %s, this is %s", label(v.Key, v.Field), want, got)
 }
 
@@ -403,6 +406,9 @@ func (d *decoder) choice(v *Value, of []string, needed bool) {
 
 // unknownHint says what an unknown field may have meant.
 func (d *decoder) unknownHint(o *Object, name string) string {
+	if name == "<<" {
+		return "YAML's merge key is not read: write the fields out, or share by `extends`"
+	}
 	if h := foreignHint(o.Foreign, name); h != "" {
 		return h
 	}

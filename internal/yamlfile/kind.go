@@ -21,6 +21,7 @@ type Kind struct {
 	Raw bool
 	// Unit is what a bare number lacks, such as "/s", and Code what is then said.
 	Unit, Code string
+	Example    string                                  // what to write, for those who write a value of another type; "" = nothing to say
 	Empty      *Fault                                  // of a field without a value; nil = the usual one
 	Read       func(f *Field, in Scalar) (any, *Fault) // nil = the text as it is
 	Schema     func(f *Field) JSON                     // nil = any text
@@ -67,8 +68,8 @@ var (
 	Duration = &Kind{What: "a duration such as 30s", Raw: true, Read: readDuration, Schema: Pattern(durationPattern, 60)}
 
 	// Method is an HTTP method, Header a header's name.
-	Method = &Kind{What: "text", Read: readToken("a method", strings.ToUpper), Schema: Pattern(tokenPattern, 128)}
-	Header = &Kind{What: "text", Read: readToken("a header's name", textproto.CanonicalMIMEHeaderKey), Schema: Pattern(tokenPattern, 128)}
+	Method = &Kind{What: "text", Read: readToken("a method", "one method an entry, such as GET; without `method` any", strings.ToUpper), Schema: Pattern(tokenPattern, 128)}
+	Header = &Kind{What: "text", Read: readToken("a header's name", "the name alone, such as Retry-After", textproto.CanonicalMIMEHeaderKey), Schema: Pattern(tokenPattern, 128)}
 )
 
 // scalar checks a single value and fills v.data.
@@ -226,10 +227,10 @@ func readLabel(_ *Field, in Scalar) (any, *Fault) {
 }
 
 // readToken reads RFC 9110's token.
-func readToken(what string, canonical func(string) string) func(*Field, Scalar) (any, *Fault) {
+func readToken(what, hint string, canonical func(string) string) func(*Field, Scalar) (any, *Fault) {
 	return func(_ *Field, in Scalar) (any, *Fault) {
 		if !isToken(in.Text) {
-			return nil, Bad("bad-name", "", "%q is not %s", Cut(in.Text), what)
+			return nil, Bad("bad-name", hint, "%q is not %s", Cut(in.Text), what)
 		}
 		return canonical(in.Text), nil
 	}

@@ -309,6 +309,9 @@ func (s *File) diagnose(text []byte, n int, err error) syntaxError {
 	case strings.Contains(message, "control characters"):
 		hint = "remove the invisible character"
 	}
+	if strings.Contains(s.line(line), "{{") {
+		hint = noTemplate
+	}
 	at := s.spanAt(s.offset(line, col), 1)
 	return syntaxError{at: at, code: "yaml-syntax", message: "not YAML: " + message, hint: hint, from: s.offset(line, col)}
 }

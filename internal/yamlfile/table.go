@@ -50,7 +50,8 @@ type Object struct {
 	Short string
 	// AnyOf is for the schema alone: one of these must be given, as far as a single
 	// file can tell.
-	AnyOf []string
+	AnyOf   []string
+	Example string // of one, for those who write something else
 	// Foreign says of fields that other tools have what to write here.
 	Foreign map[string]string
 }
