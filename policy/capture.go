@@ -170,7 +170,7 @@ func captured(segment string, escaped bool) string {
 // names segments sees the path as it was sent, so that an escaped '/' ends none.
 func (o *Operation) pathFits(r *Request) bool {
 	if len(o.Captures) == 0 || r.RawPath == "" {
-		return GlobPath(o.Path, r.Path)
+		return globPath(o.Path, r.Path)
 	}
 	// Each segment is compared without its escapes; a '/' among them stands for no end.
 	var b strings.Builder
@@ -183,7 +183,7 @@ func (o *Operation) pathFits(r *Request) bool {
 		}
 		b.WriteString(s)
 	}
-	return GlobPath(o.Path, b.String())
+	return globPath(o.Path, b.String())
 }
 
 // captures reports captured segments that the policy extracts as well.

@@ -1,19 +1,13 @@
 package policy
 
-import "slices"
-
-// CodeInfo says what a Diagnostic's code means.
-type CodeInfo struct {
+// codeInfo says what a Diagnostic's code means.
+type codeInfo struct {
 	Code     string
 	Severity Severity // the usual one
 	Means    string
 }
 
-// Codes lists every code that a policy file's diagnostics can have. A code is
-// never given another meaning.
-func Codes() []CodeInfo { return slices.Clone(codes) }
-
-var codes = []CodeInfo{
+var codes = []codeInfo{
 	// The file.
 	{"file-too-large", Error, "the file is larger than 1 MiB"},
 	{"line-too-long", Error, "a line is longer than 16 KiB"},

@@ -31,13 +31,13 @@ func Glob(pattern, name string) bool {
 	return p == len(pattern)
 }
 
-// GlobPath reports whether a pattern matches a whole URL path, segment by
+// globPath reports whether a pattern matches a whole URL path, segment by
 // segment: '*' stands for any characters within one segment (a segment that is
 // only '*' must not be empty), and a segment "**" for any number of segments,
 // none too. So "/users/*/messages" matches "/users/me/messages" and
 // "/gmail/**" matches "/gmail" and all below. The empty pattern matches every
 // path. It never allocates.
-func GlobPath(pattern, path string) bool {
+func globPath(pattern, path string) bool {
 	if pattern == "" {
 		return true
 	}

@@ -66,8 +66,8 @@ func TestGlobPath(t *testing.T) {
 		{"/a/**/b/**/c", "/a/x/c", false},
 		{"/a/**", "", false},
 	} {
-		if got := GlobPath(c.pattern, c.path); got != c.want {
-			t.Errorf("GlobPath(%q, %q) = %t, want %t", c.pattern, c.path, got, c.want)
+		if got := globPath(c.pattern, c.path); got != c.want {
+			t.Errorf("globPath(%q, %q) = %t, want %t", c.pattern, c.path, got, c.want)
 		}
 	}
 }
@@ -100,8 +100,8 @@ func TestGlobsAgainstRegexps(t *testing.T) {
 		re.WriteString(`\z`)
 		pattern := "/" + strings.Join(segments, "/")
 		path := rapid.StringMatching(`(/[ab]{0,2}){1,5}`).Draw(t, "path")
-		if got, want := GlobPath(pattern, path), regexp.MustCompile(re.String()).MatchString(path); got != want {
-			t.Fatalf("GlobPath(%q, %q) = %t, want %t", pattern, path, got, want)
+		if got, want := globPath(pattern, path), regexp.MustCompile(re.String()).MatchString(path); got != want {
+			t.Fatalf("globPath(%q, %q) = %t, want %t", pattern, path, got, want)
 		}
 	})
 }
@@ -131,7 +131,7 @@ func TestPathsMeet(t *testing.T) {
 		}
 		a, b := draw("a"), draw("b")
 		path := rapid.StringMatching(`(/[ab]{1,2}){1,4}`).Draw(t, "path")
-		if GlobPath(a, path) && GlobPath(b, path) && !pathsMeet(a, b) {
+		if globPath(a, path) && globPath(b, path) && !pathsMeet(a, b) {
 			t.Fatalf("%q matches %q and %q, and pathsMeet says that nothing does", path, a, b)
 		}
 	})

@@ -59,7 +59,7 @@ func TestBadFiles(t *testing.T) {
 			if b.String() != string(want) {
 				t.Errorf("given %s\ngot\n%s\nwant\n%s", path, b.String(), want)
 			}
-			if slices.ContainsFunc(codes, func(c CodeInfo) bool { return c.Code == name }) &&
+			if slices.ContainsFunc(codes, func(c codeInfo) bool { return c.Code == name }) &&
 				!slices.ContainsFunc(ds, func(d Diagnostic) bool { return d.Code == name }) {
 				t.Errorf("given %s, got\n%s\nwant a diagnostic [%s]", path, b.String(), name)
 			}
@@ -75,10 +75,10 @@ func TestBadFiles(t *testing.T) {
 func checkDiagnostics(t *testing.T, ds Diagnostics) {
 	t.Helper()
 	for i, d := range ds {
-		at := slices.IndexFunc(codes, func(c CodeInfo) bool { return c.Code == d.Code })
+		at := slices.IndexFunc(codes, func(c codeInfo) bool { return c.Code == d.Code })
 		switch {
 		case at < 0:
-			t.Errorf("%s\ncode %q is not among Codes()", d, d.Code)
+			t.Errorf("%s\ncode %q is not among the codes", d, d.Code)
 		case d.Pos.Line < 1 || d.Pos.Column < 1 || d.EndColumn <= d.Pos.Column:
 			t.Errorf("%s\nplace %+v to column %d, want a stretch of at least one character", d, d.Pos, d.EndColumn)
 		case d.Message == "" || strings.ContainsAny(d.Message, "\n\r"):
@@ -185,8 +185,8 @@ func TestCodes(t *testing.T) {
 		t.Errorf("found only %d codes in the source: the scan above no longer fits it", len(inSource))
 	}
 	for code := range inSource {
-		if !slices.ContainsFunc(codes, func(c CodeInfo) bool { return c.Code == code }) {
-			t.Errorf("code %q is reported and not among Codes()", code)
+		if !slices.ContainsFunc(codes, func(c codeInfo) bool { return c.Code == code }) {
+			t.Errorf("code %q is reported and not among the codes", code)
 		}
 	}
 	for _, c := range codes {

@@ -29,7 +29,7 @@ var (
 	kindGlob          = &yamlfile.Kind{What: "text", Read: readGlob}                                                           // over names and values, see Glob
 	kindOperation     = &yamlfile.Kind{What: "text", Read: readOperation, Schema: yamlfile.Pattern(`^[^!]`, 256)}              // a glob over operations
 	kindOperations    = &yamlfile.Kind{What: "text", Read: readOperations}                                                     // the same, or "!" and one to leave out
-	kindPath          = &yamlfile.Kind{What: "text", Read: readPath, Schema: yamlfile.Pattern(`^/[^?# \t\n]*$`, 512)}          // over URL paths, see GlobPath
+	kindPath          = &yamlfile.Kind{What: "text", Read: readPath, Schema: yamlfile.Pattern(`^/[^?# \t\n]*$`, 512)}          // over URL paths, see globPath
 	kindOperationPath = &yamlfile.Kind{What: "text", Read: readOperationPath, Schema: yamlfile.Pattern(`^/[^?# \t\n]*$`, 512)} // which may name segments
 	kindKey           = &yamlfile.Kind{What: "text", Schema: keySchema}                                                        // a dimension or a fact
 

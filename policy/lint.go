@@ -253,7 +253,7 @@ func (c *compiler) sendRetry(rule int, v *yamlfile.Value) {
 		}
 	}
 	for _, op := range texts {
-		if !sendWord.MatchString(op) || c.p.IsIdempotent(op) || c.broken(op) || !c.probe(rule, op, unknown, texts) {
+		if !sendWord.MatchString(op) || c.p.isIdempotent(op) || c.broken(op) || !c.probe(rule, op, unknown, texts) {
 			continue
 		}
 		place := c.nameSpan(rule)

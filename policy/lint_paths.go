@@ -114,7 +114,7 @@ func pathCovers(wide, narrow string) bool {
 		parts = append(parts, s)
 	}
 	if deep == 0 {
-		return GlobPath(wide, narrow)
+		return globPath(wide, narrow)
 	}
 	if deep > 1 {
 		return false // not worth its time
@@ -130,7 +130,7 @@ func pathCovers(wide, narrow string) bool {
 				some = append(some, "\x00")
 			}
 		}
-		if !GlobPath(wide, strings.Join(some, "/")) {
+		if !globPath(wide, strings.Join(some, "/")) {
 			return false
 		}
 	}

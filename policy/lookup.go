@@ -82,7 +82,7 @@ func (s *Set) Lookup(host, path string) *Policy {
 			if c.length <= length {
 				return
 			}
-			if c.path == "" || GlobPath(c.path, path) {
+			if c.path == "" || globPath(c.path, path) {
 				best, length = c.p, c.length
 				return
 			}
@@ -191,9 +191,9 @@ func valuesMatch(want map[string]string, have map[string][]string) bool {
 	return true
 }
 
-// IsIdempotent reports whether the policy says that repeating an operation is
+// isIdempotent reports whether the policy says that repeating an operation is
 // harmless. The unnamed operation "" never is.
-func (p *Policy) IsIdempotent(operation string) bool {
+func (p *Policy) isIdempotent(operation string) bool {
 	return operation != "" && anyGlob(p.Idempotent, operation)
 }
 

@@ -143,8 +143,8 @@ func TestOperationOf(t *testing.T) {
 func TestOperationRules(t *testing.T) {
 	p, _ := mustLoad(t, nil, operations).Policy("example")
 	for op, want := range map[string]bool{"sync": true, "history.list": true, "get": false, "": false} {
-		if got := p.IsIdempotent(op); got != want {
-			t.Errorf("IsIdempotent(%q) = %t, want %t", op, got, want)
+		if got := p.isIdempotent(op); got != want {
+			t.Errorf("isIdempotent(%q) = %t, want %t", op, got, want)
 		}
 	}
 	for op, want := range map[string]int64{"": 5, "x": 5, "messages.get": 3, "messages.send": 100, "messages.batchModify": 50, "free": 0} {
