@@ -169,7 +169,7 @@ default: fail
 		{"attempts: 3", "attempts: three"},
 		{"units: {default: 1", "units: {default: one"},
 		{"units: {default: 1", "bytes: {default: 1"},
-		{"key: [account, app]", "key: [account, user]"},
+		{"key: [account, app]", "key: [account, 5]"},
 		{"key: [account, app], ", ""},
 		{"rate: 10/s", "rate: 10"},
 		{"rate: 10/s", "rate: 10/s, concurrency: 4"},
