@@ -54,9 +54,10 @@
 // shards of its arguments locked; those of entry, coldState, queue and what is in
 // them need their own shard's lock always.
 //
-// A new kind of limit touches limit.go (its fields, its kind, and its numbers in
-// Limit.spec), take.go (take, undo, and when it would be ready), entry.go (the state
-// of a key), reload.go (its position), and peek.go (what it shows).
+// A new kind of limit begins in limit.go, with its fields, its kind and its numbers.
+// What differs by kind stands where it happens: taking, undoing and the time to wait
+// in take.go, giving back in permit.go and lend.go, holds in hold.go, the state of a
+// key in entry.go, reload.go, evict.go and shard.go, and what is shown in peek.go.
 //
 // Times are arguments in the methods that end in At; the others read the
 // clock once. Time never runs backwards for a key: an older time than the
