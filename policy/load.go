@@ -24,7 +24,8 @@ type File struct {
 type LoadOptions struct {
 	// Over is the Set that the files overlay: a file with the same provider
 	// replaces that policy (and may extend it), `extends` finds its policies, and
-	// the result has them too. Nil = the files stand alone.
+	// the result has them too. Where a file and a policy of Over claim the same
+	// requests, the file's policy gets them. Nil = the files stand alone.
 	Over *Set
 }
 
@@ -36,6 +37,7 @@ type Set struct {
 	layers  map[string]*layer
 	hosts   hosts
 	version string
+	above   int // how many Sets it lies over
 }
 
 // Load reads policy files and resolves what they extend. It reports every
@@ -105,6 +107,9 @@ func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 	}
 
 	s := &Set{byName: map[string]*entry{}, layers: rs.layers}
+	if o.Over != nil {
+		s.above = o.Over.above + 1
+	}
 	used, shared := map[*yamlfile.Value]bool{}, new(rules.Compiler)
 	build := func(l *layer) *entry {
 		if known {
@@ -118,6 +123,7 @@ func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 	// The files' own policies, then those of Over that inherit from one of them.
 	for _, l := range own {
 		if e := build(l); rs.layers[l.name] == l {
+			e.above = s.above
 			s.byName[l.name] = e
 		}
 	}
@@ -132,7 +138,11 @@ func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 			s.byName[name] = e
 			continue
 		}
-		s.byName[name] = build(l)
+		e := build(l)
+		if was := o.Over.byName[name]; was != nil {
+			e.above = was.above
+		}
+		s.byName[name] = e
 	}
 	if !known {
 		unused(own, used, r)
@@ -258,8 +268,8 @@ func (s *Set) claims(own []*layer, r *yamlfile.Report) {
 		for i, a := range group {
 			meeting.each(a.m.Path, func(n int) bool {
 				b := group[n]
-				if n >= i || a.p == b.p || !pathsMeet(a.m.Path, b.m.Path) {
-					return true
+				if n >= i || a.p == b.p || a.p.above != b.p.above || !pathsMeet(a.m.Path, b.m.Path) {
+					return true // one that overlays the other goes first
 				}
 				at, other := a, b
 				if !fresh[at.at.File] || fresh[other.at.File] && r.Order[other.at.File.Name] > r.Order[at.at.File.Name] {

@@ -49,7 +49,9 @@ func newHosts(entries []*entry) hosts {
 			}
 		}
 	}
-	longestFirst := func(a, b claimed) int { return cmp.Compare(b.length, a.length) }
+	longestFirst := func(a, b claimed) int {
+		return cmp.Or(cmp.Compare(b.length, a.length), cmp.Compare(b.p.above, a.p.above))
+	}
 	for _, c := range h.exact {
 		slices.SortStableFunc(c, longestFirst)
 	}
@@ -65,7 +67,8 @@ func newHosts(entries []*entry) hosts {
 
 // Lookup finds the policy whose `match` claims a request: the one with the
 // longest path, counted in literal characters; among equals an exact host goes
-// before a wildcard, and a longer wildcard before a shorter one. The host may
+// before a wildcard, and a longer wildcard before a shorter one; then one that overlays
+// others (see LoadOptions.Over) before those. The host may
 // carry a port: a match without one takes any. Nil = no policy claims it.
 func (s *Set) Lookup(host, path string) *Policy {
 	if !isLower(host) {

@@ -22,6 +22,7 @@ type entry struct {
 	name    string
 	match   []Match
 	version string
+	above   int     // how many Sets the one that it was loaded into lies over
 	p       *Policy // where unread is nil, or after it was called
 
 	unread func() *Policy // reads the policy; nil = there is nothing to read
