@@ -96,7 +96,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		e.Attempt = state.Attempts + 1
 		e.Elapsed, e.Now = state.Spent+now.Sub(sent), now
 		e.Idempotent = e.Idempotent || c.Idempotent
-		c.addFacts(&e)
+		addFacts(&e, c.Facts)
 		r.decide(ctx, now)
 		d := r.decision
 		if d.Rule != successRule {

@@ -40,14 +40,13 @@ func withFacts(path, given map[string]string) map[string]string {
 	return path
 }
 
-// addFacts adds the call's facts to those of an event. What the response says goes
-// before them.
-func (c *Call) addFacts(e *rules.Event) {
-	if len(c.Facts) == 0 {
+// addFacts adds facts of the call to those of an event. What is there already stays.
+func addFacts(e *rules.Event, facts map[string]string) {
+	if len(facts) == 0 {
 		return
 	}
-	all := make(map[string]string, len(e.Facts)+len(c.Facts))
-	maps.Copy(all, c.Facts)
+	all := make(map[string]string, len(e.Facts)+len(facts))
+	maps.Copy(all, facts)
 	maps.Copy(all, e.Facts)
 	e.Facts = all
 }

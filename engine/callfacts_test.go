@@ -121,6 +121,25 @@ func TestCallFacts(t *testing.T) {
 			t.Errorf("took %v, want 1s: each folder is counted apart", took)
 		}
 
+		// CheckResponse finds those that the path names.
+		for _, tt := range []struct {
+			path   string
+			status int
+			as     string
+		}{{"/v0/appX/a", 404, "gone"}, {"/v0/appX/a", 202, "not_ready"}, {"/v0/meta/bases", 404, AsPermanent}} {
+			err := e.Do(t.Context(), Call{Provider: "tables", Keys: limiter.Keys{Account: "b"}}, func(ctx context.Context) error {
+				resp, err := newServer(reply{status: tt.status}).RoundTrip(request(t, ctx, "GET", tt.path, ""))
+				if err != nil {
+					return err
+				}
+				defer resp.Body.Close()
+				return e.CheckResponse(ctx, resp)
+			})
+			if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != tt.as {
+				t.Errorf("CheckResponse of %d to %s: %v, want %s", tt.status, tt.path, err, tt.as)
+			}
+		}
+
 		// The items of a batch have the facts of their call.
 		items := []classify.BatchItem{{Event: rules.Event{Protocol: "http", Status: 550, Sent: true}}}
 		b := p.DecideBatch(t.Context(), Call{Keys: limiter.Keys{Account: "a"}, Facts: map[string]string{"folder": "INBOX"}}, time.Time{}, items, nil)

@@ -67,6 +67,7 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 		return a.decided(ctx, out)
 	}
 	var operation, method string
+	var facts map[string]string // that the request's path names
 	if req != nil {
 		a.stranger = req.Response != nil
 		if first := firstRequest(req); first != nil { // it is what was asked for
@@ -74,8 +75,9 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 			req = first
 		}
 		method = req.Method
-		operation, _ = operationOf(c.policy, req, httpattempt.Authority(req))
+		operation, facts = operationOf(c.policy, req, httpattempt.Authority(req))
 	}
+	probe.Facts = facts
 	if !a.needsDecision(c, operation, method, Attempt(ctx)) {
 		return nil
 	}
@@ -85,6 +87,7 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 		Operation: operation, Method: method, Status: resp.StatusCode,
 		Header: resp.Header, Body: a.text(), Now: time.Now(),
 	}, ev)
+	addFacts(ev, facts)
 	if rule := c.rule(ev); rule.Action == policy.Accept {
 		a.replay()
 		return nil
@@ -95,5 +98,7 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 		return nil
 	}
 	a.drain()
-	return a.responseError(ev)
+	err := a.responseError(ev)
+	err.facts = facts
+	return err
 }

@@ -194,7 +194,8 @@ type ResponseError struct {
 	Body                        []byte // at most classify.MaxBody of it
 	Code                        string // the provider's error code, or its type
 
-	foreign bool // it is that of a host to which the account's credentials do not go
+	facts   map[string]string // those that the request's path names
+	foreign bool              // it is that of a host to which the account's credentials do not go
 }
 
 // Error names the status and the code.

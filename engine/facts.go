@@ -30,7 +30,7 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 		e.Sent = false
 	}
 	if r.deciding == r.c {
-		r.call.addFacts(e)
+		addFacts(e, r.call.Facts)
 	}
 	state := r.state()
 	e.Attempt = state.Attempts + 1
@@ -65,6 +65,7 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 			Operation: operation, Method: method,
 			Status: resp.Status, Header: resp.Header, Body: resp.Body, Now: now,
 		}, e)
+		addFacts(e, resp.facts)
 		if resp.Status < 200 {
 			e.Network = rules.NetworkOther // also a 101 that nobody asked for
 		}

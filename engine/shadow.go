@@ -110,7 +110,7 @@ func (r *run) reread(ctx context.Context, c *compiled, e *rules.Event, now time.
 		*e = *live
 		return
 	}
-	as.call.addFacts(e)
+	addFacts(e, as.call.Facts)
 	e.Idempotent = e.Idempotent || r.call.Idempotent
 	e.Attempt, e.Elapsed, e.Now = live.Attempt, live.Elapsed, live.Now
 }
