@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"net/http"
-	"strings"
 	"testing"
 
 	"github.com/recourse-go/recourse/limiter"
@@ -12,11 +11,9 @@ import (
 // What a success costs is promised: nothing on the heap for Do, and for
 // Transport no more than two allocations beside the base's own.
 func TestSuccessAllocates(t *testing.T) {
-	bare := strings.NewReplacer(loopYAML[strings.Index(loopYAML, "limits:"):strings.Index(loopYAML, "budget:")], "",
-		", hold: sending", "", ", hold: requests", "").Replace(loopYAML)
 	ctx := context.Background()
 	ok := func(context.Context) error { return nil }
-	for name, yaml := range map[string]string{"unlimited": bare, "limited": strings.ReplaceAll(loopYAML, "100/s, burst: 100", "1000000/s, burst: 1000000")} {
+	for name, yaml := range map[string]string{"unlimited": unlimited, "limited": overLoop + "limits: [{name: requests, key: account, rate: 1000000/s, burst: 1000000}]\n"} {
 		p, err := testEngine(t, Options{}, yaml).Provider("test")
 		if err != nil {
 			t.Fatal(err)
@@ -36,7 +33,7 @@ func TestSuccessAllocates(t *testing.T) {
 		resp.Body, resp.Request = http.NoBody, req
 		return resp, nil
 	})
-	for name, yaml := range map[string]string{"unlimited": bare, "limited": strings.ReplaceAll(loopYAML, "100/s, burst: 100", "1000000/s, burst: 1000000")} {
+	for name, yaml := range map[string]string{"unlimited": unlimited, "limited": overLoop + "limits: [{name: requests, key: account, rate: 1000000/s, burst: 1000000}]\n"} {
 		tr := testEngine(t, Options{}, yaml).Transport(base)
 		req := request(t, ctx, "GET", "/items/1", "")
 		if n := testing.AllocsPerRun(200, func() {
@@ -51,10 +48,25 @@ func TestSuccessAllocates(t *testing.T) {
 	}
 }
 
+// bareYAML has neither limits nor a budget.
+const bareYAML = `
+version: 1
+provider: test
+match: [{host: api.test}]
+operations:
+  - {method: GET, path: "/items/*", operation: items.get}
+extract:
+  codes: [{json: error.code}]
+backoff:
+  default: {initial: 1s, max: 8s, attempts: 4}
+rules:
+  - {name: throttled, when: status == 429, action: wait, max_wait: 30m}
+  - {name: server, when: status >= 500, action: retry}
+default: fail
+`
+
 func BenchmarkDoSuccess(b *testing.B) {
-	bare := strings.NewReplacer(loopYAML[strings.Index(loopYAML, "limits:"):strings.Index(loopYAML, "rules:")], "",
-		", hold: sending", "", ", hold: requests", "").Replace(loopYAML)
-	p, _ := testEngine(b, Options{}, bare).Provider("test")
+	p, _ := testEngine(b, Options{}, bareYAML).Provider("test")
 	ctx := context.Background()
 	ok := func(context.Context) error { return nil }
 	call := Call{Provider: "test", Keys: limiter.Keys{Account: "a", Operation: "items.get"}, Method: "GET"}
@@ -65,11 +77,9 @@ func BenchmarkDoSuccess(b *testing.B) {
 }
 
 func BenchmarkTransportSuccess(b *testing.B) {
-	bare := strings.NewReplacer(loopYAML[strings.Index(loopYAML, "limits:"):strings.Index(loopYAML, "rules:")], "",
-		", hold: sending", "", ", hold: requests", "").Replace(loopYAML)
 	resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}
 	base := roundTripper(func(req *http.Request) (*http.Response, error) { return resp, nil })
-	tr := testEngine(b, Options{}, bare).Transport(base)
+	tr := testEngine(b, Options{}, bareYAML).Transport(base)
 	req := request(b, context.Background(), "GET", "/items/1", "")
 	b.ReportAllocs()
 	for b.Loop() {

@@ -23,7 +23,10 @@ import (
 
 // breakerYAML is loopYAML with a breaker, and without the limit that nested
 // calls would wait for.
-var breakerYAML = strings.Replace(loopYAML, "concurrency: 2", "concurrency: 100", 1) + "breaker: {failures: 3, open: 30s, probes: 1}\n"
+const breakerYAML = overLoop + `
+limits: [{name: inflight, key: account, concurrency: 100}]
+breaker: {failures: 3, open: 30s, probes: 1}
+`
 
 // host is a base transport whose host can be down, or hang.
 type host struct {
@@ -346,7 +349,7 @@ func TestBreakerIsNeverStuck(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
-			yaml := strings.Replace(breakerYAML, "probes: 1", fmt.Sprint("probes: ", 1+rnd.IntN(3)), 1)
+			yaml := fmt.Sprintf("%slimits: [{name: inflight, key: account, concurrency: 100}]\nbreaker: {failures: 3, open: 30s, probes: %d}\n", overLoop, 1+rnd.IntN(3))
 			e := testEngine(t, Options{}, yaml)
 			p, _ := e.Provider("test")
 			api := &host{start: time.Now()}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,9 +15,7 @@ import (
 // min a second, however many workers there are, also where it comes after a
 // long time without a failure.
 func TestBudgetUnderOutage(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "budget: {ratio: 1, min: 100/s}", "budget: {ratio: 0.2, min: 10/s}", 1)
-	yaml = yaml[:strings.Index(yaml, "limits:")] + yaml[strings.Index(yaml, "budget:"):]
-	yaml = strings.NewReplacer(", hold: sending", "", ", hold: requests", "").Replace(yaml)
+	yaml := unlimited + "budget: {ratio: 0.2, min: 10/s}\n"
 	for _, healthy := range []time.Duration{0, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			e := testEngine(t, Options{}, yaml)
@@ -75,7 +72,7 @@ func TestBudgetUnderOutage(t *testing.T) {
 // and a retry that is not made after all costs nothing. One that is handed back
 // is made, later or elsewhere.
 func TestBudgetIsAskedBeforeTheWait(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "budget: {ratio: 1, min: 100/s}", "budget: {ratio: 0, min: 1/h, key: host}", 1)
+	yaml := overLoop + "budget: {ratio: 0, min: 1/h, key: host}\n"
 	synctest.Test(t, func(t *testing.T) {
 		e := testEngine(t, Options{}, yaml)
 		run := func(ctx context.Context, rs ...reply) (string, time.Duration) {
@@ -121,9 +118,7 @@ func TestBudgetIsAskedBeforeTheWait(t *testing.T) {
 // Calls that are handed back and come again with their State stay within the
 // budget too, however short the longest wait of a worker is.
 func TestBudgetOfDeferredCalls(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "budget: {ratio: 1, min: 100/s}", "budget: {ratio: 0.1, min: 1/m}", 1)
-	yaml = yaml[:strings.Index(yaml, "limits:")] + yaml[strings.Index(yaml, "budget:"):]
-	yaml = strings.NewReplacer(", hold: sending", "", ", hold: requests", "").Replace(yaml)
+	yaml := unlimited + "budget: {ratio: 0.1, min: 1/m}\n"
 	synctest.Test(t, func(t *testing.T) {
 		e := testEngine(t, Options{MaxInline: 500 * time.Millisecond}, yaml)
 		var first, retries atomic.Int64

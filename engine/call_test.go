@@ -87,7 +87,7 @@ default: fail
 
 // Where calls wait for one limit, interactive ones go before backfill.
 func TestCallPriority(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "rate: 100/s, burst: 100", "rate: 1/s, burst: 1", 1)
+	yaml := overLoop + "limits: [{name: requests, key: account, rate: 1/s, burst: 1}]\n"
 	synctest.Test(t, func(t *testing.T) {
 		e := testEngine(t, Options{}, yaml)
 		var mu sync.Mutex

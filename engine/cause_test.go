@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,7 +61,7 @@ func TestCauseDoesNotDecide(t *testing.T) {
 			return ctx, func() { cancel(nil) }
 		}},
 	}
-	noRule := strings.Replace(loopYAML, `  - {name: network, when: 'network in ["timeout", "connect", "reset", "eof", "dns", "other"]', action: retry, backoff: default}`+"\n", "", 1)
+	noRule := overLoop + "remove: [network]\n"
 	refreshLater := Options{MaxInline: time.Hour, Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error {
 		return RetryAfter(40*time.Second, errors.New("token endpoint busy"))
 	}}}

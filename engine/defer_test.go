@@ -16,8 +16,8 @@ import (
 // What must wait longer than a worker may be held is handed back at once, with
 // the time to come back and the State to come back with.
 func TestDeferral(t *testing.T) {
-	defer10 := strings.Replace(loopYAML, "action: wait, max_wait: 30m, hold: requests", "action: wait, max_wait: 10s, hold: requests", 1)
-	fail10 := strings.Replace(loopYAML, "action: wait, max_wait: 30m, hold: requests", "action: wait, max_wait: 10s, over: fail, hold: requests", 1)
+	defer10 := overLoop + "rules: [{name: throttled, when: status == 429, action: wait, max_wait: 10s, hold: requests}]\n"
+	fail10 := overLoop + "rules: [{name: throttled, when: status == 429, action: wait, max_wait: 10s, over: fail, hold: requests}]\n"
 	for _, tt := range []struct {
 		name   string
 		yaml   string

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -51,7 +50,7 @@ func TestHoldAtTheRulesScope(t *testing.T) {
 
 // When a hold ends, those who waited go at the limit's rate, not all at once.
 func TestHoldReleasesAtTheRate(t *testing.T) {
-	yaml := strings.NewReplacer("rate: 100/s, burst: 100", "rate: 2/s, burst: 20", "concurrency: 2", "concurrency: 100").Replace(loopYAML)
+	yaml := overLoop + "limits: [{name: inflight, key: account, concurrency: 100}, {name: requests, key: account, rate: 2/s, burst: 20}]\n"
 	synctest.Test(t, func(t *testing.T) {
 		e := testEngine(t, Options{Rand: func() float64 { return 0 }}, yaml)
 		s := newServer(reply{status: 429, header: "Retry-After: 10"})
@@ -137,7 +136,7 @@ func TestHoldEscalatesByKey(t *testing.T) {
 // Refusals of requests that were on their way already when the first refusal
 // was counted are one refusal together.
 func TestHoldCountsOneWallOnce(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "concurrency: 2", "concurrency: 100", 1)
+	yaml := overLoop + "limits: [{name: inflight, key: account, concurrency: 100}]\n"
 	synctest.Test(t, func(t *testing.T) {
 		seen := &notices{}
 		e := testEngine(t, Options{Observer: seen, Rand: func() float64 { return 0 }}, yaml)
@@ -161,7 +160,7 @@ func TestHoldCountsOneWallOnce(t *testing.T) {
 
 // The hold applies whatever becomes of the call that met the refusal.
 func TestHoldOutlivesItsCall(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "rules:\n", "rules:\n  - {name: banned, when: status == 418, action: fail, as: banned, hold: requests}\n", 1)
+	yaml := overLoop + "rules: [{name: banned, when: status == 418, action: fail, as: banned, hold: requests}]\n"
 	for _, tt := range []struct {
 		name  string
 		call  Call
@@ -205,7 +204,7 @@ func TestHoldOutlivesItsCall(t *testing.T) {
 // Nobody gets a refused call's permit before the hold is there: with one permit
 // no request follows a refusal.
 func TestHoldBeforeThePermitGoesBack(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "concurrency: 2", "concurrency: 1", 1)
+	yaml := overLoop + "limits: [{name: inflight, key: account, concurrency: 1}]\n"
 	for _, way := range []string{"Transport", "Transport, no body", "Do"} {
 		t.Run(way, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -257,7 +256,7 @@ func TestHoldBeforeThePermitGoesBack(t *testing.T) {
 
 // What never reached the provider has used nothing of its limits.
 func TestUnsentCallsAreRefunded(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "rate: 100/s, burst: 100", "rate: 1/m, burst: 2", 1)
+	yaml := overLoop + "limits: [{name: requests, key: account, rate: 1/m, burst: 2}]\n"
 	synctest.Test(t, func(t *testing.T) {
 		e := testEngine(t, Options{}, yaml)
 		p, _ := e.Provider("test")
@@ -273,8 +272,8 @@ func TestUnsentCallsAreRefunded(t *testing.T) {
 }
 
 func TestBreakerHalfOpen(t *testing.T) {
-	yaml := loopYAML + "breaker: {failures: 2, open: 30s, probes: 1}\n"
-	yaml = strings.Replace(yaml, "concurrency: 2", "concurrency: 100", 1)
+	const many = overLoop + "limits: [{name: inflight, key: account, concurrency: 100}]\n"
+	const yaml = many + "breaker: {failures: 2, open: 30s, probes: 1}\n"
 	open := func(t *testing.T, e *Engine) {
 		t.Helper()
 		for range 2 {
@@ -359,7 +358,7 @@ func TestBreakerHalfOpen(t *testing.T) {
 			ending(e.Transport(s).RoundTrip(req.WithContext(WithCall(t.Context(), Call{Provider: "test"}))))
 		})
 		synctest.Wait()
-		load(t, e, strings.Replace(yaml, "open: 30s", "open: 40s", 1))
+		load(t, e, many+"breaker: {failures: 2, open: 40s, probes: 1}\n")
 		open(t, e)
 		wg.Wait()
 		if gave := giveUp(t, e, newServer(), "api.test"); gave == nil {

@@ -76,11 +76,13 @@ func nothingLeft(t testing.TB, e *Engine) {
 // permit, body, goroutine or waiting call is left, no limit was crossed, and
 // every call has ended in a documented way.
 func TestNothingIsLeftAfterChaos(t *testing.T) {
-	yaml := strings.NewReplacer(
-		"concurrency: 2", "concurrency: 3",
-		"budget: {ratio: 1, min: 100/s}", "budget: {ratio: 1, min: 100/s, key: host}\nbreaker: {failures: 12, open: 2s, probes: 2}",
-		"extract:", "attempt_timeout: 5s\ninspect: [{status: 200, operations: [mark]}]\nextract:",
-	).Replace(loopYAML)
+	const yaml = overLoop + `
+limits: [{name: inflight, key: account, concurrency: 3}]
+budget: {ratio: 1, min: 100/s, key: host}
+breaker: {failures: 12, open: 2s, probes: 2}
+attempt_timeout: 5s
+inspect: [{status: 200, operations: [mark]}]
+`
 	for seed := range uint64(6) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 1))

@@ -71,8 +71,7 @@ func (b *leavingBody) Close() error { b.once.Do(b.closed); return nil }
 
 const lendYAML = `
 version: 1
-provider: NAME
-match: [{host: NAME.example}]
+provider: lend
 operations:
   - {method: GET, path: "/items/*", operation: items.get}
   - {method: GET, path: "/big/*", operation: big.get}
@@ -83,7 +82,7 @@ backoff:
   default: {initial: 1s, max: 1s, jitter: none, attempts: 3}
 limits:
   - {name: user, key: account, quota: 100000/1h, burst: 1000, cost: units}
-  - {name: inflight, key: account, concurrency: SLOTS}
+  - {name: inflight, key: account, concurrency: 1}
   - {name: other, key: account, concurrency: 1, operations: [other.get]}
 rules:
   - {name: throttled, when: status == 429, action: wait, wait: 5s, hold: inflight}
@@ -92,10 +91,10 @@ default: fail
 `
 
 func lendEngine(t testing.TB, slots int) *Engine {
-	r := func(name string) string {
-		return strings.NewReplacer("NAME", name, "SLOTS", fmt.Sprint(slots)).Replace(lendYAML)
+	provider := func(name string) string {
+		return fmt.Sprintf("version: 1\nprovider: %s\nextends: [lend]\nmatch: [{host: %[1]s.example}]\nlimits: [{name: inflight, key: account, concurrency: %d}]\n", name, slots)
 	}
-	return testEngine(t, Options{Rand: func() float64 { return 0 }}, r("one"), r("two"))
+	return testEngine(t, Options{Rand: func() float64 { return 0 }}, lendYAML, provider("one"), provider("two"))
 }
 
 // levels are what a provider's limits have left for an account, and the slots in use.

@@ -48,20 +48,41 @@ rules:
 default: fail
 `
 
-func testEngine(t testing.TB, o Options, yaml ...string) *Engine {
+// overLoop begins a policy that has all that loopYAML has but what it says itself.
+const overLoop = "version: 1\nprovider: test\nextends: [test]\n"
+
+// unlimited lies over loopYAML and takes its limits away.
+const unlimited = overLoop + `
+remove: [inflight, requests, sending]
+rules:
+  - {name: send-quota, when: '"sendQuota" in codes', action: wait, max_wait: 30m}
+  - {name: throttled, when: status == 429, action: wait, max_wait: 30m}
+`
+
+var loopSet, loopProblems = policy.Load([]policy.File{{Name: "loop.yaml", Data: []byte(loopYAML)}}, policy.LoadOptions{})
+
+// loadPolicies reads policies, which may extend that of loopYAML.
+func loadPolicies(t testing.TB, yaml ...string) *policy.Set {
 	t.Helper()
-	if len(yaml) == 0 {
-		yaml = []string{loopYAML}
+	if loopSet == nil {
+		t.Fatal(loopProblems.Err())
 	}
 	var files []policy.File
 	for _, y := range yaml {
 		files = append(files, policy.File{Name: "test.yaml", Data: []byte(y)})
 	}
-	set, diags := policy.Load(files, policy.LoadOptions{})
+	set, diags := policy.Load(files, policy.LoadOptions{Over: loopSet})
 	if set == nil {
 		t.Fatal(diags.Err())
 	}
-	o.Policies = set
+	return set
+}
+
+// testEngine makes an engine of policies that loadPolicies reads; where there are
+// none, of loopYAML.
+func testEngine(t testing.TB, o Options, yaml ...string) *Engine {
+	t.Helper()
+	o.Policies = loadPolicies(t, yaml...)
 	e, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +279,7 @@ func TestTransport(t *testing.T) {
 // The body of a success is the caller's: nothing is read ahead of them, also
 // where a rule accepts successes by name.
 func TestTransportStreams(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "rules:\n", "rules:\n  - {name: fine, when: status == 200, action: accept}\n", 1)
+	yaml := overLoop + "rules: [{name: fine, when: status == 200, action: accept}]\n"
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(reply{status: 200, body: "first", stall: true})
 		tr := testEngine(t, Options{}, yaml).Transport(s)
@@ -409,7 +430,7 @@ func TestAttemptTimeout(t *testing.T) {
 	run := func(name string, f func(*testing.T)) {
 		t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 	}
-	yaml := strings.Replace(loopYAML, "backoff:", "attempt_timeout: 2s\nbackoff:", 1)
+	yaml := overLoop + "attempt_timeout: 2s\n"
 	run("headers", func(t *testing.T) {
 		s := newServer(reply{took: time.Hour})
 		tr := testEngine(t, Options{}, yaml).Transport(s)

@@ -17,7 +17,7 @@ import (
 // A provider that there is no policy of is a mistake of the configuration, and
 // the error says which one was meant.
 func TestUnknownProvider(t *testing.T) {
-	e := testEngine(t, Options{}, loopYAML, strings.NewReplacer("provider: test", "provider: gmail", "api.test", "gmail.test").Replace(loopYAML))
+	e := testEngine(t, Options{}, "version: 1\nprovider: gmail\nextends: [test]\nmatch: [{host: gmail.test}]\n")
 	base := newServer()
 	for _, tt := range []struct{ provider, text string }{
 		{"gmial", `no policy for provider "gmial" (did you mean "gmail"?)`},
@@ -48,9 +48,23 @@ func TestUnknownProvider(t *testing.T) {
 // A call without an account is noticed once a provider, where an account would
 // matter, or refused.
 func TestWithoutAccount(t *testing.T) {
-	byHost := strings.Replace(loopYAML, "key: account", "key: host", 3)
-	withoutReauth := strings.Replace(byHost, "action: reauth", "action: fail", 1)
-	tokens := strings.NewReplacer("operation: send}", "operation: send, token: true}", "when: status == 401,", `when: 'status == 401 and operation != "send"',`).Replace(loopYAML)
+	const byHost = overLoop + `
+limits:
+  - {name: inflight, key: host, concurrency: 2}
+  - {name: requests, key: host, rate: 100/s, burst: 100}
+  - {name: sending, key: host, operations: [send]}
+`
+	const withoutReauth = byHost + "rules: [{name: token, when: status == 401, action: fail}]\n"
+	const sendingByAccount = overLoop + `
+limits:
+  - {name: inflight, key: host, concurrency: 2}
+  - {name: requests, key: host, rate: 100/s, burst: 100}
+  - {name: sending, key: account, operations: [send]}
+`
+	const tokens = overLoop + `
+operations: [{method: POST, path: /send, operation: send, token: true}]
+rules: [{name: token, when: 'status == 401 and operation != "send"', action: reauth}]
+`
 	reauth := func(context.Context, ReauthRequest) error { return nil }
 	for _, tt := range []struct {
 		name string
@@ -66,7 +80,7 @@ func TestWithoutAccount(t *testing.T) {
 		{name: "credentials of requests", yaml: byHost, o: Options{Authorize: func(*http.Request, string) error { return nil }}, told: true},
 		{name: "a policy that never refreshes them", yaml: withoutReauth, o: Options{Reauth: Reauth{Refresh: reauth}}},
 		{name: "a request for tokens", yaml: tokens, o: Options{Reauth: Reauth{Refresh: reauth}}, call: Call{Keys: limiter.Keys{Operation: "send"}}},
-		{name: "an operation that no such limit counts", yaml: strings.Replace(byHost, "{name: sending, key: host,", "{name: sending, key: account,", 1), call: Call{Keys: limiter.Keys{Operation: "items.get"}}},
+		{name: "an operation that no such limit counts", yaml: sendingByAccount, call: Call{Keys: limiter.Keys{Operation: "items.get"}}},
 	} {
 		for _, required := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, required: %v", tt.name, required), func(t *testing.T) {

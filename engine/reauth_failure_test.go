@@ -267,8 +267,7 @@ func TestAuthorizeFails(t *testing.T) {
 // Everybody who waits for a refresh shares its failure, and whoever waits for a
 // limit meanwhile is not sent either.
 func TestReauthFailureIsShared(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "rate: 100/s, burst: 100", "rate: 1/s, burst: 5", 1)
-	yaml = strings.Replace(yaml, "concurrency: 2", "concurrency: 100", 1)
+	const yaml = overLoop + "limits: [{name: inflight, key: account, concurrency: 100}, {name: requests, key: account, rate: 1/s, burst: 5}]\n"
 	synctest.Test(t, func(t *testing.T) {
 		s := &tokens{good: 1}
 		var n atomic.Int32

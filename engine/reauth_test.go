@@ -183,7 +183,7 @@ func TestReauthRequest(t *testing.T) {
 	}
 	for _, status := range []int{401, 403} { // Microsoft documents both
 		synctest.Test(t, func(t *testing.T) {
-			yaml := strings.Replace(loopYAML, "when: status == 401,", "when: 'status in [401, 403]',", 1)
+			yaml := overLoop + "rules: [{name: token, when: 'status in [401, 403]', action: reauth}]\n"
 			type key struct{}
 			var got ReauthRequest
 			ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "trace"))
@@ -359,7 +359,7 @@ func TestReauthClaimsOfTheirOwn(t *testing.T) {
 // Nothing of the refused attempt is held while the token endpoint is asked,
 // over the same single connection.
 func TestReauthHoldsNothing(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "concurrency: 2", "concurrency: 1", 1)
+	yaml := overLoop + "limits: [{name: inflight, key: account, concurrency: 1}]\n"
 	for name, size := range map[string]int{"small": 10, "huge": 1 << 20} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -66,10 +65,6 @@ func configMap(t *testing.T, dir, version, content string) {
 
 func TestWatch(t *testing.T) {
 	dir := t.TempDir()
-	over, diags := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(loopYAML)}}, policy.LoadOptions{})
-	if over == nil {
-		t.Fatal(diags.Err())
-	}
 	configMap(t, dir, "v1", loopYAML)
 	synctest.Test(t, func(t *testing.T) {
 		seen := &notices{}
@@ -77,7 +72,7 @@ func TestWatch(t *testing.T) {
 		first := e.Policies().Version()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
-		go func() { done <- e.Watch(ctx, WatchOptions{Dir: dir, Over: over, Interval: time.Second}) }()
+		go func() { done <- e.Watch(ctx, WatchOptions{Dir: dir, Over: loopSet, Interval: time.Second}) }()
 		step := func() {
 			time.Sleep(3 * time.Second)
 			synctest.Wait()
@@ -93,14 +88,14 @@ func TestWatch(t *testing.T) {
 		if n := seen.of(NoticeReload); len(n) != 1 || n[0].Err != nil {
 			t.Fatalf("after the start: %+v", n)
 		}
-		teapot := strings.Replace(loopYAML, "rules:\n", "rules:\n  - {name: teapot, when: status == 418, action: fail, as: resync}\n", 1)
+		const teapot = overLoop + "rules: [{name: teapot, when: status == 418, action: fail, as: resync}]\n"
 		configMap(t, dir, "v2", teapot)
 		step()
 		if as := decide(); as != AsResync || e.Reloads().Version == first || e.Reloads().Err != nil {
 			t.Errorf("after a swap of links: as %q, %+v", as, e.Reloads())
 		}
 		good := e.Reloads()
-		configMap(t, dir, "v3", strings.Replace(teapot, "418", "four hundred", 1))
+		configMap(t, dir, "v3", overLoop+"rules: [{name: teapot, when: status == four hundred, action: fail, as: resync}]\n")
 		step()
 		step()
 		if n := seen.of(NoticeReload); len(n) != 3 || n[2].Err == nil {
@@ -125,12 +120,11 @@ func TestWatch(t *testing.T) {
 func TestReplaceInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := testEngine(t, Options{})
-		other, _ := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(strings.NewReplacer(
-			"name: inflight, key: account, concurrency: 2", "name: added, key: account, concurrency: 1",
-			"action: retry, backoff: default}\n  - {name: network", "action: fail}\n  - {name: network").Replace(loopYAML))}}, policy.LoadOptions{})
-		if other == nil {
-			t.Fatal("the other policy does not load")
-		}
+		other := loadPolicies(t, overLoop+`
+remove: [inflight]
+limits: [{name: added, key: account, concurrency: 1}]
+rules: [{name: server, when: status >= 500, action: fail}]
+`)
 		s := newServer(reply{status: 500}, reply{status: 200, took: time.Minute}, reply{status: 500})
 		tr := e.Transport(s)
 		done := make(chan int)
@@ -161,12 +155,7 @@ func TestShadow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := &notices{}
 		e := testEngine(t, Options{Observer: seen})
-		candidate, _ := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(strings.Replace(loopYAML,
-			"rules:\n", "rules:\n  - {name: missing, when: 'status == 404', action: fail, as: resync}\n", 1))}}, policy.LoadOptions{})
-		if candidate == nil {
-			t.Fatal("the candidate does not load")
-		}
-		e.Shadow(candidate)
+		e.Shadow(loadPolicies(t, overLoop+"rules: [{name: missing, when: status == 404, action: fail, as: resync}]\n"))
 		tr := e.Transport(newServer(reply{status: 404}, reply{status: 500}))
 		for range 2 {
 			resp, err := tr.RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
@@ -203,15 +192,19 @@ func TestShadow(t *testing.T) {
 // The candidate reads what the live policy has read, by itself: the name of the
 // operation, what is idempotent, and the answer.
 func TestShadowReadsByItself(t *testing.T) {
-	operations := "operations:\n  - {method: GET, path: /items/special, operation: items.special}\n  - {method: POST, path: /sync, operation: sync}\n"
-	candidate := strings.NewReplacer(
-		"operations:\n", operations,
-		"idempotent: [mark]", "idempotent: [mark, sync]",
-		"rules:\n", "rules:\n  - {name: special, when: 'status == 404 and operation == \"items.special\"', action: fail, as: resync}\n"+
-			"  - {name: greylisted, when: '\"4.7.1\" in codes', action: fail, as: greylisted}\n"+
-			"  - {name: strange, when: 'facts.strange == \"yes\"', action: fail, as: strange}\n",
-		"extract:\n", "extract:\n  facts:\n    strange: [{json: strange}]\n",
-	).Replace(loopYAML)
+	const candidate = overLoop + `
+operations:
+  - {method: GET, path: /items/special, operation: items.special}
+  - {method: POST, path: /sync, operation: sync}
+idempotent: [mark, sync]
+extract:
+  facts:
+    strange: [{json: strange}]
+rules:
+  - {name: special, when: 'status == 404 and operation == "items.special"', action: fail, as: resync}
+  - {name: greylisted, when: '"4.7.1" in codes', action: fail, as: greylisted}
+  - {name: strange, when: 'facts.strange == "yes"', action: fail, as: strange}
+`
 	lost := errors.New("read tcp: connection reset by peer")
 	call := func(operation string) Call {
 		return Call{Keys: limiter.Keys{Account: "a", Operation: operation}, MaxAttempts: 1}
@@ -242,11 +235,7 @@ func TestShadowReadsByItself(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				seen := &notices{}
 				e := testEngine(t, Options{Observer: seen}, loopYAML, tokenYAML)
-				set, diags := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(candidate)}}, policy.LoadOptions{})
-				if set == nil {
-					t.Fatal(diags.Err())
-				}
-				e.Shadow(set)
+				e.Shadow(loadPolicies(t, candidate))
 				p, _ := e.Provider("test")
 				if tt.path != "" {
 					req := request(t, t.Context(), tt.method, tt.path, "")
@@ -273,8 +262,7 @@ func TestShadowAcrossReloads(t *testing.T) {
 	set := func(names ...string) *policy.Set {
 		var files []policy.File
 		for _, name := range names {
-			yaml := strings.NewReplacer("provider: test", "provider: "+name, "api.test", name+".test").Replace(loopYAML)
-			files = append(files, policy.File{Name: name + ".yaml", Data: []byte(yaml)})
+			files = append(files, policy.File{Name: name + ".yaml", Data: fmt.Appendf(nil, "version: 1\nprovider: %s\nmatch: [{host: %[1]s.test}]\ndefault: fail\n", name)})
 		}
 		set, diags := policy.Load(files, policy.LoadOptions{})
 		if set == nil {
@@ -453,7 +441,7 @@ func TestReplaceIsAReload(t *testing.T) {
 	if st := e.Reloads(); st.Err == nil || st.Version != e.Policies().Version() || st.Success.IsZero() {
 		t.Errorf("after a failed reload: %+v, want an error beside version %q", st, e.Policies().Version())
 	}
-	set := testEngine(t, Options{}, strings.Replace(loopYAML, "status == 410", "status == 418", 1)).Policies()
+	set := testEngine(t, Options{}, overLoop+"rules: [{name: gone, when: status == 418, action: accept, override: true}]\n").Policies()
 	if err := e.Replace(set); err != nil {
 		t.Fatal(err)
 	}
@@ -465,11 +453,7 @@ func TestReplaceIsAReload(t *testing.T) {
 // load puts a policy file in force.
 func load(t testing.TB, e *Engine, yaml string) {
 	t.Helper()
-	set, diags := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(yaml)}}, policy.LoadOptions{})
-	if set == nil {
-		t.Fatal(diags.Err())
-	}
-	if err := e.Replace(set); err != nil {
+	if err := e.Replace(loadPolicies(t, yaml)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -167,7 +167,7 @@ func TestRequestCancelInOwnWords(t *testing.T) {
 // A response that nobody reads or closes gives its permit back when the caller
 // gives up, since net/http frees its connection then.
 func TestRequestCancelFreesThePermit(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "concurrency: 2", "concurrency: 1", 1)
+	yaml := overLoop + "limits: [{name: inflight, key: account, concurrency: 1}]\n"
 	for _, status := range []int{200, 404} {
 		synctest.Test(t, func(t *testing.T) {
 			base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/limiter"
-	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -27,7 +26,7 @@ const secret = "s3cr3t-t0k3n-0123456789"
 // observed runs calls of every ending, with secrets wherever a request or a
 // response can carry one, and a reload, a shadow and a nested retry.
 func observed(t *testing.T, o Observer) {
-	yaml := loopYAML + "breaker: {failures: 50, open: 30s, probes: 1}\n"
+	const yaml = overLoop + "breaker: {failures: 50, open: 30s, probes: 1}\n"
 	broken := &url.Error{Op: "Post", URL: "https://id.test/token?refresh_token=" + secret, Err: io.ErrUnexpectedEOF}
 	refresh := error(nil)
 	e := testEngine(t, Options{Observer: o, Rand: func() float64 { return 0 }, Recent: 100,
@@ -36,11 +35,7 @@ func observed(t *testing.T, o Observer) {
 			return nil
 		},
 		Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error { return refresh }}}, yaml)
-	candidate, _ := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(strings.Replace(yaml, "when: status == 429, action: wait", "when: status == 429, action: fail", 1))}}, policy.LoadOptions{})
-	if candidate == nil {
-		candidate, _ = policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(strings.Replace(yaml, "name: server, when: status >= 500", "name: trouble, when: status >= 500", 1))}}, policy.LoadOptions{})
-	}
-	e.Shadow(candidate)
+	e.Shadow(loadPolicies(t, overLoop+"remove: [server]\nrules: [{name: unavailable, when: status >= 500, action: retry, backoff: default}]\n"))
 	run := func(account string, limit time.Duration, rs ...reply) {
 		for i := range rs {
 			rs[i].body = fmt.Sprintf(`{"error":{"code":"x","message":"token %s is bad"},"access_token":%q}`, secret, secret)
@@ -75,7 +70,7 @@ func observed(t *testing.T, o Observer) {
 	for range 2 {
 		ending(e.Transport(newServer(reply{status: 404})).RoundTrip(request(t, t.Context(), "GET", "/items/1", "")))
 	}
-	load(t, e, strings.Replace(yaml, "attempts: 4", "attempts: 5", 1))
+	load(t, e, yaml+"backoff: {default: {initial: 1s, min: 1s, max: 8s, multiplier: 2, jitter: none, attempts: 5, elapsed: 10m}}\n")
 	ctx, cancel := context.WithCancel(t.Context())
 	dir := t.TempDir()
 	os.WriteFile(filepath.Join(dir, "test.yaml"), []byte("version: 1\nprovider: test\n"), 0o600)
@@ -183,7 +178,7 @@ func TestLogObserver(t *testing.T) {
 func TestLogObserverIsQuietOnSuccess(t *testing.T) {
 	var buf bytes.Buffer
 	l := slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	yaml := strings.Replace(loopYAML, "extract:", "inspect: [{status: 200}]\nextract:", 1)
+	yaml := overLoop + "inspect: [{status: 200}]\n"
 	decisions := 0
 	e := testEngine(t, Options{Observer: Observers{LogObserver(l), ObserverFunc(func(_ context.Context, n *Notice) {
 		if n.Kind == NoticeDecision {

@@ -45,8 +45,8 @@ func TestTransportLastBodyIsWhole(t *testing.T) {
 
 // A body-less answer keeps no permit, since nobody need close it.
 func TestTransportBodilessAnswers(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "concurrency: 2", "concurrency: 1", 1)
-	yaml = strings.Replace(yaml, "backoff:", "attempt_timeout: 30s\nbackoff:", 1)
+	const yaml = overLoop + "limits: [{name: inflight, key: account, concurrency: 1}]\n" +
+		"attempt_timeout: 30s\n"
 	synctest.Test(t, func(t *testing.T) {
 		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "100")
@@ -191,7 +191,7 @@ func TestTransportExpectContinue(t *testing.T) {
 
 // The idle timeout of a body is reported as such, and leaves no timer behind.
 func TestTransportIdleBody(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "backoff:", "attempt_timeout: 2s\nbackoff:", 1)
+	yaml := overLoop + "attempt_timeout: 2s\n"
 	synctest.Test(t, func(t *testing.T) {
 		e := testEngine(t, Options{}, yaml)
 		resp, err := e.Transport(newServer(reply{status: 200, body: "half", stall: true})).RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
@@ -242,8 +242,8 @@ func TestInspectMax(t *testing.T) {
 		pad int
 		as  string
 	}{{"1MiB", 100 << 10, "hidden"}, {"64KiB", 100 << 10, ""}, {"1KiB", 2 << 10, ""}, {"1KiB", 10, "hidden"}} {
-		yaml := strings.Replace(loopYAML, "extract:", "inspect: [{status: 200, operations: [items.get], max: "+c.max+"}]\nextract:", 1)
-		yaml = strings.Replace(yaml, "rules:\n", "rules:\n  - {name: hidden, when: 'status == 200 and code == \"bad\"', action: fail, as: hidden}\n", 1)
+		yaml := overLoop + "inspect: [{status: 200, operations: [items.get], max: " + c.max + "}]\n" +
+			"rules: [{name: hidden, when: 'status == 200 and code == \"bad\"', action: fail, as: hidden}]\n"
 		synctest.Test(t, func(t *testing.T) {
 			body := `{"pad":"` + strings.Repeat("x", c.pad) + `","error":{"code":"bad"}}`
 			resp, err := testEngine(t, Options{}, yaml).Transport(newServer(reply{status: 200, body: body})).RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -155,10 +154,16 @@ func TestClassifyKnowsWhatWasSent(t *testing.T) {
 
 // The token endpoint is found by its port too.
 func TestEndpointWithPort(t *testing.T) {
-	sso := strings.NewReplacer("provider: test", "provider: sso", "{host: api.test}", "{host: 'sso.test:8443'}",
-		"operations:\n", "operations:\n  - {method: POST, path: /token, form: {grant_type: refresh_token}, operation: token.refresh, token: true}\n",
-		"  - {name: token, when: status == 401, action: reauth}\n", "").Replace(loopYAML)
-	e := testEngine(t, Options{}, loopYAML, sso)
+	const sso = `
+version: 1
+provider: sso
+extends: [test]
+match: [{host: 'sso.test:8443'}]
+operations:
+  - {method: POST, path: /token, form: {grant_type: refresh_token}, operation: token.refresh, token: true}
+remove: [token]
+`
+	e := testEngine(t, Options{}, sso)
 	u, err := url.Parse("https://SSO.test:8443/token")
 	if err != nil {
 		t.Fatal(err)

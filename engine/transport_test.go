@@ -76,8 +76,11 @@ func (l *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
 // With one connection to the host, nothing that Transport does keeps it.
 func TestTransportMaxConnsPerHost(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "concurrency: 2", "concurrency: 1", 1)
-	yaml = strings.Replace(yaml, "backoff:", "attempt_timeout: 30s\ninspect: [{status: 200, content_type: application/json}]\nbackoff:", 1)
+	const yaml = overLoop + `
+limits: [{name: inflight, key: account, concurrency: 1}]
+attempt_timeout: 30s
+inspect: [{status: 200, content_type: application/json}]
+`
 	synctest.Test(t, func(t *testing.T) {
 		big := strings.Repeat("x", 1<<20)
 		var tr http.RoundTripper
@@ -139,12 +142,10 @@ func TestTransportMaxConnsPerHost(t *testing.T) {
 
 // Without limits and timeouts a success of a host that is known is the base's very own response.
 func TestTransportSuccessIsUntouched(t *testing.T) {
-	bare := strings.NewReplacer(loopYAML[strings.Index(loopYAML, "limits:"):strings.Index(loopYAML, "budget:")], "",
-		", hold: sending", "", ", hold: requests", "").Replace(loopYAML)
 	body := io.NopCloser(strings.NewReader("x"))
 	resp := &http.Response{StatusCode: 200, Body: body}
 	var sent *http.Request
-	tr := testEngine(t, Options{}, bare).Transport(roundTripper(func(r *http.Request) (*http.Response, error) {
+	tr := testEngine(t, Options{}, unlimited).Transport(roundTripper(func(r *http.Request) (*http.Response, error) {
 		sent, resp.Body = r, body
 		return resp, nil
 	}))
@@ -177,8 +178,8 @@ func TestTransportAttemptHeader(t *testing.T) {
 // An upgraded connection is the caller's, in both directions, for as long as
 // they like.
 func TestTransportUpgrade(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "concurrency: 2", "concurrency: 1", 1)
-	for name, y := range map[string]string{"plain": yaml, "attempt_timeout": strings.Replace(yaml, "backoff:", "attempt_timeout: 2s\nbackoff:", 1)} {
+	const yaml = overLoop + "limits: [{name: inflight, key: account, concurrency: 1}]\n"
+	for name, y := range map[string]string{"plain": yaml, "attempt_timeout": yaml + "attempt_timeout: 2s\n"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -297,7 +298,11 @@ func TestTransportClientTimeout(t *testing.T) {
 
 // HTTP/2: retries, concurrent streams on one connection, cancellation.
 func TestTransportHTTP2(t *testing.T) {
-	yaml := strings.NewReplacer("initial: 1s, min: 1s, max: 8s", "initial: 1ms, min: 1ms, max: 1ms", "concurrency: 2", "concurrency: 50").Replace(loopYAML)
+	const yaml = overLoop + `
+backoff:
+  default: {initial: 1ms, min: 1ms, max: 1ms, multiplier: 2, jitter: none, attempts: 4, elapsed: 10m}
+limits: [{name: inflight, key: account, concurrency: 50}]
+`
 	var n atomic.Int32
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
@@ -366,7 +371,7 @@ func TestTransportLeavesTheRequest(t *testing.T) {
 // What net/http allows, Transport takes: contexts that cannot be compared,
 // requests without headers, hosts with a port and in capitals.
 func TestTransportTakesAnyRequest(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "{host: api.test}", "{host: 'api.test:8443'}", 1)
+	yaml := overLoop + "match: [{host: 'api.test:8443'}]\n"
 	synctest.Test(t, func(t *testing.T) {
 		e := testEngine(t, Options{AttemptHeader: "X-Attempt"}, yaml)
 		u, err := url.Parse("https://API.test:8443/items/1")

@@ -105,8 +105,11 @@ func TestUploadIsEnded(t *testing.T) {
 // An upload that progresses is not cut; one that stalls is, as is a server that
 // does not answer it.
 func TestUploadProgresses(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "backoff:", "attempt_timeout: 30s\nbackoff:", 1)
-	yaml = strings.Replace(yaml, "attempts: 4", "attempts: 1", 1)
+	const yaml = overLoop + `
+attempt_timeout: 30s
+backoff:
+  default: {initial: 1s, min: 1s, max: 8s, multiplier: 2, jitter: none, attempts: 1, elapsed: 10m}
+`
 	part := strings.Repeat("x", 4<<10)
 	for _, tt := range []struct {
 		name  string
@@ -160,7 +163,7 @@ func TestUploadProgresses(t *testing.T) {
 
 // A success that is inspected and only drips ends as a failure does that drips.
 func TestInspectedDrip(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "backoff:", "inspect: [{status: 200}]\nbackoff:", 1)
+	yaml := overLoop + "inspect: [{status: 200}]\n"
 	for _, status := range []int{200, 400} {
 		synctest.Test(t, func(t *testing.T) {
 			tr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -205,7 +208,7 @@ func TestInspectedDrip(t *testing.T) {
 
 // A response whose context has ended holds no permit, whoever reads or closes it.
 func TestContextEndsBody(t *testing.T) {
-	yaml := strings.Replace(loopYAML, "concurrency: 2", "concurrency: 1", 1)
+	yaml := overLoop + "limits: [{name: inflight, key: account, concurrency: 1}]\n"
 	for _, status := range []int{200, 400} {
 		synctest.Test(t, func(t *testing.T) {
 			tr := testEngine(t, Options{}, yaml).Transport(serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

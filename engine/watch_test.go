@@ -21,7 +21,7 @@ import (
 // Whatever becomes of the directory, the last good policies stay in force, and
 // each trouble is told once.
 func TestWatchTroubles(t *testing.T) {
-	teapot := strings.Replace(loopYAML, "rules:\n", "rules:\n  - {name: teapot, when: status == 418, action: fail, as: resync}\n", 1)
+	const teapot = overLoop + "rules: [{name: teapot, when: status == 418, action: fail, as: resync}]\n"
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "policies")
 		file := filepath.Join(dir, "test.yaml")
@@ -58,7 +58,7 @@ func TestWatchTroubles(t *testing.T) {
 			{"repaired", func() { os.Remove(file); os.WriteFile(file, []byte(loopYAML), 0o644) }, AsPermanent, 1, false},
 			{"binary", func() { os.WriteFile(file, []byte("\x00\xff\xfe"), 0o644) }, AsPermanent, 1, true},
 			{"a limit that cannot be built", func() {
-				os.WriteFile(file, []byte(strings.Replace(teapot, "concurrency: 2", "concurrency: 0", 1)), 0o644)
+				os.WriteFile(file, []byte(teapot+"limits: [{name: inflight, key: account, concurrency: 0}]\n"), 0o644)
 			}, AsPermanent, 1, true},
 			{"the directory goes", func() { os.RemoveAll(dir) }, AsPermanent, 1, true},
 			{"a file in its place", func() { os.WriteFile(dir, []byte(loopYAML), 0o644) }, AsPermanent, 1, true},
@@ -92,10 +92,11 @@ func TestWatchTroubles(t *testing.T) {
 // What is being written is not read: neither a file of which a part is valid by
 // itself, nor files of two versions.
 func TestWatchWaitsForWriters(t *testing.T) {
-	rulesAt := strings.Index(loopYAML, "rules:\n")
-	base := strings.Replace(loopYAML[:rulesAt], "version: 1\n", "version: 1\ndefault: fail\n", 1)
-	content := base + "rules:\n  - {name: token, when: status == 401, action: reauth}\n  - {name: teapot, when: status == 418, action: fail, as: resync}\n"
-	half := content[:strings.Index(content, "  - {name: teapot")]
+	const half = overLoop + `
+rules:
+  - {name: token, when: status == 401, action: reauth}
+`
+	const content = half + "  - {name: teapot, when: status == 418, action: fail, as: resync}\n"
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "test.yaml")
@@ -122,23 +123,19 @@ func TestWatchWaitsForWriters(t *testing.T) {
 func TestReplaceUnderLoad(t *testing.T) {
 	variants := []string{
 		loopYAML,
-		strings.Replace(loopYAML, "concurrency: 2", "concurrency: 1", 1),
-		strings.Replace(loopYAML, "name: inflight,", "name: renamed,", 1),
-		strings.Replace(loopYAML, "  - {name: inflight, key: account, concurrency: 2}\n", "", 1),
-		strings.Replace(loopYAML, "name: inflight, key: account", "name: inflight, key: [account, operation]", 1),
-		strings.Replace(loopYAML, "rate: 100/s, burst: 100", "rate: 50/s, burst: 10", 1),
-		strings.Replace(loopYAML, "attempts: 4", "attempts: 3", 1),
-		strings.Replace(loopYAML, "budget:", "breaker: {failures: 1000, open: 1s, probes: 1}\nbudget:", 1),
+		overLoop + "limits: [{name: inflight, key: account, concurrency: 1}]\n",
+		overLoop + "remove: [inflight]\nlimits: [{name: renamed, key: account, concurrency: 2}]\n",
+		overLoop + "remove: [inflight]\n",
+		overLoop + "limits: [{name: inflight, key: [account, operation], concurrency: 2}]\n",
+		overLoop + "limits: [{name: requests, key: account, rate: 50/s, burst: 10}]\n",
+		overLoop + "backoff: {default: {initial: 1s, min: 1s, max: 8s, multiplier: 2, jitter: none, attempts: 3, elapsed: 10m}}\n",
+		overLoop + "breaker: {failures: 1000, open: 1s, probes: 1}\n",
 	}
 	synctest.Test(t, func(t *testing.T) {
 		e := testEngine(t, Options{})
 		var sets []*policy.Set
 		for _, y := range variants {
-			set, diags := policy.Load([]policy.File{{Name: "test.yaml", Data: []byte(y)}}, policy.LoadOptions{})
-			if set == nil {
-				t.Fatal(diags.Err())
-			}
-			sets = append(sets, set)
+			sets = append(sets, loadPolicies(t, y))
 		}
 		handle, _ := e.Provider("test")
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -183,7 +180,10 @@ func TestReplaceBringsProvidersBack(t *testing.T) {
 		p, _ := e.Provider("test")
 		key := limiter.Keys{Account: "a"}
 		p.Hold("requests", key, time.Now().Add(30*time.Second))
-		load(t, e, strings.Replace(loopYAML, "provider: test", "provider: other", 1))
+		other, _ := policy.Load([]policy.File{{Name: "other.yaml", Data: []byte("version: 1\nprovider: other\ndefault: fail\n")}}, policy.LoadOptions{})
+		if err := e.Replace(other); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := e.Provider("test"); err == nil {
 			t.Error("a provider without a policy is found")
 		}
@@ -191,7 +191,7 @@ func TestReplaceBringsProvidersBack(t *testing.T) {
 		if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != AsMisconfigured || gave.Decision.Reason != reasonNoPolicy {
 			t.Errorf("a handle without a policy in force: %v, want a give-up as %s", err, AsMisconfigured)
 		}
-		load(t, e, strings.Replace(loopYAML, "attempts: 4", "attempts: 7", 1))
+		load(t, e, overLoop+"backoff: {default: {initial: 1s, min: 1s, max: 8s, multiplier: 2, jitter: none, attempts: 7, elapsed: 10m}}\n")
 		again, err := e.Provider("test")
 		if err != nil || again != p || p.Policy().Backoffs[0].Attempts != 7 {
 			t.Errorf("the handle does not follow: %p, %p, %v", p, again, err)

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"strings"
 	"testing"
 	"time"
 )
@@ -85,17 +84,21 @@ func TestVersionOfHolds(t *testing.T) {
 		return p.Version
 	}
 	seen := map[string]string{}
-	for _, hold := range []string{
-		"x", "{limit: x, for: 1h}", "{limit: x, for: 2h}", `{limit: x, until: {daily: "00:00"}}`, `{limit: x, until: {daily: "00:01"}}`,
-		`{limit: x, until: {daily: "00:00", zone: Europe/Berlin}}`,
+	for _, tt := range []struct{ hold, same string }{
+		{"x", "[x]"},
+		{"{limit: x, for: 1h}", "{limit: x, for: 60m}"},
+		{"{limit: x, for: 2h}", "{for: 2h, limit: x}"},
+		{`{limit: x, until: {daily: "00:00"}}`, `{limit:  x, until: {daily: "00:00"}}`},
+		{`{limit: x, until: {daily: "00:01"}}`, `{until: {daily: "00:01"}, limit: x}`},
+		{`{limit: x, until: {daily: "00:00", zone: Europe/Berlin}}`, `{limit: x, until: {zone: Europe/Berlin, daily: "00:00"}}`},
 	} {
-		v := version(hold)
+		v := version(tt.hold)
 		if other, known := seen[v]; known {
-			t.Errorf("%s and %s have one version", hold, other)
+			t.Errorf("%s and %s have one version", tt.hold, other)
 		}
-		if again := version(strings.ReplaceAll(hold, "limit: x", "limit:  x")); again != v {
-			t.Errorf("%s: version %s, then %s", hold, v, again)
+		if again := version(tt.same); again != v {
+			t.Errorf("%s has version %s, %s has %s; want the same", tt.hold, v, tt.same, again)
 		}
-		seen[v] = hold
+		seen[v] = tt.hold
 	}
 }

@@ -132,12 +132,14 @@ var scaled = []struct {
 		return []File{{"p.yaml", []byte(b.String())}}
 	}},
 	{"inherited idempotent", func(n int) []File {
-		var b strings.Builder
-		b.WriteString(scaleHead + "idempotent:\n")
-		for i := range n {
-			fmt.Fprintf(&b, "  - op%d\n", i)
+		idempotent := func(head, operation string) []byte {
+			b := []byte(head + "idempotent:\n")
+			for i := range n {
+				b = fmt.Appendf(b, "  - %s%d\n", operation, i)
+			}
+			return b
 		}
-		return []File{{"p.yaml", []byte(b.String())}, {"c.yaml", []byte(strings.NewReplacer("provider: p", "provider: c\nextends: [p]", "op", "oq").Replace(b.String()))}}
+		return []File{{"p.yaml", idempotent(scaleHead, "op")}, {"c.yaml", idempotent("version: 1\nprovider: c\nextends: [p]\n", "oq")}}
 	}},
 	{"limits", func(n int) []File {
 		var b strings.Builder

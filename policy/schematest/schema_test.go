@@ -113,29 +113,6 @@ func TestBadFiles(t *testing.T) {
 // Each mistake alone, so that none hides another.
 func TestOneMistake(t *testing.T) {
 	s := compile(t)
-	const good = `
-version: 1
-provider: example
-match: [{host: api.example.com, path: /v1/**}]
-extract:
-  type: {json: type}
-  codes: [{xml: 'Value[@Name="x"]', fold: true}]
-  retry_after: [{text: 'in (\d+)', as: s}]
-  facts: {doc: [{header: X-Doc}]}
-inspect: [{status: 200, operations: ["*"], max: 64KiB}]
-operations: [{method: GET, path: /v1/*, query: {a: b}, operation: a}]
-idempotent: a
-attempt_timeout: 1m30s
-backoff: {default: {initial: 1s, max: 1m, multiplier: 1.5, jitter: full, attempts: 3}}
-costs: {units: {default: 1, a: 5}}
-limits: [{name: user, key: [account, app], rate: 10/s, burst: 20, cost: units}, {name: minute, key: app, quota: 150MB/5m, cost: bytes}]
-budget: {ratio: 0.2, min: 10/s, key: host}
-breaker: {failures: 5, open: 30s}
-rules:
-  - {name: r, when: status == 503, action: wait, wait: 20s, max_wait: 1h, over: fail, hold: [user], last: true, replay: safe}
-  - {name: f, when: status == 404, action: fail, as: my_label}
-default: fail
-`
 	check := func(data string) (schema, load error) {
 		v, err := decode([]byte(data))
 		if err != nil {
@@ -144,58 +121,55 @@ default: fail
 		_, ds := policy.Load([]policy.File{{Name: "a.yaml", Data: []byte(data)}}, policy.LoadOptions{})
 		return s.Validate(v), ds.Err()
 	}
-	if schema, load := check(good); schema != nil || load != nil {
-		t.Fatalf("schema %v\nload %v\nwant neither", schema, load)
-	}
-	for _, c := range [][2]string{
-		{"version: 1", "version: 2"},
-		{"version: 1\n", ""},
-		{"provider: example", "provider: my example"},
-		{"host: api.example.com", "host: https://api.example.com"},
-		{"host: api.example.com, ", ""},
-		{"path: /v1/**", "path: v1/**"},
-		{"{json: type}", "{json: type, header: X}"},
-		{"{json: type}", "{fold: true}"},
-		{"{json: type}", "{json: type, as: s}"},
-		{"as: s", "as: seconds"},
-		{"status: 200", "status: 404"},
-		{"max: 64KiB", "max: 64K"},
-		{"operation: a", "operaton: a"},
-		{"idempotent: a", "idempotent: 5"},
-		{"1m30s", "90"},
-		{"1m30s", "90 s"},
-		{"multiplier: 1.5", "multiplier: 0.5"},
-		{"jitter: full", "jitter: some"},
-		{"attempts: 3", "attempts: three"},
-		{"units: {default: 1", "units: {default: one"},
-		{"units: {default: 1", "bytes: {default: 1"},
-		{"key: [account, app]", "key: [account, 5]"},
-		{"key: [account, app], ", ""},
-		{"rate: 10/s", "rate: 10"},
-		{"rate: 10/s", "rate: 10/s, concurrency: 4"},
-		{"quota: 150MB/5m", "quota: 150MB"},
-		{"ratio: 0.2", "ratio: 2"},
-		{"ratio: 0.2, ", ""},
-		{"wait: 20s, max", "wait: 20s, backoff: default, max"},
-		{"action: wait", "action: sleep"},
-		{"over: fail", "over: give_up"},
-		{"last: true", "last: yes"},
-		{"replay: safe", "replay: always"},
-		{"when: status == 404", "when: true"},
-		{"when: status == 404, ", ""},
-		{"as: my_label", "as: my label"},
-		{"default: fail", "default: ignore"},
-		{"default: fail", ""},
-		{"rules:", "rule:"},
+	const head = "version: 1\nprovider: example\n"
+	rule := func(fields string) string { return head + "default: fail\nrules: [{" + fields + "}]\n" }
+	with := func(section string) string { return head + "default: fail\n" + section + "\n" }
+	for _, tt := range []struct{ name, good, bad string }{
+		{"version", with(""), "version: 2\nprovider: example\ndefault: fail\n"},
+		{"no version", with(""), "provider: example\ndefault: fail\n"},
+		{"provider", with(""), "version: 1\nprovider: my example\ndefault: fail\n"},
+		{"no default", head + "default: fail\n", head},
+		{"default", head + "default: fail\n", head + "default: ignore\n"},
+		{"host", with("match: [{host: api.example.com, path: /v1/**}]"), with("match: [{host: https://api.example.com, path: /v1/**}]")},
+		{"no host", with("match: [{host: api.example.com, path: /v1/**}]"), with("match: [{path: /v1/**}]")},
+		{"path", with("match: [{host: api.example.com, path: /v1/**}]"), with("match: [{host: api.example.com, path: v1/**}]")},
+		{"two sources", with("extract: {type: {json: type}}"), with("extract: {type: {json: type, header: X}}")},
+		{"no source", with("extract: {codes: [{xml: 'Value[@Name=\"x\"]', fold: true}]}"), with("extract: {codes: {fold: true}}")},
+		{"a unit of what is no time", with("extract: {type: {json: type}}"), with("extract: {type: {json: type, as: s}}")},
+		{"a unit", with(`extract: {retry_after: [{text: 'in (\d+)', as: s}]}`), with(`extract: {retry_after: [{text: 'in (\d+)', as: seconds}]}`)},
+		{"the status of a success", with(`inspect: [{status: 200, operations: ["*"], max: 64KiB}]`), with(`inspect: [{status: 404, operations: ["*"], max: 64KiB}]`)},
+		{"a size", with(`inspect: [{status: 200, operations: ["*"], max: 64KiB}]`), with(`inspect: [{status: 200, operations: ["*"], max: 64K}]`)},
+		{"a field", with("operations: [{method: GET, path: /v1/*, query: {a: b}, operation: a}]"), with("operations: [{method: GET, path: /v1/*, query: {a: b}, operaton: a}]")},
+		{"idempotent", with("idempotent: a"), with("idempotent: 5")},
+		{"a duration without a unit", with("attempt_timeout: 1m30s"), with("attempt_timeout: 90")},
+		{"a duration with a space", with("attempt_timeout: 1m30s"), with("attempt_timeout: 90 s")},
+		{"multiplier", with("backoff: {default: {initial: 1s, max: 1m, multiplier: 1.5, attempts: 3}}"), with("backoff: {default: {initial: 1s, max: 1m, multiplier: 0.5, attempts: 3}}")},
+		{"jitter", with("backoff: {default: {jitter: full, attempts: 3}}"), with("backoff: {default: {jitter: some, attempts: 3}}")},
+		{"attempts", with("backoff: {default: {attempts: 3}}"), with("backoff: {default: {attempts: three}}")},
+		{"a cost", with("costs: {units: {default: 1, a: 5}}"), with("costs: {units: {default: one, a: 5}}")},
+		{"a reserved cost", with("costs: {units: {default: 1, a: 5}}"), with("costs: {bytes: {default: 1, a: 5}}")},
+		{"a key", with("limits: [{name: user, key: [account, app], rate: 10/s, burst: 20}]"), with("limits: [{name: user, key: [account, 5], rate: 10/s, burst: 20}]")},
+		{"no key", with("limits: [{name: user, key: [account, app], rate: 10/s, burst: 20}]"), with("limits: [{name: user, rate: 10/s, burst: 20}]")},
+		{"a rate", with("limits: [{name: user, key: account, rate: 10/s}]"), with("limits: [{name: user, key: account, rate: 10}]")},
+		{"two kinds of limit", with("limits: [{name: user, key: account, rate: 10/s}]"), with("limits: [{name: user, key: account, rate: 10/s, concurrency: 4}]")},
+		{"a quota", with("limits: [{name: minute, key: app, quota: 150MB/5m, cost: bytes}]"), with("limits: [{name: minute, key: app, quota: 150MB, cost: bytes}]")},
+		{"a ratio", with("budget: {ratio: 0.2, min: 10/s, key: host}"), with("budget: {ratio: 2, min: 10/s, key: host}")},
+		{"no ratio", with("budget: {ratio: 0.2, min: 10/s, key: host}"), with("budget: {min: 10/s, key: host}")},
+		{"a wait and a backoff", with("rules: [{name: r, when: status == 503, action: wait, wait: 20s, max_wait: 1h}]\nbackoff: {default: {attempts: 3}}"), with("rules: [{name: r, when: status == 503, action: wait, wait: 20s, backoff: default, max_wait: 1h}]\nbackoff: {default: {attempts: 3}}")},
+		{"an action", rule("name: r, when: status == 503, action: wait, wait: 20s"), rule("name: r, when: status == 503, action: sleep, wait: 20s")},
+		{"over", rule("name: r, when: status == 503, action: wait, wait: 20s, max_wait: 1h, over: fail"), rule("name: r, when: status == 503, action: wait, wait: 20s, max_wait: 1h, over: give_up")},
+		{"last", rule("name: r, when: status == 503, action: wait, wait: 20s, last: true"), rule("name: r, when: status == 503, action: wait, wait: 20s, last: yes")},
+		{"replay", rule("name: r, when: status == 503, action: wait, wait: 20s, replay: safe"), rule("name: r, when: status == 503, action: wait, wait: 20s, replay: always")},
+		{"a constant condition", rule("name: f, when: status == 404, action: fail"), rule("name: f, when: true, action: fail")},
+		{"no condition", rule("name: f, when: status == 404, action: fail"), rule("name: f, action: fail")},
+		{"a label", rule("name: f, when: status == 404, action: fail, as: my_label"), rule("name: f, when: status == 404, action: fail, as: my label")},
+		{"a section", with("rules: [{name: f, when: status == 404, action: fail}]"), with("rule: [{name: f, when: status == 404, action: fail}]")},
 	} {
-		bad := strings.Replace(good, c[0], c[1], 1)
-		if bad == good {
-			t.Errorf("%q is not in the file", c[0])
-			continue
+		if schema, load := check(tt.good); schema != nil || load != nil {
+			t.Errorf("%s: given %s\nschema %v\nload   %v\nwant neither to refuse it", tt.name, tt.good, schema, load)
 		}
-		schema, load := check(bad)
-		if schema == nil || load == nil {
-			t.Errorf("%q for %q: schema says %v, Load says %v; want both to refuse it", c[1], c[0], schema, load)
+		if schema, load := check(tt.bad); schema == nil || load == nil {
+			t.Errorf("%s: given %s\nschema %v\nload   %v\nwant both to refuse it", tt.name, tt.bad, schema, load)
 		}
 	}
 }
