@@ -231,7 +231,7 @@ func newEntry(g *group, k *Keys, gen uint32, now int64) (e *entry) {
 	e.group, e.gen, e.touched = uint16(g.id), gen, now
 	for _, m := range g.limits {
 		if m.kind == bucketKind {
-			e.buckets[m.index] = bucket.New(m.rate, m.burst, m.fresh(now), now)
+			e.buckets[m.index].Init(m.rate, m.burst, m.fresh(now), now)
 		}
 	}
 	e.grow(g, now)
@@ -246,7 +246,7 @@ func (e *entry) grow(g *group, now int64) {
 		e.buckets = b
 		for _, m := range g.limits {
 			if m.kind == bucketKind && m.index >= had {
-				b[m.index] = bucket.New(m.rate, m.burst, m.fresh(now), now)
+				b[m.index].Init(m.rate, m.burst, m.fresh(now), now)
 			}
 		}
 	}

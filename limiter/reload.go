@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/recourse-go/recourse/limiter/internal/bucket"
 	"github.com/recourse-go/recourse/limiter/internal/windowlog"
 )
 
@@ -368,7 +367,7 @@ func (e *entry) migrateKind(g *group, m *limit, now int64) {
 	if ended { // a bucket is empty after a hold
 		x.hold, level = 0, min(level, 0)
 	}
-	e.buckets[m.index] = bucket.New(m.rate*(1-x.cut), m.burst, float64(level), now)
+	e.buckets[m.index].Init(m.rate*(1-x.cut), m.burst, float64(level), now)
 }
 
 // remembered is the most that a bucket which has this level at the time at can

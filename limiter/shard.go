@@ -92,6 +92,7 @@ const maxAhead = int64(time.Second)
 // setBack is for a key that a call with a time ahead of the clock has used, now
 // that the clock's time is now: what it has is what it can be sure of.
 func (e *entry) setBack(g *group, now int64) {
+	seen := e.touched
 	e.touched = now
 	for _, m := range g.limits {
 		x := e.coldOf(m)
@@ -99,10 +100,9 @@ func (e *entry) setBack(g *group, now int64) {
 			x.cutAt, x.refusedAt = min(x.cutAt, now), min(x.refusedAt, now)
 			x.next, x.lapse = min(x.next, now+adaptEvery), min(x.lapse, now+probeLapse)
 		}
-		if m.kind != bucketKind {
-			continue
+		if m.kind == bucketKind {
+			e.buckets[m.index].SetBack(now, seen)
 		}
-		e.buckets[m.index].SetBack(now)
 	}
 }
 

@@ -1,72 +1,86 @@
-// Package bucket is the arithmetic of a token bucket, as golang.org/x/time/rate has
-// it, without a lock and a time.Time of its own: whoever has many buckets under one
-// lock pays for these once.
+// Package bucket is the token bucket of golang.org/x/time/rate with what a limiter of
+// many keys needs beside it: times in nanoseconds, parts of units that are given back,
+// a level to begin with, which may be a debt, and other numbers without a new grant.
 package bucket
 
-// Bucket holds units, and fills at its rate up to its burst. Times are
-// nanoseconds; one that is older than the newest seen counts as that, so that no
-// time is given out twice. A Bucket is a value, and not safe for concurrent use.
-type Bucket struct {
-	rate  float64 // units a second
-	burst float64
-	level float64 // at the time at; less than 0 = a debt
-	at    int64
-}
+import (
+	"math"
+	"time"
 
-// New is a bucket with level units in it at the time now; less than none are a debt.
-func New(rate float64, burst int64, level float64, now int64) Bucket {
-	return Bucket{rate: rate, burst: float64(burst), level: min(level, float64(burst)), at: now}
+	"golang.org/x/time/rate"
+)
+
+// Bucket holds units, and fills at its rate up to its burst. Times are nanoseconds
+// since 1970. They must not go back, because rate.Limiter gives the time between out
+// twice then; whoever has the clock sees to that. The zero Bucket has no rate and no
+// room. A Bucket must not be copied, and is not safe for concurrent use.
+type Bucket struct{ tokens rate.Limiter }
+
+func at(now int64) time.Time { return time.Unix(0, now) }
+
+// Init makes it one with level units in it at the time now; less than none are a debt.
+func (b *Bucket) Init(perSecond float64, burst int64, level float64, now int64) {
+	b.tokens = rate.Limiter{}
+	t := at(now)
+	if level < 0 { // a debt is a reservation that is not yet due
+		b.tokens.SetBurstAt(t, int(math.Ceil(-level)))
+		b.tokens.SetLimitAt(t, rate.Limit(perSecond))
+		b.tokens.ReserveN(t, b.tokens.Burst())
+	} else {
+		b.tokens.SetLimitAt(t, rate.Limit(perSecond))
+	}
+	b.tokens.SetBurstAt(t, int(burst))
+	if level >= 0 {
+		b.Give(min(level, float64(burst)), now)
+	}
 }
 
 // Rate is how many units a second it gets.
-func (b *Bucket) Rate() float64 { return b.rate }
+func (b *Bucket) Rate() float64 { return float64(b.tokens.Limit()) }
 
 // Level is how many units it has at the time now.
-func (b *Bucket) Level(now int64) float64 {
-	level := b.level
-	if now > b.at {
-		level += b.rate * (float64(now-b.at) / 1e9)
-	}
-	return min(level, b.burst)
-}
+func (b *Bucket) Level(now int64) float64 { return b.tokens.TokensAt(at(now)) }
 
 // Take takes n units, or none where it has fewer. What it gets in a nanosecond is
 // forgiven, because times have no smaller parts.
-func (b *Bucket) Take(n, now int64) bool {
-	level := b.Level(now) - float64(n)
-	if level < 0 && -level >= b.rate/1e9 {
-		return false
-	}
-	b.level, b.at = level, max(b.at, now)
-	return true
-}
+func (b *Bucket) Take(n, now int64) bool { return b.tokens.AllowN(at(now), int(n)) }
 
 // Give puts units back. What does not fit is lost.
 func (b *Bucket) Give(n float64, now int64) {
-	b.level, b.at = min(b.Level(now)+n, b.burst), max(b.at, now)
+	t := at(now)
+	whole := math.Floor(n)
+	b.tokens.AllowN(t, -int(whole)) // cut to the burst when it is next looked at
+	if part, perSecond := n-whole, b.Rate(); part > 0 && perSecond > 0 {
+		b.tokens.AllowN(t.Add(-time.Duration(part/perSecond*1e9)), 0) // units come whole: the rest by dating the bucket back
+	}
 }
 
 // Empty takes all that is in it; a debt stays.
 func (b *Bucket) Empty(now int64) {
-	b.level, b.at = min(b.Level(now), 0), max(b.at, now)
+	t, burst := at(now), b.tokens.Burst()
+	b.tokens.SetBurstAt(t, 0)
+	b.tokens.SetBurstAt(t, 0) // the first call cut nothing: tokens are cut to the burst before it changes
+	b.tokens.SetBurstAt(t, burst)
 }
 
 // Tune gives it other numbers from the time now on. It keeps its level, as far as
 // the burst has room, so that a change never grants anything.
-func (b *Bucket) Tune(rate float64, burst, now int64) {
-	b.level, b.at = min(b.Level(now), float64(burst)), max(b.at, now)
-	b.rate, b.burst = rate, float64(burst)
+func (b *Bucket) Tune(perSecond float64, burst, now int64) {
+	t := at(now)
+	b.tokens.SetLimitAt(t, rate.Limit(perSecond))
+	b.tokens.SetBurstAt(t, int(burst))
 }
 
 // TuneRate is Tune with the burst as it is.
-func (b *Bucket) TuneRate(rate float64, now int64) { b.Tune(rate, int64(b.burst), now) }
+func (b *Bucket) TuneRate(perSecond float64, now int64) {
+	b.tokens.SetLimitAt(at(now), rate.Limit(perSecond))
+}
 
-// SetBack is for a bucket that has seen a time ahead of now: it goes on from now
-// with what it can be sure of, which is its level without what it got from now on.
-func (b *Bucket) SetBack(now int64) {
-	if b.at <= now {
-		return
-	}
-	got := b.rate * (float64(b.at-now) / 1e9)
-	b.level, b.at = max(b.level-got, min(b.level, 0)), now
+// SetBack is for a bucket that has seen the time seen, which is ahead of now: it goes
+// on from now with what it can be sure of, which is its level without what it got from
+// now on.
+func (b *Bucket) SetBack(now, seen int64) {
+	level := b.Level(seen)
+	got := b.Rate() * (float64(seen-now) / 1e9)
+	b.Init(b.Rate(), int64(b.tokens.Burst()), max(level-got, min(level, 0)), now)
 }
