@@ -14,6 +14,7 @@ import (
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/engine/internal/lending"
 	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -113,7 +114,7 @@ func (x *roundTrip) try(ctx context.Context, permit limiter.Permit) attempted {
 			base = another
 		}
 	}
-	if !idempotentMethod(x.method) || x.version != httpattempt.NotHTTP2 {
+	if !protocol.IdempotentMethod(x.method) || x.version != httpattempt.NotHTTP2 {
 		ctx, own = x.withTrace(ctx, base), false
 	}
 	uploads := httpattempt.NeedsUpload(x.req, x.timer != nil)
@@ -421,13 +422,4 @@ func (x *roundTrip) abandon() {
 	if x.resp != nil && x.resp.Body != nil {
 		x.resp.Body.Close()
 	}
-}
-
-// idempotentMethod reports the common safe methods, without a look at the policy.
-func idempotentMethod(m string) bool {
-	switch m {
-	case "", http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:
-		return true
-	}
-	return false
 }

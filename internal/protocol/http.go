@@ -11,13 +11,13 @@ var HTTP = &Protocol{
 	},
 	Refused:    func(e *rules.Event) bool { return e.Status >= 400 && e.Status < 500 },
 	HostDown:   func(e *rules.Event) bool { return e.Status >= 500 },
-	Idempotent: idempotentMethod,
+	Idempotent: IdempotentMethod,
 }
 
-// idempotentMethod reports whether the HTTP Method Registry of IANA
+// IdempotentMethod reports whether the HTTP Method Registry of IANA
 // (www.iana.org/assignments/http-methods, checked 2026-11) calls a method
 // idempotent. The others there are CONNECT, LOCK, PATCH and POST.
-func idempotentMethod(method string) bool {
+func IdempotentMethod(method string) bool {
 	switch method {
 	case "ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "COPY", "DELETE", "GET", "HEAD", "LABEL", "LINK",
 		"MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MKREDIRECTREF", "MKWORKSPACE", "MOVE", "OPTIONS", "ORDERPATCH",
