@@ -18,8 +18,15 @@ func (c *compiler) ruleList() {
 	list := good(c.rules)
 	compiled := make([]rules.Rule, 0, len(list))
 	c.p.Rules, c.ruleOf = make([]Rule, 0, len(list)+1), make([]*yamlfile.Value, 0, len(list))
+	replaced := make(map[*yamlfile.Value]*yamlfile.Value, len(c.replaced))
+	for _, x := range c.replaced {
+		replaced[x.by] = x.of
+	}
 	for _, v := range list {
 		rule := c.rule(v, written(v, "name"))
+		if of := replaced[v]; of != nil {
+			rule.Replaced, rule.ReplacedPos = of.File.Owner, rulePosition(of)
+		}
 		when, ok := yamlfile.Get[string](v, "when")
 		if !ok {
 			unread = append(unread, v)
@@ -87,12 +94,21 @@ func (c *compiler) ruleList() {
 	c.p.Rules = append(c.p.Rules, d)
 }
 
-func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
-	at := v.FirstNode()
+// ruleSpan is where the name of a rule is written, or the rule where it has none.
+func ruleSpan(v *yamlfile.Value) yamlfile.Span {
 	if n := v.Child("name"); n != nil && !n.Bad {
-		at = n.Node
+		return v.File.NodeSpan(n.Node)
 	}
-	r := Rule{Name: name, Backoff: -1, Pos: Position{File: v.File.Name, Line: at.Line, Column: at.Column},
+	return v.File.NodeSpan(v.FirstNode())
+}
+
+func rulePosition(v *yamlfile.Value) Position {
+	at := ruleSpan(v)
+	return Position{File: v.File.Name, Line: at.Line, Column: at.Column}
+}
+
+func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
+	r := Rule{Name: name, Backoff: -1, Pos: rulePosition(v),
 		Wait: yamlfile.GetOr[time.Duration](v, "wait", 0), MaxWait: yamlfile.GetOr[time.Duration](v, "max_wait", 0),
 		Hint: HintUse(indexOf(hintNames[:], yamlfile.GetOr(v, "hint", ""))), Over: OverWait(indexOf(overNames[:], yamlfile.GetOr(v, "over", ""))), Safe: yamlfile.GetOr(v, "replay", "") == "safe", Last: yamlfile.GetOr(v, "last", false)}
 	if v.File != c.top.src {
@@ -138,7 +154,7 @@ func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
 			r.Backoff = c.schedule(x.Span(), x.Text())
 		}
 	} else if again && v.ByName["wait"] == nil {
-		place := v.File.NodeSpan(at)
+		place := ruleSpan(v)
 		if x := v.ByName["action"]; x != nil {
 			place = x.Span()
 		}

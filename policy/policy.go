@@ -277,6 +277,9 @@ type Rule struct {
 	Last      bool
 	Pos       Position // of the rule in its file
 	Inherited string   // provider that it came from, when not this one
+
+	Replaced    string   // provider whose rule of this name it took the place of; "" = of none
+	ReplacedPos Position // of that rule
 }
 
 // Position is a place in a policy file: its File, and Line and Column, which count

@@ -27,7 +27,7 @@ func (p *Policy) hash() string {
 		hashExtractors(h, f.From)
 	}
 	for _, r := range q.Rules {
-		r.Pos, r.Inherited = Position{}, ""
+		r.Pos, r.Inherited, r.Replaced, r.ReplacedPos = Position{}, "", "", Position{}
 		fmt.Fprintf(h, " %+v", r)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:12]

@@ -34,8 +34,9 @@ type Rule struct {
 	When      string `json:"when"` // empty for the default and for a plain success
 	File      string `json:"file"`
 	Line      int    `json:"line"`
-	Inherited string `json:"inherited"` // the policy that it came from, when not this one
-	Then      string `json:"then"`      // what it says, in words
+	Inherited string `json:"inherited"`   // the policy that it came from, when not this one
+	InPlaceOf string `json:"in_place_of"` // the inherited rule of its name that it replaces; empty if there is none
+	Then      string `json:"then"`        // what it says, in words
 }
 
 // Fact is what a rule could read.
@@ -117,7 +118,11 @@ func Of(s *corpus.Subject, c *corpus.Case) *Explanation {
 }
 
 func rule(p *policy.Policy, r *policy.Rule) Rule {
-	return Rule{Name: r.Name, When: r.When, File: r.Pos.File, Line: r.Pos.Line, Inherited: r.Inherited, Then: then(p, r)}
+	x := Rule{Name: r.Name, When: r.When, File: r.Pos.File, Line: r.Pos.Line, Inherited: r.Inherited, Then: then(p, r)}
+	if r.Replaced != "" {
+		x.InPlaceOf = fmt.Sprintf("%s's %s, %s:%d", r.Replaced, r.Name, r.ReplacedPos.File, r.ReplacedPos.Line)
+	}
+	return x
 }
 
 // then is what a rule says, in words.

@@ -51,7 +51,8 @@ func explained(t *testing.T, event string) *Explanation {
 	t.Helper()
 	set, found := policy.Load([]policy.File{
 		{Name: "shop.yaml", Data: []byte(shop)},
-		{Name: "corner.yaml", Data: []byte("version: 1\nprovider: corner\nextends: [shop]\nrules:\n  - {name: closed, when: status == 423, action: fail, as: closed}\n")},
+		{Name: "corner.yaml", Data: []byte("version: 1\nprovider: corner\nextends: [shop]\nrules:\n  - {name: closed, when: status == 423, action: fail, as: closed}\n  - {name: down, when: status >= 500, action: wait, wait: 1h}\n")},
+		{Name: "kiosk.yaml", Data: []byte("version: 1\nprovider: kiosk\nextends: [corner]\n")},
 		{Name: "http.yaml", Data: []byte("version: 1\nprovider: http\nrules: []\ndefault: fail\n")},
 	}, policy.LoadOptions{})
 	if set == nil {
@@ -89,6 +90,8 @@ func TestText(t *testing.T) {
 		{"several", `{"provider":"shop","method":"GET","status":429,"headers":{"Retry-After":["soon","7"]},"body":{"wait":90}}`},
 		{"wide", `{"provider":"shop","status":429,"code":"` + strings.Repeat("制限", 30) + `","message":"リクエストが多すぎます"}`},
 		{"inherited", `{"provider":"corner","method":"GET","status":401}`},
+		{"replacing", `{"provider":"corner","method":"GET","status":503}`},
+		{"replaced-above", `{"provider":"kiosk","method":"GET","status":503}`},
 		{"unknown", `{"provider":"` + strings.Repeat("somebody", 20) + `","status":500}`},
 		{"state", `{"provider":"shop","method":"GET","status":401,"state":{"v":1,"n":3,"r":1}}`},
 		{"control", `{"provider":"shop","status":400,"message":"a\u001b[31mred\u0007\n\tb","code":"\u202e"}`},

@@ -43,6 +43,9 @@ func (x *Explanation) WriteText(w io.Writer, style Style) error {
 	if x.Rule.Inherited != "" {
 		t.wrapped("        ", "inherited from "+x.Rule.Inherited)
 	}
+	if x.Rule.InPlaceOf != "" {
+		t.wrapped("        ", "in place of "+x.Rule.InPlaceOf)
+	}
 	if x.Rule.When != "" {
 		t.wrapped("  when  ", strings.Join(strings.Fields(x.Rule.When), " "))
 	}
