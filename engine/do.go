@@ -140,10 +140,10 @@ func (function) foreign(err error) bool {
 	return ok && resp.foreign
 }
 
-func (function) settle(e *rules.Event, permit limiter.Permit) { settle(e, permit) }
+func (function) release(e *rules.Event, permit limiter.Permit) { release(e, permit) }
 
-// settle gives a permit back after a failed attempt that no response is left of.
-func settle(e *rules.Event, permit limiter.Permit) {
+// release gives a permit back after a failed attempt without a response.
+func release(e *rules.Event, permit limiter.Permit) {
 	if !e.Sent {
 		permit.Refund() // the provider has not seen it
 	}

@@ -89,12 +89,12 @@ type Engine struct {
 	mu   sync.Mutex    // serialises reloads
 	done chan struct{} // closed by Close
 
-	start time.Time // when it was made: see now
+	start time.Time // when the engine was made; see now
 
-	// handles are the providers of all generations, under mu: a handle follows
-	// reloads also when its policy goes away for a while.
+	// handles has the providers of all generations. A provider stays here when its policy
+	// goes away, so that its handle works again when the policy comes back. mu guards it.
 	handles map[string]*Provider
-	shadows *policy.Set // the candidates of Shadow, under mu; nil = none
+	shadows *policy.Set // the candidates of Shadow; nil = none. mu guards it.
 
 	origins httpattempt.Origins
 
@@ -114,13 +114,13 @@ type generation struct {
 	set       *policy.Set
 	providers map[string]*Provider
 	byHost    map[string]*wholeHost
-	last      *generation // of an engine that was closed, whose calls find nothing here; else nil
+	last      *generation // set once the engine is closed: the generation before, since this one is empty
 }
 
-// wholeHost is a host of which one policy has every path.
+// wholeHost is a host of which one policy claims every path.
 type wholeHost struct {
 	provider *Provider
-	origins  [2]atomic.Pointer[httpattempt.Origin] // without TLS and with; nil until it is asked for
+	origins  [2]atomic.Pointer[httpattempt.Origin] // without TLS, and with it; nil until first used
 }
 
 // New makes an Engine. It fails only if a policy's limits cannot be built.
@@ -198,7 +198,7 @@ func (e *Engine) replace(set *policy.Set) error {
 		if err != nil {
 			return err
 		}
-		// Only to find out whether a limiter of these can be made.
+		// The limiter is made only to find out whether its limits are valid.
 		if _, err := limiter.New(limits, limiter.Options{Shards: 1, LimitFor: e.o.LimitFor}); err != nil {
 			return fmt.Errorf("engine: provider %q: %w", pol.Name, err)
 		}
@@ -246,9 +246,9 @@ func (e *Engine) replace(set *policy.Set) error {
 	return nil
 }
 
-// now is the time since the engine was made, by the monotonic clock alone,
-// which costs half of what time.Now does. Added to e.start it is right for
-// durations; as a time of day it misses what the system's clock was set by since.
+// now returns the time since the engine was made. It reads only the monotonic clock,
+// which costs half of what time.Now does. The sum e.start + now is right for durations;
+// as a time of day it is wrong if the system's clock has been set meanwhile.
 func (e *Engine) now() time.Duration { return time.Since(e.start) }
 
 // Policies are the policies that the engine decides by now.
@@ -270,10 +270,10 @@ func (e *Engine) Provider(name string) (*Provider, error) {
 type Provider struct {
 	engine      *Engine
 	name        string
-	live        atomic.Pointer[compiled]        // nil until it is asked for; see current
-	unread      *policy.Set                     // has the policy of a nil live, under Engine.mu
-	limiter     atomic.Pointer[limiter.Limiter] // nil until it is asked for; see limits
-	placed      []limiter.Limit                 // the limiter's, under Engine.mu
+	live        atomic.Pointer[compiled]        // nil until first used; see current
+	unread      *policy.Set                     // has the policy while live is nil; Engine.mu guards it
+	limiter     atomic.Pointer[limiter.Limiter] // nil until first used; see limits
+	placed      []limiter.Limit                 // the limiter's limits; Engine.mu guards it
 	budgets     budget.Set
 	breakers    breaker.Set
 	credentials *credential.Set // the engine's
@@ -281,11 +281,11 @@ type Provider struct {
 	nesting     nesting.Detector
 	shadow      atomic.Pointer[shadow]
 	facts       factValues
-	nobody      atomic.Bool // it was told that calls name no account
+	nobody      atomic.Bool // the observer was told of a call without an account
 }
 
-// current is the policy that p decides by now. The first who asks makes that of a
-// built-in policy, since of many a worker uses few.
+// current returns the policy that is in force. A built-in policy is compiled at the first
+// call of current, since a worker uses few of the many.
 func (p *Provider) current() *compiled {
 	if c := p.live.Load(); c != nil {
 		return c
@@ -299,7 +299,7 @@ func (p *Provider) first() *compiled {
 	return p.firstLocked()
 }
 
-// firstLocked is current for those who hold Engine.mu.
+// firstLocked does what current does. The caller holds Engine.mu.
 func (p *Provider) firstLocked() *compiled {
 	if c := p.live.Load(); c != nil {
 		return c
@@ -351,7 +351,7 @@ func (p *Provider) Peek(limit string, k limiter.Keys) limiter.State {
 	return p.limits().Peek(limit, k)
 }
 
-// hasLimit is an error where the policy in force has no limit of that name.
+// hasLimit returns an error if the policy in force has no limit of that name.
 func (p *Provider) hasLimit(name string) error {
 	limits := p.Policy().Limits
 	if slices.ContainsFunc(limits, func(l policy.Limit) bool { return l.Name == name }) {
@@ -364,8 +364,8 @@ func (p *Provider) hasLimit(name string) error {
 	return fmt.Errorf("engine: provider %q has no limit %q, only %q", p.name, name, names)
 }
 
-// limits is the provider's limiter. The first who asks makes it, since of many
-// providers a worker uses few.
+// limits returns the provider's limiter. It is made at the first call, since a worker
+// uses few of the many providers.
 func (p *Provider) limits() *limiter.Limiter {
 	if l := p.limiter.Load(); l != nil {
 		return l
@@ -378,13 +378,13 @@ func (p *Provider) limits() *limiter.Limiter {
 	p.firstLocked()
 	l, err := limiter.New(p.placed, limiter.Options{LimitFor: p.engine.o.LimitFor, Done: p.engine.done})
 	if err != nil {
-		panic(err) // replace has made one of them before
+		panic(err) // cannot happen: Replace has made a limiter of the same limits before
 	}
 	p.limiter.Store(l)
 	return l
 }
 
-// compiled is a policy, ready for the loop. It does not change.
+// compiled is a policy with what the loop needs worked out. It does not change.
 type compiled struct {
 	policy       *policy.Policy
 	rules        []Rule
@@ -394,25 +394,25 @@ type compiled struct {
 	maxWaits     int
 	maxTotalWait time.Duration
 	holds        bool // some rule closes a limit
-	reauths      bool // an account's credentials matter: they can be refreshed, or are put on requests
-	gone         bool // it is in force no more, and none of its name is
+	reauths      bool // some rule refreshes credentials, and a hook refreshes or sets them
+	gone         bool // no policy of its name is in force any more
 	operations   atomic.Pointer[map[string]*operation]
-	usual        [64]atomic.Pointer[operation] // some of operations, which take no map to find
+	usual        [64]atomic.Pointer[operation] // some of the operations, found without a map; see placeOf
 }
 
-// operation is what one operation of a policy takes, worked out once.
+// operation has what a call of one operation needs of the policy, worked out once.
 type operation struct {
 	name      string
 	timeout   time.Duration // of an attempt; 0 = none
 	uses      []limiter.Use
-	priced    []bool          // which of uses a cost table prices
-	limits    []*policy.Limit // of uses, where one of them counts by facts; else nil
+	priced    []bool          // for each of uses, whether a cost table sets its cost
+	limits    []*policy.Limit // for each of uses, its limit; nil = none of them counts by facts
 	token     bool            // a request for tokens
-	account   bool            // calls of it that name no account would share what is meant for one
-	inspected bool            // an error may hide in a success that could be the answer to a batch
+	account   bool            // it needs an account: without one, all calls would share one key or credential
+	inspected bool            // the policy looks for errors in successes that may answer a batch
 }
 
-// at is what the operation takes where a request costs so many units.
+// at returns the operation's uses for a request that costs the given units.
 func (o *operation) at(cost int64) []limiter.Use {
 	uses := slices.Clone(o.uses)
 	for i := range uses {
@@ -451,7 +451,7 @@ func compile(p *policy.Policy, o *Options) *compiled {
 	return c
 }
 
-// operation finds what an operation takes of the policy's limits.
+// operation finds an operation by its name, or works it out.
 func (c *compiled) operation(name string) *operation {
 	usual := &c.usual[placeOf(name)]
 	if op := usual.Load(); op != nil && op.name == name {
@@ -495,13 +495,13 @@ func (c *compiled) operation(name string) *operation {
 			grown[k] = v
 		}
 		grown[name] = op
-		c.operations.CompareAndSwap(known, &grown) // losing a race costs one more computation
+		c.operations.CompareAndSwap(known, &grown) // if it fails, the operation is worked out once more
 		usual.CompareAndSwap(nil, op)
 	}
 	return op
 }
 
-// placeOf spreads the names of operations over compiled.usual.
+// placeOf returns the index in compiled.usual of an operation's name.
 func placeOf(name string) int {
 	n := len(name)
 	if n == 0 {
@@ -510,9 +510,9 @@ func placeOf(name string) int {
 	return (n + 5*int(name[0]) + 11*int(name[n/2]) + 23*int(name[n-1])) % 64
 }
 
-// limitsAfter are the limiter's limits once the policy's follow old ones. One that
-// the policy no longer has stays behind as a gate, for calls that began before
-// the reload and name it.
+// limitsAfter returns the limiter's limits after a reload: the old ones, changed to what
+// the policy says now, and then its new ones. A limit that the policy no longer has stays
+// without numbers, since calls that began before the reload still name it.
 func (c *compiled) limitsAfter(old []limiter.Limit) ([]limiter.Limit, error) {
 	limits := make([]limiter.Limit, len(old))
 	for i, l := range old {

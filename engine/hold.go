@@ -17,7 +17,7 @@ import (
 // go of what it still has.
 func (r *run) hold(ctx context.Context, now time.Time) {
 	d := r.decision
-	defer r.attempts.settle(r.event, r.permit)
+	defer r.attempts.release(r.event, r.permit)
 	if len(d.Rule.spec.Hold) == 0 {
 		if d.Action == policy.Accept {
 			r.permit.Succeeded()

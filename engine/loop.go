@@ -23,50 +23,51 @@ type run struct {
 	p        *Provider
 	c        *compiled // the policy that the call began with
 	op       *operation
-	call     Call            // its State is that before the call; see state
+	call     Call            // its State is the one that the caller passed; see state
 	attempts attempter       // makes the attempts
 	gate     *gate.Gate      // the account's; nil in Do, and where no rule closes a limit
-	canceled <-chan struct{} // http.Request.Cancel, which ends the call beside its context; mostly nil
+	canceled <-chan struct{} // http.Request.Cancel, which ends the call as its context does; mostly nil
 
 	permit     limiter.Permit
-	ticket     *breaker.Ticket    // of the host's circuit breaker, for the latest attempt; mostly nil
-	began      time.Duration      // when the latest attempt did, since the engine was made; asPermitted = with its permit
-	generation uint64             // of the credentials when it began
-	repeats    int                // attempts repeated since their token was an old one
+	ticket     *breaker.Ticket    // the latest attempt's, of the host's circuit breaker; mostly nil
+	began      time.Duration      // when the latest attempt began, since the engine was made; asPermitted = when its permit was granted
+	generation uint64             // the credentials' generation when the latest attempt began
+	repeats    int                // how many attempts were repeated because their token was an old one
 	refreshed  bool               // the credentials were refreshed for this call
-	confirmed  bool               // an attempt has been repeated to see whether they are refused indeed
-	spent      bool               // a retry was taken from the budget
-	finished   bool               // the call has come to its end, with everything given back
-	end        *outcome           // how, where it did not succeed
-	err        error              // the latest attempt's error; in Transport nil where there was a response
-	cause      error              // why its re-authentication failed
+	confirmed  bool               // an attempt was repeated to see whether the credentials are really refused
+	spent      bool               // the next retry was taken from the budget
+	finished   bool               // the call has ended, and has given everything back
+	end        *outcome           // how the call ended; nil = it succeeded, or has not ended
+	err        error              // the latest attempt's error; nil in Transport if there was a response
+	cause      error              // why the latest re-authentication failed
 	until      time.Time          // when a call that is given up may well be made again; zero = not known
-	wait       *limiter.WaitError // the limit that did not let it go on; mostly nil
+	wait       *limiter.WaitError // says which limit ended the call or handed it back; mostly nil
 
-	deciding  *compiled    // the policy that decides about the latest failure: c, but for a token endpoint's answer
-	decidingP *Provider    // its provider
-	event     *rules.Event // the latest failure's facts; nil = there was none
-	decision  *Decision    // what was decided about it; nil = nothing yet
-	failure   *failure     // where both are
+	deciding  *compiled    // the policy that decides about the latest failure: c, or that of a token endpoint
+	decidingP *Provider    // the provider of deciding
+	event     *rules.Event // the latest failure's facts; nil = there was no failure
+	decision  *Decision    // the decision about the latest failure; nil = none yet
+	failure   *failure     // the memory of event and decision
 }
 
-// attempter makes the attempts of one call and keeps what they leave behind.
-// There are two: function, for Do, and roundTrip, for Transport. No method takes
-// the run, which would then be allocated for every call.
+// attempter makes the attempts of one call, and holds their responses. There are two
+// kinds: function, for Do, and roundTrip, for Transport. No method takes the run, since
+// the run would then be allocated on the heap for every call.
 type attempter interface {
-	// attempt makes the attempt of ctx with what its limits have granted. More
-	// arguments would not fit into registers.
+	// attempt makes one attempt, with the permit that the limits have granted. It has
+	// no more arguments, since more would not fit into registers.
 	attempt(ctx context.Context, op *operation, permit limiter.Permit) attempted
 	// repeatable reports whether another attempt can be made.
 	repeatable() bool
-	// abandon lets go of everything after a panic.
+	// abandon gives everything back after a panic.
 	abandon()
 
 	// request is the request of the call; nil where it is not known.
 	request() *http.Request
-	// response is the response that the call ends with if no other comes; nil = none.
+	// response is the latest response, which the call returns if it ends now; nil = none.
 	response() *http.Response
-	// facts reads the latest attempt's response as the policy of c has it; false = it ended with an error.
+	// facts reads the latest response by the extractors of c into e. It returns false
+	// if the attempt ended with an error.
 	facts(c *compiled, operation string, e *rules.Event, now time.Time) bool
 	// refine adds what is known of the connection to the facts that were read from
 	// an error. known says that Options.Classify has read it.
@@ -75,15 +76,15 @@ type attempter interface {
 	isBatch() bool
 
 	// foreign reports whether the attempt, which ended with err, went to a host that
-	// gets none of the account's credentials, and so says nothing about them.
+	// does not get the account's credentials. Its answer says nothing about them.
 	foreign(err error) bool
 	// sent is the credential that the latest attempt had.
 	sent() credential.Fingerprint
-	// replaced reports whether there is another credential by now than the one sent.
+	// replaced reports whether the account has another credential by now than sent.
 	replaced(ctx context.Context, sent credential.Fingerprint) bool
 
-	// settle gives back what an attempt may still hold whose failure was decided.
-	settle(e *rules.Event, permit limiter.Permit)
+	// release gives back what a failed attempt still holds, once its failure was decided.
+	release(e *rules.Event, permit limiter.Permit)
 	// discard closes the response before the call goes on, and returns it as an
 	// error; nil = there is none.
 	discard(e *rules.Event) error
@@ -99,7 +100,7 @@ type attempted struct {
 	unknown bool  // it was made twice, and the first one may have been carried out
 }
 
-// failure is what a call that has failed needs besides: most calls never do.
+// failure has the parts of a run that only a failed call needs, since most never fail.
 type failure struct {
 	event    rules.Event
 	decision Decision
@@ -107,7 +108,7 @@ type failure struct {
 
 var failurePool = sync.Pool{New: func() any { return new(failure) }}
 
-// fails makes room for what is to be known of a failure.
+// fails returns the memory for a failure's facts and decision.
 func (r *run) fails() *failure {
 	if r.failure == nil {
 		r.failure = failurePool.Get().(*failure)
@@ -115,15 +116,15 @@ func (r *run) fails() *failure {
 	return r.failure
 }
 
-// forget lets go of the facts of earlier attempts of a call that succeeded.
+// forget drops what is known of earlier attempts, since the call has succeeded.
 func (r *run) forget() {
 	*r.failure = failure{}
 	failurePool.Put(r.failure)
 	r.failure, r.event, r.decision = nil, nil, nil
 }
 
-// state is what the call has used up so far. Once there is a decision it is the
-// decision's, which each further decision carries on.
+// state returns what the call has used up so far: the State of the latest decision, or,
+// before the first decision, the one that the caller passed.
 func (r *run) state() *State {
 	if r.decision != nil {
 		return &r.decision.State
@@ -131,8 +132,8 @@ func (r *run) state() *State {
 	return &r.call.State
 }
 
-// makeCall runs a call to its end. nil means that it succeeded, or that a rule
-// accepts how it failed, or in Transport that there is a response to return.
+// makeCall runs a call to its end. It returns nil if the call succeeded, if a rule accepts
+// the failure, or, in Transport, if there is a response to return.
 func (r *run) makeCall(ctx context.Context) (err error) {
 	if end := r.loop(ctx); end != nil {
 		err = r.finish(ctx, end)
@@ -141,11 +142,10 @@ func (r *run) makeCall(ctx context.Context) (err error) {
 	return err
 }
 
-// loop makes attempts until the call ends; nil means that it succeeded. The order is
+// loop makes attempts until the call ends, and returns how it ended; nil = it succeeded.
+// Each round takes these steps, and whatever ends a call does so in one of them:
 //
 //	limit → attempt → classify → decide → hold → budget → deferral or deadline → wait
-//
-// and everything that can end a call stands here, in that order.
 func (r *run) loop(ctx context.Context) *outcome {
 	if r.call.Account == "" && r.op.account {
 		if end := r.withoutAccount(ctx); end != nil {
@@ -153,8 +153,8 @@ func (r *run) loop(ctx context.Context) *outcome {
 		}
 	}
 	for first := true; ; first = false {
-		// Limit: nothing is sent before everything that applies allows it,
-		// and nothing is taken before everything can be.
+		// Limit: no request is sent before every limit that applies allows it, and
+		// no limit is charged before all of them can be.
 		if err := r.limit(ctx); err != nil {
 			return r.limited(ctx, err)
 		}
@@ -164,7 +164,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 			}
 		}
 
-		// Attempt. The permit goes back with it, or with the response's body.
+		// Attempt. The permit is released at the attempt's end, or with the response's body.
 		a := r.attempt(ctx, first)
 		if a.ok {
 			if r.failure != nil {
@@ -183,11 +183,11 @@ func (r *run) loop(ctx context.Context) *outcome {
 		r.announce(ctx, now)
 		d := r.decision
 
-		// Hold, whatever becomes of this call: others must not hit the wall too.
+		// Hold, even if this call goes on or ends: other calls must not be refused too.
 		r.hold(ctx, now)
 
 		if d.Action != policy.Accept && batchOf(ctx) != nil && r.attempts.isBatch() {
-			return r.handOver(now) // the function of a Do around it decides
+			return r.handOver(now) // the Do around it decides about each part of the batch
 		}
 		switch d.Action {
 		case policy.Accept:
@@ -201,15 +201,15 @@ func (r *run) loop(ctx context.Context) *outcome {
 			if d.Action == policy.Reauth {
 				continue // at once, with the new credentials
 			}
-			now = time.Now() // the refresh comes later: a wait like any other
+			now = time.Now() // the refresh cannot begin yet: the call waits as for a retry
 		}
 
-		// Budget: a wait that the server asked for is no extra load.
+		// Budget. A retry after a wait that the server asked for costs nothing.
 		if !r.afford(now) {
 			return &outcome{kind: gaveUp, as: AsBudget, reason: reasonBudget}
 		}
 
-		// Deferral, then the deadline: no sleep that cannot end well.
+		// Deferral, then the deadline: the call does not sleep if no attempt can follow.
 		if !r.attempts.repeatable() || d.Defer || d.Delay > r.maxInline() {
 			return r.deferral(now)
 		}
@@ -222,7 +222,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 			return &outcome{kind: gaveUp, as: AsDeadline, reason: reasonDeadline, cause: r.cause}
 		}
 
-		// Wait, holding nothing.
+		// Wait, without holding a permit or a response.
 		r.discard()
 		r.notify(ctx, NoticeWait, d.Delay, nil)
 		if err := sleep(ctx, r.canceled, r.p.engine.done, d.Delay); err != nil {
@@ -233,7 +233,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 	}
 }
 
-// minQueued is the shortest time in a queue that an observer is told of.
+// minQueued is the shortest time in a limit's queue that the observer is told of.
 const minQueued = time.Millisecond
 
 // limit waits for what the call needs of the provider's limits.
@@ -268,7 +268,7 @@ func (r *run) acquire(ctx context.Context) error {
 		return nil
 	}
 	c := &r.call
-	var req limiter.Request // in place, as r itself
+	var req limiter.Request // on the stack, like r itself
 	req.Keys = c.Keys
 	req.Uses, req.N, req.Parallel, req.Bytes = r.op.uses, c.N, c.Parallel, c.Bytes
 	req.Priority, req.MaxWait = c.Priority, r.maxInline()
@@ -287,9 +287,9 @@ func (r *run) acquire(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.permit = permit // Reauth.Credential may panic
+		r.permit = permit // so that abandon releases it if Reauth.Credential panics
 		late := r.gate != nil && r.gate.Wait(ctx, r.canceled)
-		// What has come while the permit was on its way counts too.
+		// Look again at what may have changed while the call waited.
 		switch {
 		case ctx.Err() != nil:
 			permit.Cancel()
@@ -305,7 +305,7 @@ func (r *run) acquire(ctx context.Context) error {
 				return err
 			}
 		default:
-			r.began = asPermitted // the permit knows, should anybody ask
+			r.began = asPermitted // the permit knows the time, and few ask for it
 			if late {
 				r.began = r.p.engine.now()
 			}
@@ -314,7 +314,7 @@ func (r *run) acquire(ctx context.Context) error {
 	}
 }
 
-// take waits for what req names of the limits.
+// take waits until the limits grant req.
 func (r *run) take(ctx context.Context, req *limiter.Request) (limiter.Permit, error) {
 	if r.canceled != nil {
 		if permit, ok := r.p.limits().TryAcquire(req); ok {
@@ -394,7 +394,8 @@ func (r *run) attempt(ctx context.Context, first bool) attempted {
 	return a
 }
 
-// succeeded tells whoever wants to know that the attempt has succeeded.
+// succeeded tells the credentials, the breaker and the observer that the attempt has
+// succeeded.
 func (r *run) succeeded(ctx context.Context) {
 	if r.p.credentials.Watched() {
 		r.credentialsWorked()
@@ -423,7 +424,7 @@ func (r *run) afford(now time.Time) bool {
 	return false
 }
 
-// unspend gives a retry back that is not made after all.
+// unspend returns a retry to the budget, since it is not made after all.
 func (r *run) unspend() {
 	if r.spent {
 		b := r.c.policy.Budget
@@ -439,15 +440,15 @@ func (r *run) maxInline() time.Duration {
 	return r.p.engine.o.MaxInline
 }
 
-// discard lets go of a failed attempt before the call waits or goes on.
+// discard closes a failed attempt's response before the call waits or goes on.
 func (r *run) discard() {
 	if err := r.attempts.discard(r.event); err != nil {
 		r.err = err
 	}
 }
 
-// abandon lets go of everything when the attempt, or a hook, panics or ends its
-// goroutine. A call that ends in order has let go already.
+// abandon gives everything back when an attempt or a hook panics, or ends its goroutine.
+// It does nothing after a call that has ended normally.
 func (r *run) abandon() {
 	if r.finished {
 		return

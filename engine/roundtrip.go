@@ -19,9 +19,9 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// roundTrip is the attempter of Transport: it sends one request.
+// roundTrip is the attempter of Transport. It sends one request, as often as it takes.
 type roundTrip struct {
-	answer // the last one
+	answer // to the latest attempt
 	t      *transport
 	p      *Provider
 	c      *compiled
@@ -29,29 +29,30 @@ type roundTrip struct {
 	req    *http.Request
 
 	account, method string
-	idempotent      bool // the Call says so
-	lends           bool // calls inside an attempt may use what it holds of limits
+	idempotent      bool // the Call says that the request is
+	lends           bool // calls inside an attempt may use its permit
 	plain           bool // the first attempt gets the caller's own context
 	gate            *gate.Gate
-	closed          bool // the gate, until the answer is decided
+	closed          bool // this call has closed the gate, until its answer is decided
 
 	origin  *httpattempt.Origin
-	version httpattempt.Version // by which origin was reached last
-	freed   bool                // it was repeated for nothing already
-	other   bool                // it must not go over the connection of the last attempt
-	taken   bool                // base has had the request's own body
+	version httpattempt.Version // of HTTP, by which origin was reached last
+	freed   bool                // the request was sent a second time within an attempt, once a call
+	other   bool                // the next attempt must not use the connection of the latest
+	taken   bool                // base has been given the request's own body
 
-	timer *httpattempt.Timer // of the last attempt; nil without attempt_timeout
-	trace *httpattempt.Trace // nil when not traced
-	out   *http.Request      // what base was given last
+	timer *httpattempt.Timer // the latest attempt's; nil without attempt_timeout
+	trace *httpattempt.Trace // the latest attempt's; nil = it is not traced
+	out   *http.Request      // the request that base was given last
 }
 
-// roundTripPool saves an allocation a request. Nothing keeps a roundTrip beyond
-// RoundTrip.
+// roundTripPool saves an allocation for each request. Nothing uses a roundTrip after
+// RoundTrip has returned.
 var roundTripPool = sync.Pool{New: func() any { return &roundTrip{answer: answer{probe: new(rules.Event)}} }}
 
-// release puts x back, with its probe, of which needsDecision writes the same each time.
-func (x *roundTrip) release() {
+// reuse puts x back into the pool. It keeps the probe, in which needsDecision sets the
+// same fields each time.
+func (x *roundTrip) reuse() {
 	probe := x.probe
 	probe.Header, probe.Facts = nil, nil
 	*x = roundTrip{}
@@ -71,12 +72,12 @@ func (x *roundTrip) repeatable() bool {
 	return x.req.Body == nil || x.req.Body == http.NoBody || x.req.GetBody != nil
 }
 
-// errNoResponse is that of a base which breaks the contract of a RoundTripper.
+// errNoResponse says that base has broken the contract of http.RoundTripper.
 var errNoResponse = redact.New("engine: the base transport returned neither a response nor an error")
 
-// attempt sends the request. What the server has certainly not looked at is
-// repeated, once a call: at once, and as the same attempt, since it happens all day
-// that a connection is closed just then.
+// attempt sends the request. If the server has certainly not processed it, attempt sends
+// it a second time, at once and as part of the same attempt, but only once a call: it is
+// common that a server closes a connection just when a request is sent over it.
 func (x *roundTrip) attempt(ctx context.Context, _ *operation, permit limiter.Permit) attempted {
 	if x.lends {
 		ctx = lending.UntilReleased(ctx, permit)
@@ -85,7 +86,7 @@ func (x *roundTrip) attempt(ctx context.Context, _ *operation, permit limiter.Pe
 	if a.ok || a.err == nil || a.unsent || x.freed || x.resp != nil || ctx.Err() != nil || !x.repeatable() || !x.trace.HadConn() {
 		return a
 	}
-	again := a.err == httpattempt.ErrAgain // the first may have been carried out
+	again := a.err == httpattempt.ErrAgain // the first request may have been carried out
 	if !x.trace.Unprocessed(a.err) && !(again && x.isIdempotent()) {
 		return a
 	}
@@ -149,7 +150,7 @@ func (x *roundTrip) try(ctx context.Context, permit limiter.Permit) attempted {
 			case x.trace != nil && x.trace.Stopped():
 				err = httpattempt.ErrAgain
 			}
-			// A connection that is not answered any more stays in HTTP/2's pool.
+			// HTTP/2 keeps a connection in its pool even if nothing answers over it any more.
 			x.other = x.overHTTP2() && errtree.Timeout(err)
 		}
 		return x.lost(err)
@@ -166,7 +167,7 @@ func (x *roundTrip) try(ctx context.Context, permit limiter.Permit) attempted {
 	}
 	x.timer.Answered()
 	if x.timer.Timeless() && x.resp.Request == req {
-		x.resp.Request = req.WithContext(outer) // that of the try ends with the body
+		x.resp.Request = req.WithContext(outer) // the context of the try ends with the body
 	}
 	x.other = x.resp.StatusCode == http.StatusMisdirectedRequest
 	if !x.needsDecision(x.c, x.op.name, x.method, n) {
@@ -189,8 +190,8 @@ func (x *roundTrip) lost(err error) attempted {
 	return attempted{err: err}
 }
 
-// build makes the request of attempt n: the caller's own, unless something has to be
-// added to it. own says that ctx is the caller's own too.
+// build makes the request of attempt n. It returns the caller's own request unless
+// something must be added to it. own says that ctx is the caller's own context.
 func (x *roundTrip) build(ctx context.Context, n int, own bool) (*http.Request, error) {
 	o := &x.p.engine.o
 	req := x.req
@@ -233,7 +234,7 @@ func (x *roundTrip) build(ctx context.Context, n int, own bool) (*http.Request, 
 	return req, nil
 }
 
-// withTrace traces the try that is about to be made over base.
+// withTrace returns a context that traces the next try over base.
 func (x *roundTrip) withTrace(ctx context.Context, base http.RoundTripper) context.Context {
 	var cut func()
 	if x.req.Body == nil || x.req.Body == http.NoBody {
@@ -255,7 +256,7 @@ func (x *roundTrip) overHTTP2() bool {
 	return x.trace.OverHTTP2()
 }
 
-// learn notes by which version of HTTP the server was reached.
+// learn notes which version of HTTP the latest try used.
 func (x *roundTrip) learn() {
 	now := httpattempt.NotHTTP2
 	switch resp := x.resp; {
@@ -267,7 +268,7 @@ func (x *roundTrip) learn() {
 			now = httpattempt.HTTP1
 		}
 	case x.trace == nil:
-		now = httpattempt.HTTPUnknown // it may be HTTP/2 by now: let the next try tell
+		now = httpattempt.HTTPUnknown // the server may speak HTTP/2 by now: trace the next try
 	case x.overHTTP2():
 		now = httpattempt.HTTP2
 	default:
@@ -279,12 +280,12 @@ func (x *roundTrip) learn() {
 	}
 }
 
-// guard ties what the attempt holds to the response's body.
+// guard makes the response's body release the permit and stop the timer when it ends.
 func (x *roundTrip) guard(permit limiter.Permit, failed bool) {
 	if x.resp.StatusCode < 200 {
 		if conn, ok := x.resp.Body.(io.ReadWriteCloser); ok {
-			// 101 Switching Protocols: the body is a connection, which is the
-			// caller's for as long as they like.
+			// 101 Switching Protocols: the body is a connection, which the caller
+			// may use for as long as they like.
 			permit.Complete()
 			if x.timer != nil {
 				x.resp.Body = httpattempt.Upgraded(conn, x.timer)
@@ -293,8 +294,8 @@ func (x *roundTrip) guard(permit limiter.Permit, failed bool) {
 		}
 	}
 	if x.resp.StatusCode < 200 || x.resp.Body == nil || x.resp.Body == http.NoBody {
-		// Nothing comes any more, and nobody need close it. After a failure
-		// settle releases the permit.
+		// There is no body, and nobody need close the response. After a failure
+		// release gives the permit back.
 		if !failed {
 			permit.Complete()
 		}
@@ -309,7 +310,7 @@ func (x *roundTrip) guard(permit limiter.Permit, failed bool) {
 		x.body = b
 	} else {
 		permit.Succeeded()
-		if lending.Inside(x.req.Context()) { // so that a call is not kept waiting by a body that nobody reads
+		if lending.Inside(x.req.Context()) { // so that a body that nobody reads makes no other call wait
 			what := x.op.name
 			if what == "" {
 				what = x.method
@@ -321,8 +322,8 @@ func (x *roundTrip) guard(permit limiter.Permit, failed bool) {
 	x.resp.Body = b
 }
 
-// handOver makes a body the caller's, and has the observer told should it be
-// collected without being closed.
+// handOver gives a body to the caller. If the body is garbage-collected before it was
+// closed, the observer is told.
 func (x *roundTrip) handOver(b *httpattempt.Body) {
 	var ctx context.Context
 	if len(x.op.uses) > 0 {
@@ -339,7 +340,7 @@ func (x *roundTrip) handOver(b *httpattempt.Body) {
 			o.Observe(context.Background(), &notice)
 		}
 	}
-	//lint:ignore SA1019 net/http frees its connection then too
+	//lint:ignore SA1019 net/http frees the connection when this channel is closed
 	canceled := x.req.Cancel
 	if canceled != nil && ctx != nil {
 		if _, ok := ctx.Deadline(); ok {
@@ -370,10 +371,10 @@ func (x *roundTrip) refine(e *rules.Event, err error, known bool) {
 	x.trace.Refine(e, err, known)
 }
 
-func (x *roundTrip) settle(e *rules.Event, permit limiter.Permit) {
+func (x *roundTrip) release(e *rules.Event, permit limiter.Permit) {
 	switch {
 	case x.resp == nil:
-		settle(e, permit)
+		release(e, permit)
 	case x.whole: // else the permit goes back with the body
 		if x.resp.Body != nil {
 			x.resp.Body.Close()
@@ -398,8 +399,8 @@ func (x *roundTrip) discard(e *rules.Event) error {
 	return x.responseError(e)
 }
 
-// deliver makes the last response the call's result: its body is whole again,
-// and Outcome finds the decision.
+// deliver makes the latest response the call's result: the caller can read its whole
+// body, and Outcome finds the decision.
 func (x *roundTrip) deliver(result Result) bool {
 	if x.resp == nil {
 		return false

@@ -17,16 +17,15 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// What a token endpoint answers is read by the endpoint's own policy, not by
-// that of the API whose call needed the token: an `invalid_grant` from Entra
-// means nothing to Microsoft Graph's rules, and whether a refresh whose answer
-// was lost may be repeated depends on how the endpoint's refresh tokens work.
+// The policy of a token endpoint reads the endpoint's answers. The policy of the API
+// whose call needed the token does not: the rules of Microsoft Graph do not know an
+// `invalid_grant` from Entra, and whether a refresh may be repeated after its answer was
+// lost depends on how the endpoint's refresh tokens work.
 
-// fallbackTokens is the policy of token endpoints that no policy claims.
+// fallbackTokens names the policy for token endpoints that no policy claims.
 const fallbackTokens = "oauth2"
 
-// refreshOperation is the operation of a refresh at an endpoint whose policy
-// does not name it.
+// refreshOperation names a refresh at an endpoint whose policy has no name for it.
 const refreshOperation = "token.refresh"
 
 // forTokens reports whether an operation of a provider is a request for tokens.
@@ -35,9 +34,10 @@ func (e *Engine) forTokens(provider, operation string) bool {
 	return p != nil && p.current().policy.IsToken(operation)
 }
 
-// endpoint is the policy and operation of a refresh at u; u may be nil. claimed
-// reports that a policy claims the URL and names a refresh there. The provider
-// is nil where there is no policy for it.
+// endpoint finds the provider and the operation of a refresh at u, which may be nil.
+// claimed reports that a policy claims the URL and has an operation for requests for
+// tokens there. Otherwise the provider is that of fallbackTokens, or nil if no such
+// policy is loaded.
 func (e *Engine) endpoint(u *url.URL) (p *Provider, operation string, claimed bool) {
 	g := e.loaded()
 	if u != nil {
@@ -61,7 +61,7 @@ func (e *Engine) endpoint(u *url.URL) (p *Provider, operation string, claimed bo
 
 var refreshForm = map[string][]string{"grant_type": {"refresh_token"}}
 
-// fields is the struct that an error is or points to.
+// fields returns the struct that an error is, or that it points to.
 func fields(err error) (v reflect.Value, ok bool) {
 	v = reflect.ValueOf(err)
 	if v.Kind() == reflect.Pointer && !v.IsNil() {
@@ -70,8 +70,9 @@ func fields(err error) (v reflect.Value, ok bool) {
 	return v, v.Kind() == reflect.Struct
 }
 
-// retrieved is the response of golang.org/x/oauth2's *RetrieveError, by its
-// shape; it may be nil. ok reports whether err itself is one.
+// retrieved returns the response that golang.org/x/oauth2's *RetrieveError has, which
+// may be nil. ok reports whether err itself is such an error. It is known by the name
+// and the field of its type, so that this module need not import that one.
 func retrieved(err error) (resp *http.Response, ok bool) {
 	v, ok := fields(err)
 	if !ok || !strings.HasSuffix(v.Type().String(), ".RetrieveError") { // Type.Name is slow
@@ -85,8 +86,8 @@ func retrieved(err error) (resp *http.Response, ok bool) {
 	return resp, ok
 }
 
-// retrieveError finds golang.org/x/oauth2's *RetrieveError in err, and the URL
-// that it came from, if that is known.
+// retrieveError reports whether err wraps golang.org/x/oauth2's *RetrieveError, and
+// returns the URL of the endpoint that answered; nil = the error does not say it.
 func retrieveError(err error) (u *url.URL, ok bool) {
 	ok = errtree.Walk(err, func(err error) bool {
 		resp, is := retrieved(err)
@@ -98,13 +99,14 @@ func retrieveError(err error) (u *url.URL, ok bool) {
 	return u, ok
 }
 
-// tokenEvent reads the error of a request to a token endpoint, and finds whose
-// policy decides about it. ok is false for an error that says nothing of either
-// the endpoint's answer or a network.
+// tokenEvent reads the error of a request to a token endpoint into ev, and finds the
+// provider whose policy decides about it. ok is false where the error tells neither an
+// answer of the endpoint nor a failure of the network.
 //
-// An error of a network is the endpoint's only where it says so: as a
-// *url.Error, or in the words of libraries that keep no more of it. Any other is
-// that of a hook's own store, say, and the request to the endpoint was not sent.
+// A failure of the network happened on the way to the endpoint only if the error says
+// so: it is a *url.Error, or it has the words of libraries that keep only the text.
+// Any other failure happened elsewhere, for example in the store of a hook, and the
+// request to the endpoint was not sent.
 func (e *Engine) tokenEvent(err error, now time.Time, ev *rules.Event) (p *Provider, ok bool) {
 	u, asked := retrieveError(err)
 	if !asked {
@@ -151,13 +153,13 @@ func (e *Engine) tokenEvent(err error, now time.Time, ev *rules.Event) (p *Provi
 	return p, true
 }
 
-// cannotFetch is what golang.org/x/oauth2 says, and the libraries made after it,
-// where an answer broke off: they keep only the text of the error.
+// cannotFetch is in the error of golang.org/x/oauth2, and of the libraries modelled on
+// it, when an answer broke off: they keep only the text of the cause.
 const cannotFetch = "cannot fetch token"
 
-// refreshFailure is what the error of a Reauth hook means for the calls that need the
-// credential, for any error, also where Options.Rand panics: in the goroutine of a
-// refresh, which is the engine's own, a panic would end the process.
+// refreshFailure says what the error of a Reauth hook means for the calls that need the
+// credential. It recovers from panics of the error's methods and of Options.Rand: it
+// runs in a goroutine of the engine, where a panic would end the process.
 func (e *Engine) refreshFailure(err error, now time.Time) (f *credential.Failure) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -167,7 +169,7 @@ func (e *Engine) refreshFailure(err error, now time.Time) (f *credential.Failure
 	return e.decideRefresh(err, now)
 }
 
-// unreadable is the error that stands for one that cannot be read.
+// unreadable makes an error in place of err, whose methods panicked with v.
 func unreadable(err error, v any) error {
 	what := fmt.Sprintf("%T", v)
 	if e, ok := v.(runtime.Error); ok {
@@ -176,8 +178,8 @@ func unreadable(err error, v any) error {
 	return redact.New(fmt.Sprintf("engine: a panic over the Reauth hook's error, a %T: %s", err, what))
 }
 
-// decideRefresh has the policy of the token endpoint decide about the error of a Reauth
-// hook, where the error does not say itself what it means.
+// decideRefresh says what the error of a Reauth hook means. Where the error is not one of
+// this package that says it, the policy of the token endpoint decides.
 func (e *Engine) decideRefresh(err error, now time.Time) *credential.Failure {
 	f := &credential.Failure{Err: err, As: AsPermanent}
 	if later, ok := errtree.As[*DeferError](err); ok {
@@ -215,19 +217,18 @@ func (e *Engine) decideRefresh(err error, now time.Time) *credential.Failure {
 	return f
 }
 
-// authorizeError is the error of the Authorize hook: the request was not sent.
+// authorizeError wraps the error of the Authorize hook. The request was not sent.
 type authorizeError struct{ err error }
 
 func (e *authorizeError) Error() string { return errtree.Text(e.err) }
 func (e *authorizeError) Unwrap() error { return e.err }
 
-// tokenError reports whether the attempt's error came from a token endpoint
-// that was asked before the request itself was sent, as by a transport of
-// golang.org/x/oauth2 below, and fills in its facts; then that endpoint's
-// policy decides.
+// tokenError reports whether the attempt failed at a token endpoint, before the request
+// itself was sent: a transport of golang.org/x/oauth2 below Transport gets its token
+// then. If so, it fills in the facts, and the endpoint's policy decides.
 func (r *run) tokenError(e *rules.Event, now time.Time) bool {
 	if r.op.token {
-		return false // the call itself is such a request, and its policy the right one
+		return false // the call itself is a request for tokens: its own policy decides
 	}
 	_, hook := errtree.As[*authorizeError](r.err)
 	if !hook {
@@ -250,8 +251,8 @@ func (r *run) tokenError(e *rules.Event, now time.Time) bool {
 	return true
 }
 
-// innerURL is the URL of a request other than Transport's own that failed with
-// the attempt's error: what Transport is built upon has made it.
+// innerURL returns the URL of another request than Transport's own, which the transport
+// below made and which failed with the attempt's error; nil = there was none.
 func (r *run) innerURL() *url.URL {
 	req := r.attempts.request()
 	if req == nil {

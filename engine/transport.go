@@ -254,7 +254,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Body.Close() // a RoundTripper always closes it
 	}
 	resp := x.resp
-	x.release()
+	x.reuse()
 	if to := r.call.Outcome; to != nil {
 		*to = resultOf(resp, err)
 	}

@@ -1,8 +1,8 @@
-// Package lending lets a call inside another one use what the outer one has taken of
-// limits: Transport inside Do, Transport around Transport, Do in Do. The inner call
-// finds in its context what the attempts around it hold, and takes only what these
-// cannot lend (limiter.Loan): else it would pay twice, and wait for slots that it
-// holds itself.
+// Package lending lets a call inside another call use the permit of the outer one:
+// Transport inside Do, Transport around Transport, Do inside Do. The inner call finds the
+// permits of the attempts around it in its context, and takes from the limits only what
+// these do not cover (limiter.Loan). Otherwise one request would pay twice, and a call
+// would wait for a slot that the call around it holds.
 package lending
 
 import (
@@ -12,10 +12,10 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// attemptContext is the context of an attempt that holds a permit. It is never
-// used for another attempt, so that whoever keeps it beyond its own never sees
-// another call's permit. The permit is elsewhere, since it would double what a
-// limited call of Do's allocates.
+// attemptContext is the context of an attempt that holds a permit. It is never used for a
+// second attempt, so that whoever keeps it after the attempt never sees the permit of
+// another call. The Lender has the permit: here it would double what a limited call of
+// Do allocates.
 type attemptContext struct {
 	context.Context
 	lender *Lender
@@ -31,8 +31,8 @@ func (c *attemptContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// From is what the attempts lend that ctx belongs to; nil = it belongs to none, or
-// they hold nothing.
+// From returns what the attempts around ctx lend; nil = there is no attempt around ctx,
+// or none that holds a permit.
 func From(ctx context.Context) *limiter.Loan {
 	c, _ := ctx.Value(attemptContextKey{}).(*attemptContext)
 	if c == nil {
@@ -41,16 +41,15 @@ func From(ctx context.Context) *limiter.Loan {
 	return c.lender.permitOf(c).Lend(From(c.Context))
 }
 
-// Inside reports whether ctx belongs to an attempt that holds something of limits,
-// or did.
+// Inside reports whether ctx belongs to an attempt that holds a permit, or held one.
 func Inside(ctx context.Context) bool { return ctx.Value(attemptContextKey{}) != nil }
 
-// Lender knows the permit of one attempt at a time. It has contexts for the
-// attempts after it too, since a kilobyte of them at once costs a tenth of what
-// each alone does.
+// Lender has the permit of one attempt at a time. It also has unused contexts for later
+// attempts: to allocate a kilobyte of them at once costs a tenth for each of what it
+// costs to allocate it alone.
 type Lender struct {
 	mu     sync.Mutex
-	of     *attemptContext // of the latest attempt
+	of     *attemptContext // the latest attempt's
 	permit limiter.Permit
 	unused []attemptContext
 }
@@ -59,8 +58,8 @@ const contextsAtOnce = 42 // a kilobyte
 
 var lenders = sync.Pool{New: func() any { return new(Lender) }}
 
-// Attempt returns a context in which calls inside find the permit of an attempt
-// until the Lender is told that the attempt is over.
+// Attempt returns a context for an attempt that holds permit. Calls made with it find the
+// permit until Over is called on the Lender and another attempt uses it.
 func Attempt(ctx context.Context, permit limiter.Permit) (context.Context, *Lender) {
 	l := lenders.Get().(*Lender)
 	if len(l.unused) == 0 {
@@ -69,12 +68,12 @@ func Attempt(ctx context.Context, permit limiter.Permit) (context.Context, *Lend
 	return l.context(ctx, permit), l
 }
 
-// Over lets another attempt have l, since its own is over. Where a panic gets past
-// it, l is just not used again.
+// Over says that the attempt is over, so that another attempt may use l. If a panic
+// prevents the call of Over, l is not used again, which does no harm.
 func (l *Lender) Over() { lenders.Put(l) }
 
-// UntilReleased returns a context in which calls inside find a permit for as long as
-// it is held, as while a response's body is read.
+// UntilReleased returns a context in which calls find permit until it is released, which
+// may be after the attempt: a response's body holds the permit while it is read.
 func UntilReleased(ctx context.Context, permit limiter.Permit) context.Context {
 	var l struct {
 		Lender
@@ -84,8 +83,8 @@ func UntilReleased(ctx context.Context, permit limiter.Permit) context.Context {
 	return l.context(ctx, permit)
 }
 
-// context returns the context of an attempt that holds permit. Contexts that the
-// lender has given out before lend nothing from then on.
+// context returns the context of an attempt that holds permit. The contexts that l has
+// returned before lend nothing from then on.
 func (l *Lender) context(ctx context.Context, permit limiter.Permit) context.Context {
 	c := &l.unused[0]
 	l.unused = l.unused[1:]
@@ -96,8 +95,8 @@ func (l *Lender) context(ctx context.Context, permit limiter.Permit) context.Con
 	return c
 }
 
-// permitOf is the permit of c's attempt, or the zero Permit where there has been
-// another since. One that was released lends nothing.
+// permitOf returns the permit of c's attempt, or the zero Permit if another attempt has
+// used l since. A permit that was released lends nothing.
 func (l *Lender) permitOf(c *attemptContext) limiter.Permit {
 	l.mu.Lock()
 	defer l.mu.Unlock()

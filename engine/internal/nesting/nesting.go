@@ -1,6 +1,6 @@
-// Package nesting notices that somebody above Transport, most often an SDK with
-// retries of its own, repeats what was given up here. Two layers that retry multiply
-// their attempts, and the upper one does not know what the server asked for.
+// Package nesting notices when code above Transport, most often an SDK with retries of
+// its own, repeats a request that Transport has given up. Two layers that retry multiply
+// their attempts, and the upper layer does not know for how long the server asked to wait.
 package nesting
 
 import (
@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// Detector remembers the latest requests that were given up, or handed back until a
-// later time, and finds, once, that one comes again before. The zero value is ready.
-// It is safe for concurrent use.
+// Detector remembers the latest requests that were given up, or handed back until a later
+// time. It reports, once, that such a request comes again too early. The zero value is
+// ready to use. It is safe for concurrent use.
 type Detector struct {
-	latest   atomic.Int64 // when the latest of those below was, Unix nanoseconds; 0 = never
+	latest   atomic.Int64 // when the latest request in ring ended, in Unix nanoseconds; 0 = never
 	reported atomic.Bool
 	mu       sync.Mutex
 	ring     [32]ended
@@ -25,12 +25,12 @@ type Detector struct {
 
 type ended struct {
 	request uint64 // hash of account, method and URL
-	body    uint64 // hash of the body: two sends are not the same for going to one URL
-	until   int64  // a repeat before it is one of a loop above
+	body    uint64 // hash of the body: two mails sent to one URL are two requests
+	until   int64  // a repeat before this time comes from a retry loop above, in Unix nanoseconds
 }
 
-// within is how soon a repeat counts as one of a loop above. A job queue
-// comes back later than that, or when it was told to.
+// within is how soon after the end a repeat counts as one of a retry loop above. A job
+// queue repeats a request later than that, or at the time that it was told.
 const within = 10 * time.Second
 
 // maxBody bounds how much of a body is hashed.
@@ -38,7 +38,7 @@ const maxBody = 64 << 10
 
 var seed = maphash.MakeSeed()
 
-// requestKey tells requests apart but for their bodies.
+// requestKey returns a hash of all of a request but its body.
 func requestKey(req *http.Request, account string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
@@ -53,7 +53,8 @@ func requestKey(req *http.Request, account string) uint64 {
 	return h.Sum64()
 }
 
-// bodyKey tells bodies apart; ok is false for one that can be had once only.
+// bodyKey returns a hash of a request's body; ok is false if the body can be read only
+// once.
 func bodyKey(req *http.Request) (key uint64, ok bool) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return 0, true
@@ -74,8 +75,8 @@ func bodyKey(req *http.Request) (key uint64, ok bool) {
 	return h.Sum64(), true
 }
 
-// Ended remembers a request that was given up now, or handed back until a later
-// time; zero = given up.
+// Ended remembers a request that was given up now (until is zero), or handed back until
+// the given time.
 func (n *Detector) Ended(req *http.Request, account string, until time.Time) {
 	if n.reported.Load() {
 		return
@@ -95,7 +96,8 @@ func (n *Detector) Ended(req *http.Request, account string, until time.Time) {
 	n.latest.Store(now.UnixNano())
 }
 
-// Repeated reports, once, that a request comes again right after it ended.
+// Repeated reports whether a request comes again too early after its end. It returns true
+// once in the life of n.
 func (n *Detector) Repeated(req *http.Request, account string) bool {
 	if n.latest.Load() == 0 {
 		return false
@@ -112,8 +114,8 @@ func (n *Detector) Repeated(req *http.Request, account string) bool {
 	return ok && n.known(key, now, &body) && n.reported.CompareAndSwap(false, true)
 }
 
-// known reports whether such a request ended shortly before; of any body where
-// body is nil.
+// known reports whether a request of that key, and of that body unless it is nil, has
+// ended and may not be repeated yet.
 func (n *Detector) known(key uint64, now time.Time, body *uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
