@@ -85,15 +85,15 @@ func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, 
 			}
 		}
 		cost, each := int64(0), int64(0)
-		switch m.kind {
-		case bucketKind, logKind:
+		switch {
+		case m.metered():
 			if each = u.Cost; u.Bytes {
 				each = 0
 			}
 			if cost = each; r.N > 1 || u.Bytes || cost < 0 || cost > maxUnits {
 				cost = r.cost(u)
 			}
-		case concurrencyKind:
+		case m.holds():
 			cost = int64(min(max(r.Parallel, 1), math.MaxInt32))
 		}
 		if bit := uint64(1) << (at & 63); seen&bit == 0 {

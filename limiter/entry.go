@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/limiter/internal/bucket"
-	"github.com/recourse-go/recourse/limiter/internal/windowlog"
 )
 
 // limit is a Limit at its position in the state of a key. It is immutable: a
@@ -16,7 +15,7 @@ type limit struct {
 	spec
 	group    int // the group of limits with the same key
 	position int // in the group
-	index    int // position among the group's limits of the same kind; of a window: the bucket that it was, or -1
+	index    int // position of what the kind keeps in entry; -1 = nothing there
 	shared   bool
 
 	// What a key that was never used would have in its bucket: base at the
@@ -27,17 +26,6 @@ type limit struct {
 	prior *prior // nil = it always was of its kind
 
 	dropped bool // no limit in force has this position: it was removed, or is of another kind or key now
-}
-
-// metered reports whether the limit counts units: as a bucket or in a window.
-func (m *limit) metered() bool { return m.kind == bucketKind || m.kind == logKind }
-
-// fresh is the level of a bucket that was never touched.
-func (m *limit) fresh(now int64) float64 {
-	if m.base >= float64(m.burst) {
-		return float64(m.burst)
-	}
-	return min(float64(m.burst), m.base+m.rate*time.Duration(now-m.since).Seconds())
 }
 
 // group is all limits that count by the same key. Their state for one key is
@@ -194,7 +182,7 @@ type coldLimit struct {
 
 	own *spec // from Options.LimitFor; nil = the limit's
 	q   *queue
-	log *windowlog.Log
+	kindState
 }
 
 const (
@@ -217,60 +205,31 @@ func newEntry(g *group, k *Keys, gen uint32, now int64) (e *entry) {
 		e = new(entry)
 	case 1:
 		x := new(entry1)
-		e, x.buckets = &x.entry, x.buf[:]
+		e, x.buckets = &x.entry, x.buf[:0]
 	case 2:
 		x := new(entry2)
-		e, x.buckets = &x.entry, x.buf[:]
+		e, x.buckets = &x.entry, x.buf[:0]
 	case 3:
 		x := new(entry3)
-		e, x.buckets = &x.entry, x.buf[:]
+		e, x.buckets = &x.entry, x.buf[:0]
 	default:
-		e = &entry{buckets: make([]bucket.Bucket, g.buckets)}
+		e = &entry{buckets: make([]bucket.Bucket, 0, g.buckets)}
 	}
 	e.setKey(g, k)
 	e.group, e.gen, e.touched = uint16(g.id), gen, now
-	for _, m := range g.limits {
-		if m.kind == bucketKind {
-			e.buckets[m.index].Init(m.rate, m.burst, m.fresh(now), now)
-		}
-	}
 	e.grow(g, now)
 	return e
 }
 
 // grow gives e the state of limits that g has got since e was made.
 func (e *entry) grow(g *group, now int64) {
-	if had := len(e.buckets); had < g.buckets {
-		b := make([]bucket.Bucket, g.buckets)
-		copy(b, e.buckets)
-		e.buckets = b
-		for _, m := range g.limits {
-			if m.kind == bucketKind && m.index >= had {
-				b[m.index].Init(m.rate, m.burst, m.fresh(now), now)
-			}
-		}
-	}
-	if n := g.holders - fewHolders; n > 0 {
-		if e.cold == nil {
-			e.cold = &coldState{}
-		}
-		if len(e.cold.holders) < n {
-			h := make([]int32, n)
-			copy(h, e.cold.holders)
-			e.cold.holders = h
-		}
+	for _, a := range algorithms {
+		a.grow(e, g, now)
 	}
 	if e.cold != nil && len(e.cold.limits) < len(g.limits) {
 		s := make([]coldLimit, len(g.limits))
 		copy(s, e.cold.limits)
 		e.cold.limits = s
-	}
-	for _, m := range g.limits {
-		if m.kind == logKind {
-			if s := e.makeCold(g, m); s.log == nil {
-				s.log = m.remembers(now)
-			}
-		}
 	}
 }
 

@@ -10,21 +10,8 @@ func (e *entry) idle(g *group, now int64) bool {
 	if e.pins != 0 {
 		return false
 	}
-	for i := range g.holders {
-		if *e.holder(i) != 0 {
-			return false
-		}
-	}
 	for _, m := range g.limits {
-		if m.kind != bucketKind {
-			continue
-		}
-		w := e.coldOf(m).specOf(m)
-		full := float64(w.burst)
-		if w == &m.spec {
-			full = m.fresh(now)
-		}
-		if e.buckets[m.index].Level(now) < full {
+		if !algorithms[m.kind].idle(e, m, now) {
 			return false
 		}
 	}
@@ -33,7 +20,7 @@ func (e *entry) idle(g *group, now int64) bool {
 
 // tidy drops what is over of e's rare state, and reports whether only that is
 // left which a new key has too. seen is the newest time of the clock: a caller's
-// may be ahead of it, at which a log of the window must not forget anything yet.
+// may be ahead of it, at which nothing may be forgotten yet.
 func (e *entry) tidy(g *group, seen, now int64) bool {
 	clean, keep := len(e.cold.queues) == 0 && e.pins == 0, e.cold.holders != nil
 	for i := range e.cold.limits {
@@ -45,13 +32,8 @@ func (e *entry) tidy(g *group, seen, now int64) bool {
 		if x.q != nil && x.q.empty() {
 			x.q = nil
 		}
-		if x.log != nil {
-			keep = true
-			x.log.Forget(seen - x.specOf(m).window)
-			if !x.log.Empty() {
-				clean = false
-			}
-		}
+		kept, empty := algorithms[m.kind].forget(m, x, seen)
+		keep, clean = keep || kept, clean && empty
 		if x.hold != 0 || x.allowed > 0 || x.refused > 0 || x.cut > 0 || x.q != nil {
 			clean = false
 		}

@@ -165,7 +165,7 @@ func (l *Limiter) countRefusalLocked(c *call, e *entry, m *limit, sent int64) in
 	if x.specOf(m).adapt && (x.next == 0 || c.now >= x.next) {
 		x.cut = 1 - max(adaptFloor, (1-x.cut)*adaptCut)
 		x.cutAt, x.next = c.now, c.now+adaptEvery
-		e.tune(m, x, c.now)
+		algorithms[m.kind].tune(e, m, x, false, c.now)
 	}
 	if x.q != nil {
 		l.armLocked(e, c.now)
@@ -207,8 +207,7 @@ func (l *Limiter) lockKey(now int64, given bool, g *group, k *Keys, create bool)
 func (e *entry) endHold(m *limit, x *coldLimit, now int64) {
 	end := x.hold
 	x.hold = 0
-	if m.kind == bucketKind {
-		e.buckets[m.index].Empty(end)
+	if algorithms[m.kind].emptied(e, m, end) {
 		return
 	}
 	x.allowed, x.round, x.lapse = 1, end, end+probeLapse
@@ -233,7 +232,7 @@ func (x *coldLimit) probed(r *taken, m *limit, now int64, good bool) {
 	// through: twice as many a round.
 	x.allowed++
 	x.lapse = now + probeLapse
-	if x.allowed > maxProbes || m.kind == concurrencyKind && int64(x.allowed) >= x.specOf(m).conc {
+	if x.allowed > maxProbes || m.holds() && int64(x.allowed) >= x.specOf(m).conc {
 		x.stopProbing()
 	}
 }
@@ -245,49 +244,8 @@ func (e *entry) recover(m *limit, x *coldLimit, now int64) {
 	}
 	was, since := x.cut, time.Duration(now-x.cutAt).Seconds()
 	x.cut = max(0, was-adaptRaise*since)
-	if m.kind == bucketKind {
-		// What the bucket got meanwhile is the rising rate's integral, however
-		// often this is called: first give it the mean rate for that time.
-		// (A lowered bucket was last changed at cutAt. Its full rate is read
-		// from it, because a reload may have changed m since.)
-		b := &e.buckets[m.index]
-		full := b.Rate() / (1 - was)
-		if w := x.specOf(m).rate; math.Abs(full-w) < 1e-9*w {
-			full = w // rounding errors do not add up
-		}
-		rising := (was - x.cut) / adaptRaise // seconds
-		mean := 1 - (was+x.cut)/2*rising/since - x.cut*(1-rising/since)
-		b.TuneRate(full*mean, x.cutAt)
-		b.TuneRate(full*(1-x.cut), now)
-	}
+	algorithms[m.kind].recovered(e, m, x, was, since, now)
 	x.cutAt = now
-}
-
-// fillTime is how long a bucket of the given rate takes to get so many units,
-// in seconds, at what refusals have left of the rate and while that recovers.
-func (x *coldLimit) fillTime(units, perSecond float64) float64 {
-	if x == nil || x.cut == 0 {
-		return units / perSecond
-	}
-	f, rising := 1-x.cut, x.cut/adaptRaise
-	if n := perSecond * (f + 1) / 2 * rising; units > n {
-		return rising + (units-n)/perSecond
-	}
-	return (math.Sqrt(f*f+2*adaptRaise*units/perSecond) - f) / adaptRaise
-}
-
-// tune gives the bucket of m the rate of its spec, lowered by the refusals.
-func (e *entry) tune(m *limit, x *coldLimit, now int64) {
-	if m.kind == bucketKind {
-		e.buckets[m.index].TuneRate(x.specOf(m).rate*(1-x.cut), now)
-	}
-}
-
-// quotaFor is how much of its quota a window may have given once a call of this
-// cost has passed. Refusals lower it, but not below the cost of one call that
-// the quota itself has room for.
-func (w *spec) quotaFor(x *coldLimit, cost int64) int64 {
-	return max(x.lowered(w.quota), min(cost, w.quota))
 }
 
 // lowered is n under the refusals of the key, and at least 1.

@@ -108,7 +108,7 @@ func (p Permit) Lend(outer *Loan) *Loan {
 		r.e.pins++ // it must stay the one that calls inside find
 		*pt = part{e: r.e, lim: r.lim, round: r.round, at: rec.at, from: n.debtsOf(i)}
 		switch {
-		case r.lim.kind == concurrencyKind:
+		case r.lim.holds():
 			pt.slots, r.got = r.got, 0
 		case r.lim.metered():
 			pt.units = r.got
@@ -151,7 +151,7 @@ func (n *Loan) borrowLocked(l *Limiter, refs []ref, now int64) (debts []debt) {
 				}
 				d := debt{ref: i, loan: o, part: pt}
 				switch {
-				case f.lim.kind == concurrencyKind:
+				case f.lim.holds():
 					x := f.e.coldOf(f.lim)
 					f.cost = min(f.cost, x.lowered(x.specOf(f.lim).conc))
 					d.slots = min(f.cost, pt.slots)
@@ -177,12 +177,12 @@ func (n *Loan) borrowLocked(l *Limiter, refs []ref, now int64) (debts []debt) {
 // on. It reports false, and changes nothing, where they are not in the window that
 // ends now: then they pay for nothing any more.
 func (r *ref) countsLocked(units int64, at *int64, now int64) bool {
-	if r.lim.kind != logKind || *at == now {
+	m := r.lim
+	if !m.dated() || *at == now {
 		return true
 	}
-	x := r.e.coldOf(r.lim)
-	w := x.specOf(r.lim)
-	if units == 0 || now < *at || now-*at > w.window || !x.log.Move(units, *at, now, w.quota, w.window) {
+	x := r.e.coldOf(m)
+	if units == 0 || now < *at || now-*at > x.specOf(m).window || !algorithms[m.kind].move(m, x, units, *at, now) {
 		return false
 	}
 	*at = now
@@ -226,7 +226,7 @@ func owed(debts []debt, i int) (units int64) {
 // countsAtLocked is when the limits count what is left of the i-th ref of a permit that was
 // granted at the time at. The ref's shard is locked.
 func (n *nested) countsAtLocked(i int, at int64) int64 {
-	if n == nil || n.loan == nil || n.loan.parts[i].lim.kind != logKind {
+	if n == nil || n.loan == nil || !n.loan.parts[i].lim.dated() {
 		return at
 	}
 	n.tree.mu.Lock()
@@ -271,7 +271,7 @@ func repayLocked(debts []debt, units, slots, at int64) (u, s int64) {
 		d.part.slots += ds
 		switch {
 		case du == 0:
-		case d.part.lim.kind != logKind || d.part.at == at:
+		case !d.part.lim.dated() || d.part.at == at:
 			d.part.units += du
 		case d.part.units == 0:
 			d.part.units, d.part.at = du, at
@@ -314,7 +314,7 @@ func (n *Loan) attachLocked(p Permit, debts []debt) {
 	defer n.tree.mu.Unlock()
 	for i := range rec.refs {
 		r := &rec.refs[i]
-		if r.lim.kind != concurrencyKind {
+		if !r.lim.holds() {
 			continue
 		}
 		own := r.got
@@ -392,7 +392,7 @@ func (n *Loan) takeBack() {
 	for o := n; o != nil; o = o.outer {
 		for i := range o.parts {
 			pt := &o.parts[i] // e and lim do not change
-			if pt.lim.kind != concurrencyKind {
+			if !pt.lim.holds() {
 				continue
 			}
 			sh := &o.l.shards[pt.e.shard]
@@ -468,7 +468,7 @@ func (n *nested) endLocked(rec *record) {
 	}
 	for i := range rec.refs {
 		r := &rec.refs[i]
-		if r.lim.kind != concurrencyKind {
+		if !r.lim.holds() {
 			continue
 		}
 		from := n.debtsOf(i)

@@ -194,43 +194,15 @@ func (r *Request) cost(u *Use) int64 {
 // (2⁵³) and an int (2³⁰ on 32-bit machines) hold exactly. More is cut to it.
 const maxUnits = 1 << (30 + 23*(^uint(0)>>63))
 
-type kind uint8
-
-const (
-	gateKind kind = iota
-	bucketKind
-	logKind
-	concurrencyKind
-)
-
 // spec is a limit's numbers, checked and ready for use.
 type spec struct {
-	kind   kind
+	kind
 	adapt  bool
 	rate   float64 // bucketKind: units a second
 	burst  int64   // bucketKind
 	quota  int64   // logKind: units in any window
 	window int64   // logKind: ns
 	conc   int64   // concurrencyKind
-}
-
-// most is the largest cost that can ever pass.
-func (w *spec) most() int64 {
-	switch w.kind {
-	case bucketKind:
-		return w.burst
-	case logKind:
-		return w.quota
-	}
-	return math.MaxInt64
-}
-
-// headroom is what backfill leaves in a full bucket for interactive calls.
-func (w *spec) headroom(cost int64) int64 {
-	if w.kind != bucketKind || cost == 0 {
-		return 0
-	}
-	return max(0, min(w.burst/2, w.burst-cost))
 }
 
 // as turns w, the numbers that one key has of its own, into the kind f that m has for

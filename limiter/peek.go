@@ -75,19 +75,11 @@ func (l *Limiter) peek(now int64, limit string, k *Keys) State {
 		}
 		return l.stateLocked(g, m, e, now)
 	}
-	st := State{Limit: m.Name, Concurrency: m.conc, Burst: m.most(), Rate: m.rate, Factor: 1}
-	switch m.kind {
-	case bucketKind:
-		st.Level = m.fresh(now)
-	case logKind:
-		st.Level = float64(max(0, m.quota-m.remembers(now).Peak(now, m.window)))
-	default:
-		st.Burst = 0
-	}
+	st := State{Limit: m.Name, Factor: 1}
 	for _, d := range g.dims {
 		st.Keys.set(d, k.Get(d))
 	}
-	return st
+	return algorithms[m.kind].show(st, nil, m, nil, now)
 }
 
 // copy is e's state in an entry of its own.
@@ -99,9 +91,8 @@ func (e *entry) copy() *entry {
 	if e.cold != nil {
 		c.cold = &coldState{limits: slices.Clone(e.cold.limits), holders: slices.Clone(e.cold.holders)}
 		for i := range c.cold.limits {
-			if log := c.cold.limits[i].log; log != nil {
-				c.cold.limits[i].log = log.Clone()
-			}
+			x := &c.cold.limits[i]
+			x.kindState = x.kindState.clone()
 		}
 	}
 	return c
@@ -110,7 +101,6 @@ func (e *entry) copy() *entry {
 func (l *Limiter) stateLocked(g *group, m *limit, e *entry, now int64) State {
 	st := State{Limit: m.Name, Keys: g.keys(e.key()), Factor: 1}
 	x := e.coldOf(m)
-	w := x.specOf(m)
 	if x != nil {
 		e.advance(m, x, now)
 		st.Factor = 1 - x.cut
@@ -132,18 +122,7 @@ func (l *Limiter) stateLocked(g *group, m *limit, e *entry, now int64) State {
 			}
 		}
 	}
-	switch m.kind {
-	case bucketKind:
-		st.Burst, st.Rate = w.burst, w.rate*st.Factor
-		st.Level = max(0, e.buckets[m.index].Level(now))
-	case logKind:
-		st.Burst = x.lowered(w.quota)
-		st.Level = float64(max(0, st.Burst-x.log.Peak(now, w.window)))
-	case concurrencyKind:
-		st.Concurrency = x.lowered(w.conc)
-		st.InFlight = int64(*e.holder(m.index))
-	}
-	return st
+	return algorithms[m.kind].show(st, e, m, x, now)
 }
 
 // All iterates over the state of every limit of every live key, in no order.

@@ -77,7 +77,7 @@ func homeOf(refs []ref) uint32 {
 	home, holds := uint32(1<<32-1), false
 	for i := range refs {
 		r := &refs[i]
-		h := r.lim.kind == concurrencyKind || r.round != 0
+		h := r.lim.holds() || r.round != 0
 		if h && !holds {
 			home, holds = uint32(r.e.shard), true
 		} else if h == holds {
@@ -138,30 +138,23 @@ func (p Permit) restamp(now int64) (_ Permit, ok bool) {
 		m := cfg.current(r.lim)
 		x := r.e.coldOf(m)
 		units := r.got + owed(debts, i)
-		if units == 0 || m.kind != logKind || x == nil || x.log == nil {
-			continue
-		}
-		if w := x.specOf(m); !x.log.Move(units, rec.at, now, w.quota, w.window) {
+		if !algorithms[m.kind].move(m, x, units, rec.at, now) {
 			for j := range rec.refs[:i] { // as if nothing had been
 				r := &rec.refs[j]
-				if x := r.e.coldOf(r.lim); x != nil && x.log != nil && x.log.Refund(r.got+owed(debts, j), now) {
-					x.log.Take(r.got+owed(debts, j), rec.at, x.specOf(cfg.current(r.lim)).window)
-				}
+				m := cfg.current(r.lim)
+				algorithms[m.kind].moveBack(m, r.e.coldOf(m), r.got+owed(debts, j), rec.at, now)
 			}
 			return p, false
 		}
 	}
 	for i := range rec.refs {
 		r := &rec.refs[i]
-		if m := cfg.current(r.lim); m == r.lim && m.kind == bucketKind && r.got > 0 {
-			if b := &r.e.buckets[m.index]; b.Level(now) >= 0 {
-				b.Give(float64(r.got), now)
-				b.Take(r.got, now)
-			}
+		if m := cfg.current(r.lim); m == r.lim && r.got > 0 {
+			algorithms[m.kind].retake(r.e, m, r.got, now)
 		}
 	}
 	for i := range debts {
-		if debts[i].part.lim.kind == logKind {
+		if debts[i].part.lim.dated() {
 			debts[i].at = now
 		}
 	}
@@ -247,11 +240,11 @@ func (p Permit) end(how ending) {
 	for i := range rec.refs {
 		r := &rec.refs[i]
 		if uint32(r.e.shard) != p.rec.home {
-			others = others || how != released || r.round != 0 || r.lim.kind == concurrencyKind
+			others = others || how != released || r.round != 0 || r.lim.holds()
 			continue
 		}
 		if r.e.cold == nil && !refund { // as almost always
-			if r.lim.kind == concurrencyKind {
+			if r.lim.holds() {
 				*r.e.holder(r.lim.index) -= int32(r.got)
 			}
 		} else {
@@ -323,7 +316,7 @@ func (l *Limiter) giveBackLocked(r *taken, refund bool, at int64) (wake bool) {
 	case r.round != 0:
 		wake = l.passedLocked(r)
 	}
-	if r.lim.kind == concurrencyKind {
+	if r.lim.holds() {
 		*r.e.holder(r.lim.index) -= int32(r.got)
 		x := r.e.coldOf(r.lim)
 		wake = wake || x != nil && x.q != nil
@@ -351,7 +344,7 @@ func (l *Limiter) unusedLocked(r *taken, at int64) (wake bool) {
 		return false
 	}
 	m, x, now := l.upToNowLocked(r)
-	wake = r.e.refund(r, m, x, at, now)
+	wake = algorithms[m.kind].refund(r.e, m, r.lim, x, r.got, at, now)
 	if x == nil {
 		return false
 	}
@@ -374,33 +367,6 @@ func (l *Limiter) upToNowLocked(r *taken) (m *limit, x *coldLimit, now int64) {
 		e.advance(m, x, now)
 	}
 	return m, x, now
-}
-
-// refund gives back the units of r, as far as they are still missing, and
-// reports whether there were any. e is up to the time now.
-func (e *entry) refund(r *taken, m *limit, x *coldLimit, at, now int64) bool {
-	switch m.kind {
-	case bucketKind:
-		// If the bucket was full meanwhile, what it lacked has come back
-		// already. That can't have been faster than its rate. A reload may
-		// have cut it to a smaller burst: then nothing is sure.
-		if r.lim != m {
-			return false
-		}
-		perSecond := max(m.rate, x.specOf(m).rate)
-		n := float64(r.got) - perSecond*time.Duration(now-at).Seconds()
-		if n <= 0 {
-			return false
-		}
-		e.buckets[m.index].Give(n, now)
-		return true
-	case logKind:
-		if r.lim.kind != logKind || m.prior != nil && at <= m.prior.at || x == nil || x.log == nil {
-			return false // a reload has made it a window meanwhile
-		}
-		return r.got > 0 && x.log.Refund(r.got, at)
-	}
-	return false
 }
 
 // Refund gives the units back that the permit took: for a call that turned out

@@ -5,11 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
-
-	"github.com/recourse-go/recourse/limiter/internal/windowlog"
 )
 
 // The limits in force, and how they change.
@@ -82,31 +79,13 @@ func (cfg *config) with(limits []Limit, now int64) (*config, error) {
 			if old.kind != w.kind {
 				m.prior = &prior{spec: old.spec, at: now, gen: next.gen}
 			}
-			switch {
-			case old.kind == logKind:
-				m.base = min(float64(old.quota), float64(w.burst))
-			default:
-				m.base = min(old.fresh(now), float64(w.burst))
-			}
-			if w.kind == bucketKind && m.index < 0 {
-				m.index = g.buckets
-				g.buckets++
-			}
-			g.limits[m.position] = m
+			m.base = min(algorithms[old.kind].unused(old, now), float64(w.burst))
 		} else {
-			m.position = len(g.limits)
-			switch w.kind {
-			case logKind:
-				m.index = -1
-			case bucketKind:
-				m.index = g.buckets
-				g.buckets++
-			case concurrencyKind:
-				m.index = g.holders
-				g.holders++
-			}
+			m.position, m.index = len(g.limits), -1
 			g.limits = append(g.limits, m)
 		}
+		m.index = algorithms[m.kind].place(g, m.index)
+		g.limits[m.position] = m
 		next.limits[i] = m
 	}
 	if len(errs) > 0 {
@@ -116,11 +95,11 @@ func (cfg *config) with(limits []Limit, now int64) (*config, error) {
 }
 
 // limitFor returns the limit of this name and kind that has a position in g, or nil.
-// A bucket and a remembered window are of one kind here: of a quota, either
-// may follow the other, and what was granted must not be forgotten by that.
-func (g *group) limitFor(name string, f kind) *limit {
+// All metered kinds are one here: of a quota, a bucket may follow a log, or a log
+// a bucket, and what was granted must not be forgotten by that.
+func (g *group) limitFor(name string, k kind) *limit {
 	for _, m := range g.limits {
-		if m.Name == name && (m.kind == f || m.metered() && (f == bucketKind || f == logKind)) {
+		if m.Name == name && (m.kind == k || m.metered() && k.metered()) {
 			return m
 		}
 	}
@@ -315,17 +294,11 @@ func (e *entry) migrate(cfg *config, now int64) {
 			e.migrateKind(g, m, now)
 			continue
 		}
-		if m.kind != bucketKind {
-			continue
-		}
 		x := e.coldOf(m)
-		factor := 1.0
 		if x != nil {
 			e.advance(m, x, now)
-			factor = 1 - x.cut
 		}
-		w := x.specOf(m)
-		e.buckets[m.index].Tune(w.rate*factor, w.burst, now)
+		algorithms[m.kind].tune(e, m, x, false, now)
 	}
 	e.gen = cfg.gen
 }
@@ -337,8 +310,8 @@ type prior struct {
 	gen  uint32 // of the config that ended it
 }
 
-// migrateKind makes a bucket of e's window or a window of its bucket, without
-// forgetting anything that was granted: in a window over the change no more
+// migrateKind makes the state of m's kind of what its prior kind has left in e,
+// without forgetting anything that was granted: in a window over the change no more
 // passes than the larger of the two limits allows.
 func (e *entry) migrateKind(g *group, m *limit, now int64) {
 	x, was := e.makeCold(g, m), &m.prior.spec
@@ -350,54 +323,10 @@ func (e *entry) migrateKind(g *group, m *limit, now int64) {
 		x.cutAt = now
 	}
 	ended := x.hold != 0 && now >= x.hold
-	if m.kind == logKind {
-		b := &e.buckets[m.index]
-		if ended {
-			b.Empty(x.hold)
-			x.hold = 0
-		}
-		x.log = was.remembered(b.Level(now), m.window, now, now)
-		return
+	algorithms[m.kind].become(e, m, x, was, ended, now)
+	if ended {
+		x.hold = 0
 	}
-	used := int64(0)
-	if x.log != nil {
-		used, x.log = x.log.Since(now-was.window), nil
-	}
-	level := min(m.burst, was.quota) - used
-	if ended { // a bucket is empty after a hold
-		x.hold, level = 0, min(level, 0)
-	}
-	e.buckets[m.index].Init(m.rate*(1-x.cut), m.burst, float64(level), now)
-}
-
-// remembered is the most that a bucket which has this level at the time at can
-// have granted until then, as late as that can have been, as far as it still
-// counts at the time now.
-func (w *spec) remembered(level float64, window, at, now int64) *windowlog.Log {
-	log := &windowlog.Log{}
-	const spansPerWindow = 32
-	before := func(spans int64) int64 { // granted in the last spans of the window
-		return int64(math.Ceil(min(w.rate*time.Duration(window).Seconds()/spansPerWindow*float64(spans), maxUnits)))
-	}
-	for k := int64(spansPerWindow); k > 0; k-- {
-		last := at - window/spansPerWindow*(k-1)
-		if units := before(k) - before(k-1); units > 0 {
-			log.Take(units, last, window)
-		}
-	}
-	if units := int64(math.Ceil(float64(w.burst) - level)); units > 0 {
-		log.Take(units, at, window)
-	}
-	log.Forget(now - window)
-	return log
-}
-
-// remembers is what the log of a key that was never used has in it.
-func (m *limit) remembers(now int64) *windowlog.Log {
-	if m.prior == nil || m.prior.spec.kind != bucketKind || now-m.prior.at > m.window {
-		return &windowlog.Log{}
-	}
-	return m.prior.spec.remembered(float64(m.prior.spec.burst), m.window, m.prior.at, now)
 }
 
 // except asks Options.LimitFor about every key of the call, and puts in force what it says.
@@ -462,12 +391,6 @@ func (e *entry) setOwn(g *group, m *limit, own *spec, created bool, now int64) (
 		return false
 	}
 	e.advance(m, x, now)
-	if m.kind == bucketKind {
-		b := &e.buckets[m.index]
-		b.Tune(is.rate*(1-x.cut), is.burst, now)
-		if created {
-			b.Give(float64(is.burst), now) // a key that was never used starts full
-		}
-	}
+	algorithms[m.kind].tune(e, m, x, created, now) // a key that was never used starts full
 	return x.q != nil
 }

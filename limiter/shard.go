@@ -100,9 +100,7 @@ func (e *entry) setBack(g *group, now int64) {
 			x.cutAt, x.refusedAt = min(x.cutAt, now), min(x.refusedAt, now)
 			x.next, x.lapse = min(x.next, now+adaptEvery), min(x.lapse, now+probeLapse)
 		}
-		if m.kind == bucketKind {
-			e.buckets[m.index].SetBack(now, seen)
-		}
+		algorithms[m.kind].setBack(e, m, now, seen)
 	}
 }
 

@@ -73,7 +73,7 @@ func (p Permit) Opened(what string, idle func() time.Duration) {
 	n := rec.nested
 	s := &stream{what: what, idle: idle, loan: n.loan}
 	for i := range rec.refs {
-		if r := &rec.refs[i]; r.lim.kind == concurrencyKind {
+		if r := &rec.refs[i]; r.lim.holds() {
 			s.slots = append(s.slots, slots{r.e, r.lim.position, r.got})
 		}
 	}
@@ -129,7 +129,7 @@ func (l *Limiter) stalledLocked(w *waiter) (again time.Duration, err error) {
 	now := l.clampLocked(calls.locks, calls.refs, l.now())
 	l.renewLocked(l.config.Load(), w, now)
 	r := &w.refs[calls.use]
-	if r.lim.kind != concurrencyKind {
+	if !r.lim.holds() {
 		return stallAfter, nil
 	}
 	x := r.e.coldOf(r.lim)

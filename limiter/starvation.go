@@ -62,7 +62,7 @@ func (l *Limiter) unguardLocked(calls *likeCalls) {
 // does not depend on where the guarded call waits. e's shard is locked.
 func (l *Limiter) guardOfLocked(e *entry, m *limit, now int64) *guarded {
 	t := l.guard.Load()
-	if t == nil || now >= t.until || m.kind == gateKind {
+	if t == nil || now >= t.until || !m.metered() && !m.holds() {
 		return nil
 	}
 	for i := range t.calls.refs {

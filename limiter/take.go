@@ -33,22 +33,8 @@ func (l *Limiter) takeLocked(refs []ref, prio Priority, account string, calls *l
 				continue
 			}
 		}
-		ok := true
-		switch m.kind {
-		case bucketKind:
-			b := &e.buckets[m.index]
-			if prio == Backfill && b.Level(now) < float64(r.cost+m.headroom(r.cost)) {
-				ok = false
-			} else {
-				ok = r.cost == 0 || b.Take(r.cost, now)
-			}
-		case concurrencyKind:
-			r.got = min(r.cost, m.conc)
-			if ok = int64(*e.holder(m.index))+r.got <= m.conc; ok {
-				*e.holder(m.index) += int32(r.got)
-			}
-		}
-		if !ok {
+		var ok bool
+		if r.got, ok = algorithms[m.kind].take(e, m, nil, r.cost, prio == Backfill, now); !ok {
 			l.untakeLocked(refs[:i], now)
 			return i
 		}
@@ -81,34 +67,16 @@ func (l *Limiter) passesLocked(r *ref, x *coldLimit, prio Priority, account stri
 	} else if x.q != nil && !x.q.empty() && x.q.ahead(prio, account, r.cost, calls) {
 		return false
 	}
-	w := x.specOf(m)
-	switch m.kind {
-	case bucketKind:
-		b := &e.buckets[m.index]
-		if prio == Backfill && !x.q.owes(r.cost) && b.Level(now) < float64(r.cost+w.headroom(r.cost)) {
-			return false
-		}
-		if r.cost > 0 && !b.Take(r.cost, now) {
-			return false
-		}
-	case logKind:
-		// What has been granted ahead of the clock counts, and stays known when
-		// the key is set back to the clock's time: so only that is forgotten
-		// which no call by the clock can meet.
-		x.log.Forget(l.shards[e.shard].newest - w.window)
-		if x.log.Peak(now, w.window)+r.cost > w.quotaFor(x, r.cost) {
-			return false
-		}
-		x.log.Take(r.cost, now, w.window)
-	case concurrencyKind:
-		most := x.lowered(w.conc)
-		n := min(r.cost, most)
-		if int64(*e.holder(m.index))+n > most {
-			return false
-		}
-		r.got = n
-		*e.holder(m.index) += int32(n)
+	// What has been granted ahead of the clock counts, and stays known when the key is
+	// set back to the clock's time: so only that is forgotten which no call by the
+	// clock can meet.
+	a := algorithms[m.kind]
+	a.forget(m, x, l.shards[e.shard].newest)
+	got, ok := a.take(e, m, x, r.cost, prio == Backfill && !x.q.owes(r.cost), now)
+	if !ok {
+		return false
 	}
+	r.got = got
 	if x.allowed > 0 && !probes {
 		x.probes++
 		r.round = x.round
@@ -121,16 +89,7 @@ func (l *Limiter) untakeLocked(refs []ref, now int64) {
 	for i := range refs {
 		r := &refs[i]
 		e, m := r.e, r.lim
-		switch m.kind {
-		case bucketKind:
-			if r.got > 0 {
-				e.buckets[m.index].Give(float64(r.got), now)
-			}
-		case logKind:
-			e.coldOf(m).log.Refund(r.got, now)
-		case concurrencyKind:
-			*e.holder(m.index) -= int32(r.got)
-		}
+		algorithms[m.kind].untake(e, m, r.got, now)
 		if r.round != 0 {
 			e.coldOf(m).probes--
 			r.round = 0
@@ -160,36 +119,16 @@ const onEvent = math.MaxInt64
 // headroom is what must be left.
 func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64) int64 {
 	x := e.coldOf(m)
-	start, level := now, -1.0
+	start, held := now, false
 	if x != nil {
 		e.advance(m, x, now)
 		if x.hold > now {
-			start, level = x.hold, 0
+			start, held = x.hold, true
 		} else if x.allowed > 0 && x.probes >= x.allowed {
 			return onEvent
 		}
 	}
-	w := x.specOf(m)
-	switch m.kind {
-	case bucketKind:
-		if level < 0 {
-			level = e.buckets[m.index].Level(now)
-		}
-		need := float64(cost) + float64(ahead) + float64(headroom) - level
-		if need <= 0 {
-			return start
-		}
-		return later(start, x.fillTime(need, w.rate))
-	case logKind:
-		quota := w.quotaFor(x, cost)
-		return x.log.Ready(min(cost+ahead, quota), quota, w.window, start)
-	case concurrencyKind:
-		most := x.lowered(w.conc)
-		if int64(*e.holder(m.index))+min(cost, most) > most {
-			return onEvent
-		}
-	}
-	return start
+	return algorithms[m.kind].ready(e, m, x, cost, ahead, headroom, start, held)
 }
 
 // knownAt is readyAt, as far as it is known: an event can be now, or once no
