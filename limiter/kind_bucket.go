@@ -84,7 +84,9 @@ func (tokenBucket) become(e *entry, m *limit, x *coldLimit, was *spec, ended boo
 	e.buckets[m.index].Init(m.rate*(1-x.cut), m.burst, float64(level), now)
 }
 
-func (tokenBucket) setBack(e *entry, m *limit, now, seen int64) { e.buckets[m.index].SetBack(now, seen) }
+func (tokenBucket) setBack(e *entry, m *limit, now, seen int64) {
+	e.buckets[m.index].SetBack(now, seen)
+}
 
 func (tokenBucket) take(e *entry, m *limit, x *coldLimit, cost int64, reserve bool, now int64) (int64, bool) {
 	b := &e.buckets[m.index]
