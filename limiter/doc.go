@@ -43,6 +43,7 @@
 //
 //   - limit.go: the limits as their owner gives them, and their numbers;
 //   - table.go, entry.go, shard.go: the state of a key, and the locks on it;
+//   - kind.go, and a file of each kind, such as kind_bucket.go: how a limit counts;
 //   - take.go, hold.go, cause.go: what a limit lets through, and what closes it;
 //   - queue.go, starvation.go, grant.go: who waits, and who goes on;
 //   - permit.go, lend.go, stall.go: what a call has, and what it lends to others;
@@ -54,10 +55,9 @@
 // shards of its arguments locked; those of entry, coldState, queue and what is in
 // them need their own shard's lock always.
 //
-// A new kind of limit begins in limit.go, with its fields, its kind and its numbers.
-// What differs by kind stands where it happens: taking, undoing and the time to wait
-// in take.go, giving back in permit.go and lend.go, holds in hold.go, the state of a
-// key in entry.go, reload.go, evict.go and shard.go, and what is shown in peek.go.
+// A new kind of limit is three files: its fields and its numbers in limit.go, its
+// constant and its line in the table of kind.go, and its methods in a file of its own.
+// No other file asks which kind a limit is.
 //
 // Times are arguments in the methods that end in At; the others read the
 // clock once. Time never runs backwards for a key: an older time than the
