@@ -100,7 +100,7 @@ func TestBreakerEvidence(t *testing.T) {
 		{"a timeout", fmt.Errorf("read: %w", context.DeadlineExceeded), breaker.Open},
 		{"cancelled", fmt.Errorf("read: %w", context.Canceled), breaker.HalfOpen},
 		{"the code's own error", errors.New("cannot read the local file"), breaker.HalfOpen},
-		{"the code's own wish", RetryAfter(time.Hour, errors.New("not yet")), breaker.HalfOpen},
+		{"a caller override", RetryAfter(time.Hour, errors.New("not yet")), breaker.HalfOpen},
 		{"an inner call that a breaker refused",
 			&GiveUpError{Decision: Decision{As: AsExhausted, Reason: reasonBreaker}, Cause: errBreakerOpen}, breaker.HalfOpen},
 		{"an inner call whose deadline came in a queue",

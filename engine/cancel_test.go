@@ -61,7 +61,7 @@ func TestCancelWakesEveryWait(t *testing.T) {
 				})
 				return nil
 			}},
-		{name: "another response is in doubt", at: 20 * time.Millisecond,
+		{name: "another response is undecided", at: 20 * time.Millisecond,
 			before: func(t *testing.T, e *Engine, _ *server) func() {
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan struct{})

@@ -254,7 +254,7 @@ func (c *compiled) schedule(d *Decision, u float64, fresh bool) {
 		if spec.Action == policy.Wait {
 			id = b.id[1]
 		}
-		used := s.slot(id)
+		used := s.backoff(id)
 		if used.id == 0 {
 			*used = usedBackoff{id: id, since: s.Spent}
 			if fresh {

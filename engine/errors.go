@@ -26,7 +26,7 @@ import (
 //   - of errors of this module and of the standard library (package net, TLS,
 //     contexts, system calls, …) what happened to which host and address;
 //   - of a URL no user, query or fragment, and of its path what looks like a name;
-//   - of any other error its type alone, and the kind of trouble that it is:
+//   - of any other error only its type, and what kind of failure it is:
 //     *smtp.SMTPError, network=reset.
 //
 // The error that it unwraps to is as it was, and has its own text.
@@ -207,7 +207,7 @@ func (e *ResponseError) Error() string {
 	return s
 }
 
-// codeError is an error with the calling code's own wish about it.
+// codeError is an error with the caller override: what the calling code wants done about it.
 type codeError struct {
 	err   error
 	after time.Duration // 0 = permanent

@@ -52,7 +52,7 @@ func goroutines() string {
 }
 
 // nothingLeft fails the test where an engine still holds permits, keeps calls
-// waiting, or is in doubt about a response.
+// waiting, or keeps an account gate closed.
 func nothingLeft(t testing.TB, e *Engine) {
 	t.Helper()
 	for name, p := range e.live.Load().providers {

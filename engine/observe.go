@@ -8,10 +8,10 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// Observer is told what the engine does. Observe is called from the goroutine
-// of the call, or of what happens beside calls, as a refresh or a reload, so it must
-// be quick, and must be safe for concurrent use. The
-// Notice and what it points to are only lent: copy what is kept.
+// Observer is told what the engine does. Observe is called from the goroutine of the
+// call, or from that of a refresh or a reload, so it must be quick, and must be safe for
+// concurrent use. The Notice and what it points to are valid until Observe returns: copy
+// what you keep.
 //
 // A Notice carries no request, no body of it and no credentials; its Event
 // holds the response's headers and body, which an observer should not log, and

@@ -119,7 +119,7 @@ func TestTextWithoutBodies(t *testing.T) {
 	}
 }
 
-// What a failure shows: the answer's facts, the error, the kind of trouble.
+// What a failure shows: the answer's facts, the error, the kind of failure.
 func TestFailureText(t *testing.T) {
 	answer := &rules.Event{Protocol: "http", Status: 429, Codes: []string{"slowDown"}, Message: "Too many requests."}
 	for _, tt := range []struct {

@@ -77,8 +77,8 @@ func backoffID(name string, a policy.Action) uint32 {
 	return 1
 }
 
-// slot finds the counts of a backoff, or the place for them.
-func (s *State) slot(id uint32) *usedBackoff {
+// backoff finds the counts of a backoff, or the element for them.
+func (s *State) backoff(id uint32) *usedBackoff {
 	for i := range s.used {
 		if s.used[i].id == id || s.used[i].id == 0 {
 			return &s.used[i]

@@ -70,7 +70,7 @@ func (e *Engine) Watch(ctx context.Context, o WatchOptions) error {
 		for content != seen {
 			// It is looked at twice: files may be half written, or come from
 			// two versions of which one is just replacing the other.
-			if err := sleep(ctx, nil, e.done, min(o.Interval, settleTime)); err != nil {
+			if err := sleep(ctx, nil, e.done, min(o.Interval, quietTime)); err != nil {
 				return err
 			}
 			last := content
@@ -90,8 +90,8 @@ func (e *Engine) Watch(ctx context.Context, o WatchOptions) error {
 	}
 }
 
-// settleTime is how long a directory must not change before it is read.
-const settleTime = 200 * time.Millisecond
+// quietTime is how long a directory must not change before it is read.
+const quietTime = 200 * time.Millisecond
 
 // digest tells one content of a directory from another.
 func digest(files []policy.File, err error) string {

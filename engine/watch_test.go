@@ -19,8 +19,8 @@ import (
 )
 
 // Whatever becomes of the directory, the last good policies stay in force, and
-// each trouble is told once.
-func TestWatchTroubles(t *testing.T) {
+// each failure is told once.
+func TestWatchFailures(t *testing.T) {
 	const teapot = overLoop + "rules: [{name: teapot, when: status == 418, action: fail, as: resync}]\n"
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "policies")
@@ -106,7 +106,7 @@ rules:
 		done := make(chan error)
 		os.WriteFile(file, []byte(half), 0o644)
 		go func() { done <- e.Watch(ctx, WatchOptions{Dir: dir, Over: e.Policies(), Interval: time.Second}) }()
-		time.Sleep(settleTime / 2)
+		time.Sleep(quietTime / 2)
 		os.WriteFile(file, []byte(content), 0o644)
 		time.Sleep(5 * time.Second)
 		p, _ := e.Provider("test")

@@ -31,15 +31,15 @@ const (
 
 // check finds what is wrong with one rule.
 type check struct {
-	rule   int
-	when   string
-	config *conf.Config
-	facts  []string        // the names allowed after `facts.`
-	known  map[string]bool // the same
-	only   []string        // the facts that may be read; nil = all
-	read   []string        // those of them that the rule reads
-	errs   ErrorList
-	doubts []doubt
+	rule     int
+	when     string
+	config   *conf.Config
+	facts    []string        // the names allowed after `facts.`
+	known    map[string]bool // the same
+	only     []string        // the facts that may be read; nil = all
+	read     []string        // those of them that the rule reads
+	errs     ErrorList
+	lexicals []lexicalOrder
 
 	lexed   []lexer.Token
 	vars    []string // of the `let`s around the node

@@ -10,9 +10,9 @@ import (
 	"github.com/recourse-go/recourse/rules/internal/exprtree"
 )
 
-// doubt is a part of a condition that says something else than it seems to say.
-type doubt struct {
-	from, to int // in the source
+// lexicalOrder is a comparison of texts by order where numbers are meant.
+type lexicalOrder struct {
+	from, to int // bytes in the source
 	message  string
 	hint     string
 }
@@ -32,7 +32,7 @@ func (c *check) lexical(n ast.Node) {
 				right = c.asNumber(b.Right, left)
 			}
 			from, to := c.span(b)
-			c.doubts = append(c.doubts, doubt{from, to, fmt.Sprintf("%q compares texts here, letter by letter: \"9\" comes after \"10\"", b.Operator),
+			c.lexicals = append(c.lexicals, lexicalOrder{from, to, fmt.Sprintf("%q compares texts here, letter by letter: \"9\" comes after \"10\"", b.Operator),
 				fmt.Sprintf("compare numbers: %s %s %s", left, b.Operator, right)})
 		}
 	}

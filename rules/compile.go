@@ -64,7 +64,7 @@ type compiledRule struct {
 	facts     []string               // the custom facts that it reads
 	conjuncts []*condition.Condition // in source order
 	dropped   []exprtree.Span        // the parts that are always true
-	doubts    []doubt                // for Lint
+	lexicals  []lexicalOrder         // for Lint
 	clauses   []clause.Clause        // of rule 0
 	lint      sync.Once              // for possible, which only Lint needs
 	possible  []*clause.Possible     // see satisfiable
@@ -125,7 +125,7 @@ func (s *Set) compile() error {
 		c := check{rule: i, when: r.When, config: config, facts: s.options.Facts, known: known, only: s.options.Only}
 		part := new(compiledRule)
 		part.conjuncts, part.dropped = c.compile(cp.patterns)
-		part.facts, part.doubts = c.read, c.doubts
+		part.facts, part.lexicals = c.read, c.lexicals
 		part.clauses = clause.ClausesOf(0, part.conjuncts)
 		errs = append(errs, c.errs...)
 		if len(c.errs) == 0 {

@@ -53,7 +53,7 @@ func (s *Set) LintOf(own func(rule int) bool) []Finding {
 		before, clauses := len(l.findings), part.satisfiable()
 		mine := isOwn(i)
 		if mine {
-			for _, d := range part.doubts {
+			for _, d := range part.lexicals {
 				f := l.add(i, LintLexical, d.hint, "%s", d.message)
 				f.Offset, f.Length = d.from, d.to-d.from
 			}

@@ -30,7 +30,7 @@ func netHTTPKind(s string) string {
 }
 
 // requestTexts are how net/http's errors about the request itself begin, and
-// those about where the server's redirects led it: no trouble of the network, and
+// those about where the server's redirects led it: no failure of the network, and
 // no repeat ends otherwise. What a server wrote comes later in a text, so only
 // the beginning counts.
 var requestTexts = [...]string{

@@ -181,9 +181,9 @@ type rateLimit struct {
 	beaten    bool // a header that wins has spoken; what follows is only traced
 }
 
-// settle takes the outcome of one header: the longest wait of what is
-// exhausted, else, for a 429, the longest of all.
-func (r *rateLimit) settle(name, value string, exhausted, all time.Duration) {
+// read takes what one header says: the longest wait of what is exhausted or, for a
+// 429 where nothing is, the longest of all.
+func (r *rateLimit) read(name, value string, exhausted, all time.Duration) {
 	d := exhausted
 	if d == 0 && r.throttled {
 		d = all
@@ -290,7 +290,7 @@ func (r *rateLimit) structured(lines []string) {
 			exhausted = max(exhausted, d)
 		}
 	}
-	r.settle(name, value, exhausted, all)
+	r.read(name, value, exhausted, all)
 }
 
 // reset reads a header that holds only the reset, beside one that holds what remains.
@@ -314,7 +314,7 @@ func (r *rateLimit) reset(name string, resets, remaining []string) {
 			}
 		}
 	}
-	r.settle(name, strings.Join(resets, ", "), exhausted, all)
+	r.read(name, strings.Join(resets, ", "), exhausted, all)
 }
 
 func splitValues(lines []string) []string {

@@ -52,7 +52,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	key := string(c.op) + " " + c.id + c.page
 	m.attempts[key]++
 	attempt := strconv.Itoa(m.attempts[key])
-	v := s.judge(m, c, r, now, cost, attempt)
+	v := s.decide(m, c, r, now, cost, attempt)
 	if v.admitted {
 		m.admitted++
 	}
@@ -99,8 +99,8 @@ func (s *Server) cost(o op) int64 {
 	return 1
 }
 
-// judge decides what becomes of a request. The caller holds the lock.
-func (s *Server) judge(m *mailbox, c call, r *http.Request, now time.Time, cost int64, attempt string) verdict {
+// decide says how a request is answered. The caller holds the lock.
+func (s *Server) decide(m *mailbox, c call, r *http.Request, now time.Time, cost int64, attempt string) verdict {
 	l := s.limits()
 	form := chance(s.o.Seed, s.Name(), m.name, string(c.op), c.id, c.page, attempt, "form")
 	refuse := func(why Fault, until time.Time) verdict {

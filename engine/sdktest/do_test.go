@@ -64,7 +64,7 @@ func TestDoReadsErrorsOfSDKs(t *testing.T) {
 			as: engine.AsNeedsUser, own: new(*oauth2.RetrieveError),
 		},
 		{
-			name: "oauth2, server trouble", provider: "google_oauth", call: refresh,
+			name: "oauth2, server failure", provider: "google_oauth", call: refresh,
 			status: 503, body: `{"error":"temporarily_unavailable"}`, then: true,
 		},
 	} {

@@ -38,7 +38,7 @@ func (r *runner) runScript(c *Script) Test {
 			}
 		}
 	}
-	p.judge()
+	p.compareWhole()
 	return p.test
 }
 
@@ -90,8 +90,8 @@ func (p *player) play(i int) bool {
 	return len(p.test.Failures) == 0
 }
 
-// judge compares the script as a whole with what is wanted.
-func (p *player) judge() {
+// compareWhole compares the script as a whole with what is wanted.
+func (p *player) compareWhole() {
 	if len(p.attempts) == 0 {
 		return
 	}

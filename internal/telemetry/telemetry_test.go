@@ -128,7 +128,7 @@ func TestLabelsAtOnce(t *testing.T) {
 	}
 }
 
-// Every name becomes valid, in a copy: the notice is only lent.
+// Every name becomes valid, in a copy: the notice is valid only until Observe returns.
 func TestValid(t *testing.T) {
 	notice := func(bad string) *engine.Notice {
 		n := failed("as"+bad, rules.Event{Network: "network" + bad, IMAPStatus: "imap" + bad, Status: 400, Codes: []string{"c"}})
