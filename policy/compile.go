@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"net/textproto"
 	"regexp"
 	"slices"
@@ -307,123 +306,6 @@ func (t *CostTable) sort() {
 		return strings.Compare(a.Operation, b.Operation)
 	})
 }
-
-func (c *compiler) limitList() {
-	c.limitAt = map[string]int{}
-	for _, v := range good(c.limits) {
-		name, ok := yamlfile.Get[string](v, "name")
-		if !ok { // reported
-			c.limit(v, written(v, "name"))
-			continue
-		}
-		c.limitAt[name] = len(c.p.Limits)
-		c.p.Limits = append(c.p.Limits, c.limit(v, name))
-	}
-}
-
-func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
-	l := Limit{Name: name, Key: v.Strings("key"), Operations: v.Strings("operations"),
-		Rate: yamlfile.GetOr[float64](v, "rate", 0), Burst: yamlfile.GetOr[int64](v, "burst", 0),
-		Concurrency: yamlfile.GetOr[int64](v, "concurrency", 0), Cost: yamlfile.GetOr(v, "cost", ""), Adapt: yamlfile.GetOr(v, "adapt", "")}
-	q, _ := yamlfile.Get[quota](v, "quota")
-	l.Quota, l.Window = q.n, q.window
-
-	seen := map[string]bool{}
-	facts := c.p.Facts()
-	for _, k := range v.Items("key") {
-		c.key(k, facts)
-		if s := k.Text(); seen[s] && s != "" {
-			c.err(k.Span(), "duplicate-name", "", "key %q is given twice", s)
-		}
-		seen[k.Text()] = true
-	}
-	if v.Child("key") != nil && len(v.Items("key")) == 0 && !v.Child("key").Bad {
-		c.err(v.Child("key").Span(), "empty-value", "one of "+strings.Join(dimensions, ", "), "limit %q has no key", name)
-	}
-
-	c.countsNothing(v, &l)
-
-	// What only fits some forms of a limit.
-	bucket := v.ByName["rate"] != nil || v.ByName["quota"] != nil
-	for _, f := range []string{"burst", "cost", "adapt"} {
-		x := v.ByName[f]
-		if x == nil {
-			continue
-		}
-		if !bucket || f == "adapt" && v.ByName["rate"] == nil {
-			needs := "rate or quota"
-			if f == "adapt" {
-				needs = "rate"
-			}
-			c.err(x.KeySpan(), "misplaced-field", "", "%q has no meaning without %s", f, needs)
-		}
-	}
-
-	dearest, knownCost := int64(1), true
-	if x := v.ByName["cost"]; x != nil && !x.Bad && l.Cost != BytesCost {
-		i, ok := c.costAt[l.Cost]
-		if ok {
-			use(c.costs.ByName[l.Cost], c.used)
-			t := &c.p.Costs[i]
-			dearest = t.dearest(&l)
-		} else {
-			knownCost = false
-			if !c.unread("costs") {
-				names := []string{BytesCost}
-				if c.costs != nil {
-					names = append(names, c.costs.Names...)
-				}
-				c.err(x.Span(), "unknown-cost", c.didYouMean(l.Cost, names, "costs"), "no costs %q", l.Cost)
-			}
-		}
-	}
-	if q.bytes && l.Cost != BytesCost && v.ByName["quota"] != nil {
-		c.err(v.ByName["quota"].Span(), "bad-quota", "add cost: bytes", "a quota in bytes counts requests here")
-	}
-	if l.Burst == 0 && v.ByName["burst"] == nil {
-		switch {
-		case l.Rate > 0:
-			l.Burst = max(1, int64(math.Ceil(min(l.Rate, 1e15))), dearest)
-		case l.Quota > 0 && l.Cost == BytesCost:
-			l.Burst = max(1, l.Quota/4)
-		case l.Quota > 0 && l.Quota <= exactQuota:
-			l.Burst = l.Quota
-		case l.Quota > 0:
-			l.Burst = max(1, l.Quota/100, dearest)
-		}
-	}
-	if !bucket || !knownCost {
-		return l
-	}
-	at, whole := v.ByName["burst"], "burst"
-	if at == nil {
-		at, whole = v.ByName["quota"], "quota"
-	}
-	switch {
-	case at == nil || at.Bad:
-	case l.Cost != BytesCost && dearest > l.Burst:
-		op := ""
-		if i, ok := c.costAt[l.Cost]; ok {
-			op = c.p.Costs[i].dearestName(&l, dearest)
-		}
-		c.err(at.Span(), "cost-above-burst", fmt.Sprintf("a burst of at least %d, or keep the operation out by `operations`", dearest),
-			"%s costs %d, above the burst of %d: it could never be sent", op, dearest, l.Burst)
-	case l.Quota > 0 && l.Burst > l.Quota, l.Quota > 0 && l.Burst == l.Quota && whole == "burst" && l.Quota > 1:
-		if l.Quota < dearest {
-			c.err(v.ByName["quota"].Span(), "cost-above-burst", "", "an operation costs %d, above the quota of %d: it could never be sent", dearest, l.Quota)
-			break
-		}
-		c.err(at.Span(), "burst-above-quota", "leave burst out: 1 % of the quota, or the dearest cost, is what it is then",
-			"a burst of %d leaves nothing of the quota of %d to refill", l.Burst, l.Quota)
-	}
-	return l
-}
-
-// exactQuota is the largest quota that is kept exactly unless the policy asks for
-// a burst: all of it may pass at once, and the limiter remembers each grant. A
-// bucket would spread so few units over the window, or give out only half of them;
-// of more units it gives nearly all, for less memory.
-const exactQuota = 64
 
 // dearest is the highest cost of the operations that a limit counts.
 func (t *CostTable) dearest(l *Limit) int64 {

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"bytes"
-	"strings"
 	"sync"
 
 	"github.com/recourse-go/recourse/internal/protocol"
@@ -111,23 +110,6 @@ var backoffObject = &yamlfile.Object{
 		{Name: "attempts", Kind: yamlfile.Int, Min: 1, Max: 65535, Default: "no bound but elapsed", Doc: "Attempts in all, the first one included."},
 		{Name: "elapsed", Kind: yamlfile.Duration, Positive: true, Default: "no bound but attempts", Doc: "Time spent trying, looked at from the second retry on. Waits that the server asked for do not count."},
 	},
-}
-
-var limitObject = &yamlfile.Object{
-	ID: "limit", Title: "a limit", Example: "{name: user, key: account, rate: 250/s}", Foreign: foreignLimitFields,
-	Doc: "A limit of the provider's: a bucket (rate, burst), a quota, a number of requests at once (concurrency), or, with none of these, a gate that only a hold closes.",
-	Fields: []yamlfile.Field{
-		{Name: "name", Kind: yamlfile.Name, Required: true, Doc: "Unique name; a rule's hold names it."},
-		{Name: "key", Many: yamlfile.OrList, Required: true, Kind: kindKey, Doc: "What the limit is kept by: " + strings.Join(dimensions, ", ") + ", or a fact that an operation's path names or the caller gives. A call without that fact is not counted."},
-		{Name: "rate", Kind: kindRate, Doc: "Units a time, such as 250/s or 100/m."},
-		{Name: "burst", Kind: yamlfile.Int, Min: 1, Max: 1e15, Default: "with rate: one second's units, at least the dearest cost; with quota: all of it up to 64, else 1 %, at least the dearest cost (25 % if the cost is bytes)", Doc: "Units that can pass at once."},
-		{Name: "quota", Kind: kindQuota, Doc: "Never more than this in any window, such as 15000/1m or 150MB/5m."},
-		{Name: "concurrency", Kind: yamlfile.Int, Min: 1, Max: 1e6, Doc: "Requests at once."},
-		{Name: "cost", Kind: yamlfile.Name, Default: "1 a request", Doc: "The table of costs that a request is charged by; bytes is built in, the request's size."},
-		{Name: "operations", Kind: kindOperations, Many: yamlfile.OrList, Default: "every operation", Doc: "Operations that count, as globs. '!messages.*' leaves out what it matches, wherever it stands in the list; a list of such entries only counts all others."},
-		{Name: "adapt", Enum: []string{"aimd"}, Default: "a fixed rate", Doc: "aimd: halve the rate when the provider refuses, and raise it step by step."},
-	},
-	AtMostOne: []string{"rate", "quota", "concurrency"},
 }
 
 var budgetObject = &yamlfile.Object{

@@ -5,18 +5,13 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
-	"time"
 
-	"github.com/recourse-go/recourse/internal/units"
 	"github.com/recourse-go/recourse/internal/yamlfile"
 	"github.com/tidwall/gjson"
 )
 
 // The kinds of values that only a policy file has.
 var (
-	kindRate  = &yamlfile.Kind{What: "text: a rate such as 250/s", Unit: "/s", Code: "bad-rate", Read: readRate, Schema: yamlfile.Pattern(ratePattern, 60)}
-	kindQuota = &yamlfile.Kind{What: "text: a quota such as 15000/1m", Unit: "/1m", Code: "bad-quota", Read: readQuota, Schema: yamlfile.Pattern(quotaPattern, 60)}
-
 	kindExpr   = kindCondition("say when the rule applies; `default` is for everything else") // of package rules
 	kindWhen   = kindCondition("say when to look there, or remove the line")
 	kindRegexp = &yamlfile.Kind{What: "text", Read: readRegexp}
@@ -41,8 +36,6 @@ var (
 )
 
 const (
-	ratePattern  = `^[0-9_.]+` + perPattern
-	quotaPattern = `^[0-9][0-9_]*(KiB|MiB|GiB|kB|KB|MB|GB|B)?` + perPattern
 	hostPattern  = `^(\*\.)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(:[0-9]{1,5})?$`
 	dailyPattern = `^([01][0-9]|2[0-3]):[0-5][0-9]$`
 	perPattern   = `/(([0-9]+(\.[0-9]*)?|\.[0-9]+)?(ms|s|m|h|d))+$`
@@ -50,30 +43,6 @@ const (
 
 func keySchema(*yamlfile.Field) yamlfile.JSON {
 	return yamlfile.JSON{{"anyOf", []any{yamlfile.JSON{{"enum", dimensions}}, yamlfile.JSON{{"type", "string"}, {"pattern", `^[A-Za-z_][A-Za-z0-9_]*$`}, {"maxLength", 64}}}}}
-}
-
-// quota is the data of a kindQuota field.
-type quota struct {
-	n      int64
-	window time.Duration
-	bytes  bool
-}
-
-func readRate(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
-	x, err := units.ParseRate(in.Text)
-	if err != nil {
-		return nil, yamlfile.Bad("bad-rate", "units a time, such as 250/s, 100/m or 100/10m; the time in ms, s, m, h or d", "%q is not a rate", yamlfile.Cut(in.Text))
-	}
-	return x, nil
-}
-
-func readQuota(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
-	var q quota
-	var err error
-	if q.n, q.window, q.bytes, err = units.ParseQuota(in.Text); err != nil {
-		return nil, yamlfile.Bad("bad-quota", "units a window, such as 15000/1m, or 150MB/5m for bytes; the window in ms, s, m, h or d", "%q is not a quota", yamlfile.Cut(in.Text))
-	}
-	return q, nil
 }
 
 // kindCondition is an expression of package rules.

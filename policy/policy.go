@@ -157,22 +157,6 @@ type Cost struct {
 // BytesCost is the name of the built-in cost table: the request's size in bytes.
 const BytesCost = "bytes"
 
-// Limit is one limit of a provider. Exactly one of these forms: a bucket
-// (Rate, Burst), a quota (Quota, Window, Burst), a number of concurrent
-// requests (Concurrency), or none of them: a gate, which only a hold closes.
-type Limit struct {
-	Name        string
-	Key         []string // of: account app tenant host ip device operation, and facts
-	Rate        float64  // units per second
-	Burst       int64
-	Quota       int64 // never more than Quota units in any Window
-	Window      time.Duration
-	Concurrency int64
-	Cost        string   // name of a CostTable, BytesCost, or "" = 1 a request
-	Operations  []string // globs; "!" before one leaves out what it matches; without any other = every operation. See Applies
-	Adapt       string   // "" or "aimd"
-}
-
 // Budget bounds retries: at most Ratio of first attempts, plus Min a second.
 type Budget struct {
 	Ratio float64

@@ -1,0 +1,220 @@
+package policy
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/recourse-go/recourse/internal/units"
+	"github.com/recourse-go/recourse/internal/yamlfile"
+)
+
+// All that a policy knows of the forms of a limit: its fields, their values, and what
+// must fit together.
+
+// Limit is one limit of a provider. Exactly one of these forms: a bucket
+// (Rate, Burst), a quota (Quota, Window, Burst), a number of concurrent
+// requests (Concurrency), or none of them: a gate, which only a hold closes.
+type Limit struct {
+	Name        string
+	Key         []string // of: account app tenant host ip device operation, and facts
+	Rate        float64  // units per second
+	Burst       int64
+	Quota       int64 // never more than Quota units in any Window
+	Window      time.Duration
+	Concurrency int64
+	Cost        string   // name of a CostTable, BytesCost, or "" = 1 a request
+	Operations  []string // globs; "!" before one leaves out what it matches; without any other = every operation. See Applies
+	Adapt       string   // "" or "aimd"
+}
+
+// limitForms are the fields that say how a limit counts, of which it has at most one,
+// and the fields that have a meaning with each.
+var limitForms = []struct {
+	field string
+	with  []string
+}{
+	{"rate", []string{"burst", "cost", "adapt"}},
+	{"quota", []string{"burst", "cost"}},
+	{"concurrency", nil},
+}
+
+func formNames() (names []string) {
+	for _, f := range limitForms {
+		names = append(names, f.field)
+	}
+	return names
+}
+
+// fits reports whether a field has a meaning in the limit v, and which forms it needs.
+func fits(v *yamlfile.Value, field string) (needs []string, ok bool) {
+	for _, f := range limitForms {
+		if slices.Contains(f.with, field) {
+			needs = append(needs, f.field)
+			ok = ok || v.ByName[f.field] != nil
+		}
+	}
+	return needs, ok
+}
+
+var limitObject = &yamlfile.Object{
+	ID: "limit", Title: "a limit", Example: "{name: user, key: account, rate: 250/s}", Foreign: foreignLimitFields,
+	Doc: "A limit of the provider's: a bucket (rate, burst), a quota, a number of requests at once (concurrency), or, with none of these, a gate that only a hold closes.",
+	Fields: []yamlfile.Field{
+		{Name: "name", Kind: yamlfile.Name, Required: true, Doc: "Unique name; a rule's hold names it."},
+		{Name: "key", Many: yamlfile.OrList, Required: true, Kind: kindKey, Doc: "What the limit is kept by: " + strings.Join(dimensions, ", ") + ", or a fact that an operation's path names or the caller gives. A call without that fact is not counted."},
+		{Name: "rate", Kind: kindRate, Doc: "Units a time, such as 250/s or 100/m."},
+		{Name: "burst", Kind: yamlfile.Int, Min: 1, Max: 1e15, Default: "with rate: one second's units, at least the dearest cost; with quota: all of it up to 64, else 1 %, at least the dearest cost (25 % if the cost is bytes)", Doc: "Units that can pass at once."},
+		{Name: "quota", Kind: kindQuota, Doc: "Never more than this in any window, such as 15000/1m or 150MB/5m."},
+		{Name: "concurrency", Kind: yamlfile.Int, Min: 1, Max: 1e6, Doc: "Requests at once."},
+		{Name: "cost", Kind: yamlfile.Name, Default: "1 a request", Doc: "The table of costs that a request is charged by; bytes is built in, the request's size."},
+		{Name: "operations", Kind: kindOperations, Many: yamlfile.OrList, Default: "every operation", Doc: "Operations that count, as globs. '!messages.*' leaves out what it matches, wherever it stands in the list; a list of such entries only counts all others."},
+		{Name: "adapt", Enum: []string{"aimd"}, Default: "a fixed rate", Doc: "aimd: halve the rate when the provider refuses, and raise it step by step."},
+	},
+	AtMostOne: formNames(),
+}
+
+var (
+	kindRate  = &yamlfile.Kind{What: "text: a rate such as 250/s", Unit: "/s", Code: "bad-rate", Read: readRate, Schema: yamlfile.Pattern(ratePattern, 60)}
+	kindQuota = &yamlfile.Kind{What: "text: a quota such as 15000/1m", Unit: "/1m", Code: "bad-quota", Read: readQuota, Schema: yamlfile.Pattern(quotaPattern, 60)}
+)
+
+const (
+	ratePattern  = `^[0-9_.]+` + perPattern
+	quotaPattern = `^[0-9][0-9_]*(KiB|MiB|GiB|kB|KB|MB|GB|B)?` + perPattern
+)
+
+// quota is the data of a kindQuota field.
+type quota struct {
+	n      int64
+	window time.Duration
+	bytes  bool
+}
+
+func readRate(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
+	x, err := units.ParseRate(in.Text)
+	if err != nil {
+		return nil, yamlfile.Bad("bad-rate", "units a time, such as 250/s, 100/m or 100/10m; the time in ms, s, m, h or d", "%q is not a rate", yamlfile.Cut(in.Text))
+	}
+	return x, nil
+}
+
+func readQuota(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
+	var q quota
+	var err error
+	if q.n, q.window, q.bytes, err = units.ParseQuota(in.Text); err != nil {
+		return nil, yamlfile.Bad("bad-quota", "units a window, such as 15000/1m, or 150MB/5m for bytes; the window in ms, s, m, h or d", "%q is not a quota", yamlfile.Cut(in.Text))
+	}
+	return q, nil
+}
+
+func (c *compiler) limitList() {
+	c.limitAt = map[string]int{}
+	for _, v := range good(c.limits) {
+		name, ok := yamlfile.Get[string](v, "name")
+		if !ok { // reported
+			c.limit(v, written(v, "name"))
+			continue
+		}
+		c.limitAt[name] = len(c.p.Limits)
+		c.p.Limits = append(c.p.Limits, c.limit(v, name))
+	}
+}
+
+func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
+	l := Limit{Name: name, Key: v.Strings("key"), Operations: v.Strings("operations"),
+		Rate: yamlfile.GetOr[float64](v, "rate", 0), Burst: yamlfile.GetOr[int64](v, "burst", 0),
+		Concurrency: yamlfile.GetOr[int64](v, "concurrency", 0), Cost: yamlfile.GetOr(v, "cost", ""), Adapt: yamlfile.GetOr(v, "adapt", "")}
+	q, _ := yamlfile.Get[quota](v, "quota")
+	l.Quota, l.Window = q.n, q.window
+
+	seen := map[string]bool{}
+	facts := c.p.Facts()
+	for _, k := range v.Items("key") {
+		c.key(k, facts)
+		if s := k.Text(); seen[s] && s != "" {
+			c.err(k.Span(), "duplicate-name", "", "key %q is given twice", s)
+		}
+		seen[k.Text()] = true
+	}
+	if v.Child("key") != nil && len(v.Items("key")) == 0 && !v.Child("key").Bad {
+		c.err(v.Child("key").Span(), "empty-value", "one of "+strings.Join(dimensions, ", "), "limit %q has no key", name)
+	}
+
+	c.countsNothing(v, &l)
+
+	for _, f := range []string{"burst", "cost", "adapt"} {
+		if x := v.ByName[f]; x != nil {
+			if needs, ok := fits(v, f); !ok {
+				c.err(x.KeySpan(), "misplaced-field", "", "%q has no meaning without %s", f, strings.Join(needs, " or "))
+			}
+		}
+	}
+
+	dearest, knownCost := int64(1), true
+	if x := v.ByName["cost"]; x != nil && !x.Bad && l.Cost != BytesCost {
+		i, ok := c.costAt[l.Cost]
+		if ok {
+			use(c.costs.ByName[l.Cost], c.used)
+			t := &c.p.Costs[i]
+			dearest = t.dearest(&l)
+		} else {
+			knownCost = false
+			if !c.unread("costs") {
+				names := []string{BytesCost}
+				if c.costs != nil {
+					names = append(names, c.costs.Names...)
+				}
+				c.err(x.Span(), "unknown-cost", c.didYouMean(l.Cost, names, "costs"), "no costs %q", l.Cost)
+			}
+		}
+	}
+	if q.bytes && l.Cost != BytesCost && v.ByName["quota"] != nil {
+		c.err(v.ByName["quota"].Span(), "bad-quota", "add cost: bytes", "a quota in bytes counts requests here")
+	}
+	if l.Burst == 0 && v.ByName["burst"] == nil {
+		switch {
+		case l.Rate > 0:
+			l.Burst = max(1, int64(math.Ceil(min(l.Rate, 1e15))), dearest)
+		case l.Quota > 0 && l.Cost == BytesCost:
+			l.Burst = max(1, l.Quota/4)
+		case l.Quota > 0 && l.Quota <= exactQuota:
+			l.Burst = l.Quota
+		case l.Quota > 0:
+			l.Burst = max(1, l.Quota/100, dearest)
+		}
+	}
+	if _, bursts := fits(v, "burst"); !bursts || !knownCost {
+		return l
+	}
+	at, whole := v.ByName["burst"], "burst"
+	if at == nil {
+		at, whole = v.ByName["quota"], "quota"
+	}
+	switch {
+	case at == nil || at.Bad:
+	case l.Cost != BytesCost && dearest > l.Burst:
+		op := ""
+		if i, ok := c.costAt[l.Cost]; ok {
+			op = c.p.Costs[i].dearestName(&l, dearest)
+		}
+		c.err(at.Span(), "cost-above-burst", fmt.Sprintf("a burst of at least %d, or keep the operation out by `operations`", dearest),
+			"%s costs %d, above the burst of %d: it could never be sent", op, dearest, l.Burst)
+	case l.Quota > 0 && l.Burst > l.Quota, l.Quota > 0 && l.Burst == l.Quota && whole == "burst" && l.Quota > 1:
+		if l.Quota < dearest {
+			c.err(v.ByName["quota"].Span(), "cost-above-burst", "", "an operation costs %d, above the quota of %d: it could never be sent", dearest, l.Quota)
+			break
+		}
+		c.err(at.Span(), "burst-above-quota", "leave burst out: 1 % of the quota, or the dearest cost, is what it is then",
+			"a burst of %d leaves nothing of the quota of %d to refill", l.Burst, l.Quota)
+	}
+	return l
+}
+
+// exactQuota is the largest quota that is kept exactly unless the policy asks for
+// a burst: all of it may pass at once, and the limiter remembers each grant. A
+// bucket would spread so few units over the window, or give out only half of them;
+// of more units it gives nearly all, for less memory.
+const exactQuota = 64
