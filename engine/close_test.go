@@ -33,6 +33,10 @@ func TestCloseHandsWaitingCallsBack(t *testing.T) {
 		{name: "for credentials", o: Options{Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error {
 			return RetryAfter(50*time.Second, io.EOF)
 		}}}, replies: []reply{{status: 401}}, sent: 1, until: 50 * time.Second},
+		{name: "for a refresh of credentials", o: Options{Reauth: Reauth{Refresh: func(context.Context, ReauthRequest) error {
+			time.Sleep(40 * time.Second)
+			return nil
+		}}}, replies: []reply{{status: 401}}, sent: 1, until: 10 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -56,6 +60,7 @@ func TestCloseHandsWaitingCallsBack(t *testing.T) {
 				if got := out.Until.Sub(start); !out.Decision.Defer || out.Decision.Reason != reasonClosed || got.Truncate(time.Second) != tt.until {
 					t.Errorf("deferred %v (%v) until in %v, want until in %v", out.Decision.Defer, out.Decision.Reason, got, tt.until)
 				}
+				time.Sleep(time.Minute) // a refresh is not cut
 				nothingLeft(t, e)
 			})
 		})

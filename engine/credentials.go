@@ -44,11 +44,16 @@ func (r *run) reauth(ctx context.Context) *outcome {
 	case credential.Confirm:
 		r.confirmed = true
 		return r.repeat(false)
+	case credential.Closed:
+		return r.interrupted(ctx, ErrClosed)
 	}
 	if err := wait.Err(); err != nil {
 		return r.interrupted(ctx, err)
 	}
 	switch result.Verdict {
+	case credential.Unsettled:
+		r.confirmed = true // by the attempt that follows
+		return r.refreshLater(failed)
 	case credential.Refused:
 		return &outcome{kind: gaveUp, as: AsNeedsUser, reason: reasonReauthed}
 	case credential.RefusedHere:
@@ -72,6 +77,8 @@ func waitError(ctx context.Context, result credential.Result) error {
 		return credentialError{result.Failure}
 	case credential.Canceled:
 		return ctx.Err()
+	case credential.Closed:
+		return ErrClosed
 	}
 	return nil
 }

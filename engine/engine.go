@@ -149,9 +149,9 @@ func New(o Options) (*Engine, error) {
 		o.Rand = rand.Float64
 	}
 	e := &Engine{
-		o: o, start: time.Now(), recent: newRecent(o.Recent), handles: map[string]*Provider{},
-		credentials: credential.New(o.Reauth.Interval, o.Reauth.Timeout), done: make(chan struct{}),
+		o: o, start: time.Now(), recent: newRecent(o.Recent), handles: map[string]*Provider{}, done: make(chan struct{}),
 	}
+	e.credentials = credential.New(o.Reauth.Interval, o.Reauth.Timeout, e.done)
 	if err := e.replace(o.Policies); err != nil {
 		return nil, err
 	}

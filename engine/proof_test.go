@@ -24,6 +24,7 @@ type grants struct {
 	expires  time.Time     // of the newest
 	lifetime time.Duration // of a token; 0 = for ever
 	latency  time.Duration
+	saving   time.Duration // from when a token is issued until the store has it, beside it
 	slow     time.Duration // of the API alone, beside it
 	here     string        // a path that takes no token at all
 	dead     bool          // tokens are issued, and none is taken
@@ -65,7 +66,7 @@ func (g *grants) refresh(context.Context, ReauthRequest) error {
 	g.expires = time.Now().Add(g.lifetime)
 	n := g.issued
 	g.mu.Unlock()
-	time.Sleep(g.latency)
+	time.Sleep(g.latency + g.saving)
 	g.mu.Lock()
 	g.stored = max(g.stored, n)
 	g.mu.Unlock()
@@ -95,10 +96,16 @@ func (g *grants) get(t testing.TB, tr http.RoundTripper, path string) string {
 // of theirs may end with the user's being asked to sign in.
 func TestTwoEnginesOverOneStore(t *testing.T) {
 	for _, hook := range []string{"looks into the store", "only refreshes"} {
-		for _, interval := range []time.Duration{time.Second, 30 * time.Second} {
-			t.Run(fmt.Sprint(hook, "/", interval), func(t *testing.T) {
+		for _, tt := range []struct{ interval, latency, saving, lifetime time.Duration }{
+			{time.Second, 50 * time.Millisecond, 0, 7 * time.Second},
+			{30 * time.Second, 50 * time.Millisecond, 0, 7 * time.Second},
+			// A refusal comes before the other engine has saved what made the token worthless.
+			{30 * time.Second, 15 * time.Millisecond, 200 * time.Millisecond, 3 * time.Second},
+			{30 * time.Second, 15 * time.Millisecond, 900 * time.Millisecond, 3 * time.Second},
+		} {
+			t.Run(fmt.Sprint(hook, "/", tt), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					g := &grants{latency: 50 * time.Millisecond, lifetime: 7 * time.Second}
+					g := &grants{latency: tt.latency, saving: tt.saving, lifetime: tt.lifetime}
 					refresh := g.refresh
 					if hook == "looks into the store" {
 						refresh = g.refreshIfRefused
@@ -107,7 +114,7 @@ func TestTwoEnginesOverOneStore(t *testing.T) {
 					ends := map[string]int{}
 					var wg sync.WaitGroup
 					for range 2 {
-						e := testEngine(t, Options{Authorize: g.authorize, Reauth: Reauth{Interval: interval, Refresh: refresh}})
+						e := testEngine(t, Options{Authorize: g.authorize, Reauth: Reauth{Interval: tt.interval, Refresh: refresh}})
 						tr := e.Transport(g)
 						for w := range 20 {
 							wg.Go(func() {
@@ -395,15 +402,15 @@ func (g *grants) do(t testing.TB, e *Engine, base http.RoundTripper) string {
 // refreshes behind its back, the new ones may be old when they are first used.
 func TestTwoEnginesOverOneStoreInDo(t *testing.T) {
 	for _, lifetime := range []time.Duration{5 * time.Second, 7 * time.Second, 35 * time.Second} {
-		for _, interval := range []time.Duration{time.Second, 30 * time.Second} {
-			t.Run(fmt.Sprint(lifetime, "/", interval), func(t *testing.T) {
+		for _, tt := range []struct{ interval, saving time.Duration }{{time.Second, 0}, {30 * time.Second, 0}, {30 * time.Second, 300 * time.Millisecond}} {
+			t.Run(fmt.Sprint(lifetime, "/", tt), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					g := &grants{latency: 20 * time.Millisecond, lifetime: lifetime}
+					g := &grants{latency: 20 * time.Millisecond, saving: tt.saving, lifetime: lifetime}
 					var mu sync.Mutex
 					ends := map[string]int{}
 					var wg sync.WaitGroup
 					for range 2 {
-						e := testEngine(t, Options{Reauth: Reauth{Interval: interval, Refresh: g.refresh}})
+						e := testEngine(t, Options{Reauth: Reauth{Interval: tt.interval, Refresh: g.refresh}})
 						for w := range 20 {
 							wg.Go(func() {
 								time.Sleep(time.Duration(w) * 37 * time.Millisecond)

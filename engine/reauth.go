@@ -20,7 +20,9 @@ type Reauth struct {
 	Refresh func(context.Context, ReauthRequest) error
 	// Interval is the least time between two refreshes of one credential; 0 = 30 s.
 	// Within it new credentials that are refused before any call has succeeded with
-	// them are needs_user; ones that have worked have expired, and the call waits for
+	// them are needs_user, where they are refused again once they have settled: for
+	// twice as long as the refresh took, 5 s at most, another process may be about to
+	// save newer ones. Ones that have worked have expired, and the call waits for
 	// the next refresh or is handed back. After a failed refresh the account's calls
 	// end as that did, before they are sent.
 	Interval time.Duration

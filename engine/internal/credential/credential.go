@@ -25,6 +25,7 @@ type Key struct{ Provider, Name string }
 // Set is the credentials of one engine. It is safe for concurrent use.
 type Set struct {
 	interval, timeout time.Duration
+	done              <-chan struct{}
 
 	generation atomic.Uint64 // counts new credentials, by refreshes that succeeded and by Renewed
 	inBackoff  atomic.Int64  // credentials in backoff
@@ -34,9 +35,19 @@ type Set struct {
 }
 
 // New makes an empty Set. interval is the least time between two refreshes of one
-// credential, timeout the longest that one may take.
-func New(interval, timeout time.Duration) *Set {
-	return &Set{interval: interval, timeout: timeout}
+// credential, timeout the longest that one may take. From when done is closed nobody
+// waits for a refresh, and none begins; nil = never.
+func New(interval, timeout time.Duration, done <-chan struct{}) *Set {
+	return &Set{interval: interval, timeout: timeout, done: done}
+}
+
+func (s *Set) closed() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // shard is some of the credentials.
@@ -52,6 +63,7 @@ type entry struct {
 	finished   time.Time   // when the latest refresh ended, in whatever way; zero after Renewed
 	renewed    time.Time   // when Renewed was last called
 	unproven   bool        // the latest refresh succeeded, and no call has succeeded since it began
+	settled    time.Time   // from when on a refusal of the latest refresh's credential is proof: see maxSettling
 	refused    Fingerprint // of the credential before the latest refresh
 	watched    bool        // counted in Set.watched
 	backoff    backoff

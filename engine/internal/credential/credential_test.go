@@ -80,7 +80,7 @@ func TestOneFlight(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := New(interval, timeout)
+				s := New(interval, timeout, nil)
 				results := make(chan Result)
 				for range 50 {
 					go func() { results <- s.Refresh(t.Context(), s.refusal(tt.hook)) }()
@@ -112,7 +112,7 @@ func TestOneFlight(t *testing.T) {
 // Who goes away while a refresh is under way ends alone.
 func TestCallerGoesAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, hook := New(interval, timeout), &refresh{}
+		s, hook := New(interval, timeout, nil), &refresh{}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		want(t, "the one that began it", s.Refresh(ctx, s.refusal(hook)), Canceled)
@@ -125,7 +125,7 @@ func TestCallerGoesAway(t *testing.T) {
 
 // What it means that the newest credential is refused.
 func TestVerdict(t *testing.T) {
-	const long = interval + time.Second
+	const long, settled = interval + time.Second, 2 * time.Second // twice what the refresh took
 	for _, tt := range []struct {
 		name   string
 		worked bool          // the credential has, for another call
@@ -136,12 +136,17 @@ func TestVerdict(t *testing.T) {
 		runs   int
 	}{
 		{name: "an old one", change: func(r *Refusal) { r.Generation = 0 }, want: Repeat, runs: 1},
-		{name: "one that never worked", want: Refused, runs: 1},
-		{name: "one that never worked, of a call that had its refresh", change: func(r *Refusal) { r.Refreshed = true }, want: Refused, runs: 1},
+		{name: "one that never worked", later: settled, want: Refused, runs: 1},
+		{name: "one that never worked, at once", want: Unsettled, early: true, runs: 1},
+		{name: "one that never worked, a moment before it settles", later: settled - 1, want: Unsettled, early: true, runs: 1},
+		{name: "one that never worked, of a call that had its refresh", later: settled, change: func(r *Refusal) { r.Refreshed = true }, want: Refused, runs: 1},
 		{name: "one that has worked", worked: true, want: Failed, early: true, runs: 1},
-		{name: "one that has worked, of a call that had its refresh", worked: true, change: func(r *Refusal) { r.Refreshed = true }, want: RefusedHere, runs: 1},
-		{name: "one that nobody knows", change: func(r *Refusal) { r.Sent = Fingerprint{} }, want: Confirm, runs: 1},
-		{name: "one that nobody knows, twice", change: func(r *Refusal) { r.Sent, r.Confirmed = Fingerprint{}, true }, want: Refused, runs: 1},
+		{name: "one that has worked, at once, of a call that had its refresh", worked: true, change: func(r *Refusal) { r.Refreshed = true }, want: Unsettled, early: true, runs: 1},
+		{name: "one that has worked, of a call that had its refresh", worked: true, later: settled, change: func(r *Refusal) { r.Refreshed = true }, want: RefusedHere, runs: 1},
+		{name: "one that never worked, at once, of a call that had its refresh", change: func(r *Refusal) { r.Refreshed = true }, want: Unsettled, early: true, runs: 1},
+		{name: "one that nobody knows", later: settled, change: func(r *Refusal) { r.Sent = Fingerprint{} }, want: Confirm, runs: 1},
+		{name: "one that nobody knows, at once", change: func(r *Refusal) { r.Sent = Fingerprint{} }, want: Unsettled, early: true, runs: 1},
+		{name: "one that nobody knows, twice", later: settled, change: func(r *Refusal) { r.Sent, r.Confirmed = Fingerprint{}, true }, want: Refused, runs: 1},
 		{name: "for other claims", change: func(r *Refusal) { r.Claims = "x" }, want: Failed, early: true, runs: 1},
 		{name: "the one before, which comes with the request", change: func(r *Refusal) { r.Fixed, r.Sent = true, FingerprintOf("0") }, want: Failed, early: true, runs: 1},
 		{name: "later: it has expired", later: long, want: Repeat, runs: 2},
@@ -150,7 +155,7 @@ func TestVerdict(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, hook := New(interval, timeout), &refresh{}
+				s, hook := New(interval, timeout, nil), &refresh{}
 				if r := s.Refresh(t.Context(), s.refusal(hook)); r.Verdict != Repeat || !r.Fresh || r.Waited {
 					t.Fatalf("the first refresh: %+v", r)
 				}
@@ -178,7 +183,7 @@ func TestVerdict(t *testing.T) {
 // long each time.
 func TestBackoffGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, hook := New(interval, timeout), fails(Failure{})
+		s, hook := New(interval, timeout, nil), fails(Failure{})
 		if s.Backoff(t.Context(), mailbox, "a") != nil || s.InBackoff() != 0 {
 			t.Error("a credential that nobody knows is in backoff")
 		}
@@ -226,7 +231,7 @@ func TestBackoffEnds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := New(interval, timeout)
+				s := New(interval, timeout, nil)
 				before := time.Now()
 				want(t, "the refresh", s.Refresh(t.Context(), s.refusal(fails(Failure{As: "needs_user", Spent: tt.spent}))), Failed)
 				time.Sleep(time.Millisecond)
@@ -245,7 +250,7 @@ func TestBackoffEnds(t *testing.T) {
 // A refresh token that may be spent is never used again by itself.
 func TestSpent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, hook := New(interval, timeout), fails(Failure{As: "ambiguous", Spent: true})
+		s, hook := New(interval, timeout, nil), fails(Failure{As: "ambiguous", Spent: true})
 		want(t, "the refresh", s.Refresh(t.Context(), s.refusal(hook)), Failed)
 		for range 3 {
 			time.Sleep(24 * time.Hour)
@@ -266,7 +271,7 @@ func TestSpent(t *testing.T) {
 // A hook that does not return keeps nobody waiting, and no second one begins beside it.
 func TestHookLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, back := New(interval, timeout), make(chan struct{})
+		s, back := New(interval, timeout, nil), make(chan struct{})
 		hook := &refresh{run: func(context.Context) error { <-back; return nil }}
 		start := time.Now()
 		r := s.Refresh(t.Context(), s.refusal(hook))
@@ -296,7 +301,7 @@ func TestHookLate(t *testing.T) {
 // nothing.
 func TestRenewedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, hook := New(interval, timeout), fails(Failure{As: "needs_user"})
+		s, hook := New(interval, timeout, nil), fails(Failure{As: "needs_user"})
 		time.AfterFunc(time.Millisecond, func() { s.Renewed(mailbox) })
 		start := time.Now()
 		r := s.Refresh(t.Context(), s.refusal(hook))
@@ -317,7 +322,7 @@ func TestRenewedMeanwhile(t *testing.T) {
 // A success that began while the refresh was under way is as good as one after it.
 func TestProvenMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := New(interval, timeout)
+		s := New(interval, timeout, nil)
 		time.AfterFunc(time.Millisecond, func() { s.Succeeded(mailbox, "gmail", time.Now(), s.Generation()) })
 		want(t, "the refresh", s.Refresh(t.Context(), s.refusal(&refresh{})), Repeat)
 		r := s.Refresh(t.Context(), s.refusal(&refresh{}))
@@ -342,7 +347,7 @@ func TestInsideItself(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := New(interval, timeout)
+				s := New(interval, timeout, nil)
 				hook := &refresh{run: func(ctx context.Context) error {
 					inner := s.refusal(&refresh{})
 					tt.change(&inner)
@@ -361,7 +366,7 @@ func TestInsideItself(t *testing.T) {
 	}
 	t.Run("backoff", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := New(interval, timeout)
+			s := New(interval, timeout, nil)
 			want(t, "the other refresh", s.Refresh(t.Context(), Refusal{Key: other, Account: "a", Hook: fails(Failure{})}), Failed)
 			hook := &refresh{run: func(ctx context.Context) error {
 				if f := s.Backoff(ctx, other, "a"); f != nil {
@@ -380,7 +385,7 @@ func TestInsideItself(t *testing.T) {
 // What keeps calls back is not forgotten, however long it is; what is old is.
 func TestMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, n := New(interval, timeout), 0
+		s, n := New(interval, timeout, nil), 0
 		sh := s.shard(mailbox)
 		crowd := func() {
 			sh.mu.Lock()
@@ -419,7 +424,7 @@ func TestMemory(t *testing.T) {
 // What is remembered stays bounded, and is counted.
 func TestMemoryIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := New(interval, timeout)
+		s := New(interval, timeout, nil)
 		sh := &s.shards[0]
 		for i := range 3 * maxEntries {
 			sh.mu.Lock()
@@ -451,4 +456,39 @@ func TestFingerprint(t *testing.T) {
 	if FingerprintOf("").Known() || !FingerprintOf("x").Known() {
 		t.Error("Known of none and of one")
 	}
+}
+
+// A credential settles at the latest some seconds after its refresh.
+func TestSettling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(interval, timeout, nil)
+		slow := &refresh{run: func(context.Context) error { time.Sleep(timeout / 2); return nil }}
+		want(t, "the first", s.Refresh(t.Context(), s.refusal(slow)), Repeat)
+		want(t, "a moment later", s.Refresh(t.Context(), s.refusal(slow)), Unsettled)
+		time.Sleep(maxSettling)
+		want(t, "some seconds later", s.Refresh(t.Context(), s.refusal(slow)), Refused)
+	})
+}
+
+// When a Set is closed nobody waits for a refresh any longer, and none begins.
+func TestClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		done := make(chan struct{})
+		s, hook := New(interval, timeout, done), &refresh{}
+		time.AfterFunc(time.Millisecond, func() { close(done) })
+		begun, start := s.refusal(hook), time.Now()
+		go func() { want(t, "another", s.Refresh(t.Context(), begun), Closed) }()
+		want(t, "one", s.Refresh(t.Context(), begun), Closed)
+		if took := time.Since(start); took != time.Millisecond {
+			t.Errorf("it waited for %v", took)
+		}
+		want(t, "one that comes later", s.Refresh(t.Context(), begun), Closed)
+		time.Sleep(time.Second) // the refresh is not cut
+		want(t, "one whose credential is old", s.Refresh(t.Context(), begun), Repeat)
+		time.Sleep(interval)
+		want(t, "one that would need another refresh", s.Refresh(t.Context(), s.refusal(hook)), Closed)
+		if hook.runs != 1 {
+			t.Errorf("%d refreshes, want 1", hook.runs)
+		}
+	})
 }

@@ -42,7 +42,7 @@ type Result struct {
 	Verdict Verdict
 	Fresh   bool     // Repeat: the credential was obtained by a refresh that the call began or waited for
 	Waited  bool     // the call has waited for a refresh that another one began
-	Failure *Failure // Failed: why; nil with any other verdict
+	Failure *Failure // Failed and Unsettled: why; nil with any other verdict
 }
 
 // Verdict says how a refused call goes on.
@@ -51,12 +51,19 @@ type Verdict uint8
 const (
 	Repeat      Verdict = iota // at once: there is a newer credential than the attempt had
 	Confirm                    // at once, one time: nobody can tell whether the attempt had the newest one
+	Unsettled                  // when the Failure says: another process may be about to bring a newer credential
 	Refused                    // not at all: the newest credential was refused before it worked for any call, which proves that it is no good
 	RefusedHere                // not at all: the newest credential was got for this call, and works for others
 	OwnRequest                 // not at all: a hook has made it, and it would have to wait for its own refresh
 	Failed                     // as the Failure says
 	Canceled                   // not at all: its context has ended
+	Closed                     // not here: it would have to wait, and the Set was closed
 )
+
+// maxSettling bounds how long after a refresh a refusal proves nothing yet. Another process may have refreshed at the same time, which made this
+// credential worthless, and has not saved its own yet: that takes about as long as the
+// refresh here took.
+const maxSettling = 5 * time.Second
 
 // Grace is how long after its context a hook may still return, so that one that heeds
 // its context has its own error told.
@@ -111,7 +118,7 @@ func (f *flight) tellLocked(failure *Failure, renewed bool) {
 
 // Refresh gets a new credential for a refused call, or finds that there is a newer one
 // than the attempt had, or says why there is none. It waits for a refresh that is under
-// way, at most until ctx ends.
+// way, at most until ctx ends or the Set is closed.
 func (s *Set) Refresh(ctx context.Context, r Refusal) Result {
 	if waitsForItself(ctx, &r) {
 		return Result{Verdict: OwnRequest}
@@ -124,6 +131,10 @@ func (s *Set) Refresh(ctx context.Context, r Refusal) Result {
 		sh.mu.Unlock()
 		return result
 	}
+	if s.closed() {
+		sh.mu.Unlock()
+		return Result{Verdict: Closed}
+	}
 	f, waited := e.flight, true
 	if f == nil {
 		f, waited = s.beginLocked(ctx, sh, e, &r, now), false
@@ -135,6 +146,8 @@ func (s *Set) Refresh(ctx context.Context, r Refusal) Result {
 	case <-end.done:
 	case <-ctx.Done():
 		return Result{Verdict: Canceled, Waited: waited}
+	case <-s.done:
+		return Result{Verdict: Closed, Waited: waited}
 	}
 	switch {
 	case end.renewed:
@@ -207,6 +220,8 @@ func (s *Set) verdictLocked(e *entry, r *Refusal, had bool, now time.Time) Resul
 		return later(errSameAgain)
 	case !e.unproven && !had:
 		return later(ErrTooEarly) // it has expired, or the call is one that is always refused
+	case now.Before(e.settled):
+		return Result{Verdict: Unsettled, Failure: &Failure{Err: ErrTooEarly, Until: e.settled, Early: true}}
 	case !r.Sent.known && !r.Confirmed:
 		// What the attempt had may be older than the refresh, or somebody else may
 		// have refreshed it since.
@@ -260,6 +275,7 @@ func (s *Set) endLocked(e *entry, f *flight, failure *Failure, now time.Time) {
 	case failure == nil:
 		e.generation, e.claims, e.finished = s.generation.Add(1), f.claims, now
 		e.unproven, e.refused = !f.proven, f.sent
+		e.settled = now.Add(min(2*now.Sub(f.began), maxSettling))
 		s.clearBackoffLocked(e)
 	case e.generation != f.generation:
 		// Renewed meanwhile: it was a refresh of an older credential, and those who
