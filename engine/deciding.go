@@ -38,8 +38,8 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 	}
 }
 
-// leaveToCredentials undoes that a second refusal is decided to need the user:
-// Decide knows nothing of the credentials, and reauth does.
+// leaveToCredentials turns a second refusal, which Decide has called needs_user, back into
+// reauth: Decide does not know the state of the credentials, and reauth does.
 func (r *run) leaveToCredentials() {
 	if d := r.decision; d.Reason == reasonReauthed {
 		d.Action, d.As, d.Reason = policy.Reauth, "", reasonRule
@@ -48,7 +48,8 @@ func (r *run) leaveToCredentials() {
 	}
 }
 
-// announce tells whoever wants to know how the attempt ended.
+// announce remembers the failed attempt for Engine.Recent, and tells the observer of it
+// and of the decision.
 func (r *run) announce(ctx context.Context, now time.Time) {
 	r.record(now)
 	if r.p.engine.o.Observer != nil {

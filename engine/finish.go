@@ -9,13 +9,13 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// outcome is how a call ends that did not succeed. What it leaves zero is as the
-// decision has it.
+// outcome says how a call ends that did not succeed. A field that is zero leaves to the
+// decision what it says.
 type outcome struct {
 	kind   endKind
-	as     string    // gaveUp, where it is not the rule that gave up
-	reason Reason    // with as, and of deferred calls
-	rule   *Rule     // stands for the rule where none has decided yet
+	as     string    // gaveUp: the label, if it is not the rule that gave up
+	reason Reason    // goes with as, and with deferred
+	rule   *Rule     // the rule to name if no rule has decided yet
 	until  time.Time // deferred: when to come back; handedOver: when the decision would repeat it
 	cause  error     // what ended it from outside, or why it waits
 }
@@ -31,7 +31,7 @@ const (
 	interrupts                // the caller gave up while it waited: no response is returned
 )
 
-// The rules of what ends a call before its policy has said anything.
+// The rules that are named when a call ends before its policy has decided anything.
 var (
 	limitRule   = ownRule(policy.Rule{Name: "limit", Action: policy.Fail})
 	breakerRule = ownRule(policy.Rule{Name: "breaker", Action: policy.Fail})
@@ -40,9 +40,9 @@ var (
 	reauthRule  = ownRule(policy.Rule{Name: "reauth", Action: policy.Fail})
 )
 
-// finish ends a call: it completes the decision, tells the observer, and returns
-// the call's error; nil where a rule accepts the failure or where the outcome goes
-// with a response.
+// finish ends a call: it completes the decision, tells the observer, and returns the
+// call's error. It returns nil if a rule accepts the failure, or if there is a response
+// to return: then the outcome goes with the response.
 func (r *run) finish(ctx context.Context, end *outcome) error {
 	r.end = end
 	if r.decision == nil {
@@ -60,7 +60,7 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 			d.Action = policy.Wait
 		}
 		d.As, d.Defer = "", true
-		d.State.reauths = 0 // today's credentials say nothing about those of then
+		d.State.reauths = 0 // when the call comes back, it may have other credentials
 		if end.reason != reasonRule {
 			d.Reason = end.reason
 		}
@@ -87,7 +87,7 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 			d.fail(end.as, end.reason)
 		}
 		if d.As == AsDeadline && r.until.IsZero() {
-			r.until = time.Now() // nothing but its own deadline was against it
+			r.until = time.Now() // only its own deadline ended it: it may be made again at once
 		}
 		result.Until = r.until
 		cause, told := end.cause, r.err
@@ -113,7 +113,7 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 	return nil
 }
 
-// deliver lets the outcome go with the response, if there is one.
+// deliver attaches the result to the response. It returns false if there is no response.
 func (r *run) deliver(result Result) bool {
 	result.Decision = *r.decision
 	return r.attempts.deliver(result)
@@ -132,8 +132,8 @@ func (r *run) contextCause(ctx context.Context, cause error) error {
 	return contextError(ctx)
 }
 
-// deferral hands a call back whose wait is too long to hold a worker, or which
-// only the caller can repeat, since only the caller has the body.
+// deferral hands a call back, because its wait is too long to hold a worker, or because
+// only the caller can repeat it, who has the body.
 func (r *run) deferral(now time.Time) *outcome {
 	d := r.decision
 	end := &outcome{kind: deferred, until: now.Add(d.Delay), cause: r.cause}

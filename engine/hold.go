@@ -13,8 +13,8 @@ import (
 
 // hold closes the limits that the rule names for this call's keys: for as long
 // as the server asked or the rule fixes, else by the schedule of the key's own
-// consecutive refusals, which many calls may have shared. Then the attempt lets
-// go of what it still has.
+// consecutive refusals, which many calls may have shared. Then the attempt gives back
+// what it still holds.
 func (r *run) hold(ctx context.Context, now time.Time) {
 	d := r.decision
 	defer r.attempts.release(r.event, r.permit)
