@@ -91,7 +91,7 @@ type entry struct {
 	buckets []bucket.Bucket // by limit.index
 	touched int64
 	few     [fewHolders]int32 // permits out, by limit.index; those of more limits are in cold
-	pins    int32             // queues of like calls of waiting calls that point here
+	pins    int32             // how many likeCalls and loans point here
 	gen     uint32            // of the config that the buckets have the numbers of
 	group   uint16
 	shard   uint16

@@ -7,8 +7,9 @@ import (
 
 // Letting calls go on that wait.
 
-// pendingLocked returns the first queue of like calls of e that may pass now or can't pass in time,
-// or nil and the time to look again (onEvent: not by time).
+// pendingLocked returns the first likeCalls at e whose head may pass now, or cannot pass
+// before its deadline. It returns nil, and when to look again (onEvent: no time is known),
+// where there is none.
 func (l *Limiter) pendingLocked(cfg *config, e *entry, now int64) (*likeCalls, int64) {
 	soonest := int64(onEvent)
 	if e.cold == nil {
@@ -56,7 +57,8 @@ func (l *Limiter) pendingLocked(cfg *config, e *entry, now int64) (*likeCalls, i
 	return nil, soonest
 }
 
-// armLocked sets e's timer for the next queue of like calls that waits there. e's shard is locked.
+// armLocked sets e's timer for the time at which the next call there may pass. e's shard
+// is locked.
 func (l *Limiter) armLocked(e *entry, now int64) {
 	cfg := l.config.Load()
 	if e.gen < cfg.gen {
@@ -98,7 +100,7 @@ func (l *Limiter) wakeAt(e *entry) {
 	l.drain(e, now)
 }
 
-const maxMoves = 64 // of a queue of like calls at one instant
+const maxMoves = 64 // a likeCalls moves from limit to limit at most so often at one instant
 
 // drain lets every call go on that waits at e and may pass at the time now.
 // Nothing is locked.
@@ -177,7 +179,7 @@ func (l *Limiter) stepLocked(cfg *config, calls *likeCalls, now int64) bool {
 	if i == calls.use {
 		return false
 	}
-	// Lanes do not send each other from limit to limit for long, because who
+	// Calls do not send each other from limit to limit for long, because who
 	// goes first does not depend on where anyone waits. Should they do so all
 	// the same, they must not keep a processor busy.
 	if calls.movedAt != now {
@@ -210,7 +212,7 @@ func (l *Limiter) finishLocked(w *waiter, s waitState) (wake *entry) {
 	return wake
 }
 
-// advanced is finish, but w does not know yet.
+// decideLocked is finishLocked without telling w: the caller closes w.done later.
 func (l *Limiter) decideLocked(w *waiter, s waitState) (wake *entry) {
 	w.state = s
 	if s != granted && w.inside != nil {

@@ -10,14 +10,13 @@ import (
 //
 // A call that is made inside another one, for the same keys, must not wait for
 // what the outer call itself holds. So a permit lends: its units pay for the
-// first call inside as far as they reach, and its slots (permits of a limit of
-// concurrency) are lent to one call at a time. What is lent moves: a slot is the
-// borrower's until it ends, and then comes back to the lender, or is released
-// where the lender has ended before.
+// calls inside until they are used up, and each of its slots (permits of a limit of
+// concurrency) is lent to one call at a time. The borrower has a lent slot until it
+// ends. Then the lender has it again, or it is released if the lender has ended.
 //
-// A call inside that has to wait gives the slots of the calls around it back
-// for as long, whatever it waits for: so no two calls wait for each other. The
-// slot that it gets in the end is the lender's again when it ends.
+// While a call inside waits, whatever it waits for, it gives back the slots of the calls
+// around it. So no two calls wait for each other. When the call inside ends, the slot that
+// it got goes to the call around it that gave one back.
 
 // Loan is what a permit lends to the calls that are made inside its own: see
 // [Permit.Lend] and Request.Inside. It is safe for concurrent use.
@@ -42,12 +41,12 @@ type lendingTree struct {
 type part struct {
 	e     *entry
 	lim   *limit
-	round int64  // as taken.probe
+	round int64  // as taken.round
 	units int64  // not spent yet
 	at    int64  // when a log of the window counts these
 	slots int64  // lent to nobody
-	away  int64  // slots that were given back while a call inside waited
-	from  []debt // what of this is borrowed itself
+	away  int64  // slots that were given back because a call inside waits
+	from  []debt // the part of this that the lender has borrowed itself
 }
 
 // debt is what a permit has borrowed.
@@ -78,9 +77,9 @@ func (n *nested) debtsOf(i int) (ds []debt) {
 	return ds
 }
 
-// Lend returns what the permit lends to calls made inside its own; outer is what
-// the call around its own lends, or nil. Of a permit that was released, and of
-// the zero Permit, it returns outer: they have nothing to lend.
+// Lend returns what the permit lends to calls that are made inside its own. outer is
+// what the call around its own lends, or nil. A permit that was released, and the zero
+// Permit, have nothing to lend: Lend returns outer then.
 func (p Permit) Lend(outer *Loan) *Loan {
 	l := p.l
 	if l == nil {
@@ -126,10 +125,10 @@ func (p Permit) Lend(outer *Loan) *Loan {
 	return loan
 }
 
-// borrowLocked covers refs as far as the calls around lend it: what refs cost from
-// there on is what is left to be paid. Units count from now on, when they are
-// spent; those that are not in the window any more are not lent. All shards of
-// refs are locked.
+// borrowLocked takes what refs need from the calls around, as far as these have it, and
+// lowers the cost of refs by that. Units that a log remembers count from now on, because
+// they are spent now; a log that has forgotten them lends none. All shards of refs are
+// locked.
 func (n *Loan) borrowLocked(l *Limiter, refs []ref, now int64) (debts []debt) {
 	n.tree.mu.Lock()
 	defer n.tree.mu.Unlock()
@@ -164,7 +163,7 @@ func (n *Loan) borrowLocked(l *Limiter, refs []ref, now int64) (debts []debt) {
 				if d.units+d.slots > 0 {
 					debts = append(debts, d)
 				}
-				// Whichever of them passed as a probe: those inside it are a part of it.
+				// If any call around passed as a probe, this call is a part of that probe.
 				lends, f.lentRound = true, max(f.lentRound, pt.round)
 			}
 		}
@@ -173,9 +172,9 @@ func (n *Loan) borrowLocked(l *Limiter, refs []ref, now int64) (debts []debt) {
 	return debts
 }
 
-// countsLocked makes units that a log of the window counts at the time *at count from now
-// on. It reports false, and changes nothing, where they are not in the window that
-// ends now: then they pay for nothing any more.
+// countsLocked moves units in a log of the window from the time *at to now. It reports
+// false, and changes nothing, where they are not in the window that ends now: then they
+// pay for nothing any more. For other limits it does nothing.
 func (r *ref) countsLocked(units int64, at *int64, now int64) bool {
 	m := r.lim
 	if !m.dated() || *at == now {
@@ -189,9 +188,9 @@ func (r *ref) countsLocked(units int64, at *int64, now int64) bool {
 	return true
 }
 
-// restampDebtsLocked makes the units that w has borrowed count from now on. What a log of
-// the window has forgotten meanwhile, w must pay itself. All of the calls' shards
-// are locked.
+// restampDebtsLocked makes the units that w has borrowed count from now on. w must pay
+// itself for those that a log of the window has forgotten meanwhile. All of the calls'
+// shards are locked.
 func (w *waiter) restampDebtsLocked(now int64) {
 	if w.inside == nil || len(w.debts) == 0 {
 		return
@@ -223,8 +222,8 @@ func owed(debts []debt, i int) (units int64) {
 	return units
 }
 
-// countsAtLocked is when the limits count what is left of the i-th ref of a permit that was
-// granted at the time at. The ref's shard is locked.
+// countsAtLocked returns the time at which the limits count what is left of the i-th ref
+// of a permit that was granted at the time at. The ref's shard is locked.
 func (n *nested) countsAtLocked(i int, at int64) int64 {
 	if n == nil || n.loan == nil || !n.loan.parts[i].lim.dated() {
 		return at
@@ -234,8 +233,8 @@ func (n *nested) countsAtLocked(i int, at int64) int64 {
 	return n.loan.parts[i].at
 }
 
-// unborrow undoes borrow, all of it or, for a call that waits, only the slots,
-// and returns the debts that are left.
+// unborrow undoes borrowLocked and returns the debts that are left. With units it gives
+// back everything; without, which is for a call that waits, only the slots.
 func (n *Loan) unborrow(debts []debt, refs []ref, units bool) (left []debt) {
 	n.tree.mu.Lock()
 	defer n.tree.mu.Unlock()
@@ -254,9 +253,9 @@ func (n *Loan) unborrow(debts []debt, refs []ref, units bool) (left []debt) {
 	return left
 }
 
-// repayLocked gives units and slots to the lenders that debts name, and returns what
-// none of them takes, since it has ended. A log of the window counts the units
-// at the given time. The tree is locked.
+// repayLocked gives units and slots back to the lenders that debts name. It returns what
+// is left because those lenders have ended. A log of the window counts the units at the
+// given time. The tree is locked.
 func repayLocked(debts []debt, units, slots, at int64) (u, s int64) {
 	for i := range debts {
 		d := &debts[i]
@@ -305,9 +304,9 @@ func (n *Loan) watch() (freed <-chan struct{}, now bool) {
 	return t.freed, now
 }
 
-// attachLocked notes the debts of a permit that was just granted. Where it took slots
-// that the calls around had given back, they are theirs again when it ends. All
-// shards of the permit are locked.
+// attachLocked records the debts of a permit that was just granted. Slots that the calls
+// around had given back, and that the permit took, become debts too: these calls have
+// them again when the permit ends. All shards of the permit are locked.
 func (n *Loan) attachLocked(p Permit, debts []debt) {
 	rec := p.recordLocked()
 	n.tree.mu.Lock()
@@ -336,9 +335,9 @@ func (n *Loan) attachLocked(p Permit, debts []debt) {
 	rec.nested = &nested{tree: n.tree, debts: debts}
 }
 
-// giveBack releases the slots that the calls around hold and lend to nobody, and
-// lets others probe in their place: the one inside has to wait, and what it waits
-// for may need them.
+// giveBack releases the slots that the calls around hold and have lent to nobody, and
+// lets other calls probe in their place. The call inside has to wait, and what it waits
+// for may need these slots or probes.
 func (n *Loan) giveBack() {
 	type slots struct {
 		part *part
@@ -418,8 +417,8 @@ func (n *Loan) takeBack() {
 	}
 }
 
-// refundLocked puts back what is left of the units that the permit borrowed, and
-// leaves in rec what the permit itself gives back. The home shard is locked.
+// refundLocked gives the lenders back what is left of the units that the permit borrowed,
+// and leaves in rec the units that the permit itself gives back. The home shard is locked.
 func (n *nested) refundLocked(rec *record) {
 	t := n.tree
 	t.mu.Lock()
@@ -453,8 +452,8 @@ func (n *nested) refundLocked(rec *record) {
 	}
 }
 
-// endLocked ends what the permit lends, and gives the slots back that it borrowed. It
-// leaves in rec what the permit itself releases. The home shard is locked.
+// endLocked ends the permit's loan, and gives the lenders back the slots that it borrowed.
+// It leaves in rec the slots that the permit itself releases. The home shard is locked.
 func (n *nested) endLocked(rec *record) {
 	t := n.tree
 	t.mu.Lock()
@@ -500,8 +499,8 @@ func (n *Loan) unpin() {
 	}
 }
 
-// passesLentLocked is take for a limit whose units or slot a call around lends: all that
-// counts is whether the limit was closed since.
+// passesLentLocked is passesLocked for a limit of which a call around lends all that r
+// needs: only a hold, or the probes after one, can refuse r.
 func (r *ref) passesLentLocked(l *Limiter, now int64) bool {
 	x := r.e.coldOf(r.lim)
 	if x == nil {
@@ -521,8 +520,8 @@ func (r *ref) passesLentLocked(l *Limiter, now int64) bool {
 	return true
 }
 
-// probes reports whether a call around r's is a probe of x, which is closed to
-// others until that call ends: r must not wait for it, nor behind those who do.
+// probes reports whether a call around r's is a probe of x. x is closed to others until
+// that call ends, so r must wait neither for that end nor behind those who wait for it.
 func (r *ref) probes(x *coldLimit) bool { return r.lentRound != 0 && r.lentRound == x.round }
 
 // acquireInside is Acquire for a call inside another.
@@ -540,8 +539,8 @@ func (l *Limiter) acquireInside(ctx context.Context, r *Request) (Permit, error)
 	return p, err
 }
 
-// passInside lets w pass, if it can with the slots that the calls around it
-// have to lend now; else they are given back, for others to pass.
+// passInside lets w pass if the slots that the calls around it can lend now suffice.
+// Otherwise it gives these back, so that others can pass.
 func (l *Limiter) passInside(w *waiter) {
 	calls := w.calls
 	l.lock(calls.locks)
@@ -552,7 +551,7 @@ func (l *Limiter) passInside(w *waiter) {
 	now := l.clampLocked(calls.locks, calls.refs, l.now())
 	l.renewLocked(l.config.Load(), w, now)
 	w.restampDebtsLocked(now)
-	refs := append([]ref(nil), w.refs...) // the queue of like calls counts by what w.refs cost
+	refs := append([]ref(nil), w.refs...) // a copy: calls.units is the sum of what w.refs cost
 	debts := w.inside.borrowLocked(l, refs, now)
 	passes := l.takeLocked(refs, calls.prio, calls.account, nil, now) < 0
 	var wake *entry

@@ -120,12 +120,12 @@ type Limit struct {
 
 	Concurrency int64
 
-	// MaxCost is what the dearest request costs, if that is known. A quota is
-	// kept by a bucket of burst B and rate (Quota − B)/Window. B is Burst, or
-	// when that is 0 the larger of MaxCost and 1 % of Quota. Where such a
-	// bucket would give less than half of the quota (B ≥ Quota/2, without a
-	// smaller Burst being asked for), the grants of the last Window are
-	// remembered instead.
+	// MaxCost is what the dearest request costs; 0 = not known. A bucket keeps a
+	// quota: its burst B is Burst, or where that is 0 the larger of MaxCost and 1 %
+	// of Quota, and its rate is (Quota − B)/Window. A log of the grants of the last
+	// Window keeps the quota instead where B is all of it, or where Burst is 0 and B
+	// is at least half of it, since a bucket would then refill by at most half of it
+	// a Window.
 	MaxCost int64
 
 	// Adapt lowers the limit of a key after each refusal that [Limiter.Refuse]
@@ -134,7 +134,7 @@ type Limit struct {
 	Adapt bool
 }
 
-// Use is what one request takes of a limit.
+// Use says what one request takes of a limit.
 type Use struct {
 	Limit string // its name
 	Cost  int64  // units; ignored by a Concurrency limit (which takes Request.Parallel) and by a gate
@@ -163,9 +163,9 @@ type Request struct {
 
 	Priority Priority
 
-	// Inside is what the call lends that this one is made inside of (see
-	// [Permit.Lend]): of a limit whose key both have, only what that call cannot
-	// lend is taken. nil = it is made inside of none.
+	// Inside is what the call around this one lends (see [Permit.Lend]). Of a limit
+	// whose key both calls have, this one takes only what the call around it cannot
+	// lend. nil = there is no call around it.
 	Inside *Loan
 
 	// MaxWait bounds the wait of Acquire: a call that would wait longer fails
@@ -173,7 +173,7 @@ type Request struct {
 	// does not wait at all.
 	MaxWait time.Duration
 
-	again *waiter // which this is once more, after a reload
+	again *waiter // the waiter whose call this repeats after a reload; nil = it is new
 }
 
 func (r *Request) cost(u *Use) int64 {
@@ -190,8 +190,8 @@ func (r *Request) cost(u *Use) int64 {
 	return c * n
 }
 
-// maxUnits is the largest number of units that is told apart: what a float64
-// (2⁵³) and an int (2³⁰ on 32-bit machines) hold exactly. More is cut to it.
+// maxUnits is the largest number of units: 2⁵³, up to which a float64 holds whole numbers
+// exactly, and on 32-bit machines 2³⁰, which an int holds. Larger numbers are cut to it.
 const maxUnits = 1 << (30 + 23*(^uint(0)>>63))
 
 // spec is a limit's numbers, checked and ready for use.
@@ -205,9 +205,9 @@ type spec struct {
 	conc   int64   // concurrencyKind
 }
 
-// as turns w, the numbers that one key has of its own, into the kind f that m has for
-// all other keys: the state of a key has room for one kind only. A quota can be kept
-// by a bucket or by a log; w of any other kind is returned as it is.
+// as returns w, the numbers that one key has of its own, as numbers of the kind f, which
+// m has for all other keys: the state of a key has room for one kind only. It converts a
+// quota, which either a bucket or a log can keep, and returns any other w unchanged.
 func (m *Limit) as(w spec, f kind) spec {
 	if m.Quota == 0 || w.kind == f {
 		return w

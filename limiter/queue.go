@@ -37,14 +37,14 @@ type waiter struct {
 	deadline   int64 // it fails when it can't pass by then
 	byContext  bool  // the deadline is the context's
 	came       int64
-	moves      int   // see giveTurn
-	until      int64 // when it was expected to pass when it came
-	expected   int   // index into refs of what was expected to keep it until then
+	moves      int   // see guardLocked
+	until      int64 // when it came, it was expected to pass then
+	expected   int   // index into refs of the limit that it was expected to wait for longest
 	inside     *Loan // as of the Request
 	debts      []debt
 	req        Request // for when a reload changes its limits
 	comes      sync.Once
-	heir       *waiter     // as which it has come again
+	heir       *waiter     // what it became when a reload made it come again
 	live       atomic.Bool // somebody waits for it by the clock
 	state      waitState
 	permit     Permit
@@ -119,18 +119,19 @@ func (q *queue) empty() bool { return q.classes[Interactive].queues+q.classes[Ba
 // weight is what a call counts for when service is shared out.
 func weight(cost int64) float64 { return float64(max(cost, 1)) }
 
-// due reports whether backfill is owed so much that it goes first.
+// due reports whether backfill is owed so much that its next call goes before all
+// interactive ones.
 func (q *queue) due() bool {
 	calls := q.classes[Backfill].next()
 	return calls != nil && q.owes(calls.head.refs[calls.use].cost)
 }
 
-// owes reports whether backfill is owed this cost, so that it need not leave
-// any headroom. That does not depend on where a queue of like calls waits: or else two of them
-// could send each other from queue to queue for ever.
+// owes reports whether backfill is owed this cost, so that it need not leave any
+// headroom. The answer must not depend on where a call waits: otherwise two calls
+// could send each other from limit to limit for ever.
 func (q *queue) owes(cost int64) bool { return q != nil && q.credit >= weight(cost) }
 
-// next is the queue of like calls that goes before all others.
+// next returns the likeCalls whose head goes first here, or nil.
 func (q *queue) next() *likeCalls {
 	i, b := q.classes[Interactive].next(), q.classes[Backfill].next()
 	if i == nil || b != nil && q.due() {
@@ -146,8 +147,8 @@ func (c *class) next() *likeCalls {
 	return c.flows[0].queues[0]
 }
 
-// ahead reports whether some queue of like calls here goes before a call of this priority,
-// account and cost; calls is that call's queue of like calls, nil when it has just come.
+// ahead reports whether a call that waits here goes before a call of this priority,
+// account and cost. calls is where that call waits; nil = it has just come.
 func (q *queue) ahead(prio Priority, account string, cost int64, calls *likeCalls) bool {
 	if calls != nil && calls.q == q {
 		return q.next() != calls
@@ -177,7 +178,7 @@ func (q *queue) ahead(prio Priority, account string, cost int64, calls *likeCall
 	return tag < mine || tag == mine && next.head.seq < calls.head.seq
 }
 
-// park lets calls wait here for its refs[use].
+// park makes calls wait here for its refs[use].
 func (q *queue) park(calls *likeCalls, use int) {
 	c := &q.classes[calls.prio]
 	f := c.flow(q.shared, calls.account)
@@ -196,7 +197,7 @@ func (q *queue) park(calls *likeCalls, use int) {
 	c.queues++
 }
 
-// unpark takes calls out.
+// unpark removes calls from here.
 func (q *queue) unpark(calls *likeCalls) {
 	c, f := &q.classes[calls.prio], calls.flow
 	heap.Remove(&f.queues, calls.at)
@@ -215,7 +216,7 @@ func (q *queue) unpark(calls *likeCalls) {
 	calls.q, calls.flow = nil, nil
 }
 
-// fix puts calls where it belongs after its head has changed.
+// fix restores the order of the queue after the head of calls has changed.
 func (q *queue) fix(calls *likeCalls) {
 	heap.Fix(&calls.flow.queues, calls.at)
 	heap.Fix(&q.classes[calls.prio].flows, calls.flow.at)
@@ -246,7 +247,8 @@ func (c *class) flow(shared bool, account string) *flow {
 	return f
 }
 
-// served notes that a call got through, while others wait.
+// served counts a call that passed while others wait: against what its account and
+// its priority have got.
 func (q *queue) served(prio Priority, account string, cost int64) {
 	w := weight(cost)
 	if prio == Backfill {
@@ -269,8 +271,8 @@ func (q *queue) served(prio Priority, account string, cost int64) {
 	}
 }
 
-// before is how many units go before a call that comes now: those that wait
-// in its class and go first, and with backfill all interactive ones.
+// before is how many units pass before a call that comes now: those that go first in
+// its class, and for backfill also all interactive ones.
 func (q *queue) before(prio Priority, account string) (units int64) {
 	if prio == Backfill {
 		units = q.classes[Interactive].units
@@ -345,7 +347,8 @@ func (h *flowHeap) Pop() any {
 	return x
 }
 
-// push lets w wait in its queue of like calls: at the end, but for one that has come again.
+// push adds w to calls: at the end, or where it was by its time of arrival if a reload
+// made it come again.
 func (calls *likeCalls) push(w *waiter) {
 	before := calls.tail
 	for before != nil && before.seq > w.seq {
@@ -420,7 +423,7 @@ func (l *Limiter) joinLocked(c *call, r *Request, use int) *waiter {
 	return w
 }
 
-// fits reports whether a call waits in calls.
+// fits reports whether the call r, which takes refs, is like those in calls.
 func (calls *likeCalls) fits(r *Request, refs []ref) bool {
 	if calls.prio != r.Priority || calls.account != r.Keys.Account || len(calls.refs) != len(refs) {
 		return false
@@ -433,7 +436,7 @@ func (calls *likeCalls) fits(r *Request, refs []ref) bool {
 	return true
 }
 
-// parkLocked lets calls wait for its refs[use], and nowhere else.
+// parkLocked makes calls wait for its refs[use], and ends its wait for any other ref.
 func (l *Limiter) parkLocked(cfg *config, calls *likeCalls, use int) {
 	if calls.q != nil {
 		calls.q.unpark(calls)
@@ -446,8 +449,8 @@ func (l *Limiter) parkLocked(cfg *config, calls *likeCalls, use int) {
 	x.q.park(calls, use)
 }
 
-// leaveLocked takes w out of its queue of like calls, and the queue of like calls away when it was the last. It
-// returns the entry at which others may go on now, or nil.
+// leaveLocked removes w from its likeCalls, and removes the likeCalls when w was its
+// last call. It returns the entry at which other calls may go on now, or nil.
 func (l *Limiter) leaveLocked(w *waiter) *entry {
 	calls := w.calls
 	q := calls.q

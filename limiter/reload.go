@@ -153,7 +153,7 @@ func (l *Limiter) migrateShard(sh *shard, cfg *config, now int64) (moved []*wait
 	atATime, restarts, moves := 1<<10, 0, uint32(0)
 	for from := 0; ; {
 		var wake []*entry
-		var lanes []*likeCalls
+		var displaced []*likeCalls
 		sh.mu.Lock()
 		if from > 0 && sh.table.moves != moves {
 			// Keys have moved, perhaps to where this loop was already. If that
@@ -177,13 +177,13 @@ func (l *Limiter) migrateShard(sh *shard, cfg *config, now int64) (moved []*wait
 			}
 			if e.waits() { // also where some call has brought it up to cfg already
 				wake = append(wake, e)
-				lanes = append(lanes, e.displaced(cfg)...)
+				displaced = append(displaced, e.displaced(cfg)...)
 			}
 		}
 		from, moves = to, sh.table.moves
 		done := to == len(slots)
 		sh.mu.Unlock()
-		for _, calls := range lanes {
+		for _, calls := range displaced {
 			l.lock(calls.locks)
 			moved = append(moved, l.displaceLocked(calls)...)
 			l.unlock(calls.locks)
@@ -197,23 +197,23 @@ func (l *Limiter) migrateShard(sh *shard, cfg *config, now int64) (moved []*wait
 	}
 }
 
-// displaced are the queues of like calls that wait at e for a limit which is not in force any
-// more, there or elsewhere. e's shard is locked.
-func (e *entry) displaced(cfg *config) (lanes []*likeCalls) {
+// displaced returns the likeCalls at e that need a limit which is not in force any more,
+// at e or at another key. e's shard is locked.
+func (e *entry) displaced(cfg *config) (found []*likeCalls) {
 	for i := range e.cold.limits {
 		if q := e.cold.limits[i].q; q != nil {
 			for j := range q.classes {
 				for _, f := range q.classes[j].flows {
 					for _, calls := range f.queues {
 						if cfg.drops(calls.refs) {
-							lanes = append(lanes, calls)
+							found = append(found, calls)
 						}
 					}
 				}
 			}
 		}
 	}
-	return lanes
+	return found
 }
 
 // drops reports whether a limit of refs is not in force any more.

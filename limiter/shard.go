@@ -64,9 +64,9 @@ func (l *Limiter) clampKeyLocked(e *entry, now int64) int64 {
 	return now
 }
 
-// clampNearLocked is clamp for the keys of a queue of like calls, of which those are set back that a
-// caller's time has put far ahead of now: or else the queue of like calls would be found to be due
-// by the time of one of its keys, and refused by the time of another, for ever.
+// clampNearLocked is clampLocked for the keys of calls. First it sets back those keys that
+// a caller's time has put far ahead of now: otherwise the calls could be due by the time
+// of one key, and refused by the time of another, for ever.
 func (l *Limiter) clampNearLocked(cfg *config, calls *likeCalls, now int64) int64 {
 	for _, s := range calls.locks {
 		now = max(now, l.shards[s].newest)

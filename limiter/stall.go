@@ -119,8 +119,8 @@ func (l *Limiter) failStalled(w *waiter) (again time.Duration) {
 	return again
 }
 
-// stalledLocked is when to look again whether the call waits for streams of its own, and
-// the error where it does. All shards of its queue of like calls are locked.
+// stalledLocked returns an error where w waits for streams of its own call, and otherwise
+// when to look again. All of the calls' shards are locked.
 func (l *Limiter) stalledLocked(w *waiter) (again time.Duration, err error) {
 	calls := w.calls
 	if w.state != waiting {
