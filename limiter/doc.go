@@ -25,7 +25,8 @@
 // What it promises, at every moment and for every key:
 //
 //   - In any time w, a bucket lets at most burst + rate·w units through, and a
-//     quota at most itself in any of its windows. There are never more permits
+//     quota at most itself in any window of time, or in each of its own windows
+//     where they are fixed. There are never more permits
 //     out than a limit of concurrency has.
 //   - A call that waits holds nothing: it keeps nobody from what it does not
 //     wait for. A call that fails or is cancelled has used nothing up. (One
@@ -44,7 +45,8 @@
 //   - limit.go: the limits as their owner gives them, and their numbers;
 //   - table.go, entry.go, shard.go: the state of a key, and the locks on it;
 //   - kind.go, and a file of each kind, such as kind_bucket.go: how a limit counts;
-//   - take.go, hold.go, cause.go: what a limit lets through, and what closes it;
+//   - take.go, hold.go, learn.go, cause.go: what a limit lets through, what closes it, and
+//     what replies say of it;
 //   - queue.go, starvation.go, grant.go: who waits, and who goes on;
 //   - permit.go, lend.go, stall.go: what a call has, and what it lends to others;
 //   - call.go, limiter.go, reservation.go: the way of a call;

@@ -223,6 +223,7 @@ func newEntry(g *group, k *Keys, gen uint32, now int64) (e *entry) {
 
 // grow gives e the state of limits that g has got since e was made.
 func (e *entry) grow(g *group, now int64) {
+	e.growLearned(g)
 	for _, a := range algorithms {
 		a.grow(e, g, now)
 	}

@@ -37,6 +37,9 @@ func (e *entry) tidy(g *group, seen, now int64) bool {
 		if x.hold != 0 || x.allowed > 0 || x.refused > 0 || x.cut > 0 || x.q != nil {
 			clean = false
 		}
+		if x.learned != nil {
+			keep, clean = true, clean && x.learned.idle(seen)
+		}
 		if x.own != nil {
 			keep = true
 		}

@@ -71,7 +71,7 @@ func (l *Limiter) closeAndUnlock(c *call, e *entry, m *limit, until int64, cause
 }
 
 // Lift ends a hold at once and as if it had never been: for a hold that a
-// success disproves.
+// success disproves. What replies have told of the limit ([Permit.Learn]) is forgotten too.
 func (l *Limiter) Lift(limit string, k Keys) { l.lift(l.now(), false, limit, &k) }
 
 // LiftAt is Lift at the time now.
@@ -89,6 +89,11 @@ func (l *Limiter) lift(now int64, given bool, limit string, k *Keys) {
 		x.hold = 0
 		x.noteCause(Cause{}, c.now)
 		x.stopProbing()
+		if x.learned != nil {
+			x.learned.forget()
+			x.own = x.learned.base
+			algorithms[m.kind].tune(e, m, x, false, c.now)
+		}
 		waiting = x.q != nil
 	}
 	l.unlock(c.locks)

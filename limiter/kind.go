@@ -20,6 +20,7 @@ const (
 	bucketKind
 	logKind
 	concurrencyKind
+	fixedKind
 	kinds // how many there are
 )
 
@@ -29,11 +30,12 @@ var algorithms = [kinds]algorithm{
 	bucketKind:      tokenBucket{},
 	logKind:         slidingLog{},
 	concurrencyKind: semaphore{},
+	fixedKind:       fixedWindow{},
 }
 
 // metered reports whether a call takes units, which are spent. The state of a key can
 // follow a limit from one metered kind to another.
-func (k kind) metered() bool { return k == bucketKind || k == logKind }
+func (k kind) metered() bool { return k == bucketKind || k == logKind || k == fixedKind }
 
 // holds reports whether a call takes permits, at most spec.conc at once, and has them
 // until it ends. entry.holder counts those that are out.
@@ -47,7 +49,7 @@ func (w *spec) most() int64 {
 	switch w.kind {
 	case bucketKind:
 		return w.burst
-	case logKind:
+	case logKind, fixedKind:
 		return w.quota
 	}
 	return math.MaxInt64
@@ -64,13 +66,18 @@ func (w *spec) headroom(cost int64) int64 {
 // kindState is what a key's coldLimit has for kinds that keep their state there. A bucket
 // is in entry.buckets instead, and the permits out in entry.few and coldState.holders.
 type kindState struct {
-	log *windowlog.Log // logKind
+	log     *windowlog.Log // logKind
+	learned *learned       // fixedKind, and all with Limit.Learn
 }
 
 // clone is a copy that shares nothing with s.
 func (s kindState) clone() kindState {
 	if s.log != nil {
 		s.log = s.log.Clone()
+	}
+	if s.learned != nil {
+		d := *s.learned
+		s.learned = &d
 	}
 	return s
 }
@@ -137,6 +144,10 @@ type algorithm interface {
 	// to x.cut.
 	recovered(e *entry, m *limit, x *coldLimit, cut, seconds float64, now int64)
 
+	// lower lets no more than left pass now, before the limit fills again. It reports false
+	// where it does not fill.
+	lower(e *entry, m *limit, left, now int64) bool
+
 	// show writes into st what people are to see. e is nil for a key that was never used.
 	show(st State, e *entry, m *limit, x *coldLimit, now int64) State
 }
@@ -182,5 +193,7 @@ func (gate) retake(*entry, *limit, int64, int64) {}
 func (gate) emptied(*entry, *limit, int64) bool { return false }
 
 func (gate) recovered(*entry, *limit, *coldLimit, float64, float64, int64) {}
+
+func (gate) lower(*entry, *limit, int64, int64) bool { return false }
 
 func (gate) show(st State, _ *entry, _ *limit, _ *coldLimit, _ int64) State { return st }

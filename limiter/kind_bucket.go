@@ -171,6 +171,14 @@ func (tokenBucket) recovered(e *entry, m *limit, x *coldLimit, cut, seconds floa
 	b.TuneRate(full*(1-x.cut), now)
 }
 
+func (tokenBucket) lower(e *entry, m *limit, left, now int64) bool {
+	b := &e.buckets[m.index]
+	if over := int64(math.Floor(b.Level(now))) - left; over > 0 {
+		b.Take(over, now)
+	}
+	return true
+}
+
 func (tokenBucket) show(st State, e *entry, m *limit, x *coldLimit, now int64) State {
 	w := x.specOf(m)
 	st.Burst, st.Rate = w.burst, w.rate*st.Factor

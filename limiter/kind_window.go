@@ -33,6 +33,10 @@ func (slidingLog) forget(m *limit, x *coldLimit, seen int64) (keep, empty bool) 
 // become takes for granted in the window all that the bucket can have granted, and as
 // late as that can have been.
 func (slidingLog) become(e *entry, m *limit, x *coldLimit, was *spec, ended bool, now int64) {
+	if was.kind == fixedKind { // its window stays in force beside the log until it ends
+		x.log = &windowlog.Log{}
+		return
+	}
 	b := &e.buckets[m.index]
 	if ended {
 		b.Empty(x.hold)

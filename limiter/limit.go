@@ -105,7 +105,7 @@ func (k *Keys) set(d Dimension, s string) {
 // Limit is one limit, kept for each key apart. It has exactly one of these kinds:
 //
 //   - a token bucket (Rate, Burst): in any time w at most Burst + Rate·w units;
-//   - a quota (Quota, Window): never more than Quota units in any Window;
+//   - a quota (Quota, Window): never more than Quota units in any Window, or in each of its windows (Fixed);
 //   - Concurrency: at most so many permits held at once;
 //   - none of them: a gate, which lets everything through until it is held.
 type Limit struct {
@@ -127,6 +127,16 @@ type Limit struct {
 	// is at least half of it, since a bucket would then refill by at most half of it
 	// a Window.
 	MaxCost int64
+
+	// Fixed says that the windows of Quota follow one another, as most providers
+	// count: all of it may pass in one, however fast, and so up to twice Quota in
+	// a Window that begins in the middle of one. A window begins with its first
+	// unit, unless a reply says when the next one begins: see Learn. Burst must be 0.
+	Fixed bool
+
+	// Learn says that replies tell what is left of a bucket or a quota, by
+	// [Permit.Learn].
+	Learn bool
 
 	// Adapt lowers the limit of a key after each refusal that [Limiter.Refuse]
 	// reports (× 0.7, at most once a second, never below 5 %), and raises it
@@ -200,8 +210,8 @@ type spec struct {
 	adapt  bool
 	rate   float64 // bucketKind: units a second
 	burst  int64   // bucketKind
-	quota  int64   // logKind: units in any window
-	window int64   // logKind: ns
+	quota  int64   // of a quota: units in a window
+	window int64   // of a quota: ns
 	conc   int64   // concurrencyKind
 }
 
@@ -213,12 +223,12 @@ func (m *Limit) as(w spec, f kind) spec {
 		return w
 	}
 	switch f {
-	case logKind:
+	case logKind, fixedKind:
 		w = spec{kind: f, adapt: w.adapt, quota: m.Quota, window: int64(m.Window)}
 	case bucketKind:
 		b := max(1, min(max(m.Burst, m.MaxCost, (m.Quota+99)/100), m.Quota-1))
 		n := max(float64(m.Quota-b), 0.999) // of a quota of 1, less than another in the window
-		w = spec{kind: f, adapt: w.adapt, rate: n / m.Window.Seconds(), burst: b}
+		w = spec{kind: f, adapt: w.adapt, rate: n / m.Window.Seconds(), burst: b, quota: m.Quota, window: int64(m.Window)}
 	}
 	return w
 }
@@ -251,6 +261,10 @@ func (m *Limit) spec() (spec, error) {
 		return fail("quota %d in a window of %v", m.Quota, m.Window)
 	case m.Burst != 0 && m.Rate == 0 && m.Quota == 0:
 		return fail("a burst without a rate or a quota")
+	case m.Fixed && (m.Quota == 0 || m.Burst != 0):
+		return fail("fixed windows without a quota, or with a burst")
+	case m.Learn && m.Rate == 0 && m.Quota == 0:
+		return fail("to learn without a rate or a quota")
 	}
 	w := spec{adapt: m.Adapt}
 	switch {
@@ -259,6 +273,8 @@ func (m *Limit) spec() (spec, error) {
 		if w.burst == 0 {
 			w.burst = max(1, m.MaxCost, int64(min(math.Ceil(m.Rate), maxUnits)))
 		}
+	case m.Fixed:
+		w.kind, w.quota, w.window = fixedKind, m.Quota, int64(m.Window)
 	case m.Quota != 0:
 		b := m.Burst
 		if b == 0 {
@@ -268,6 +284,7 @@ func (m *Limit) spec() (spec, error) {
 			w.kind, w.quota, w.window = logKind, m.Quota, int64(m.Window)
 		} else {
 			w.kind, w.rate, w.burst = bucketKind, float64(m.Quota-b)/m.Window.Seconds(), b
+			w.quota, w.window = m.Quota, int64(m.Window)
 		}
 	case m.Concurrency != 0:
 		w.kind, w.conc = concurrencyKind, m.Concurrency

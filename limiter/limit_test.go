@@ -21,16 +21,17 @@ func TestLaw(t *testing.T) {
 		{"bucket, burst of one", Limit{Rate: 0.01}, spec{kind: bucketKind, rate: 0.01, burst: 1}},
 		{"bucket, burst by dearest cost", Limit{Rate: 1, MaxCost: 100}, spec{kind: bucketKind, rate: 1, burst: 100}},
 		{"concurrency", Limit{Concurrency: 4, Adapt: true}, spec{kind: concurrencyKind, conc: 4, adapt: true}},
-		{"quota, one percent", Limit{Quota: 10_000, Window: 600 * time.Second}, spec{kind: bucketKind, rate: 16.5, burst: 100}},
-		{"quota, dearest cost", Limit{Quota: 15_000, Window: time.Minute, MaxCost: 300}, spec{kind: bucketKind, rate: 245, burst: 300}},
-		{"quota, dearest cost below one percent", Limit{Quota: 15_000, Window: time.Minute, MaxCost: 100}, spec{kind: bucketKind, rate: 14850.0 / 60, burst: 150}},
-		{"quota, burst given", Limit{Quota: 10_000, Window: 600 * time.Second, Burst: 1000}, spec{kind: bucketKind, rate: 15, burst: 1000}},
-		{"quota, large burst given", Limit{Quota: 10_000, Window: 600 * time.Second, Burst: 9000}, spec{kind: bucketKind, rate: 1000. / 600, burst: 9000}},
+		{"quota, one percent", Limit{Quota: 10_000, Window: 600 * time.Second}, spec{kind: bucketKind, rate: 16.5, burst: 100, quota: 10_000, window: int64(600 * time.Second)}},
+		{"quota, dearest cost", Limit{Quota: 15_000, Window: time.Minute, MaxCost: 300}, spec{kind: bucketKind, rate: 245, burst: 300, quota: 15_000, window: int64(time.Minute)}},
+		{"quota, dearest cost below one percent", Limit{Quota: 15_000, Window: time.Minute, MaxCost: 100}, spec{kind: bucketKind, rate: 14850.0 / 60, burst: 150, quota: 15_000, window: int64(time.Minute)}},
+		{"quota, burst given", Limit{Quota: 10_000, Window: 600 * time.Second, Burst: 1000}, spec{kind: bucketKind, rate: 15, burst: 1000, quota: 10_000, window: int64(600 * time.Second)}},
+		{"quota, large burst given", Limit{Quota: 10_000, Window: 600 * time.Second, Burst: 9000}, spec{kind: bucketKind, rate: 1000. / 600, burst: 9000, quota: 10_000, window: int64(600 * time.Second)}},
 		{"quota, all of it at once", Limit{Quota: 10_000, Window: 600 * time.Second, Burst: 10_000}, spec{kind: logKind, quota: 10_000, window: 600e9}},
 		{"quota of one", Limit{Quota: 1, Window: time.Minute}, spec{kind: logKind, quota: 1, window: 60e9}},
 		{"quota of two", Limit{Quota: 2, Window: time.Minute}, spec{kind: logKind, quota: 2, window: 60e9}},
-		{"quota of three", Limit{Quota: 3, Window: time.Minute}, spec{kind: bucketKind, rate: 2. / 60, burst: 1}},
+		{"quota of three", Limit{Quota: 3, Window: time.Minute}, spec{kind: bucketKind, rate: 2. / 60, burst: 1, quota: 3, window: int64(time.Minute)}},
 		{"quota, cost of more than half", Limit{Quota: 100, Window: time.Minute, MaxCost: 60}, spec{kind: logKind, quota: 100, window: 60e9}},
+		{"quota, fixed", Limit{Quota: 5000, Window: time.Hour, Fixed: true, MaxCost: 10}, spec{kind: fixedKind, quota: 5000, window: 3600e9}},
 		{"quota, cost of more than all", Limit{Quota: 100, Window: time.Minute, MaxCost: 600}, spec{kind: logKind, quota: 100, window: 60e9}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -63,6 +64,9 @@ func TestWrongLimits(t *testing.T) {
 		{"huge concurrency", Limit{Concurrency: math.MaxInt64}, "concurrency 9"},
 		{"burst alone", Limit{Burst: 1}, "a burst without"},
 		{"negative cost", Limit{Rate: 1, MaxCost: -1}, "cost -1"},
+		{"fixed windows of a rate", Limit{Rate: 1, Fixed: true}, "fixed windows"},
+		{"fixed windows with a burst", Limit{Quota: 9, Window: 1, Burst: 3, Fixed: true}, "fixed windows"},
+		{"learning without units", Limit{Concurrency: 1, Learn: true}, "to learn"},
 		{"no such key", Limit{Key: []Dimension{dimensions}}, "no such key"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -18,6 +18,10 @@ type State struct {
 	InFlight    int64   // permits out
 	Concurrency int64   // permits there are now; 0 = no limit of that kind
 
+	// Reset is until when no more than Level may pass, since a reply has said so or
+	// since a fixed window ends then; zero = no such time is known.
+	Reset time.Time
+
 	Waiting int       // calls that wait at this limit
 	Held    time.Time // closed until then; zero = not held
 	Probing bool      // a hold has ended, and few calls at once are let through
@@ -122,7 +126,11 @@ func (l *Limiter) stateLocked(g *group, m *limit, e *entry, now int64) State {
 			}
 		}
 	}
-	return algorithms[m.kind].show(st, e, m, x, now)
+	st = algorithms[m.kind].show(st, e, m, x, now)
+	if x != nil && x.learned != nil && x.learned.reset != 0 {
+		st.Level, st.Reset = min(st.Level, float64(max(0, x.learned.left))), l.time(x.learned.reset)
+	}
+	return st
 }
 
 // All iterates over the state of every limit of every live key, in no order.

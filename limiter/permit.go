@@ -39,6 +39,7 @@ type record struct {
 	refs []taken
 
 	waited *waited // nil = it was granted at once
+	grants *grants // of which permit it is, it says; nil = of none
 	nested *nested // nil = neither lends nor borrows
 }
 
@@ -65,8 +66,13 @@ func (l *Limiter) permitLocked(refs []ref, locks []uint32, now int64) Permit {
 	} else {
 		rec.refs = make([]taken, n)
 	}
+	learns := false
 	for i := range refs {
 		rec.refs[i] = refs[i].taken
+		learns = learns || refs[i].lim.Learn
+	}
+	if learns {
+		rec.noteGrantsLocked()
 	}
 	return Permit{l: l, rec: recordPlace{home, slot}, gen: rec.gen, at: now}
 }
@@ -348,6 +354,7 @@ func (l *Limiter) unusedLocked(r *taken, at int64) (wake bool) {
 	if x == nil {
 		return false
 	}
+	wake = x.learned.refund(r.got, at) || wake
 	if r.round != 0 {
 		x.probed(r, m, now, false)
 		wake = true

@@ -317,6 +317,9 @@ func (e *entry) migrateKind(g *group, m *limit, now int64) {
 	x, was := e.makeCold(g, m), &m.prior.spec
 	if x.own != nil {
 		was, x.own = x.own, nil // the next call asks again
+		if x.learned != nil {
+			x.learned.base, x.learned.quota = nil, 0
+		}
 	}
 	if x.cut > 0 && now > x.cutAt {
 		x.cut = max(0, x.cut-adaptRaise*time.Duration(now-x.cutAt).Seconds())
@@ -385,7 +388,10 @@ func (e *entry) setOwn(g *group, m *limit, own *spec, created bool, now int64) (
 	}
 	x := e.makeCold(g, m)
 	was := x.specOf(m)
-	x.own = own
+	if x.learned != nil {
+		x.learned.base = own
+	}
+	x.own = x.learned.lowered(m, own)
 	is := x.specOf(m)
 	if *was == *is {
 		return false

@@ -72,11 +72,15 @@ func (l *Limiter) passesLocked(r *ref, x *coldLimit, prio Priority, account stri
 	// clock can meet.
 	a := algorithms[m.kind]
 	a.forget(m, x, l.shards[e.shard].newest)
+	if !x.learned.allows(r.cost) {
+		return false
+	}
 	got, ok := a.take(e, m, x, r.cost, prio == Backfill && !x.q.owes(r.cost), now)
 	if !ok {
 		return false
 	}
 	r.got = got
+	x.learned.take(got)
 	if x.allowed > 0 && !probes {
 		x.probes++
 		r.round = x.round
@@ -90,6 +94,9 @@ func (l *Limiter) untakeLocked(refs []ref, now int64) {
 		r := &refs[i]
 		e, m := r.e, r.lim
 		algorithms[m.kind].untake(e, m, r.got, now)
+		if x := e.coldOf(m); x != nil {
+			x.learned.give(r.got)
+		}
 		if r.round != 0 {
 			e.coldOf(m).probes--
 			r.round = 0
@@ -99,6 +106,7 @@ func (l *Limiter) untakeLocked(refs []ref, now int64) {
 
 // advance brings x up to the time now.
 func (e *entry) advance(m *limit, x *coldLimit, now int64) {
+	x.learned.expire(now)
 	if x.hold != 0 && now >= x.hold {
 		e.recover(m, x, x.hold)
 		e.endHold(m, x, now)
@@ -128,7 +136,11 @@ func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64) int64 {
 			return onEvent
 		}
 	}
-	return algorithms[m.kind].ready(e, m, x, cost, ahead, headroom, start, held)
+	at := algorithms[m.kind].ready(e, m, x, cost, ahead, headroom, start, held)
+	if x != nil && at != onEvent {
+		at = x.learned.ready(cost+ahead, at)
+	}
+	return at
 }
 
 // knownAt is readyAt, as far as it is known: an event can be now, or once no
