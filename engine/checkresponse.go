@@ -53,6 +53,7 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 		return nil // 101: the body is a connection
 	}
 	httpattempt.TimeBody(ctx, resp)
+	p.hearInside(ctx, resp)
 	c := p.current()
 	var probe rules.Event
 	a := answer{resp: resp, probe: &probe}

@@ -92,6 +92,9 @@ func (fn function) attempt(ctx context.Context, op *operation, permit limiter.Pe
 	if len(op.uses) > 0 {
 		ctx, lender = lending.Attempt(ctx, permit)
 	}
+	if op.teachers != nil {
+		ctx = context.WithValue(ctx, listenerKey{}, &listener{op: op, permit: permit})
+	}
 	var err error
 	if op.timeout <= 0 && !op.inspected {
 		err = fn(ctx)

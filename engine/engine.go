@@ -410,6 +410,7 @@ type operation struct {
 	token     bool            // a request for tokens
 	account   bool            // it needs an account: without one, all calls would share one key or credential
 	inspected bool            // the policy looks for errors in successes that may answer a batch
+	teachers  []teacher       // for those of uses that responses tell about; nil = none
 }
 
 // at returns the operation's uses for a request that costs the given units.
@@ -485,6 +486,9 @@ func (c *compiled) operation(name string) *operation {
 			op.limits = append(op.limits, l)
 		}
 		op.account = op.account || slices.Contains(l.Key, limiter.Account.String())
+		if l.Learn != nil {
+			op.teachers = append(op.teachers, teacher{c.policy.Name, l.Name, l.Learn})
+		}
 	}
 	op.inspected = len(c.policy.Inspect) > 0 && (name == "" ||
 		c.policy.InspectFor(http.StatusOK, name, "application/json") != nil || c.policy.InspectFor(http.StatusOK, name, "multipart/mixed") != nil)
@@ -537,7 +541,7 @@ func (c *compiled) limitsAfter(old []limiter.Limit) ([]limiter.Limit, error) {
 func limitOf(p *policy.Policy, l *policy.Limit) (limiter.Limit, error) {
 	r := limiter.Limit{
 		Name: l.Name, Rate: l.Rate, Burst: l.Burst, Quota: l.Quota, Window: l.Window,
-		Concurrency: l.Concurrency, Adapt: l.Adapt != "",
+		Concurrency: l.Concurrency, Adapt: l.Adapt != "", Fixed: l.Fixed, Learn: l.Learn != nil,
 	}
 	for i := range p.Costs {
 		if t := &p.Costs[i]; t.Name == l.Cost {

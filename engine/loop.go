@@ -178,6 +178,9 @@ func (r *run) loop(ctx context.Context) *outcome {
 
 		// Classify and decide.
 		now := r.classify(ctx)
+		if r.op.teachers != nil {
+			r.hearFailure()
+		}
 		r.decide(ctx, now)
 		r.leaveToCredentials()
 		r.announce(ctx, now)

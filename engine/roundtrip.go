@@ -170,6 +170,9 @@ func (x *roundTrip) try(ctx context.Context, permit limiter.Permit) attempted {
 		x.resp.Request = req.WithContext(outer) // the context of the try ends with the body
 	}
 	x.other = x.resp.StatusCode == http.StatusMisdirectedRequest
+	if x.op.teachers != nil {
+		x.hear(ctx, permit)
+	}
 	if !x.needsDecision(x.c, x.op.name, x.method, n) {
 		x.guard(permit, false)
 		return attempted{ok: true}

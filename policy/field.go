@@ -54,10 +54,14 @@ var extractorObject = &yamlfile.Object{
 
 var hintExtractorObject = &yamlfile.Object{
 	ID: "hint_extractor", Title: "an extractor of retry_after", Example: "{header: X-Retry-In, as: s}",
-	Doc: "Where the time to come back stands in a response, and how it is written.",
-	Fields: append(extractorFields[:len(extractorFields):len(extractorFields)],
-		yamlfile.Field{Name: "as", Enum: []string{"s", "ms", "duration", "time", "epoch"}, Default: "by its form", Doc: `How it is written: seconds, milliseconds, "1m30s", a date, or seconds since 1970.`}),
-	OneOf: extractorKinds,
+	Doc:    "Where the time to come back stands in a response, and how it is written.",
+	Fields: append(extractorFields[:len(extractorFields):len(extractorFields)], asField),
+	OneOf:  extractorKinds,
+}
+
+// asField says how a time is written.
+var asField = yamlfile.Field{
+	Name: "as", Enum: []string{"s", "ms", "duration", "time", "epoch"}, Default: "by its form", Doc: `How it is written: seconds, milliseconds, "1m30s", a date, or seconds since 1970.`,
 }
 
 var extractObject = &yamlfile.Object{
@@ -208,7 +212,7 @@ var fileObject = &yamlfile.Object{
 // objects are all objects of a policy file.
 var objects = []*yamlfile.Object{
 	fileObject, matchObject, extractObject, extractorObject, hintExtractorObject, inspectObject,
-	operationObject, backoffObject, limitObject, budgetObject, breakerObject, ruleObject, holdObject, untilObject,
+	operationObject, backoffObject, limitObject, learnObject, learnNumberObject, learnTimeObject, budgetObject, breakerObject, ruleObject, holdObject, untilObject,
 }
 
 // Schema is the JSON Schema (draft 2020-12) of a policy file, rendered from

@@ -70,7 +70,7 @@ var foreignBackoffFields = foreign(
 )
 
 var foreignLimitFields = foreign(
-	"a limit says rate: 250/s, quota: 15000/1m or concurrency: 10", "requests_per_second rps qps per_second per_minute requests window interval period limit max tokens per",
+	"a limit says rate: 250/s, quota: 15000/1m or concurrency: 10", "requests_per_second rps qps per_second per_minute requests interval period limit max tokens per",
 	"concurrency", "max_concurrent max_concurrency parallel max_in_flight",
 	"key says what it is kept by, such as account", "scope by",
 	"cost names a table of `costs`", "weight costs units",

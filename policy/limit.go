@@ -24,10 +24,12 @@ type Limit struct {
 	Burst       int64
 	Quota       int64 // never more than Quota units in any Window
 	Window      time.Duration
+	Fixed       bool // windows follow one another, and all of Quota may be used in one
 	Concurrency int64
 	Cost        string   // name of a CostTable, BytesCost, or "" = 1 a request
 	Operations  []string // globs; "!" before one leaves out what it matches; without any other = every operation. See Applies
 	Adapt       string   // "" or "aimd"
+	Learn       *Learn   // where responses tell what is left; nil = nowhere
 }
 
 // limitForms are the fields that say how a limit counts, of which it has at most one,
@@ -36,8 +38,8 @@ var limitForms = []struct {
 	field string
 	with  []string
 }{
-	{"rate", []string{"burst", "cost", "adapt"}},
-	{"quota", []string{"burst", "cost"}},
+	{"rate", []string{"burst", "cost", "adapt", "learn"}},
+	{"quota", []string{"burst", "cost", "window", "learn"}},
 	{"concurrency", nil},
 }
 
@@ -68,9 +70,11 @@ var limitObject = &yamlfile.Object{
 		{Name: "rate", Kind: kindRate, Doc: "Units a time, such as 250/s or 100/m."},
 		{Name: "burst", Kind: yamlfile.Int, Min: 1, Max: 1e15, Default: "with rate: one second's units, at least the dearest cost; with quota: all of it up to 64, else 1 %, at least the dearest cost (25 % if the cost is bytes)", Doc: "Units that can pass at once."},
 		{Name: "quota", Kind: kindQuota, Doc: "Never more than this in any window, such as 15000/1m or 150MB/5m."},
+		{Name: "window", Enum: []string{"fixed"}, Default: "any time of that length", Doc: "With quota: fixed counts in windows that follow one another, so that all of it may be used in one, however fast. A window begins with its first request, or when `learn` says so."},
 		{Name: "concurrency", Kind: yamlfile.Int, Min: 1, Max: 1e6, Doc: "Requests at once."},
 		{Name: "cost", Kind: yamlfile.Name, Default: "1 a request", Doc: "The table of costs that a request is charged by; bytes is built in, the request's size."},
 		{Name: "operations", Kind: kindOperations, Many: yamlfile.OrList, Default: "every operation", Doc: "Operations that count, as globs. '!messages.*' leaves out what it matches, wherever it stands in the list; a list of such entries only counts all others."},
+		{Name: "learn", Object: learnObject, Default: "nothing", Doc: "With rate or quota: where responses tell what is left of it."},
 		{Name: "adapt", Enum: []string{"aimd"}, Default: "a fixed rate", Doc: "aimd: halve the rate when the provider refuses, and raise it step by step."},
 	},
 	AtMostOne: formNames(),
@@ -129,6 +133,8 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 		Concurrency: yamlfile.GetOr[int64](v, "concurrency", 0), Cost: yamlfile.GetOr(v, "cost", ""), Adapt: yamlfile.GetOr(v, "adapt", "")}
 	q, _ := yamlfile.Get[quota](v, "quota")
 	l.Quota, l.Window = q.n, q.window
+	l.Fixed = yamlfile.GetOr(v, "window", "") == "fixed"
+	l.Learn = c.learn(v)
 
 	seen := map[string]bool{}
 	facts := c.p.Facts()
@@ -145,12 +151,17 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 
 	c.countsNothing(v, &l)
 
-	for _, f := range []string{"burst", "cost", "adapt"} {
+	for _, f := range []string{"burst", "cost", "window", "adapt", "learn"} {
 		if x := v.ByName[f]; x != nil {
 			if needs, ok := fits(v, f); !ok {
 				c.err(x.KeySpan(), "misplaced-field", "", "%q has no meaning without %s", f, strings.Join(needs, " or "))
 			}
 		}
+	}
+
+	if x := v.ByName["burst"]; x != nil && l.Fixed && v.ByName["quota"] != nil {
+		c.err(x.KeySpan(), "misplaced-field", "remove one of the two", "%q has no meaning with window: fixed: all of the quota may pass at once", "burst")
+		return l
 	}
 
 	dearest, knownCost := int64(1), true
@@ -178,6 +189,7 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 		switch {
 		case l.Rate > 0:
 			l.Burst = max(1, int64(math.Ceil(min(l.Rate, 1e15))), dearest)
+		case l.Fixed:
 		case l.Quota > 0 && l.Cost == BytesCost:
 			l.Burst = max(1, l.Quota/4)
 		case l.Quota > 0 && l.Quota <= exactQuota:
@@ -195,6 +207,9 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 	}
 	switch {
 	case at == nil || at.Bad:
+	case l.Fixed && l.Cost != BytesCost && dearest > l.Quota:
+		c.err(at.Span(), "cost-above-burst", "", "an operation costs %d, above the quota of %d: it could never be sent", dearest, l.Quota)
+	case l.Fixed:
 	case l.Cost != BytesCost && dearest > l.Burst:
 		op := ""
 		if i, ok := c.costAt[l.Cost]; ok {

@@ -5,12 +5,20 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // hash is a short digest of everything that a decision depends on.
 func (p *Policy) hash() string {
 	h := sha256.New()
 	q := *p
+	q.Limits = slices.Clone(p.Limits)
+	for i := range q.Limits {
+		if learn := q.Limits[i].Learn; learn != nil {
+			learn.hash(h, q.Limits[i].Name)
+			q.Limits[i].Learn = nil
+		}
+	}
 	q.File, q.Source, q.Extends, q.Version, q.Matcher = "", "", nil, "", nil
 	fmt.Fprintf(h, "%q %q %v %+v %+v %q %v %+v %+v %+v", q.Name, q.Protocol, q.Match, q.Inspect, q.Operations, q.Idempotent, q.AttemptTimeout, q.Backoffs, q.Costs, q.Limits)
 	if q.Budget != nil {

@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/policy"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// What replies say of limits.
+//
+// A policy's limit may say where the headers of every response tell what is left of
+// it (`learn`). A response is heard once, before anything is decided about it, and only
+// for the limits that its call was charged for: those of the call's permit.
+
+// teacher is a limit that responses tell about.
+type teacher struct {
+	provider, limit string
+	from            *policy.Learn
+}
+
+// hear takes note of what a response says of the operation's limits, which its permit
+// was granted by. e has what classify.Learn reads.
+func (o *operation) hear(permit limiter.Permit, e *rules.Event) {
+	now := time.Now()
+	for i := range o.teachers {
+		t := &o.teachers[i]
+		v, ok := classify.Learn(t.from, e, now)
+		if !ok {
+			continue
+		}
+		told := limiter.Learned{Remaining: v.Remaining, Limit: v.Limit}
+		if v.Reset > 0 {
+			told.Reset = now.Add(v.Reset)
+		}
+		permit.Learn(t.limit, told)
+	}
+}
+
+// hear takes note of what the response says of limits.
+func (x *roundTrip) hear(ctx context.Context, permit limiter.Permit) {
+	if x.resp.StatusCode < 200 || x.stranger {
+		return
+	}
+	e := x.probe // needsDecision writes the same
+	e.Provider, e.Operation, e.Method, e.Protocol = x.c.policy.Name, x.op.name, x.method, "http"
+	e.Status, e.Header = x.resp.StatusCode, x.resp.Header
+	x.op.hear(permit, e)
+	if l := listenerOf(ctx); l != nil && l.op.teachers[0].provider == x.p.name {
+		l.heard.Store(true)
+	}
+}
+
+// listener is an attempt of Do whose responses tell about limits, for the
+// CheckResponse inside it.
+type listener struct {
+	op     *operation
+	permit limiter.Permit
+	heard  atomic.Bool // a Transport inside has listened already
+}
+
+type listenerKey struct{}
+
+func listenerOf(ctx context.Context) *listener {
+	l, _ := ctx.Value(listenerKey{}).(*listener)
+	return l
+}
+
+// hearInside takes note of what a response says that Do's function got from p.
+func (p *Provider) hearInside(ctx context.Context, resp *http.Response) {
+	l := listenerOf(ctx)
+	if l == nil || l.op.teachers[0].provider != p.name || resp.StatusCode < 200 || l.heard.Load() {
+		return
+	}
+	e := rules.Event{
+		Provider: p.name, Operation: l.op.name, Protocol: "http", Status: resp.StatusCode, Header: resp.Header,
+	}
+	if req := resp.Request; req != nil {
+		e.Method = req.Method
+		if first := firstRequest(req); first != nil {
+			if req.Response != nil && strays(first, req, p.current().policy) {
+				return
+			}
+			e.Method = first.Method
+		}
+	}
+	l.op.hear(l.permit, &e)
+}
+
+// hearFailure takes note of what the error of Do's function says of limits, where it
+// has a response's headers. What Transport has decided about it has heard itself.
+func (r *run) hearFailure() {
+	if _, ok := r.attempts.(function); !ok || r.event.Header == nil {
+		return
+	}
+	_, gave := errtree.As[*GiveUpError](r.err)
+	_, deferred := errtree.As[*DeferError](r.err)
+	if gave || deferred || r.deciding != r.c || r.attempts.foreign(r.err) {
+		return
+	}
+	r.op.hear(r.permit, r.event)
+}

@@ -1,0 +1,89 @@
+package policy
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/recourse-go/recourse/internal/protocol"
+	"github.com/recourse-go/recourse/internal/yamlfile"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// Learn says where the headers of a response tell what is left of a limit: of every
+// response to a call that the limit counts.
+type Learn struct {
+	Remaining []Extractor // what is left; the first that yields a number
+	Reset     []Extractor // when the limit begins anew; As as in Extract.RetryAfter; none = it is not told
+	Limit     []Extractor // the limit's own number
+	When      string      // condition for the response to tell it, over status, header, method and operation; "" = always
+	Holds     *rules.Set  // When, compiled; nil = always
+	Unit      int64       // how many units one of the header's is, at least 1
+}
+
+// learnFields are what the extractors of a `learn` read: headers only, since the body
+// of a success is left alone.
+var learnFields = []yamlfile.Field{
+	{Name: "header", Kind: yamlfile.Header, Required: true, Doc: "Value of a response header."},
+	{Name: "match", Kind: kindRegexp, Default: "all of it", Doc: "A regular expression (RE2) over what is found. It yields the first group, or the whole match."},
+	{Name: "when", Kind: kindWhen, Default: "always", Doc: `Expression over status, header("NAME"), method and operation: only where it holds is this looked at.`},
+}
+
+var learnNumberObject = &yamlfile.Object{
+	ID: "learn_number", Title: "an extractor of a number", Example: "{header: X-RateLimit-Remaining}",
+	Doc: "The response header that a number stands in.", Fields: learnFields,
+}
+
+var learnTimeObject = &yamlfile.Object{
+	ID: "learn_time", Title: "an extractor of a time", Example: "{header: X-RateLimit-Reset, as: epoch}",
+	Doc:    "The response header that a time stands in, and how it is written.",
+	Fields: append(learnFields[:len(learnFields):len(learnFields)], asField),
+}
+
+var learnObject = &yamlfile.Object{
+	ID: "learn", Title: "learn", Example: "{remaining: {header: X-RateLimit-Remaining}, reset: {header: X-RateLimit-Reset, as: epoch}}",
+	Doc: "Where the headers of every response tell what is left of the limit. What they say only lowers what the limit lets through.",
+	Fields: []yamlfile.Field{
+		{Name: "remaining", Object: learnNumberObject, Many: yamlfile.OrList, Required: true, Doc: "How much is left. The first extractor that yields a number wins."},
+		{Name: "reset", Object: learnTimeObject, Many: yamlfile.OrList, Default: "what is left fills at the limit's rate, or lasts for a whole window", Doc: "When the limit begins anew. A response that tells no time to come, or one more than 7 days away, is ignored."},
+		{Name: "limit", Object: learnNumberObject, Many: yamlfile.OrList, Default: "the limit's own number", Doc: "With quota: how much it is in all. It lowers the quota of the key, and never raises it."},
+		{Name: "when", Kind: kindWhen, Default: "always", Doc: `Expression over status, header("NAME"), method and operation: only a response for which it holds tells about this limit.`},
+		{Name: "unit", Kind: yamlfile.Int, Min: 1, Max: 1e9, Default: "1", Doc: "How many units of the limit one of the header's is, where the header counts requests and the limit units."},
+	},
+}
+
+// learn reads what a limit learns; nil = nothing.
+func (c *compiler) learn(v *yamlfile.Value) *Learn {
+	from := v.Child("learn")
+	if from == nil {
+		return nil
+	}
+	if from.Bad {
+		return nil
+	}
+	if limit := from.Child("limit"); limit != nil && v.ByName["quota"] == nil && v.ByName["rate"] != nil {
+		c.err(limit.KeySpan(), "misplaced-field", "a rate is not lowered by a number; `remaining` bounds it", "%q has no meaning without quota", "limit")
+	}
+	if c.p.Protocol != protocol.HTTP.Name {
+		c.err(from.KeySpan(), "misplaced-field", "", "%q reads headers, and %s has none", "learn", c.p.Protocol)
+	}
+	read := func(name string) (list []Extractor) {
+		for _, x := range good(from.Items(name)) {
+			if e := c.extractor(x); e.Kind != 0 {
+				list = append(list, e)
+			}
+		}
+		return list
+	}
+	learn := &Learn{Remaining: read("remaining"), Reset: read("reset"), Limit: read("limit"), Unit: yamlfile.GetOr[int64](from, "unit", 1)}
+	learn.When, _ = yamlfile.Get[string](from, "when")
+	learn.Holds = c.condition(from.Child("when"), from, extractorFacts)
+	return learn
+}
+
+// hash adds what is learned to a policy's digest.
+func (l *Learn) hash(w io.Writer, limit string) {
+	fmt.Fprintf(w, " learn %q %q %d", limit, l.When, l.Unit)
+	for _, x := range [][]Extractor{l.Remaining, l.Reset, l.Limit} {
+		hashExtractors(w, x)
+	}
+}
