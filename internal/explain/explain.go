@@ -21,7 +21,8 @@ import (
 type Explanation struct {
 	Decision corpus.Answer `json:"decision"`
 	Rule     Rule          `json:"rule"`
-	Limits   []string      `json:"limits"` // those that count a request of this operation
+	Limits   []string      `json:"limits"`            // those that count a request of this operation
+	Learned  []string      `json:"learned,omitempty"` // what the response says of them
 	Facts    []Fact        `json:"facts"`
 	Passed   []Passed      `json:"passed"` // the rules before, which did not hold
 	Next     []Attempt     `json:"next"`   // what follows if every attempt ends like this one
@@ -91,6 +92,9 @@ func Of(s *corpus.Subject, c *corpus.Case) *Explanation {
 		Passed:   []Passed{},
 		Next:     next(s, decision),
 		Notes:    []string{},
+	}
+	for _, l := range corpus.LearnedOf(s.Policy, &s.Event, s.Now) {
+		x.Learned = append(x.Learned, l.String())
 	}
 	for _, step := range s.Policy.Matcher.Explain(&s.Event) {
 		if step.Held {

@@ -55,6 +55,9 @@ func (x *Explanation) WriteText(w io.Writer, style Style) error {
 	if len(x.Limits) > 0 {
 		t.wrapped("  limit ", strings.Join(x.Limits, ", "))
 	}
+	for _, l := range x.Learned {
+		t.wrapped("  learn ", l)
+	}
 
 	t.heading("Facts")
 	width := 0

@@ -120,6 +120,9 @@ func (r *runner) compare(w *Want, a *attempt, step int) []Failure {
 			miss("hold_for", w.HoldFor.String(), got.String(), "")
 		}
 	}
+	if w.Learned != nil {
+		r.compareLearned(w, a, miss)
+	}
 	flag("defer", w.Defer, corpus.Defers(d))
 	flag("exhausted", w.Exhausted, d.Exhausted)
 	text("operation", w.Operation, e.Operation)
@@ -139,6 +142,41 @@ func (r *runner) compare(w *Want, a *attempt, step int) []Failure {
 			"add to the policy: inspect: [{status: "+strconv.Itoa(e.Status)+"}]")
 	}
 	return list
+}
+
+// compareLearned checks what the response says of limits.
+func (r *runner) compareLearned(w *Want, a *attempt, miss func(what, want, got, hint string)) {
+	got := map[string]corpus.Learned{}
+	var all []string
+	for _, l := range corpus.LearnedOf(r.policy, &a.subject.Event, a.subject.Now) {
+		got[l.Limit] = l
+		all = append(all, l.String())
+	}
+	if len(w.Learned) == 0 && len(all) > 0 {
+		miss("learned", "nothing", strings.Join(all, "; "), "")
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.Learned)) {
+		want := w.Learned[name]
+		l, ok := got[name]
+		if !ok {
+			hint := ""
+			if !slices.ContainsFunc(r.policy.Limits, func(l policy.Limit) bool { return l.Name == name && l.Learn != nil }) {
+				hint = fmt.Sprintf("the policy %s has no limit %q with `learn`", r.policy.Name, name)
+			}
+			miss("learned", name, "nothing", hint)
+			continue
+		}
+		number := func(what string, want *int64, got int64) {
+			if want != nil && *want != got {
+				miss("learned", fmt.Sprintf("%s: %s %d", name, what, *want), fmt.Sprintf("%s: %s %d", name, what, got), "")
+			}
+		}
+		number("remaining", want.Remaining, l.Remaining)
+		number("limit", want.Limit, l.Learned.Limit)
+		if want.Reset != nil && !want.Reset.Holds(l.Reset, l.Reset) {
+			miss("learned", name+": reset "+want.Reset.String(), name+": reset "+units.FormatDuration(l.Reset), "")
+		}
+	}
 }
 
 func (r *runner) ruleNames() []string {

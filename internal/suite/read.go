@@ -82,6 +82,16 @@ type Want struct {
 	Codes                    []string
 	Facts                    map[string]string // "" = it is not there
 	Idempotent               *bool
+
+	// Learned is what the response says of limits, by their names; nil = not compared,
+	// empty = it says nothing of any.
+	Learned map[string]LearnedWant
+}
+
+// LearnedWant is what a response is to say of a limit. Only what is given is compared.
+type LearnedWant struct {
+	Remaining, Limit *int64
+	Reset            *Range // until it begins anew
 }
 
 // ScriptWant is what is expected of a whole script.
@@ -193,6 +203,17 @@ var wantFields = []yamlfile.Field{
 	{Name: "message", Kind: yamlfile.Text, Doc: "The fact message, as extracted."},
 	{Name: "facts", Elem: &yamlfile.Field{Kind: yamlfile.Text}, Doc: "Facts of the policy's own, as extracted, or as the url names them."},
 	{Name: "idempotent", Kind: yamlfile.Bool, Doc: "A repeat is held to be harmless."},
+	{Name: "learned", Elem: &yamlfile.Field{Object: learnedObject}, Doc: "What the response says of limits with `learn`, by their names; {} for nothing."},
+}
+
+var learnedObject = &yamlfile.Object{
+	ID: "learned", Title: "a limit that is learned about", Example: "{remaining: 3, reset: 10m}",
+	Doc: "What a response says of a limit, in the limit's units.",
+	Fields: []yamlfile.Field{
+		{Name: "remaining", Kind: yamlfile.Int, Min: 0, Max: 1e15, Doc: "What is left."},
+		{Name: "reset", Kind: yamlfile.Text, Doc: "The time until it begins anew: 10m, 9m..10m, or 0s where the response does not say."},
+		{Name: "limit", Kind: yamlfile.Int, Min: 0, Max: 1e15, Doc: "How much it is in all; 0 where the response does not say."},
+	},
 }
 
 var wantObject = &yamlfile.Object{ID: "want", Title: "want", Doc: "What is expected of a decision. Only what is given is compared.", Fields: wantFields}
@@ -251,7 +272,7 @@ var suiteObject = &yamlfile.Object{
 }
 
 // suiteObjects are all objects of a suite, the file as a whole first.
-var suiteObjects = []*yamlfile.Object{suiteObject, suiteCaseObject, scriptObject, stepObject, givenObject, wantObject, scriptWantObject}
+var suiteObjects = []*yamlfile.Object{suiteObject, suiteCaseObject, scriptObject, stepObject, givenObject, wantObject, learnedObject, scriptWantObject}
 
 // Schema is the JSON Schema (draft 2020-12) of a test suite, rendered from
 // the table that Parse checks files against. suite.schema.json is a copy
@@ -511,6 +532,13 @@ func (b *suiteBuilder) want(v *yamlfile.Value) Want {
 		w.Facts = map[string]string{}
 		for _, name := range f.Names {
 			w.Facts[name] = yamlfile.GetOr(f, name, "")
+		}
+	}
+	if l := v.Child("learned"); l != nil && !l.Bad {
+		w.Learned = map[string]LearnedWant{}
+		for _, name := range l.Names {
+			of := l.ByName[name]
+			w.Learned[name] = LearnedWant{Remaining: optional[int64](of, "remaining"), Limit: optional[int64](of, "limit"), Reset: b.stretch(of.Child("reset"))}
 		}
 	}
 	if h := v.Child("hold"); h != nil && !h.Bad && len(h.List) == 0 {
