@@ -98,8 +98,25 @@ func (a *answer) read() {
 		}
 	}()
 	// One byte more than the head tells a body that ends here from a longer one.
-	a.head, a.readErr = io.ReadAll(io.LimitReader(a.resp.Body, int64(a.most)+1))
+	a.head, a.readErr = io.ReadAll(&headReader{io.LimitedReader{R: a.resp.Body, N: int64(a.most) + 1}, cut})
 	a.whole = len(a.head) <= a.most
+}
+
+// headReader reads until cut is closed, also of a body whose reads do not end when it is
+// closed, as where somebody has put an io.NopCloser around it.
+type headReader struct {
+	io.LimitedReader
+	cut <-chan struct{}
+}
+
+// Read implements io.Reader.
+func (r *headReader) Read(p []byte) (int, error) {
+	select {
+	case <-r.cut:
+		return 0, io.ErrUnexpectedEOF
+	default:
+		return r.LimitedReader.Read(p)
+	}
 }
 
 // text is the part of the body that is classified.

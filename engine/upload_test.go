@@ -206,6 +206,30 @@ func TestInspectedDrip(t *testing.T) {
 	}
 }
 
+// So does one whose body goes on although it was closed, as inside an io.NopCloser.
+func TestInspectedDripThatCloseDoesNotEnd(t *testing.T) {
+	for _, status := range []int{200, 400} {
+		synctest.Test(t, func(t *testing.T) {
+			e := testEngine(t, Options{}, overLoop+"inspect: [{status: 200}]\n")
+			base := roundTripper(func(req *http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: status, Body: io.NopCloser(&drip{100, "x", time.Second, io.EOF}), ContentLength: -1, Request: req}, nil
+			})
+			began := time.Now()
+			resp, err := e.Transport(base).RoundTrip(request(t, t.Context(), "GET", "/items/1", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took > maxHeadTime+time.Second { // with the read that was under way
+				t.Errorf("HTTP %d: took %v, want %v", status, took, maxHeadTime)
+			}
+			if body, err := io.ReadAll(resp.Body); len(body) < 9 || err != io.ErrUnexpectedEOF {
+				t.Errorf("HTTP %d: %d bytes of body, %v, want what has come and %v", status, len(body), err, io.ErrUnexpectedEOF)
+			}
+			resp.Body.Close()
+		})
+	}
+}
+
 // A response whose context has ended holds no permit, whoever reads or closes it.
 func TestContextEndsBody(t *testing.T) {
 	yaml := overLoop + "limits: [{name: inflight, key: account, concurrency: 1}]\n"
