@@ -35,7 +35,7 @@ func ExampleOptions_limitFor() {
 		LimitFor: func(limit string, k limiter.Keys) (limiter.Limit, bool) {
 			switch {
 			case k.Host == "api.github.com" && limit == "core" && enterprise[k.Account]:
-				return limiter.Limit{Quota: 15000, Window: time.Hour, Burst: 3000}, true
+				return limiter.Limit{Quota: 15000, Window: time.Hour, Fixed: true}, true
 			case k.Host == "slack.com" && limit == "history":
 				return limiter.Limit{Rate: 1.0 / 60, Burst: 1}, true
 			}
@@ -46,7 +46,7 @@ func ExampleOptions_limitFor() {
 	_ = eng.Do(context.Background(), engine.Call{Provider: "github", Keys: keys, Method: "GET"}, func(context.Context) error { return nil })
 	github, _ := eng.Provider("github")
 	fmt.Println("at once:", github.Peek("core", keys).Burst)
-	// Output: at once: 3000
+	// Output: at once: 15000
 }
 
 func ExampleProvider_Decide() {
