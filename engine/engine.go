@@ -255,11 +255,13 @@ func (e *Engine) now() time.Duration { return time.Since(e.start) }
 func (e *Engine) Policies() *policy.Set { return e.live.Load().set }
 
 // Provider returns the handle of a provider, by its policy's name. A handle
-// saves the look-up of every call and follows reloads. While no policy of that
+// saves the look-up of every call and follows reloads. A built-in policy is read
+// and indexed here, which takes milliseconds, if no call has done so yet. While no policy of that
 // name is in force, Do gives calls up as misconfigured; Decide, CheckResponse and
 // DecideBatch go by the last one, for the calls that began with it.
 func (e *Engine) Provider(name string) (*Provider, error) {
 	if p := e.loaded().providers[name]; p != nil {
+		p.current().policy.Matcher.Match(&rules.Event{}) // makes the index
 		return p, nil
 	}
 	return nil, e.noPolicy(name)
