@@ -93,7 +93,7 @@ func (fn function) attempt(ctx context.Context, op *operation, permit limiter.Pe
 		ctx, lender = lending.Attempt(ctx, permit)
 	}
 	if op.teachers != nil {
-		ctx = context.WithValue(ctx, listenerKey{}, &listener{op: op, permit: permit})
+		ctx = listenInside(ctx, op, permit)
 	}
 	var err error
 	if op.timeout <= 0 && !op.inspected {

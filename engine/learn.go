@@ -67,6 +67,13 @@ type listener struct {
 
 type listenerKey struct{}
 
+// listenInside is apart from the attempt, whose frame it would enlarge.
+//
+//go:noinline
+func listenInside(ctx context.Context, op *operation, permit limiter.Permit) context.Context {
+	return context.WithValue(ctx, listenerKey{}, &listener{op: op, permit: permit})
+}
+
 func listenerOf(ctx context.Context) *listener {
 	l, _ := ctx.Value(listenerKey{}).(*listener)
 	return l
