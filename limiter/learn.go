@@ -175,7 +175,8 @@ func (d *learned) lowered(m *limit, own *spec) *spec {
 		return own
 	}
 	low := m.Limit
-	low.Quota, low.Window = d.quota, time.Duration(w.window)
+	// The dearest request passes whatever a reply says: else it would be given up.
+	low.Quota, low.Window = max(d.quota, min(m.MaxCost, w.quota)), time.Duration(w.window)
 	low.Burst = w.burst
 	s := low.as(spec{adapt: w.adapt}, m.kind)
 	return &s

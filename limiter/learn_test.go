@@ -232,6 +232,7 @@ func TestLearnLimit(t *testing.T) {
 		{"bucket, lower", Limit{Quota: 5000, Window: time.Hour}, []int64{60}, 50},
 		{"bucket, one", Limit{Quota: 5000, Window: time.Hour}, []int64{1}, 1},
 		{"bucket, less than one", Limit{Quota: 5000, Window: time.Hour}, []int64{-5}, 50},
+		{"less than the dearest cost", Limit{Quota: 5000, Window: time.Hour, Fixed: true, MaxCost: 50}, []int64{1}, 50},
 		{"rate", Limit{Rate: 10}, []int64{2}, 10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
