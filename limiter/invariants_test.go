@@ -72,7 +72,7 @@ func check(t interface {
 			for sig, calls := range e.cold.queues {
 				for ; calls != nil; calls = calls.twin {
 					if calls.sig != sig || calls.n == 0 || calls.q == nil || calls.refs[0].e != e {
-						t.Fatalf("key %q: bad lane %+v", e.key(), calls)
+						t.Fatalf("key %q: bad queue of like calls %+v", e.key(), calls)
 					}
 					for _, r := range calls.refs {
 						pins[r.e]++
@@ -89,7 +89,7 @@ func check(t interface {
 						n++
 					}
 					if n != calls.n || calls.tail != prev || !slices.Equal(units, calls.units) {
-						t.Fatalf("key %q: lane of %d calls of %v says %d of %v", e.key(), n, units, calls.n, calls.units)
+						t.Fatalf("key %q: queue of %d calls of %v says %d of %v", e.key(), n, units, calls.n, calls.units)
 					}
 				}
 			}
@@ -107,7 +107,7 @@ func check(t interface {
 				}
 				for ci := range x.q.classes {
 					c := &x.q.classes[ci]
-					lanes, units := 0, int64(0)
+					queues, units := 0, int64(0)
 					for fi, f := range c.flows {
 						if f.at != fi || fi > 0 && c.flows.Less(fi, (fi-1)/2) {
 							t.Fatalf("key %q: flows out of order", e.key())
@@ -121,14 +121,14 @@ func check(t interface {
 						}
 						for li, calls := range f.queues {
 							if calls.at != li || calls.flow != f || calls.q != x.q || calls.refs[calls.use].lim.position != si || calls.refs[calls.use].e != e || li > 0 && f.queues.Less(li, (li-1)/2) {
-								t.Fatalf("key %q: bad place of lane %+v", e.key(), calls)
+								t.Fatalf("key %q: bad place of queue %+v", e.key(), calls)
 							}
-							lanes++
+							queues++
 							units += calls.units[calls.use]
 						}
 					}
-					if lanes != c.queues || units != c.units {
-						t.Fatalf("key %q: queue says %d lanes, %d units; it has %d, %d", e.key(), c.queues, c.units, lanes, units)
+					if queues != c.queues || units != c.units {
+						t.Fatalf("key %q: queue says %d queues, %d units; it has %d, %d", e.key(), c.queues, c.units, queues, units)
 					}
 				}
 			}
@@ -156,7 +156,7 @@ func check(t interface {
 	for i := range l.shards {
 		for _, s := range l.shards[i].table.cells {
 			if s.e != nil && s.e.pins != pins[s.e] {
-				t.Fatalf("key %q: %d pins, lanes say %d", s.e.key(), s.e.pins, pins[s.e])
+				t.Fatalf("key %q: %d pins, queues say %d", s.e.key(), s.e.pins, pins[s.e])
 			}
 		}
 	}
