@@ -14,14 +14,6 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// bodyOf is a request's body whose Close may do nothing, as that of io.NopCloser.
-type bodyOf struct {
-	io.Reader
-	close func() error
-}
-
-func (b bodyOf) Close() error { return b.close() }
-
 // http.Request.Cancel ends a call wherever it waits, also where it is net/http that
 // waits, over HTTP/1.1 and HTTP/2.
 func TestRequestCancel(t *testing.T) {

@@ -42,7 +42,8 @@ const (
 )
 
 func keySchema(*yamlfile.Field) yamlfile.JSON {
-	return yamlfile.JSON{{"anyOf", []any{yamlfile.JSON{{"enum", dimensions}}, yamlfile.JSON{{"type", "string"}, {"pattern", `^[A-Za-z_][A-Za-z0-9_]*$`}, {"maxLength", 64}}}}}
+	fact := yamlfile.JSON{{Name: "type", Value: "string"}, {Name: "pattern", Value: `^[A-Za-z_][A-Za-z0-9_]*$`}, {Name: "maxLength", Value: 64}}
+	return yamlfile.JSON{{Name: "anyOf", Value: []any{yamlfile.JSON{{Name: "enum", Value: dimensions}}, fact}}}
 }
 
 // kindCondition is an expression of package rules.
