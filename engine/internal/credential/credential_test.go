@@ -284,6 +284,7 @@ func TestHookLate(t *testing.T) {
 			}
 			time.Sleep(time.Until(r.Failure.Until))
 			again := s.Refresh(t.Context(), s.refusal(hook))
+			synctest.Wait() // the hook's goroutine has counted its run
 			if again.Verdict != Failed || again.Failure == r.Failure || hook.runs != 1 {
 				t.Errorf("got %+v after %d refreshes", again, hook.runs)
 			}
