@@ -16,8 +16,9 @@ var closedRule = ownRule(policy.Rule{Name: "closed", Action: policy.Fail})
 // a limit, for their account's credentials or between two attempts, are handed back as a
 // *DeferError at once, with the time that they were waiting for and their State, and so
 // is whatever would have to wait later. An attempt that is under way is not cut, since
-// nobody would know its outcome; neither is a refresh of credentials, but none begins. Calls that begin
-// later are given up as canceled, and Watch returns. Of all these the error is ErrClosed.
+// nobody would know its outcome. A refresh of credentials that is under way is not cut
+// either, but no other begins. Calls that begin later are given up as canceled, and Watch
+// returns. The error of all of these is ErrClosed.
 //
 // Close does not wait for the calls. It may be called more than once; the error is nil.
 func (e *Engine) Close() error {

@@ -54,10 +54,7 @@ var learnObject = &yamlfile.Object{
 // learn reads what a limit learns; nil = nothing.
 func (c *compiler) learn(v *yamlfile.Value) *Learn {
 	from := v.Child("learn")
-	if from == nil {
-		return nil
-	}
-	if from.Bad {
+	if from == nil || from.Bad {
 		return nil
 	}
 	if limit := from.Child("limit"); limit != nil && v.ByName["quota"] == nil && v.ByName["rate"] != nil {
