@@ -48,6 +48,12 @@ type Call struct {
 
 	// State is where an earlier process left off; zero = a new call.
 	State State
+	// Checkpoint is called before each attempt, and before the limits are asked about
+	// it, with the State to resume with if this process dies before the call ends: it
+	// counts the attempt, whose outcome is unknown then. Its context is the call's; to
+	// keep the attempt from being made it cancels that. It runs in the call's goroutine
+	// and should be fast. nil = nothing is saved.
+	Checkpoint func(context.Context, State)
 
 	// Outcome is where Transport tells what it decided about the latest
 	// request of the call, for callers who never see its response because an

@@ -153,6 +153,10 @@ func (r *run) loop(ctx context.Context) *outcome {
 		}
 	}
 	for first := true; ; first = false {
+		if r.call.Checkpoint != nil {
+			r.checkpoint(ctx)
+		}
+
 		// Limit: no request is sent before every limit that applies allows it, and
 		// no limit is charged before all of them can be.
 		if err := r.limit(ctx); err != nil {
@@ -234,6 +238,18 @@ func (r *run) loop(ctx context.Context) *outcome {
 			return r.interrupted(ctx, err)
 		}
 	}
+}
+
+// checkpoint tells the caller what to resume with if the attempt that comes is never
+// heard of again.
+func (r *run) checkpoint(ctx context.Context) {
+	s := *r.state()
+	s.Attempts++
+	s.unknown = true
+	if s.Began.IsZero() {
+		s.Began = time.Now()
+	}
+	r.call.Checkpoint(ctx, s)
 }
 
 // minQueued is the shortest time in a limit's queue that the observer is told of.
