@@ -57,7 +57,7 @@ func TestCompletionWords(t *testing.T) {
 		not  []string // not among them
 		rest string
 	}{
-		{"commands", []string{""}, []string{"check", "completion", "decide", "demo", "explain", "help", "schema", "test", "version"}, nil, noFiles},
+		{"commands", []string{""}, []string{"check", "completion", "decide", "demo", "explain", "help", "list", "schema", "show", "test", "version"}, nil, noFiles},
 		{"flags", []string{"check", "--"}, []string{"--format", "--strict", "--help"}, []string{"--policies"}, noFiles},
 		{"formats of check", []string{"check", "--format", ""}, []string{"text", "json", "github"}, []string{"junit"}, noFiles},
 		{"formats of test", []string{"test", "--format", ""}, []string{"text", "json", "junit"}, []string{"github"}, noFiles},
@@ -77,6 +77,11 @@ func TestCompletionWords(t *testing.T) {
 		{"providers", []string{"explain", "status=403", "provider="}, []string{"provider=gmail", "provider=gmail_imap"}, []string{"provider=acme"}, noFiles},
 		{"providers of one's own", []string{"explain", "--policies", "testdata/policies", "provider="}, []string{"provider=acme", "provider=gmail"}, nil, noFiles},
 		{"providers of policies that are broken", []string{"explain", "--policies=testdata/check", "provider="}, nil, []string{"provider=gmail"}, ":1"},
+		{"policies to show", []string{"show", ""}, []string{"gmail", "imap"}, []string{"acme"}, noFiles},
+		{"policies of one's own to show", []string{"show", "--policies", "testdata/policies", ""}, []string{"acme", "gmail"}, nil, noFiles},
+		{"parts to show", []string{"show", "gmail", ""}, []string{"rules", "limits", "history-gone", "default"}, []string{"gmail"}, noFiles},
+		{"parts of no policy", []string{"show", "nobody", ""}, nil, []string{"rules"}, noFiles},
+		{"arguments of list", []string{"list", ""}, nil, []string{"gmail"}, noFiles},
 		{"networks", []string{"explain", "network="}, []string{"network=dns", "network=eof"}, nil, noFiles},
 		{"yes or no", []string{"explain", "sent="}, []string{"sent=true", "sent=false"}, nil, noFiles},
 		{"a number", []string{"explain", "status=4"}, nil, []string{"status="}, noFiles},
@@ -134,6 +139,7 @@ printf '%s\n' "${COMPREPLY[@]}"`
 		{[]string{"explain", "sent="}, "true false"},
 		{[]string{"explain", "status=4"}, ""},
 		{[]string{"completion", "z"}, "zsh"},
+		{[]string{"show", "gmail_i"}, "gmail_imap"},
 		{[]string{"help", "dec"}, "decide"},
 	} {
 		args := append([]string{"--norc", "-c", driver, script, os.Args[0]}, tt.line...)

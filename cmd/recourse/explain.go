@@ -38,7 +38,10 @@ read from the standard input: a line of what recourse decide reads will do.`,
 	}
 	policies := policiesFlag(cmd)
 	format := formatFlag(cmd, "how to print the explanation", "text", "json")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return explainCase(cmd, args, *policies, *format) }
+	rule := cmd.Flags().Bool("rule", false, "print the rule as its file says it, too")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return explainCase(cmd, args, *policies, *format, *rule)
+	}
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return completeFact(cmd, *policies, word)
 	}
@@ -51,7 +54,7 @@ const maxEvent = corpus.MaxLine
 // errNoEvent is bad usage: there is nothing to explain.
 var errNoEvent = errors.New("want NAME=VALUE arguments, or a JSON object on the standard input")
 
-func explainCase(cmd *cobra.Command, args []string, policies, format string) error {
+func explainCase(cmd *cobra.Command, args []string, policies, format string, rule bool) error {
 	k, err := readEvent(cmd, args)
 	if err != nil {
 		return err
@@ -79,7 +82,7 @@ func explainCase(cmd *cobra.Command, args []string, policies, format string) err
 	if format == "json" {
 		return failed(writeJSON(w, x))
 	}
-	return failed(x.WriteText(w, explain.Style{Color: colorful(w)}))
+	return failed(x.WriteText(w, explain.Style{Color: colorful(w), Rule: rule}))
 }
 
 // readEvent makes a case of the arguments, or of the standard input when there

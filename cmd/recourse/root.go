@@ -45,6 +45,8 @@ Exit codes: 0 fine, 1 could not run, 2 bad usage, 3 check failed,
 		newTest(),
 		newDecide(),
 		newExplain(),
+		newList(),
+		newShow(),
 		newSchema(),
 		newVersion(),
 	)

@@ -90,6 +90,12 @@ func (s *Subject) note(fact, from, value string) {
 	s.Trace = append(kept, classify.Source{Fact: fact, From: from, Value: value})
 }
 
+// Parts are the parts of a policy, and where each stands.
+func (d *Decider) Parts(name string) []policy.Part {
+	parts, _ := d.set.Parts(name)
+	return parts
+}
+
 // Claims is the name of the policy that claims a request to a URL, "" if none does.
 func (d *Decider) Claims(address string) (string, error) {
 	u, err := url.Parse(address)

@@ -35,9 +35,10 @@ type Rule struct {
 	When      string `json:"when"` // empty for the default and for a plain success
 	File      string `json:"file"`
 	Line      int    `json:"line"`
-	Inherited string `json:"inherited"`   // the policy that it came from, when not this one
-	InPlaceOf string `json:"in_place_of"` // the inherited rule of its name that it replaces; empty if there is none
-	Then      string `json:"then"`        // what it says, in words
+	Inherited string `json:"inherited"`      // the policy that it came from, when not this one
+	InPlaceOf string `json:"in_place_of"`    // the inherited rule of its name that it replaces; empty if there is none
+	Then      string `json:"then"`           // what it says, in words
+	Text      string `json:"text,omitempty"` // what its file says, as YAML; empty where no file does
 }
 
 // Fact is what a rule could read.
@@ -78,7 +79,19 @@ func Explain(d *corpus.Decider, c *corpus.Case) (*Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Of(&s, c), nil
+	x := Of(&s, c)
+	x.Rule.Text = text(d.Parts(s.Policy.Name), x.Rule.Name)
+	return x, nil
+}
+
+// text is what the file of a policy says of a rule.
+func text(parts []policy.Part, name string) string {
+	for i := range parts {
+		if p := &parts[i]; p.Section == "rules" && p.Name == name || p.Section == "default" && name == "default" {
+			return p.Text
+		}
+	}
+	return ""
 }
 
 // Of explains the decision about a subject that [corpus.Decider.Explain] made of c.

@@ -16,6 +16,7 @@ import (
 type Style struct {
 	Width int  // columns; 0 = 80
 	Color bool // emphasise with ANSI colours
+	Rule  bool // print the rule as its file says it, too
 }
 
 // foreseen is how many rows of attempts are printed before the last one.
@@ -57,6 +58,13 @@ func (x *Explanation) WriteText(w io.Writer, style Style) error {
 	}
 	for _, l := range x.Learned {
 		t.wrapped("  learn ", l)
+	}
+
+	if style.Rule && x.Rule.Text != "" {
+		t.heading("The rule, in " + x.Rule.File)
+		for line := range strings.Lines(x.Rule.Text) {
+			t.line("  " + clean(strings.TrimRight(line, "\n")))
+		}
 	}
 
 	t.heading("Facts")

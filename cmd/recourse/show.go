@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/recourse-go/recourse/internal/closest"
+	"github.com/recourse-go/recourse/policy"
+)
+
+func newShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show [flags] NAME [PART]...",
+		Short: "print a policy with all that it inherits, and where each part stands",
+		Long: `Prints the policy NAME as one file, with all that it inherits from the policies
+that it extends. Behind or above each part stands the file and line that it
+comes from. What is printed is itself a policy, which decides alike.
+
+A PART is a section of the policy or the name of an entry: rules, limits,
+extract, costs, throttled. Only these are printed then.`,
+		Example: `  recourse show gmail
+  recourse show gmail history-gone
+  recourse show --policies policies acme rules limits`,
+	}
+	policies := policiesFlag(cmd)
+	format := formatFlag(cmd, "how to print the policy", "text", "json")
+	cmd.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("want the NAME of a policy: recourse list prints them")
+		}
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return show(cmd, args, *policies, *format) }
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		set, err := overlaid(cmd, *policies)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		if len(args) == 0 {
+			return set.Names(), cobra.ShellCompDirectiveNoFileComp
+		}
+		parts, _ := set.Parts(args[0])
+		return partNames(parts), cobra.ShellCompDirectiveNoFileComp
+	}
+	return cmd
+}
+
+// shown is a policy as --format json prints it.
+type shown struct {
+	Policy   string      `json:"policy"`
+	Version  string      `json:"version"`
+	Protocol string      `json:"protocol"`
+	Source   string      `json:"source"`
+	Files    []shownFile `json:"files"` // the policy's own, then those of what it inherits
+	Parts    []shownPart `json:"parts"`
+}
+
+type shownFile struct {
+	Policy string `json:"policy"`
+	File   string `json:"file"`
+}
+
+type shownPart struct {
+	Section   string `json:"section"`
+	Name      string `json:"name"`
+	File      string `json:"file"`
+	Line      int    `json:"line"`
+	Inherited string `json:"inherited"`   // the policy that it came from, when not this one
+	InPlaceOf string `json:"in_place_of"` // the inherited rule of its name that it replaces; empty if there is none
+	Text      string `json:"text"`        // YAML
+}
+
+func show(cmd *cobra.Command, args []string, dir, format string) error {
+	set, err := overlaid(cmd, dir)
+	if err != nil {
+		return err
+	}
+	name := args[0]
+	p, ok := set.Policy(name)
+	if !ok {
+		if near := closest.Word(name, set.Names()); near != "" {
+			return fmt.Errorf("no policy %q (did you mean %q?)", name, near)
+		}
+		if dir == "" {
+			return fmt.Errorf("no policy %q: recourse list prints the built-in ones; those of your own are read with --policies DIR", name)
+		}
+		return fmt.Errorf("no policy %q: recourse list prints their names", name)
+	}
+	all, _ := set.Parts(name)
+	parts := all
+	if len(args) > 1 {
+		parts = nil
+		for _, part := range args[1:] {
+			if !slices.ContainsFunc(all, func(x policy.Part) bool { return isPart(&x, part) }) {
+				if near := closest.Word(part, partNames(all)); near != "" {
+					return fmt.Errorf("%s has no part %q (did you mean %q?)", name, part, near)
+				}
+				return fmt.Errorf("%s has no part %q", name, part)
+			}
+		}
+		for i := range all {
+			if slices.ContainsFunc(args[1:], func(part string) bool { return isPart(&all[i], part) }) {
+				parts = append(parts, all[i])
+			}
+		}
+	}
+	out := shown{Policy: name, Version: p.Version, Protocol: p.Protocol, Source: p.Source, Files: filesOf(name, all), Parts: []shownPart{}}
+	for i := range parts {
+		x := &parts[i]
+		part := shownPart{Section: x.Section, Name: x.Name, File: x.Pos.File, Line: x.Pos.Line, Text: x.Text}
+		if x.Policy != name {
+			part.Inherited = x.Policy
+		}
+		if x.Replaced != "" {
+			part.InPlaceOf = fmt.Sprintf("%s's %s, %s:%d", x.Replaced, x.Name, x.ReplacedPos.File, x.ReplacedPos.Line)
+		}
+		out.Parts = append(out.Parts, part)
+	}
+	if format == "json" {
+		return failed(writeJSON(cmd.OutOrStdout(), out))
+	}
+	return failed(out.writeText(cmd.OutOrStdout(), len(args) == 1))
+}
+
+// isPart reports whether a word on the command line means a part: its section or its name.
+func isPart(p *policy.Part, word string) bool {
+	section, _, _ := strings.Cut(p.Section, ".")
+	return word == section || word == p.Section || p.Name != "" && (word == p.Name || word == p.Section+"."+p.Name)
+}
+
+// partNames are the words that isPart knows, each once.
+func partNames(parts []policy.Part) []string {
+	var names []string
+	for i := range parts {
+		section, _, _ := strings.Cut(parts[i].Section, ".")
+		for _, name := range []string{section, parts[i].Name} {
+			if name != "" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// filesOf are the files that the parts of a policy come from, its own first.
+func filesOf(name string, parts []policy.Part) []shownFile {
+	files := []shownFile{}
+	for i := range parts {
+		f := shownFile{parts[i].Policy, parts[i].Pos.File}
+		if !slices.Contains(files, f) {
+			files = append(files, f)
+		}
+	}
+	slices.SortStableFunc(files, func(a, b shownFile) int {
+		switch {
+		case a.Policy == name && b.Policy != name:
+			return -1
+		case b.Policy == name && a.Policy != name:
+			return 1
+		}
+		return 0
+	})
+	return files
+}
+
+// writeText prints the parts as a policy file. whole says that they are all parts.
+func (s *shown) writeText(out io.Writer, whole bool) error {
+	w := bufio.NewWriter(out)
+	if whole {
+		fmt.Fprintf(w, "# %s with all that it inherits, version %s, from\n", s.Policy, s.Version)
+		for _, f := range s.Files {
+			fmt.Fprintf(w, "#   %s: %s\n", f.Policy, f.File)
+		}
+	}
+	section, table := "", ""
+	inOrder := false // an ordinary rule follows
+	for i := len(s.Parts) - 1; i >= 0; i-- {
+		if p := &s.Parts[i]; isOrdinary(*p) {
+			inOrder = true
+		} else if inOrder && p.Section == "rules" {
+			// A rule that took the place of an inherited last one follows: the order here
+			// says what `last` says there, and would be another with it.
+			p.Text = strings.TrimSuffix(strings.Replace(p.Text+"\n", "\nlast: true\n", "\n", 1), "\n")
+		}
+	}
+	for i := range s.Parts {
+		p := &s.Parts[i]
+		top, sub, _ := strings.Cut(p.Section, ".")
+		if whole && top == "extends" {
+			continue // what it extends is here
+		}
+		field := p.Name == "" && !isList(top)
+		if top != section && (!field || section != "" && !isHead(top)) {
+			fmt.Fprintln(w)
+		}
+		indent := ""
+		switch {
+		case field:
+			table = ""
+		case top != section:
+			fmt.Fprintf(w, "%s:\n", top)
+			table = ""
+		}
+		section = top
+		if !field {
+			indent = "  "
+		}
+		if sub != table {
+			table = sub
+			if sub != "" {
+				fmt.Fprintf(w, "  %s:\n", sub)
+			}
+		}
+		if sub != "" {
+			indent += "  "
+		}
+		p.write(w, indent, isList(top))
+	}
+	return w.Flush()
+}
+
+// isOrdinary reports whether a part is a rule that does not come last wherever it stands.
+func isOrdinary(p shownPart) bool {
+	return p.Section == "rules" && !strings.Contains("\n"+p.Text+"\n", "\nlast: true\n")
+}
+
+// isHead reports whether a section is one of the fields that a policy begins with.
+func isHead(section string) bool {
+	return slices.Contains([]string{"version", "provider", "extends", "source", "protocol"}, section)
+}
+
+// isList reports whether the entries of a section are those of a list.
+func isList(section string) bool {
+	return slices.Contains([]string{"match", "inspect", "operations", "idempotent", "limits", "rules"}, section)
+}
+
+// write prints a part, with where it stands behind its only line, or above it.
+func (p *shownPart) write(w io.Writer, indent string, item bool) {
+	lines := strings.Split(p.Text, "\n")
+	comments := 0
+	for comments < len(lines)-1 && strings.HasPrefix(lines[comments], "#") {
+		comments++
+	}
+	from := fmt.Sprintf("# %s:%d", p.File, p.Line)
+	if p.InPlaceOf != "" {
+		from += ", in place of " + p.InPlaceOf
+	}
+	body := lines[comments:]
+	for i, l := range body {
+		if item {
+			l = map[bool]string{true: "- ", false: "  "}[i == 0] + l
+		}
+		body[i] = l
+	}
+	for _, l := range lines[:comments] {
+		fmt.Fprintf(w, "%s%s\n", indent, l)
+	}
+	if len(body) == 1 {
+		fmt.Fprintf(w, "%s%s  %s\n", indent, body[0], from)
+		return
+	}
+	fmt.Fprintf(w, "%s%s\n", indent, from)
+	for _, l := range body {
+		fmt.Fprintf(w, "%s%s\n", indent, l)
+	}
+}
