@@ -129,6 +129,10 @@ type StoreAnswer struct {
 	Held      bool
 	Cause     Cause // At is a time of the store's clock
 
+	// NoEnd says that the store need not hear how the permit ends, unless it was not used:
+	// it has no slots, it is no probe after a hold, and no refusals of its keys are counted.
+	NoEnd bool
+
 	// Now is the store's clock when it decided.
 	Now time.Time
 
