@@ -329,6 +329,8 @@ func TestImports(t *testing.T) {
 			"a policy is data: reading one must not bring in what runs it"},
 		{"engine/classify", []string{module + "/engine", module + "/limiter", "github.com/cenkalti/backoff/v4"},
 			"classification says what happened, not what to do"},
+		{"engine/internal/decision", []string{module + "/engine", module + "/engine/classify", module + "/limiter", "github.com/cenkalti/backoff/v4"},
+			"what to do is decided from an event and a state alone"},
 		{"engine/internal/credential", []string{module, module + "/engine", module + "/internal", module + "/rules", module + "/policy", "net/http"},
 			"whose credential it is and how it is refreshed is told to it"},
 		{"engine", []string{module + "/internal/demo", module + "/internal/corpus", module + "/internal/suite", module + "/internal/explain", module + "/internal/h2test", module + "/internal/telemetry", module + "/engine/enginetest", "testing"},

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
@@ -172,7 +173,7 @@ func TestStrangersRefusal(t *testing.T) {
 					}
 					d = gave.Decision
 				}
-				if d.As != AsPermanent || d.Reason != reasonForeign || n != 0 {
+				if d.As != AsPermanent || d.Reason != decision.ReasonForeign || n != 0 {
 					t.Errorf("ended as %q (%v) after %d refreshes, want permanent after none", d.As, d.Reason, n)
 				}
 			})

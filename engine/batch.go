@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
@@ -99,12 +100,12 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		addFacts(&e, c.Facts)
 		r.decide(ctx, now)
 		d := r.decision
-		if d.Rule != successRule {
+		if d.Rule != decision.Success {
 			r.record(now)
 			r.notify(ctx, NoticeDecision, d.Delay, nil)
 		}
-		for at := range d.Rule.spec.Hold {
-			hold := &d.Rule.spec.Hold[at]
+		for at := range decision.Spec(d.Rule).Hold {
+			hold := &decision.Spec(d.Rule).Hold[at]
 			if len(compiled.factKeys) > 0 && compiled.policy.Limits[hold.Limit].Missing(c.Facts) != "" {
 				continue // it does not count this call
 			}
@@ -118,7 +119,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 				holds[k] = h
 				order = append(order, k)
 			}
-			if fixed := d.holdFixed(hold, now, chance); fixed > 0 {
+			if fixed := decision.FixedHold(d, hold, now, chance); fixed > 0 {
 				h.asked = max(h.asked, fixed)
 			} else {
 				h.unsure = hold
@@ -145,7 +146,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		limit, length := compiled.policy.Limits[k.limit].Name, h.asked
 		refusal := limiter.Refusal{Sent: sent, Cause: h.run.holdCause(now), Hold: func(refusals int) time.Duration {
 			if h.unsure != nil {
-				length = max(length, compiled.holdFor(h.run.decision, h.unsure, now, refusals, chance))
+				length = max(length, compiled.decision.HoldFor(h.run.decision, h.unsure, now, refusals, chance))
 			}
 			return length
 		}}

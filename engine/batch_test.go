@@ -13,7 +13,6 @@ import (
 
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/limiter"
-	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -85,7 +84,7 @@ func TestDecideBatch(t *testing.T) {
 		{name: "credentials", items: []classify.BatchItem{batchItem("items.get", "GET", 401), batchItem("items.get", "GET", 200)},
 			again: "[0]", reauth: true, as: "- -", holds: "[]"},
 		{name: "states go on", items: []classify.BatchItem{batchItem("items.get", "GET", 500), batchItem("items.get", "GET", 500)},
-			states: []State{{Attempts: 3, used: [maxUsed]usedBackoff{{id: backoffID("default", policy.Retry), attempts: 3, steps: 3}}}},
+			states: []State{failedThrice(t)},
 			again:  "[1]", delay: time.Second, as: "exhausted -", holds: "[]"},
 		{name: "the call bounds every item", call: Call{MaxAttempts: 1}, items: []classify.BatchItem{batchItem("items.get", "GET", 500)},
 			again: "[]", as: "exhausted", holds: "[]"},

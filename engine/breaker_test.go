@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/breaker"
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -102,7 +103,7 @@ func TestBreakerEvidence(t *testing.T) {
 		{"the code's own error", errors.New("cannot read the local file"), breaker.HalfOpen},
 		{"a caller override", RetryAfter(time.Hour, errors.New("not yet")), breaker.HalfOpen},
 		{"an inner call that a breaker refused",
-			&GiveUpError{Decision: Decision{As: AsExhausted, Reason: reasonBreaker}, Cause: errBreakerOpen}, breaker.HalfOpen},
+			&GiveUpError{Decision: Decision{As: AsExhausted, Reason: decision.ReasonBreaker}, Cause: errBreakerOpen}, breaker.HalfOpen},
 		{"an inner call whose deadline came in a queue",
 			&GiveUpError{Decision: Decision{As: AsDeadline}, Cause: context.DeadlineExceeded}, breaker.HalfOpen},
 		{"an inner call that a limit handed back",
@@ -311,7 +312,7 @@ func TestBreakerProbeThatHangs(t *testing.T) {
 		}
 		refused := func(err error) bool {
 			gave, ok := errors.AsType[*GiveUpError](err)
-			return ok && gave.Decision.Reason == reasonBreaker
+			return ok && gave.Decision.Reason == decision.ReasonBreaker
 		}
 		for range 3 {
 			do(io.EOF)

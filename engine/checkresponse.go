@@ -89,7 +89,7 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 		Header: resp.Header, Body: a.text(), Now: time.Now(),
 	}, ev)
 	addFacts(ev, facts)
-	if rule := c.rule(ev); rule.Action == policy.Accept {
+	if rule := c.decision.Rule(ev); rule.Action == policy.Accept {
 		a.replay()
 		return nil
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/policy"
 )
@@ -10,7 +11,7 @@ import (
 var ErrClosed = redact.New("engine: the engine was closed")
 
 // closedRule is the rule of calls that begin when the engine is closed.
-var closedRule = ownRule(policy.Rule{Name: "closed", Action: policy.Fail})
+var closedRule = decision.OwnRule(policy.Rule{Name: "closed", Action: policy.Fail})
 
 // Close ends an engine's work, as when its process is about to end. Calls that wait, for
 // a limit, for their account's credentials or between two attempts, are handed back as a

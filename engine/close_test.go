@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 )
 
@@ -57,7 +58,7 @@ func TestCloseHandsWaitingCallsBack(t *testing.T) {
 				if time.Since(start) != 10*time.Second || len(s.sent) != tt.sent {
 					t.Errorf("ended after %v and %d requests, want 10s and %d", time.Since(start), len(s.sent), tt.sent)
 				}
-				if got := out.Until.Sub(start); !out.Decision.Defer || out.Decision.Reason != reasonClosed || got.Truncate(time.Second) != tt.until {
+				if got := out.Until.Sub(start); !out.Decision.Defer || out.Decision.Reason != decision.ReasonClosed || got.Truncate(time.Second) != tt.until {
 					t.Errorf("deferred %v (%v) until in %v, want until in %v", out.Decision.Defer, out.Decision.Reason, got, tt.until)
 				}
 				time.Sleep(time.Minute) // a refresh is not cut

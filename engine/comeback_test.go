@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 )
 
@@ -42,27 +43,27 @@ func TestComeBack(t *testing.T) {
 		limit    string
 		text     string // in Do's error
 	}{
-		{name: "an open breaker", yaml: loopYAML + breaker, before: down, as: AsUnavailable, reason: reasonBreaker, until: 30 * time.Second,
+		{name: "an open breaker", yaml: loopYAML + breaker, before: down, as: AsUnavailable, reason: decision.ReasonBreaker, until: 30 * time.Second,
 			text: `gave up as unavailable (rule "breaker": the circuit breaker is open)`},
-		{name: "it opens meanwhile", yaml: loopYAML + breaker, replies: []reply{{status: 503}}, as: AsUnavailable, reason: reasonBreaker, until: 30 * time.Second,
+		{name: "it opens meanwhile", yaml: loopYAML + breaker, replies: []reply{{status: 503}}, as: AsUnavailable, reason: decision.ReasonBreaker, until: 30 * time.Second,
 			text: `after 1 attempt (rule "server": the circuit breaker is open)`},
 		{name: "no budget", yaml: overLoop + "budget: {ratio: 0, min: 1/20s}\n", replies: []reply{{status: 503}, {status: 503}},
-			as: AsBudget, reason: reasonBudget, until: 20 * time.Second, text: "the retry budget is used up"},
+			as: AsBudget, reason: decision.ReasonBudget, until: 20 * time.Second, text: "the retry budget is used up"},
 		{name: "the backoff is longer than what the budget takes", yaml: overLoop + "budget: {ratio: 0, min: 0.99/s}\n",
-			replies: []reply{{status: 503}, {status: 503}}, as: AsBudget, reason: reasonBudget, until: 3 * time.Second, text: "the retry budget is used up"},
-		{name: "a hint does not fit", deadline: 10 * time.Second, replies: []reply{{status: 429, header: "Retry-After: 20"}}, as: AsDeadline, reason: reasonDeadline, until: 20 * time.Second,
+			replies: []reply{{status: 503}, {status: 503}}, as: AsBudget, reason: decision.ReasonBudget, until: 3 * time.Second, text: "the retry budget is used up"},
+		{name: "a hint does not fit", deadline: 10 * time.Second, replies: []reply{{status: 429, header: "Retry-After: 20"}}, as: AsDeadline, reason: decision.ReasonDeadline, until: 20 * time.Second,
 			text: "the wait does not fit before the caller's deadline"},
-		{name: "a backoff does not fit", deadline: 10 * time.Second, replies: []reply{{status: 503}, {status: 503}, {status: 503, took: 5 * time.Second}}, as: AsDeadline, reason: reasonDeadline, until: 12 * time.Second,
+		{name: "a backoff does not fit", deadline: 10 * time.Second, replies: []reply{{status: 503}, {status: 503}, {status: 503, took: 5 * time.Second}}, as: AsDeadline, reason: decision.ReasonDeadline, until: 12 * time.Second,
 			text: "the wait does not fit before the caller's deadline"},
-		{name: "a hold does not fit", deadline: 10 * time.Second, before: hold(20 * time.Second), as: AsDeadline, reason: reasonDeadline, until: 20*time.Second + 10*time.Millisecond, limit: "requests",
+		{name: "a hold does not fit", deadline: 10 * time.Second, before: hold(20 * time.Second), as: AsDeadline, reason: decision.ReasonDeadline, until: 20*time.Second + 10*time.Millisecond, limit: "requests",
 			text: `the wait does not fit before the caller's deadline): limiter: limit "requests" closed by rule "throttled" (status 429)`},
-		{name: "a refresh does not fit", deadline: 10 * time.Second, o: Options{Reauth: Reauth{Refresh: refreshLater}}, replies: []reply{{status: 401}}, as: AsDeadline, reason: reasonDeadline, until: 40 * time.Second,
+		{name: "a refresh does not fit", deadline: 10 * time.Second, o: Options{Reauth: Reauth{Refresh: refreshLater}}, replies: []reply{{status: 401}}, as: AsDeadline, reason: decision.ReasonDeadline, until: 40 * time.Second,
 			text: "the wait does not fit before the caller's deadline"},
-		{name: "the deadline comes in the attempt", deadline: 10 * time.Second, replies: []reply{{took: time.Hour}}, as: AsDeadline, reason: reasonTimeUp, until: 10 * time.Second,
+		{name: "the deadline comes in the attempt", deadline: 10 * time.Second, replies: []reply{{took: time.Hour}}, as: AsDeadline, reason: decision.ReasonTimeUp, until: 10 * time.Second,
 			text: "the caller's deadline has come"},
-		{name: "it comes in the second attempt", deadline: 10 * time.Second, replies: []reply{{status: 503}, {took: time.Hour}}, as: AsDeadline, reason: reasonTimeUp, until: 10 * time.Second,
+		{name: "it comes in the second attempt", deadline: 10 * time.Second, replies: []reply{{status: 503}, {took: time.Hour}}, as: AsDeadline, reason: decision.ReasonTimeUp, until: 10 * time.Second,
 			text: "the caller's deadline has come"},
-		{name: "it comes while no permit is free", deadline: 10 * time.Second, as: AsDeadline, reason: reasonTimeUp, until: 10 * time.Second, limit: "inflight",
+		{name: "it comes while no permit is free", deadline: 10 * time.Second, as: AsDeadline, reason: decision.ReasonTimeUp, until: 10 * time.Second, limit: "inflight",
 			before: func(e *Engine) {
 				p, _ := e.Provider("test")
 				for range 2 {
@@ -126,7 +127,7 @@ func TestComeBack(t *testing.T) {
 					if is := errors.Is(err, context.DeadlineExceeded); is != (tt.as == AsDeadline) {
 						t.Errorf("deadline exceeded: %v: %v", is, err)
 					}
-					if ended := tt.reason == reasonTimeUp; errors.Is(err, mine) != ended {
+					if ended := tt.reason == decision.ReasonTimeUp; errors.Is(err, mine) != ended {
 						t.Errorf("the context's cause in it: %v, want %v: %v", !ended, ended, err)
 					}
 					if wait, _ := errors.AsType[*limiter.WaitError](err); (wait != nil) != (tt.limit != "") || wait != nil && wait.Limit != tt.limit {

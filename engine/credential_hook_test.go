@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/credential"
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 )
 
@@ -35,7 +36,7 @@ func TestReauthHookRefusedItself(t *testing.T) {
 				return err
 			}
 			resp.Body.Close()
-			if out, _ := Outcome(resp); resp.StatusCode != 401 || out.Decision.As != AsPermanent || out.Decision.Reason != reasonReauthError {
+			if out, _ := Outcome(resp); resp.StatusCode != 401 || out.Decision.As != AsPermanent || out.Decision.Reason != decision.ReasonReauthError {
 				t.Errorf("HTTP %d, %+v", resp.StatusCode, out.Decision)
 			}
 			return errors.New("refused")

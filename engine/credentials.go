@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/credential"
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/policy"
 )
@@ -18,7 +19,7 @@ const maxRepeats = 8
 // after a wait, which the decision then says.
 func (r *run) reauth(ctx context.Context) *outcome {
 	if r.attempts.foreign(r.err) {
-		return &outcome{kind: gaveUp, as: AsPermanent, reason: reasonForeign}
+		return &outcome{kind: gaveUp, as: AsPermanent, reason: decision.ReasonForeign}
 	}
 	sent := r.attempts.sent()
 	if r.p.engine.o.Reauth.Refresh != nil {
@@ -30,7 +31,7 @@ func (r *run) reauth(ctx context.Context) *outcome {
 		return r.repeat(false)
 	}
 	if r.p.engine.o.Reauth.Refresh == nil {
-		return &outcome{kind: gaveUp, as: AsNeedsUser, reason: reasonNoReauth}
+		return &outcome{kind: gaveUp, as: AsNeedsUser, reason: decision.ReasonNoReauth}
 	}
 	came := time.Now()
 	result := r.refresh(wait, sent)
@@ -55,17 +56,17 @@ func (r *run) reauth(ctx context.Context) *outcome {
 		r.confirmed = true // by the attempt that follows
 		return r.refreshLater(failed)
 	case credential.Refused:
-		return &outcome{kind: gaveUp, as: AsNeedsUser, reason: reasonReauthed}
+		return &outcome{kind: gaveUp, as: AsNeedsUser, reason: decision.ReasonReauthed}
 	case credential.RefusedHere:
-		return &outcome{kind: gaveUp, as: AsPermanent, reason: reasonRefusedHere}
+		return &outcome{kind: gaveUp, as: AsPermanent, reason: decision.ReasonRefusedHere}
 	case credential.OwnRequest:
-		return &outcome{kind: gaveUp, as: AsPermanent, reason: reasonReauthError, cause: errOwnRequest}
+		return &outcome{kind: gaveUp, as: AsPermanent, reason: decision.ReasonReauthError, cause: errOwnRequest}
 	}
 	switch {
 	case failed.As != "":
-		return &outcome{kind: gaveUp, as: failed.As, reason: reasonReauthError, cause: failed.Err}
+		return &outcome{kind: gaveUp, as: failed.As, reason: decision.ReasonReauthError, cause: failed.Err}
 	case failed.Early && r.refreshed: // it has had its refresh
-		return &outcome{kind: deferred, reason: reasonReauthSoon, until: failed.Until, cause: failed.Err}
+		return &outcome{kind: deferred, reason: decision.ReasonReauthSoon, until: failed.Until, cause: failed.Err}
 	}
 	return r.refreshLater(failed)
 }
@@ -89,14 +90,14 @@ func (r *run) repeat(fresh bool) *outcome {
 	r.refreshed = r.refreshed || fresh
 	if !fresh {
 		// The refusal was of an old token; the newer one has its own first try.
-		r.decision.State.reauths--
+		decision.NotReauthed(&r.decision.State)
 		r.repeats++
 	}
 	switch {
 	case !r.attempts.repeatable():
-		return &outcome{kind: deferred, reason: reasonBody, until: time.Now()}
+		return &outcome{kind: deferred, reason: decision.ReasonBody, until: time.Now()}
 	case r.repeats > maxRepeats:
-		return &outcome{kind: deferred, reason: reasonReauthSoon, until: time.Now().Add(r.p.engine.o.Reauth.Interval), cause: credential.ErrTooEarly}
+		return &outcome{kind: deferred, reason: decision.ReasonReauthSoon, until: time.Now().Add(r.p.engine.o.Reauth.Interval), cause: credential.ErrTooEarly}
 	}
 	r.discard()
 	return nil
@@ -107,13 +108,11 @@ func (r *run) refreshLater(failed *credential.Failure) *outcome {
 	r.cause = failed.Err
 	d := r.decision
 	delay := max(time.Until(failed.Until), 0)
-	d.Action, d.askedFor, d.Reason = policy.Wait, true, reasonReauthError
+	why := decision.ReasonReauthError
 	if failed.Early {
-		d.Reason = reasonReauthSoon
+		why = decision.ReasonReauthSoon
 	}
-	d.MinDelay, d.Delay = delay, delay+time.Duration(r.p.engine.o.Rand()*float64(spread(delay)))
-	d.State.reauths--
-	r.c.wait(d, delay)
+	r.c.decision.WaitToReauth(d, delay, r.p.engine.o.Rand(), why)
 	if d.Action == policy.Fail {
 		r.until = failed.Until
 		return &outcome{kind: gaveUp, cause: failed.Err}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/policy"
 )
@@ -19,32 +20,22 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 	u := r.p.engine.o.Rand()
 	if rule, why := r.override(now); rule == nil {
 		candidate := r.candidate(ctx, u, now)
-		r.deciding.apply(d, r.deciding.rule(e), e, u)
+		r.deciding.decision.Decide(d, e, u)
 		r.compare(ctx, candidate, now)
 	} else {
-		r.c.apply(d, rule, e, u)
-		if d.Reason == reasonRule {
+		r.c.decision.Apply(d, rule, e, u)
+		if d.Reason == decision.ReasonRule {
 			d.Reason = why
 		}
 	}
-	if d.Action == policy.Fail && d.As == AsPermanent && d.Reason == reasonRule && e.Status == 0 && errtree.Is(ctx.Err(), context.DeadlineExceeded) {
-		d.As, d.Reason = AsDeadline, reasonTimeUp
+	if d.Action == policy.Fail && d.As == AsPermanent && d.Reason == decision.ReasonRule && e.Status == 0 && errtree.Is(ctx.Err(), context.DeadlineExceeded) {
+		d.As, d.Reason = AsDeadline, decision.ReasonTimeUp
 	}
 	if m := r.call.MaxAttempts; m > 0 && d.Action == policy.Retry && d.State.Retries() >= m {
-		d.exhaust(reasonAttempts)
+		decision.Exhaust(d, decision.ReasonAttempts)
 	}
 	if d.State.Began.IsZero() {
 		d.State.Began = r.start()
-	}
-}
-
-// leaveToCredentials turns a second refusal, which Decide has called needs_user, back into
-// reauth: Decide does not know the state of the credentials, and reauth does.
-func (r *run) leaveToCredentials() {
-	if d := r.decision; d.Reason == reasonReauthed {
-		d.Action, d.As, d.Reason = policy.Reauth, "", reasonRule
-		d.State.reauths++
-		r.refreshed = true
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 )
 
@@ -29,17 +30,17 @@ func TestDeferral(t *testing.T) {
 		as     string
 		reason Reason
 	}{
-		{name: "longer than a minute", hint: "61", until: 61 * time.Second, reason: reasonInline},
+		{name: "longer than a minute", hint: "61", until: 61 * time.Second, reason: decision.ReasonInline},
 		{name: "a minute", hint: "60", took: 60 * time.Second},
-		{name: "longer than the options allow", o: Options{MaxInline: 5 * time.Second}, hint: "6", until: 6 * time.Second, reason: reasonInline},
-		{name: "longer than the call allows", call: Call{MaxInline: time.Second}, hint: "6", until: 6 * time.Second, reason: reasonInline},
+		{name: "longer than the options allow", o: Options{MaxInline: 5 * time.Second}, hint: "6", until: 6 * time.Second, reason: decision.ReasonInline},
+		{name: "longer than the call allows", call: Call{MaxInline: time.Second}, hint: "6", until: 6 * time.Second, reason: decision.ReasonInline},
 		{name: "the call allows more", o: Options{MaxInline: 5 * time.Second}, call: Call{MaxInline: time.Hour}, hint: "600", took: 600 * time.Second},
-		{name: "over max_wait defers", yaml: defer10, hint: "11", until: 11 * time.Second, reason: reasonMaxWait},
+		{name: "over max_wait defers", yaml: defer10, hint: "11", until: 11 * time.Second, reason: decision.ReasonMaxWait},
 		{name: "within max_wait", yaml: defer10, hint: "10", took: 10 * time.Second},
-		{name: "over max_wait fails", yaml: fail10, hint: "11", as: AsExhausted, reason: reasonMaxWait},
-		{name: "too many waits in all", call: Call{State: State{Attempts: 20, Waits: 20}}, hint: "2", as: AsExhausted, reason: reasonWaits},
-		{name: "longer than a day in all", call: Call{State: State{Attempts: 3, Waits: 2, Waited: 24*time.Hour - time.Second}}, hint: "2", as: AsExhausted, reason: reasonTotalWait},
-		{name: "deferred although the deadline is near", call: Call{}, hint: "120", until: 120 * time.Second, reason: reasonInline},
+		{name: "over max_wait fails", yaml: fail10, hint: "11", as: AsExhausted, reason: decision.ReasonMaxWait},
+		{name: "too many waits in all", call: Call{State: State{Attempts: 20, Waits: 20}}, hint: "2", as: AsExhausted, reason: decision.ReasonWaits},
+		{name: "longer than a day in all", call: Call{State: State{Attempts: 3, Waits: 2, Waited: 24*time.Hour - time.Second}}, hint: "2", as: AsExhausted, reason: decision.ReasonTotalWait},
+		{name: "deferred although the deadline is near", call: Call{}, hint: "120", until: 120 * time.Second, reason: decision.ReasonInline},
 	} {
 		for _, way := range []string{"Transport", "Do"} {
 			t.Run(tt.name+"/"+way, func(t *testing.T) {
@@ -269,7 +270,7 @@ func TestStreamIsHandedBack(t *testing.T) {
 			}
 			resp.Body.Close()
 			out, _ := Outcome(resp)
-			if wait := out.Until.Sub(start); !out.Decision.Defer || out.Decision.Reason != reasonBody || wait != want || len(s.sent) != 1 || time.Since(start) != 0 {
+			if wait := out.Until.Sub(start); !out.Decision.Defer || out.Decision.Reason != decision.ReasonBody || wait != want || len(s.sent) != 1 || time.Since(start) != 0 {
 				t.Errorf("deferred %v (%v) until in %v, want %v; %d requests", out.Decision.Defer, out.Decision.Reason, wait, want, len(s.sent))
 			}
 		})

@@ -16,7 +16,6 @@ import (
 
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/limiter"
-	"github.com/recourse-go/recourse/policy"
 )
 
 func TestDo(t *testing.T) {
@@ -37,7 +36,7 @@ func TestDo(t *testing.T) {
 		{name: "EOF on a send", call: Call{Method: "POST"}, errs: []error{io.ErrUnexpectedEOF}, as: AsAmbiguous, n: 1},
 		{name: "EOF on a send that is harmless to repeat", call: Call{Method: "POST", Idempotent: true}, errs: []error{io.ErrUnexpectedEOF}, n: 2, after: time.Second},
 		{name: "attempts of the call", call: Call{Method: "GET", MaxAttempts: 2}, errs: []error{io.ErrUnexpectedEOF, io.ErrUnexpectedEOF, nil}, as: AsExhausted, n: 2, after: time.Second},
-		{name: "deferred work", call: Call{Method: "GET", State: State{Attempts: 3, used: [maxUsed]usedBackoff{{id: backoffID("default", policy.Retry), attempts: 3, steps: 3}}}}, errs: []error{io.ErrUnexpectedEOF}, as: AsExhausted, n: 1},
+		{name: "deferred work", call: Call{Method: "GET", State: failedThrice(t)}, errs: []error{io.ErrUnexpectedEOF}, as: AsExhausted, n: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

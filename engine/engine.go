@@ -13,6 +13,7 @@ import (
 	"github.com/recourse-go/recourse/engine/internal/breaker"
 	"github.com/recourse-go/recourse/engine/internal/budget"
 	"github.com/recourse-go/recourse/engine/internal/credential"
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/gate"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/engine/internal/nesting"
@@ -144,7 +145,7 @@ func New(o Options) (*Engine, error) {
 		o.Reauth.Timeout = time.Minute
 	}
 	if chance := o.Rand; chance != nil {
-		o.Rand = func() float64 { return clampChance(chance()) }
+		o.Rand = func() float64 { return decision.Clamp(chance()) }
 	} else {
 		o.Rand = rand.Float64
 	}
@@ -388,18 +389,15 @@ func (p *Provider) limits() *limiter.Limiter {
 
 // compiled is a policy with what the loop needs worked out. It does not change.
 type compiled struct {
-	policy       *policy.Policy
-	rules        []Rule
-	factKeys     []string // the facts that limits count by
-	captures     bool     // the path of an operation names facts
-	schedules    []schedule
-	maxWaits     int
-	maxTotalWait time.Duration
-	holds        bool // some rule closes a limit
-	reauths      bool // some rule refreshes credentials, and a hook refreshes or sets them
-	gone         bool // no policy of its name is in force any more
-	operations   atomic.Pointer[map[string]*operation]
-	usual        [64]atomic.Pointer[operation] // some of the operations, found without a map; see placeOf
+	policy     *policy.Policy
+	decision   *decision.Policy // decides by it
+	factKeys   []string         // the facts that limits count by
+	captures   bool             // the path of an operation names facts
+	holds      bool             // some rule closes a limit
+	reauths    bool             // some rule refreshes credentials, and a hook refreshes or sets them
+	gone       bool             // no policy of its name is in force any more
+	operations atomic.Pointer[map[string]*operation]
+	usual      [64]atomic.Pointer[operation] // some of the operations, found without a map; see placeOf
 }
 
 // operation has what a call of one operation needs of the policy, worked out once.
@@ -431,15 +429,7 @@ func (o *operation) at(cost int64) []limiter.Use {
 const maxOperations = 1024
 
 func compile(p *policy.Policy, o *Options) *compiled {
-	c := &compiled{policy: p, maxWaits: o.MaxWaits, maxTotalWait: o.MaxTotalWait}
-	c.rules = make([]Rule, len(p.Rules))
-	for i := range p.Rules {
-		c.rules[i] = ruleOf(p.Name, &p.Rules[i])
-		c.rules[i].by = c
-	}
-	for _, b := range p.Backoffs {
-		c.schedules = append(c.schedules, newSchedule(b))
-	}
+	c := &compiled{policy: p, decision: decision.Compile(p, o.MaxWaits, o.MaxTotalWait)}
 	c.captures = slices.ContainsFunc(p.Operations, func(o policy.Operation) bool { return len(o.Captures) > 0 })
 	for i := range p.Limits {
 		for _, key := range p.Limits[i].Key {

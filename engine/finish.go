@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
@@ -33,11 +34,11 @@ const (
 
 // The rules that are named when a call ends before its policy has decided anything.
 var (
-	limitRule   = ownRule(policy.Rule{Name: "limit", Action: policy.Fail})
-	breakerRule = ownRule(policy.Rule{Name: "breaker", Action: policy.Fail})
-	bodyRule    = ownRule(policy.Rule{Name: "body", Action: policy.Fail})
-	contextRule = ownRule(policy.Rule{Name: "context", Action: policy.Fail})
-	reauthRule  = ownRule(policy.Rule{Name: "reauth", Action: policy.Fail})
+	limitRule   = decision.OwnRule(policy.Rule{Name: "limit", Action: policy.Fail})
+	breakerRule = decision.OwnRule(policy.Rule{Name: "breaker", Action: policy.Fail})
+	bodyRule    = decision.OwnRule(policy.Rule{Name: "body", Action: policy.Fail})
+	contextRule = decision.OwnRule(policy.Rule{Name: "context", Action: policy.Fail})
+	reauthRule  = decision.OwnRule(policy.Rule{Name: "reauth", Action: policy.Fail})
 )
 
 // finish ends a call: it completes the decision, tells the observer, and returns the
@@ -60,8 +61,8 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 			d.Action = policy.Wait
 		}
 		d.As, d.Defer = "", true
-		d.State.reauths = 0 // when the call comes back, it may have other credentials
-		if end.reason != reasonRule {
+		decision.ForgetReauths(&d.State) // when the call comes back, it may have other credentials
+		if end.reason != decision.ReasonRule {
 			d.Reason = end.reason
 		}
 		if r.wait != nil { // else the delay was decided
@@ -83,8 +84,8 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 		}
 	case gaveUp, interrupts:
 		if end.as != "" {
-			d.Exhausted = d.Exhausted || end.reason == reasonBudget
-			d.fail(end.as, end.reason)
+			d.Exhausted = d.Exhausted || end.reason == decision.ReasonBudget
+			decision.Fail(d, end.as, end.reason)
 		}
 		if d.As == AsDeadline && r.until.IsZero() {
 			r.until = time.Now() // only its own deadline ended it: it may be made again at once
@@ -139,9 +140,9 @@ func (r *run) deferral(now time.Time) *outcome {
 	end := &outcome{kind: deferred, until: now.Add(d.Delay), cause: r.cause}
 	switch {
 	case !r.attempts.repeatable():
-		end.reason = reasonBody
-	case !d.Defer && d.Reason != reasonReauthError && d.Reason != reasonReauthSoon:
-		end.reason = reasonInline
+		end.reason = decision.ReasonBody
+	case !d.Defer && d.Reason != decision.ReasonReauthError && d.Reason != decision.ReasonReauthSoon:
+		end.reason = decision.ReasonInline
 	}
 	return end
 }
@@ -159,16 +160,16 @@ func (r *run) handOver(now time.Time) *outcome {
 // would come before its limits let it go on.
 func (r *run) interrupted(ctx context.Context, cause error) *outcome {
 	if cause == ErrClosed {
-		return &outcome{kind: deferred, rule: closedRule, reason: reasonClosed, until: later(r.until, time.Now()), cause: cause}
+		return &outcome{kind: deferred, rule: closedRule, reason: decision.ReasonClosed, until: later(r.until, time.Now()), cause: cause}
 	}
 	end := &outcome{kind: interrupts, rule: contextRule, cause: cause}
 	switch {
 	case timeUp(ctx):
-		end.as, end.reason = AsDeadline, reasonTimeUp
+		end.as, end.reason = AsDeadline, decision.ReasonTimeUp
 	case ctx.Err() == nil && errtree.Is(cause, context.DeadlineExceeded):
-		end.kind, end.as, end.reason = gaveUp, AsDeadline, reasonDeadline
+		end.kind, end.as, end.reason = gaveUp, AsDeadline, decision.ReasonDeadline
 	default:
-		end.as, end.reason = AsCanceled, reasonCanceled
+		end.as, end.reason = AsCanceled, decision.ReasonCanceled
 	}
 	return end
 }
@@ -185,16 +186,16 @@ func (r *run) limited(ctx context.Context, err error) *outcome {
 	case ctx.Err() != nil, err == ErrClosed:
 		return r.interrupted(ctx, err)
 	case stopped && backoff.As != "":
-		return &outcome{kind: gaveUp, rule: reauthRule, as: backoff.As, reason: reasonReauthError, cause: backoff.Err}
+		return &outcome{kind: gaveUp, rule: reauthRule, as: backoff.As, reason: decision.ReasonReauthError, cause: backoff.Err}
 	case stopped:
-		return &outcome{kind: deferred, rule: reauthRule, reason: reasonReauthError, until: backoff.Until, cause: backoff.Err}
+		return &outcome{kind: deferred, rule: reauthRule, reason: decision.ReasonReauthError, until: backoff.Until, cause: backoff.Err}
 	case wait != nil && wait.Err == nil && r.p.engine.closed():
-		return &outcome{kind: deferred, rule: closedRule, reason: reasonClosed, until: wait.Until, cause: &bothErrors{err, ErrClosed}}
+		return &outcome{kind: deferred, rule: closedRule, reason: decision.ReasonClosed, until: wait.Until, cause: &bothErrors{err, ErrClosed}}
 	case wait != nil && (wait.Err == nil || wait.Err == context.DeadlineExceeded && time.Until(wait.Until) > r.maxInline()):
 		// Also where the deadline is sooner: see the order of the loop.
-		return &outcome{kind: deferred, rule: limitRule, reason: reasonInline, until: wait.Until, cause: err}
+		return &outcome{kind: deferred, rule: limitRule, reason: decision.ReasonInline, until: wait.Until, cause: err}
 	case errtree.Is(err, context.DeadlineExceeded), errtree.Is(err, context.Canceled):
 		return r.interrupted(ctx, err)
 	}
-	return &outcome{kind: gaveUp, rule: limitRule, as: AsPermanent, reason: reasonLimit, cause: err}
+	return &outcome{kind: gaveUp, rule: limitRule, as: AsPermanent, reason: decision.ReasonLimit, cause: err}
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 )
 
@@ -279,7 +280,7 @@ func TestBreakerHalfOpen(t *testing.T) {
 		for range 2 {
 			ending(e.Transport(newServer(reply{status: 503})).RoundTrip(one(t, "api.test")))
 		}
-		if gave := giveUp(t, e, newServer(), "api.test"); gave == nil || gave.Decision.Reason != reasonBreaker || gave.Decision.As != AsUnavailable || !gave.Until.After(time.Now()) || gave.Decision.Rule == nil {
+		if gave := giveUp(t, e, newServer(), "api.test"); gave == nil || gave.Decision.Reason != decision.ReasonBreaker || gave.Decision.As != AsUnavailable || !gave.Until.After(time.Now()) || gave.Decision.Rule == nil {
 			t.Fatalf("the breaker is not open: %v", gave)
 		}
 	}

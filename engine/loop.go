@@ -9,6 +9,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine/internal/breaker"
 	"github.com/recourse-go/recourse/engine/internal/credential"
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/gate"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/engine/internal/lending"
@@ -164,7 +165,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 		}
 		if r.c.policy.Breaker != nil {
 			if err := r.askBreaker(ctx); err != nil {
-				return &outcome{kind: gaveUp, rule: breakerRule, as: AsUnavailable, reason: reasonBreaker, cause: err}
+				return &outcome{kind: gaveUp, rule: breakerRule, as: AsUnavailable, reason: decision.ReasonBreaker, cause: err}
 			}
 		}
 
@@ -177,7 +178,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 			return nil
 		}
 		if a.unsent {
-			return &outcome{kind: gaveUp, rule: bodyRule, as: AsPermanent, reason: reasonBody, cause: a.err}
+			return &outcome{kind: gaveUp, rule: bodyRule, as: AsPermanent, reason: decision.ReasonBody, cause: a.err}
 		}
 
 		// Classify and decide.
@@ -186,7 +187,9 @@ func (r *run) loop(ctx context.Context) *outcome {
 			r.hearFailure()
 		}
 		r.decide(ctx, now)
-		r.leaveToCredentials()
+		if decision.LeaveToCredentials(r.decision) {
+			r.refreshed = true
+		}
 		r.announce(ctx, now)
 		d := r.decision
 
@@ -213,7 +216,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 
 		// Budget. A retry after a wait that the server asked for costs nothing.
 		if !r.afford(now) {
-			return &outcome{kind: gaveUp, as: AsBudget, reason: reasonBudget}
+			return &outcome{kind: gaveUp, as: AsBudget, reason: decision.ReasonBudget}
 		}
 
 		// Deferral, then the deadline: the call does not sleep if no attempt can follow.
@@ -223,10 +226,10 @@ func (r *run) loop(ctx context.Context) *outcome {
 		if deadline, ok := ctx.Deadline(); ok && now.Add(d.Delay).After(deadline) {
 			r.unspend()
 			if timeUp(ctx) { // in the attempt
-				return &outcome{kind: gaveUp, as: AsDeadline, reason: reasonTimeUp, cause: r.cause}
+				return &outcome{kind: gaveUp, as: AsDeadline, reason: decision.ReasonTimeUp, cause: r.cause}
 			}
 			r.until = now.Add(d.Delay)
-			return &outcome{kind: gaveUp, as: AsDeadline, reason: reasonDeadline, cause: r.cause}
+			return &outcome{kind: gaveUp, as: AsDeadline, reason: decision.ReasonDeadline, cause: r.cause}
 		}
 
 		// Wait, without holding a permit or a response.
@@ -245,7 +248,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 func (r *run) checkpoint(ctx context.Context) {
 	s := *r.state()
 	s.Attempts++
-	s.unknown = true
+	decision.OutcomeUnknown(&s)
 	if s.Began.IsZero() {
 		s.Began = time.Now()
 	}
@@ -408,7 +411,7 @@ func (r *run) attempt(ctx context.Context, first bool) attempted {
 		r.err = a.err
 	}
 	if a.unknown {
-		r.state().unknown = true
+		decision.OutcomeUnknown(r.state())
 	}
 	return a
 }
@@ -431,7 +434,7 @@ func (r *run) succeeded(ctx context.Context) {
 // wait that the server asked for is exempt.
 func (r *run) afford(now time.Time) bool {
 	b := r.c.policy.Budget
-	r.spent = b != nil && !r.decision.askedFor
+	r.spent = b != nil && !decision.AskedFor(r.decision)
 	if !r.spent {
 		return true
 	}

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -311,8 +312,8 @@ func TestTransportBodyWithoutGetBody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if out, _ := Outcome(resp); out.Decision.Reason != reasonBody || len(s.sent) != 1 {
-			t.Errorf("got %v after %q, want %v after one request", out.Decision.Reason, s.sent, reasonBody)
+		if out, _ := Outcome(resp); out.Decision.Reason != decision.ReasonBody || len(s.sent) != 1 {
+			t.Errorf("got %v after %q, want %v after one request", out.Decision.Reason, s.sent, decision.ReasonBody)
 		}
 		resp.Body.Close()
 	})

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/limiter"
@@ -19,8 +20,8 @@ import (
 // misconfigured, and those that go on all the same are told to the observer.
 
 var (
-	noPolicyRule  = ownRule(policy.Rule{Name: "provider", Action: policy.Fail})
-	noAccountRule = ownRule(policy.Rule{Name: "account", Action: policy.Fail})
+	noPolicyRule  = decision.OwnRule(policy.Rule{Name: "provider", Action: policy.Fail})
+	noAccountRule = decision.OwnRule(policy.Rule{Name: "account", Action: policy.Fail})
 )
 
 // errNoAccount is the error of a call without an account that needs one.
@@ -43,12 +44,12 @@ func (e *Engine) noPolicy(provider string) error {
 func (e *Engine) noPolicyGiveUp(provider, operation string) error {
 	if e.closed() {
 		return &GiveUpError{
-			Decision:  Decision{Action: policy.Fail, As: AsCanceled, Rule: closedRule, Reason: reasonClosed},
+			Decision:  Decision{Action: policy.Fail, As: AsCanceled, Rule: closedRule, Reason: decision.ReasonClosed},
 			Operation: operation, Err: ErrClosed, provider: provider,
 		}
 	}
 	return &GiveUpError{
-		Decision:  Decision{Action: policy.Fail, As: AsMisconfigured, Rule: noPolicyRule, Reason: reasonNoPolicy},
+		Decision:  Decision{Action: policy.Fail, As: AsMisconfigured, Rule: noPolicyRule, Reason: decision.ReasonNoPolicy},
 		Operation: operation, Err: e.noPolicy(provider),
 	}
 }
@@ -58,7 +59,7 @@ func (e *Engine) noPolicyGiveUp(provider, operation string) error {
 func (r *run) withoutAccount(ctx context.Context) *outcome {
 	o := &r.p.engine.o
 	if o.RequireAccount {
-		return &outcome{kind: gaveUp, rule: noAccountRule, as: AsMisconfigured, reason: reasonNoAccount, cause: errNoAccount}
+		return &outcome{kind: gaveUp, rule: noAccountRule, as: AsMisconfigured, reason: decision.ReasonNoAccount, cause: errNoAccount}
 	}
 	if o.Observer != nil && r.p.nobody.CompareAndSwap(false, true) {
 		r.notify(ctx, NoticeNoAccount, 0, errNoAccount)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
@@ -99,7 +100,7 @@ rules: [{name: token, when: 'status == 401 and operation != "send"', action: rea
 					}
 					for _, err := range []error{err, err2} {
 						gave, _ := errors.AsType[*GiveUpError](err)
-						if (gave != nil) != (tt.told && required) || gave != nil && (gave.Decision.As != AsMisconfigured || gave.Decision.Reason != reasonNoAccount) {
+						if (gave != nil) != (tt.told && required) || gave != nil && (gave.Decision.As != AsMisconfigured || gave.Decision.Reason != decision.ReasonNoAccount) {
 							t.Errorf("got %v", err)
 						}
 					}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -25,7 +26,7 @@ func resultOf(resp *http.Response, err error) Result {
 }
 
 // succeeded is the result of a call that had to be decided about nowhere.
-var succeeded = Result{Decision: Decision{Action: policy.Accept, Rule: successRule, Reason: reasonSuccess}}
+var succeeded = Result{Decision: Decision{Action: policy.Accept, Rule: decision.Success, Reason: decision.ReasonSuccess}}
 
 type outcomeKey struct{}
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/policy"
@@ -14,9 +15,9 @@ import (
 // The rules of what the calling code decided itself. They are Safe: the code
 // knows what it did.
 var (
-	permanentRule = ownRule(policy.Rule{Name: "permanent", Action: policy.Fail, As: AsPermanent, Safe: true})
-	uploadRule    = ownRule(policy.Rule{Name: "body", Action: policy.Fail, As: AsPermanent, Safe: true})
-	waitRule      = ownRule(policy.Rule{Name: "retry-after", Action: policy.Wait, Safe: true})
+	permanentRule = decision.OwnRule(policy.Rule{Name: "permanent", Action: policy.Fail, As: AsPermanent, Safe: true})
+	uploadRule    = decision.OwnRule(policy.Rule{Name: "body", Action: policy.Fail, As: AsPermanent, Safe: true})
+	waitRule      = decision.OwnRule(policy.Rule{Name: "retry-after", Action: policy.Wait, Safe: true})
 )
 
 // override is the caller's own rule about its error; nil = the caller leaves it to
@@ -31,35 +32,35 @@ func (r *run) override(now time.Time) (rule *Rule, why Reason) {
 		return nil, 0
 	}
 	if _, ok := r.err.(*httpattempt.UploadError); ok {
-		return uploadRule, reasonUpload
+		return uploadRule, decision.ReasonUpload
 	}
 	if code, ok := errtree.As[*codeError](r.err); ok {
 		if code.after == 0 {
-			return permanentRule, reasonCode
+			return permanentRule, decision.ReasonCode
 		}
 		e.RetryAfter = max(e.RetryAfter, code.after)
-		return waitRule, reasonCode
+		return waitRule, decision.ReasonCode
 	}
 	if later, ok := errtree.As[*DeferError](r.err); ok {
 		e.RetryAfter = max(later.Until.Sub(now), 1)
-		return waitRule, reasonInner
+		return waitRule, decision.ReasonInner
 	}
 	if gave, ok := errtree.As[*GiveUpError](r.err); ok {
 		r.until = gave.Until
-		return gaveUpInside(gave.Decision.As), reasonInner
+		return gaveUpInside(gave.Decision.As), decision.ReasonInner
 	}
 	if _, ok := errtree.As[*backoff.PermanentError](r.err); ok {
-		return permanentRule, reasonCode
+		return permanentRule, decision.ReasonCode
 	}
 	if _, ok := errtree.As[*authorizeError](r.err); ok && r.deciding == r.c {
-		return permanentRule, reasonReauthError
+		return permanentRule, decision.ReasonReauthError
 	}
 	return nil, 0
 }
 
 // gaveUpInside is the rule of an attempt whose call inside was given up.
 func gaveUpInside(as string) *Rule {
-	return ownRule(policy.Rule{Name: "inner", Action: policy.Fail, As: as, Safe: true})
+	return decision.OwnRule(policy.Rule{Name: "inner", Action: policy.Fail, As: as, Safe: true})
 }
 
 // overrideInside is override about a response that a Transport inside this one has
@@ -71,8 +72,8 @@ func (r *run) overrideInside(now time.Time) (*Rule, Reason) {
 		return nil, 0
 	case out.Decision.Defer:
 		r.event.RetryAfter = max(out.Until.Sub(now), 1)
-		return waitRule, reasonInner
+		return waitRule, decision.ReasonInner
 	}
 	r.until = out.Until
-	return gaveUpInside(out.Decision.As), reasonInner
+	return gaveUpInside(out.Decision.As), decision.ReasonInner
 }

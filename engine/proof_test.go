@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/credential"
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 )
 
@@ -252,7 +254,7 @@ func TestRefusedHereOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, _ := Outcome(resp)
-		if out.Decision.As != AsPermanent || out.Decision.Reason != reasonRefusedHere || !strings.Contains(out.Decision.Reason.String(), "refused here only") {
+		if out.Decision.As != AsPermanent || out.Decision.Reason != decision.ReasonRefusedHere || !strings.Contains(out.Decision.Reason.String(), "refused here only") {
 			t.Errorf("ended as %q: %v", out.Decision.As, out.Decision.Reason)
 		}
 		<-done
@@ -472,7 +474,11 @@ func TestExpiredBetweenProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &grants{issued: 1}
 		e := testEngine(t, Options{Authorize: g.authorize, Reauth: Reauth{Refresh: g.refresh}})
-		ctx := WithCall(t.Context(), Call{Keys: limiter.Keys{Account: "a"}, State: State{reauths: 1}})
+		var refreshed State
+		if err := json.Unmarshal([]byte(`{"v":1,"r":1}`), &refreshed); err != nil {
+			t.Fatal(err)
+		}
+		ctx := WithCall(t.Context(), Call{Keys: limiter.Keys{Account: "a"}, State: refreshed})
 		req, err := http.NewRequestWithContext(ctx, "GET", "http://api.test/items/1", nil)
 		if err != nil {
 			t.Fatal(err)

@@ -1,18 +1,15 @@
 package engine
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/breaker"
 	"github.com/recourse-go/recourse/limiter"
-	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -114,72 +111,6 @@ func TestTransportAboveOAuth2(t *testing.T) {
 				nothingLeft(t, e)
 			})
 		})
-	}
-}
-
-// The gate in every protocol.
-func TestDecideGateByProtocol(t *testing.T) {
-	c := testPolicy(t,
-		policy.Rule{Name: "all", When: `status >= 0`, Action: policy.Retry, Backoff: 0})
-	for _, tt := range []struct {
-		name  string
-		e     rules.Event
-		again bool
-	}{
-		{"smtp 4yz", rules.Event{Protocol: "smtp", Status: 451}, true},
-		{"smtp 5yz", rules.Event{Protocol: "smtp", Status: 554}, true},
-		{"smtp lost after the dot", rules.Event{Protocol: "smtp", Network: "eof"}, false},
-		{"imap NO", rules.Event{Protocol: "imap", IMAPStatus: "NO"}, true},
-		{"imap BAD", rules.Event{Protocol: "imap", IMAPStatus: "BAD"}, true},
-		{"imap BYE", rules.Event{Protocol: "imap", IMAPStatus: "BYE"}, false},
-		{"imap lost", rules.Event{Protocol: "imap", Network: "reset"}, false},
-		{"http 4xx", rules.Event{Protocol: "http", Status: 429}, true},
-		{"http 5xx", rules.Event{Protocol: "http", Status: 500}, false},
-		{"an error inside a success", rules.Event{Protocol: "http", Status: 200}, false},
-	} {
-		for _, sent := range []bool{true, false} {
-			for _, idempotent := range []bool{true, false} {
-				e := tt.e
-				e.Sent, e.Idempotent = sent, idempotent
-				want := tt.again || !sent || idempotent
-				d := c.decide(State{}, &e, 0)
-				if again := d.Action == policy.Retry; again != want || !want && d.As != AsAmbiguous {
-					t.Errorf("%s, sent %v, idempotent %v: %v as %q, want again %v", tt.name, sent, idempotent, d.Action, d.As, want)
-				}
-			}
-		}
-	}
-}
-
-// A call that meets more backoffs than a State holds gives up sooner, not later.
-func TestStateOverflow(t *testing.T) {
-	p := &policy.Policy{Name: "test", Rules: []policy.Rule{}}
-	var src []rules.Rule
-	for i := range 9 {
-		p.Backoffs = append(p.Backoffs, policy.Backoff{Name: fmt.Sprint("b", i), Initial: time.Second, Multiplier: 1, Attempts: 5})
-		p.Rules = append(p.Rules, policy.Rule{Name: fmt.Sprint("r", i), Action: policy.Retry, Backoff: i})
-		src = append(src, rules.Rule{Name: fmt.Sprint("r", i), When: fmt.Sprint("status == ", 500+i)})
-	}
-	p.Rules = append(p.Rules, policy.Rule{Name: "default", Action: policy.Fail, Backoff: -1})
-	set, err := rules.Compile(src, rules.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Matcher = set
-	c := compile(p, &Options{MaxWaits: 3, MaxTotalWait: time.Hour})
-	var s State
-	n := 0
-	for ; ; n++ {
-		d := c.decide(s, &rules.Event{Protocol: "http", Status: 500 + n%9, Idempotent: true}, 0)
-		if s = d.State; d.Action == policy.Fail {
-			break
-		}
-		if n > 9*4 {
-			t.Fatal("it never gives up")
-		}
-	}
-	if n < 4 {
-		t.Errorf("gave up after %d failures", n+1)
 	}
 }
 

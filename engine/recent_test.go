@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
@@ -63,7 +64,7 @@ func TestRecentCopies(t *testing.T) {
 	r := &run{
 		p: p, c: p.live.Load(), op: &operation{name: part[1]}, call: Call{Keys: limiter.Keys{Account: part[0]}, Method: part[2]},
 		event:    &rules.Event{IMAPStatus: part[3], Network: part[4], Codes: part[5:6]},
-		decision: &Decision{Action: policy.Fail, As: part[6], Rule: successRule},
+		decision: &Decision{Action: policy.Fail, As: part[6], Rule: decision.Success},
 	}
 	r.record(time.Now())
 	got := e.Recent()[0]

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
@@ -358,13 +359,13 @@ func TestBreaker(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if out, _ := Outcome(resp); n != 3 || out.Decision.Reason != reasonBreaker || resp.StatusCode != 503 {
+		if out, _ := Outcome(resp); n != 3 || out.Decision.Reason != decision.ReasonBreaker || resp.StatusCode != 503 {
 			t.Errorf("%d attempts, then %v with HTTP %d; want 3, then an open breaker with the 503", n, out.Decision.Reason, resp.StatusCode)
 		}
 		start := time.Now()
 		_, err = tr.RoundTrip(request(t, t.Context(), "GET", "/items/2", ""))
 		var gave *GiveUpError
-		if !errors.As(err, &gave) || gave.Decision.Reason != reasonBreaker || n != 3 || time.Since(start) != 0 {
+		if !errors.As(err, &gave) || gave.Decision.Reason != decision.ReasonBreaker || n != 3 || time.Since(start) != 0 {
 			t.Errorf("with the breaker open: %v after %d requests and %v", err, n, time.Since(start))
 		}
 		down = false

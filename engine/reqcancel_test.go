@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 )
 
@@ -120,7 +121,7 @@ func TestRequestCancel(t *testing.T) {
 							t.Fatalf("got HTTP %d, want an error", resp.StatusCode)
 						}
 						gave, ok := errors.AsType[*GiveUpError](err)
-						if !ok || gave.Decision.As != AsCanceled || gave.Decision.Reason != reasonCanceled || !errors.Is(err, context.Canceled) || out.Decision.As != AsCanceled {
+						if !ok || gave.Decision.As != AsCanceled || gave.Decision.Reason != decision.ReasonCanceled || !errors.Is(err, context.Canceled) || out.Decision.As != AsCanceled {
 							t.Errorf("got %v, outcome %q, want a give-up as canceled", err, out.Decision.As)
 						}
 						if last, _ := errors.AsType[*ResponseError](err); (last != nil) != (tt.status != 0) || last != nil && last.Status != tt.status {

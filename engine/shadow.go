@@ -72,9 +72,10 @@ func (r *run) candidate(ctx context.Context, u float64, now time.Time) *Decision
 	}
 	var e rules.Event
 	r.reread(ctx, s.compiled, &e, now)
-	d := s.compiled.decide(*r.state(), &e, u)
+	d := &Decision{State: *r.state()}
+	s.compiled.decision.Decide(d, &e, u)
 	s.compared.Add(1)
-	return &d
+	return d
 }
 
 // compare counts whether the live policy has decided otherwise than the candidate.

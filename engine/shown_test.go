@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/credential"
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/rules"
@@ -66,7 +67,7 @@ func TestReauthErrorsTellWhyButNoSecret(t *testing.T) {
 				defer cancel()
 				check("one whose deadline is sooner", e.Do(ctx, call, refused401))
 				later, ok := errors.AsType[*DeferError](e.Do(t.Context(), Call{Provider: "gmail", Keys: limiter.Keys{Account: "a"}, MaxInline: 1}, refused401))
-				if ok && time.Until(later.Until) > maxAsked {
+				if ok && time.Until(later.Until) > decision.MaxAsked {
 					t.Errorf("handed back until %v", later.Until)
 				}
 				for _, err := range notices {

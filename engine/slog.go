@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/policy"
@@ -32,7 +33,7 @@ func LogObserver(l *slog.Logger) Observer {
 			if n.Decision == nil || n.Decision.Action != policy.Accept {
 				return // what follows from it is recorded
 			}
-			if n.Decision.Reason == reasonSuccess {
+			if n.Decision.Reason == decision.ReasonSuccess {
 				return // as every call to a provider that hides errors in successes
 			}
 			text = "accepted"

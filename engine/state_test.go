@@ -4,128 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"math"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
-
-// The JSON form stays below 210 bytes whatever a State holds, and what it
-// cannot hold it holds as the most, never as less.
-func TestStateJSONSize(t *testing.T) {
-	worst := State{
-		Attempts: math.MaxInt, reauths: math.MaxInt, Waits: math.MaxInt,
-		Waited: math.MaxInt64, Spent: math.MaxInt64, last: math.MaxInt64,
-		Began: time.Unix(math.MaxInt32*1000, 0), unknown: true, short: math.MaxUint8,
-	}
-	for i := range worst.used {
-		worst.used[i] = usedBackoff{math.MaxUint32, math.MaxInt32, math.MaxInt32, math.MaxInt64}
-	}
-	b, err := json.Marshal(worst)
-	if err != nil || len(b) >= 210 {
-		t.Fatalf("%d bytes, %v: %s", len(b), err, b)
-	}
-	var s State
-	if err := json.Unmarshal(b, &s); err != nil {
-		t.Fatal(err)
-	}
-	year := 365 * 24 * time.Hour
-	if s.Attempts != 65535 || s.Waited != year || s.Spent != year || s.used[3].attempts != 65535 || s.used[3].since != year {
-		t.Errorf("came back as %+v", s)
-	}
-	if b, _ := json.Marshal(State{}); string(b) != `{"v":1}` {
-		t.Errorf("a new call's state is %s", b)
-	}
-	if b, _ := json.Marshal(State{Attempts: -1, Spent: -1}); string(b) != `{"v":1}` {
-		t.Errorf("a negative state is %s", b)
-	}
-}
-
-func FuzzStateJSON(f *testing.F) {
-	f.Add(`{"v":1,"t":1764000000000,"n":3,"r":1,"w":2,"wt":60000,"s":1000,"d":500,"b":"AAAAAQECAw"}`)
-	f.Add(`{"v":1,"b":"_____wAAAAAAAAAAAAAAAAAA"}`)
-	f.Add(`{"v":1,"w":2,"wt":60000,"h":2}`)
-	f.Add(`{"v":2}`)
-	f.Fuzz(func(t *testing.T, in string) {
-		var s State
-		if json.Unmarshal([]byte(in), &s) != nil {
-			if s != (State{}) {
-				t.Fatalf("%s: refused, but read as %+v", in, s)
-			}
-			return
-		}
-		b, err := json.Marshal(s)
-		if err != nil || len(b) >= 210 {
-			t.Fatalf("%s: written as %d bytes %s, %v", in, len(b), b, err)
-		}
-		var again State
-		if err := json.Unmarshal(b, &again); err != nil || again != s {
-			t.Fatalf("%s: read as %+v, written as %s, read as %+v, %v", in, s, b, again, err)
-		}
-	})
-}
-
-// Throttling, with a hint or without, burns no attempts of what is retried, and
-// is bounded by itself.
-func TestThrottlingBurnsNoAttempts(t *testing.T) {
-	c := testPolicy(t,
-		policy.Rule{Name: "throttled", When: `status == 429`, Action: policy.Wait, Backoff: 0},
-		policy.Rule{Name: "server", When: `status == 500`, Action: policy.Retry, Backoff: 0})
-	var s State
-	decide := func(status int, hint time.Duration) Decision {
-		d := c.decide(s, &rules.Event{Protocol: "http", Status: status, RetryAfter: hint, Idempotent: true, Sent: true, Elapsed: s.Spent}, 0)
-		s = d.State
-		return d
-	}
-	for i, want := range []struct {
-		status int
-		hint   time.Duration
-		action policy.Action
-	}{
-		{429, 0, policy.Retry}, {500, 0, policy.Retry}, {429, 0, policy.Retry}, {429, time.Second, policy.Wait},
-		{500, 0, policy.Retry}, {429, time.Hour, policy.Wait}, {500, 0, policy.Retry}, {500, 0, policy.Fail},
-	} {
-		if d := decide(want.status, want.hint); d.Action != want.action {
-			t.Fatalf("step %d, HTTP %d: got %v as %q (%v), want %v", i, want.status, d.Action, d.As, d.Reason, want.action)
-		}
-	}
-	if s.Attempts != 8 || s.Waits != 2 || s.Retries() != 6 {
-		t.Errorf("%d attempts, %d waits, %d retries; want 8, 2, 6", s.Attempts, s.Waits, s.Retries())
-	}
-	s = State{}
-	for i := range 4 {
-		if d := decide(429, 0); (d.Action == policy.Fail) != (i == 3) {
-			t.Errorf("throttle %d without a hint: %v as %q", i+1, d.Action, d.As)
-		}
-	}
-}
-
-// A hostile event or state yields a decision with sane times.
-func TestDecideExtremes(t *testing.T) {
-	c := testPolicy(t,
-		policy.Rule{Name: "throttled", When: `status == 429`, Action: policy.Wait, Backoff: 0},
-		policy.Rule{Name: "server", When: `status == 500`, Action: policy.Retry, Backoff: 0})
-	for _, attempt := range []int{0, 1, 1 << 16, math.MaxInt32, math.MaxInt32 + 2, 1<<32 + 1, math.MaxInt} {
-		for _, d := range []time.Duration{0, 1, time.Hour, math.MaxInt64} {
-			for _, status := range []int{429, 500} {
-				for _, u := range []float64{0, 0.5, math.Nextafter(1, 0)} {
-					e := rules.Event{Protocol: "http", Status: status, RetryAfter: d, Attempt: attempt, Elapsed: d, Idempotent: true}
-					got := c.decide(State{Spent: d, Waited: min(d, maxAsked)}, &e, u)
-					if got.Delay < 0 || got.MinDelay < 0 || got.Delay < got.MinDelay || got.Delay > 2*maxAsked {
-						t.Errorf("attempt %d, %v, HTTP %d, u %v: delay %v, at least %v", attempt, d, status, u, got.Delay, got.MinDelay)
-					}
-					if attempt > 4 && status == 500 && d == 0 && got.Action != policy.Fail {
-						t.Errorf("attempt %d: %v, want fail", attempt, got.Action)
-					}
-				}
-			}
-		}
-	}
-}
 
 // Two processes share the attempts of one call.
 func TestStateAcrossProcesses(t *testing.T) {
@@ -182,18 +66,12 @@ func TestStateAcrossProcesses(t *testing.T) {
 	})
 }
 
-func TestStateUnmarshalRefuses(t *testing.T) {
-	for _, in := range []string{
-		``, `[]`, `{}`, `{"v":2}`, `{"v":1,"n":-1}`, `{"v":1,"n":65536}`, `{"v":1,"s":-1}`, `{"v":1,"wt":9223372036854775807}`,
-		`{"v":1,"t":-1}`, `{"v":1,"t":99999999999999}`, `{"v":1,"b":[1,2,3,4]}`, `{"v":1,"b":"*"}`, `{"v":1,"b":"AAAA"}`,
-		`{"v":1,"b":"AAAAAAEBAQ"}`, `{"v":1,"b":"AAAAAQIBAQ"}`, `{"v":1,"b":"AAAAAQ"}`,
-		`{"v":1,"b":"` + strings.Repeat("AAAAAQEBAQ", 5) + `"}`,
-	} {
-		s := State{Attempts: 7}
-		if err := json.Unmarshal([]byte(in), &s); err == nil {
-			t.Errorf("%s: no error, got %+v", in, s)
-		} else if s.Attempts != 7 {
-			t.Errorf("%s: changed the state to %+v in spite of %v", in, s, err)
-		}
+// failedThrice is the State of a call that has burnt three attempts of the backoff `default`.
+func failedThrice(t *testing.T) (s State) {
+	t.Helper()
+	p, err := testEngine(t, Options{}).Provider("test")
+	if err != nil {
+		t.Fatal(err)
 	}
+	return p.Decide(s, &rules.Event{Protocol: "http", Status: 500, Idempotent: true, Attempt: 3}, 0).State
 }

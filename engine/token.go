@@ -11,6 +11,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/engine/internal/credential"
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/policy"
@@ -184,7 +185,7 @@ func (e *Engine) decideRefresh(err error, now time.Time) *credential.Failure {
 	f := &credential.Failure{Err: err, As: AsPermanent}
 	if later, ok := errtree.As[*DeferError](err); ok {
 		f.As, f.Until = "", later.Until
-		if most := now.Add(maxAsked); f.Until.After(most) {
+		if most := now.Add(decision.MaxAsked); f.Until.After(most) {
 			f.Until = most
 		}
 		return f
@@ -196,7 +197,7 @@ func (e *Engine) decideRefresh(err error, now time.Time) *credential.Failure {
 	}
 	if code, ok := errtree.As[*codeError](err); ok {
 		if code.after > 0 {
-			f.As, f.Until = "", now.Add(min(code.after, maxAsked))
+			f.As, f.Until = "", now.Add(min(code.after, decision.MaxAsked))
 		}
 		return f
 	}
@@ -206,7 +207,7 @@ func (e *Engine) decideRefresh(err error, now time.Time) *credential.Failure {
 		return f
 	}
 	ev.Attempt = 1
-	d := p.current().decide(State{}, &ev, e.o.Rand())
+	d := p.Decide(State{}, &ev, e.o.Rand())
 	switch d.Action {
 	case policy.Retry, policy.Wait:
 		f.As, f.Until = "", now.Add(d.Delay)

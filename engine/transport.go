@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/internal/hostport"
 	"github.com/recourse-go/recourse/policy"
@@ -303,13 +304,13 @@ func (p *Provider) keepBody(req *http.Request) (*http.Request, error) {
 
 // noBody gives a call up whose body could not be read.
 func (p *Provider) noBody(ctx context.Context, err error) error {
-	d := Decision{Action: policy.Fail, As: AsPermanent, Rule: bodyRule, Reason: reasonBody}
+	d := Decision{Action: policy.Fail, As: AsPermanent, Rule: bodyRule, Reason: decision.ReasonBody}
 	var until time.Time
 	switch {
 	case timeUp(ctx):
-		d.As, d.Reason, until = AsDeadline, reasonTimeUp, time.Now()
+		d.As, d.Reason, until = AsDeadline, decision.ReasonTimeUp, time.Now()
 	case ctx.Err() != nil:
-		d.As, d.Reason = AsCanceled, reasonCanceled
+		d.As, d.Reason = AsCanceled, decision.ReasonCanceled
 	}
 	return &GiveUpError{Decision: d, Until: until, Err: err, Cause: contextError(ctx), provider: p.name}
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/recourse-go/recourse/engine/internal/decision"
 )
 
 // What is returned in the end is whole, however large.
@@ -150,7 +152,7 @@ func TestTransportGetBodyFails(t *testing.T) {
 		b, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		out, _ := Outcome(resp)
-		if string(b) != "slow down" || err != nil || out.Decision.Reason != reasonBody || out.Decision.As != AsPermanent || len(s.sent) != 1 {
+		if string(b) != "slow down" || err != nil || out.Decision.Reason != decision.ReasonBody || out.Decision.As != AsPermanent || len(s.sent) != 1 {
 			t.Errorf("got %q, %v as %q (%v) after %q", b, err, out.Decision.As, out.Decision.Reason, s.sent)
 		}
 

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/limiter"
 )
@@ -66,8 +67,8 @@ func TestUploadFails(t *testing.T) {
 					req.GetBody, req.ContentLength = body, -1
 					resp, err := testEngine(t, Options{}).Transport(tt.base(t)).RoundTrip(req)
 					gave, ok := errors.AsType[*GiveUpError](err)
-					if !ok || gave.Decision.As != AsPermanent || gave.Decision.Reason != reasonUpload || !errors.Is(err, errDisk) || gave.Event.Network != "" || bodies != 1 {
-						t.Errorf("got %v, %v after %d bodies, want it permanent after 1: %v", resp, err, bodies, reasonUpload)
+					if !ok || gave.Decision.As != AsPermanent || gave.Decision.Reason != decision.ReasonUpload || !errors.Is(err, errDisk) || gave.Event.Network != "" || bodies != 1 {
+						t.Errorf("got %v, %v after %d bodies, want it permanent after 1: %v", resp, err, bodies, decision.ReasonUpload)
 					}
 				})
 			})
@@ -288,8 +289,8 @@ func TestUploadFailsHTTP2(t *testing.T) {
 		req.GetBody, req.ContentLength = body, -1
 		resp, err := testEngine(t, Options{}).Transport(server.Client().Transport).RoundTrip(req)
 		gave, ok := errors.AsType[*GiveUpError](err)
-		if !ok || gave.Decision.As != AsPermanent || gave.Decision.Reason != reasonUpload || bodies != 1 {
-			t.Errorf("%s: got %v, %v after %d bodies, want it permanent after 1: %v", method, resp, err, bodies, reasonUpload)
+		if !ok || gave.Decision.As != AsPermanent || gave.Decision.Reason != decision.ReasonUpload || bodies != 1 {
+			t.Errorf("%s: got %v, %v after %d bodies, want it permanent after 1: %v", method, resp, err, bodies, decision.ReasonUpload)
 		}
 	}
 }

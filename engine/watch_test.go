@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
@@ -188,7 +189,7 @@ func TestReplaceBringsProvidersBack(t *testing.T) {
 			t.Error("a provider without a policy is found")
 		}
 		err := p.Do(t.Context(), Call{Keys: limiter.Keys{Account: "b"}}, func(context.Context) error { t.Error("it was called"); return nil })
-		if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != AsMisconfigured || gave.Decision.Reason != reasonNoPolicy {
+		if gave, ok := errors.AsType[*GiveUpError](err); !ok || gave.Decision.As != AsMisconfigured || gave.Decision.Reason != decision.ReasonNoPolicy {
 			t.Errorf("a handle without a policy in force: %v, want a give-up as %s", err, AsMisconfigured)
 		}
 		load(t, e, overLoop+"backoff: {default: {initial: 1s, min: 1s, max: 8s, multiplier: 2, jitter: none, attempts: 7, elapsed: 10m}}\n")

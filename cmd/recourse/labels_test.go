@@ -16,7 +16,7 @@ import (
 
 // The tables of labels name those that the engine has, and say rightly who says them.
 func TestTablesOfLabels(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "../../engine/decide.go", nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), "../../engine/internal/decision/decision.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,10 @@ func TestHeadersAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	veto, err := os.ReadFile("../internal/decision/veto.go")
+	if err != nil {
+		t.Fatal(err)
+	}
 	text, err := os.ReadFile("../../docs/writing-policies.md")
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +31,7 @@ func TestHeadersAreDocumented(t *testing.T) {
 			*to = append(*to, name)
 		}
 	}
-	for _, m := range regexp.MustCompile(`"((?:[A-Z][a-z]*-)+[A-Z][a-z]*|Ratelimit)"`).FindAllStringSubmatch(string(code), -1) {
+	for _, m := range regexp.MustCompile(`"((?:[A-Z][a-z]*-)+[A-Z][a-z]*|Ratelimit)"`).FindAllStringSubmatch(string(code)+string(veto), -1) {
 		add(&want, m[1])
 	}
 	for row := range strings.SplitSeq(table, "\n") {

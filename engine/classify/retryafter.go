@@ -29,29 +29,6 @@ func note(d time.Duration, why string) string {
 	return why
 }
 
-// Veto reports whether the server says that a retry is useless: the header
-// x-should-retry, or Stripe's name for it, with the value false
-// (https://docs.stripe.com/error-low-level, checked 2026-11-22).
-func Veto(h http.Header) bool {
-	// Once through the names, whatever their case, is faster than to look each up.
-	for name, values := range h {
-		switch len(name) {
-		case len("X-Should-Retry"), len("Stripe-Should-Retry"):
-		default:
-			continue
-		}
-		if !strings.EqualFold(name, "X-Should-Retry") && !strings.EqualFold(name, "Stripe-Should-Retry") {
-			continue
-		}
-		for _, v := range values {
-			if strings.EqualFold(strings.TrimSpace(v), "false") {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // serverHint reads what a response's headers ask for; their names are canonical.
 //
 //   - Retry-After (RFC 9110, section 10.2.3): seconds, decimals (Microsoft

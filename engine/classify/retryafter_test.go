@@ -160,25 +160,6 @@ func TestHintNow(t *testing.T) {
 	}
 }
 
-func TestVeto(t *testing.T) {
-	for _, tt := range []struct {
-		header http.Header
-		want   bool
-	}{
-		{nil, false},
-		{headers("x-should-retry", "false"), true},
-		{headers("X-Should-Retry", " False "), true},
-		{headers("Stripe-Should-Retry", "false"), true},
-		{headers("stripe-should-retry", "true"), false},
-		{headers("X-Should-Retry", "true"), false},
-		{headers("X-Should-Retry", ""), false},
-	} {
-		if got := classify.Veto(tt.header); got != tt.want {
-			t.Errorf("given %v\ngot  %v\nwant %v", tt.header, got, tt.want)
-		}
-	}
-}
-
 // The hint of an event is the larger of the headers' and the policy's.
 func TestHintLarger(t *testing.T) {
 	for _, tt := range []struct {

@@ -13,6 +13,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -129,6 +130,10 @@ func exported(t *testing.T, dir string) (lines []string) {
 	list.values("var", p.Vars)
 	list.funcs(p.Funcs)
 	for _, typ := range p.Types {
+		if internal := aliased(typ.Decl, files); internal != "" {
+			list.lines = append(list.lines, only(exported(t, filepath.Join("../..", internal)), typ.Name)...)
+			continue
+		}
 		list.typ(typ.Decl)
 		list.values("const", typ.Consts)
 		list.values("var", typ.Vars)
@@ -137,6 +142,31 @@ func exported(t *testing.T, dir string) (lines []string) {
 	}
 	slices.Sort(list.lines)
 	return slices.Compact(list.lines)
+}
+
+// aliased is the folder, from the module's root, of the internal package of which the
+// declared type is an alias, by the same name; "" = it is none.
+func aliased(decl *ast.GenDecl, files []*ast.File) string {
+	spec := decl.Specs[0].(*ast.TypeSpec)
+	of, ok := spec.Type.(*ast.SelectorExpr)
+	if !ok || !spec.Assign.IsValid() || of.Sel.Name != spec.Name.Name {
+		return ""
+	}
+	for _, f := range files {
+		for _, imp := range f.Imports {
+			path, inside := strings.CutPrefix(strings.Trim(imp.Path.Value, `"`), "github.com/recourse-go/recourse/")
+			if inside && strings.Contains(path, "internal/") && filepath.Base(path) == of.X.(*ast.Ident).Name {
+				return path
+			}
+		}
+	}
+	return ""
+}
+
+// only are the lines about a type and its fields and methods.
+func only(lines []string, name string) []string {
+	about := regexp.MustCompile(`^(type|field) ` + name + `[ .]|^method \(\*?` + name + `\)`)
+	return slices.DeleteFunc(lines, func(line string) bool { return !about.MatchString(line) })
 }
 
 // lister collects lines.

@@ -1,4 +1,4 @@
-package engine
+package decision
 
 import (
 	"encoding/json"
@@ -42,8 +42,8 @@ func TestHintUse(t *testing.T) {
 		{code: "exact-over", hint: time.Hour, action: policy.Wait, least: time.Hour, most: time.Hour + 30*time.Second, want: time.Hour, hold: time.Hour, deferred: true},
 	} {
 		e := rules.Event{Protocol: "http", Status: 429, Codes: []string{tt.code}, RetryAfter: tt.hint, Idempotent: true, Sent: true}
-		d, late := c.decide(State{}, &e, 0), c.decide(State{}, &e, 1)
-		hold := c.holdFor(&d, &policy.Hold{}, e.Now, 3, 1)
+		d, late := decide(c, State{}, &e, 0), decide(c, State{}, &e, 1)
+		hold := c.HoldFor(&d, &policy.Hold{}, e.Now, 3, 1)
 		if d.Action != tt.action || d.Delay != tt.least || d.MinDelay != tt.least || late.Delay.Round(time.Millisecond) != tt.most || d.Hint != tt.want || hold.Round(time.Millisecond) != tt.hold || d.Defer != tt.deferred {
 			t.Errorf("given %s, asked for %v\ngot  %v after %v (at least %v) to %v, hint %v, hold %v, defer %v\nwant %v after %v to %v, hint %v, hold %v, defer %v",
 				tt.code, tt.hint, d.Action, d.Delay, d.MinDelay, late.Delay, d.Hint, hold, d.Defer, tt.action, tt.least, tt.most, tt.want, tt.hold, tt.deferred)
@@ -76,7 +76,7 @@ func TestShortHints(t *testing.T) {
 		if err := json.Unmarshal(b, &s); err != nil {
 			t.Fatal(err)
 		}
-		d := c.decide(s, &rules.Event{Protocol: "http", Status: 429, RetryAfter: tt.hint, Idempotent: true, Sent: true}, 0)
+		d := decide(c, s, &rules.Event{Protocol: "http", Status: 429, RetryAfter: tt.hint, Idempotent: true, Sent: true}, 0)
 		if d.Delay != tt.want || d.Hint != tt.hint {
 			t.Fatalf("wait %d, given %s, asked for %v\ngot  %v after %v, %v\nwant %v", i+1, b, tt.hint, d.Action, d.Delay, d.Reason, tt.want)
 		}

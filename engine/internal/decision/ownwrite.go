@@ -1,4 +1,4 @@
-package engine
+package decision
 
 import (
 	"net/http"
@@ -28,7 +28,7 @@ func (d *Decision) ownWrite(e *rules.Event) {
 	switch e.Status {
 	case http.StatusNotFound, http.StatusGone:
 		if e.Method == http.MethodDelete {
-			d.Action, d.As, d.Reason = policy.Accept, "", reasonOwnDelete
+			d.Action, d.As, d.Reason = policy.Accept, "", ReasonOwnDelete
 			return
 		}
 		own = e.Method == "MOVE"
@@ -40,6 +40,6 @@ func (d *Decision) ownWrite(e *rules.Event) {
 		own = e.Method != http.MethodGet && e.Method != http.MethodHead
 	}
 	if own {
-		d.As, d.Reason = AsAmbiguous, reasonOwnWrite
+		d.As, d.Reason = AsAmbiguous, ReasonOwnWrite
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-
-	"github.com/recourse-go/recourse/policy"
 )
 
 // A policy's schedule, driven by the library that others have built upon.
@@ -52,28 +50,4 @@ func TestBackoff(t *testing.T) {
 			t.Error("a backoff that does not exist is found")
 		}
 	})
-}
-
-// Odd schedules stay bounded and never below min.
-func TestScheduleOdd(t *testing.T) {
-	for name, b := range map[string]policy.Backoff{
-		"zero":              {},
-		"no cap":            {Initial: time.Hour, Multiplier: 10},
-		"shrinking":         {Initial: time.Second, Multiplier: 0.5, Max: time.Minute},
-		"slow growth":       {Initial: time.Second, Multiplier: 1.0001, Max: time.Hour},
-		"min above initial": {Initial: time.Second, Min: 5 * time.Second, Max: time.Minute, Multiplier: 2, Jitter: policy.JitterFull},
-		"huge":              {Initial: 1 << 62, Max: 1 << 62, Multiplier: 100, Jitter: policy.JitterDecorrelated},
-	} {
-		s := newSchedule(b)
-		if len(s.steps) > maxSteps {
-			t.Errorf("%s: %d steps", name, len(s.steps))
-		}
-		for _, n := range []int{-1, 0, 1, 2, 100, 1 << 30} {
-			for _, u := range []float64{0, 0.5, 0.999999} {
-				if d := s.delay(n, u, b.Max); name == "huge" && u == 0.5 && d < 1<<61 || d < b.Min || d < 0 || b.Max > 0 && d > max(b.Max, b.Min) {
-					t.Errorf("%s, step %d, u %v: %v", name, n, u, d)
-				}
-			}
-		}
-	}
 }

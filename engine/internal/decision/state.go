@@ -1,4 +1,4 @@
-package engine
+package decision
 
 import (
 	"encoding/base64"
@@ -12,14 +12,7 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// State is what one call has used up so far: attempts by backoff, waits,
-// re-authentications, time. It is a small value without pointers; Decide takes
-// one and returns the next. The zero value is a call that has not failed yet.
-//
-// It marshals to JSON of less than 210 bytes, whatever it holds, so a job row
-// can carry it from one process to another: a deferred call that resumes with
-// its State goes on where it stopped instead of starting to count anew. In JSON
-// times count in milliseconds and up to a year, attempts and waits up to 65,535.
+// State is what one call has used up so far. Package engine says what it is for.
 type State struct {
 	Attempts int           // attempts finished, whatever became of them
 	Waits    int           // waits that a server or a rule asked for; these burn no attempt
@@ -76,6 +69,9 @@ func backoffID(name string, a policy.Action) uint32 {
 	}
 	return 1
 }
+
+// OutcomeUnknown notes that an attempt may have been carried out although nobody knows.
+func OutcomeUnknown(s *State) { s.unknown = true }
 
 // backoff finds the counts of a backoff, or the element for them.
 func (s *State) backoff(id uint32) *usedBackoff {

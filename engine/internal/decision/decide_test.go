@@ -1,4 +1,4 @@
-package engine
+package decision
 
 import (
 	"encoding/json"
@@ -11,7 +11,7 @@ import (
 
 // testPolicy compiles rules around a `default` backoff of 1 s doubling to 8 s
 // without jitter, 4 attempts, 60 s.
-func testPolicy(t testing.TB, rs ...policy.Rule) *compiled {
+func testPolicy(t testing.TB, rs ...policy.Rule) *Policy {
 	t.Helper()
 	p := &policy.Policy{
 		Name: "test", Version: "v",
@@ -30,14 +30,21 @@ func testPolicy(t testing.TB, rs ...policy.Rule) *compiled {
 		t.Fatal(err)
 	}
 	p.Matcher = set
-	return compile(p, &Options{MaxWaits: 3, MaxTotalWait: 2 * time.Hour})
+	return Compile(p, 3, 2*time.Hour)
+}
+
+// decide is what engine's Provider.Decide does.
+func decide(p *Policy, s State, e *rules.Event, u float64) (d Decision) {
+	d.State = s
+	p.Decide(&d, e, Clamp(u))
+	return d
 }
 
 func TestDecide(t *testing.T) {
 	c := testPolicy(t,
 		policy.Rule{Name: "gone", When: `status == 410`, Action: policy.Accept, Backoff: -1},
 		policy.Rule{Name: "auth", When: `status == 401`, Action: policy.Reauth, Backoff: -1},
-		policy.Rule{Name: "resync", When: `status == 404`, Action: policy.Fail, As: AsResync, Backoff: -1},
+		policy.Rule{Name: AsResync, When: `status == 404`, Action: policy.Fail, As: "resync", Backoff: -1},
 		policy.Rule{Name: "safe", When: `status == 503`, Action: policy.Retry, Backoff: 0, Safe: true},
 		policy.Rule{Name: "greylist", When: `status == 450`, Action: policy.Wait, Wait: 5 * time.Minute, Backoff: -1},
 		policy.Rule{Name: "strict", When: `status == 428`, Action: policy.Wait, Backoff: 0, MaxWait: time.Minute, Over: policy.OverFail},
@@ -62,40 +69,40 @@ func TestDecide(t *testing.T) {
 		delay  time.Duration
 		reason Reason
 	}{
-		{name: "success", e: get(200), rule: "success", action: policy.Accept, reason: reasonSuccess},
-		{name: "redirect is a success", e: get(304), rule: "success", action: policy.Accept, reason: reasonSuccess},
+		{name: "success", e: get(200), rule: "success", action: policy.Accept, reason: ReasonSuccess},
+		{name: "redirect is a success", e: get(304), rule: "success", action: policy.Accept, reason: ReasonSuccess},
 		{name: "accepted failure", e: get(410), rule: "gone", action: policy.Accept},
 		{name: "default", e: get(400), rule: "default", action: policy.Fail, as: AsPermanent},
-		{name: "label", e: get(404), rule: "resync", action: policy.Fail, as: AsResync},
+		{name: "label", e: get(404), rule: AsResync, action: policy.Fail, as: "resync"},
 		{name: "retry", e: get(500), rule: "server", action: policy.Retry, delay: time.Second},
 		{name: "second attempt without state", e: with(get(500), func(e *rules.Event) { e.Attempt = 2 }), rule: "server", action: policy.Retry, delay: 2 * time.Second},
-		{name: "attempts used up", e: with(get(500), func(e *rules.Event) { e.Attempt = 4 }), rule: "server", action: policy.Fail, as: AsExhausted, reason: reasonAttempts},
-		{name: "elapsed used up", e: with(get(500), func(e *rules.Event) { e.Attempt = 2; e.Elapsed = 59 * time.Second }), rule: "server", action: policy.Fail, as: AsExhausted, reason: reasonElapsed},
+		{name: "attempts used up", e: with(get(500), func(e *rules.Event) { e.Attempt = 4 }), rule: "server", action: policy.Fail, as: AsExhausted, reason: ReasonAttempts},
+		{name: "elapsed used up", e: with(get(500), func(e *rules.Event) { e.Attempt = 2; e.Elapsed = 59 * time.Second }), rule: "server", action: policy.Fail, as: AsExhausted, reason: ReasonElapsed},
 		{name: "a first attempt longer than elapsed", e: with(get(500), func(e *rules.Event) { e.Elapsed = 30 * time.Minute }), rule: "server", action: policy.Retry, delay: time.Second},
 		{name: "after it, elapsed is used up", s: State{Attempts: 1, Spent: 30 * time.Minute, used: [maxUsed]usedBackoff{{id: backoffID("default", policy.Retry), attempts: 1, steps: 1}}},
-			e: with(get(500), func(e *rules.Event) { e.Elapsed = 31 * time.Minute }), rule: "server", action: policy.Fail, as: AsExhausted, reason: reasonElapsed},
+			e: with(get(500), func(e *rules.Event) { e.Elapsed = 31 * time.Minute }), rule: "server", action: policy.Fail, as: AsExhausted, reason: ReasonElapsed},
 		{name: "hint above the schedule", e: with(get(429), func(e *rules.Event) { e.RetryAfter = 10 * time.Second }), rule: "throttled", action: policy.Wait, delay: 10 * time.Second},
 		{name: "hint gets jitter on top only", e: with(get(429), func(e *rules.Event) { e.RetryAfter = 10 * time.Second }), u: 0.5, rule: "throttled", action: policy.Wait, delay: 10*time.Second + 500*time.Millisecond},
 		{name: "hint below the schedule is raised", e: with(get(429), func(e *rules.Event) { e.RetryAfter = 249 * time.Millisecond }), rule: "throttled", action: policy.Wait, delay: time.Second},
 		{name: "hint on retry", e: with(get(500), func(e *rules.Event) { e.RetryAfter = 3 * time.Second }), rule: "server", action: policy.Wait, delay: 3 * time.Second},
 		{name: "wait without a hint", e: get(429), rule: "throttled", action: policy.Retry, delay: time.Second},
 		{name: "fixed wait", e: get(450), rule: "greylist", action: policy.Wait, delay: 5 * time.Minute},
-		{name: "over max_wait defers", e: with(get(429), func(e *rules.Event) { e.RetryAfter = time.Hour }), rule: "throttled", action: policy.Wait, delay: time.Hour, reason: reasonMaxWait},
-		{name: "over max_wait fails", e: with(get(428), func(e *rules.Event) { e.RetryAfter = time.Hour }), rule: "strict", action: policy.Fail, as: AsExhausted, reason: reasonMaxWait},
-		{name: "too many waits", s: State{Attempts: 3, Waits: 3}, e: with(get(429), func(e *rules.Event) { e.RetryAfter = time.Second }), rule: "throttled", action: policy.Fail, as: AsExhausted, reason: reasonWaits},
-		{name: "waits too long in all", s: State{Attempts: 1, Waits: 1, Waited: 119 * time.Minute}, e: with(get(429), func(e *rules.Event) { e.RetryAfter = 2 * time.Minute }), rule: "throttled", action: policy.Fail, as: AsExhausted, reason: reasonTotalWait},
+		{name: "over max_wait defers", e: with(get(429), func(e *rules.Event) { e.RetryAfter = time.Hour }), rule: "throttled", action: policy.Wait, delay: time.Hour, reason: ReasonMaxWait},
+		{name: "over max_wait fails", e: with(get(428), func(e *rules.Event) { e.RetryAfter = time.Hour }), rule: "strict", action: policy.Fail, as: AsExhausted, reason: ReasonMaxWait},
+		{name: "too many waits", s: State{Attempts: 3, Waits: 3}, e: with(get(429), func(e *rules.Event) { e.RetryAfter = time.Second }), rule: "throttled", action: policy.Fail, as: AsExhausted, reason: ReasonWaits},
+		{name: "waits too long in all", s: State{Attempts: 1, Waits: 1, Waited: 119 * time.Minute}, e: with(get(429), func(e *rules.Event) { e.RetryAfter = 2 * time.Minute }), rule: "throttled", action: policy.Fail, as: AsExhausted, reason: ReasonTotalWait},
 		{name: "reauth", e: get(401), rule: "auth", action: policy.Reauth},
-		{name: "second reauth", s: State{Attempts: 1, reauths: 1}, e: get(401), rule: "auth", action: policy.Fail, as: AsNeedsUser, reason: reasonReauthed},
-		{name: "gate: POST and 500", e: with(get(500), func(e *rules.Event) { e.Idempotent = false }), rule: "server", action: policy.Fail, as: AsAmbiguous, reason: reasonGate},
-		{name: "gate: lost after sending", e: with(get(0), func(e *rules.Event) { e.Idempotent = false; e.Network = "reset" }), rule: "lost", action: policy.Fail, as: AsAmbiguous, reason: reasonGate},
+		{name: "second reauth", s: State{Attempts: 1, reauths: 1}, e: get(401), rule: "auth", action: policy.Fail, as: AsNeedsUser, reason: ReasonReauthed},
+		{name: "gate: POST and 500", e: with(get(500), func(e *rules.Event) { e.Idempotent = false }), rule: "server", action: policy.Fail, as: AsAmbiguous, reason: ReasonGate},
+		{name: "gate: lost after sending", e: with(get(0), func(e *rules.Event) { e.Idempotent = false; e.Network = "reset" }), rule: "lost", action: policy.Fail, as: AsAmbiguous, reason: ReasonGate},
 		{name: "gate: never sent", e: with(get(0), func(e *rules.Event) { e.Idempotent = false; e.Network = "connect"; e.Sent = false }), rule: "lost", action: policy.Retry, delay: time.Second},
 		{name: "gate: a refusal", e: with(get(429), func(e *rules.Event) { e.Idempotent = false }), rule: "throttled", action: policy.Retry, delay: time.Second},
 		{name: "gate: replay safe", e: with(get(503), func(e *rules.Event) { e.Idempotent = false }), rule: "safe", action: policy.Retry, delay: time.Second},
-		{name: "canceled is never retried", e: with(get(0), func(e *rules.Event) { e.Network = "canceled" }), rule: "lost", action: policy.Fail, as: AsCanceled, reason: reasonCanceled},
-		{name: "veto", e: with(get(500), func(e *rules.Event) { e.Header = veto }), rule: "server", action: policy.Fail, as: AsPermanent, reason: reasonVeto},
+		{name: "canceled is never retried", e: with(get(0), func(e *rules.Event) { e.Network = "canceled" }), rule: "lost", action: policy.Fail, as: AsCanceled, reason: ReasonCanceled},
+		{name: "veto", e: with(get(500), func(e *rules.Event) { e.Header = veto }), rule: "server", action: policy.Fail, as: AsPermanent, reason: ReasonVeto},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := c.decide(tt.s, &tt.e, tt.u)
+			d := decide(c, tt.s, &tt.e, tt.u)
 			if d.Rule.Name != tt.rule || d.Action != tt.action || d.As != tt.as || d.Delay != tt.delay || d.Reason != tt.reason {
 				t.Errorf("Decide(%+v, %+v, %v)\n got rule %q, %v as %q after %v (%v)\nwant rule %q, %v as %q after %v (%v)", tt.s, tt.e, tt.u,
 					d.Rule.Name, d.Action, d.As, d.Delay, d.Reason, tt.rule, tt.action, tt.as, tt.delay, tt.reason)
@@ -117,7 +124,7 @@ func TestDecideSequence(t *testing.T) {
 	var s State
 	step := func(status int, hint time.Duration) Decision {
 		t.Helper()
-		d := c.decide(s, &rules.Event{Protocol: "http", Status: status, RetryAfter: hint, Idempotent: true, Sent: true, Elapsed: s.Spent}, 0)
+		d := decide(c, s, &rules.Event{Protocol: "http", Status: status, RetryAfter: hint, Idempotent: true, Sent: true, Elapsed: s.Spent}, 0)
 		b, err := json.Marshal(d.State)
 		if err != nil {
 			t.Fatal(err)
@@ -170,7 +177,7 @@ func TestDecideReauthAgain(t *testing.T) {
 		action policy.Action
 		as     string
 	}{{401, policy.Reauth, ""}, {429, policy.Wait, ""}, {401, policy.Reauth, ""}, {401, policy.Fail, AsNeedsUser}} {
-		d := c.decide(s, &rules.Event{Protocol: "http", Status: want.status, RetryAfter: time.Second, Idempotent: true, Sent: true}, 0)
+		d := decide(c, s, &rules.Event{Protocol: "http", Status: want.status, RetryAfter: time.Second, Idempotent: true, Sent: true}, 0)
 		if d.Action != want.action || d.As != want.as {
 			t.Fatalf("step %d, HTTP %d: got %v as %q (%v), want %v as %q", i, want.status, d.Action, d.As, d.Reason, want.action, want.as)
 		}
@@ -182,7 +189,7 @@ func TestDecideAllocates(t *testing.T) {
 	c := testPolicy(t, policy.Rule{Name: "server", When: `status == 500 and "x" in codes`, Action: policy.Retry, Backoff: 0})
 	e := rules.Event{Protocol: "http", Status: 500, Codes: []string{"x"}, Idempotent: true}
 	var d Decision
-	if n := testing.AllocsPerRun(100, func() { d = c.decide(State{}, &e, 0.5) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { d = decide(c, State{}, &e, 0.5) }); n != 0 {
 		t.Errorf("Decide allocates %v times, want 0", n)
 	}
 	if d.Action != policy.Retry {
@@ -190,32 +197,35 @@ func TestDecideAllocates(t *testing.T) {
 	}
 }
 
-func TestScheduleJitter(t *testing.T) {
+// The gate in every protocol.
+func TestDecideGateByProtocol(t *testing.T) {
+	c := testPolicy(t,
+		policy.Rule{Name: "all", When: `status >= 0`, Action: policy.Retry, Backoff: 0})
 	for _, tt := range []struct {
-		jitter     policy.JitterKind
-		step       int
-		last       time.Duration
-		lo, mid, h time.Duration // u = 0, 0.5, just below 1
+		name  string
+		e     rules.Event
+		again bool
 	}{
-		{policy.JitterNone, 3, 0, 4 * time.Second, 4 * time.Second, 4 * time.Second},
-		{policy.JitterEqual, 3, 0, 2 * time.Second, 3 * time.Second, 4 * time.Second},
-		{policy.JitterFull, 3, 0, 500 * time.Millisecond, 2 * time.Second, 4 * time.Second},
-		{policy.JitterDecorrelated, 3, 2 * time.Second, 500 * time.Millisecond, 3250 * time.Millisecond, 6 * time.Second},
-		{policy.JitterDecorrelated, 9, time.Hour, 500 * time.Millisecond, 8 * time.Second, 8 * time.Second},
-		{"+1s", 3, 0, 4 * time.Second, 4500 * time.Millisecond, 5 * time.Second},
-		{"+1s", 9, 0, 8 * time.Second, 8500 * time.Millisecond, 9 * time.Second}, // what is capped is the delay without it
-		{"25%", 3, 0, 3 * time.Second, 4 * time.Second, 5 * time.Second},
-		{"100%", 3, 0, 500 * time.Millisecond, 4 * time.Second, 8 * time.Second}, // never below min
-		{"", 3, 0, 4 * time.Second, 4 * time.Second, 4 * time.Second},
-		{policy.JitterNone, 100, 0, 8 * time.Second, 8 * time.Second, 8 * time.Second},
+		{"smtp 4yz", rules.Event{Protocol: "smtp", Status: 451}, true},
+		{"smtp 5yz", rules.Event{Protocol: "smtp", Status: 554}, true},
+		{"smtp lost after the dot", rules.Event{Protocol: "smtp", Network: "eof"}, false},
+		{"imap NO", rules.Event{Protocol: "imap", IMAPStatus: "NO"}, true},
+		{"imap BAD", rules.Event{Protocol: "imap", IMAPStatus: "BAD"}, true},
+		{"imap BYE", rules.Event{Protocol: "imap", IMAPStatus: "BYE"}, false},
+		{"imap lost", rules.Event{Protocol: "imap", Network: "reset"}, false},
+		{"http 4xx", rules.Event{Protocol: "http", Status: 429}, true},
+		{"http 5xx", rules.Event{Protocol: "http", Status: 500}, false},
+		{"an error inside a success", rules.Event{Protocol: "http", Status: 200}, false},
 	} {
-		s := newSchedule(policy.Backoff{Initial: time.Second, Min: 500 * time.Millisecond, Max: 8 * time.Second, Multiplier: 2, Jitter: tt.jitter})
-		for _, c := range []struct {
-			u    float64
-			want time.Duration
-		}{{0, tt.lo}, {0.5, tt.mid}, {0.9999999999, tt.h}} {
-			if got := s.delay(tt.step, c.u, tt.last); got.Round(time.Millisecond) != c.want {
-				t.Errorf("%s, step %d, u %v: got %v, want %v", tt.jitter, tt.step, c.u, got, c.want)
+		for _, sent := range []bool{true, false} {
+			for _, idempotent := range []bool{true, false} {
+				e := tt.e
+				e.Sent, e.Idempotent = sent, idempotent
+				want := tt.again || !sent || idempotent
+				d := decide(c, State{}, &e, 0)
+				if again := d.Action == policy.Retry; again != want || !want && d.As != AsAmbiguous {
+					t.Errorf("%s, sent %v, idempotent %v: %v as %q, want again %v", tt.name, sent, idempotent, d.Action, d.As, want)
+				}
 			}
 		}
 	}
