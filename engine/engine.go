@@ -39,6 +39,11 @@ type Options struct {
 	// Reauth says how an account's credentials are refreshed. Without a Reauth.Refresh,
 	// `reauth` rules fail as needs_user.
 	Reauth Reauth
+	// Store is what this process shares with others that work for the same accounts: their
+	// limits, and who refreshes a credential (where it is a limiter.CredentialStore too). nil
+	// = this process keeps them by itself.
+	Store limiter.Store
+
 	// Authorize puts an account's current credentials on a request that
 	// Transport is about to send, a copy of the caller's; nil = requests are
 	// sent as they come (their credentials are set below Transport, or once).
@@ -144,6 +149,9 @@ func New(o Options) (*Engine, error) {
 	if o.Reauth.Timeout <= 0 {
 		o.Reauth.Timeout = time.Minute
 	}
+	if o.Reauth.Unknown <= 0 {
+		o.Reauth.Unknown = 10 * time.Minute
+	}
 	if chance := o.Rand; chance != nil {
 		o.Rand = func() float64 { return decision.Clamp(chance()) }
 	} else {
@@ -152,7 +160,7 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{
 		o: o, start: time.Now(), recent: newRecent(o.Recent), handles: map[string]*Provider{}, done: make(chan struct{}),
 	}
-	e.credentials = credential.New(o.Reauth.Interval, o.Reauth.Timeout, e.done)
+	e.credentials = credential.New(o.Reauth.Interval, o.Reauth.Timeout, e.done, credentialFleet(&e.o))
 	if err := e.replace(o.Policies); err != nil {
 		return nil, err
 	}

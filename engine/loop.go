@@ -163,6 +163,11 @@ func (r *run) loop(ctx context.Context) *outcome {
 		if err := r.limit(ctx); err != nil {
 			return r.limited(ctx, err)
 		}
+		if r.op.token {
+			if end := r.spend(ctx); end != nil {
+				return end
+			}
+		}
 		if r.c.policy.Breaker != nil {
 			if err := r.askBreaker(ctx); err != nil {
 				return &outcome{kind: gaveUp, rule: breakerRule, as: AsUnavailable, reason: decision.ReasonBreaker, cause: err}

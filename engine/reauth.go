@@ -36,6 +36,16 @@ type Reauth struct {
 	// and while the latest refresh of some account is under way, has failed, or no call
 	// has succeeded since.
 	Credential func(provider, account string) string
+	// Spends says, with a store, that Refresh tells when the refresh token is about to be
+	// spent: it calls ReauthRequest.Spend, or sends its request to the token endpoint
+	// through this engine's Transport or Do, with its context, which do so for an operation
+	// that a policy says to be for tokens. Then another process can take over a refresh whose
+	// process died before. false = that is as though the token had been spent.
+	Spends bool
+	// Unknown is how long calls are handed back, with a store, after a process died that may
+	// have spent a refresh token that can be used only once; 0 = 10 minutes. After that
+	// they end as needs_user: nobody but the user can bring a new one.
+	Unknown time.Duration
 }
 
 // ReauthRequest asks the hook Reauth.Refresh to get fresh credentials for an account,
@@ -92,7 +102,40 @@ type ReauthRequest struct {
 	// with these claims and not come from a cache.
 	Claims string
 
+	// Load says that the hook must not refresh, but load the credential that is saved:
+	// another process that shares Options.Store has got a new one, or may have. Without a
+	// store it is always false.
+	Load bool
+	// Fence is the number of this refresh, higher than that of each one before it in any
+	// process; of Load it is the number of the refresh whose credential is to be loaded. 0
+	// without a store. A hook saves it with the credential, and does not replace one
+	// that was saved with a higher number: so a process that was stopped for long in the
+	// middle of its refresh cannot undo a later one.
+	Fence uint64
+
 	sent credential.Fingerprint // of what the refused attempt had
+	turn *credential.Turn
+}
+
+// Spend says that the refresh token is about to be spent: see Reauth.Spends. reusable says
+// that it can be used more than once, so that another process may spend it again if this
+// one dies. Where it returns an error the token must not be spent, and the hook returns that
+// error. Without a store it does nothing.
+func (r ReauthRequest) Spend(ctx context.Context, reusable bool) error {
+	if r.turn == nil {
+		return nil
+	}
+	return r.turn.Spend(ctx, reusable)
+}
+
+// Found says which number is saved with the credential that a hook loads: see Fence. Where a
+// process died in the middle of a refresh, only that tells whether it had saved what it got.
+// With the number of that refresh the calls go on; otherwise they wait, as after a refresh
+// whose outcome is unknown.
+func (r ReauthRequest) Found(fence uint64) {
+	if r.turn != nil {
+		r.turn.Found(fence)
+	}
 }
 
 // Refused reports whether a token is the one that was refused: whether the
@@ -167,13 +210,20 @@ func (h *refreshHook) context(ctx context.Context) context.Context {
 	})
 }
 
-func (h *refreshHook) Refresh(ctx context.Context) (err error) {
+func (h *refreshHook) Refresh(ctx context.Context, t *credential.Turn) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = hookPanic(v)
 		}
 	}()
-	return h.p.engine.o.Reauth.Refresh(h.context(ctx), h.request)
+	o := &h.p.engine.o.Reauth
+	if !o.Spends && !t.Load {
+		if err := t.Spend(ctx, false); err != nil {
+			return err
+		}
+	}
+	h.request.Load, h.request.Fence, h.request.turn = t.Load, t.Fence, t
+	return o.Refresh(h.context(ctx), h.request)
 }
 
 // hookPanic is the error of a hook that panicked. What it panicked with may hold a

@@ -6,8 +6,8 @@ import (
 )
 
 // CredentialStore is what a [Store] has besides, if it lets the processes that share it
-// refresh a credential one at a time. It knows no credential, only who refreshes it, how
-// often that was done, and how it ended.
+// refresh a credential one at a time. It knows no credential, only who refreshes it, and
+// how that ended.
 //
 // A refresh is a lease: it has an owner, and runs out where the owner does not extend it.
 // The owner says when it is about to spend the refresh token. A lease that runs out before
@@ -76,8 +76,8 @@ const (
 // CredentialState is what a store knows of a credential after a step.
 type CredentialState struct {
 	Phase      CredentialPhase
-	Generation uint64 // how often there was a new credential
-	Fence      uint64 // number of the latest lease; each is higher than those before it
+	Generation uint64 // of the credential; each is higher than those before it
+	Fence      uint64 // number of the latest lease; each is higher than those before it, also where the store has lost all it knew
 
 	// Wait is how long the lease of another process lasts, or the backoff.
 	Wait time.Duration

@@ -26,6 +26,7 @@ type Key struct{ Provider, Name string }
 type Set struct {
 	interval, timeout time.Duration
 	done              <-chan struct{}
+	fleet             *Fleet // nil = the process is by itself
 
 	generation atomic.Uint64 // counts new credentials, by refreshes that succeeded and by Renewed
 	inBackoff  atomic.Int64  // credentials in backoff
@@ -36,9 +37,10 @@ type Set struct {
 
 // New makes an empty Set. interval is the least time between two refreshes of one
 // credential, timeout the longest that one may take. From when done is closed nobody
-// waits for a refresh, and none begins; nil = never.
-func New(interval, timeout time.Duration, done <-chan struct{}) *Set {
-	return &Set{interval: interval, timeout: timeout, done: done}
+// waits for a refresh, and none begins; nil = never. fleet is the processes that share the
+// credentials; nil = there are no others.
+func New(interval, timeout time.Duration, done <-chan struct{}, fleet *Fleet) *Set {
+	return &Set{interval: interval, timeout: timeout, done: done, fleet: fleet}
 }
 
 func (s *Set) closed() bool {
@@ -68,6 +70,7 @@ type entry struct {
 	watched    bool        // counted in Set.watched
 	backoff    backoff
 	flight     *flight // the refresh that is under way; nil = none
+	shared     *uint64 // the newest generation in the fleet that the process has loaded; nil = not known
 }
 
 // maxEntries is how many credentials a shard remembers before it looks for ones to
@@ -195,6 +198,10 @@ func (s *Set) Renewed(k Key) {
 	s.clearBackoffLocked(e)
 	if e.flight != nil {
 		e.flight.tellLocked(nil, true)
+	}
+	e.shared = nil
+	if s.fleet != nil {
+		s.fleet.renewed(k, s.done)
 	}
 }
 

@@ -26,7 +26,7 @@ type refresh struct {
 	took    time.Duration
 }
 
-func (h *refresh) Refresh(ctx context.Context) error {
+func (h *refresh) Refresh(ctx context.Context, _ *Turn) error {
 	h.runs++
 	time.Sleep(time.Second)
 	if h.run == nil {
@@ -80,7 +80,7 @@ func TestOneFlight(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := New(interval, timeout, nil)
+				s := New(interval, timeout, nil, nil)
 				results := make(chan Result)
 				for range 50 {
 					go func() { results <- s.Refresh(t.Context(), s.refusal(tt.hook)) }()
@@ -112,7 +112,7 @@ func TestOneFlight(t *testing.T) {
 // Who goes away while a refresh is under way ends alone.
 func TestCallerGoesAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, hook := New(interval, timeout, nil), &refresh{}
+		s, hook := New(interval, timeout, nil, nil), &refresh{}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		want(t, "the one that began it", s.Refresh(ctx, s.refusal(hook)), Canceled)
@@ -155,7 +155,7 @@ func TestVerdict(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, hook := New(interval, timeout, nil), &refresh{}
+				s, hook := New(interval, timeout, nil, nil), &refresh{}
 				if r := s.Refresh(t.Context(), s.refusal(hook)); r.Verdict != Repeat || !r.Fresh || r.Waited {
 					t.Fatalf("the first refresh: %+v", r)
 				}
@@ -183,7 +183,7 @@ func TestVerdict(t *testing.T) {
 // long each time.
 func TestBackoffGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, hook := New(interval, timeout, nil), fails(Failure{})
+		s, hook := New(interval, timeout, nil, nil), fails(Failure{})
 		if s.Backoff(t.Context(), mailbox, "a") != nil || s.InBackoff() != 0 {
 			t.Error("a credential that nobody knows is in backoff")
 		}
@@ -231,7 +231,7 @@ func TestBackoffEnds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := New(interval, timeout, nil)
+				s := New(interval, timeout, nil, nil)
 				before := time.Now()
 				want(t, "the refresh", s.Refresh(t.Context(), s.refusal(fails(Failure{As: "needs_user", Spent: tt.spent}))), Failed)
 				time.Sleep(time.Millisecond)
@@ -250,7 +250,7 @@ func TestBackoffEnds(t *testing.T) {
 // A refresh token that may be spent is never used again by itself.
 func TestSpent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, hook := New(interval, timeout, nil), fails(Failure{As: "ambiguous", Spent: true})
+		s, hook := New(interval, timeout, nil, nil), fails(Failure{As: "ambiguous", Spent: true})
 		want(t, "the refresh", s.Refresh(t.Context(), s.refusal(hook)), Failed)
 		for range 3 {
 			time.Sleep(24 * time.Hour)
@@ -271,7 +271,7 @@ func TestSpent(t *testing.T) {
 // A hook that does not return keeps nobody waiting, and no second one begins beside it.
 func TestHookLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, back := New(interval, timeout, nil), make(chan struct{})
+		s, back := New(interval, timeout, nil, nil), make(chan struct{})
 		hook := &refresh{run: func(context.Context) error { <-back; return nil }}
 		start := time.Now()
 		r := s.Refresh(t.Context(), s.refusal(hook))
@@ -302,7 +302,7 @@ func TestHookLate(t *testing.T) {
 // nothing.
 func TestRenewedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, hook := New(interval, timeout, nil), fails(Failure{As: "needs_user"})
+		s, hook := New(interval, timeout, nil, nil), fails(Failure{As: "needs_user"})
 		time.AfterFunc(time.Millisecond, func() { s.Renewed(mailbox) })
 		start := time.Now()
 		r := s.Refresh(t.Context(), s.refusal(hook))
@@ -323,7 +323,7 @@ func TestRenewedMeanwhile(t *testing.T) {
 // A success that began while the refresh was under way is as good as one after it.
 func TestProvenMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := New(interval, timeout, nil)
+		s := New(interval, timeout, nil, nil)
 		time.AfterFunc(time.Millisecond, func() { s.Succeeded(mailbox, "gmail", time.Now(), s.Generation()) })
 		want(t, "the refresh", s.Refresh(t.Context(), s.refusal(&refresh{})), Repeat)
 		r := s.Refresh(t.Context(), s.refusal(&refresh{}))
@@ -348,7 +348,7 @@ func TestInsideItself(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := New(interval, timeout, nil)
+				s := New(interval, timeout, nil, nil)
 				hook := &refresh{run: func(ctx context.Context) error {
 					inner := s.refusal(&refresh{})
 					tt.change(&inner)
@@ -367,7 +367,7 @@ func TestInsideItself(t *testing.T) {
 	}
 	t.Run("backoff", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := New(interval, timeout, nil)
+			s := New(interval, timeout, nil, nil)
 			want(t, "the other refresh", s.Refresh(t.Context(), Refusal{Key: other, Account: "a", Hook: fails(Failure{})}), Failed)
 			hook := &refresh{run: func(ctx context.Context) error {
 				if f := s.Backoff(ctx, other, "a"); f != nil {
@@ -386,7 +386,7 @@ func TestInsideItself(t *testing.T) {
 // What keeps calls back is not forgotten, however long it is; what is old is.
 func TestMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, n := New(interval, timeout, nil), 0
+		s, n := New(interval, timeout, nil, nil), 0
 		sh := s.shard(mailbox)
 		crowd := func() {
 			sh.mu.Lock()
@@ -425,7 +425,7 @@ func TestMemory(t *testing.T) {
 // What is remembered stays bounded, and is counted.
 func TestMemoryIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := New(interval, timeout, nil)
+		s := New(interval, timeout, nil, nil)
 		sh := &s.shards[0]
 		for i := range 3 * maxEntries {
 			sh.mu.Lock()
@@ -462,7 +462,7 @@ func TestFingerprint(t *testing.T) {
 // A credential settles at the latest some seconds after its refresh.
 func TestSettling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := New(interval, timeout, nil)
+		s := New(interval, timeout, nil, nil)
 		slow := &refresh{run: func(context.Context) error { time.Sleep(timeout / 2); return nil }}
 		want(t, "the first", s.Refresh(t.Context(), s.refusal(slow)), Repeat)
 		want(t, "a moment later", s.Refresh(t.Context(), s.refusal(slow)), Unsettled)
@@ -475,7 +475,7 @@ func TestSettling(t *testing.T) {
 func TestClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		done := make(chan struct{})
-		s, hook := New(interval, timeout, done), &refresh{}
+		s, hook := New(interval, timeout, done, nil), &refresh{}
 		time.AfterFunc(time.Millisecond, func() { close(done) })
 		begun, start := s.refusal(hook), time.Now()
 		go func() { want(t, "another", s.Refresh(t.Context(), begun), Closed) }()

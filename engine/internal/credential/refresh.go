@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/recourse-go/recourse/engine/internal/errtree"
 )
 
 // Refusal is an attempt of a call that was refused for its credential.
@@ -28,9 +30,9 @@ type Refusal struct {
 // Hook gets a new credential. Its methods are called once, in this order, in a goroutine
 // of their own, and must not panic.
 type Hook interface {
-	// Refresh gets the credential. ctx ends with the refresh's time, not with the call
-	// that it began for.
-	Refresh(ctx context.Context) error
+	// Refresh gets the credential, as t says. ctx ends with the refresh's time, not with
+	// the call that it began for.
+	Refresh(ctx context.Context, t *Turn) error
 	// Failure is what the error of Refresh means. It is not called after a success.
 	Failure(err error, now time.Time) *Failure
 	// Ended is told how the refresh ended, before those who wait for it are.
@@ -95,6 +97,8 @@ type flight struct {
 	claims     string
 	sent       Fingerprint // of what was refused
 	proven     bool        // a call that began later has succeeded, whichever credential it had
+
+	turn atomic.Pointer[Turn] // of the hook; nil = it has not begun
 
 	over atomic.Bool // the hook has returned
 	late *Failure    // it has not, and its time is up
@@ -242,12 +246,22 @@ func (s *Set) beginLocked(ctx context.Context, sh *shard, e *entry, r *Refusal, 
 	}
 	e.flight = f
 	s.watchLocked(e)
-	go s.run(context.WithValue(context.WithoutCancel(ctx), flightKey{}, f), sh, e, f)
+	go s.run(context.WithValue(context.WithoutCancel(ctx), flightKey{}, f), sh, e, f, e.shared)
 	return f
 }
 
-// run runs a flight's hook, and tells everybody who waits for it.
-func (s *Set) run(ctx context.Context, sh *shard, e *entry, f *flight) {
+// run waits for the flight's turn, runs its hook, and tells everybody who waits for it.
+func (s *Set) run(ctx context.Context, sh *shard, e *entry, f *flight, shared *uint64) {
+	t, failure := new(Turn), (*Failure)(nil)
+	if s.fleet != nil {
+		wait, cancel := context.WithTimeout(ctx, s.timeout)
+		t, failure = s.fleet.turn(wait, f.key, shared)
+		cancel()
+		if failure != nil {
+			s.end(ctx, sh, e, f, failure, shared)
+			return
+		}
+	}
 	late := time.AfterFunc(s.timeout+Grace, func() { s.hookLate(sh, e, f) })
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -255,16 +269,51 @@ func (s *Set) run(ctx context.Context, sh *shard, e *entry, f *flight) {
 	defer func() {
 		late.Stop()
 		now := time.Now()
-		var failure *Failure
-		if err != nil {
+		switch {
+		case err == nil:
+		case errtree.Is(err, errLeaseLost), errtree.Is(err, errNoStore), errtree.Is(err, ErrOnlyLoad):
+			failure = &Failure{Err: err, Until: now.Add(noTurn), Early: true} // nothing was spent
+		default:
 			failure = f.hook.Failure(err, now)
+			failure.Spent = failure.Spent || err == errHookExited && t.spent.Load()
 		}
-		f.hook.Ended(ctx, failure, now.Sub(f.began))
-		sh.mu.Lock()
-		defer sh.mu.Unlock()
-		s.endLocked(e, f, failure, now)
+		if s.fleet != nil {
+			var generation *uint64
+			if failure, generation = t.end(failure, s.interval, s.done); failure == nil || !t.Load {
+				shared = generation
+			}
+		}
+		s.end(ctx, sh, e, f, failure, shared)
 	}()
-	err = f.hook.Refresh(ctx)
+	f.turn.Store(t)
+	err = f.hook.Refresh(ctx, t)
+}
+
+// end ends a flight.
+func (s *Set) end(ctx context.Context, sh *shard, e *entry, f *flight, failure *Failure, shared *uint64) {
+	now := time.Now()
+	f.hook.Ended(ctx, failure, now.Sub(f.began))
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if e.generation == f.generation { // else it was renewed meanwhile
+		e.shared = shared
+	}
+	s.endLocked(e, f, failure, now)
+}
+
+// Spend says that a refresh token is about to be spent by a request with this context: by
+// the hook of a refresh. reusable says that the token can be used more than once. It fails
+// where the request must not be sent, since another process may send it.
+func Spend(ctx context.Context, reusable bool) error {
+	f, _ := ctx.Value(flightKey{}).(*flight)
+	if f == nil || f.over.Load() {
+		return nil
+	}
+	t := f.turn.Load()
+	if t == nil {
+		return nil
+	}
+	return t.Spend(ctx, reusable)
 }
 
 // endLocked ends a flight whose hook has returned.
@@ -283,6 +332,9 @@ func (s *Set) endLocked(e *entry, f *flight, failure *Failure, now time.Time) {
 		s.watchLocked(e)
 		f.tellLocked(nil, true)
 		return
+	case failure.Early: // there was no refresh: the fleet's turn did not come
+		s.beginBackoffLocked(e, failure, f.owner, now)
+		e.backoff.failures--
 	default:
 		interval := s.interval
 		if failure.As == "" {

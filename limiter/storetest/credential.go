@@ -1,0 +1,141 @@
+package storetest
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/recourse-go/recourse/limiter"
+)
+
+// Credentials is a [limiter.CredentialStore] in memory: what it answers is right. It is
+// made by [NewCredentials], and safe for concurrent use.
+type Credentials struct {
+	mu      sync.Mutex
+	now     func() time.Time
+	records map[limiter.StoreKey]*credentialRecord
+	empty   time.Time // when it has last forgotten everything
+}
+
+// credentialRecord is what a store keeps of one credential.
+type credentialRecord struct {
+	generation, fence uint64
+	owner             limiter.StoreID // of the lease; zero = there is none
+	until             time.Time       // end of the lease
+	spent, reusable   bool            // what the owner has said of the refresh token
+	unknown           time.Time       // since when nobody knows whether the refresh token is spent; zero = it is known
+	retry             time.Time       // end of the backoff
+	as                string
+}
+
+// NewCredentials makes a store that goes by the clock now; nil = time.Now.
+func NewCredentials(now func() time.Time) *Credentials {
+	if now == nil {
+		now = time.Now
+	}
+	return &Credentials{now: now, records: map[limiter.StoreKey]*credentialRecord{}}
+}
+
+// Forget loses everything, as a server does that keeps nothing on disk and is started again.
+func (s *Credentials) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.records)
+	s.empty = s.now()
+}
+
+// Credential takes one step: see [limiter.CredentialStore].
+func (s *Credentials) Credential(ctx context.Context, r *limiter.CredentialRequest) (limiter.CredentialState, error) {
+	if err := ctx.Err(); err != nil {
+		return limiter.CredentialState{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	c, forgotten := s.records[r.Key], false
+	if c == nil {
+		c, forgotten = new(credentialRecord), true
+		s.records[r.Key] = c
+	}
+	c.generation, c.fence = max(c.generation, r.Known), max(c.fence, r.Fence) // what it has forgotten
+	c.expire(now)
+	if forgotten && r.Step != limiter.CredentialBegin { // put back what the owner says
+		c.owner, c.until = r.Member, now.Add(r.Lease)
+	}
+	mine := c.owner == r.Member && c.fence == r.Fence
+	switch r.Step {
+	case limiter.CredentialBegin:
+		switch quiet := s.empty.Add(r.Lease / 3).Sub(now); {
+		case forgotten && !s.empty.IsZero() && quiet > 0:
+			// An owner may be about to say that it has the lease.
+			delete(s.records, r.Key)
+			return limiter.CredentialState{Phase: limiter.CredentialBusy, Generation: r.Known, Wait: quiet}, nil
+		case c.generation > r.Known, !c.unknown.IsZero(), c.retry.After(now):
+		case c.owner == r.Member && !c.spent: // its answer was lost
+			c.until = now.Add(r.Lease)
+		case c.owner == limiter.StoreID{}:
+			c.fence = max(c.fence+1, uint64(now.UnixMilli()))
+			c.owner, c.until, c.spent, c.reusable = r.Member, now.Add(r.Lease), false, false
+		}
+	case limiter.CredentialExtend:
+		if mine || c.owner == (limiter.StoreID{}) && c.fence == r.Fence && c.generation == r.Known { // nobody else has had it meanwhile
+			c.owner, c.until = r.Member, now.Add(r.Lease)
+			c.spent, c.reusable, c.unknown = r.Spent, r.Reusable, time.Time{}
+		}
+	case limiter.CredentialSpend:
+		if mine {
+			c.until, c.spent, c.reusable = now.Add(r.Lease), true, r.Reusable
+		}
+	case limiter.CredentialSaved, limiter.CredentialFound:
+		if c.fence == r.Fence && c.generation == r.Known {
+			c.renew(now)
+		}
+	case limiter.CredentialFailed:
+		if mine {
+			c.owner, c.retry, c.as = limiter.StoreID{}, now.Add(r.Retry), r.As
+		}
+	case limiter.CredentialLost:
+		if mine {
+			c.owner, c.unknown = limiter.StoreID{}, now
+		}
+	case limiter.CredentialRenewed:
+		c.renew(now)
+		c.fence++ // so that a lease from before has ended
+	}
+	return c.state(r, now), nil
+}
+
+// expire ends a lease that has run out.
+func (c *credentialRecord) expire(now time.Time) {
+	if c.owner == (limiter.StoreID{}) || now.Before(c.until) {
+		return
+	}
+	c.owner = limiter.StoreID{}
+	if c.spent && !c.reusable {
+		c.unknown = c.until
+	}
+}
+
+// renew notes that there is a new credential. Generations, and fences too, go on from the
+// time in milliseconds, so that they grow also where the store has lost all it knew.
+func (c *credentialRecord) renew(now time.Time) {
+	*c = credentialRecord{generation: max(c.generation+1, uint64(now.UnixMilli())), fence: c.fence}
+}
+
+// state is how the credential stands to the process that asks.
+func (c *credentialRecord) state(r *limiter.CredentialRequest, now time.Time) limiter.CredentialState {
+	v := limiter.CredentialState{Generation: c.generation, Fence: c.fence}
+	switch {
+	case c.generation > r.Known:
+		v.Phase = limiter.CredentialNewer
+	case !c.unknown.IsZero():
+		v.Phase, v.Since = limiter.CredentialUnknown, now.Sub(c.unknown)
+	case c.owner == r.Member && (c.fence == r.Fence || r.Step == limiter.CredentialBegin && !c.spent):
+		v.Phase = limiter.CredentialYours
+	case c.owner != limiter.StoreID{}:
+		v.Phase, v.Wait = limiter.CredentialBusy, c.until.Sub(now)
+	case c.retry.After(now):
+		v.Phase, v.Wait, v.As = limiter.CredentialBackoff, c.retry.Sub(now), c.as
+	}
+	return v
+}
