@@ -29,6 +29,7 @@ var packages = map[string]string{
 	"engine/otel":       "engine_otel.txt",
 	"engine/prometheus": "engine_prometheus.txt",
 	"limiter":           "limiter.txt",
+	"limiter/storetest": "limiter_storetest.txt",
 	"policy":            "policy.txt",
 	"policy/provider":   "policy_provider.txt",
 	"rules":             "rules.txt",
