@@ -8,6 +8,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/engine/internal/credential"
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 )
 
@@ -45,7 +46,7 @@ func (r *run) spend(ctx context.Context) *outcome {
 	reusable := classify.Idempotent(r.c.policy, r.c.policy.Protocol, r.call.Method, r.op.name, header)
 	if err := credential.Spend(ctx, reusable); err != nil {
 		r.permit.Cancel()
-		return &outcome{kind: deferred, rule: reauthRule, reason: reasonReauthError, until: time.Now(), cause: err}
+		return &outcome{kind: deferred, rule: reauthRule, reason: decision.ReasonReauthError, until: time.Now(), cause: err}
 	}
 	return nil
 }
