@@ -1,0 +1,119 @@
+package recourseriver
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/recourse-go/recourse/engine"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+)
+
+// Status is what a job's metadata says of it, beside the value of RecordOutput: what
+// stopped it last, and what it resumes with.
+type Status struct {
+	// Began is when the job first ran, or was woken by Renewed.
+	Began time.Time `json:"began"`
+
+	// Label is what stopped the job: one of the engine's labels or a policy's own, or
+	// "deferred" for a call that was handed back. "" = nothing has.
+	Label string    `json:"label,omitempty"`
+	Rule  string    `json:"rule,omitempty"`  // that decided so
+	Error string    `json:"error,omitempty"` // the text of a GiveUpError or a DeferError, which shows no secrets
+	Until time.Time `json:"until,omitzero"`  // when the job goes on; zero = it has been cancelled
+
+	// Stopped is the call that stopped the job, Running one that was under way when the
+	// State was saved last.
+	Stopped CallStatus `json:"stopped,omitzero"`
+	Running CallStatus `json:"running,omitzero"`
+}
+
+// CallStatus is what a job keeps of one of its calls.
+type CallStatus struct {
+	Of     string        `json:"of,omitempty"`     // its name, as given to Call
+	State  *engine.State `json:"state,omitempty"`  // nil = it starts anew
+	Rounds int           `json:"rounds,omitempty"` // how often it was snoozed because its attempts were used up, or for its user
+}
+
+// output is the job's output, the only part of River's metadata that a worker may write.
+type output struct {
+	Recourse *Status         `json:"recourse,omitempty"`
+	Value    json.RawMessage `json:"value,omitempty"`
+}
+
+// errNoOutput is the error of Output for a job without one.
+var errNoOutput = errors.New("recourseriver: the job has no output")
+
+// readOutput reads a job's output. That of a job which another worker's code has
+// written is taken for its value.
+func readOutput(row *rivertype.JobRow) (o output) {
+	b := row.Output()
+	if len(b) == 0 {
+		return o
+	}
+	if err := json.Unmarshal(b, &o); err != nil || o.Recourse == nil && o.Value == nil {
+		return output{Value: b}
+	}
+	return o
+}
+
+// StatusOf tells what a job's metadata says of it; false = nothing.
+func StatusOf(row *rivertype.JobRow) (Status, bool) {
+	o := readOutput(row)
+	if o.Recourse == nil {
+		return Status{}, false
+	}
+	return *o.Recourse, true
+}
+
+// Output reads what RecordOutput has recorded for a job into v, a pointer.
+func Output(row *rivertype.JobRow, v any) error {
+	o := readOutput(row)
+	if o.Value == nil {
+		return errNoOutput
+	}
+	if err := json.Unmarshal(o.Value, v); err != nil {
+		return fmt.Errorf("recourseriver: output: %w", err)
+	}
+	return nil
+}
+
+// RecordOutput records a value as the job's output, as River's function of that name
+// does, which must not be used inside Work: it would write over the job's State. The
+// value is stored with the next State, at the latest when the run ends.
+func RecordOutput(ctx context.Context, value any) error {
+	r, _ := ctx.Value(runKey{}).(*run)
+	if r == nil {
+		return errors.New("recourseriver: RecordOutput outside of Work")
+	}
+	b, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("recourseriver: output: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.value = b
+	return nil
+}
+
+// save stores a job's output at once.
+func save(ctx context.Context, id int64, o output) error {
+	params := &river.JobUpdateParams{Output: o}
+	var err error
+	if client, missing := river.ClientFromContextSafely[pgx.Tx](ctx); missing == nil {
+		_, err = client.JobUpdate(ctx, id, params)
+	} else if client, missing := river.ClientFromContextSafely[*sql.Tx](ctx); missing == nil {
+		_, err = client.JobUpdate(ctx, id, params)
+	} else {
+		err = missing
+	}
+	if err != nil {
+		return fmt.Errorf("recourseriver: save the job's state: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,229 @@
+package recourseriver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/recourse-go/recourse/engine"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+)
+
+// MaxInline is the longest wait that a call of a job sleeps through: less than the time
+// that it takes to snooze a job and to fetch it again is worth it, and more would be lost
+// with the process.
+const MaxInline = time.Second
+
+// Options say what becomes of a job that was stopped. The zero value is usable.
+type Options struct {
+	// On has, for labels, what the job does itself when a call is given up as that, instead
+	// of what the package does: "resync" drops the sync state, "gone" removes the message
+	// here too. What the function returns is the run's result: nil completes the job,
+	// river.JobSnooze(0) starts it again. A job starts again so at most MaxRounds times
+	// in a row for one call.
+	On map[string]func(context.Context) error
+	// MaxRounds is how often one call's attempts may be used up, each time over hours,
+	// before the job is cancelled; 0 = 10.
+	MaxRounds int
+	// MaxAge is how long after its first run a job may be snoozed; 0 = 7 days.
+	MaxAge time.Duration
+	// Logger is told of jobs that are misconfigured; nil = slog.Default().
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	if o.MaxRounds <= 0 {
+		o.MaxRounds = 10
+	}
+	if o.MaxAge <= 0 {
+		o.MaxAge = 7 * 24 * time.Hour
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+// Work runs fn as the work of a job, and returns what the worker is to return to River:
+// see the package's table. fn makes the job's calls with what Call gives it. An error
+// of fn is looked at for a *engine.GiveUpError or *engine.DeferError in it; where there
+// is none, as from an SDK above engine.Transport, what Transport has told the latest Call
+// decides. At most one Options is read.
+func Work[T river.JobArgs](ctx context.Context, job *river.Job[T], fn func(context.Context) error, options ...Options) error {
+	var o Options
+	if len(options) > 0 {
+		o = options[0]
+	}
+	return work(ctx, job.JobRow, o, fn)
+}
+
+// Middleware does what Work does for all workers of a client, or of one that returns it
+// from its method Middleware.
+func Middleware(o Options) rivertype.WorkerMiddleware { return &middleware{o: o} }
+
+type middleware struct {
+	river.MiddlewareDefaults
+	o Options
+}
+
+func (m *middleware) Work(ctx context.Context, row *rivertype.JobRow, doInner func(context.Context) error) error {
+	return work(ctx, row, m.o, doInner)
+}
+
+// run is one run of a job.
+type run struct {
+	row *rivertype.JobRow
+	o   Options
+
+	mu      sync.Mutex
+	status  Status
+	value   json.RawMessage
+	of      string         // the name of the latest Call
+	outcome *engine.Result // where Transport tells the latest Call how it ended
+	failed  error          // why a State could not be saved
+	end     context.CancelCauseFunc
+}
+
+type runKey struct{}
+
+// Call returns the Call to make a request of the running job with: it waits inline for
+// MaxInline at most, saves its State before each attempt, and resumes with the State that
+// the job carries. Fill in the provider, the account and what else is known, and use it
+// with Engine.Do, or with Transport by engine.WithCall. It is good for one request.
+//
+// of names what the call is about, such as a message's id, so that a State comes back
+// to the call that it is of, and not to another of the same job; "" will do where a job
+// makes one call. Calls that a job makes side by side should be jobs of their own.
+//
+// Outside of Work, as in a test of a worker, it is a new call that saves nothing.
+func Call(ctx context.Context, of string) engine.Call {
+	c := engine.Call{MaxInline: MaxInline}
+	r, _ := ctx.Value(runKey{}).(*run)
+	if r == nil {
+		return c
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.of, r.outcome = of, new(engine.Result)
+	c.Outcome = r.outcome
+	for _, kept := range []CallStatus{r.status.Running, r.status.Stopped} {
+		if kept.Of == of && kept.State != nil {
+			c.State = *kept.State
+			break
+		}
+	}
+	c.Checkpoint = func(ctx context.Context, s engine.State) { r.checkpoint(ctx, of, s) }
+	return c
+}
+
+// checkpoint saves a call's State. Without it no attempt is made: the run's context ends.
+func (r *run) checkpoint(ctx context.Context, of string, s engine.State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.status.Stopped.Of == of {
+		r.status.Stopped.State, r.status.Running = &s, CallStatus{}
+	} else {
+		r.status.Running = CallStatus{Of: of, State: &s}
+	}
+	if err := save(ctx, r.row.ID, r.outputLocked()); err != nil && ctx.Err() == nil {
+		r.failed = err
+		r.end(err)
+	}
+}
+
+func (r *run) outputLocked() output {
+	status := r.status
+	return output{Recourse: &status, Value: r.value}
+}
+
+// work runs a job.
+func work(ctx context.Context, row *rivertype.JobRow, o Options, fn func(context.Context) error) error {
+	kept := readOutput(row)
+	r := &run{row: row, o: o.withDefaults(), value: kept.Value}
+	if kept.Recourse != nil {
+		r.status = *kept.Recourse
+	}
+	if r.status.Began.IsZero() {
+		r.status.Began = time.Now()
+	}
+	inner, end := context.WithCancelCause(context.WithValue(ctx, runKey{}, r))
+	defer end(nil)
+	r.end = end
+	return r.finish(ctx, inner, fn(inner))
+}
+
+// finish turns fn's error into what River is told, and records why.
+func (r *run) finish(ctx, inner context.Context, err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var v verdict
+	stop, stopped := stopOf(err, r.outcome)
+	switch {
+	case r.failed != nil:
+		v = verdict{kind: passOn, err: errors.Join(err, r.failed)}
+	case !stopped:
+		v = verdict{kind: passOn, err: err}
+	default:
+		if r.status.Stopped.Of != r.of {
+			r.status.Stopped = CallStatus{Of: r.of}
+		}
+		v = stop.verdict(situation{
+			now: time.Now(), began: r.status.Began, rounds: r.status.Stopped.Rounds,
+			ended: context.Cause(ctx), chance: rand.Float64(), o: &r.o,
+		})
+	}
+	switch v.kind {
+	case passOn:
+		if v.err == nil {
+			r.status.Label, r.status.Rule, r.status.Error, r.status.Until = "", "", "", time.Time{}
+			r.status.Stopped, r.status.Running = CallStatus{}, CallStatus{}
+		}
+		return r.report(ctx, v.err)
+	case own:
+		r.note(stop, v)
+		r.mu.Unlock() // the function may record an output
+		err := r.o.On[stop.label](inner)
+		r.mu.Lock()
+		return r.report(ctx, err)
+	case snooze:
+		if stop.label == engine.AsMisconfigured {
+			r.o.Logger.ErrorContext(ctx, "recourseriver: a job is misconfigured", "job", r.row.ID, "kind", r.row.Kind, "error", stop.err)
+		}
+		r.note(stop, v)
+		return r.report(ctx, river.JobSnooze(v.wait))
+	}
+	r.note(stop, v)
+	return r.report(ctx, river.JobCancel(v.err))
+}
+
+// note records what stopped the job.
+func (r *run) note(s stop, v verdict) {
+	r.status.Label, r.status.Rule, r.status.Error = s.label, s.rule, ""
+	if s.text != "" {
+		r.status.Error = s.text
+	}
+	r.status.Until = time.Time{}
+	if v.kind == snooze {
+		r.status.Until = time.Now().Add(v.wait)
+	}
+	r.status.Running = CallStatus{}
+	r.status.Stopped.Rounds = v.rounds
+	r.status.Stopped.State = nil
+	if !v.fresh {
+		state := s.state
+		r.status.Stopped.State = &state
+	}
+}
+
+// report hands the output to River, which stores it together with the job's new state.
+func (r *run) report(ctx context.Context, err error) error {
+	if failed := river.RecordOutput(ctx, r.outputLocked()); failed != nil {
+		return errors.Join(err, failed)
+	}
+	return err
+}
