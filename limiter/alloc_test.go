@@ -44,6 +44,8 @@ func TestAllocs(t *testing.T) {
 		name string
 		f    func()
 	}{
+		{"one key, in no special state", call(Request{Keys: Keys{Account: "another@example.com"}, Uses: one})},
+		{"three keys, in no special state", call(Request{Keys: Keys{Account: "another@example.com", App: "another", Tenant: "x"}, Uses: append([]Use{{Limit: "project", Cost: 1}, {Limit: "tenant", Cost: 1}}, one...)})},
 		{"one key", call(Request{Keys: keys, Uses: one})},
 		{"three keys", call(Request{Keys: keys, Uses: many})},
 		{"four keys", call(Request{Keys: keys, Uses: gmail})}, // as many as a pack has

@@ -18,17 +18,17 @@ type touch struct {
 type call struct {
 	cfg     *config
 	now     int64
-	given   bool // now is a caller's, and may be ahead of the clock
-	refs    []ref
+	given   bool     // now is a caller's, and may be ahead of the clock
+	limits  []*limit // as Request.Uses
 	touches []touch
 	locks   []uint32 // ascending
 }
 
 // callBuffers is what most calls need. It is apart from call, resolve returns lengths
-// instead of setting slices, and call has neither the limiter nor a time.Time
+// instead of setting slices, and call has neither the limiter, its refs nor a time.Time
 // in it, so that none of this escapes to the heap.
 type callBuffers struct {
-	refs    [6]ref
+	limits  [6]*limit
 	touches [4]touch
 	locks   [4]uint32
 }
@@ -52,59 +52,92 @@ type taken struct {
 	round int64 // it passed as a probe after the hold that ended then; 0 = it is no probe
 }
 
-// resolve checks the request and finds the keys that it concerns, without any
-// lock. It fills refs, which are as many as r.Uses, and as many of touches and
-// locks as it returns; they must be long enough for each limit's key.
-func (l *Limiter) resolve(cfg *config, r *Request, refs []ref, touches []touch, locks []uint32) (touched, locked int, err error) {
-	var seen uint64
-	locks = locks[:0]
-	ti, group := 0, -1 // of the limit before: most have the same key
-	at := -1           // of the limit before: most are named in the limiter's order
-	for i := range r.Uses {
-		u := &r.Uses[i]
-		if at++; at >= len(cfg.limits) || cfg.limits[at].Name != u.Limit {
-			if at = cfg.find(u.Limit, at); at < 0 {
-				return 0, 0, &requestError{"no such limit", u.Limit}
+// named finds the limits that uses name, and puts them into limits, which has as many places.
+func (cfg *config) named(uses []Use, limits []*limit) error {
+	at, inOrder := 0, true // most are named in the limiter's order
+	for i := range uses {
+		name := uses[i].Limit
+		if at >= len(cfg.limits) || cfg.limits[at].Name != name {
+			found := cfg.find(name, at)
+			if found < 0 {
+				return &requestError{"no such limit", name}
 			}
+			inOrder = inOrder && found >= at
+			at = found
 		}
-		m := cfg.limits[at]
-		if m.group != group {
-			group = m.group
-			for ti = 0; ti < touched && touches[ti].g.id != group; ti++ {
-			}
-		}
-		if ti == touched {
-			touched++
-			t := &touches[ti]
-			t.g = cfg.groups[m.group]
-			t.hash, t.shard = l.locate(t.g, &r.Keys)
-			if touched == 1 {
-				locks = append(locks, t.shard)
-			} else {
-				locks = addLock(locks, t.shard)
-			}
-		}
-		cost, each := int64(0), int64(0)
-		switch {
-		case m.metered():
-			if each = u.Cost; u.Bytes {
-				each = 0
-			}
-			if cost = each; r.N > 1 || u.Bytes || cost < 0 || cost > maxUnits {
-				cost = r.cost(u)
-			}
-		case m.holds():
-			cost = int64(min(max(r.Parallel, 1), math.MaxInt32))
-		}
-		if bit := uint64(1) << (at & 63); seen&bit == 0 {
-			seen |= bit
-		} else if slices.ContainsFunc(refs[:i], func(f ref) bool { return f.lim == m }) {
-			return 0, 0, &requestError{"named twice", u.Limit}
-		}
-		f := &refs[i] // in place: copying a whole ref was a tenth of an uncontended call
-		f.lim, f.cost, f.each, f.touch = m, cost, each, uint8(ti)
+		limits[i] = cfg.limits[at]
+		at++
 	}
-	return touched, len(locks), nil
+	if !inOrder {
+		for i, m := range limits {
+			if slices.Contains(limits[:i], m) {
+				return &requestError{"named twice", m.Name}
+			}
+		}
+	}
+	return nil
+}
+
+// locateAll finds the keys of k that the call's limits count by, without any lock. It
+// returns how many of c.touches and c.locks it has filled; they must be long enough for
+// each limit's key.
+func (l *Limiter) locateAll(c *call, k *Keys) (touched, locked int) {
+	for i, m := range c.limits {
+		if i > 0 && (m.group == c.limits[i-1].group || touchOf(c.touches[:touched], m.group) >= 0) {
+			continue // most have the same key
+		}
+		t := &c.touches[touched]
+		t.g = c.cfg.groups[m.group]
+		t.hash, t.shard = l.locate(t.g, k)
+		touched++
+		if locked == 0 {
+			c.locks[0], locked = t.shard, 1
+		} else {
+			locked = len(addLock(c.locks[:locked], t.shard))
+		}
+	}
+	return touched, locked
+}
+
+// touchOf returns the index of the key that the limits of a group count by, or -1.
+func touchOf(touches []touch, group int) int {
+	for i := range touches {
+		if touches[i].g.id == group {
+			return i
+		}
+	}
+	return -1
+}
+
+// refsOf returns the refs of the call, in buf if that is large enough. The entries are known.
+func (c *call) refsOf(r *Request, buf []ref) []ref {
+	if len(c.limits) > len(buf) {
+		buf = make([]ref, len(c.limits))
+	}
+	buf = buf[:len(c.limits)]
+	for i, m := range c.limits {
+		at := touchOf(c.touches, m.group)
+		f := &buf[i]
+		f.e, f.lim, f.touch = c.touches[at].e, m, uint8(at)
+		f.cost, f.each = m.costs(r, &r.Uses[i])
+	}
+	return buf
+}
+
+// costs is what r takes of m by u, and what of that one of Request.N costs: see ref.
+func (m *limit) costs(r *Request, u *Use) (cost, each int64) {
+	switch {
+	case m.metered():
+		if each = u.Cost; u.Bytes {
+			each = 0
+		}
+		if cost = each; r.N > 1 || u.Bytes || cost < 0 || cost > maxUnits {
+			cost = r.cost(u)
+		}
+	case m.holds():
+		cost = int64(min(max(r.Parallel, 1), math.MaxInt32))
+	}
+	return cost, each
 }
 
 // lockAll takes the call's locks and settles the instant at which everything is
@@ -137,7 +170,6 @@ func (l *Limiter) lockAll(c *call) (reloaded bool) {
 		for i := range c.touches {
 			c.touches[i].g = cfg.groups[c.touches[i].g.id]
 		}
-		cfg.refresh(c.refs)
 		return true
 	}
 	return false
@@ -184,8 +216,5 @@ func (l *Limiter) entriesLocked(c *call, k *Keys) {
 		for i := range c.touches {
 			c.touches[i].e.touched = c.now
 		}
-	}
-	for i := range c.refs {
-		c.refs[i].e = c.touches[c.refs[i].touch].e
 	}
 }

@@ -194,24 +194,24 @@ func (l *Limiter) enter(ctx context.Context, now int64, given bool, r *Request, 
 	if len(r.Uses) == 0 {
 		return Permit{}, nil, 0, nil
 	}
-	var rm callBuffers
+	var b callBuffers
 	var c call
 	c.cfg, c.now, c.given = l.config.Load(), now, given
-	c.refs, c.touches, c.locks = rm.refs[:], rm.touches[:], rm.locks[:]
-	if n := len(r.Uses); n > len(c.refs) {
-		c.refs = make([]ref, n)
+	c.limits, c.touches, c.locks = b.limits[:], b.touches[:], b.locks[:]
+	if n := len(r.Uses); n > len(c.limits) {
+		c.limits = make([]*limit, n)
 	}
 	if n := min(len(r.Uses), len(c.cfg.groups)); n > len(c.touches) {
 		c.touches, c.locks = make([]touch, n), make([]uint32, n)
 	}
-	c.refs = c.refs[:len(r.Uses)]
-	touched, locked, err := l.resolve(c.cfg, r, c.refs, c.touches, c.locks)
-	if err != nil {
+	c.limits = c.limits[:len(r.Uses)]
+	if err := c.cfg.named(r.Uses, c.limits); err != nil {
 		return Permit{}, nil, 0, err
 	}
+	touched, locked := l.locateAll(&c, &r.Keys)
 	c.touches, c.locks = c.touches[:touched], c.locks[:locked]
 	for tries := 0; ; tries++ {
-		if reloaded := l.lockAll(&c); reloaded && c.cfg.drops(c.refs) {
+		if reloaded := l.lockAll(&c); reloaded {
 			l.unlock(c.locks)
 			return l.enter(ctx, now, given, r, queue)
 		}
@@ -224,29 +224,44 @@ func (l *Limiter) enter(ctx context.Context, now int64, given bool, r *Request, 
 		l.unlock(c.locks)
 		l.drain(e, c.now)
 	}
+	p, ok := l.takeUsualLocked(&c, r)
+	if !ok {
+		if p, w, until, err = l.takeOrWaitLocked(ctx, &c, r, queue); w != nil || err != nil {
+			l.unlock(c.locks)
+			return Permit{}, w, until, err
+		}
+	}
+	sh := &l.shards[c.locks[0]]
+	sh.calls++
+	tend := sh.calls%sweepEvery == 0
+	l.unlock(c.locks)
+	if tend {
+		l.tend(l.now()) // not c.now, which may be ahead of the clock
+	}
+	return p, nil, 0, nil
+}
+
+// takeOrWaitLocked takes what the call names, or does what enter says where that is not
+// possible. All of the call's shards are locked.
+func (l *Limiter) takeOrWaitLocked(ctx context.Context, c *call, r *Request, queue bool) (p Permit, w *waiter, until int64, err error) {
+	var buf [6]ref
+	refs := c.refsOf(r, buf[:])
 	var debts []debt
 	if r.Inside != nil {
-		debts = r.Inside.borrowLocked(l, c.refs, c.now)
+		debts = r.Inside.borrowLocked(l, refs, c.now)
 	}
-	use := l.takeLocked(c.refs, r.Priority, r.Keys.Account, nil, c.now)
+	use := l.takeLocked(refs, r.Priority, r.Keys.Account, nil, c.now)
 	if use < 0 {
-		p = l.permitLocked(c.refs, c.locks, c.now)
+		p = l.permitLocked(refs, c.locks, c.now)
 		if r.Inside != nil {
 			r.Inside.attachLocked(p, debts)
-		}
-		sh := &l.shards[c.locks[0]]
-		sh.calls++
-		tend := sh.calls%sweepEvery == 0
-		l.unlock(c.locks)
-		if tend {
-			l.tend(l.now()) // not c.now, which may be ahead of the clock
 		}
 		return p, nil, 0, nil
 	}
 	if r.Inside != nil {
-		debts = r.Inside.unborrow(debts, c.refs, false)
+		debts = r.Inside.unborrow(debts, refs, false)
 	}
-	w, until, err = l.blockedLocked(ctx, &c, r, use, queue)
+	w, until, err = l.blockedLocked(ctx, c, refs, r, use, queue)
 	switch {
 	case r.Inside == nil:
 	case w != nil:
@@ -254,7 +269,6 @@ func (l *Limiter) enter(ctx context.Context, now int64, given bool, r *Request, 
 	default:
 		r.Inside.unborrow(debts, nil, true)
 	}
-	l.unlock(c.locks)
 	return Permit{}, w, until, err
 }
 
@@ -269,20 +283,20 @@ func (c *call) overdue() *entry {
 }
 
 // blockedLocked is what becomes of a call that refs[use] refuses.
-func (l *Limiter) blockedLocked(ctx context.Context, c *call, r *Request, use int, queue bool) (*waiter, int64, error) {
+func (l *Limiter) blockedLocked(ctx context.Context, c *call, refs []ref, r *Request, use int, queue bool) (*waiter, int64, error) {
 	if !queue {
-		for i := range c.refs {
-			if f := &c.refs[i]; f.cost > f.e.coldOf(f.lim).specOf(f.lim).most() {
+		for i := range refs {
+			if f := &refs[i]; f.cost > f.e.coldOf(f.lim).specOf(f.lim).most() {
 				return nil, 0, errNever
 			}
 		}
-		until, _ := l.estimateLocked(c.refs, r.Priority, r.Keys.Account, c.now)
+		until, _ := l.estimateLocked(refs, r.Priority, r.Keys.Account, c.now)
 		return nil, until, errRefused
 	}
-	if err := tooLarge(c.refs); err != nil {
+	if err := tooLarge(refs); err != nil {
 		return nil, 0, err
 	}
-	until, last := l.estimateLocked(c.refs, r.Priority, r.Keys.Account, c.now)
+	until, last := l.estimateLocked(refs, r.Priority, r.Keys.Account, c.now)
 	if until == c.now {
 		last = use // no time is known, only what refuses it
 	}
@@ -299,9 +313,9 @@ func (l *Limiter) blockedLocked(ctx context.Context, c *call, r *Request, use in
 		deadline, byContext = r.again.deadline, r.again.byContext
 	}
 	if until > deadline || r.MaxWait < 0 {
-		return nil, until, c.refs[last].waitErrorLocked(c.now, l.time(until), deadlineErr(byContext))
+		return nil, until, refs[last].waitErrorLocked(c.now, l.time(until), deadlineErr(byContext))
 	}
-	w := l.joinLocked(c, r, use)
+	w := l.joinLocked(c, refs, r, use)
 	w.deadline, w.byContext, w.until, w.expected = deadline, byContext, until, last
 	l.armLocked(w.calls.q.e, c.now)
 	return w, until, nil

@@ -47,50 +47,69 @@ type record struct {
 func (l *Limiter) permitLocked(refs []ref, locks []uint32, now int64) Permit {
 	home := locks[0]
 	if len(locks) > 1 {
-		home = homeOf(refs)
+		var h homeShard
+		for i := range refs {
+			h.add(uint32(refs[i].e.shard), refs[i].lim.holds() || refs[i].round != 0)
+		}
+		home = h.shard
 	}
-	sh := &l.shards[home]
-	var slot uint32
-	if sh.free != 0 {
-		slot = sh.free - 1
-		sh.free = sh.records[slot].next
-	} else {
-		slot = uint32(len(sh.records))
-		sh.records = append(sh.records, record{})
-	}
-	rec := &sh.records[slot]
-	rec.gen++
-	rec.at = now
-	if n := len(refs); n <= cap(rec.refs) {
-		rec.refs = rec.refs[:n]
-	} else {
-		rec.refs = make([]taken, n)
-	}
+	slot, rec := l.freeRecordLocked(home, len(refs))
 	learns := false
 	for i := range refs {
 		rec.refs[i] = refs[i].taken
 		learns = learns || refs[i].lim.Learn
 	}
+	p := l.useRecordLocked(home, slot, now)
 	if learns {
 		rec.noteGrantsLocked()
 	}
+	return p
+}
+
+// freeRecordLocked returns a record with room for n refs. It stays free until
+// useRecordLocked. The home shard is locked.
+func (l *Limiter) freeRecordLocked(home uint32, n int) (slot uint32, rec *record) {
+	sh := &l.shards[home]
+	if sh.free == 0 {
+		sh.records = append(sh.records, record{})
+		sh.free = uint32(len(sh.records))
+	}
+	slot = sh.free - 1
+	rec = &sh.records[slot]
+	if n > cap(rec.refs) {
+		rec.refs = make([]taken, n)
+	}
+	rec.refs = rec.refs[:n]
+	return slot, rec
+}
+
+// useRecordLocked returns the permit of what was noted in the record that
+// freeRecordLocked has returned. The home shard is locked.
+func (l *Limiter) useRecordLocked(home, slot uint32, now int64) Permit {
+	sh := &l.shards[home]
+	rec := &sh.records[slot]
+	sh.free = rec.next
+	rec.gen++
+	rec.at = now
 	return Permit{l: l, rec: recordPlace{home, slot}, gen: rec.gen, at: now}
 }
 
-// homeOf is the shard that a permit's record lives in: the lowest of those that
-// a release needs, so that the release can lock in ascending order.
-func homeOf(refs []ref) uint32 {
-	home, holds := uint32(1<<32-1), false
-	for i := range refs {
-		r := &refs[i]
-		h := r.lim.holds() || r.round != 0
-		if h && !holds {
-			home, holds = uint32(r.e.shard), true
-		} else if h == holds {
-			home = min(home, uint32(r.e.shard))
-		}
+// homeShard is the shard that a permit's record lives in: the lowest of those that a
+// release needs, so that the release can lock in ascending order. The zero homeShard is
+// of a permit without refs.
+type homeShard struct {
+	shard           uint32
+	known, returned bool
+}
+
+// add adds a ref of the given shard. returns says that a release gives it back.
+func (h *homeShard) add(shard uint32, returns bool) {
+	switch {
+	case !h.known || returns && !h.returned:
+		h.shard, h.known, h.returned = shard, true, returns
+	case returns == h.returned:
+		h.shard = min(h.shard, shard)
 	}
-	return home
 }
 
 // recordLocked returns the permit's record, or nil if it was released. The home shard is locked.
@@ -230,6 +249,11 @@ func (p Permit) end(how ending) {
 	}
 	rec.gen++ // from here on this permit is released, and the record ours
 	n := rec.nested
+	if n == nil && !refund && rec.giveBackUsualLocked(p.rec.home) {
+		l.recycleLocked(sh, p.rec.index)
+		sh.mu.Unlock()
+		return
+	}
 	if n != nil {
 		if refund {
 			n.refundLocked(rec)
@@ -249,17 +273,11 @@ func (p Permit) end(how ending) {
 			others = others || how != released || r.round != 0 || r.lim.holds()
 			continue
 		}
-		if r.e.cold == nil && !refund { // as almost always
-			if r.lim.holds() {
-				*r.e.holder(r.lim.index) -= int32(r.got)
-			}
-		} else {
-			if how == completed {
-				r.succeededLocked(rec.at)
-			}
-			if l.giveBackLocked(r, refund, n.countsAtLocked(i, rec.at)) {
-				woken = addWake(woken, r.e)
-			}
+		if how == completed {
+			r.succeededLocked(rec.at)
+		}
+		if l.giveBackLocked(r, refund, n.countsAtLocked(i, rec.at)) {
+			woken = addWake(woken, r.e)
 		}
 	}
 	if !others {
@@ -293,6 +311,23 @@ func (p Permit) end(how ending) {
 	l.recycleLocked(sh, p.rec.index)
 	sh.mu.Unlock()
 	l.wakeAll(woken)
+}
+
+// giveBackUsualLocked releases what the permit holds if none of its keys is in a special
+// state, and all of them are in its shard. It reports false, and changes nothing, where end
+// has to see to that.
+func (rec *record) giveBackUsualLocked(home uint32) bool {
+	for i := range rec.refs {
+		if e := rec.refs[i].e; e.cold != nil || uint32(e.shard) != home {
+			return false
+		}
+	}
+	for i := range rec.refs {
+		if r := &rec.refs[i]; r.lim.holds() {
+			*r.e.holder(r.lim.index) -= int32(r.got)
+		}
+	}
+	return true
 }
 
 // recycleLocked frees a record. Its shard is locked.

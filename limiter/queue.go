@@ -383,7 +383,7 @@ func (calls *likeCalls) add(w *waiter, sign int64) {
 }
 
 // joinLocked makes the call wait for refs[use], which refuses it. All is locked.
-func (l *Limiter) joinLocked(c *call, r *Request, use int) *waiter {
+func (l *Limiter) joinLocked(c *call, refs []ref, r *Request, use int) *waiter {
 	w := &waiter{came: c.now, done: make(chan struct{}), deadline: math.MaxInt64, req: *r}
 	w.req.Uses = slices.Clone(r.Uses)
 	if r.again != nil {
@@ -391,24 +391,24 @@ func (l *Limiter) joinLocked(c *call, r *Request, use int) *waiter {
 	} else {
 		w.seq = l.seq.Add(1)
 	}
-	w.refs = append(w.refBuf[:0], c.refs...)
-	home := c.refs[0].e
+	w.refs = append(w.refBuf[:0], refs...)
+	home := refs[0].e
 	if home.cold == nil {
 		home.cold = &coldState{}
 	}
 	sig := uint64(r.Priority)
-	for i := range c.refs {
-		sig = mix(sig ^ c.touches[c.refs[i].touch].hash ^ uint64(c.refs[i].lim.position)<<1)
+	for i := range refs {
+		sig = mix(sig ^ c.touches[refs[i].touch].hash ^ uint64(refs[i].lim.position)<<1)
 	}
 	for calls := home.cold.queues[sig]; calls != nil; calls = calls.twin {
-		if calls.fits(r, c.refs) {
+		if calls.fits(r, refs) {
 			calls.push(w)
 			return w
 		}
 	}
 	calls := &likeCalls{
 		prio: r.Priority, account: r.Keys.Account, sig: sig,
-		refs: append([]ref(nil), c.refs...), units: make([]int64, len(c.refs)),
+		refs: append([]ref(nil), refs...), units: make([]int64, len(refs)),
 		locks: append([]uint32(nil), c.locks...), twin: home.cold.queues[sig], since: c.now,
 	}
 	if home.cold.queues == nil {

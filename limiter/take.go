@@ -2,10 +2,65 @@ package limiter
 
 import (
 	"math"
+
+	"github.com/recourse-go/recourse/limiter/internal/bucket"
 )
 
 // Taking what a call names, all at one instant or nothing; and when that would
 // be possible.
+
+// takeUsualLocked takes what almost all calls name: their keys are in no special state,
+// and there is room. It reports false, and has taken nothing, where takeLocked has to see
+// to the call, which does the same in more steps. All of the call's shards are locked.
+func (l *Limiter) takeUsualLocked(c *call, r *Request) (p Permit, ok bool) {
+	if r.Inside != nil || r.Priority != Interactive {
+		return Permit{}, false
+	}
+	for i := range c.touches {
+		if c.touches[i].e.cold != nil {
+			return Permit{}, false
+		}
+	}
+	home := c.locks[0]
+	if len(c.locks) > 1 {
+		var h homeShard
+		for _, m := range c.limits {
+			h.add(c.touches[touchOf(c.touches, m.group)].shard, m.holds())
+		}
+		home = h.shard
+	}
+	slot, rec := l.freeRecordLocked(home, len(c.limits))
+	at, t := bucket.At(c.now), &c.touches[0]
+	for i, m := range c.limits {
+		if t.g.id != m.group {
+			t = &c.touches[touchOf(c.touches, m.group)]
+		}
+		e, f := t.e, &rec.refs[i]
+		f.e, f.lim, f.round = e, m, 0
+		f.got, _ = m.costs(r, &r.Uses[i])
+		switch m.kind {
+		case gateKind:
+			continue
+		case bucketKind:
+			if f.got == 0 || e.buckets[m.index].TakeAt(at, f.got) {
+				continue
+			}
+		case concurrencyKind:
+			f.got = min(f.got, m.conc)
+			if out := e.holder(m.index); int64(*out)+f.got <= m.conc {
+				*out += int32(f.got)
+				continue
+			}
+		}
+		for j := range rec.refs[:i] {
+			f := &rec.refs[j]
+			algorithms[f.lim.kind].untake(f.e, f.lim, f.got, c.now)
+		}
+		clear(rec.refs)
+		return Permit{}, false
+	}
+	return l.useRecordLocked(home, slot, c.now), true
+}
 
 // takeLocked takes every ref at one instant, or nothing: then it returns the index
 // of the first that refuses. All shards are locked. calls is nil for a call that

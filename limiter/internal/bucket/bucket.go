@@ -11,17 +11,22 @@ import (
 )
 
 // Bucket holds units, and fills at its rate up to its burst. Times are nanoseconds
-// since 1970. They must not go back, because rate.Limiter gives the time between out
+// since some time that all calls of the process mean. They must not go back, because rate.Limiter gives the time between out
 // twice then; whoever has the clock sees to that. The zero Bucket has no rate and no
 // room. A Bucket must not be copied, and is not safe for concurrent use.
 type Bucket struct{ tokens rate.Limiter }
 
-func at(now int64) time.Time { return time.Unix(0, now) }
+// began has a reading of the monotonic clock, as all times have that are made of it:
+// package time compares and subtracts these in a third of the steps.
+var began = time.Now()
+
+// At returns the time for TakeAt.
+func At(now int64) time.Time { return began.Add(time.Duration(now)) }
 
 // Init makes it one with level units in it at the time now; less than none are a debt.
 func (b *Bucket) Init(perSecond float64, burst int64, level float64, now int64) {
 	b.tokens = rate.Limiter{}
-	t := at(now)
+	t := At(now)
 	if level < 0 { // a debt is a reservation that is not yet due
 		b.tokens.SetBurstAt(t, int(math.Ceil(-level)))
 		b.tokens.SetLimitAt(t, rate.Limit(perSecond))
@@ -39,15 +44,18 @@ func (b *Bucket) Init(perSecond float64, burst int64, level float64, now int64) 
 func (b *Bucket) Rate() float64 { return float64(b.tokens.Limit()) }
 
 // Level is how many units it has at the time now.
-func (b *Bucket) Level(now int64) float64 { return b.tokens.TokensAt(at(now)) }
+func (b *Bucket) Level(now int64) float64 { return b.tokens.TokensAt(At(now)) }
 
 // Take takes n units, or none where it has fewer. What it gets in a nanosecond is
 // forgiven, because times have no smaller parts.
-func (b *Bucket) Take(n, now int64) bool { return b.tokens.AllowN(at(now), int(n)) }
+func (b *Bucket) Take(n, now int64) bool { return b.TakeAt(At(now), n) }
+
+// TakeAt is Take for whoever takes of several buckets at once.
+func (b *Bucket) TakeAt(t time.Time, n int64) bool { return b.tokens.AllowN(t, int(n)) }
 
 // Give puts units back. What does not fit is lost.
 func (b *Bucket) Give(n float64, now int64) {
-	t := at(now)
+	t := At(now)
 	whole := math.Floor(n)
 	b.tokens.AllowN(t, -int(whole)) // cut to the burst when it is next looked at
 	if part, perSecond := n-whole, b.Rate(); part > 0 && perSecond > 0 {
@@ -57,7 +65,7 @@ func (b *Bucket) Give(n float64, now int64) {
 
 // Empty takes all that is in it; a debt stays.
 func (b *Bucket) Empty(now int64) {
-	t, burst := at(now), b.tokens.Burst()
+	t, burst := At(now), b.tokens.Burst()
 	b.tokens.SetBurstAt(t, 0)
 	b.tokens.SetBurstAt(t, 0) // the first call cut nothing: tokens are cut to the burst before it changes
 	b.tokens.SetBurstAt(t, burst)
@@ -66,14 +74,14 @@ func (b *Bucket) Empty(now int64) {
 // Tune gives it other numbers from the time now on. It keeps its level, as far as
 // the burst has room, so that a change never grants anything.
 func (b *Bucket) Tune(perSecond float64, burst, now int64) {
-	t := at(now)
+	t := At(now)
 	b.tokens.SetLimitAt(t, rate.Limit(perSecond))
 	b.tokens.SetBurstAt(t, int(burst))
 }
 
 // TuneRate is Tune with the burst as it is.
 func (b *Bucket) TuneRate(perSecond float64, now int64) {
-	b.tokens.SetLimitAt(at(now), rate.Limit(perSecond))
+	b.tokens.SetLimitAt(At(now), rate.Limit(perSecond))
 }
 
 // SetBack is for a bucket that has seen the time seen, which is ahead of now: it goes
