@@ -19,8 +19,8 @@ type BatchDecision struct {
 	// Items are the decisions, one for each item in their order. The State of
 	// each goes into the next DecideBatch with the item.
 	Items []Decision
-	// Again are the places of the items to send again, in order: those whose
-	// action is retry, wait or reauth, and those that were refused (424) only
+	// Again are the indices of the items to send again, in order: those whose
+	// action is retry, wait or reauth (these need fresh credentials first), and those that were refused (424) only
 	// since another that is sent again had failed. Which one that was the answer
 	// does not say, only that it stood before (OData allows no other). So a 424
 	// is sent again where something before it is, and nothing before it has
@@ -29,15 +29,12 @@ type BatchDecision struct {
 	// where it is told what was sent. What succeeded is not in the next batch:
 	// take it out of what the others depend on.
 	Again []int
-	// Delay is the longest wait of these: send them after it, in one batch.
-	// Until is the same as a time. Both are zero where nothing is sent again.
+	// Delay is the longest wait of these: send them after it, in one batch. It is
+	// zero where nothing is sent again.
 	Delay time.Duration
-	Until time.Time
 	// Defer says that Delay is longer than a worker may be held (Options.MaxInline,
-	// a rule's max_wait): park the items until Until.
+	// a rule's max_wait): park the items that long.
 	Defer bool
-	// Reauth says that some of Again need fresh credentials first.
-	Reauth bool
 }
 
 // DecideBatch decides about the answers to a batch of requests, as
@@ -127,17 +124,13 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 			}
 		}
 		switch d.Action {
-		case policy.Reauth:
-			b.Reauth = true
-			fallthrough
-		case policy.Retry, policy.Wait:
+		case policy.Retry, policy.Wait, policy.Reauth:
 			b.Again = append(b.Again, i)
 			b.Delay = max(b.Delay, d.Delay)
 			b.Defer = b.Defer || d.Defer || d.Delay > r.maxInline()
 		}
 	}
 	if len(b.Again) > 0 {
-		b.Until = now.Add(b.Delay)
 		b.Again = withDependents(b.Again, items, b.Items)
 	}
 

@@ -441,7 +441,8 @@ func compile(p *policy.Policy, o *Options) *compiled {
 	c.captures = slices.ContainsFunc(p.Operations, func(o policy.Operation) bool { return len(o.Captures) > 0 })
 	for i := range p.Limits {
 		for _, key := range p.Limits[i].Key {
-			if !policy.IsDimension(key) && !slices.Contains(c.factKeys, key) {
+			_, builtin := limiter.ParseDimension(key)
+			if !builtin && !slices.Contains(c.factKeys, key) {
 				c.factKeys = append(c.factKeys, key)
 			}
 		}

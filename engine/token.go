@@ -44,7 +44,7 @@ func (e *Engine) endpoint(u *url.URL) (p *Provider, operation string, claimed bo
 	if u != nil {
 		host := strings.ToLower(u.Host)
 		if pol := g.set.Lookup(host, u.Path); pol != nil {
-			op := pol.OperationOf(&policy.Request{
+			op, _ := pol.NameRequest(&policy.Request{
 				Method: http.MethodPost, Host: host, Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery,
 				Header: map[string][]string{"Content-Type": {formType}},
 				Form:   func() map[string][]string { return refreshForm },

@@ -105,22 +105,23 @@ func (p *Policy) Facts() []string {
 	return names
 }
 
-// IsDimension reports whether a limit's key names a part of a call's keys that is built
+// isDimension reports whether a limit's key names a part of a call's keys that is built
 // in, such as the account; all others are facts.
-func IsDimension(key string) bool { return slices.Contains(dimensions, key) }
+func isDimension(key string) bool { return slices.Contains(dimensions, key) }
 
 // Missing is the fact that a limit counts by and that a call lacks; "" = it has all, so
 // the limit counts it.
 func (l *Limit) Missing(facts map[string]string) string {
 	for _, key := range l.Key {
-		if !IsDimension(key) && facts[key] == "" {
+		if !isDimension(key) && facts[key] == "" {
 			return key
 		}
 	}
 	return ""
 }
 
-// NameRequest is OperationOf, and the facts that the path of the request names; nil = none.
+// NameRequest names a request by the first of p.Operations whose conditions all hold, or
+// "", and returns the facts that the path of the request names; nil = none.
 func (p *Policy) NameRequest(r *Request) (operation string, facts map[string]string) {
 	best := p.find(r)
 	if best < 0 {
@@ -198,7 +199,7 @@ func (c *compiler) captures(v *yamlfile.Value, captures []Capture) {
 // key checks what a limit counts by.
 func (c *compiler) key(v *yamlfile.Value, facts []string) {
 	name := v.Text()
-	if v.Bad || IsDimension(name) || slices.Contains(facts, name) || c.lost("operations") || c.lost("extract") {
+	if v.Bad || isDimension(name) || slices.Contains(facts, name) || c.lost("operations") || c.lost("extract") {
 		return
 	}
 	known := slices.Concat(dimensions, facts)

@@ -110,7 +110,7 @@ func rulePosition(v *yamlfile.Value) Position {
 func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
 	r := Rule{Name: name, Backoff: -1, Pos: rulePosition(v),
 		Wait: yamlfile.GetOr[time.Duration](v, "wait", 0), MaxWait: yamlfile.GetOr[time.Duration](v, "max_wait", 0),
-		Hint: HintUse(indexOf(hintNames[:], yamlfile.GetOr(v, "hint", ""))), Over: OverWait(indexOf(overNames[:], yamlfile.GetOr(v, "over", ""))), Safe: yamlfile.GetOr(v, "replay", "") == "safe", Last: yamlfile.GetOr(v, "last", false)}
+		Hint: HintUse(indexOf(hintNames[:], yamlfile.GetOr(v, "hint", ""))), Over: OverWait(indexOf(overNames[:], yamlfile.GetOr(v, "over", ""))), Safe: yamlfile.GetOr(v, "replay", "") == "safe"}
 	if v.File != c.top.src {
 		r.Inherited = v.File.Owner
 	}

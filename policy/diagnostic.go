@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -105,11 +104,6 @@ func printable(rs []rune) string {
 
 // Diagnostics are the problems of one run, sorted by file, line and column.
 type Diagnostics []Diagnostic
-
-// HasErrors reports whether any of them is an Error.
-func (ds Diagnostics) HasErrors() bool {
-	return slices.ContainsFunc(ds, func(d Diagnostic) bool { return d.Severity == Error })
-}
 
 // Err is nil if there is no Error among ds, else an error that holds every
 // one of them, formatted by Diagnostic.String.

@@ -39,8 +39,8 @@ func TestBadFiles(t *testing.T) {
 		name, _, _ := strings.Cut(filepath.Base(path), ".bad")
 		t.Run(name, func(t *testing.T) {
 			set, ds := Load(fixture(t, path), LoadOptions{})
-			if (set == nil) != ds.HasErrors() {
-				t.Errorf("set == nil is %t, HasErrors() is %t, want the same", set == nil, ds.HasErrors())
+			if (set == nil) != (ds.Err() != nil) {
+				t.Errorf("set == nil is %t, has errors is %t, want the same", set == nil, ds.Err() != nil)
 			}
 			var b strings.Builder
 			for _, d := range ds {

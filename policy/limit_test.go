@@ -62,7 +62,7 @@ limits:
   - {name: user, key: account, rate: 10/s, cost: units, operations: ` + c.operations + `}
 default: fail
 `)}}, LoadOptions{})
-		if ds.HasErrors() {
+		if ds.Err() != nil {
 			t.Fatal(ds)
 		}
 		p, _ := set.Policy("acme")

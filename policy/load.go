@@ -152,7 +152,7 @@ func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
 	}
 	s.claims(own, r)
 	ds := diagnostics(r.Sorted())
-	if ds.HasErrors() {
+	if ds.Err() != nil {
 		return nil, ds
 	}
 	s.hosts = newHosts(s.entries)

@@ -29,8 +29,8 @@ func FuzzLoad(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, o := range []LoadOptions{{}, {Over: below}} {
 			set, ds := Load([]File{{Name: "a.yaml", Data: data}}, o)
-			if (set == nil) != ds.HasErrors() {
-				t.Fatalf("given %q, set == nil is %t, HasErrors() is %t", data, set == nil, ds.HasErrors())
+			if (set == nil) != (ds.Err() != nil) {
+				t.Fatalf("given %q, set == nil is %t, has errors is %t", data, set == nil, ds.Err() != nil)
 			}
 			checkDiagnostics(t, ds)
 			for _, d := range ds {

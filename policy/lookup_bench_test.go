@@ -2,7 +2,7 @@ package policy
 
 import "testing"
 
-func BenchmarkOperationOf(b *testing.B) {
+func BenchmarkNameRequest(b *testing.B) {
 	for _, c := range []struct{ provider, method, path string }{
 		{"gmail", "GET", "/gmail/v1/users/me/messages/18c2f3a4b5d6e7f8"},
 		{"gmail", "GET", "/gmail/v1/users/me/unknown/18c2f3a4b5d6e7f8/x"},
@@ -16,7 +16,7 @@ func BenchmarkOperationOf(b *testing.B) {
 			b.ReportAllocs()
 			r := &Request{Method: c.method, Host: "example.com", Path: c.path}
 			for b.Loop() {
-				p.OperationOf(r)
+				operationOf(p, r)
 			}
 		})
 	}
@@ -33,7 +33,7 @@ func BenchmarkLookup(b *testing.B) {
 func BenchmarkLoadBuiltin(b *testing.B) {
 	files := BuiltinFiles()
 	for b.Loop() {
-		if _, ds := Load(files, LoadOptions{}); ds.HasErrors() {
+		if _, ds := Load(files, LoadOptions{}); ds.Err() != nil {
 			b.Fatal(ds.Err())
 		}
 	}

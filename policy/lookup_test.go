@@ -107,7 +107,13 @@ inspect:
 default: fail
 `
 
-func TestOperationOf(t *testing.T) {
+// operationOf is the operation alone that p names the request by.
+func operationOf(p *Policy, r *Request) string {
+	name, _ := p.NameRequest(r)
+	return name
+}
+
+func TestNameRequest(t *testing.T) {
 	p, _ := mustLoad(t, nil, operations).Policy("example")
 	form := func(grant string) func() map[string][]string {
 		return func() map[string][]string { return map[string][]string{"grant_type": {grant}} }
@@ -130,13 +136,13 @@ func TestOperationOf(t *testing.T) {
 		{"method alone", Request{Method: "GET", Path: "/anything"}, "get"},
 		{"none", Request{}, ""},
 	} {
-		if got := p.OperationOf(&c.r); got != c.want {
-			t.Errorf("%s: OperationOf(%+v) = %q, want %q", c.name, c.r, got, c.want)
+		if got := operationOf(p, &c.r); got != c.want {
+			t.Errorf("%s: NameRequest(%+v) = %q, want %q", c.name, c.r, got, c.want)
 		}
 	}
 	r := &Request{Method: "POST", Path: "/sync", RawQuery: "User=a&Cmd=Sync", Host: "example.com"}
-	if n := testing.AllocsPerRun(100, func() { p.OperationOf(r) }); n != 0 {
-		t.Errorf("OperationOf allocates %v times, want 0", n)
+	if n := testing.AllocsPerRun(100, func() { operationOf(p, r) }); n != 0 {
+		t.Errorf("NameRequest allocates %v times, want 0", n)
 	}
 }
 

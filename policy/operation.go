@@ -112,15 +112,6 @@ type naming struct {
 	asked bool
 }
 
-// OperationOf names a request by the first of p.Operations whose conditions
-// all hold; "" = unnamed.
-func (p *Policy) OperationOf(r *Request) string {
-	if best := p.find(r); best >= 0 {
-		return p.Operations[best].Operation
-	}
-	return ""
-}
-
 // find is the first of p.Operations whose conditions all hold; -1 = there is none.
 func (p *Policy) find(r *Request) int {
 	n := naming{ops: p.Operations, r: r, best: len(p.Operations)}

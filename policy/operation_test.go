@@ -26,24 +26,24 @@ func TestOperationIndex(t *testing.T) {
 		if rapid.Bool().Draw(t, "form") {
 			r.Form = func() map[string][]string { return map[string][]string{"f": {"x"}} }
 		}
-		want := p.OperationOf(r)
+		want := operationOf(&p, r)
 		p.operations = newOperationIndex(p.Operations)
-		if got := p.OperationOf(r); got != want {
+		if got := operationOf(&p, r); got != want {
 			t.Fatalf("given %+v and %+v, got %q by the tree, want %q", p.Operations, r, got, want)
 		}
 	})
 }
 
-func TestOperationOfDoesNotAllocate(t *testing.T) {
+func TestNameRequestDoesNotAllocate(t *testing.T) {
 	p, ok := Builtin().Policy("gmail")
 	if !ok || p.operations == nil {
 		t.Fatal("gmail has no operations to look up")
 	}
 	r := &Request{Method: "GET", Host: "gmail.googleapis.com", Path: "/gmail/v1/users/me/messages/18c2f3a4b5d6e7f8"}
-	if got := p.OperationOf(r); got != "messages.get" {
-		t.Errorf("OperationOf = %q, want messages.get", got)
+	if got := operationOf(p, r); got != "messages.get" {
+		t.Errorf("NameRequest = %q, want messages.get", got)
 	}
-	if n := testing.AllocsPerRun(100, func() { p.OperationOf(r) }); n != 0 {
-		t.Errorf("OperationOf allocates %v times, want 0", n)
+	if n := testing.AllocsPerRun(100, func() { operationOf(p, r) }); n != 0 {
+		t.Errorf("NameRequest allocates %v times, want 0", n)
 	}
 }

@@ -258,9 +258,8 @@ type Rule struct {
 	Over      OverWait      // what a longer one does
 	Hold      []Hold        // limits to close
 	Safe      bool          // `replay: safe`: the server refused before processing
-	Last      bool
-	Pos       Position // of the rule in its file
-	Inherited string   // provider that it came from, when not this one
+	Pos       Position      // of the rule in its file
+	Inherited string        // provider that it came from, when not this one
 
 	Replaced    string   // provider whose rule of this name it took the place of; "" = of none
 	ReplacedPos Position // of that rule

@@ -35,7 +35,7 @@ func (p *Policy) hash() string {
 		hashExtractors(h, f.From)
 	}
 	for _, r := range q.Rules {
-		r.Pos, r.Inherited, r.Replaced, r.ReplacedPos, r.Last = Position{}, "", "", Position{}, false // which the order tells
+		r.Pos, r.Inherited, r.Replaced, r.ReplacedPos = Position{}, "", "", Position{} // which the order tells
 		fmt.Fprintf(h, " %+v", r)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:12]

@@ -158,7 +158,7 @@ func suitesToRun(cmd *cobra.Command, args []string) (*policy.Set, []*suite.Suite
 			suites = append(suites, s)
 		}
 	}
-	if found.HasErrors() {
+	if found.Err() != nil {
 		return nil, nil, broken(cmd, found, "the suites have errors")
 	}
 	return set, suites, nil

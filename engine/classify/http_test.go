@@ -289,7 +289,7 @@ func TestInspectLeavesStreams(t *testing.T) {
 		{"", "Other"},
 	} {
 		r := &policy.Request{Method: "POST", Host: "outlook.office365.com", Path: "/EWS/Exchange.asmx", Header: headers("Soapaction", tt.action)}
-		if got := p.OperationOf(r); got != tt.operation {
+		if got, _ := p.NameRequest(r); got != tt.operation {
 			t.Errorf("given SOAPAction %q\ngot  %q\nwant %q", tt.action, got, tt.operation)
 		}
 	}

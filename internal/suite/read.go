@@ -299,7 +299,7 @@ func Parse(f policy.File) (*Suite, policy.Diagnostics) {
 	b := suiteBuilder{r: r, names: map[string]int{}}
 	s := b.suite(f.Name, v)
 	ds := diagnostics(r.Sorted())
-	if ds.HasErrors() {
+	if ds.Err() != nil {
 		return nil, ds
 	}
 	return s, ds

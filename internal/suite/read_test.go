@@ -155,7 +155,7 @@ func TestParseErrors(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s, found := Parse(policy.File{Name: "f", Data: []byte(tt.in)})
-			if s != nil || !found.HasErrors() {
+			if s != nil || found.Err() == nil {
 				t.Errorf("Parse(%s) has no errors", tt.in)
 			}
 			var lines []string
@@ -273,7 +273,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("version: 1\nprovider: shop\nscripts: [{name: a, steps: [{given: {now: x}, repeat: 3}], want: {waits: [1s]}}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, found := Parse(policy.File{Name: "f", Data: data})
-		if (s == nil) != found.HasErrors() {
+		if (s == nil) != (found.Err() != nil) {
 			t.Errorf("Parse(%q): suite %v, problems %v", data, s, found)
 		}
 	})
