@@ -4,15 +4,20 @@ import "maps"
 
 // Counts is what a server saw.
 type Counts struct {
-	Requests       int           // that came in, without those for tokens
+	Requests       int           // that came in, without those for tokens; commands of IMAP and SMTP
 	Refused        map[Fault]int // refusals by kind
 	RepliesLost    int           // after the request had been processed
 	EarlyReturns   int           // requests sent after a refusal had been read, and before the time that it named
 	Refreshes      int           // tokens issued to a mailbox that had one
 	DuplicateSends int           // deliveries beyond the first of each message
 
+	// Of a token endpoint.
+	TokenReuses   int // refresh tokens presented again after they had been used
+	GrantsRevoked int // for that
+
 	// The worst mailbox's, refused requests included: what the client asked of
-	// the server. A limit that the provider lacks is 0.
+	// the server. A limit that the provider lacks is 0. IMAP and SMTP servers count
+	// connections that are logged in, and those that were refused for being too many.
 	PeakConcurrency    int
 	ConcurrencyLimit   int
 	PeakUnitsPerSecond int64 // over any sliding second
@@ -34,7 +39,7 @@ func (s *Server) Counts() Counts {
 	defer s.mu.Unlock()
 	l := s.limits()
 	c := Counts{
-		Requests: s.requests, Refused: maps.Clone(s.refused), RepliesLost: s.lost, EarlyReturns: s.early,
+		Requests: s.requests, Refused: maps.Clone(s.refused), RepliesLost: s.lost, EarlyReturns: s.refusals.early,
 		Refreshes:        s.refreshed,
 		ConcurrencyLimit: l.concurrency, UnitsLimit: int64(l.rate + l.burst),
 	}

@@ -2,9 +2,9 @@ package enginetest
 
 import (
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,6 +30,12 @@ func parseMoment(s string) (moment, bool) {
 	return moment{time.Unix(0, n), q}, true
 }
 
+// moments hands out the moments of one server.
+type moments struct{ seq atomic.Int64 }
+
+// moment is now.
+func (m *moments) moment() moment { return moment{time.Now(), m.seq.Add(1)} }
+
 // refusal is one answer that told the client when to come back.
 type refusal struct {
 	id    int64
@@ -47,16 +53,43 @@ func (r *refusal) early(m moment) bool {
 // maxEarlyTexts bounds how many early returns FailOnEarlyReturn describes.
 const maxEarlyTexts = 10
 
-// countEarly counts the request if it was sent although the client knew better.
-// The caller holds the lock.
-func (s *Server) countEarly(m *mailbox, c call, now time.Time, r *http.Request) {
-	sent, ok := parseMoment(r.Header.Get(sentHeader))
-	if !ok {
-		return
+// refusals are the refusals of one server that named a time. The server's lock guards them.
+type refusals struct {
+	lastID int64
+	unread map[int64]*refusal // by number, those that the client may still be reading
+	early  int                // requests that came back early
+	texts  []string           // on the first few of them
+}
+
+// reset forgets what was refused, but no number is given twice.
+func (r *refusals) reset() {
+	r.unread, r.early, r.texts = map[int64]*refusal{}, 0, nil
+}
+
+// add notes a refusal among those of its mailbox.
+func (r *refusals) add(mailbox *[]*refusal, named time.Time) (id int64) {
+	r.lastID++
+	f := &refusal{id: r.lastID, named: named}
+	r.unread[f.id] = f
+	*mailbox = append(*mailbox, f)
+	return f.id
+}
+
+// finish notes that the client has read a refusal to its end, or closed it.
+func (r *refusals) finish(id int64, m moment) {
+	if f := r.unread[id]; f != nil {
+		f.read = m
+		delete(r.unread, id)
 	}
-	keep := m.refusals[:0]
+}
+
+// count counts a request, which what describes, if it was sent although the
+// client knew better from one of its mailbox's refusals.
+func (r *refusals) count(mailbox *[]*refusal, sent moment, what string) {
+	keep := (*mailbox)[:0]
 	var blamed *refusal
-	for _, f := range m.refusals {
+	now := time.Now()
+	for _, f := range *mailbox {
 		if f.early(sent) && (blamed == nil || f.named.After(blamed.named)) {
 			blamed = f
 		}
@@ -64,35 +97,22 @@ func (s *Server) countEarly(m *mailbox, c call, now time.Time, r *http.Request) 
 		if now.Sub(f.named) < 10*time.Second {
 			keep = append(keep, f)
 		} else {
-			delete(s.refusals, f.id)
+			delete(r.unread, f.id)
 		}
 	}
-	clear(m.refusals[len(keep):])
-	m.refusals = keep
+	clear((*mailbox)[len(keep):])
+	*mailbox = keep
 	if blamed == nil {
 		return
 	}
-	s.early++
-	if len(s.earlyText) < maxEarlyTexts {
-		s.earlyText = append(s.earlyText, fmt.Sprintf("%s of %s was sent %v too early: at %s, a refusal read at %s had named %s",
-			c.op, m.name, blamed.named.Sub(sent.at), clock(sent.at), clock(blamed.read.at), clock(blamed.named)))
+	r.early++
+	if len(r.texts) < maxEarlyTexts {
+		r.texts = append(r.texts, fmt.Sprintf("%s was sent %v too early: at %s, a refusal read at %s had named %s",
+			what, blamed.named.Sub(sent.at), clock(sent.at), clock(blamed.read.at), clock(blamed.named)))
 	}
 }
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05.000") }
-
-// finished notes that the client has read a refusal to its end, or closed it.
-func (s *Server) finished(id int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r := s.refusals[id]; r != nil {
-		r.read = s.moment()
-		delete(s.refusals, id)
-	}
-}
-
-// moment is now.
-func (s *Server) moment() moment { return moment{time.Now(), s.seq.Add(1)} }
 
 // TB is what FailOnEarlyReturn needs of a test. A *testing.T, *testing.B and
 // *testing.F have it; package testing itself is kept out of programs that use
@@ -101,6 +121,29 @@ type TB interface {
 	Helper()
 	Cleanup(func())
 	Errorf(format string, args ...any)
+}
+
+// fail ends a test in which a client came back early.
+func (r *refusals) fail(tb TB, server string) {
+	tb.Helper()
+	if r.early > 0 {
+		tb.Errorf("%s: requests that came back early: %d; the first of them:\n\t%s", server, r.early, strings.Join(r.texts, "\n\t"))
+	}
+}
+
+// countEarly counts the request if it was sent although the client knew better.
+// The caller holds the lock.
+func (s *Server) countEarly(m *mailbox, c call, marked string) {
+	if sent, ok := parseMoment(marked); ok {
+		s.refusals.count(&m.refusals, sent, fmt.Sprintf("%s of %s", c.op, m.name))
+	}
+}
+
+// finished notes that the client has read a refusal to its end, or closed it.
+func (s *Server) finished(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusals.finish(id, s.moment())
 }
 
 // FailOnEarlyReturn closes the server when the test ends, and then fails the
@@ -113,8 +156,6 @@ func (s *Server) FailOnEarlyReturn(tb TB) {
 		s.Close()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.early > 0 {
-			tb.Errorf("%s: requests that came back early: %d; the first of them:\n\t%s", s.Name(), s.early, strings.Join(s.earlyText, "\n\t"))
-		}
+		s.refusals.fail(tb, s.Name())
 	})
 }

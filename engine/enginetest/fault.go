@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
@@ -20,12 +21,23 @@ const (
 	ServerError         Fault = "server error" // another 5xx
 	NotReady            Fault = "not ready"    // Nylas: a 202 that is an error
 	ProviderUnreachable Fault = "provider"     // Nylas: it cannot reach the provider behind it
-	TokenExpired        Fault = "token"        // 401
+	TokenExpired        Fault = "token"        // 401; IMAP and SMTP: the login is refused
+	Slow                Fault = "slow"         // it is served, but the answer comes after a minute
+
+	GrantDead     Fault = "grant dead"    // a token endpoint: invalid_grant
+	TooManyLogins Fault = "logins"        // IMAP and SMTP: too many of them, whose credentials may be good
+	MailboxFull   Fault = "mailbox full"  // IMAP: APPEND finds no room; SMTP: of a recipient
+	Greylisted    Fault = "greylisted"    // SMTP: a recipient is refused for now, and told until when
+	Rejected      Fault = "rejected"      // SMTP: a recipient that does not exist
+	ShuttingDown  Fault = "shutting down" // IMAP: BYE; SMTP: 421. The connection is closed
 
 	ConnectionLost Fault = "connection lost" // before processing
 	ReplyLost      Fault = "reply lost"      // processed, and the connection closed without a reply
 	FailedLate     Fault = "failed late"     // processed, and then answered with a 5xx
 )
+
+// slowness is how long an answer takes that is slow.
+const slowness = time.Minute
 
 // What is refused without being counted as a refusal.
 const (
@@ -63,15 +75,53 @@ func (s *Server) Faults() []FaultRate {
 func (s *Server) Inject(faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.injected = append(s.injected, faults...)
+	s.scripted.inject("", faults)
+}
+
+// Outage makes every request meet a fault, until Outage("") ends it. Requests
+// for tokens are not concerned.
+func (s *Server) Outage(f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scripted.outage = f
+}
+
+// scripted are the faults that a test asked for. Its server's lock guards it.
+type scripted struct {
+	outage   Fault // of every request; "" = none
+	injected []injection
+}
+
+// injection is a fault that one request is to meet.
+type injection struct {
+	fault   Fault
+	command string // the only one that it befalls; "" = any that suits it
+}
+
+func (s *scripted) inject(command string, faults []Fault) {
+	for _, f := range faults {
+		s.injected = append(s.injected, injection{f, command})
+	}
+}
+
+// next is the fault that a command is to meet: of the injected ones the first
+// that is for it, else the outage's. suits says whether a fault that is for no command
+// of its own can befall this one.
+func (s *scripted) next(command string, suits func(Fault) bool) (Fault, bool) {
+	for i, in := range s.injected {
+		if in.command == command || in.command == "" && suits(in.fault) {
+			s.injected = slices.Delete(s.injected, i, i+1)
+			return in.fault, true
+		}
+	}
+	return s.outage, s.outage != "" && suits(s.outage)
 }
 
 // befalls returns the fault that befalls this attempt. The caller holds the lock.
 func (s *Server) befalls(m *mailbox, c call, attempt string) (FaultRate, bool) {
-	if len(s.injected) > 0 {
-		f := FaultRate{Fault: s.injected[0]}
-		s.injected = s.injected[1:]
-		switch f.Fault {
+	if why, ok := s.scripted.next(string(c.op), func(Fault) bool { return true }); ok {
+		f := FaultRate{Fault: why}
+		switch why {
 		case OverQuota, OverConcurrency, Throttled:
 			f.wait = s.limits().throttle
 		}

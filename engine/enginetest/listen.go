@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
-// listeners are where a server listens: for connections in memory, from the
+// listeners are where an HTTP server listens: for connections in memory, from the
 // first dial on, and on a port once it is asked to.
 type listeners struct {
 	server  http.Server
@@ -21,13 +24,23 @@ type listeners struct {
 	closed bool
 }
 
+// handle says who answers requests.
+func (n *listeners) handle(h http.HandlerFunc) {
+	n.server = http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+}
+
 var errClosed = errors.New("enginetest: server closed")
 
 // Listen makes the server listen on a port of the loopback interface, and
 // returns its address, such as "127.0.0.1:40123". A Transport dials it there
 // from now on.
-func (s *Server) Listen() (address string, err error) {
-	n := &s.net
+func (s *Server) Listen() (address string, err error) { return s.net.listen(s.Name()) }
+
+// Close stops the server at once, with the connections that are still open.
+// Requests that come later fail.
+func (s *Server) Close() { s.net.close() }
+
+func (n *listeners) listen(name string) (address string, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -36,7 +49,7 @@ func (s *Server) Listen() (address string, err error) {
 	if n.port == nil {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			return "", fmt.Errorf("enginetest: listen for %q: %w", s.Name(), err)
+			return "", fmt.Errorf("enginetest: listen for %q: %w", name, err)
 		}
 		n.serve(l)
 		n.port = l.Addr()
@@ -44,10 +57,7 @@ func (s *Server) Listen() (address string, err error) {
 	return n.port.String(), nil
 }
 
-// Close stops the server at once, with the connections that are still open.
-// Requests that come later fail.
-func (s *Server) Close() {
-	n := &s.net
+func (n *listeners) close() {
 	n.mu.Lock()
 	n.closed = true
 	if n.pipe != nil {
@@ -57,6 +67,8 @@ func (s *Server) Close() {
 	_ = n.server.Close()
 	n.serving.Wait()
 }
+
+func (s *Server) dial(ctx context.Context) (net.Conn, error) { return s.net.dial(ctx) }
 
 // serve serves a listener until Close. The caller holds the lock.
 func (n *listeners) serve(l net.Listener) {

@@ -19,6 +19,7 @@ type verdict struct {
 	answer
 	admitted bool // it counts against the concurrency that the provider allows
 	lost     bool // the answer never leaves
+	slow     bool // the answer leaves after a while
 	refusal  int64
 }
 
@@ -48,7 +49,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	m.inflight++
 	m.peakInflight = max(m.peakInflight, m.inflight)
 	m.peakUnits = max(m.peakUnits, m.recent.add(now, cost))
-	s.countEarly(m, c, now, r)
+	s.countEarly(m, c, r.Header.Get(sentHeader))
 	key := string(c.op) + " " + c.id + c.page
 	m.attempts[key]++
 	attempt := strconv.Itoa(m.attempts[key])
@@ -72,6 +73,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	took := time.Duration((0.5 + chance(s.o.Seed, s.Name(), m.name, key, attempt, "latency")) * float64(s.o.Latency))
 	if !v.admitted {
 		took /= 4
+	}
+	if v.slow {
+		took += 2 * slowness
 	}
 	if !pause(r, took/2) {
 		return
@@ -113,11 +117,7 @@ func (s *Server) decide(m *mailbox, c call, r *http.Request, now time.Time, cost
 			if !now.Before(m.until) {
 				m.until = v.named
 			}
-			s.lastID++
-			v.refusal = s.lastID
-			f := &refusal{id: v.refusal, named: v.named}
-			s.refusals[f.id] = f
-			m.refusals = append(m.refusals, f)
+			v.refusal = s.refusals.add(&m.refusals, v.named)
 		}
 		return v
 	}
@@ -140,7 +140,7 @@ func (s *Server) decide(m *mailbox, c call, r *http.Request, now time.Time, cost
 	if ok && f.Fault == ConnectionLost {
 		return verdict{admitted: true, lost: true}
 	}
-	if ok && f.Fault != ReplyLost && f.Fault != FailedLate {
+	if ok && f.Fault != ReplyLost && f.Fault != FailedLate && f.Fault != Slow {
 		var until time.Time
 		if f.wait > 0 {
 			until = now.Add(f.wait)
@@ -153,6 +153,8 @@ func (s *Server) decide(m *mailbox, c call, r *http.Request, now time.Time, cost
 	v := verdict{admitted: true, answer: s.serve(m, c)}
 	switch {
 	case !ok:
+	case f.Fault == Slow:
+		v.slow = true
 	case f.Fault == ReplyLost:
 		s.lost++
 		v.lost = true

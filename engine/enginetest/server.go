@@ -1,12 +1,8 @@
 package enginetest
 
 import (
-	"io"
-	"log"
-	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +19,9 @@ type Options struct {
 	// 0 = 60 for Nylas, and each but the first for at least 10 seconds, so that
 	// no call meets two expiries; never for the others. Negative = never.
 	TokenLife int
+	// OAuth is whose access tokens are good; TokenLife is not read then. nil: the
+	// HTTP servers issue tokens of their own, IMAP and SMTP servers take any.
+	OAuth *OAuth
 }
 
 // Server is one fake provider with its mailboxes. NewTransport reaches it. It is
@@ -31,23 +30,21 @@ type Server struct {
 	provider
 	o     Options
 	names []string // of the mailboxes, in order
-	seq   atomic.Int64
-	net   listeners
+	moments
+	net listeners
 
 	mu        sync.Mutex
 	boxes     map[string]*mailbox
-	injected  []Fault
-	refusals  map[int64]*refusal // by number, those that the client may still be reading
-	lastID    int64
+	scripted  scripted
+	refusals  refusals
 	requests  int
 	refused   map[Fault]int
 	lost      int // replies withheld after the request had been processed
-	early     int
-	earlyText []string // on the first few early returns
 	refreshed int
 }
 
-func newServer(p provider, o Options) *Server {
+// fill replaces zeros by their defaults.
+func (o *Options) fill() {
 	if o.Mailboxes <= 0 {
 		o.Mailboxes = 3
 	}
@@ -55,14 +52,16 @@ func newServer(p provider, o Options) *Server {
 		o.Messages = 100
 	}
 	if o.Latency <= 0 {
-		o.Latency = 20 * time.Millisecond
+		o.Latency = defaultLatency
 	}
+}
+
+const defaultLatency = 20 * time.Millisecond
+
+func newServer(p provider, o Options) *Server {
+	o.fill()
 	s := &Server{provider: p, o: o, boxes: map[string]*mailbox{}}
-	s.net.server = http.Server{
-		Handler:           http.HandlerFunc(s.answer),
-		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          log.New(io.Discard, "", 0),
-	}
+	s.net.handle(s.answer)
 	for i := range o.Mailboxes {
 		s.names = append(s.names, p.mailbox(i))
 	}
@@ -71,13 +70,14 @@ func newServer(p provider, o Options) *Server {
 }
 
 // Reset empties the counts, refills the mailboxes and forgets all tokens and
-// injected faults, so that another run meets the same faults. No request may be
+// injected faults and outages, so that another run meets the same faults. No request may be
 // in flight.
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refusals, s.refused, s.injected, s.earlyText = map[int64]*refusal{}, map[Fault]int{}, nil, nil
-	s.requests, s.lost, s.early, s.refreshed = 0, 0, 0, 0
+	s.refusals.reset()
+	s.refused, s.scripted = map[Fault]int{}, scripted{}
+	s.requests, s.lost, s.refreshed = 0, 0, 0
 	l := s.limits()
 	share := gone
 	if s.o.Faultless {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -20,21 +19,55 @@ type Tokens struct {
 }
 
 type accountToken struct {
-	server *Server
-	mu     sync.Mutex
-	value  string
+	lock  chan struct{} // of one: to wait for a mutex is not idle to testing/synctest
+	grant Grant
+	// ask and parse make a request for new tokens, and read its answer.
+	ask   func(Grant) *http.Request
+	parse func(body []byte) (Grant, error)
 }
 
 // NewTokens issues a token for every mailbox of the servers, as an earlier run
-// of the worker would have left behind.
+// of the worker would have left behind. For a server with Options.OAuth they are
+// that endpoint's, where they are refreshed, too.
 func NewTokens(servers ...*Server) *Tokens {
 	t := &Tokens{client: &http.Client{Transport: NewTransport(servers...)}, accounts: map[string]*accountToken{}}
 	for _, s := range servers {
 		for _, m := range s.names {
-			t.accounts[m] = &accountToken{server: s, value: s.issue(m)}
+			if s.o.OAuth != nil {
+				t.accounts[m] = s.o.OAuth.token(m)
+				continue
+			}
+			t.accounts[m] = &accountToken{
+				lock:  make(chan struct{}, 1),
+				grant: Grant{Access: s.issue(m)},
+				ask:   func(Grant) *http.Request { return s.tokenRequest(m) },
+				parse: func(body []byte) (Grant, error) {
+					access, err := s.parseToken(body)
+					return Grant{Access: access}, err
+				},
+			}
 		}
 	}
 	return t
+}
+
+// Tokens begins a grant for each of the accounts, as those of an IMAP or SMTP
+// server, and refreshes their tokens at the endpoint.
+func (s *OAuth) Tokens(accounts ...string) *Tokens {
+	t := &Tokens{client: s.Client(), accounts: map[string]*accountToken{}}
+	for _, a := range accounts {
+		t.accounts[a] = s.token(a)
+	}
+	return t
+}
+
+func (s *OAuth) token(account string) *accountToken {
+	return &accountToken{
+		lock:  make(chan struct{}, 1),
+		grant: s.Grant(account),
+		ask:   func(g Grant) *http.Request { return s.RefreshRequest(g.Refresh) },
+		parse: s.ParseGrant,
+	}
 }
 
 func (t *Tokens) account(mailbox string) (*accountToken, error) {
@@ -45,28 +78,39 @@ func (t *Tokens) account(mailbox string) (*accountToken, error) {
 	return a, nil
 }
 
+// Access is the mailbox's token, as IMAP and SMTP need it. It waits while the
+// token is being renewed.
+func (t *Tokens) Access(mailbox string) (string, error) {
+	a, err := t.account(mailbox)
+	if err != nil {
+		return "", err
+	}
+	a.lock <- struct{}{}
+	defer func() { <-a.lock }()
+	return a.grant.Access, nil
+}
+
 // Authorize puts the mailbox's token on a request. It waits while the token is
 // being renewed.
 func (t *Tokens) Authorize(r *http.Request, mailbox string) error {
-	a, err := t.account(mailbox)
+	access, err := t.Access(mailbox)
 	if err != nil {
 		return err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	r.Header.Set("Authorization", "Bearer "+a.value)
+	r.Header.Set("Authorization", "Bearer "+access)
 	return nil
 }
 
-// Renew gets a new token for the mailbox from the provider's token endpoint.
+// Renew gets a new token for the mailbox from the provider's token endpoint. What
+// the endpoint refuses is an error whose fields tell how.
 func (t *Tokens) Renew(ctx context.Context, mailbox string) error {
 	a, err := t.account(mailbox)
 	if err != nil {
 		return err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	resp, err := t.client.Do(a.server.tokenRequest(mailbox).WithContext(ctx))
+	a.lock <- struct{}{}
+	defer func() { <-a.lock }()
+	resp, err := t.client.Do(a.ask(a.grant).WithContext(ctx))
 	if err != nil {
 		return err
 	}
@@ -75,12 +119,28 @@ func (t *Tokens) Renew(ctx context.Context, mailbox string) error {
 	if err != nil {
 		return err
 	}
-	value, err := a.server.parseToken(body)
+	if resp.StatusCode >= 300 {
+		return &RefusedError{StatusCode: resp.StatusCode, Header: resp.Header, Body: body}
+	}
+	g, err := a.parse(body)
 	if err != nil {
 		return err
 	}
-	a.value = value
+	a.grant = g
 	return nil
+}
+
+// RefusedError is an answer of a token endpoint that brings no token. The engine
+// reads it by its fields, as it does the errors of OAuth libraries.
+type RefusedError struct {
+	StatusCode int
+	Header     http.Header
+	Body       []byte
+}
+
+func (e *RefusedError) Error() string {
+	t, _ := unmarshal[tokens](e.Body) // what is not JSON has no code to show
+	return fmt.Sprintf("enginetest: token endpoint: HTTP %d %s", e.StatusCode, t.Error)
 }
 
 // tokenRequest asks for a new access token. The mailbox's name serves as its refresh token.
@@ -157,6 +217,9 @@ func (s *Server) tokenLife() int {
 // tokens never expire, any will do. The caller holds the lock.
 func (s *Server) authorized(m *mailbox, r *http.Request) bool {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if s.o.OAuth != nil {
+		return ok && s.o.OAuth.good(m.name, token)
+	}
 	life := s.tokenLife()
 	if life == 0 {
 		return ok && token != ""

@@ -24,15 +24,27 @@ const (
 // before its first request.
 type Transport struct {
 	*http.Transport
-	servers map[string]*Server // by host
+	servers map[string]reachable // by host
 }
 
-// NewTransport returns a transport that reaches these servers. Its idle
-// connections end when their server is closed.
+// reachable is what a Transport needs of a server.
+type reachable interface {
+	Host() string
+	dial(ctx context.Context) (net.Conn, error)
+	moment() moment
+	finished(refusal int64)
+}
+
+// NewTransport returns a transport that reaches these servers, and the endpoints
+// that issue their tokens (Options.OAuth). Its idle connections end when their
+// server is closed.
 func NewTransport(servers ...*Server) *Transport {
-	t := &Transport{servers: make(map[string]*Server, len(servers))}
+	t := &Transport{servers: make(map[string]reachable, len(servers))}
 	for _, s := range servers {
 		t.servers[s.Host()] = s
+		if s.o.OAuth != nil {
+			t.servers[s.o.OAuth.Host()] = s.o.OAuth
+		}
 	}
 	t.Transport = &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
@@ -44,7 +56,7 @@ func NewTransport(servers ...*Server) *Transport {
 			if s == nil {
 				return nil, fmt.Errorf("enginetest: dial %q: no such server", address)
 			}
-			return s.net.dial(ctx)
+			return s.dial(ctx)
 		},
 		MaxIdleConns:        0, // no limit
 		MaxIdleConnsPerHost: 1024,
@@ -80,7 +92,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // refusalBody tells the server when a refusal has been read.
 type refusalBody struct {
 	io.ReadCloser
-	server *Server
+	server reachable
 	id     int64
 	once   sync.Once
 }

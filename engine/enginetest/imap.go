@@ -1,0 +1,235 @@
+package enginetest
+
+import (
+	"fmt"
+	"net/mail"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// IMAP is a fake IMAP4rev1 server (RFC 3501), as far as a sync worker needs one. Its
+// connections are made by Dial, without TLS. It is safe for concurrent use.
+//
+// It knows LOGIN, AUTHENTICATE (PLAIN, XOAUTH2), SELECT, EXAMINE, LIST, STATUS,
+// FETCH, SEARCH (ALL, a set, UID, HEADER) and UID before both, APPEND, IDLE, CLOSE,
+// NOOP, CAPABILITY and LOGOUT, and literals with and without a pause. Every account has
+// the mailboxes INBOX, Drafts and Sent; messages are in the first.
+//
+// A lost reply closes the connection after an APPEND has taken effect, a lost
+// connection before.
+type IMAP struct{ *wire }
+
+// NewIMAP returns an IMAP server that words its refusals as RFC 9051 and RFC 5530 do.
+func NewIMAP(o Options) *IMAP { return newIMAP(imapHost{policy: "imap", at: "imap.example"}, o) }
+
+// NewGmailIMAP returns Gmail's, which allows 15 connections to an account, and
+// says with an OK that it throttles when it is Overloaded.
+// https://support.google.com/mail/answer/97150
+func NewGmailIMAP(o Options) *IMAP {
+	return newIMAP(imapHost{policy: "gmail_imap", at: "imap.gmail.com", most: 15, words: map[Fault]string{
+		OverConcurrency: "NO [ALERT] Too many simultaneous connections. (Failure)",
+		OverQuota:       "NO [OVERQUOTA] Account exceeded command or bandwidth limits. (Failure)",
+		Overloaded:      "OK Success [THROTTLED]",
+		TokenExpired:    "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
+		Rejected:        "NO [TRYCREATE] Unknown Mailbox: {mailbox} (Failure)",
+	}}, o)
+}
+
+// NewYahooIMAP returns Yahoo's, which names no times.
+func NewYahooIMAP(o Options) *IMAP {
+	return newIMAP(imapHost{policy: "yahoo_imap", at: "imap.mail.yahoo.com", words: map[Fault]string{
+		OverQuota:       "NO [LIMIT] {command} Rate limit hit.",
+		Overloaded:      "NO [LIMIT] {command} Rate limit hit.",
+		OverConcurrency: "NO [LIMIT] {command} Rate limit hit.",
+		Unavailable:     "NO [UNAVAILABLE] {command} Service is temporarily not available",
+		ServerError:     "NO [SERVERBUG] {command} Server error - Please try again later",
+		TokenExpired:    "NO [AUTHENTICATIONFAILED] {command} Invalid credentials",
+	}}, o)
+}
+
+// NewOutlookIMAP returns Exchange Online's, which says in words when to come back.
+func NewOutlookIMAP(o Options) *IMAP {
+	return newIMAP(imapHost{policy: "outlook_imap", at: "outlook.office365.com", words: map[Fault]string{
+		Throttled:    "BAD Request is throttled. Suggested Backoff Time: {ms} milliseconds",
+		ServerError:  "BAD User is authenticated but not connected.",
+		TokenExpired: "NO {command} failed.",
+		ShuttingDown: "BYE Connection is closed. 13",
+	}}, o)
+}
+
+func newIMAP(h imapHost, o Options) *IMAP {
+	s := &IMAP{newWire(h, o)}
+	for _, a := range s.accounts {
+		a.folders = map[string]*folder{"INBOX": {}, "Drafts": {}, "Sent": {}}
+		for i := range s.o.Messages {
+			id := hexID(s.o.Seed, s.Name(), a.name, "message", strconv.Itoa(i))
+			a.folders["INBOX"].add(newMail(id, a.name, fmt.Sprintf("Message %d of %s", i+1, a.name)), "", arrival)
+		}
+	}
+	return s
+}
+
+// arrival is when the messages came that a server begins with.
+var arrival = time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+
+func newMail(id, to, subject string) string {
+	return "Date: Sun, 01 Mar 2026 09:00:00 +0000\r\nFrom: sender@enginetest.example\r\nTo: " + to +
+		"\r\nSubject: " + subject + "\r\nMessage-ID: <" + id + "@enginetest.example>\r\n\r\nThis is " + subject + ".\r\n"
+}
+
+// folder is a mailbox of an account. The server's lock guards it.
+type folder struct{ letters []letter }
+
+// letter is a message in a folder; its UID is its place, from 1.
+type letter struct {
+	id      string // its Message-ID, without the brackets
+	raw     string
+	header  mail.Header
+	flags   string
+	arrived time.Time
+}
+
+func (f *folder) add(raw, flags string, arrived time.Time) {
+	l := letter{id: messageID(raw), raw: raw, flags: flags, arrived: arrived}
+	if m, err := mail.ReadMessage(strings.NewReader(raw)); err == nil {
+		l.header = m.Header
+	}
+	f.letters = append(f.letters, l)
+}
+
+// messageID is a message's identity; one without a Message-ID is known by what is in it.
+func messageID(raw string) string {
+	if m, err := mail.ReadMessage(strings.NewReader(raw)); err == nil {
+		if id := strings.Trim(m.Header.Get("Message-ID"), "<> \t"); id != "" {
+			return id
+		}
+	}
+	return hexID(0, raw)
+}
+
+// Messages are the messages of an account's INBOX, in order; nil for an unknown account.
+func (s *IMAP) Messages(mailbox string) []Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.accounts[mailbox]
+	if a == nil {
+		return nil
+	}
+	var list []Message
+	for _, l := range a.folders["INBOX"].letters {
+		list = append(list, Message{ID: l.id, Subject: l.header.Get("Subject")})
+	}
+	return list
+}
+
+// Appended is how often the account appended the message of that Message-ID
+// (without its angle brackets), whether it heard of it or not.
+func (s *IMAP) Appended(mailbox, id string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.accounts[mailbox]; a != nil {
+		return a.sent[id]
+	}
+	return 0
+}
+
+// Deliver puts a message into an account's INBOX, and tells the connections that
+// are in IDLE there.
+func (s *IMAP) Deliver(mailbox, subject string) error {
+	s.mu.Lock()
+	a := s.accounts[mailbox]
+	if a == nil {
+		s.mu.Unlock()
+		return fmt.Errorf("enginetest: no mailbox %q", mailbox)
+	}
+	inbox := a.folders["INBOX"]
+	n := len(inbox.letters) + 1
+	inbox.add(newMail(hexID(s.o.Seed, s.Name(), a.name, "delivered", strconv.Itoa(n)), a.name, oneLine(subject)), "", time.Now())
+	var idle []*session
+	for c := range s.sessions {
+		if c.idle == inbox {
+			idle = append(idle, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range idle {
+		c.write("* " + strconv.Itoa(n) + " EXISTS\r\n")
+	}
+	return nil
+}
+
+// oneLine is a text without what would end a line.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// imapHost is what IMAP servers differ in.
+type imapHost struct {
+	policy, at string
+	most       int              // connections
+	words      map[Fault]string // with {command}, {mailbox} and {ms}: how long to wait
+}
+
+func (h imapHost) name() string         { return h.policy }
+func (h imapHost) host() string         { return h.at }
+func (h imapHost) connections() int     { return h.most }
+func (h imapHost) account(i int) string { return fmt.Sprintf("user%d@%s.example", i+1, h.policy) }
+
+func (h imapHost) faults() []FaultRate {
+	return []FaultRate{
+		{Fault: TooManyLogins, Rate: 0.02},
+		{Fault: Throttled, Rate: 0.01},
+		{Fault: Overloaded, Rate: 0.01},
+		{Fault: Unavailable, Rate: 0.02},
+		{Fault: ServerError, Rate: 0.01},
+		{Fault: ShuttingDown, Rate: 0.01},
+		{Fault: ConnectionLost, Rate: 0.02},
+		{Fault: Unavailable, Rate: 0.05, Sends: true},
+		{Fault: ReplyLost, Rate: 0.20, Sends: true},
+		{Fault: ConnectionLost, Rate: 0.10, Sends: true},
+	}
+}
+
+func (h imapHost) suits(f Fault, command string) bool {
+	login := command == "LOGIN" || command == "AUTHENTICATE"
+	switch f {
+	case TokenExpired, TooManyLogins, OverConcurrency:
+		return login
+	case ReplyLost, FailedLate, MailboxFull:
+		return command == "APPEND"
+	}
+	return !login
+}
+
+// plainWords are what a server says that has no words of its own.
+var plainWords = map[Fault]string{
+	OverQuota:       "NO [LIMIT] Rate limit exceeded, try again later",
+	OverConcurrency: "NO [LIMIT] Maximum number of connections from user+IP exceeded",
+	Throttled:       "NO [THROTTLED] Too many commands, try again in {ms} ms",
+	Overloaded:      "NO [THROTTLED] Too many commands",
+	Unavailable:     "NO [UNAVAILABLE] {command} is not available for now",
+	ServerError:     "NO [SERVERBUG] This should not happen",
+	TokenExpired:    "NO [AUTHENTICATIONFAILED] Authentication failed",
+	TooManyLogins:   "NO [UNAVAILABLE] Too many login attempts, try again later",
+	MailboxFull:     "NO [OVERQUOTA] The mailbox is full",
+	ShuttingDown:    "BYE Server shutting down.",
+	Rejected:        "NO [TRYCREATE] No such mailbox",
+}
+
+// say words a fault; a fault that no IMAP server has is a BAD.
+func (h imapHost) say(f Fault, command, about string, ms int64) string {
+	words, ok := h.words[f]
+	if !ok {
+		words, ok = plainWords[f]
+	}
+	if !ok {
+		return "BAD " + string(f)
+	}
+	return strings.NewReplacer("{command}", command, "{mailbox}", oneLine(about), "{ms}", strconv.FormatInt(ms, 10)).Replace(words)
+}

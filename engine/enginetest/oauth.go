@@ -1,0 +1,373 @@
+package enginetest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// OAuthOptions configure a token endpoint. The zero value is usable: refresh
+// tokens are single-use.
+type OAuthOptions struct {
+	Seed       uint64        // decides the tokens
+	Latency    time.Duration // an answer takes from half to one and a half of it; 0 = 20 ms
+	AccessLife time.Duration // after which an access token is refused; 0 = an hour
+	// Reusable leaves a refresh token good when it has been used. Else each can
+	// be used once, and the answer brings the next (RFC 6749, section 6).
+	Reusable bool
+	// RevokeOnReuse ends a grant, with all its tokens, when a refresh token of it
+	// that has been used is presented again (RFC 9700, section 4.14.2). Else such a token is
+	// only refused.
+	RevokeOnReuse bool
+}
+
+// OAuth is a fake OAuth 2.0 token endpoint, which refreshes tokens and keeps
+// count of how often each was presented. It is safe for concurrent use.
+//
+// It knows these faults: Throttled, which closes the endpoint until the time that
+// it names, Overloaded, Unavailable, ServerError, GrantDead, Slow, ConnectionLost, ReplyLost and FailedLate. After
+// the last two the refresh token has been used, and nobody has its successor.
+type OAuth struct {
+	o OAuthOptions
+	moments
+	net listeners
+
+	mu        sync.Mutex
+	grants    []*grant
+	refresh   map[string]*refreshToken
+	access    map[string]*accessToken
+	presented map[string]int // by token, also of tokens that were never issued
+	strange   int            // those of them
+	scripted  scripted
+	refusals  refusals
+	named     []*refusal
+	until     time.Time // throttled
+	counts    Counts
+}
+
+// Grant is what an account's consent, or a refresh, has brought.
+type Grant struct {
+	Access, Refresh string
+	Expires         time.Time // of Access
+}
+
+// grant is one consent, with all tokens that came of it.
+type grant struct {
+	account string
+	number  int
+	issued  int // generation of the newest tokens
+	revoked bool
+}
+
+type refreshToken struct {
+	grant *grant
+	used  bool
+}
+
+type accessToken struct {
+	grant   *grant
+	expires time.Time
+}
+
+// NewOAuth returns a token endpoint at https://oauth.example/token, as far as
+// RFC 6749, section 6 goes; NewTransport reaches it, in plain HTTP.
+func NewOAuth(o OAuthOptions) *OAuth {
+	if o.Latency <= 0 {
+		o.Latency = defaultLatency
+	}
+	if o.AccessLife <= 0 {
+		o.AccessLife = time.Hour
+	}
+	s := &OAuth{o: o, refresh: map[string]*refreshToken{}, access: map[string]*accessToken{}, presented: map[string]int{}}
+	s.counts.Refused = map[Fault]int{}
+	s.refusals.reset()
+	s.net.handle(s.answer)
+	return s
+}
+
+// Host is the host name under which clients know the endpoint.
+func (s *OAuth) Host() string { return "oauth.example" }
+
+// Client returns a client that reaches the endpoint, and nothing else.
+func (s *OAuth) Client() *http.Client {
+	t := NewTransport()
+	t.servers[s.Host()] = s
+	return &http.Client{Transport: t}
+}
+
+// Listen makes the endpoint listen on a port of the loopback interface too, and
+// returns its address, such as "127.0.0.1:40123".
+func (s *OAuth) Listen() (address string, err error) { return s.net.listen(s.Host()) }
+
+// Close stops the endpoint at once, with the connections that are still open.
+// Requests that come later fail.
+func (s *OAuth) Close() { s.net.close() }
+
+func (s *OAuth) dial(ctx context.Context) (net.Conn, error) { return s.net.dial(ctx) }
+
+func (s *OAuth) finished(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusals.finish(id, s.moment())
+}
+
+// FailOnEarlyReturn closes the endpoint when the test ends, and then fails the
+// test if a client came back early: if it sent a request after it had read that
+// the endpoint is throttled, and before the time that was named.
+func (s *OAuth) FailOnEarlyReturn(tb TB) {
+	tb.Helper()
+	tb.Cleanup(func() {
+		tb.Helper()
+		s.Close()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.refusals.fail(tb, s.Host())
+	})
+}
+
+// Inject makes the requests that come next meet these faults, one each, in order.
+func (s *OAuth) Inject(faults ...Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scripted.inject("", faults)
+}
+
+// Outage makes every request meet a fault, until Outage("") ends it.
+func (s *OAuth) Outage(f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scripted.outage = f
+}
+
+// Grant is what the endpoint gives an account that consents: the tokens that an
+// earlier run of a worker would have left behind. Each call begins another grant.
+func (s *OAuth) Grant(account string) Grant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := &grant{account: account, number: len(s.grants) + 1}
+	s.grants = append(s.grants, g)
+	return s.issue(g, "")
+}
+
+// issue makes new tokens of a grant, of which a refresh token may be left as it is. The caller holds the lock.
+func (s *OAuth) issue(g *grant, refresh string) Grant {
+	g.issued++
+	id := func(kind string) string {
+		return kind + "-" + hexID(s.o.Seed, g.account, kind, strconv.Itoa(g.number), strconv.Itoa(g.issued))
+	}
+	t := Grant{Access: id("access"), Refresh: refresh, Expires: time.Now().Add(s.o.AccessLife)}
+	if t.Refresh == "" {
+		t.Refresh = id("refresh")
+		s.refresh[t.Refresh] = &refreshToken{grant: g}
+	}
+	s.access[t.Access] = &accessToken{grant: g, expires: t.Expires}
+	return t
+}
+
+// Revoke ends every grant of an account, as its user would.
+func (s *OAuth) Revoke(account string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.grants {
+		if g.account == account {
+			g.revoked = true
+		}
+	}
+}
+
+// Presented is how often a refresh token was presented to the endpoint.
+func (s *OAuth) Presented(refresh string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.presented[refresh]
+}
+
+// Counts returns what the endpoint saw since it was made.
+func (s *OAuth) Counts() Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.counts
+	c.Refused = maps.Clone(c.Refused)
+	c.EarlyReturns = s.refusals.early
+	return c
+}
+
+// good reports whether an access token is an account's, and has not expired.
+func (s *OAuth) good(account, access string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.access[access]
+	return t != nil && t.grant.account == account && !t.grant.revoked && time.Now().Before(t.expires)
+}
+
+// RefreshRequest asks the endpoint for new tokens.
+func (s *OAuth) RefreshRequest(refresh string) *http.Request {
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_id": {"worker"}, "client_secret": {"none"}}
+	r := request(http.MethodPost, s.Host(), "/token", nil, nil)
+	body := form.Encode()
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.ContentLength = int64(len(body))
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(body)), nil }
+	r.Body, _ = r.GetBody()
+	return r
+}
+
+// ParseGrant reads the answer to RefreshRequest. An answer without tokens is an error.
+func (s *OAuth) ParseGrant(body []byte) (Grant, error) {
+	t, err := unmarshal[tokens](body)
+	if err == nil && (t.Access == "" || t.Refresh == "") {
+		err = fmt.Errorf("no tokens in it: %q", t.Error)
+	}
+	if err != nil {
+		return Grant{}, fmt.Errorf("enginetest: grant: %w", err)
+	}
+	return Grant{Access: t.Access, Refresh: t.Refresh, Expires: time.Now().Add(time.Duration(t.Life) * time.Second)}, nil
+}
+
+// tokens is the answer to a refresh (RFC 6749, sections 5.1 and 5.2).
+type tokens struct {
+	Access      string `json:"access_token,omitempty"`
+	Refresh     string `json:"refresh_token,omitempty"`
+	Type        string `json:"token_type,omitempty"`
+	Life        int64  `json:"expires_in,omitempty"` // seconds
+	Error       string `json:"error,omitempty"`
+	Description string `json:"error_description,omitempty"`
+}
+
+// answer answers a request as a token endpoint would.
+func (s *OAuth) answer(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	form, err2 := url.ParseQuery(string(body))
+	if err != nil || err2 != nil || r.Method != http.MethodPost || r.URL.Path != "/token" {
+		write(w, answer{status: http.StatusBadRequest, body: tokens{Error: "invalid_request"}})
+		return
+	}
+	s.mu.Lock()
+	s.counts.Requests++
+	if sent, ok := parseMoment(r.Header.Get(sentHeader)); ok {
+		s.refusals.count(&s.named, sent, "refresh")
+	}
+	v := s.decide(form)
+	took := time.Duration((0.5 + chance(s.o.Seed, "latency", strconv.Itoa(s.counts.Requests))) * float64(s.o.Latency))
+	s.mu.Unlock()
+
+	if v.slow {
+		took += slowness
+	}
+	if !pause(r, took) {
+		return
+	}
+	if v.lost {
+		hangUp(w)
+		return
+	}
+	if v.refusal != 0 {
+		w.Header().Set(refusalHeader, strconv.FormatInt(v.refusal, 10))
+	}
+	write(w, v.answer)
+}
+
+// decide says how a request is answered. The caller holds the lock.
+func (s *OAuth) decide(form url.Values) verdict {
+	refuse := func(why Fault, status int, code, description string) verdict {
+		s.counts.Refused[why]++
+		return verdict{answer: answer{status: status, body: tokens{Error: code, Description: description}}}
+	}
+	now := time.Now()
+	throttle := func() verdict {
+		header, named := wait{now: now, until: s.until}.seconds()
+		v := refuse(Throttled, http.StatusTooManyRequests, "temporarily_unavailable", "Too many requests.")
+		v.header = map[string]string{"Retry-After": header}
+		v.refusal = s.refusals.add(&s.named, named)
+		s.until = named
+		return v
+	}
+	if now.Before(s.until) {
+		return throttle()
+	}
+	fault, _ := s.scripted.next("", func(Fault) bool { return true })
+	switch fault {
+	case Throttled:
+		s.until = now.Add(2 * time.Second)
+		return throttle()
+	case Overloaded:
+		return refuse(fault, http.StatusTooManyRequests, "temporarily_unavailable", "Too many requests.")
+	case Unavailable:
+		return refuse(fault, http.StatusServiceUnavailable, "temporarily_unavailable", "")
+	case ServerError:
+		return refuse(fault, http.StatusInternalServerError, "server_error", "")
+	case GrantDead:
+		return refuse(fault, http.StatusBadRequest, "invalid_grant", "The grant has been revoked.")
+	case ConnectionLost:
+		return verdict{lost: true}
+	case "", Slow, ReplyLost, FailedLate:
+	default:
+		return refuse(fault, http.StatusBadRequest, "invalid_request", "")
+	}
+
+	v := s.spend(form.Get("grant_type"), form.Get("refresh_token"))
+	switch {
+	case fault == Slow:
+		v.slow = true
+	case v.status != http.StatusOK:
+	case fault == ReplyLost:
+		s.counts.RepliesLost++
+		v.lost = true
+	case fault == FailedLate:
+		v = refuse(fault, http.StatusInternalServerError, "server_error", "")
+	}
+	return v
+}
+
+// maxStrange bounds the tokens that the endpoint never issued and yet counts.
+const maxStrange = 1000
+
+// spend gives new tokens for a refresh token. The caller holds the lock.
+func (s *OAuth) spend(grantType, refresh string) verdict {
+	refuse := func(code, description string) verdict {
+		s.counts.Refused[GrantDead]++
+		return verdict{answer: answer{status: http.StatusBadRequest, body: tokens{Error: code, Description: description}}}
+	}
+	if grantType != "refresh_token" {
+		return verdict{answer: answer{status: http.StatusBadRequest, body: tokens{Error: "unsupported_grant_type"}}}
+	}
+	t := s.refresh[refresh]
+	if t == nil {
+		if _, ok := s.presented[refresh]; ok || s.strange < maxStrange {
+			if !ok {
+				s.strange++
+			}
+			s.presented[refresh]++
+		}
+		return refuse("invalid_grant", "The refresh token is unknown.")
+	}
+	s.presented[refresh]++
+	switch {
+	case t.grant.revoked:
+		return refuse("invalid_grant", "The grant has been revoked.")
+	case t.used:
+		s.counts.TokenReuses++
+		if s.o.RevokeOnReuse {
+			t.grant.revoked = true
+			s.counts.GrantsRevoked++
+		}
+		return refuse("invalid_grant", "The refresh token has been used.")
+	}
+	next := refresh
+	if !s.o.Reusable {
+		t.used, next = true, ""
+	}
+	g := s.issue(t.grant, next)
+	s.counts.Refreshes++
+	return verdict{answer: answer{status: http.StatusOK, body: tokens{
+		Access: g.Access, Refresh: g.Refresh, Type: "Bearer", Life: int64((s.o.AccessLife + time.Second - 1) / time.Second),
+	}}}
+}

@@ -1,0 +1,357 @@
+package enginetest
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// SMTP is a fake submission server (RFC 6409), as far as a worker needs one. Its
+// connections are made by Dial, without TLS. It is safe for concurrent use.
+//
+// It knows EHLO, HELO, AUTH (PLAIN, XOAUTH2), MAIL, RCPT, DATA, RSET, NOOP, VRFY and
+// QUIT, one at a time or in a pipeline (RFC 2920). Who has not logged in may not send.
+//
+// A lost reply closes the connection after a message's final dot, when the message has been
+// delivered; a lost connection does so before that.
+type SMTP struct{ *wire }
+
+// NewSMTP returns a server that words its refusals as RFC 5321 and RFC 3463 do.
+func NewSMTP(o Options) *SMTP { return newSMTP(smtpHost{policy: "smtp", at: "smtp.example"}, o) }
+
+// NewGmailSMTP returns Gmail's, whose quota of a day is a 550.
+// https://support.google.com/a/answer/3726730
+func NewGmailSMTP(o Options) *SMTP {
+	return newSMTP(smtpHost{policy: "gmail_smtp", at: "smtp.gmail.com", words: map[Fault]string{
+		OverQuota:     "550 5.4.5 Daily user sending quota exceeded. - gsmtp",
+		Overloaded:    "421 4.7.28 Our system has detected an unusual rate of unsolicited mail originating from your IP address. - gsmtp",
+		TokenExpired:  "535 5.7.8 Username and Password not accepted. - gsmtp",
+		TooManyLogins: "454 4.7.0 Too many login attempts, please try again later. - gsmtp",
+	}}, o)
+}
+
+// NewOutlookSMTP returns Exchange Online's, which allows three connections to
+// an account. https://aka.ms/concurrent_sending
+func NewOutlookSMTP(o Options) *SMTP {
+	return newSMTP(smtpHost{policy: "outlook_smtp", at: "smtp.office365.com", most: 3, words: map[Fault]string{
+		OverQuota:       "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process message due to a permanent exception",
+		OverConcurrency: "432 4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending for more information.",
+		Overloaded:      "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded",
+		TokenExpired:    "535 5.7.3 Authentication unsuccessful",
+		ShuttingDown:    "421 4.3.2 Service not active",
+	}}, o)
+}
+
+func newSMTP(h smtpHost, o Options) *SMTP { return &SMTP{newWire(h, o)} }
+
+// Delivered is how often the message of that Message-ID (without its angle
+// brackets) was delivered, whether its client heard of it or not.
+func (s *SMTP) Delivered(id string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, a := range s.accounts {
+		n += a.sent[id]
+	}
+	return n
+}
+
+// smtpHost is what SMTP servers differ in.
+type smtpHost struct {
+	policy, at string
+	most       int              // connections
+	words      map[Fault]string // with {recipient}, and {seconds}: how long to wait
+}
+
+func (h smtpHost) name() string         { return h.policy }
+func (h smtpHost) host() string         { return h.at }
+func (h smtpHost) connections() int     { return h.most }
+func (h smtpHost) account(i int) string { return fmt.Sprintf("user%d@%s.example", i+1, h.policy) }
+
+func (h smtpHost) faults() []FaultRate {
+	return []FaultRate{
+		{Fault: TooManyLogins, Rate: 0.02},
+		{Fault: Greylisted, Rate: 0.05},
+		{Fault: Throttled, Rate: 0.02, Sends: true},
+		{Fault: Overloaded, Rate: 0.02, Sends: true},
+		{Fault: Unavailable, Rate: 0.02, Sends: true},
+		{Fault: ShuttingDown, Rate: 0.02, Sends: true},
+		{Fault: ReplyLost, Rate: 0.20, Sends: true},
+		{Fault: ConnectionLost, Rate: 0.10, Sends: true},
+	}
+}
+
+func (h smtpHost) suits(f Fault, command string) bool {
+	switch f {
+	case TokenExpired, TooManyLogins, OverConcurrency:
+		return command == "AUTH"
+	case Greylisted, Rejected, MailboxFull:
+		return command == "RCPT"
+	case ShuttingDown, Unavailable:
+		return command != "AUTH"
+	}
+	return command == "DATA"
+}
+
+var plainReplies = map[Fault]string{
+	OverQuota:       "452 4.3.1 Insufficient system storage",
+	OverConcurrency: "421 4.7.0 Too many connections, try again later",
+	Throttled:       "451 4.7.1 Rate limit exceeded, try again in {seconds} seconds",
+	Overloaded:      "451 4.7.1 Rate limit exceeded",
+	Unavailable:     "450 4.3.2 The system is not accepting messages",
+	ServerError:     "451 4.3.0 Local error in processing",
+	TokenExpired:    "535 5.7.8 Authentication credentials invalid",
+	TooManyLogins:   "454 4.7.0 Too many login attempts, try again later",
+	MailboxFull:     "452 4.2.2 <{recipient}>: The mailbox is full",
+	Greylisted:      "450 4.2.0 <{recipient}>: Recipient address rejected: Greylisted for {seconds} seconds",
+	Rejected:        "550 5.1.1 <{recipient}>: Recipient address rejected: User unknown",
+	ShuttingDown:    "421 4.3.2 Service is shutting down",
+}
+
+// say words a fault; a fault that no SMTP server has is a 502.
+func (h smtpHost) say(f Fault, recipient string, seconds int64) string {
+	words, ok := h.words[f]
+	if !ok {
+		words, ok = plainReplies[f]
+	}
+	if !ok {
+		words = "502 5.5.1 " + string(f)
+	}
+	return strings.NewReplacer("{recipient}", recipient, "{seconds}", strconv.FormatInt(seconds, 10)).Replace(words) + "\r\n"
+}
+
+// smtpSession is a connection of an SMTP server.
+type smtpSession struct {
+	*session
+	host       smtpHost
+	greeted    bool
+	mail       bool // MAIL was accepted
+	recipients int
+}
+
+// maxRecipients is how many a message may have (RFC 5321, section 4.5.3.1.8).
+const maxRecipients = 100
+
+func (h smtpHost) serve(c *session) {
+	s := &smtpSession{session: c, host: h}
+	if !c.write("220 " + h.at + " ESMTP ready\r\n") {
+		return
+	}
+	for {
+		line, err := s.readLine()
+		switch {
+		case err == errLine:
+			if !s.write("500 5.5.2 Line too long\r\n") {
+				return
+			}
+			continue
+		case err != nil:
+			return
+		}
+		command, rest, _ := strings.Cut(line, " ")
+		if !s.run(strings.ToUpper(command), strings.TrimSpace(rest)) {
+			return
+		}
+	}
+}
+
+// run carries out a command, and reports whether the connection stays open.
+func (s *smtpSession) run(command, rest string) bool {
+	switch command {
+	case "HELO":
+		s.greeted, s.mail, s.recipients = true, false, 0
+		return s.write("250 " + s.host.at + "\r\n")
+	case "EHLO":
+		s.greeted, s.mail, s.recipients = true, false, 0
+		return s.write("250-" + s.host.at + "\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250-SIZE " +
+			strconv.Itoa(maxMessage) + "\r\n250 AUTH PLAIN XOAUTH2\r\n")
+	case "NOOP":
+		return s.write("250 2.0.0 OK\r\n")
+	case "VRFY":
+		return s.write("252 2.1.5 Send some mail and see\r\n")
+	case "RSET":
+		s.mail, s.recipients = false, 0
+		return s.write("250 2.0.0 OK\r\n")
+	case "QUIT":
+		s.write("221 2.0.0 Bye\r\n")
+		return false
+	case "AUTH":
+		return s.auth(rest)
+	case "MAIL", "RCPT", "DATA":
+	default:
+		return s.write("500 5.5.1 Command unrecognized\r\n")
+	}
+	if s.account == nil {
+		return s.write("530 5.7.0 Authentication required\r\n")
+	}
+	switch command {
+	case "MAIL":
+		address, ok := path(rest, "FROM:")
+		switch {
+		case !ok:
+			return s.write("501 5.5.4 Syntax: MAIL FROM:<address>\r\n")
+		case s.mail:
+			return s.write("503 5.5.1 Sender is given already\r\n")
+		}
+		return s.do("MAIL", address, func() string { s.mail = true; return "250 2.1.0 OK" })
+	case "RCPT":
+		address, ok := path(rest, "TO:")
+		switch {
+		case !ok || address == "":
+			return s.write("501 5.5.4 Syntax: RCPT TO:<address>\r\n")
+		case !s.mail:
+			return s.write("503 5.5.1 MAIL first\r\n")
+		case s.recipients == maxRecipients:
+			return s.write("452 4.5.3 Too many recipients\r\n")
+		}
+		return s.do("RCPT", address, func() string { s.recipients++; return "250 2.1.5 OK" })
+	}
+	if s.recipients == 0 {
+		return s.write("503 5.5.1 RCPT first\r\n")
+	}
+	return s.data()
+}
+
+// do carries out a command that a fault may befall.
+func (s *smtpSession) do(command, about string, effect func() string) bool {
+	o := s.session.command(s.account, command, about)
+	var reply string
+	switch o.fault {
+	case "", Slow, ReplyLost, FailedLate:
+		reply = effect()
+	}
+	if !s.pause(o.took) {
+		return false
+	}
+	switch o.fault {
+	case ConnectionLost, ReplyLost:
+		return false
+	case "", Slow:
+		return s.write(reply + "\r\n")
+	case FailedLate:
+		return s.write("554 5.3.0 Transaction failed\r\n")
+	}
+	said := s.host.say(o.fault, oneLine(about), o.named(time.Second))
+	return s.writeRefusal(said, o.refusal) && !strings.HasPrefix(said, "421")
+}
+
+// auth serves AUTH (RFC 4954).
+func (s *smtpSession) auth(rest string) bool {
+	mechanism, response, given := strings.Cut(rest, " ")
+	mechanism = strings.ToUpper(mechanism)
+	switch {
+	case !s.greeted:
+		return s.write("503 5.5.1 EHLO first\r\n")
+	case s.account != nil:
+		return s.write("503 5.5.1 Already logged in\r\n")
+	case mechanism != "PLAIN" && mechanism != "XOAUTH2":
+		return s.write("504 5.5.4 Unrecognized authentication type\r\n")
+	}
+	if !given {
+		if !s.write("334 \r\n") {
+			return false
+		}
+		line, err := s.readLine()
+		if err != nil {
+			return false
+		}
+		response = line
+	}
+	if response == "*" {
+		return s.write("501 5.7.0 Authentication cancelled\r\n")
+	}
+	user, secret, ok := readSASL(mechanism, response)
+	if !ok {
+		return s.write("501 5.5.2 Cannot read the response\r\n")
+	}
+	a := s.accounts[user] // the map does not change
+	o := s.session.command(a, "AUTH", "")
+	if !s.pause(o.took) {
+		return false
+	}
+	refuse := func(f Fault) bool {
+		if mechanism == "XOAUTH2" && f == TokenExpired {
+			// The client answers the reasons before it is told.
+			if !s.write("334 eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIn0=\r\n") {
+				return false
+			}
+			if _, err := s.readLine(); err != nil {
+				return false
+			}
+		}
+		said := s.host.say(f, "", o.named(time.Second))
+		return s.writeRefusal(said, o.refusal) && !strings.HasPrefix(said, "421")
+	}
+	switch {
+	case o.fault == ConnectionLost || o.fault == ReplyLost:
+		return false
+	case o.fault != "" && o.fault != Slow:
+		return refuse(o.fault)
+	case !s.credentials(a, secret):
+		s.refuse(TokenExpired)
+		return refuse(TokenExpired)
+	case !s.login(a):
+		return refuse(OverConcurrency)
+	}
+	return s.write("235 2.7.0 Authentication successful\r\n")
+}
+
+// data reads a message, and delivers it.
+func (s *smtpSession) data() bool {
+	if !s.write("354 Go ahead\r\n") {
+		return false
+	}
+	message, size, ok := s.readMessage()
+	if !ok {
+		return false
+	}
+	s.mail, s.recipients = false, 0
+	if size > maxMessage {
+		return s.write("552 5.3.4 Message too big\r\n")
+	}
+	id := messageID(message)
+	return s.do("DATA", id, func() string {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.account.sent[id]++
+		return "250 2.0.0 OK, queued as " + hexID(s.o.Seed, id)
+	})
+}
+
+// readMessage reads as far as the line with a dot alone, which only CRLF ends
+// (RFC 5321, section 2.3.8). What is beyond the largest message is not kept.
+func (s *smtpSession) readMessage() (message string, size int, ok bool) {
+	var b strings.Builder
+	begins, last := true, byte(0) // of the part before
+	for size <= 100*maxMessage {
+		_ = s.conn.SetReadDeadline(time.Now().Add(idleTime))
+		part, err := s.r.ReadSlice('\n')
+		if err != nil && len(part) < s.r.Size() { // a full buffer is part of a line
+			return "", size, false
+		}
+		if begins && string(part) == ".\r\n" {
+			return b.String(), size, true
+		}
+		line := string(part)
+		if begins {
+			line = strings.TrimPrefix(line, ".")
+		}
+		begins = strings.HasSuffix(string(part), "\r\n") || last == '\r' && string(part) == "\n"
+		last = part[len(part)-1]
+		if size += len(line); size <= maxMessage {
+			b.WriteString(line)
+		}
+	}
+	return "", size, false
+}
+
+// path reads the address of MAIL and RCPT, without what follows it.
+func path(rest, word string) (address string, ok bool) {
+	if len(rest) < len(word) || !strings.EqualFold(rest[:len(word)], word) {
+		return "", false
+	}
+	rest, ok = strings.CutPrefix(strings.TrimLeft(rest[len(word):], " "), "<")
+	address, _, closed := strings.Cut(rest, ">")
+	return address, ok && closed
+}
