@@ -1,7 +1,9 @@
 // Package enginetest provides fake mail providers for tests, as
 // net/http/httptest provides servers: a Gmail that counts quota units a user a
 // second, a Microsoft Graph that refuses a fifth concurrent request on a
-// mailbox, a Nylas v3 whose tokens expire, and a Warpflow.
+// mailbox, a Nylas v3 whose tokens expire, and a Warpflow; IMAP and SMTP servers that
+// refuse as Gmail, Yahoo and Exchange do; and an OAuth token endpoint whose refresh
+// tokens can be used once.
 //
 //	func TestSync(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {
@@ -16,13 +18,13 @@
 //		})
 //	}
 //
-// A client reaches the servers by a [Transport], under their providers' own
-// host names. Its connections are in memory, so that everything works in a
-// testing/synctest bubble, where waits cost no time; [Server.Listen] opens a port
-// of the loopback interface besides.
+// A client reaches the HTTP servers by a [Transport], under their providers' own
+// host names, and an [IMAP] or [SMTP] server by its Dial. Connections are in memory,
+// so that everything works in a testing/synctest bubble, where waits cost no time;
+// Listen opens a port of the loopback interface besides.
 //
 // Each server enforces its provider's limits, misbehaves at stated rates
-// ([Server.Faults]) and as it is told to ([Server.Inject]), and counts what it
+// ([Server.Faults]) and as it is told to ([Server.Inject], [Server.Outage]), and counts what it
 // saw ([Server.Counts]). A hash of the seed, the mailbox, the message and the
 // number of the attempt decides what goes wrong, never the order in which
 // goroutines happen to run.

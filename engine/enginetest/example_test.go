@@ -2,9 +2,11 @@ package enginetest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/enginetest"
@@ -117,6 +119,135 @@ func ExampleNewTokens() {
 			return tokens.Renew(ctx, r.Account)
 		}},
 	}
+}
+
+// The reply to an APPEND is lost: the engine does not repeat it, since the draft
+// is there.
+func ExampleNewIMAP() {
+	s := enginetest.NewIMAP(enginetest.Options{Faultless: true, Latency: 1})
+	defer s.Close()
+	s.Inject(enginetest.ReplyLost)
+	eng, err := engine.New(engine.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	user := s.Mailboxes()[0]
+	err = eng.Do(context.Background(), engine.Call{
+		Provider: s.Name(), Keys: limiter.Keys{Account: user, Operation: "APPEND"},
+	}, func(ctx context.Context) error {
+		c, err := dialIMAP(ctx, s) // a client of the test's own; a worker has a library
+		if err != nil {
+			return err
+		}
+		defer c.conn.Close()
+		if _, err := c.do("LOGIN %s secret", user); err != nil {
+			return err
+		}
+		return c.appendMail("Drafts", "draft-1")
+	})
+	gave, _ := errors.AsType[*engine.GiveUpError](err)
+	fmt.Println(gave.Decision.As, s.Appended(user, "draft-1"))
+	// Output:
+	// ambiguous 1
+}
+
+// Exchange says in words when to come back, and the call is handed back until then.
+func ExampleNewOutlookIMAP() {
+	s := enginetest.NewOutlookIMAP(enginetest.Options{Faultless: true, Latency: 1})
+	defer s.Close()
+	s.InjectOn("SELECT", enginetest.Throttled)
+	eng, err := engine.New(engine.Options{MaxInline: time.Nanosecond})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	user := s.Mailboxes()[0]
+	err = eng.Do(context.Background(), engine.Call{
+		Provider: s.Name(), Keys: limiter.Keys{Account: user, Operation: "SELECT"},
+	}, func(ctx context.Context) error {
+		c, err := dialIMAP(ctx, s)
+		if err != nil {
+			return err
+		}
+		defer c.conn.Close()
+		if _, err := c.do("LOGIN %s secret", user); err != nil {
+			return err
+		}
+		_, err = c.do("SELECT INBOX")
+		return err
+	})
+	later, deferred := errors.AsType[*engine.DeferError](err)
+	fmt.Println(deferred, later.Decision.Rule.Name)
+	// Output:
+	// true throttled-by-text
+}
+
+// A recipient does not exist: nothing is repeated.
+func ExampleNewSMTP() {
+	s := enginetest.NewSMTP(enginetest.Options{Faultless: true, Latency: 1})
+	defer s.Close()
+	s.Inject(enginetest.Rejected)
+	eng, err := engine.New(engine.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	user := s.Mailboxes()[0]
+	err = eng.Do(context.Background(), engine.Call{
+		Provider: s.Name(), Keys: limiter.Keys{Account: user, Operation: "RCPT"},
+	}, func(ctx context.Context) error {
+		c, err := dialSMTP(ctx, s, user, "any")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return sendMail(c, user, "nobody@x.example", "mail-1")
+	})
+	gave, _ := errors.AsType[*engine.GiveUpError](err)
+	fmt.Println(gave.Decision.As, gave.Event.Status, s.Delivered("mail-1"))
+	// Output:
+	// permanent 550 0
+}
+
+// The reply to a refresh is lost: the old refresh token has been used, and
+// nobody has the new one.
+func ExampleNewOAuth() {
+	s := enginetest.NewOAuth(enginetest.OAuthOptions{RevokeOnReuse: true, Latency: 1})
+	defer s.Close()
+	g := s.Grant("ann")
+	s.Inject(enginetest.ReplyLost)
+	for range 2 {
+		resp, err := s.Client().Do(s.RefreshRequest(g.Refresh))
+		if err != nil {
+			fmt.Println("no answer")
+			continue
+		}
+		resp.Body.Close()
+		fmt.Println(resp.Status)
+	}
+	c := s.Counts()
+	fmt.Println("presented", s.Presented(g.Refresh), "times, grants revoked:", c.GrantsRevoked)
+	// Output:
+	// no answer
+	// 400 Bad Request
+	// presented 2 times, grants revoked: 1
+}
+
+// A Gmail whose tokens an endpoint issues that rotates refresh tokens.
+func ExampleOAuth_Tokens() {
+	oauth := enginetest.NewOAuth(enginetest.OAuthOptions{Latency: 1})
+	defer oauth.Close()
+	mail := enginetest.NewGmailIMAP(enginetest.Options{OAuth: oauth})
+	defer mail.Close()
+	tokens := oauth.Tokens(mail.Mailboxes()...)
+	_ = engine.Options{Reauth: engine.Reauth{Refresh: func(ctx context.Context, r engine.ReauthRequest) error {
+		return tokens.Renew(ctx, r.Account)
+	}}}
+	access, err := tokens.Access(mail.Mailboxes()[0])
+	fmt.Println(access != "", err)
+	// Output:
+	// true <nil>
 }
 
 // Answers from a list, where no provider is needed.
