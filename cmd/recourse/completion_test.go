@@ -57,7 +57,7 @@ func TestCompletionWords(t *testing.T) {
 		not  []string // not among them
 		rest string
 	}{
-		{"commands", []string{""}, []string{"check", "completion", "decide", "demo", "explain", "help", "list", "schema", "show", "test", "version"}, nil, noFiles},
+		{"commands", []string{""}, []string{"check", "completion", "decide", "demo", "diff", "explain", "help", "list", "schema", "show", "test", "version"}, nil, noFiles},
 		{"flags", []string{"check", "--"}, []string{"--format", "--strict", "--help"}, []string{"--policies"}, noFiles},
 		{"formats of check", []string{"check", "--format", ""}, []string{"text", "json", "github"}, []string{"junit"}, noFiles},
 		{"formats of test", []string{"test", "--format", ""}, []string{"text", "json", "junit"}, []string{"github"}, noFiles},
@@ -77,6 +77,10 @@ func TestCompletionWords(t *testing.T) {
 		{"providers", []string{"explain", "status=403", "provider="}, []string{"provider=gmail", "provider=gmail_imap"}, []string{"provider=acme"}, noFiles},
 		{"providers of one's own", []string{"explain", "--policies", "testdata/policies", "provider="}, []string{"provider=acme", "provider=gmail"}, nil, noFiles},
 		{"providers of policies that are broken", []string{"explain", "--policies=testdata/check", "provider="}, nil, []string{"provider=gmail"}, ":1"},
+		{"policies to compare", []string{"diff", "--old", ""}, nil, nil, directories},
+		{"classes of changes", []string{"diff", "--fail-on", ""}, []string{"repeat", "early", "rule"}, []string{"text"}, noFiles},
+		{"formats of diff", []string{"diff", "--format", ""}, []string{"text", "json", "github"}, []string{"junit"}, noFiles},
+		{"files to compare by", []string{"diff", "--new", "x", ""}, nil, []string{"yaml"}, files},
 		{"policies to show", []string{"show", ""}, []string{"gmail", "imap"}, []string{"acme"}, noFiles},
 		{"policies of one's own to show", []string{"show", "--policies", "testdata/policies", ""}, []string{"acme", "gmail"}, nil, noFiles},
 		{"parts to show", []string{"show", "gmail", ""}, []string{"rules", "limits", "history-gone", "default"}, []string{"gmail"}, noFiles},

@@ -24,7 +24,7 @@ func newRoot(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		Long: `Recourse decides what a sync worker does after a call to a provider fails.
 
 Exit codes: 0 fine, 1 could not run, 2 bad usage, 3 check failed,
-4 tests failed.`,
+4 tests failed, 5 decisions changed (diff --fail-on).`,
 		SilenceErrors: true, // run prints them
 		SilenceUsage:  true,
 	}
@@ -44,6 +44,7 @@ Exit codes: 0 fine, 1 could not run, 2 bad usage, 3 check failed,
 		newCheck(),
 		newTest(),
 		newDecide(),
+		newDiff(),
 		newExplain(),
 		newList(),
 		newShow(),

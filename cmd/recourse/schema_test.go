@@ -25,6 +25,8 @@ func TestOutputMatchesSchema(t *testing.T) {
 		{"explain a success", "explain.json", "explain --format json provider=nobody status=200"},
 		{"explain what needs the default", "explain.json", "explain --format json provider=http status=418"},
 		{"explain with the rule", "explain.json", "explain --rule --format json provider=gmail status=403 code=rateLimitExceeded"},
+		{"diff", "diff.json", "diff --old testdata/policies --new testdata/diff --format json testdata/cases.jsonl testdata/diff/cases.jsonl"},
+		{"diff of nothing", "diff.json", "diff --old testdata/policies --new testdata/policies --format json testdata/diff/cases.jsonl"},
 		{"list", "list.json", "list --format json --policies testdata/policies"},
 		{"show", "show.json", "show --format json gmail"},
 		{"show no more than a rule", "show.json", "show --format json gmail history-gone"},

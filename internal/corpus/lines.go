@@ -3,6 +3,7 @@ package corpus
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -69,4 +70,28 @@ func (l *lineReader) collect(begin []byte) ([]byte, error) {
 func (l *lineReader) waiting() bool {
 	ahead, _ := l.r.Peek(l.r.Buffered())
 	return bytes.IndexByte(ahead, '\n') < 0
+}
+
+// Lines calls f with every line of r that is not blank, and its number, in bounded memory. A
+// line is valid until f returns. Of one that is longer than MaxLine err says so. It ends with
+// f's error, r's or ctx's.
+func Lines(ctx context.Context, r io.Reader, f func(number int, line []byte, err error) error) error {
+	lines := newLineReader(r)
+	for number := 1; ; number++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		line, err := lines.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && !errors.Is(err, errLineTooLong):
+			return err
+		case err == nil && blank(line):
+			continue
+		}
+		if err := f(number, line, err); err != nil {
+			return err
+		}
+	}
 }

@@ -153,7 +153,7 @@ func then(p *policy.Policy, r *policy.Rule) string {
 		case r.Wait > 0:
 			words = append(words, "fixed wait "+units.FormatDuration(r.Wait))
 		case r.Backoff >= 0:
-			words = append(words, "backoff "+schedule(&p.Backoffs[r.Backoff]))
+			words = append(words, "backoff "+Schedule(&p.Backoffs[r.Backoff]))
 		}
 		if r.MaxWait > 0 {
 			words = append(words, fmt.Sprintf("longer than %s: %s", units.FormatDuration(r.MaxWait), r.Over))
@@ -185,7 +185,8 @@ func then(p *policy.Policy, r *policy.Rule) string {
 	return strings.Join(words, "; ")
 }
 
-func schedule(b *policy.Backoff) string {
+// Schedule is a backoff in words.
+func Schedule(b *policy.Backoff) string {
 	words := []string{fmt.Sprintf("%s (%s to %s, ×%s", b.Name, units.FormatDuration(b.Initial), units.FormatDuration(b.Max), strconv.FormatFloat(b.Multiplier, 'g', 4, 64))}
 	if add, share := b.Jitter.Spread(); add > 0 || share > 0 {
 		words = append(words, "jitter "+string(b.Jitter))

@@ -1,0 +1,210 @@
+package corpus
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/recourse-go/recourse/internal/protocol"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// Record is a case as a recorder writes it: the facts that were read from a response, in
+// place of the response.
+type Record struct {
+	ID         string              `json:"id"`
+	Provider   string              `json:"provider"`
+	Protocol   string              `json:"protocol"`
+	Account    string              `json:"account,omitempty"` // hashed; nothing reads it
+	Operation  string              `json:"operation"`
+	Method     string              `json:"method"`
+	Status     int                 `json:"status"`
+	IMAPStatus string              `json:"imap_status,omitempty"`
+	Headers    map[string][]string `json:"headers"` // an empty list: it was looked for, and was not there
+	Body       *string             `json:"body,omitempty"`
+	Now        string              `json:"now"`
+	Attempt    int                 `json:"attempt"`
+	Elapsed    float64             `json:"elapsed_seconds"`
+	Idempotent *bool               `json:"idempotent,omitempty"` // nil = by the method and the policy
+	Sent       bool                `json:"sent"`
+	State      json.RawMessage     `json:"state,omitempty"`
+	Facts      map[string]string   `json:"facts,omitempty"`
+	Extracted  Extracted           `json:"extracted"`
+
+	ReadBy      map[string]string `json:"read_by"`                // of each fact, a hash of what read it: see Readers
+	NotRecorded []string          `json:"not_recorded,omitempty"` // facts that were left out, or cut
+	Decided     Decided           `json:"decided"`                // what the engine did
+	OneIn       int               `json:"one_in,omitempty"`       // how many such failures this one stands for; 0 = one
+}
+
+// Extracted are facts that were read from a response.
+type Extracted struct {
+	Type       string   `json:"type,omitempty"`
+	Codes      []string `json:"codes,omitempty"`
+	Message    string   `json:"message,omitempty"`
+	Network    string   `json:"network,omitempty"`
+	RetryAfter string   `json:"retry_after,omitempty"`
+}
+
+// Decided is the decision that a recorded failure met.
+type Decided struct {
+	Version string `json:"version"` // of the policy
+	Rule    string `json:"rule"`
+	Action  string `json:"action"`
+	As      string `json:"as,omitempty"`
+	// Replay is false where the same facts decide otherwise: something else than the
+	// policy had a say, such as the calling code, or what was not recorded.
+	Replay bool `json:"replay"`
+}
+
+// Readers are, of each fact that a policy reads from a response or a request, a hash of
+// how it does: two policies with the same hash read the same.
+func Readers(p *policy.Policy) map[string]string {
+	hash := func(format string, args ...any) string {
+		h := sha256.Sum256(fmt.Appendf(nil, format, args...))
+		return hex.EncodeToString(h[:4])
+	}
+	of := func(list []policy.Extractor) string {
+		var b strings.Builder
+		for _, x := range list {
+			fmt.Fprintf(&b, "%d %q %v %v %q %q %q %q %v", x.Kind, x.Path, x.In, x.Root, x.Attr, x.Value, x.When, x.As, x.Fold)
+			if x.Text != nil {
+				fmt.Fprintf(&b, " %q", x.Text.String())
+			}
+			b.WriteByte('\n')
+		}
+		return hash("%s", b.String())
+	}
+	readers := map[string]string{
+		"type": of(p.Extract.Type), "codes": of(p.Extract.Codes), "message": of(p.Extract.Message),
+		// What text patterns see depends on what the message is.
+		"retry_after": hash("%s %s", of(p.Extract.RetryAfter), of(p.Extract.Message)),
+		"operation":   hash("%+v", p.Operations),
+	}
+	for _, f := range p.Extract.Facts {
+		readers["facts."+f.Name] = of(f.From)
+	}
+	return readers
+}
+
+// StandardHeaders are the response's headers that are read of every answer, whatever the
+// policy, under their canonical names.
+var StandardHeaders = func() []string {
+	names := []string{
+		"Content-Type", "Date", "Retry-After", "Retry-After-Ms", "X-Ms-Retry-After-Ms", "X-Should-Retry", "Stripe-Should-Retry", "Upgrade",
+		"RateLimit", "RateLimit-Reset", "RateLimit-Remaining", "Rate-Limit-Reset", "Rate-Limit-Remaining",
+		"X-RateLimit-Reset", "X-RateLimit-Remaining", "X-Rate-Limit-Reset", "X-Rate-Limit-Remaining",
+	}
+	for i, name := range names {
+		names[i] = textproto.CanonicalMIMEHeaderKey(name)
+	}
+	return names
+}()
+
+// Unknown tells which facts of a case are not known to a policy, by their names in rules,
+// since the line does not say them: a fact is never guessed from a field that is missing.
+type Unknown struct {
+	policy *policy.Policy
+	spoken *protocol.Protocol
+
+	reply, body, header bool // the response, its body and its headers are missing
+	operation, method   bool
+	headers             map[string]bool   // the headers that the line is about; nil = all there were
+	readBy              map[string]string // nil = the facts are read from the response here
+	readers             map[string]string
+	left                []string
+}
+
+// UnknownOf tells of the case c, which was read from a line, what it does not say for p,
+// whose Readers are given.
+func UnknownOf(line []byte, c *Case, p *policy.Policy, readers map[string]string) *Unknown {
+	root := gjson.ParseBytes(line)
+	missing := func(name string) bool { return !root.Get(name).Exists() }
+	u := &Unknown{policy: p, spoken: c.spoken(p), readers: readers}
+	noBody := missing("body") && missing("body_base64")
+	if readBy := root.Get("read_by"); readBy.IsObject() {
+		u.readBy, u.headers = map[string]string{}, map[string]bool{}
+		readBy.ForEach(func(name, v gjson.Result) bool { u.readBy[name.String()] = v.String(); return true })
+		root.Get("headers").ForEach(func(name, _ gjson.Result) bool {
+			u.headers[textproto.CanonicalMIMEHeaderKey(name.String())] = true
+			return true
+		})
+		root.Get("not_recorded").ForEach(func(_, v gjson.Result) bool { u.left = append(u.left, v.String()); return true })
+		u.body = noBody
+		return u
+	}
+	given := !missing("extracted")
+	replied := c.Status != 0 || c.IMAPStatus != ""
+	u.body = replied && noBody && !given
+	u.header = u.spoken.Reply == nil && replied && missing("headers")
+	u.operation = missing("operation") && missing("url") && (!u.spoken.Commands || missing("method"))
+	u.method = missing("method") && missing("url") && (!u.spoken.Commands || missing("operation"))
+	return u
+}
+
+// ReadBy is a hash of how the policy reads a fact; see Readers.
+func (u *Unknown) ReadBy(fact string) string { return u.readers[fact] }
+
+// Fact reports whether a fact is not known.
+func (u *Unknown) Fact(name string) bool {
+	if slices.Contains(u.left, name) {
+		return true
+	}
+	switch {
+	case name == "body":
+		return u.body
+	case name == "method":
+		return u.method
+	case name == "operation":
+		return u.operation || u.readBy != nil && u.readBy[name] != u.readers[name]
+	case strings.HasPrefix(name, "header("):
+		h, err := strconv.Unquote(strings.TrimSuffix(strings.TrimPrefix(name, "header("), ")"))
+		return u.header || u.headers != nil && err == nil && !u.headers[h] && !slices.Contains(StandardHeaders, h)
+	}
+	reader, read := u.readers[name]
+	if !read {
+		return false // the attempt's own, and facts that a path names
+	}
+	if u.readBy != nil {
+		return u.readBy[name] != reader
+	}
+	return u.readFromMissing(name)
+}
+
+// readFromMissing reports whether a fact is read from a part of the response that is missing.
+func (u *Unknown) readFromMissing(name string) bool {
+	if u.spoken.Reply != nil {
+		return u.body // all of it stands in the reply's text
+	}
+	var list []policy.Extractor
+	x := &u.policy.Extract
+	switch name {
+	case "type":
+		list = x.Type
+	case "codes":
+		list = x.Codes
+	case "message":
+		list = x.Message
+	case "retry_after":
+		if u.header {
+			return true
+		}
+		list = x.RetryAfter
+	default:
+		for _, f := range x.Facts {
+			if "facts."+f.Name == name {
+				list = f.From
+			}
+		}
+	}
+	return slices.ContainsFunc(list, func(x policy.Extractor) bool {
+		return u.body && x.Kind != policy.FromHeader || u.header && x.Kind == policy.FromHeader
+	})
+}

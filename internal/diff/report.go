@@ -1,0 +1,166 @@
+package diff
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/recourse-go/recourse/internal/corpus"
+)
+
+// What a report holds is bounded, however many cases there are.
+const (
+	maxGroups     = 5000
+	maxExamples   = 3
+	maxUnreadable = 20
+	maxName       = 80 // bytes of a case's name
+)
+
+// Report says which decisions change. It marshals to what `recourse diff --format json` prints.
+type Report struct {
+	Cases     int          `json:"cases"` // that were decided by both
+	Same      int          `json:"same"`
+	Changed   int          `json:"changed"`
+	Unknown   int          `json:"unknown"` // of which nobody knows whether they change
+	Left      int          `json:"left"`    // changed or unknown, and in no group: there were too many groups
+	Failed    int          `json:"failed"`  // lines that could not be read
+	Groups    []*Group     `json:"groups"`  // the worst first
+	Unread    []Unreadable `json:"unreadable"`
+	groupOf   map[key]*Group
+	worstLeft Class
+}
+
+// Group are the cases that change in one way.
+type Group struct {
+	Class    Class     `json:"class"`
+	Harmless bool      `json:"harmless"`
+	Cases    int       `json:"cases"`
+	Old      Outcome   `json:"old"` // of the first case
+	New      Outcome   `json:"new"`
+	Because  string    `json:"because"` // of the class unknown: what was not recorded; else empty
+	Examples []Example `json:"examples"`
+}
+
+// Example is one case of a group.
+type Example struct {
+	ID        string `json:"id"`
+	File      string `json:"file"` // that it was read from
+	Line      int    `json:"line"`
+	Operation string `json:"operation"`
+	Status    int    `json:"status"`
+}
+
+// Unreadable is a line that could not be read.
+type Unreadable struct {
+	File  string `json:"file"`
+	Line  int    `json:"line"`
+	Error string `json:"error"`
+}
+
+// key is what the cases of a group have in common.
+type key struct {
+	class                  Class
+	policy, newPolicy      string
+	oldRule, oldAction, as string
+	newRule, newAction, to string
+	because                string
+}
+
+// NewReport is a report about nothing so far.
+func NewReport() *Report {
+	return &Report{Groups: []*Group{}, Unread: []Unreadable{}, groupOf: map[key]*Group{}, worstLeft: OtherRule + 1}
+}
+
+// Read compares the decisions about the cases of r, one a line, and adds them to the
+// report. The error is one of r or ctx.
+func (rep *Report) Read(ctx context.Context, c *Comparer, file string, r io.Reader) error {
+	return corpus.Lines(ctx, r, func(number int, line []byte, err error) error {
+		var k corpus.Case
+		if err == nil {
+			k, err = corpus.ParseCase(line)
+		}
+		var ch Change
+		changed := false
+		if err == nil {
+			ch, changed, err = c.Compare(line, &k)
+		}
+		if err != nil {
+			if rep.Failed++; len(rep.Unread) < maxUnreadable {
+				rep.Unread = append(rep.Unread, Unreadable{file, number, err.Error()})
+			}
+			return nil
+		}
+		rep.Cases++
+		if !changed {
+			rep.Same++
+			return nil
+		}
+		rep.add(&ch, Example{ID: name(k.ID), File: file, Line: number, Operation: cut(k.Operation), Status: k.Status})
+		return nil
+	})
+}
+
+// name is a case's ID without its quotes.
+func name(id json.RawMessage) string {
+	var s string
+	if json.Unmarshal(id, &s) != nil {
+		s = string(bytes.TrimSpace(id))
+	}
+	return cut(s)
+}
+
+// cut is the beginning of a text from outside.
+func cut(s string) string {
+	if len(s) <= maxName {
+		return strings.ToValidUTF8(s, "")
+	}
+	n := maxName
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+func (rep *Report) add(ch *Change, x Example) {
+	if ch.Class == Uncertain {
+		rep.Unknown++
+	} else {
+		rep.Changed++
+	}
+	k := key{
+		ch.Class, ch.Old.Policy, ch.New.Policy, ch.Old.Rule, ch.Old.Action, ch.Old.As, ch.New.Rule, ch.New.Action, ch.New.As, ch.Because,
+	}
+	g := rep.groupOf[k]
+	if g == nil {
+		if len(rep.groupOf) >= maxGroups {
+			rep.Left++
+			rep.worstLeft = min(rep.worstLeft, ch.Class)
+			return
+		}
+		g = &Group{Class: ch.Class, Harmless: ch.Class.Harmless(), Old: ch.Old, New: ch.New, Because: ch.Because, Examples: []Example{}}
+		rep.groupOf[k] = g
+		rep.Groups = append(rep.Groups, g)
+	}
+	g.Cases++
+	if len(g.Examples) < maxExamples {
+		g.Examples = append(g.Examples, x)
+	}
+}
+
+// Sort puts the worst first, and of the same class what concerns most cases.
+func (rep *Report) Sort() {
+	slices.SortStableFunc(rep.Groups, func(a, b *Group) int {
+		return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(b.Cases, a.Cases), cmp.Compare(a.Old.Policy, b.Old.Policy),
+			cmp.Compare(a.New.Rule, b.New.Rule), cmp.Compare(a.Old.Rule, b.Old.Rule))
+	})
+}
+
+// Has reports whether some change is of that class or worse.
+func (rep *Report) Has(c Class) bool {
+	return rep.worstLeft <= c || slices.ContainsFunc(rep.Groups, func(g *Group) bool { return g.Class <= c })
+}
