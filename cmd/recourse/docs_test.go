@@ -107,6 +107,25 @@ func buildGo(t *testing.T, root, code string) {
 	}
 }
 
+// The test in docs/testing.md compiles, with a worker of no work.
+func TestTestingPage(t *testing.T) {
+	text, err := os.ReadFile("../../docs/testing.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := docBlock.FindAllStringSubmatch(string(text), -1)
+	if len(blocks) == 0 {
+		t.Error("no code in the page")
+	}
+	for _, m := range blocks {
+		buildGo(t, root, m[3]+"\nfunc run(...any) {}\n")
+	}
+}
+
 // The page's table of what extends: [http] brings is complete and in order.
 func TestWhatHTTPBrings(t *testing.T) {
 	text, err := os.ReadFile("../../docs/writing-policies.md")

@@ -12,7 +12,7 @@ import (
 // connections are made by Dial, without TLS. It is safe for concurrent use.
 //
 // It knows LOGIN, AUTHENTICATE (PLAIN, XOAUTH2), SELECT, EXAMINE, LIST, STATUS,
-// FETCH, SEARCH (ALL, a set, UID, HEADER) and UID before both, APPEND, IDLE, CLOSE,
+// FETCH, SEARCH (ALL, a set, UID, HEADER, SUBJECT and its like) and UID before both, APPEND, IDLE, CLOSE,
 // NOOP, CAPABILITY and LOGOUT, and literals with and without a pause. Every account has
 // the mailboxes INBOX, Drafts and Sent; messages are in the first.
 //
@@ -179,7 +179,7 @@ type imapHost struct {
 func (h imapHost) name() string         { return h.policy }
 func (h imapHost) host() string         { return h.at }
 func (h imapHost) connections() int     { return h.most }
-func (h imapHost) account(i int) string { return fmt.Sprintf("user%d@%s.example", i+1, h.policy) }
+func (h imapHost) account(i int) string { return fmt.Sprintf("user%d@%s.example", i+1, strings.ReplaceAll(h.policy, "_", "-")) }
 
 func (h imapHost) faults() []FaultRate {
 	return []FaultRate{

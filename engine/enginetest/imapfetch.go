@@ -96,8 +96,9 @@ func fetchItem(l *letter, uid int, name string) (string, bool) {
 		part = text
 	case isFields:
 		for _, f := range strings.Fields(strings.TrimSuffix(fields, ")")) {
-			for _, v := range l.header[canonical(f)] {
-				part += canonical(f) + ": " + v + "\r\n"
+			f = canonical(strings.Trim(f, `"`))
+			for _, v := range l.header[f] {
+				part += f + ": " + v + "\r\n"
 			}
 		}
 		part += "\r\n"

@@ -25,6 +25,18 @@ type value struct {
 	isList bool
 }
 
+// flatten takes arguments out of their lists.
+func flatten(args []value) (flat []value) {
+	for _, v := range args {
+		if v.isList {
+			flat = append(flat, flatten(v.list)...)
+		} else {
+			flat = append(flat, v)
+		}
+	}
+	return flat
+}
+
 // parser reads arguments (RFC 3501, section 9). Literals stand beside the text,
 // which ends a line where each of them is.
 type parser struct {

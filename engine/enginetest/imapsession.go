@@ -214,8 +214,8 @@ func init() {
 		"CHECK":      {0, true, func(s *imapSession, _ []value) (string, string) { return s.news(), "OK CHECK completed" }},
 		"FETCH":      {2, true, func(s *imapSession, args []value) (string, string) { return s.fetch(args, false) }},
 		"UID FETCH":  {2, true, func(s *imapSession, args []value) (string, string) { return s.fetch(args, true) }},
-		"SEARCH":     {1, true, func(s *imapSession, args []value) (string, string) { return s.search(args, false) }},
-		"UID SEARCH": {1, true, func(s *imapSession, args []value) (string, string) { return s.search(args, true) }},
+		"SEARCH":     {1, true, (*imapSession).search},
+		"UID SEARCH": {1, true, (*imapSession).search},
 	}
 }
 
@@ -339,9 +339,11 @@ func (s *imapSession) await([]value) (data, text string) {
 	return "", "BAD expected DONE"
 }
 
-// search knows ALL, a set of numbers, UID and a set, and HEADER with a name and a text; all must hold.
-func (s *imapSession) search(args []value, uid bool) (data, text string) {
+// search knows ALL, a set of numbers, UID and a set, HEADER with a name and a text,
+// and FROM, TO, CC, BCC and SUBJECT with a text; all must hold.
+func (s *imapSession) search(args []value) (data, text string) {
 	letters := s.letters()
+	args = flatten(args)
 	in := make([]bool, len(letters))
 	for i := range in {
 		in[i] = true
@@ -356,6 +358,8 @@ func (s *imapSession) search(args []value, uid bool) (data, text string) {
 		args = args[1:]
 		switch key {
 		case "ALL":
+		case "CHARSET":
+			args = args[min(1, len(args)):]
 		case "UID":
 			if len(args) < 1 {
 				return "", "BAD UID needs a set"
@@ -366,9 +370,12 @@ func (s *imapSession) search(args []value, uid bool) (data, text string) {
 			}
 			args = args[1:]
 			restrict(func(i int) bool { return set[i] })
-		case "HEADER":
+		case "HEADER", "FROM", "TO", "CC", "BCC", "SUBJECT":
+			if key != "HEADER" {
+				args = append([]value{{text: key}}, args...)
+			}
 			if len(args) < 2 {
-				return "", "BAD HEADER needs a name and a text"
+				return "", "BAD " + key + " needs a text"
 			}
 			name, want := args[0].text, strings.ToLower(args[1].text)
 			args = args[2:]
