@@ -176,10 +176,12 @@ type imapHost struct {
 	words      map[Fault]string // with {command}, {mailbox} and {ms}: how long to wait
 }
 
-func (h imapHost) name() string         { return h.policy }
-func (h imapHost) host() string         { return h.at }
-func (h imapHost) connections() int     { return h.most }
-func (h imapHost) account(i int) string { return fmt.Sprintf("user%d@%s.example", i+1, strings.ReplaceAll(h.policy, "_", "-")) }
+func (h imapHost) name() string     { return h.policy }
+func (h imapHost) host() string     { return h.at }
+func (h imapHost) connections() int { return h.most }
+func (h imapHost) account(i int) string {
+	return fmt.Sprintf("user%d@%s.example", i+1, strings.ReplaceAll(h.policy, "_", "-"))
+}
 
 func (h imapHost) faults() []FaultRate {
 	return []FaultRate{

@@ -64,10 +64,12 @@ type smtpHost struct {
 	words      map[Fault]string // with {recipient}, and {seconds}: how long to wait
 }
 
-func (h smtpHost) name() string         { return h.policy }
-func (h smtpHost) host() string         { return h.at }
-func (h smtpHost) connections() int     { return h.most }
-func (h smtpHost) account(i int) string { return fmt.Sprintf("user%d@%s.example", i+1, strings.ReplaceAll(h.policy, "_", "-")) }
+func (h smtpHost) name() string     { return h.policy }
+func (h smtpHost) host() string     { return h.at }
+func (h smtpHost) connections() int { return h.most }
+func (h smtpHost) account(i int) string {
+	return fmt.Sprintf("user%d@%s.example", i+1, strings.ReplaceAll(h.policy, "_", "-"))
+}
 
 func (h smtpHost) faults() []FaultRate {
 	return []FaultRate{
