@@ -77,7 +77,8 @@ type StoreLimit struct {
 	Learn bool          // replies tell what is left of it
 }
 
-// StoreTake is what one call wants of the keys of one place.
+// StoreTake is what one call wants of the keys of one place. No key, and no limit of
+// one, may be named twice.
 type StoreTake struct {
 	ID     StoreID // the permit's
 	Member StoreID
@@ -144,8 +145,8 @@ type StoreAnswer struct {
 	// of that key, by Renew. Slots of the key are refused until that has had time.
 	Forgot bool
 
-	// Counts are the units that each use's limit has granted, before this call, by part and
-	// use, for limits with Learn: see StoreChange.Count. nil = no such limit.
+	// Counts are the units that each use's limit has granted, with this call, in the order of
+	// parts and uses: see StoreChange.Count. nil = no use has Learn, or it was asked twice.
 	Counts []int64
 }
 

@@ -1,3 +1,10 @@
-// Package storetest has what a [limiter.Store] and a [limiter.CredentialStore] must do, as
-// tests that each implementation runs, and as implementations in memory.
+// Package storetest is for those who implement a [limiter.Store] or a
+// [limiter.CredentialStore].
+//
+// [Memory] is a store of limits in memory. It is the reference: what it answers is right,
+// and its code is written to be read. It is also a store for tests of others: its clock can
+// be set, it can forget, and its calls can fail in the ways that those of a server do.
+// [Run] holds a store to what [limiter.Store] says.
+//
+// [Credentials] is a store of credentials in memory.
 package storetest

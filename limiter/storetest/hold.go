@@ -1,0 +1,99 @@
+package storetest
+
+import "github.com/recourse-go/recourse/limiter"
+
+// advance brings s up to the time now.
+func (s *state) advance(now int64) {
+	s.learned.advance(now)
+	if s.hold != 0 && now >= s.hold {
+		s.recover(s.hold)
+		end := s.hold
+		s.hold = 0
+		switch {
+		case s.kind == limiter.StoreBucket:
+			s.tat = max(s.tat, end+s.time) // empty as of its end
+		case s.kind == limiter.StoreFixed && s.last != 0 && s.refusedAt <= s.last && s.last <= end:
+			// The provider's window has begun anew since it refused.
+		default:
+			s.allowed, s.lapse, s.probes = 1, end+probeLapse, nil
+		}
+	}
+	s.probes = keep(s.probes, func(p probe) bool { return now < p.until })
+	if s.allowed > 0 && len(s.probes) == 0 && now >= s.lapse {
+		s.open()
+	}
+	s.recover(now)
+	if s.credit > 0 && now >= s.wanted+wantedFor {
+		s.credit = 0
+	}
+	s.log = keep(s.log, func(e entry) bool { return e.at+s.time >= now })
+	s.slots.advance(now)
+}
+
+// open ends the limit on calls at once that a hold has left.
+func (s *state) open() { s.allowed, s.probes = 0, nil }
+
+// close closes s until the given time. It reports false where that changes nothing.
+func (s *state) close(until int64, cause limiter.Cause, now int64) bool {
+	if until <= now || until <= s.hold {
+		return false
+	}
+	s.hold, s.cause = until, cause
+	s.open()
+	return true
+}
+
+// lift ends a hold as if it had never been.
+func (s *state) lift() {
+	s.hold, s.cause = 0, limiter.Cause{}
+	s.open()
+	s.learned.forget()
+}
+
+// refuse counts a refusal of a call that was sent so long ago; less than 0 counts always.
+func (s *state) refuse(sent int64, adapt bool, now int64) {
+	if s.refusals > 0 && now >= s.refusedAt+refusalLapse {
+		s.refusals = 0
+	}
+	if s.refusals > 0 && sent >= 0 && now-sent < s.refusedAt {
+		return
+	}
+	s.refusals = min(s.refusals+1, maxRefusals)
+	s.refusedAt = now
+	if adapt && now >= s.cutNext {
+		s.cut = whole - max(adaptFloor, (whole-s.cut)*adaptCut/whole)
+		s.cutAt, s.cutNext = now, now+adaptEvery
+	}
+}
+
+// recover raises a lowered limit for the time that has passed.
+func (s *state) recover(now int64) {
+	if n := (now - s.cutAt) / adaptTick; s.cut > 0 && n > 0 {
+		s.cut = max(0, s.cut-n)
+		s.cutAt += n * adaptTick
+	}
+}
+
+// lowered is n under the refusals, and at least 1.
+func (s *state) lowered(n int64) int64 {
+	if s.cut == 0 {
+		return n
+	}
+	return max(1, int64(float64(n)*float64(whole-s.cut)/whole))
+}
+
+// probed ends a permit's probe, if it is one; good = the provider may have let it through.
+func (s *state) probed(id limiter.StoreID, good bool, l *limiter.StoreLimit, now int64) {
+	had := len(s.probes)
+	s.probes = keep(s.probes, func(p probe) bool { return p.id != id })
+	if len(s.probes) == had || !good {
+		return
+	}
+	// As long as no hold closes the limit again, each probe lets one more through: twice
+	// as many a round.
+	s.allowed++
+	s.lapse = now + probeLapse
+	if s.allowed > maxProbes || s.kind == limiter.StoreSlots && s.allowed >= units(l.Units) {
+		s.open()
+	}
+}

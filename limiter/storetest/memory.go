@@ -1,0 +1,574 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/recourse-go/recourse/limiter"
+)
+
+// Memory is a [limiter.Store] in memory. It is made by [NewMemory] and safe for concurrent use.
+type Memory struct {
+	clock func() time.Time
+
+	mu       sync.Mutex
+	fault    func(op string) Fault
+	values   map[limiter.StoreKey]*value
+	epochs   map[byte]int64 // since when the keys are known whose place begins so
+	members  map[limiter.StoreID]member
+	watchers map[*watcher]bool
+}
+
+type member struct {
+	numbers     [8]byte
+	seen, until int64
+}
+
+var _ limiter.Store = (*Memory)(nil)
+
+// NewMemory returns a store that knows nothing, like a server that has just started: buckets
+// begin empty, and for a third of a lease no slots are granted. (Let its clock run ahead before a
+// test for which that is in the way.) clock tells the time; nil = time.Now.
+func NewMemory(clock func() time.Time) *Memory {
+	if clock == nil {
+		clock = time.Now
+	}
+	m := &Memory{clock: clock, watchers: map[*watcher]bool{}}
+	m.Forget()
+	return m
+}
+
+func (m *Memory) now() int64 { return m.clock().UnixMicro() }
+
+// Forget loses all that the store knows, as a restart without its data. Connections stay.
+func (m *Memory) Forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.values, m.epochs, m.members = map[limiter.StoreKey]*value{}, map[byte]int64{}, map[limiter.StoreID]member{}
+	now := m.now()
+	for i := range epochs {
+		m.epochs[byte(i)] = now
+	}
+}
+
+// ForgetKey loses what the store knows of one key, as by eviction.
+func (m *Memory) ForgetKey(k limiter.StoreKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.values, k)
+}
+
+// Sweep drops the values that are as good as new, and returns how many are left.
+func (m *Memory) Sweep() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	for k, v := range m.values {
+		if v.newAt() <= now {
+			delete(m.values, k)
+		}
+	}
+	return len(m.values)
+}
+
+// Key is the digests of the two strings.
+func (m *Memory) Key(place, name string) (k limiter.StoreKey) {
+	return limiter.StoreKey{Place: digest(place), Name: digest(name)}
+}
+
+// value returns a key's value, and the time as that has it, which is not before now. A
+// value that is missing is made new.
+func (m *Memory) value(k limiter.StoreKey, now int64) (*value, int64) {
+	v := m.values[k]
+	if v != nil {
+		now = max(now, v.seen)
+		if now < v.newAt() {
+			v.advance(now)
+			return v, now
+		}
+	}
+	v = &value{since: m.epochs[k.Place[0]]}
+	m.values[k] = v
+	return v, now
+}
+
+// existing is value for a key that needs none: nil = it has none.
+func (m *Memory) existing(k limiter.StoreKey, now int64) (*value, int64) {
+	if v := m.values[k]; v == nil || max(now, v.seen) >= v.newAt() {
+		return nil, now
+	}
+	return m.value(k, now)
+}
+
+// Take is [limiter.Store.Take].
+func (m *Memory) Take(ctx context.Context, t *limiter.StoreTake) (a limiter.StoreAnswer, err error) {
+	t = cloneTake(t)
+	if err := checkParts(t.Parts); err != nil {
+		return a, err
+	}
+	err = m.do(ctx, "take", func() { a = m.take(t) })
+	if err != nil {
+		return limiter.StoreAnswer{}, err
+	}
+	return a, nil
+}
+
+// refusal is the use that refuses a call for longest.
+type refusal struct {
+	part, use int
+	wait      int64
+	held      bool
+	cause     limiter.Cause
+	any       bool // there is one
+}
+
+func (r *refusal) add(o refusal) {
+	if !r.any || o.held && !r.held || o.held == r.held && o.wait > r.wait {
+		*r = o
+		r.any = true
+	}
+}
+
+func (m *Memory) take(t *limiter.StoreTake) (a limiter.StoreAnswer) {
+	values := make([]*value, len(t.Parts))
+	now := m.now()
+	for i := range t.Parts {
+		values[i], now = m.value(t.Parts[i].Key, now)
+	}
+	lease := leaseOf(t.Lease)
+	a.Now, a.Versions = time.UnixMicro(now), make([]uint64, len(values))
+	for i, v := range values {
+		v.advance(now)
+		if version := t.Parts[i].Version; version > uint64(v.version) {
+			v.forgotten(version, lease, now)
+			a.Forgot = true
+		}
+		a.Versions[i] = uint64(v.version)
+	}
+	for _, v := range values {
+		if is, ended := v.isVoid(t.ID); is {
+			a.Granted = !ended
+			return a
+		}
+	}
+	for _, v := range values {
+		if at, known := v.grantOf(t.ID); known { // asked again
+			a.Granted, a.Wait = true, duration(max(0, at-now))
+			return a
+		}
+	}
+
+	// All but the free slots, which nobody may claim who could not go on.
+	var worst refusal
+	at := now // when all of it fits
+	reserve, held := t.MaxWait > 0, false
+	var refused []*state // those that backfill was refused by
+	each(t, values, func(part, use int, v *value, u *limiter.StoreUse) {
+		s := v.state(&u.Limit, now)
+		why := refusal{part: part, use: use}
+		owed := t.Priority != limiter.Backfill || s.owes(u.Cost)
+		switch {
+		case s.hold != 0:
+			why.wait, why.held, why.cause = s.hold-now, true, s.cause
+			worst.add(why)
+			held = true
+			return
+		case s.allowed > 0 && int64(len(s.probes)) >= s.allowed:
+			why.cause, reserve = s.cause, false
+			worst.add(why)
+			return
+		case s.kind == limiter.StoreSlots && u.Cost > 0:
+			reserve = false
+			if fresh := max(v.restore, m.epochs[t.Parts[part].Key.Place[0]]+lease/restorePart); fresh > now {
+				why.wait = fresh - now
+				worst.add(why)
+			} else if units(u.Limit.Units) == 0 {
+				why.wait = second
+				worst.add(why)
+			}
+			return
+		}
+		headroom := u.Headroom
+		if owed {
+			headroom = 0
+		}
+		when, fits := s.ready(u.Cost, headroom, &u.Limit, now)
+		if when <= now && fits {
+			return
+		}
+		at = max(at, when)
+		reserve = reserve && fits && owed
+		why.wait = when - now
+		worst.add(why)
+		refused = append(refused, s)
+	})
+	reserve = reserve && !held && at-now <= span(t.MaxWait, false)
+	if reserve && worst.any {
+		each(t, values, func(_, _ int, v *value, u *limiter.StoreUse) { // a window that ends before is another one then
+			if s := v.find(u.Limit.Name); s.reset != 0 && at >= s.reset {
+				reserve = false
+			}
+		})
+	}
+	if worst.any && !reserve {
+		if t.Priority == limiter.Backfill {
+			for _, s := range refused {
+				s.wanted = now
+			}
+		}
+		return worst.answer(a)
+	}
+	if !worst.any {
+		each(t, values, func(part, use int, v *value, u *limiter.StoreUse) {
+			s := v.find(u.Limit.Name)
+			if s.kind != limiter.StoreSlots || u.Cost == 0 || worst.any {
+				return
+			}
+			all := s.lowered(units(u.Limit.Units))
+			ok := false
+			if len(s.leases) < leaseMost {
+				var told []limiter.StoreID
+				ok, told = s.claim(t.Member, t.Priority, min(u.Cost, all), all, now)
+				m.freed(t.Parts[part].Key, told)
+			}
+			if !ok {
+				worst.add(refusal{part: part, use: use, cause: s.cause})
+				if t.Priority == limiter.Backfill {
+					s.wanted = now
+				}
+			}
+		})
+		if worst.any {
+			return worst.answer(a)
+		}
+	}
+
+	a.Granted, a.NoEnd, a.Wait = true, true, duration(at-now)
+	share := min(max(int64(t.Share*whole), 0), whole/2)
+	learns := false
+	each(t, values, func(_, _ int, v *value, u *limiter.StoreUse) {
+		s := v.find(u.Limit.Name)
+		n := u.Cost
+		if s.kind == limiter.StoreSlots && n > 0 {
+			n = min(n, s.lowered(units(u.Limit.Units)))
+			s.leases = append(s.leases, slotLease{t.ID, t.Member, n, now, now + lease})
+			i := s.waiterOf(t.Member, t.Priority)
+			s.waiters = slices.Delete(s.waiters, i, i+1)
+			a.NoEnd = false
+		}
+		s.take(n, &u.Limit, at)
+		if s.kind != limiter.StoreGate {
+			s.served(t.Priority, n, share, &u.Limit, now)
+		}
+		if s.allowed > 0 {
+			s.probes = append(s.probes, probe{t.ID, now + max(lease, probeLapse)})
+			a.NoEnd = false
+		}
+		if s.refusals > 0 {
+			a.NoEnd = false
+		}
+		learns = learns || u.Limit.Learn
+	})
+	for i, v := range values {
+		v.remember(t.ID, at)
+		a.Versions[i] = v.changed(now)
+	}
+	if learns {
+		each(t, values, func(_, _ int, v *value, u *limiter.StoreUse) {
+			a.Counts = append(a.Counts, v.find(u.Limit.Name).granted)
+		})
+	}
+	return a
+}
+
+func (r *refusal) answer(a limiter.StoreAnswer) limiter.StoreAnswer {
+	a.Part, a.Use, a.Wait, a.Held, a.Cause = r.part, r.use, duration(r.wait), r.held, r.cause
+	return a
+}
+
+// changed notes a change at the time now, and returns the version.
+func (v *value) changed(now int64) uint64 {
+	v.seen = max(v.seen, now)
+	v.version++
+	return uint64(v.version)
+}
+
+// each calls f with all that t uses.
+func each(t *limiter.StoreTake, values []*value, f func(part, use int, v *value, u *limiter.StoreUse)) {
+	for i := range t.Parts {
+		for j := range t.Parts[i].Uses {
+			f(i, j, values[i], &t.Parts[i].Uses[j])
+		}
+	}
+}
+
+// End is [limiter.Store.End].
+func (m *Memory) End(ctx context.Context, ends []limiter.StoreEnd) error {
+	ends = slices.Clone(ends)
+	for i := range ends {
+		if err := checkParts(ends[i].Parts); err != nil {
+			return err
+		}
+		ends[i].Parts = cloneParts(ends[i].Parts)
+	}
+	return m.do(ctx, "end", func() {
+		for i := range ends {
+			m.end(&ends[i])
+		}
+	})
+}
+
+func (m *Memory) end(e *limiter.StoreEnd) {
+	for i := range e.Parts {
+		p := &e.Parts[i]
+		m.endPart(e, p)
+	}
+}
+
+func (m *Memory) endPart(e *limiter.StoreEnd, p *limiter.StorePart) {
+	refund := e.Ending == limiter.StoreCancelled || e.Ending == limiter.StoreRefunded
+	over := e.Ending != limiter.StoreSucceeded && e.Ending != limiter.StoreRefunded
+	good := e.Ending == limiter.StoreCompleted || e.Ending == limiter.StoreSucceeded
+	ago := span(e.Ago, false)
+
+	now := m.now()
+	v, now := m.existing(p.Key, now)
+	if v == nil {
+		if !refund && !(over && ago < recentFor) {
+			return
+		}
+		v, now = m.value(p.Key, now)
+	}
+	is, ended := v.isVoid(e.ID)
+	if ended {
+		return
+	}
+	at, known := v.grantOf(e.ID)
+	if !known {
+		at = now - ago
+	}
+	if refund || over && !known && ago < recentFor {
+		v.voidIt(e.ID, over, now+leaseOf(e.Lease))
+	}
+	giveBack := refund && !is && (known || ago >= recentFor)
+	for i := range p.Uses {
+		u := &p.Uses[i]
+		s := v.find(u.Limit.Name)
+		if s == nil || s.kind != u.Limit.Kind {
+			continue
+		}
+		s.advance(now)
+		s.tune(&u.Limit, now)
+		if giveBack {
+			s.refund(u.Cost, &u.Limit, at, now)
+		}
+		if good && at >= s.refusedAt {
+			s.refusals = 0
+		}
+		s.probed(e.ID, !refund, &u.Limit, now)
+		if i := s.leaseOf(e.ID); i >= 0 && over {
+			s.leases = slices.Delete(s.leases, i, i+1)
+			m.freed(p.Key, s.offer(s.lowered(units(u.Limit.Units)), now, nil))
+		}
+	}
+	v.changed(now)
+}
+
+// Change is [limiter.Store.Change].
+func (m *Memory) Change(ctx context.Context, c *limiter.StoreChange) (st limiter.StoreState, err error) {
+	change := *c
+	change.Steps = slices.Clone(c.Steps)
+	err = m.do(ctx, "change", func() { st = m.change(&change) })
+	if err != nil {
+		return limiter.StoreState{}, err
+	}
+	return st, nil
+}
+
+func (m *Memory) change(c *limiter.StoreChange) limiter.StoreState {
+	now := m.now()
+	if c.Kind == limiter.StoreLifted {
+		if v, _ := m.existing(c.Key, now); v == nil || v.find(c.Limit.Name) == nil {
+			return limiter.StoreState{}
+		}
+	}
+	v, now := m.value(c.Key, now)
+	s := v.state(&c.Limit, now)
+	cause, told := c.Cause, false
+	if cause != (limiter.Cause{}) {
+		cause.At = time.UnixMicro(now)
+	}
+	switch c.Kind {
+	case limiter.StoreRefused:
+		s.refuse(span(c.Sent, false), c.Limit.Adapt, now)
+		if n := min(int64(len(c.Steps)), s.refusals); n > 0 {
+			told = s.close(now+span(c.Steps[n-1], true), cause, now)
+		}
+	case limiter.StoreHeld:
+		told = s.close(now+span(c.Hold, true), cause, now)
+	case limiter.StoreLifted:
+		told = s.hold != 0 || s.allowed > 0
+		s.lift()
+	case limiter.StoreLearned:
+		s.learn(c, now)
+	}
+	if told {
+		m.tell(limiter.StoreEvent{Key: c.Key}, nil)
+	}
+	st := limiter.StoreState{Version: v.changed(now), Refusals: int(s.refusals)}
+	if s.hold != 0 {
+		st.Held = duration(s.hold - now)
+	}
+	if s.hold != 0 || s.allowed > 0 {
+		st.Cause = s.cause
+	}
+	return st
+}
+
+// Renew is [limiter.Store.Renew].
+func (m *Memory) Renew(ctx context.Context, r *limiter.StoreRenewal) (a limiter.StoreRenewed, err error) {
+	renewal := *r
+	renewal.Leases, renewal.Debts = slices.Clone(r.Leases), slices.Clone(r.Debts)
+	err = m.do(ctx, "renew", func() { a = m.renew(&renewal) })
+	if err != nil {
+		return limiter.StoreRenewed{}, err
+	}
+	return a, nil
+}
+
+func (m *Memory) renew(r *limiter.StoreRenewal) (a limiter.StoreRenewed) {
+	clock := m.now()
+	lease := leaseOf(r.Lease)
+	restoring := map[limiter.StoreKey]bool{}
+	for i := range r.Leases {
+		l := &r.Leases[i]
+		v, now := m.value(l.Key, clock)
+		if _, seen := restoring[l.Key]; !seen || l.Version > uint64(v.version) {
+			if l.Version > uint64(v.version) {
+				v.forgotten(l.Version, lease, now)
+				a.Forgot = true
+			}
+			restoring[l.Key] = max(v.restore, m.epochs[l.Key.Place[0]]+lease/restorePart) > now
+		}
+		if m.renewLease(r, l, v, restoring[l.Key], lease, now) {
+			a.Lost = append(a.Lost, l.ID)
+		}
+	}
+	for _, d := range r.Debts {
+		v, now := m.value(d.Key, clock)
+		if is, _ := v.isVoid(d.ID); is || d.Units <= 0 {
+			continue
+		}
+		v.voidIt(d.ID, true, now+max(lease, minute))
+		v.state(&d.Limit, now).charge(units(d.Units), &d.Limit, now)
+		v.changed(now)
+	}
+	if r.Leave {
+		delete(m.members, r.Member)
+	} else {
+		m.members[r.Member] = member{r.Numbers, clock, clock + max(0, span(r.Expiry, true))}
+	}
+	for id, e := range m.members {
+		if clock < e.until {
+			a.Members = append(a.Members, limiter.StoreMember{ID: id, Numbers: e.numbers, Seen: duration(max(0, clock-e.seen))})
+		} else {
+			delete(m.members, id)
+		}
+	}
+	slices.SortFunc(a.Members, func(a, b limiter.StoreMember) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	return a
+}
+
+// renewLease renews or ends what a process holds of a key, and reports whether it has lost that.
+func (m *Memory) renewLease(r *limiter.StoreRenewal, l *limiter.StoreLease, v *value, restoring bool, lease, now int64) (lost bool) {
+	s := v.state(&l.Limit, now)
+	all := s.lowered(units(l.Limit.Units))
+	if restoring && !r.Leave {
+		s.close(now+span(l.State.Held, true), l.State.Cause, now)
+		if n := min(int64(l.State.Refusals), maxRefusals); n > s.refusals {
+			s.refusals, s.refusedAt = n, now
+		}
+		v.changed(now)
+	}
+	i := s.leaseOf(l.ID)
+	switch {
+	case r.Leave:
+		s.waiters = keep(s.waiters, func(w waiter) bool { return w.member != r.Member })
+		if i >= 0 {
+			s.leases = slices.Delete(s.leases, i, i+1)
+		}
+		m.freed(l.Key, s.offer(all, now, nil))
+		v.changed(now)
+	case l.ID == limiter.StoreID{} || l.Slots <= 0 || s.kind != limiter.StoreSlots:
+	case i >= 0:
+		s.leases[i].until = max(s.leases[i].until, now+lease)
+		v.changed(now)
+	default:
+		if _, ended := v.isVoid(l.ID); ended {
+			return false
+		}
+		n := units(l.Slots)
+		if !restoring && (s.used()+n > all || len(s.waiters) > 0) || len(s.leases) >= leaseMost {
+			return true
+		}
+		s.leases = append(s.leases, slotLease{l.ID, r.Member, n, now, now + lease})
+		v.changed(now)
+	}
+	return false
+}
+
+func leaseOf(d time.Duration) int64 {
+	if d <= 0 {
+		return defaultLease
+	}
+	return min(max(span(d, true), milli), maxLease)
+}
+
+var (
+	errPlaces = errors.New("storetest: the keys of one take are not of one place")
+	errTwice  = errors.New("storetest: a key, or a limit of one, is named twice")
+)
+
+// checkParts refuses what no store can do in one step.
+func checkParts(parts []limiter.StorePart) error {
+	for i := range parts {
+		for j := range i {
+			if parts[i].Key.Place != parts[j].Key.Place {
+				return errPlaces
+			}
+			if parts[i].Key.Name == parts[j].Key.Name {
+				return errTwice
+			}
+		}
+		for j := range parts[i].Uses {
+			for k := range j {
+				if parts[i].Uses[j].Limit.Name == parts[i].Uses[k].Limit.Name {
+					return errTwice
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func cloneTake(t *limiter.StoreTake) *limiter.StoreTake {
+	c := *t
+	c.Parts = cloneParts(t.Parts)
+	return &c
+}
+
+// cloneParts copies parts, and cuts their numbers to what is believed.
+func cloneParts(parts []limiter.StorePart) []limiter.StorePart {
+	parts = slices.Clone(parts)
+	for i := range parts {
+		parts[i].Uses = slices.Clone(parts[i].Uses)
+		for j := range parts[i].Uses {
+			u := &parts[i].Uses[j]
+			u.Cost, u.Headroom = units(u.Cost), units(u.Headroom)
+		}
+	}
+	return parts
+}

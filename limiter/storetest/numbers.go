@@ -1,0 +1,73 @@
+package storetest
+
+import "time"
+
+// The numbers that all stores share. Times are microseconds.
+const (
+	micro  = int64(1)
+	milli  = 1000 * micro
+	second = 1000 * milli
+	minute = 60 * second
+	hour   = 60 * minute
+
+	// What comes from outside is cut to these, so that nothing overflows: sums of times
+	// stay below 2⁵³, up to which a float64 holds whole numbers.
+	longest  = 366 * 24 * hour
+	maxUnits = int64(1) << 53
+
+	defaultLease = 10 * second
+	maxLease     = hour
+
+	// Ids.
+	recentFor  = 2 * second // how long a grant is remembered by its permit's id
+	recentMost = 32
+	voidMost   = 64 // ids of ends that make takes void
+
+	// Slots.
+	leaseMost   = 1000
+	waiterMost  = 64
+	waiterFor   = second      // how long somebody who was refused counts as waiting
+	keptFor     = 250 * milli // how long a free slot is kept for whose turn it is
+	restorePart = 3           // after forgetting, no slots are granted for this part of a lease
+
+	// Holds, refusals, probes: as the limiter has them.
+	probeLapse   = minute
+	maxProbes    = 64
+	refusalLapse = hour
+	maxRefusals  = 1 << 30
+
+	// Adapt, in millionths of the configured number.
+	whole      = 1_000_000
+	adaptCut   = 700_000
+	adaptFloor = 50_000
+	adaptEvery = second
+	adaptTick  = 200 * micro // in which it rises by a millionth: 0.5 % a second
+
+	// What replies tell.
+	maxLearned = 7 * 24 * hour
+	quotaKept  = hour
+	resetSlop  = 2 * second
+
+	// What backfill is owed, in thousandths of a unit.
+	creditMost  = 1_000_000_000_000 // units
+	wantedFor   = 2 * second        // how long backfill that was refused counts as wanting more
+	logParts    = 32                // of the window, for a log of more than logExact units
+	logExact    = 64
+	logMost     = 256 // entries
+	epochs      = 256
+	refundReach = second
+)
+
+// span is d in microseconds, cut to what is believed; up rounds up.
+func span(d time.Duration, up bool) int64 {
+	us := int64(d / time.Microsecond)
+	if up && d%time.Microsecond > 0 {
+		us++
+	}
+	return min(max(us, -longest), longest)
+}
+
+func duration(us int64) time.Duration { return time.Duration(us) * time.Microsecond }
+
+// units is what is believed of a number of units.
+func units(n int64) int64 { return min(max(n, 0), maxUnits) }

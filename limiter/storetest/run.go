@@ -1,0 +1,360 @@
+package storetest
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/recourse-go/recourse/limiter"
+)
+
+// Harness is a store to be tested. Nobody else uses it meanwhile.
+type Harness struct {
+	// Store has been running for ten days, as far as it knows: so a key that is new to it
+	// has not been forgotten.
+	Store limiter.Store
+
+	// Advance lets time pass for the store. With Exact it passes only so, and without
+	// delay; else it passes by itself and Advance waits at least so long.
+	Advance func(time.Duration)
+	Exact   bool
+
+	// Forget loses all that the store knows, as a restart without its data does, and
+	// ForgetKey one key. nil = the tests of that are skipped. Afterwards Restore, if
+	// there is one, makes the store again as if it had been running for ten days.
+	Forget    func()
+	ForgetKey func(limiter.StoreKey)
+	Restore   func()
+}
+
+// Run tests a store. start is called for each test; the stores may be the same.
+func Run(t *testing.T, start func(t *testing.T) Harness) {
+	for _, group := range [][]suiteTest{unitTests, slotTests, holdTests, againTests, renewTests, otherTests} {
+		for _, c := range group {
+			t.Run(c.name, func(t *testing.T) {
+				h := start(t)
+				if c.exact && !h.Exact {
+					t.Skip("it takes a clock that can be set")
+				}
+				c.run(&suite{T: t, h: h, base: time.Now()})
+			})
+		}
+	}
+}
+
+// suiteTest is a test that a store must pass. exact says that it needs a store whose time
+// passes only as the test wants.
+type suiteTest struct {
+	name  string
+	exact bool
+	run   func(s *suite)
+}
+
+// suite is one test of a store.
+type suite struct {
+	*testing.T
+	h      Harness
+	base   time.Time
+	passed time.Duration // by Advance
+}
+
+// now is the time, from some point on.
+func (s *suite) now() time.Duration {
+	if s.h.Exact {
+		return s.passed
+	}
+	return time.Since(s.base)
+}
+
+func (s *suite) advance(d time.Duration) {
+	s.passed += d
+	s.h.Advance(d)
+}
+
+var names atomic.Uint64
+
+// newID is an id, and a name, that is used once.
+func newID() (id limiter.StoreID) {
+	binary.BigEndian.PutUint64(id[:], uint64(time.Now().UnixNano()))
+	binary.BigEndian.PutUint64(id[8:], names.Add(1)<<16|uint64(time.Now().UnixNano())&0xffff)
+	return id
+}
+
+// key is one that nobody has used yet; keys with the same place can be used together.
+func (s *suite) key() limiter.StoreKey { return s.keyAt(s.Name()) }
+
+func (s *suite) keyAt(place string) limiter.StoreKey {
+	id := newID()
+	return s.h.Store.Key(place, string(id[:]))
+}
+
+// Limits, and what a call wants of them.
+
+func gate(name string) limiter.StoreUse {
+	return limiter.StoreUse{Limit: limiter.StoreLimit{Name: name}}
+}
+
+func use(kind limiter.StoreKind, units int64, d time.Duration, cost int64) limiter.StoreUse {
+	return limiter.StoreUse{Cost: cost, Limit: limiter.StoreLimit{
+		Name: []string{"gate", "bucket", "log", "fixed", "slots"}[kind], Kind: kind, Units: units, Time: d,
+	}}
+}
+
+func bucketOf(units int64, d time.Duration, cost int64) limiter.StoreUse {
+	return use(limiter.StoreBucket, units, d, cost)
+}
+
+func logOf(units int64, d time.Duration, cost int64) limiter.StoreUse {
+	return use(limiter.StoreLog, units, d, cost)
+}
+
+func fixedOf(units int64, d time.Duration, cost int64) limiter.StoreUse {
+	return use(limiter.StoreFixed, units, d, cost)
+}
+
+func slotsOf(units, cost int64) limiter.StoreUse {
+	return use(limiter.StoreSlots, units, 0, cost)
+}
+
+func named(name string, u limiter.StoreUse) limiter.StoreUse {
+	u.Limit.Name = name
+	return u
+}
+
+func part(k limiter.StoreKey, uses ...limiter.StoreUse) limiter.StorePart {
+	return limiter.StorePart{Key: k, Uses: uses}
+}
+
+// caller is how a call asks. The zero caller is an interactive call of a member of its own.
+type caller struct {
+	id, member limiter.StoreID
+	backfill   bool
+	maxWait    time.Duration
+	lease      time.Duration
+	share      float64
+}
+
+// permit is a take that was answered.
+type permit struct {
+	limiter.StoreTake
+	limiter.StoreAnswer
+	s  *suite
+	at time.Duration // its instant, by the suite's clock: not later than by the store's
+}
+
+// ask asks once.
+func (s *suite) ask(c caller, parts ...limiter.StorePart) permit {
+	s.Helper()
+	if c.id == (limiter.StoreID{}) {
+		c.id = newID()
+	}
+	if c.member == (limiter.StoreID{}) {
+		c.member = newID()
+	}
+	if c.lease == 0 {
+		c.lease = 20 * time.Second
+	}
+	p := permit{s: s, at: s.now(), StoreTake: limiter.StoreTake{ID: c.id, Member: c.member, Parts: parts,
+		MaxWait: c.maxWait, Lease: c.lease, Share: c.share}}
+	if c.backfill {
+		p.Priority = limiter.Backfill
+	}
+	p.again()
+	return p
+}
+
+// again asks with the same id.
+func (p *permit) again() {
+	p.s.Helper()
+	var err error
+	if p.StoreAnswer, err = p.s.h.Store.Take(context.Background(), &p.StoreTake); err != nil {
+		p.s.Fatalf("Take: %v", err)
+	}
+	p.at = p.s.now() + p.Wait
+}
+
+// end says what became of the permit.
+func (p *permit) end(ending limiter.StoreEnding) {
+	p.s.Helper()
+	err := p.s.h.Store.End(context.Background(), []limiter.StoreEnd{{ID: p.ID, Member: p.Member, Ending: ending,
+		Parts: p.Parts, Ago: p.s.now() - p.at, Lease: p.Lease}})
+	if err != nil {
+		p.s.Fatalf("End: %v", err)
+	}
+}
+
+// granted wants a call to be granted at once.
+func (s *suite) granted(what string, p permit) permit {
+	s.Helper()
+	if !p.Granted || p.Wait != 0 {
+		s.Fatalf("%s: got %s, want granted at once", what, p)
+	}
+	return p
+}
+
+// refused wants a call to be refused.
+func (s *suite) refused(what string, p permit) permit {
+	s.Helper()
+	if p.Granted {
+		s.Fatalf("%s: got %s, want refused", what, p)
+	}
+	return p
+}
+
+func (p permit) String() string {
+	switch {
+	case p.Granted:
+		return "granted in " + p.Wait.String()
+	case p.Held:
+		return "held for " + p.Wait.String()
+	}
+	return "refused for " + p.Wait.String()
+}
+
+// waits wants got to be want, less the time that has passed by itself since the moment
+// from.
+func (s *suite) waits(what string, got, want, from time.Duration) {
+	s.Helper()
+	least := want
+	if !s.h.Exact {
+		least -= s.now() - from + time.Microsecond
+	}
+	if got > want || got < least {
+		s.Fatalf("%s: got a wait of %v, want from %v to %v", what, got, least, want)
+	}
+}
+
+// change changes a limit.
+func (s *suite) change(c limiter.StoreChange) limiter.StoreState {
+	s.Helper()
+	st, err := s.h.Store.Change(context.Background(), &c)
+	if err != nil {
+		s.Fatalf("Change: %v", err)
+	}
+	return st
+}
+
+// hold closes a limit.
+func (s *suite) hold(k limiter.StoreKey, u limiter.StoreUse, d time.Duration) limiter.StoreState {
+	s.Helper()
+	return s.change(limiter.StoreChange{Kind: limiter.StoreHeld, Key: k, Limit: u.Limit, Hold: d, Cause: cause})
+}
+
+// cause is the cause of holds.
+var cause = limiter.Cause{Rule: `thr"ottled'; \`, Code: "rate\nLimit\x01é", Status: 429, Operation: "messages.send"}
+
+// wantCause wants c to be cause, at some time.
+func (s *suite) wantCause(what string, c limiter.Cause) {
+	s.Helper()
+	at := c.At
+	c.At = time.Time{}
+	if c != cause || at.IsZero() {
+		s.Errorf("%s: got the cause %+v at %v, want %+v at a time", what, c, at, cause)
+	}
+}
+
+func (s *suite) renew(r limiter.StoreRenewal) limiter.StoreRenewed {
+	s.Helper()
+	if r.Member == (limiter.StoreID{}) {
+		r.Member = newID()
+	}
+	if r.Lease == 0 {
+		r.Lease = 20 * time.Second
+	}
+	if r.Expiry == 0 {
+		r.Expiry = 30 * time.Second
+	}
+	a, err := s.h.Store.Renew(context.Background(), &r)
+	if err != nil {
+		s.Fatalf("Renew: %v", err)
+	}
+	return a
+}
+
+// leaseOfPermit is what a process says to keep p's slots.
+func (p *permit) lease() limiter.StoreLease {
+	return limiter.StoreLease{Key: p.Parts[0].Key, Limit: p.Parts[0].Uses[0].Limit, ID: p.ID,
+		Slots: p.Parts[0].Uses[0].Cost, Version: p.Versions[0]}
+}
+
+// events are what a member is told.
+type events struct {
+	mu  sync.Mutex
+	got []limiter.StoreEvent
+	new chan struct{}
+}
+
+// watch watches until the test ends. It returns once events are sure to be seen.
+func (s *suite) watch(member limiter.StoreID) *events {
+	s.Helper()
+	e := &events{new: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		first := true
+		_ = s.h.Store.Watch(ctx, member, func(ev limiter.StoreEvent) {
+			if ev == (limiter.StoreEvent{}) {
+				if first {
+					close(ready)
+				}
+				first = false
+				return
+			}
+			e.mu.Lock()
+			e.got = append(e.got, ev)
+			e.mu.Unlock()
+			select {
+			case e.new <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	s.Cleanup(func() { cancel(); <-done })
+	select {
+	case <-ready:
+	case <-time.After(patience):
+		s.Fatal("Watch: events are not seen")
+	}
+	return e
+}
+
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
+
+// want waits until the event has come.
+func (e *events) want(s *suite, what string, k limiter.StoreKey, freed bool) {
+	s.Helper()
+	deadline := time.After(patience)
+	for {
+		e.mu.Lock()
+		i := slices.IndexFunc(e.got, func(ev limiter.StoreEvent) bool { return ev.Key.Name == k.Name && ev.Freed == freed })
+		if i >= 0 {
+			e.got = slices.Delete(e.got, i, i+1)
+			e.mu.Unlock()
+			return
+		}
+		e.mu.Unlock()
+		select {
+		case <-e.new:
+		case <-deadline:
+			s.Fatalf("%s: the event did not come", what)
+		}
+	}
+}
+
+// none wants no event of that kind to have come by now.
+func (e *events) none(s *suite, what string, k limiter.StoreKey, freed bool) {
+	s.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, ev := range e.got {
+		if ev.Key.Name == k.Name && ev.Freed == freed {
+			s.Errorf("%s: got an event %+v, want none", what, ev)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package storetest
+
+import "github.com/recourse-go/recourse/limiter"
+
+// slots is what a limit of slots has given out, and who waits for some.
+//
+// Who is refused waits, for a second from each time that he asks. Free slots go to those who
+// wait in their order: they are told, and what they want is kept for them for a moment.
+// Nobody passes by them, unless there is more than they want.
+type slots struct {
+	leases  []slotLease
+	waiters []waiter // by arrival; one for a member and priority
+}
+
+type slotLease struct {
+	id     limiter.StoreID
+	member limiter.StoreID
+	slots  int64
+	at     int64
+	until  int64
+}
+
+type waiter struct {
+	member   limiter.StoreID
+	priority limiter.Priority
+	slots    int64
+	until    int64
+	told     int64 // when it was told that it is its turn; 0 = not yet
+}
+
+func (x *slots) leaseOf(id limiter.StoreID) int {
+	for i := range x.leases {
+		if x.leases[i].id == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// used is how many slots are given out.
+func (x *slots) used() (n int64) {
+	for i := range x.leases {
+		n += x.leases[i].slots
+	}
+	return n
+}
+
+// advance drops leases that have run out, and who does not wait any more.
+func (x *slots) advance(now int64) {
+	x.leases = keep(x.leases, func(l slotLease) bool { return now < l.until })
+	x.waiters = keep(x.waiters, func(w waiter) bool {
+		return now < w.until && (w.told == 0 || now < w.told+keptFor)
+	})
+}
+
+func (x *slots) newAt() (at int64) {
+	for _, l := range x.leases {
+		at = max(at, l.until)
+	}
+	for _, w := range x.waiters {
+		at = max(at, w.until)
+	}
+	return at
+}
+
+// claim reports whether a member may have so many slots of those that there are in all.
+// If not, it waits. told are the members whose turn it is meanwhile.
+func (s *state) claim(member limiter.StoreID, priority limiter.Priority, n, all, now int64) (ok bool, told []limiter.StoreID) {
+	i := s.waiterOf(member, priority)
+	if i < 0 {
+		if len(s.waiters) >= waiterMost {
+			return false, s.offer(all, now, nil)
+		}
+		s.waiters = append(s.waiters, waiter{member: member, priority: priority})
+		i = len(s.waiters) - 1
+	}
+	w := &s.waiters[i]
+	w.until = now + waiterFor
+	if w.told != 0 && n > w.slots {
+		w.told = 0 // another call than that which it was told for
+	}
+	w.slots = n
+	told = s.offer(all, now, w)
+	return w.told != 0, told
+}
+
+func (x *slots) waiterOf(member limiter.StoreID, priority limiter.Priority) int {
+	for i := range x.waiters {
+		if w := &x.waiters[i]; w.member == member && w.priority == priority {
+			return i
+		}
+	}
+	return -1
+}
+
+// offer tells those whose turn it is, and returns their members, but for self.
+func (s *state) offer(all, now int64, self *waiter) (told []limiter.StoreID) {
+	free, credit := all-s.used(), s.credit
+	for i := range s.waiters {
+		if w := &s.waiters[i]; w.told != 0 {
+			free -= min(w.slots, all)
+			if w.priority == limiter.Backfill {
+				credit -= owed(w.slots)
+			}
+		}
+	}
+	for {
+		w := s.next(credit)
+		if w == nil || min(w.slots, all) > free {
+			return told
+		}
+		w.told = now
+		free -= min(w.slots, all)
+		if w.priority == limiter.Backfill {
+			credit -= owed(w.slots)
+		}
+		if w != self {
+			told = append(told, w.member)
+		}
+	}
+}
+
+// next is who is to be told next: interactive calls, but backfill that is owed its share first.
+func (x *slots) next(credit int64) *waiter {
+	var first [2]*waiter
+	for i := range x.waiters {
+		if w := &x.waiters[i]; w.told == 0 {
+			class := 0
+			if w.priority == limiter.Backfill {
+				class = 1
+			}
+			if first[class] == nil {
+				first[class] = w
+			}
+		}
+	}
+	if back := first[1]; back != nil && (first[0] == nil || credit >= owed(back.slots)) {
+		return back
+	}
+	return first[0]
+}

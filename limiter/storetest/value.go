@@ -1,0 +1,262 @@
+package storetest
+
+import (
+	"math"
+
+	"github.com/recourse-go/recourse/limiter"
+)
+
+// value is what a store keeps for a key.
+type value struct {
+	version int64
+	seen    int64 // the newest time that it has been changed at
+	since   int64 // a limit that the value does not know yet is as if it had been used up then
+	restore int64 // until then processes put back what they know, and no slots are granted
+	limits  []*state
+	recent  []grant // newest last
+	void    []void  // newest last
+}
+
+// grant is a permit that was granted a short time ago.
+type grant struct {
+	id limiter.StoreID
+	at int64
+}
+
+// void is a permit whose take must take nothing (any more), or a debt that was charged.
+type void struct {
+	id    limiter.StoreID
+	until int64
+	ended bool // false = its units were given back, but it goes on
+}
+
+// state is one limit of a key.
+type state struct {
+	name       string
+	kind       limiter.StoreKind
+	time, most int64 // the limit's Time and Units when it was last used
+
+	tat int64   // of a bucket: when it is full
+	log []entry // of a log, by time
+	at  int64   // of a log: the newest grant's instant, which may be ahead
+
+	slots
+
+	hold    int64 // 0 = none
+	cause   limiter.Cause
+	allowed int64 // calls at once that a hold has left; 0 = any
+	lapse   int64
+	probes  []probe
+
+	refusals, refusedAt int64
+	cut, cutAt, cutNext int64 // what refusals have taken, in millionths
+	credit, wanted      int64 // what backfill is owed, in thousandths; when it was last refused
+	granted             int64 // units, since the limit is known
+	learned
+}
+
+// entry is units of a log.
+type entry struct{ at, units int64 }
+
+// probe is a call that tries whether a hold is really over.
+type probe struct {
+	id    limiter.StoreID
+	until int64
+}
+
+func newState(l *limiter.StoreLimit, since, now int64) *state {
+	s := &state{name: l.Name}
+	s.become(l, since, now)
+	return s
+}
+
+// become makes s count as l says, as if it had been used up at the time since.
+func (s *state) become(l *limiter.StoreLimit, since, now int64) {
+	s.kind, s.time, s.most = l.Kind, window(l), units(l.Units)
+	s.tat, s.log, s.at, s.slots = 0, nil, 0, slots{}
+	s.learned = learned{}
+	s.useUp(l, since, now)
+}
+
+// useUp empties a bucket and fills a log, as of the time at.
+func (s *state) useUp(l *limiter.StoreLimit, at, now int64) {
+	if at+s.time <= now {
+		return
+	}
+	switch s.kind {
+	case limiter.StoreBucket:
+		s.tat = max(s.tat, at+s.time)
+	case limiter.StoreLog:
+		// It is not known when they were granted: one after another, the last of them then.
+		n := units(l.Units)
+		parts := min(n, logExact)
+		s.log, s.at = nil, max(s.at, at)
+		for i := int64(1); i <= parts; i++ {
+			e := entry{at - s.time + s.time*i/parts, (n + parts - 1) / parts}
+			if e.at+s.time >= now {
+				s.log = append(s.log, e)
+			}
+		}
+	}
+}
+
+func window(l *limiter.StoreLimit) int64 { return max(1, span(l.Time, true)) }
+
+// find returns the state of a limit, or nil.
+func (v *value) find(name string) *state {
+	for _, s := range v.limits {
+		if s.name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// state returns the state of a limit, as it is at the time now.
+func (v *value) state(l *limiter.StoreLimit, now int64) *state {
+	s := v.find(l.Name)
+	if s == nil {
+		s = newState(l, v.since, now)
+		v.limits = append(v.limits, s)
+	} else if s.kind != l.Kind {
+		s.become(l, now, now) // what was used of it is not known in the new kind's terms
+	}
+	s.advance(now)
+	s.tune(l, now)
+	return s
+}
+
+// tune lets s go on with the numbers of l. A bucket keeps its level, so that a change
+// never grants anything.
+func (s *state) tune(l *limiter.StoreLimit, now int64) {
+	t, most := window(l), units(l.Units)
+	if s.time == t && s.most == most {
+		return
+	}
+	if s.kind == limiter.StoreBucket && most > 0 && s.most > 0 {
+		level := float64(s.most) - float64(max(0, s.tat-now))*float64(s.most)/float64(s.time)
+		missing := math.Ceil(max(0, float64(most)-level) * float64(t) / float64(most))
+		s.tat = now + int64(min(missing, float64(2*t)))
+	}
+	s.time, s.most = t, most
+}
+
+// forgotten takes note that a process has seen a newer version of the value.
+func (v *value) forgotten(version uint64, lease, now int64) {
+	v.version = max(v.version, int64(min(version, uint64(maxUnits))))
+	v.since, v.restore = now, max(v.restore, now+lease/restorePart)
+	for _, s := range v.limits {
+		if s.kind == limiter.StoreBucket {
+			s.tat = max(s.tat, now+s.time)
+		}
+	}
+}
+
+// remember notes that a permit was granted as of the time at.
+func (v *value) remember(id limiter.StoreID, at int64) {
+	v.recent = append(v.recent, grant{id, at})
+	if n := len(v.recent) - recentMost; n > 0 {
+		v.recent = v.recent[n:]
+	}
+}
+
+// voidIt makes takes by the id void.
+func (v *value) voidIt(id limiter.StoreID, ended bool, until int64) {
+	for i := range v.void {
+		if d := &v.void[i]; d.id == id {
+			d.ended, d.until = d.ended || ended, max(d.until, until)
+			return
+		}
+	}
+	v.void = append(v.void, void{id, until, ended})
+	if n := len(v.void) - voidMost; n > 0 {
+		v.void = v.void[n:]
+	}
+}
+
+// isVoid reports whether takes by the id are void, and whether its permit has ended.
+func (v *value) isVoid(id limiter.StoreID) (is, ended bool) {
+	for _, d := range v.void {
+		if d.id == id {
+			return true, d.ended
+		}
+	}
+	return false, false
+}
+
+// grantOf returns when a permit was granted as of, if that is known still.
+func (v *value) grantOf(id limiter.StoreID) (at int64, known bool) {
+	for _, g := range v.recent {
+		if g.id == id {
+			return g.at, true
+		}
+	}
+	for _, s := range v.limits {
+		if i := s.leaseOf(id); i >= 0 {
+			return s.leases[i].at, true
+		}
+	}
+	return 0, false
+}
+
+// advance drops ids that do not count any more.
+func (v *value) advance(now int64) {
+	v.recent = keep(v.recent, func(g grant) bool { return now < g.at+recentFor })
+	v.void = keep(v.void, func(d void) bool { return now < d.until })
+}
+
+// newAt is when the value is as good as one that is missing.
+func (v *value) newAt() int64 {
+	at := v.restore
+	for _, g := range v.recent {
+		at = max(at, g.at+recentFor)
+	}
+	for _, d := range v.void {
+		at = max(at, d.until)
+	}
+	for _, s := range v.limits {
+		at = max(at, s.newAt(), v.since+s.time)
+	}
+	return at
+}
+
+// newAt is when s is as good as new.
+func (s *state) newAt() int64 {
+	at := max(s.tat, s.reset, s.slots.newAt())
+	if len(s.log) > 0 {
+		at = max(at, s.log[len(s.log)-1].at+s.time+1)
+	}
+	if s.hold != 0 {
+		at = max(at, s.hold+max(probeLapse, s.time))
+	}
+	if s.allowed > 0 {
+		at = max(at, s.lapse)
+		for _, p := range s.probes {
+			at = max(at, p.until)
+		}
+	}
+	if s.refusals > 0 {
+		at = max(at, s.refusedAt+refusalLapse)
+	}
+	if s.cut > 0 {
+		at = max(at, s.cutAt+s.cut*adaptTick)
+	}
+	if s.credit > 0 {
+		at = max(at, s.wanted+wantedFor)
+	}
+	if s.quota > 0 {
+		at = max(at, s.heard+quotaKept)
+	}
+	return at
+}
+
+// keep returns those of list that f wants, in the same memory.
+func keep[T any](list []T, f func(T) bool) []T {
+	kept := list[:0]
+	for _, x := range list {
+		if f(x) {
+			kept = append(kept, x)
+		}
+	}
+	return kept
+}
