@@ -95,8 +95,7 @@ func TestDecideBatch(t *testing.T) {
 				p, _ := e.Provider("test")
 				call := tt.call
 				call.Account = "a"
-				now := time.Now()
-				b := p.DecideBatch(t.Context(), call, now.Add(-time.Second), tt.items, tt.states)
+				b := p.DecideBatch(t.Context(), call, time.Now().Add(-time.Second), tt.items, tt.states)
 				var as, holds []string
 				for i, d := range b.Items {
 					as = append(as, d.As)
