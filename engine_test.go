@@ -331,7 +331,7 @@ func TestImports(t *testing.T) {
 			"classification says what happened, not what to do"},
 		{"engine/internal/decision", []string{module + "/engine", module + "/engine/classify", module + "/limiter", "github.com/cenkalti/backoff/v4"},
 			"what to do is decided from an event and a state alone"},
-		{"engine/internal/credential", []string{module, module + "/engine", module + "/internal", module + "/rules", module + "/policy", "net/http"},
+		{"engine/internal/credential", []string{module, module + "/engine", module + "/rules", module + "/policy", "net/http"},
 			"whose credential it is and how it is refreshed is told to it"},
 		{"engine", []string{module + "/internal/demo", module + "/internal/corpus", module + "/internal/suite", module + "/internal/explain", module + "/internal/h2test", module + "/internal/telemetry", module + "/engine/enginetest", "testing"},
 			"the library does not depend on its own demo, nor on test code"},

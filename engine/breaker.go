@@ -5,10 +5,10 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/breaker"
-	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
-	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/internal/protocol"
+	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/rules"
 )
 

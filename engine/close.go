@@ -2,7 +2,7 @@ package engine
 
 import (
 	"github.com/recourse-go/recourse/engine/internal/decision"
-	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/policy"
 )
 

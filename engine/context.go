@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
+	"github.com/recourse-go/recourse/internal/errtree"
 )
 
 // How a call ends with its context, and what else ends its waits.

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/decision"
-	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/policy"
 )
 

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/recourse-go/recourse/engine/internal/errtree"
-	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/errtree"
+	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/rules"
 )
 

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
-	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
+	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/rules"
 )

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/decision"
-	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
-	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"

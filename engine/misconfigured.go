@@ -8,8 +8,8 @@ import (
 	"slices"
 
 	"github.com/recourse-go/recourse/engine/internal/decision"
-	"github.com/recourse-go/recourse/engine/internal/redact"
 	"github.com/recourse-go/recourse/internal/closest"
+	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )

@@ -19,7 +19,7 @@ import (
 // what is filled in.
 func netHTTPErrors(t testing.TB) (texts []string) {
 	t.Helper()
-	f, err := os.Open("internal/nethttp/nethttp.txt")
+	f, err := os.Open("../internal/nethttp/nethttp.txt")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/recourse-go/recourse/engine/internal/decision"
-	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
+	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )

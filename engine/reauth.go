@@ -8,7 +8,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
-	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/rules"
 )

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/rules"
 )
 

@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
-	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/engine/internal/gate"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/engine/internal/lending"
-	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/internal/protocol"
+	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/rules"
 )

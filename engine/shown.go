@@ -9,9 +9,9 @@ import (
 	"strings"
 
 	"github.com/recourse-go/recourse/engine/internal/credential"
-	"github.com/recourse-go/recourse/engine/internal/errtree"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
-	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/errtree"
+	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/rules"
 )

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/recourse-go/recourse/engine/internal/decision"
-	"github.com/recourse-go/recourse/engine/internal/errtree"
-	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/errtree"
+	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/policy"
 )
 

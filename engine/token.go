@@ -12,8 +12,8 @@ import (
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/decision"
-	"github.com/recourse-go/recourse/engine/internal/errtree"
-	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/errtree"
+	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )

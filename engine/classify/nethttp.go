@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/recourse-go/recourse/engine/internal/nethttp"
+	"github.com/recourse-go/recourse/internal/nethttp"
 	"github.com/recourse-go/recourse/rules"
 )
 

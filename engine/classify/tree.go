@@ -1,6 +1,6 @@
 package classify
 
-import "github.com/recourse-go/recourse/engine/internal/errtree"
+import "github.com/recourse-go/recourse/internal/errtree"
 
 // tree is an error and what it wraps. It is made once, since the methods of
 // foreign errors may answer differently each time.

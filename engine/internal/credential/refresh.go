@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/internal/errtree"
 )
 
 // Refusal is an attempt of a call that was refused for its credential.

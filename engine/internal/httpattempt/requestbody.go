@@ -6,7 +6,7 @@ import (
 	"io"
 	"net/http"
 
-	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/redact"
 )
 
 // maxKeptBody bounds the copy of a request's body, in bytes. It is the largest

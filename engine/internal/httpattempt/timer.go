@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/internal/errtree"
 )
 
 // ErrTimeout is the cause of an attempt's context that took too long.

@@ -13,9 +13,9 @@ import (
 	"sync"
 
 	"github.com/recourse-go/recourse/engine/classify"
-	"github.com/recourse-go/recourse/engine/internal/errtree"
-	"github.com/recourse-go/recourse/engine/internal/redact"
+	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/internal/hostport"
+	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/rules"
 )
 

@@ -18,7 +18,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/recourse-go/recourse/engine/internal/nethttp"
+	"github.com/recourse-go/recourse/internal/nethttp"
 )
 
 // standard describes an error of one of the standard library's types. It builds

@@ -20,7 +20,7 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/recourse-go/recourse/engine/internal/errtree"
+	"github.com/recourse-go/recourse/internal/errtree"
 )
 
 const (
