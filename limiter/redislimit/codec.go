@@ -1,0 +1,170 @@
+package redislimit
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/fnv"
+	"math"
+	"time"
+
+	"github.com/recourse-go/recourse/limiter"
+)
+
+// What the scripts read and write: as struct.pack in Lua has it, little-endian. All
+// numbers are doubles there, so they are cut to what a double holds.
+
+const (
+	maxUnits = int64(1) << 53
+	longest  = 10 * 365 * 24 * time.Hour
+
+	defaultLease = 10 * time.Second
+	maxLease     = time.Hour
+)
+
+// writer writes the arguments of a script.
+type writer []byte
+
+func (w *writer) byte(b byte) { *w = append(*w, b) }
+
+func (w *writer) bool(b bool) {
+	if b {
+		w.byte(1)
+	} else {
+		w.byte(0)
+	}
+}
+
+func (w *writer) short(n int) { *w = binary.LittleEndian.AppendUint16(*w, uint16(n)) }
+
+func (w *writer) number(f float64) {
+	*w = binary.LittleEndian.AppendUint64(*w, math.Float64bits(f))
+}
+
+func (w *writer) units(n int64) { w.number(float64(min(max(n, 0), maxUnits))) }
+
+func (w *writer) version(v uint64) { w.number(float64(min(v, uint64(maxUnits)))) }
+
+// span writes a duration in microseconds; up rounds up.
+func (w *writer) span(d time.Duration, up bool) {
+	d = min(max(d, -longest), longest)
+	us := d / time.Microsecond
+	if up && d%time.Microsecond > 0 {
+		us++
+	}
+	w.number(float64(us))
+}
+
+func (w *writer) lease(d time.Duration) {
+	if d <= 0 {
+		d = defaultLease
+	}
+	w.span(min(max(d, time.Millisecond), maxLease), true)
+}
+
+// id writes a digest of an id, which is half as long. Ids are random, so that is one, too.
+func (w *writer) id(id limiter.StoreID) { *w = binary.LittleEndian.AppendUint64(*w, fold(id)) }
+
+func fold(id limiter.StoreID) uint64 {
+	// The odd number keeps ids apart that are not random, as in tests.
+	return binary.LittleEndian.Uint64(id[:8]) + binary.LittleEndian.Uint64(id[8:])*0x9E3779B97F4A7C15
+}
+
+// The bits of a limit's kind.
+const (
+	adapts = 8
+	learns = 16
+)
+
+// limit writes a limit: tag, kind, units, time.
+func (w *writer) limit(l *limiter.StoreLimit) {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(l.Name))
+	tag := h.Sum64()
+	tag = (tag ^ tag>>48) & (1<<48 - 1)
+	*w = append(*w, byte(tag), byte(tag>>8), byte(tag>>16), byte(tag>>24), byte(tag>>32), byte(tag>>40))
+	kind := byte(l.Kind)
+	if l.Adapt {
+		kind |= adapts
+	}
+	if l.Learn {
+		kind |= learns
+	}
+	w.byte(kind)
+	w.units(l.Units)
+	w.span(max(l.Time, time.Microsecond), true)
+}
+
+// cause writes a cause without its time; nothing for the zero Cause. It is the last thing
+// that is written, or its size is written before.
+func (w *writer) cause(c *limiter.Cause) {
+	if *c == (limiter.Cause{}) {
+		return
+	}
+	w.short(c.Status)
+	for _, s := range []string{c.Rule, c.Code, c.Operation} {
+		s = s[:min(len(s), longestText)]
+		w.short(len(s))
+		*w = append(*w, s...)
+	}
+}
+
+// longestText is how much of each text of a cause is kept.
+const longestText = 200
+
+// reader reads the answer of a script. What is missing is zero, and makes it bad.
+type reader struct {
+	s   string
+	bad bool
+}
+
+func (r *reader) next(n int) string {
+	if len(r.s) < n {
+		r.s, r.bad = "", true
+		return "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"[:n]
+	}
+	s := r.s[:n]
+	r.s = r.s[n:]
+	return s
+}
+
+func (r *reader) byte() byte { return r.next(1)[0] }
+
+func (r *reader) short() int {
+	s := r.next(2)
+	return int(s[0]) | int(s[1])<<8
+}
+
+func (r *reader) number() float64 {
+	s := r.next(8)
+	bits := uint64(0)
+	for i := range 8 {
+		bits |= uint64(s[i]) << (8 * i)
+	}
+	return math.Float64frombits(bits)
+}
+
+func (r *reader) span() time.Duration {
+	return min(time.Duration(r.number()), longest/time.Microsecond) * time.Microsecond
+}
+
+func (r *reader) time() time.Time { return time.UnixMicro(int64(r.number())) }
+
+// cause reads what is left: a time and a cause, or nothing.
+func (r *reader) cause() (c limiter.Cause) {
+	if r.s == "" {
+		return c
+	}
+	c.At = r.time()
+	c.Status = int(int16(r.short()))
+	for _, s := range []*string{&c.Rule, &c.Code, &c.Operation} {
+		n := r.short()
+		if len(r.s) < n {
+			r.bad = true
+			return c
+		}
+		*s, r.s = r.s[:n], r.s[n:]
+	}
+	return c
+}
+
+var errAnswer = errors.New("redislimit: the answer of the script is not understood")

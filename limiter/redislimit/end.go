@@ -1,0 +1,113 @@
+package redislimit
+
+import (
+	"context"
+
+	"github.com/recourse-go/recourse/limiter"
+)
+
+// batches makes one call of a script for all that is of one slot, and not of too many
+// keys, since the server does nothing else meanwhile.
+type batches struct {
+	s     *Store
+	open  map[byte]*batch
+	calls []*batch
+}
+
+type batch struct {
+	tag   byte
+	keys  []string
+	index map[limiter.StoreKey]int
+	w     writer
+	items []int // places of what is in it
+}
+
+const batchMost = 64
+
+// of returns the batch for a place, with so much room for keys.
+func (b *batches) of(place byte) *batch {
+	if c := b.open[place]; c != nil && len(c.items) < batchMost {
+		return c
+	}
+	c := &batch{tag: place, keys: []string{b.s.epochs[place]}, index: map[limiter.StoreKey]int{}}
+	if b.open == nil {
+		b.open = map[byte]*batch{}
+	}
+	b.open[place] = c
+	b.calls = append(b.calls, c)
+	return c
+}
+
+// key returns the place of a key in KEYS.
+func (c *batch) key(s *Store, k *limiter.StoreKey) int {
+	i, found := c.index[*k]
+	if !found {
+		i = len(c.keys)
+		c.keys = append(c.keys, s.name(k))
+		c.index[*k] = i
+	}
+	return i
+}
+
+// End is [limiter.Store.End].
+func (s *Store) End(ctx context.Context, ends []limiter.StoreEnd) error {
+	b := batches{s: s}
+	for i := range ends {
+		e := &ends[i]
+		if err := checkParts(e.Parts); err != nil {
+			return err
+		}
+		if len(e.Parts) == 0 {
+			continue
+		}
+		c := b.of(e.Parts[0].Key.Place[0])
+		c.items = append(c.items, i)
+		w := &c.w
+		w.id(e.ID)
+		w.byte(byte(e.Ending))
+		w.span(e.Ago, false)
+		w.lease(e.Lease)
+		w.byte(byte(len(e.Parts)))
+		for j := range e.Parts {
+			p := &e.Parts[j]
+			w.short(c.key(s, &p.Key))
+			w.byte(byte(len(p.Uses)))
+			for k := range p.Uses {
+				w.limit(&p.Uses[k].Limit)
+				w.units(p.Uses[k].Cost)
+			}
+		}
+	}
+	calls := make([]Call, len(b.calls))
+	for i, c := range b.calls {
+		var w writer
+		w.short(len(c.items))
+		calls[i] = Call{Keys: c.keys, Args: s.args(append(w, c.w...), c.tag, false)}
+	}
+	return s.evalAll(ctx, endScript, calls, func(i int) (began, ok bool) { return calls[i].Answer != "", true })
+}
+
+// evalAll makes the calls, and hands each answer to read, which says whether the script
+// has made an epoch, and whether the answer is understood.
+func (s *Store) evalAll(ctx context.Context, script *Script, calls []Call, read func(i int) (began, ok bool)) error {
+	if len(calls) == 0 {
+		return nil
+	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	if err := s.server.EvalAll(ctx, script, calls); err != nil {
+		return err
+	}
+	any := false
+	for i := range calls {
+		began, ok := read(i)
+		if !ok {
+			return errAnswer
+		}
+		any = any || began
+	}
+	if any {
+		s.began(ctx)
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+-- end tells what became of permits. ARGV[1] is
+--   I2 ends
+--   ends times   c8 id, B ending, d ago, d lease, B parts
+--     parts times  I2 key, B uses
+--       uses times   I6 tag, B kind, d units, d time, d cost
+-- key is the place in KEYS, as they are numbered from 0.
+local args = ARGV[1]
+local ends, p = unpack('<I2', args)
+local start = now
+local values = {}
+for i = 1, ends do
+  local id, ending, ago, lease, parts
+  id, ending, ago, lease, parts, p = unpack('<c8BddB', args, p)
+  local refund, over = ending == 2 or ending == 4, ending ~= 3 and ending ~= 4
+  local good = ending == 1 or ending == 3
+  for j = 1, parts do
+    local key, count
+    key, count, p = unpack('<I2B', args, p)
+    now = start
+    local value = values[key]
+    if value then
+      if value.seen > now then now = value.seen end
+    else
+      value = load(KEYS[key + 1], true)
+      if not value and (refund or over and ago < RECENT) then value = load(KEYS[key + 1]) end
+    end
+    values[key] = value
+    local ended, voided, known, when = false, false, false, nil
+    if value then
+      local at = place(value.void, id)
+      if at then
+        local till = unpack('<d', value.void, at + 8)
+        if max(till, -till) > now then voided, ended = true, till > 0 end
+      end
+      at = place(value.recent, id)
+      if at then
+        when = unpack('<d', value.recent, at + 8)
+        known = now < when + RECENT
+      end
+      if not known then
+        for k = 1, #value do
+          local x = value[k]
+          if x.kind % 8 == 4 and (x.open or x.more and find(x.more, id, 1, true)) then
+            S = S or slow()
+            if not x.open then S.open(x) end
+            for m = 1, #x.leases do
+              if x.leases[m].id == id and now < x.leases[m].till then known, when = true, x.leases[m].at end
+            end
+          end
+        end
+      end
+      if not known then when = now - ago end
+      if not ended and (refund or over and not known and ago < RECENT) then
+        local till, from = now + lease, 1
+        local mark = over and till or -till
+        at = place(value.void, id)
+        if at then
+          local was = unpack('<d', value.void, at + 8)
+          till = max(till, was, -was)
+          mark = (over or was > 0) and till or -till
+          value.void = sub(value.void, 1, at - 1) .. id .. pack('<d', mark) .. sub(value.void, at + 16)
+        else
+          value.void = value.void .. id .. pack('<d', mark)
+        end
+      end
+    end
+    local back = refund and not voided and (known or ago >= RECENT)
+    for k = 1, count do
+      local tag, kind, most, time, cost
+      tag, kind, most, time, cost, p = unpack('<I6Bddd', args, p)
+      local x
+      if value and not ended then
+        for m = 1, #value do
+          if value[m].tag == tag then x = value[m] end
+        end
+      end
+      if x and x.kind % 8 == kind % 8 then
+        S = S or slow()
+        if not x.open then S.open(x) end
+        x.time, x.most = time, most
+        S.advance(x, value.since)
+        if back then S.refund(x, cost, when) end
+        if x.hold then
+          if good and when >= x.refusedAt then x.refusals = 0 end
+          S.probed(x, id, not refund)
+        end
+        if over and x.leases then
+          for m = 1, #x.leases do
+            if x.leases[m].id == id then
+              table.remove(x.leases, m)
+              S.offer(x, S.lowered(x, most), value.key)
+              break
+            end
+          end
+        end
+      end
+    end
+    if value and not ended then
+      changed(value)
+      value.dirty = true
+    end
+  end
+end
+now = start
+for _, value in pairs(values) do
+  if value.dirty then
+    now = max(start, value.seen)
+    save(value)
+  end
+end
+return began and 'B' or ''

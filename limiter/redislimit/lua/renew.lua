@@ -1,0 +1,118 @@
+-- renew renews what a process holds of some keys, and charges what it owes. ARGV[1] is
+--   c8 member, d lease, B leave, I2 leases, I2 debts
+--   leases times  I2 key, I6 tag, B kind, d units, d time, c8 id, d slots, d version,
+--                 d refusals, d held, I2 size of the cause, and the cause
+--   debts times   I2 key, I6 tag, B kind, d units, d time, c8 id, d units owed
+-- key is the place in KEYS, as they are numbered from 0. ARGV[4] is the channel of changes.
+-- The answer is B forgot 1 and epoch made 2, and for each lease B 1 if it is lost.
+local args = ARGV[1]
+local member, lease, leave, leases, debts, p = unpack('<c8dBI2I2', args)
+local start = now
+local values, restoring, lost, forgot = {}, {}, {}, 0
+local none = string.rep('\0', 8)
+local function at(key)
+  now = start
+  local value = values[key]
+  if not value then
+    value = load(KEYS[key + 1])
+    values[key] = value
+  elseif value.seen > now then
+    now = value.seen
+  end
+  return value
+end
+local function note(value)
+  changed(value)
+  value.dirty = true
+end
+for i = 1, leases do
+  local key, tag, kind, most, time, id, slots, version, refusals, closed, size
+  key, tag, kind, most, time, id, slots, version, refusals, closed, size, p = unpack('<I2I6Bddc8ddddI2', args, p)
+  local cause = sub(args, p, p + size - 1)
+  p = p + size
+  local value = at(key)
+  if restoring[key] == nil or version > value.version then
+    if version > value.version then
+      forgotten(value, version, lease)
+      forgot = 1
+    end
+    restoring[key] = max(value.restore, value.since + floor(lease / 3)) > now
+  end
+  local x = state(value, tag, kind, most, time, 0)
+  S = S or slow()
+  if not x.open then
+    S.open(x)
+    S.advance(x, value.since)
+  end
+  local all = S.lowered(x, most)
+  if restoring[key] and leave == 0 then
+    S.close(x, now + closed, cause)
+    if min(refusals, MOST_REFUSALS) > x.refusals then
+      x.refusals, x.refusedAt = min(refusals, MOST_REFUSALS), now
+    end
+    note(value)
+  end
+  local own
+  if x.leases then
+    for k = 1, #x.leases do
+      if x.leases[k].id == id then own = k end
+    end
+  end
+  lost[i] = '\0'
+  if leave == 1 then
+    if x.leases then
+      local kept = {}
+      for k = 1, #x.waiters do
+        if x.waiters[k].member ~= member then kept[#kept + 1] = x.waiters[k] end
+      end
+      x.waiters = kept
+      if own then table.remove(x.leases, own) end
+      S.offer(x, all, value.key)
+    end
+    note(value)
+  elseif id == none or slots <= 0 or not x.leases then
+    -- it only knows what it has said
+  elseif own then
+    x.leases[own].till = max(x.leases[own].till, now + lease)
+    note(value)
+  else
+    local ended = place(value.void, id)
+    ended = ended and unpack('<d', value.void, ended + 8) > now
+    if not ended then
+      local used = 0
+      for k = 1, #x.leases do used = used + x.leases[k].slots end
+      if not restoring[key] and (used + slots > all or #x.waiters > 0) or #x.leases >= 1000 then
+        lost[i] = '\1'
+      else
+        x.leases[#x.leases + 1] = {id = id, member = member, slots = slots, at = now, till = now + lease}
+        note(value)
+      end
+    end
+  end
+end
+for i = 1, debts do
+  local key, tag, kind, most, time, id, units
+  key, tag, kind, most, time, id, units, p = unpack('<I2I6Bddc8d', args, p)
+  local value = at(key)
+  local known = place(value.void, id)
+  if known then
+    known = unpack('<d', value.void, known + 8)
+    known = max(known, -known) > now
+  end
+  if not known and units > 0 then
+    value.void = value.void .. id .. pack('<d', now + max(lease, MINUTE))
+    local x = state(value, tag, kind, most, time, 0)
+    S = S or slow()
+    if not x.open then
+      S.open(x)
+      S.advance(x, value.since)
+    end
+    S.charge(x, units)
+    note(value)
+  end
+end
+for _, value in pairs(values) do
+  now = max(start, value.seen)
+  if value.dirty then save(value) end
+end
+return string.char(forgot + (began and 2 or 0)) .. table.concat(lost)

@@ -1,0 +1,232 @@
+-- take decides over one call. ARGV[1] is
+--   c8 id, c8 member, B priority, d share, d longest wait, d lease, B parts
+--   parts times  d version, B uses
+--     uses times   I6 tag, B kind, d units, d time, d cost, d headroom
+-- share is in millionths. x.head is what backfill must leave that is not owed its share.
+-- The answer is
+--   B granted 1, held 2, forgot 4, no end 8, epoch made 16; B part, B use; d wait, d now
+--   B parts, d version each; B counts, d each; and the cause
+local args = ARGV[1]
+local id, member, priority, share, longest, lease, parts, p = unpack('<c8c8BdddB', args)
+local values, uses = {}, {}
+for i = 1, parts do values[i] = load(KEYS[i + 1]) end
+
+local bits, part, use, wait, cause, counts = 0, 0, 0, 0, '', ''
+local function answer()
+  local versions
+  if parts == 1 then
+    versions = pack('<d', values[1].version)
+  else
+    versions = {}
+    for i = 1, parts do versions[i] = pack('<d', values[i].version) end
+    versions = table.concat(versions)
+  end
+  if began then bits = bits + 16 end
+  return pack('<BBBddB', bits, part, use, wait, now, parts) .. versions .. pack('B', #counts / 8) .. counts .. cause
+end
+
+-- Where the takes are, and what the process has seen of the values.
+local n, learns = 0, false
+for i = 1, parts do
+  local value = values[i]
+  local version, count
+  version, count, p = unpack('<dB', args, p)
+  if version > value.version then
+    forgotten(value, version, lease)
+    if bits == 0 then bits = 4 end
+  end
+  for j = 1, count do
+    local tag, kind, most, time, cost, head
+    tag, kind, most, time, cost, head, p = unpack('<I6Bdddd', args, p)
+    local x = state(value, tag, kind, most, time, j)
+    x.cost = cost
+    if priority == 1 and not (x.credit and x.credit >= max(cost, 1) * 1000) then x.head = head end
+    if kind >= 16 then learns = true end
+    n = n + 1
+    uses[n] = x
+    x.part, x.use = i - 1, j - 1
+  end
+end
+local function keep()
+  for i = 1, parts do
+    if values[i].dirty then save(values[i]) end
+  end
+end
+
+-- A take that is asked again, or that came too late.
+for i = 1, parts do
+  local value = values[i]
+  if value.void ~= '' then
+    local at = place(value.void, id)
+    if at and max(unpack('<d', value.void, at + 8), -unpack('<d', value.void, at + 8)) > now then
+      if unpack('<d', value.void, at + 8) < 0 then bits = bits + 1 end
+      keep()
+      return answer()
+    end
+  end
+end
+for i = 1, parts do
+  local value = values[i]
+  local at = value.recent ~= '' and place(value.recent, id)
+  if at then
+    at = unpack('<d', value.recent, at + 8)
+    if now >= at + RECENT then at = false end
+  end
+  for j = 1, #value do
+    local x = value[j]
+    if at then break end
+    if x.kind % 8 == 4 and x.more and find(x.more, id, 1, true) then
+      if not x.open then S = S or slow() S.open(x) end
+      for k = 1, #x.leases do
+        if x.leases[k].id == id and now < x.leases[k].till then at = x.leases[k].at end
+      end
+    end
+  end
+  if at then
+    bits, wait = bits + 1, max(0, at - now)
+    keep()
+    return answer()
+  end
+end
+
+-- All but the free slots, which nobody may claim who could not go on.
+local any, held, reserve, at, refused, slots = false, false, longest > 0, now, nil, false
+for i = 1, n do
+  local x = uses[i]
+  local why, closed = 0, false
+  local refuses = false
+  if x.hold and x.hold ~= 0 then
+    refuses, closed, why, held = true, true, x.hold - now, true
+  elseif x.allowed and x.allowed > 0 and #x.probes >= x.allowed then
+    refuses, reserve = true, false
+  elseif x.kind == 4 and x.cost > 0 then
+    reserve, slots = false, true
+    local value = values[x.part + 1]
+    local fresh = max(value.restore, value.since + floor(lease / 3))
+    if fresh > now then
+      refuses, why = true, fresh - now
+    elseif x.most == 0 then
+      refuses, why = true, SECOND
+    end
+  else
+    local when, fits = now, true
+    if x.open then
+      when, fits = S.ready(x, x.head or 0)
+    elseif x.cost > x.most then
+      when, fits = now + x.time, false
+    elseif x.cost > 0 then
+      local time, main = x.time, x.main
+      local step = ceil(x.cost * time / x.most)
+      x.step = step
+      local room = time
+      if x.head then room = max(time - ceil(x.head * time / x.most), step) end
+      if main < now then main = now end
+      when = main + step - room
+      if when < now then when = now end
+    end
+    if when > now or not fits then
+      if when > at then at = when end
+      if not fits or x.head then reserve = false end
+      refuses, why = true, when - now
+      refused = refused or {}
+      refused[#refused + 1] = x
+    end
+  end
+  if refuses and (not any or closed and bits % 4 < 2 or closed == (bits % 4 >= 2) and why > wait) then
+    any, part, use, wait = true, x.part, x.use, why
+    if closed and bits % 4 < 2 then bits = bits + 2 end
+    cause = (closed or x.allowed and x.allowed > 0) and x.cause or ''
+  end
+end
+reserve = reserve and not held and at - now <= longest
+if reserve and any then
+  for i = 1, n do
+    local x = uses[i]
+    if x.reset and x.reset ~= 0 and at >= x.reset then reserve = false end
+  end
+end
+if any and not reserve then
+  if priority == 1 and refused then
+    S = S or slow()
+    for i = 1, #refused do
+      local x = refused[i]
+      if not x.open then S.open(x) end
+      S.owing(x)
+      x.wanted = now
+      values[x.part + 1].dirty = true
+    end
+  end
+  keep()
+  return answer()
+end
+if slots then
+  for i = 1, n do
+    local x = uses[i]
+    if x.kind == 4 and x.cost > 0 and not any then
+      local value = values[x.part + 1]
+      local all = S.lowered(x, x.most)
+      value.dirty = true
+      if not (#x.leases < 1000 and S.claim(x, member, priority, min(x.cost, all), all, value.key)) then
+        any, part, use = true, x.part, x.use
+        if priority == 1 then
+          S.owing(x)
+          x.wanted = now
+        end
+      end
+    end
+  end
+  if any then
+    keep()
+    return answer()
+  end
+end
+
+wait, cause, part, use = at - now, '', 0, 0
+local ends = false
+for i = 1, n do
+  local x = uses[i]
+  local cost = x.cost
+  if x.open then
+    local kind = x.kind
+    if kind == 4 and cost > 0 then
+      cost = min(cost, S.lowered(x, x.most))
+      x.leases[#x.leases + 1] = {id = id, member = member, slots = cost, at = now, till = now + lease}
+      for k = 1, #x.waiters do
+        local w = x.waiters[k]
+        if w.member == member and w.priority == priority then
+          table.remove(x.waiters, k)
+          break
+        end
+      end
+      ends = true
+    end
+    S.take(x, cost, at)
+    if kind ~= 0 then S.served(x, priority, cost, share) end
+    if x.hold then
+      if x.allowed > 0 then
+        x.probes[#x.probes + 1] = {id = id, till = now + max(lease, MINUTE)}
+        ends = true
+      end
+      if x.refusals > 0 then ends = true end
+    end
+  elseif cost > 0 then
+    local main = x.main
+    if main < at then main = at end
+    x.main = main + x.step
+  end
+end
+local granted = id .. pack('<d', at)
+for i = 1, parts do
+  local value = values[i]
+  value.recent = value.recent .. granted
+  changed(value)
+  save(value)
+end
+bits = bits + 1
+if not ends then bits = bits + 8 end
+if learns then
+  counts = {}
+  for i = 1, n do counts[i] = pack('<d', uses[i].granted or 0) end
+  counts = table.concat(counts)
+end
+return answer()
