@@ -23,17 +23,18 @@ var update = flag.Bool("update", false, "write the lists anew")
 
 // packages are the folders that others may import, with what their lists are called.
 var packages = map[string]string{
-	"durable/river":     "durable_river.txt",
-	"engine":            "engine.txt",
-	"engine/classify":   "engine_classify.txt",
-	"engine/enginetest": "engine_enginetest.txt",
-	"engine/otel":       "engine_otel.txt",
-	"engine/prometheus": "engine_prometheus.txt",
-	"limiter":           "limiter.txt",
-	"limiter/storetest": "limiter_storetest.txt",
-	"policy":            "policy.txt",
-	"policy/provider":   "policy_provider.txt",
-	"rules":             "rules.txt",
+	"durable/river":      "durable_river.txt",
+	"engine":             "engine.txt",
+	"engine/classify":    "engine_classify.txt",
+	"engine/enginetest":  "engine_enginetest.txt",
+	"engine/otel":        "engine_otel.txt",
+	"engine/prometheus":  "engine_prometheus.txt",
+	"limiter":            "limiter.txt",
+	"limiter/redislimit": "limiter_redislimit.txt",
+	"limiter/storetest":  "limiter_storetest.txt",
+	"policy":             "policy.txt",
+	"policy/provider":    "policy_provider.txt",
+	"rules":              "rules.txt",
 }
 
 // TestAPI compares what each package exports with its list. A change that is

@@ -18,7 +18,11 @@ func (s *Store) Change(ctx context.Context, c *limiter.StoreChange) (limiter.Sto
 	} else {
 		w.units(c.Remaining)
 	}
-	w.span(c.Reset, true)
+	if c.Reset < 0 {
+		w.number(-1)
+	} else {
+		w.span(c.Reset, true)
+	}
 	w.units(c.Quota)
 	w.units(c.Count)
 	steps := c.Steps[:min(len(c.Steps), maxSteps)]

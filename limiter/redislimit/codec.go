@@ -15,7 +15,7 @@ import (
 
 const (
 	maxUnits = int64(1) << 53
-	longest  = 10 * 365 * 24 * time.Hour
+	longest  = 366 * 24 * time.Hour
 
 	defaultLease = 10 * time.Second
 	maxLease     = time.Hour

@@ -146,11 +146,7 @@ var otherTests = []suiteTest{
 		if slotGrants == 0 {
 			s.Error("nobody got a slot")
 		}
-		if s.h.Exact {
-			s.advance(250 * ms)
-		} else {
-			s.advance(time.Second)
-		}
+		s.advance(time.Second) // nobody waits any more
 		for i := range k {
 			for range 3 {
 				s.granted("all slots are free", s.ask(caller{}, part(k[i], slotsOf(3, 1))))

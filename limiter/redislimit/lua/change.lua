@@ -17,7 +17,7 @@ local x = state(value, tag, kind, most, time, 1)
 S = S or slow()
 if not x.open then
   S.open(x)
-  S.advance(x, value.since)
+  S.advance(x)
 end
 local cause = sub(ARGV[1], p + steps * 8)
 if cause ~= '' then cause = pack('<d', now) .. cause end

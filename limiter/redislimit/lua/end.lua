@@ -77,8 +77,8 @@ for i = 1, ends do
       if x and x.kind % 8 == kind % 8 then
         S = S or slow()
         if not x.open then S.open(x) end
-        x.time, x.most = time, most
-        S.advance(x, value.since)
+        S.advance(x)
+        if x.time ~= time or x.most ~= most then tune(x, time, most) end
         if back then S.refund(x, cost, when) end
         if x.hold then
           if good and when >= x.refusedAt then x.refusals = 0 end

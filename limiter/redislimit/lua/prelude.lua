@@ -7,19 +7,19 @@
 -- anything of them. A value is, as struct.pack writes it:
 --
 --   B format, d seen, d version, d since, d restore, d idle, B limits, B recent, B void
---   limits times  I6 tag, B kind, d main, I2 size, and size bytes
+--   limits times  I6 tag, B kind, d main, d time, d most, I2 size, and size bytes
 --   recent times  c8 id, d at            grants that a repeated take is answered from
 --   void times    c8 id, d until         takes that take nothing; until < 0: not ended yet
 --
 -- The value says nothing any more at the time idle, and is dropped then. tag is a digest
--- of a limit's name, and all ids are digests. main is tat of a bucket, at of a log. kind is
--- 0 gate, 1 bucket, 2 log, 3 fixed or 4 slots, and more by the bits that are set:
+-- of a limit's name, and all ids are digests. main is tat of a bucket, at of a log. time and
+-- most are the limit's numbers when it was last used. kind is 0 gate, 1 bucket, 2 log,
+-- 3 fixed or 4 slots, and more by the bits that are set:
 --
 --   8   d hold, allowed, lapse, refusals, refusedAt, cut, cutAt, cutNext,
 --       I2 probes, I2 size of the cause, probes times c8 id, d until, and the cause
 --   16  d granted, left, reset, first, slop, since, last, heard, count, quota, guessed
 --   32  d credit, wanted
---   64  nothing: the bucket was used up at since
 --
 -- Then come of a log d at, d units each; of slots I2 leases, leases times c8 id,
 -- c8 member, I4 slots, d at, d until, and c8 member, B priority, I4 slots, d until, d told
@@ -30,6 +30,7 @@ local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 local FORMAT = 1
 local WHOLE, SECOND, MINUTE, HOUR = 1e6, 1e6, 60e6, 3600e6
 local RECENT, RECENT_MOST, VOID_MOST, MOST_REFUSALS = 2 * SECOND, 32, 64, 2 ^ 30
+local LONGEST_STEP = 20 * 366 * 24 * HOUR
 
 local clock = call('TIME')
 local now = tonumber(ARGV[3]) or clock[1] * 1e6 + clock[2] -- ARGV[3] is for tests
@@ -49,13 +50,13 @@ local function load(key, existing)
     if now < idle then
       value = {key = key, seen = seen, version = version, since = since, restore = restore, idle = idle, recent = '', void = ''}
       for i = 1, limits do
-        local tag, kind, main, size, more
-        tag, kind, main, size, p = unpack('<I6BdI2', v, p)
+        local tag, kind, main, time, most, size, more
+        tag, kind, main, time, most, size, p = unpack('<I6BdddI2', v, p)
         if size > 0 then
           more = sub(v, p, p + size - 1)
           p = p + size
         end
-        value[i] = {tag = tag, kind = kind, main = main, more = more, time = false, most = false, cost = false}
+        value[i] = {tag = tag, kind = kind, main = main, time = time, most = most, more = more, cost = false}
       end
       if recent > 0 then
         value.recent = sub(v, p, p + recent * 16 - 1)
@@ -131,7 +132,6 @@ local function slow()
     if floor(bits / 4) % 2 == 1 then
       x.credit, x.wanted, p = unpack('<dd', more, p)
     end
-    x.stale = floor(bits / 8) % 2 == 1
     if x.kind == 2 then
       local log, n = {}, 0
       while p < #more do
@@ -163,7 +163,7 @@ local function slow()
   -- it is as good as new.
   function S.shut(x)
     local out, n, bits, idle = {}, 0, 0, 0
-    local time = x.time or 0
+    local time = x.time
     if x.hold and (x.hold ~= 0 or x.allowed > 0 or x.refusals > 0 or x.cut > 0 or x.cutNext > now) then
       bits = bits + 8
       out[1] = pack('<ddddddddI2I2', x.hold, x.allowed, x.lapse, x.refusals, x.refusedAt, x.cut, x.cutAt, x.cutNext, #x.probes, #x.cause)
@@ -189,7 +189,7 @@ local function slow()
       idle = max(idle, x.reset)
       if x.quota > 0 then idle = max(idle, x.heard + HOUR) end
     end
-    if x.credit and (x.credit > 0 or now <= x.wanted + 2 * SECOND) then
+    if x.credit and now < x.wanted + 2 * SECOND then
       bits = bits + 32
       n = n + 1
       out[n] = pack('<dd', x.credit, x.wanted)
@@ -197,7 +197,6 @@ local function slow()
     end
     if x.kind == 1 then
       idle = max(idle, x.main)
-      if x.stale then bits = bits + 64 end
     elseif x.kind == 2 then
       local log = x.log
       for i = 1, #log, 2 do
@@ -280,12 +279,8 @@ local function slow()
     return kept
   end
 
-  -- advance brings a limit up to now. x.time is known.
-  function S.advance(x, since)
-    if x.stale then
-      x.stale = false
-      x.main = max(x.main, since + x.time)
-    end
+  -- advance brings a limit up to now.
+  function S.advance(x)
     if x.reset then
       if x.reset ~= 0 and now >= x.reset then
         if x.guessed == 0 then x.last = x.reset end
@@ -308,6 +303,7 @@ local function slow()
       if x.allowed > 0 and #x.probes == 0 and now >= x.lapse then x.allowed, x.probes = 0, {} end
       S.recover(x, now)
     end
+    if x.credit and x.credit > 0 and now >= x.wanted + 2 * SECOND then x.credit = 0 end
     if x.log then
       local log = x.log
       if #log > 0 and log[1] + x.time < now then
@@ -344,7 +340,7 @@ local function slow()
     if n == 0 or x.most == 0 then return 0 end
     local t = n * x.time / x.most
     if x.cut and x.cut > 0 then t = t * WHOLE / (WHOLE - x.cut) end
-    return min(ceil(t), 20 * 315360000e6)
+    return min(ceil(t), LONGEST_STEP)
   end
 
   local function quotaFor(x, n)
@@ -427,10 +423,8 @@ local function slow()
     if not x.credit then return end
     if priority == 1 then
       x.credit = max(0, x.credit - owed(n))
-    elseif x.wanted ~= 0 and now <= x.wanted + 2 * SECOND then
+    elseif now < x.wanted + 2 * SECOND then
       x.credit = min(x.credit + floor(owed(n) * share / (WHOLE - share)), owed(min(x.most, 1e12)))
-    else
-      x.credit = 0
     end
   end
 
@@ -525,7 +519,7 @@ local function slow()
   function S.refund(x, n, at)
     if x.kind == 1 then
       local back = S.step(x, n) - max(0, now - at)
-      if back > 0 then x.main = x.main - back end
+      if back > 0 then x.main = max(0, x.main - back) end
     elseif x.kind == 2 then
       local log, late, kept = x.log, 0, {}
       if x.most > 64 then late = max(1, floor(x.time / 32)) end
@@ -604,9 +598,18 @@ local function slow()
   return S
 end
 
--- state returns the state of the limit that is described at p of args, as it is now, and
--- where the description ends. It sets cost and head, if the description has them.
---   I6 tag, B kind and 8 adapt and 16 learn, d units, d time
+-- tune lets a limit go on with other numbers. A bucket keeps its level, so that a change
+-- never grants anything.
+local function tune(x, time, most)
+  if x.kind % 8 == 1 and most > 0 and x.most > 0 then
+    local level = x.most - max(0, x.main - now) * x.most / x.time
+    x.main = now + min(ceil(max(0, most - level) * time / most), 2 * time)
+  end
+  x.time, x.most = time, most
+end
+
+-- state returns the state of a limit, as it is now. kind has 16 more if replies tell what is
+-- left of it. i is where the limit stands in the value, if nothing has changed.
 local S
 local function state(value, tag, kind, most, time, i)
   local x = value[i]
@@ -622,7 +625,7 @@ local function state(value, tag, kind, most, time, i)
   local learn = kind >= 16
   kind = kind % 8
   if not x then
-    x = {tag = tag, kind = kind, main = 0, more = nil, time = time, most = most, cost = false}
+    x = {tag = tag, kind = kind, main = 0, time = time, most = most, more = nil, cost = false}
     value[#value + 1] = x
     if kind == 1 and not learn then
       if value.since + time > now then x.main = value.since + time end
@@ -630,18 +633,21 @@ local function state(value, tag, kind, most, time, i)
     end
     S = S or slow()
     S.become(x, kind, value.since)
+  elseif x.kind == 1 and kind == 1 and not learn then
+    if x.time ~= time or x.most ~= most then tune(x, time, most) end
+    return x
   else
-    x.time, x.most = time, most
-    if x.kind == 1 and kind == 1 and not learn then return x end
     S = S or slow()
     if not x.open then S.open(x) end
     if x.kind ~= kind then
+      x.time, x.most = time, most
       S.become(x, kind, now)
       value.dirty = true
     end
+    S.advance(x)
+    if x.time ~= time or x.most ~= most then tune(x, time, most) end
   end
   if learn and kind ~= 0 and kind ~= 4 then S.learned(x) end
-  S.advance(x, value.since)
   return x
 end
 
@@ -652,11 +658,7 @@ local function forgotten(value, version, lease)
   value.dirty = true
   for i = 1, #value do
     local x = value[i]
-    if x.kind % 8 == 1 then
-      S = S or slow()
-      if not x.open then S.open(x) end
-      x.stale = true
-    end
+    if x.kind % 8 == 1 then x.main = max(x.main, now + x.time) end
   end
 end
 
@@ -699,12 +701,12 @@ local function save(value)
     elseif x.main > idle then
       idle = x.main
     end
-    if x.time and since + x.time > idle then idle = since + x.time end
+    if since + x.time > idle then idle = since + x.time end
     local more = x.more
     if more then
-      out[i] = pack('<I6BdI2', x.tag, kind, x.main, #more) .. more
+      out[i] = pack('<I6BdddI2', x.tag, kind, x.main, x.time, x.most, #more) .. more
     else
-      out[i] = pack('<I6BdI2', x.tag, kind, x.main, 0)
+      out[i] = pack('<I6BdddI2', x.tag, kind, x.main, x.time, x.most, 0)
     end
   end
   local n = #value

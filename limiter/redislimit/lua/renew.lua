@@ -42,7 +42,7 @@ for i = 1, leases do
   S = S or slow()
   if not x.open then
     S.open(x)
-    S.advance(x, value.since)
+    S.advance(x)
   end
   local all = S.lowered(x, most)
   if restoring[key] and leave == 0 then
@@ -105,7 +105,7 @@ for i = 1, debts do
     S = S or slow()
     if not x.open then
       S.open(x)
-      S.advance(x, value.since)
+      S.advance(x)
     end
     S.charge(x, units)
     note(value)
