@@ -24,6 +24,7 @@ var update = flag.Bool("update", false, "write the lists anew")
 // packages are the folders that others may import, with what their lists are called.
 var packages = map[string]string{
 	"durable/river":      "durable_river.txt",
+	"durable/temporal":   "durable_temporal.txt",
 	"engine":             "engine.txt",
 	"engine/classify":    "engine_classify.txt",
 	"engine/enginetest":  "engine_enginetest.txt",
