@@ -244,6 +244,12 @@ type tokens struct {
 
 // answer answers a request as a token endpoint would.
 func (s *OAuth) answer(w http.ResponseWriter, r *http.Request) {
+	if id, read, ok := finishedThere(r); ok {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.refusals.finish(id, read)
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	form, err2 := url.ParseQuery(string(body))
 	if err != nil || err2 != nil || r.Method != http.MethodPost || r.URL.Path != "/token" {

@@ -25,6 +25,12 @@ type verdict struct {
 
 // answer answers a request as the provider would.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
+	if id, read, ok := finishedThere(r); ok {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.refusals.finish(id, read)
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if err != nil {
 		write(w, s.refuse(malformed, wait{}))
