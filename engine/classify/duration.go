@@ -345,6 +345,9 @@ func parseTime(s string) (time.Time, bool) {
 		}
 		return time.Time{}, false
 	}
+	if t, ok := parseHTTPDate(s); ok {
+		return t, true
+	}
 	s = strings.ToUpper(s) // names of days and months are read in any case, GMT is not
 	if i := strings.Index(s, ", ") + 2; i >= 2 && i+1 < len(s) && isDigit(s[i]) && !isDigit(s[i+1]) {
 		s = s[:i] + "0" + s[i:] // "Sun, 6 Nov 1994", "Sunday, 6-Nov-94"
@@ -361,4 +364,33 @@ func parseTime(s string) (time.Time, bool) {
 		return t, true
 	}
 	return time.Time{}, false
+}
+
+// parseHTTPDate reads the form of HTTP-date that servers send, as "Sun, 06 Nov 1994
+// 08:49:37 GMT", as [http.ParseTime] does but in a tenth of its time. ok is false for
+// whatever else; that may be a time in another form.
+func parseHTTPDate(s string) (t time.Time, ok bool) {
+	if len(s) != len(http.TimeFormat) || s[3:5] != ", " || s[7] != ' ' || s[11] != ' ' || s[16] != ' ' ||
+		s[19] != ':' || s[22] != ':' || s[25:] != " GMT" {
+		return t, false
+	}
+	const days, months = "SunMonTueWedThuFriSat", "JanFebMarAprMayJunJulAugSepOctNovDec"
+	weekday, month := strings.Index(days, s[:3]), strings.Index(months, s[8:11])
+	if weekday < 0 || weekday%3 != 0 || month < 0 || month%3 != 0 {
+		return t, false
+	}
+	var n [5]int // day, year, hour, minute, second
+	for i, at := range [...][2]int{{5, 7}, {12, 16}, {17, 19}, {20, 22}, {23, 25}} {
+		for _, c := range []byte(s[at[0]:at[1]]) {
+			if !isDigit(c) {
+				return t, false
+			}
+			n[i] = 10*n[i] + int(c-'0')
+		}
+	}
+	if n[2] > 23 || n[3] > 59 || n[4] > 59 {
+		return t, false
+	}
+	t = time.Date(n[1], time.Month(month/3+1), n[0], n[2], n[3], n[4], 0, time.UTC)
+	return t, t.Day() == n[0] // not the 31st of a month of 30 days
 }

@@ -146,7 +146,7 @@ func (f *finder) asked(xs []source, h *asked, onlyText bool) bool {
 func (f *finder) askMessages(x *plan, h *asked) {
 	f.window.set(f.body[:min(len(f.body), patternWindow)])
 	if !f.batch && !slices.ContainsFunc(x.retryAfter, func(x source) bool {
-		return x.Kind == policy.FromText && x.Text != nil && f.window.start(&x) >= 0
+		return x.Kind == policy.FromText && x.Text != nil && f.window.start(0, &x) >= 0
 	}) {
 		return
 	}
@@ -239,18 +239,23 @@ func (f *finder) matches(dst []string, x *source, limit int) []string {
 	if x.Text == nil {
 		return dst
 	}
-	from := f.window.start(x)
+	from := f.window.start(0, x)
 	if from < 0 {
 		return dst
 	}
 	s := f.window.text[from:]
-	if limit == 1 {
-		if v := match(x.Text, s); v != "" {
-			dst = append(dst, folded(x.Extractor, v))
-		}
+	if limit == 1 && len(s) > patternWindow {
+		s = s[:patternWindow]
+	}
+	loc := x.Text.FindStringSubmatchIndex(s)
+	if loc == nil {
 		return dst
 	}
-	for _, loc := range x.Text.FindAllStringSubmatchIndex(s, limit) {
+	all := [][]int{loc}
+	if limit > 1 && f.window.start(from+loc[1], x) >= 0 {
+		all = x.Text.FindAllStringSubmatchIndex(s, limit)
+	}
+	for _, loc := range all {
 		if v := strings.TrimSpace(group(s, loc)); v != "" {
 			dst = append(dst, folded(x.Extractor, v))
 		}

@@ -1,7 +1,10 @@
 package classify
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"strings"
+	"unsafe"
 
 	"github.com/tidwall/gjson"
 )
@@ -40,10 +43,11 @@ func keySetOf(key string) keySet {
 // jsonPath is a gjson path that has been taken apart.
 type jsonPath struct {
 	text  string
-	plain bool     // see isPlain
-	keys  []string // its first two, if they are plain
-	rest  []string // what is behind each of them; "" = nothing
-	needs keySet   // keys that a document must have
+	plain bool       // see isPlain
+	keys  []string   // its first two, if they are plain
+	rest  []string   // what is behind each of them; "" = nothing
+	each  [][]string // the keys of each of rest, where it is for each object of an array
+	needs keySet     // keys that a document must have
 }
 
 func newJSONPath(text string) jsonPath {
@@ -54,7 +58,7 @@ func newJSONPath(text string) jsonPath {
 			break
 		}
 		if len(p.keys) < 2 {
-			p.keys, p.rest = append(p.keys, key), append(p.rest, rest)
+			p.keys, p.rest, p.each = append(p.keys, key), append(p.rest, rest), append(p.each, eachOf(rest))
 		}
 		if c := key[0]; c != '#' && c != ':' && !isDigit(c) {
 			p.needs |= keySetOf(key)
@@ -84,12 +88,13 @@ func (d *jsonDoc) read(s string) {
 	safe := 0                  // s is sound up to here; no bracket opens or closes after it
 	key := false               // the next string is an object's key
 	named, due := false, false // a key is what came last; its value comes next
+	ended := false             // a value is what came last
 	cur := [3]int{0: -1}       // by depth: the member being read, -1 = one that is not noted
 	d.noted = true
 	i := 0
 	// ends is called where a value ends, at the depth of what holds it.
 	ends := func() {
-		safe = i
+		safe, ended = i, true
 		if n := len(open); n <= 2 && n > 0 && cur[n] >= 0 && open[n-1] == '}' {
 			d.members[cur[n]].end = i
 			cur[n] = -1
@@ -111,7 +116,7 @@ scan:
 		case ',':
 			i++
 			key = len(open) > 0 && open[len(open)-1] == '}'
-			named, due = false, false
+			named, due, ended = false, false, false
 			continue
 		case ':':
 			i++
@@ -131,9 +136,10 @@ scan:
 			ends()
 			continue
 		}
-		if !due && (!key || c != '"') && len(open) > 0 && open[len(open)-1] == '}' {
+		if ended || !due && (!key || c != '"') && len(open) > 0 && open[len(open)-1] == '}' {
 			d.keys = allKeys
 		}
+		ended = false
 		named, due = key, false
 		if n := len(open); n > 0 && n <= 2 && !key && cur[n] >= 0 && d.members[cur[n]].start == 0 {
 			d.members[cur[n]].start = i
@@ -230,8 +236,25 @@ func (d *jsonDoc) find(in int, key string) int {
 
 // stringEnd is the index after the string that starts at s[i], or -1 if it does not end.
 func stringEnd(s string, i int) int {
-	for i++; i < len(s); i++ {
-		switch s[i] {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	b := unsafe.Slice(unsafe.StringData(s), len(s))
+	i++
+	for i+8 <= len(b) { // eight bytes at a time
+		x := binary.LittleEndian.Uint64(b[i:])
+		quote, escape := x^'"'*ones, x^'\\'*ones // zero where the byte is
+		found := ((quote-ones)&^quote | (escape-ones)&^escape) & high
+		if found == 0 {
+			i += 8
+			continue
+		}
+		i += bits.TrailingZeros64(found) / 8
+		if b[i] == '"' {
+			return i + 1
+		}
+		i += 2
+	}
+	for ; i < len(b); i++ {
+		switch b[i] {
 		case '"':
 			return i + 1
 		case '\\':
@@ -274,7 +297,12 @@ func (d *jsonDoc) values(dst []string, p *jsonPath, limit int) (out []string) {
 		m := &d.members[at]
 		value, rest := d.text[m.start:m.end], p.rest[depth]
 		if rest == "" {
-			return scalars(out, gjson.Parse(value), limit, 0)
+			return scalarsOf(out, value, limit)
+		}
+		if each := p.each[depth]; each != nil && d.keys != allKeys && value != "" && value[0] == '[' {
+			if found, ok := inEach(out, value, each, limit); ok {
+				return found
+			}
 		}
 		if value == "" || value[0] != '{' || depth == len(p.keys)-1 {
 			return walk(out, value, rest, limit)
@@ -323,6 +351,14 @@ func walk(dst []string, doc, path string, limit int) []string {
 		return len(dst) < limit
 	})
 	return dst
+}
+
+// scalarsOf is scalars for a value that is not parsed yet.
+func scalarsOf(dst []string, value string, limit int) []string {
+	if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' && strings.IndexByte(value, '\\') < 0 {
+		return append(dst, value[1:n-1])
+	}
+	return scalars(dst, gjson.Parse(value), limit, 0)
 }
 
 // scalars appends the text of a string, number or boolean, and of those in an

@@ -23,16 +23,16 @@ type window struct {
 var windows = sync.Pool{New: func() any { return new([patternWindow]byte) }}
 
 // start is from where in w's text the pattern of x is to be run, or -1 where it certainly
-// does not match.
-func (w *window) start(x *source) int {
+// does not match, if it is to match from the given place on.
+func (w *window) start(from int, x *source) int {
 	if len(x.need.Texts) == 0 || len(w.text) > patternWindow {
-		return 0
+		return from
 	}
 	if !w.looked {
 		w.look()
 	}
 	if w.odd {
-		return 0
+		return from
 	}
 	if w.scanner != nil && !w.found.meets(&x.texts) {
 		return -1
@@ -41,9 +41,12 @@ func (w *window) start(x *source) int {
 		w.lower = windows.Get().(*[patternWindow]byte)
 		lowerASCII(w.lower[:len(w.text)], w.text)
 	}
-	at := x.need.Index(unsafe.String(&w.lower[0], len(w.text)))
+	at := x.need.Index(unsafe.String(&w.lower[0], len(w.text))[from:])
 	if at > 0 && !x.need.Leads {
-		return 0
+		at = 0
+	}
+	if at >= 0 {
+		at += from
 	}
 	return at
 }
