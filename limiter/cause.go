@@ -58,6 +58,9 @@ func (x *coldLimit) noteCause(cause Cause, until int64) {
 // causeSince is what has closed the limit at any time since the given one; of a
 // limit that lets probes through it is what closed it before. x may be nil.
 func (x *coldLimit) causeSince(at int64) Cause {
+	if x != nil && x.store != nil && x.store.until > at && x.store.cause != (Cause{}) {
+		return x.store.cause
+	}
 	if x == nil || x.cause == nil || x.closed <= at && x.allowed == 0 {
 		return Cause{}
 	}

@@ -156,6 +156,7 @@ type coldState struct {
 	limits  []coldLimit // by limit.position
 	holders []int32     // see entry.few
 	queues  map[uint64]*likeCalls
+	shared  *sharedKey  // nil = the store was not asked about the key yet
 	timer   *time.Timer // fires when the next waiting call may pass
 	wake    int64       // when timer fires; 0 = it is not running
 }
@@ -180,8 +181,9 @@ type coldLimit struct {
 	cutAt int64
 	next  int64 // no further cut before
 
-	own *spec // from Options.LimitFor; nil = the limit's
-	q   *queue
+	own   *spec // from Options.LimitFor; nil = the limit's
+	q     *queue
+	store *closure // nil = calls ask the store side by side
 	kindState
 }
 

@@ -22,7 +22,7 @@ func (e *entry) idle(g *group, now int64) bool {
 // left which a new key has too. seen is the newest time of the clock: a caller's
 // may be ahead of it, at which nothing may be forgotten yet.
 func (e *entry) tidy(g *group, seen, now int64) bool {
-	clean, keep := len(e.cold.queues) == 0 && e.pins == 0, e.cold.holders != nil
+	clean, keep := len(e.cold.queues) == 0 && e.pins == 0, e.cold.holders != nil || e.cold.shared != nil
 	for i := range e.cold.limits {
 		x, m := &e.cold.limits[i], g.limits[i]
 		e.advance(m, x, now)
@@ -32,9 +32,12 @@ func (e *entry) tidy(g *group, seen, now int64) bool {
 		if x.q != nil && x.q.empty() {
 			x.q = nil
 		}
+		if x.store.idle(now) {
+			x.store = nil
+		}
 		kept, empty := algorithms[m.kind].forget(m, x, seen)
 		keep, clean = keep || kept, clean && empty
-		if x.hold != 0 || x.allowed > 0 || x.refused > 0 || x.cut > 0 || x.q != nil {
+		if x.hold != 0 || x.allowed > 0 || x.refused > 0 || x.cut > 0 || x.q != nil || x.store != nil {
 			clean = false
 		}
 		if x.learned != nil {

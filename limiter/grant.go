@@ -44,6 +44,8 @@ func (l *Limiter) pendingLocked(cfg *config, e *entry, now int64) (*likeCalls, i
 		at := e.readyAt(g.limits[i], cost, 0, head, now)
 		if at != onEvent {
 			at = max(at, calls.calm)
+		} else if s := x.store; s != nil && s.ask > now {
+			soonest = min(soonest, s.ask) // it may ask the store then, and be too late all the same
 		}
 		if clock := l.shards[e.shard].newest; now-clock > maxAhead && calls.head.live.Load() {
 			soonest = min(soonest, clock) // it goes on by the clock, whatever time another caller gives

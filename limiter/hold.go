@@ -24,6 +24,9 @@ import (
 // with the hold that is in force, so it is dropped where the hold changes nothing.
 func (l *Limiter) Hold(limit string, k Keys, until time.Time, cause ...Cause) {
 	l.hold(l.now(), false, limit, &k, l.ns(until), cause)
+	if l.member != nil {
+		l.holdShared(limit, &k, until, cause)
+	}
 }
 
 // HoldAt is Hold at the time now.
@@ -72,7 +75,12 @@ func (l *Limiter) closeAndUnlock(c *call, e *entry, m *limit, until int64, cause
 
 // Lift ends a hold at once and as if it had never been: for a hold that a
 // success disproves. What replies have told of the limit ([Permit.Learn]) is forgotten too.
-func (l *Limiter) Lift(limit string, k Keys) { l.lift(l.now(), false, limit, &k) }
+func (l *Limiter) Lift(limit string, k Keys) {
+	l.lift(l.now(), false, limit, &k)
+	if l.member != nil {
+		l.liftShared(limit, &k)
+	}
+}
 
 // LiftAt is Lift at the time now.
 func (l *Limiter) LiftAt(now time.Time, limit string, k Keys) { l.lift(l.ns(now), true, limit, &k) }
@@ -86,7 +94,7 @@ func (l *Limiter) lift(now int64, given bool, limit string, k *Keys) {
 	waiting := false
 	if x := e.coldOf(m); x != nil {
 		e.advance(m, x, c.now) // perhaps it had ended by itself
-		x.hold = 0
+		x.hold, x.store = 0, nil
 		x.noteCause(Cause{}, c.now)
 		x.stopProbing()
 		if x.learned != nil {
@@ -124,6 +132,9 @@ type Refusal struct {
 // than an hour apart are not counted together. A limit with Adapt is lowered for
 // the key. A limit that does not exist is ignored.
 func (l *Limiter) Refuse(limit string, k Keys, r Refusal) (refusals int) {
+	if l.member != nil {
+		return l.refuseShared(limit, &k, &r)
+	}
 	return l.refuse(l.now(), false, limit, &k, &r)
 }
 

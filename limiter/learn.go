@@ -273,6 +273,9 @@ func (p Permit) Learn(limit string, v Learned) bool {
 	for _, w := range late {
 		l.expire(w, m.Name, until, why)
 	}
+	if believed && l.member != nil {
+		p.tellLearned(limit, &v)
+	}
 	return believed
 }
 

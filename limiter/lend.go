@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Calls inside calls.
@@ -33,8 +34,9 @@ type Loan struct {
 // last, after those of shards.
 type lendingTree struct {
 	mu      sync.Mutex
-	freed   chan struct{} // closed when a slot can be borrowed again; nil = nobody asks
-	streams []*stream     // of permits inside, in the order in which they were opened
+	freed   chan struct{}  // closed when a slot can be borrowed again; nil = nobody asks
+	streams []*stream      // of permits inside, in the order in which they were opened
+	stored  []*storePermit // whose slots the store knows
 }
 
 // part is what is left to be lent of one limit.
@@ -117,6 +119,9 @@ func (p Permit) Lend(outer *Loan) *Loan {
 		}
 	}
 	n.debts, n.loan = nil, loan
+	if rec.stored != nil && !rec.stored.nested {
+		rec.stored.join(n.tree)
+	}
 	if n.stream != nil {
 		n.tree.mu.Lock()
 		n.stream.loan = loan
@@ -367,6 +372,7 @@ func (n *Loan) giveBack() {
 		for i := range o.parts {
 			if pt := &o.parts[i]; pt.slots > 0 && !o.ended {
 				free = append(free, slots{pt, pt.slots})
+				o.tree.freeLocked(pt.e, pt.lim.position, pt.slots)
 				pt.slots, pt.away = 0, pt.away+pt.slots
 			}
 		}
@@ -391,8 +397,8 @@ func (n *Loan) takeBack() {
 	for o := n; o != nil; o = o.outer {
 		for i := range o.parts {
 			pt := &o.parts[i] // e and lim do not change
-			if !pt.lim.holds() {
-				continue
+			if !pt.lim.holds() || o.l.member != nil && !pt.lim.Process {
+				continue // with a store, the next call inside asks for it, and leaves it to the lender
 			}
 			sh := &o.l.shards[pt.e.shard]
 			sh.mu.Lock()
@@ -484,6 +490,7 @@ func (n *nested) endLocked(rec *record) {
 			}
 		}
 		_, r.got = repayLocked(from, 0, r.got, 0)
+		t.freeLocked(r.e, r.lim.position, r.got)
 	}
 	t.wakeLocked()
 }
@@ -507,7 +514,7 @@ func (r *ref) passesLentLocked(l *Limiter, now int64) bool {
 		return true
 	}
 	r.e.advance(r.lim, x, now)
-	if x.hold != 0 {
+	if x.hold != 0 || x.store != nil && x.store.held && x.store.ask > now {
 		return false
 	}
 	if x.allowed > 0 && !r.probes(x) {
@@ -525,7 +532,7 @@ func (r *ref) passesLentLocked(l *Limiter, now int64) bool {
 func (r *ref) probes(x *coldLimit) bool { return r.lentRound != 0 && r.lentRound == x.round }
 
 // acquireInside is Acquire for a call inside another.
-func (l *Limiter) acquireInside(ctx context.Context, r *Request) (Permit, error) {
+func (l *Limiter) acquireInside(ctx context.Context, r *Request, maxWait time.Duration) (Permit, error) {
 	p, _, _, err := l.enter(ctx, l.now(), false, r, false)
 	if err != errRefused && err != errNever {
 		return p, err
@@ -533,7 +540,7 @@ func (l *Limiter) acquireInside(ctx context.Context, r *Request) (Permit, error)
 	r.Inside.giveBack()
 	p, w, _, err := l.enter(ctx, l.now(), false, r, true)
 	if w != nil {
-		p, err = l.wait(ctx, w, r.MaxWait)
+		p, err = l.wait(ctx, w, maxWait)
 	}
 	r.Inside.takeBack()
 	return p, err

@@ -138,11 +138,35 @@ type Limit struct {
 	// [Permit.Learn].
 	Learn bool
 
+	// Process says that each process keeps the limit by itself. Without it, all that share
+	// a store keep the limit together: see Options.Member.
+	Process bool
+
+	// OnOutage says what the limit lets through while the store does not answer.
+	OnOutage OnOutage
+
 	// Adapt lowers the limit of a key after each refusal that [Limiter.Refuse]
 	// reports (× 0.7, at most once a second, never below 5 %), and raises it
 	// again by 0.5 % of the configured number a second, never above that.
 	Adapt bool
 }
+
+// OnOutage is what a limit lets through while the store does not answer: see [Limit].
+type OnOutage uint8
+
+const (
+	// OutageShare lets this process's share through: the limit divided by the number of
+	// processes that were known last, less a tenth, beginning with an empty bucket. Where
+	// a share does not hold the dearest request, and of a number of permits at once, the
+	// limit is not divided: as many processes own it, for each key, as it has permits (one
+	// for all else), and it is closed for the others. It is closed for all once
+	// [MemberOptions.Expiry] is over, and where the number of processes is not known.
+	OutageShare OnOutage = iota
+	// OutageClosed lets nothing through.
+	OutageClosed
+	// OutageOpen lets through what this process's own count allows, as without a store.
+	OutageOpen
+)
 
 // Use says what one request takes of a limit.
 type Use struct {

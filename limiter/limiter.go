@@ -35,6 +35,16 @@ type Options struct {
 	// answer, but costs the next call of that key some 300 ns.
 	Idle time.Duration
 
+	// Member makes the limits those of all processes that share its store: a call that may
+	// pass here is granted once the store has let it pass, too. nil = this process is
+	// alone. The methods whose names end in At, which take the time from their caller, ask
+	// no store: what they let through the others do not see.
+	Member *Member
+
+	// Namespace goes before the keys in the store, which several limiters may share: the
+	// provider's name.
+	Namespace string
+
 	// Done, once it is closed, ends the wait of every call as though its MaxWait were
 	// over; nil = never.
 	Done <-chan struct{}
@@ -52,7 +62,11 @@ type Limiter struct {
 	seed      maphash.Seed
 	limitFor  func(string, Keys) (Limit, bool)
 	done      <-chan struct{} // Options.Done
-	share     float64
+	member    *Member         // Options.Member
+	namespace string
+	share     atomic.Pointer[outageShare] // what an outage leaves to this process; nil = there was none
+	starved   bool                        // keys begin with empty buckets, also those with numbers of their own
+	backfill  float64                     // Options.BackfillShare
 	idle      int64
 
 	config atomic.Pointer[config]
@@ -70,19 +84,21 @@ type Limiter struct {
 // New makes a limiter. All problems of limits are reported at once.
 func New(limits []Limit, o Options) (*Limiter, error) {
 	l := &Limiter{
-		clock:    o.Clock,
-		seed:     maphash.MakeSeed(),
-		limitFor: o.LimitFor,
-		done:     o.Done,
-		share:    o.BackfillShare,
-		idle:     int64(o.Idle),
+		clock:     o.Clock,
+		seed:      maphash.MakeSeed(),
+		limitFor:  o.LimitFor,
+		done:      o.Done,
+		backfill:  o.BackfillShare,
+		idle:      int64(o.Idle),
+		member:    o.Member,
+		namespace: o.Namespace,
 	}
 	var errs []error
 	switch {
-	case l.share == 0:
-		l.share = 0.1
-	case !(l.share > 0 && l.share <= 0.5):
-		errs = append(errs, fmt.Errorf("limiter: backfill's share %v is not in (0, 0.5]", l.share))
+	case l.backfill == 0:
+		l.backfill = 0.1
+	case !(l.backfill > 0 && l.backfill <= 0.5):
+		errs = append(errs, fmt.Errorf("limiter: backfill's share %v is not in (0, 0.5]", l.backfill))
 	}
 	if l.idle <= 0 {
 		l.idle = int64(time.Minute)
@@ -133,18 +149,29 @@ func (l *Limiter) Acquire(ctx context.Context, r *Request) (Permit, error) {
 	if err := ctx.Err(); err != nil {
 		return Permit{}, err
 	}
+	if l.member != nil {
+		return l.acquireShared(ctx, r)
+	}
+	return l.acquire(ctx, r, r.MaxWait)
+}
+
+// acquire is Acquire in this process alone. maxWait is what is left of r.MaxWait.
+func (l *Limiter) acquire(ctx context.Context, r *Request, maxWait time.Duration) (Permit, error) {
 	if r.Inside != nil {
-		return l.acquireInside(ctx, r)
+		return l.acquireInside(ctx, r, maxWait)
 	}
 	p, w, _, err := l.enter(ctx, l.now(), false, r, true)
 	if w == nil {
 		return p, err
 	}
-	return l.wait(ctx, w, r.MaxWait)
+	return l.wait(ctx, w, maxWait)
 }
 
 // TryAcquire takes everything that r names now, or nothing.
 func (l *Limiter) TryAcquire(r *Request) (Permit, bool) {
+	if l.member != nil {
+		return l.tryShared(r)
+	}
 	p, _, _, err := l.enter(context.Background(), l.now(), false, r, false)
 	return p, err == nil
 }
@@ -300,15 +327,7 @@ func (l *Limiter) blockedLocked(ctx context.Context, c *call, refs []ref, r *Req
 	if until == c.now {
 		last = use // no time is known, only what refuses it
 	}
-	deadline, byContext := int64(math.MaxInt64), false
-	if r.MaxWait > 0 {
-		deadline = later(c.now, r.MaxWait.Seconds())
-	}
-	if d, ok := ctx.Deadline(); ok {
-		if ns := l.ns(d); ns < deadline {
-			deadline, byContext = ns, true
-		}
-	}
+	deadline, byContext := l.deadline(ctx, r, c.now)
 	if r.again != nil {
 		deadline, byContext = r.again.deadline, r.again.byContext
 	}
@@ -319,6 +338,21 @@ func (l *Limiter) blockedLocked(ctx context.Context, c *call, refs []ref, r *Req
 	w.deadline, w.byContext, w.until, w.expected = deadline, byContext, until, last
 	l.armLocked(w.calls.q.e, c.now)
 	return w, until, nil
+}
+
+// deadline is when a call that comes now fails if it cannot pass by then, and whether that
+// is the context's deadline.
+func (l *Limiter) deadline(ctx context.Context, r *Request, now int64) (deadline int64, byContext bool) {
+	deadline = math.MaxInt64
+	if r.MaxWait > 0 {
+		deadline = later(now, r.MaxWait.Seconds())
+	}
+	if d, ok := ctx.Deadline(); ok {
+		if ns := l.ns(d); ns < deadline {
+			return ns, true
+		}
+	}
+	return deadline, false
 }
 
 // tooLarge is the error for a call that can never pass, or nil. It names the
@@ -370,6 +404,9 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 				return permit, w.err
 			}
 			w.permit.Cancel()
+			if l.member != nil {
+				l.askInstead(w.refs)
+			}
 			w = l.again(w)
 			continue
 		}
@@ -409,5 +446,8 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, maxWait time.Duration) (P
 	}
 	limit, why := w.permit.Waited()
 	w.permit.Cancel() // granted, but nobody wants it any more
+	if l.member != nil {
+		l.askInstead(w.refs)
+	}
 	return Permit{}, &WaitError{Limit: limit, Until: l.time(l.now()), Cause: why, Err: cause, ended: true}
 }

@@ -97,6 +97,10 @@ func (e *entry) copy() *entry {
 		for i := range c.cold.limits {
 			x := &c.cold.limits[i]
 			x.kindState = x.kindState.clone()
+			if x.store != nil {
+				s := *x.store
+				x.store = &s
+			}
 		}
 	}
 	return c
@@ -115,6 +119,9 @@ func (l *Limiter) stateLocked(g *group, m *limit, e *entry, now int64) State {
 		if x.hold != 0 {
 			st.Held = l.time(x.hold)
 		}
+		if until := x.store.closedUntil(now); until > x.hold {
+			st.Held = l.time(until)
+		}
 		st.Cause = x.causeSince(now)
 		if x.q != nil {
 			for i := range x.q.classes {
@@ -129,6 +136,12 @@ func (l *Limiter) stateLocked(g *group, m *limit, e *entry, now int64) State {
 	st = algorithms[m.kind].show(st, e, m, x, now)
 	if x != nil && x.learned != nil && x.learned.reset != 0 {
 		st.Level, st.Reset = min(st.Level, float64(max(0, x.learned.left))), l.time(x.learned.reset)
+	}
+	if x != nil && x.store != nil && x.store.until > now {
+		st.Level = 0 // the other processes have used it up
+		if st.Reset.IsZero() {
+			st.Reset = l.time(x.store.until)
+		}
 	}
 	return st
 }

@@ -38,9 +38,10 @@ type record struct {
 	at   int64  // when it was taken
 	refs []taken
 
-	waited *waited // nil = it was granted at once
-	grants *grants // of which permit it is, it says; nil = of none
-	nested *nested // nil = neither lends nor borrows
+	waited *waited      // nil = it was granted at once
+	grants *grants      // of which permit it is, it says; nil = of none
+	nested *nested      // nil = neither lends nor borrows
+	stored *storePermit // nil = the store was not asked
 }
 
 // permitLocked notes what was taken. locks are refs' shards, all of them locked.
@@ -248,6 +249,10 @@ func (p Permit) end(how ending) {
 		return
 	}
 	rec.gen++ // from here on this permit is released, and the record ours
+	if rec.stored != nil {
+		rec.stored.end(how)
+		rec.stored = nil
+	}
 	n := rec.nested
 	if n == nil && !refund && rec.giveBackUsualLocked(p.rec.home) {
 		l.recycleLocked(sh, p.rec.index)
@@ -425,6 +430,9 @@ func (p Permit) Refund() {
 		rec.nested.refundLocked(rec)
 	}
 	home.mu.Unlock()
+	if p.l.member != nil {
+		p.tellRefunded()
+	}
 	p.each(func(r *taken, at int64) (wake bool) {
 		wake = p.l.unusedLocked(r, at)
 		if r.lim.metered() {
@@ -442,6 +450,9 @@ func (p Permit) Refund() {
 func (p Permit) Succeeded() {
 	if p.l == nil {
 		return
+	}
+	if p.l.member != nil {
+		p.tellSucceeded()
 	}
 	p.each(func(r *taken, at int64) (wake bool) {
 		r.succeededLocked(at)

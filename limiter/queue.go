@@ -444,7 +444,7 @@ func (l *Limiter) parkLocked(cfg *config, calls *likeCalls, use int) {
 	r := &calls.refs[use]
 	x := r.e.makeCold(cfg.groups[r.e.group], r.lim)
 	if x.q == nil {
-		x.q = &queue{e: r.e, position: r.lim.position, shared: r.lim.shared, share: l.share}
+		x.q = &queue{e: r.e, position: r.lim.position, shared: r.lim.shared, share: l.backfill}
 	}
 	x.q.park(calls, use)
 }

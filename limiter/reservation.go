@@ -20,17 +20,23 @@ func (l *Limiter) reserve(now int64, given bool, r *Request) (Reservation, error
 	if err != nil {
 		return Reservation{}, err
 	}
-	if w == nil {
-		return Reservation{l: l, permit: p, until: now}, nil
+	v := Reservation{l: l, w: w, permit: p, until: now}
+	if w != nil {
+		v.until = w.until
 	}
-	return Reservation{l: l, w: w, until: w.until}, nil
+	if l.member != nil && !given {
+		req := *r
+		v.call = &req
+	}
+	return v, nil
 }
 
 // Reservation is a place in the queue. It must end by Wait, by Cancel, or by a
 // Permit that is released. The zero Reservation is a cancelled one.
 type Reservation struct {
 	l      *Limiter
-	w      *waiter // nil = granted at once
+	w      *waiter  // nil = granted at once
+	call   *Request // that a store is to be asked about; nil = none
 	permit Permit
 	until  int64
 }
@@ -53,10 +59,34 @@ func (v Reservation) Wait(ctx context.Context) (Permit, error) {
 	case v.w == nil && ctx.Err() != nil:
 		v.permit.Cancel()
 		return Permit{}, ctx.Err()
+	case v.call != nil:
+		return v.waitShared(ctx)
 	case v.w == nil:
 		return v.permit, nil
 	}
 	return v.l.wait(ctx, v.w, 0)
+}
+
+// waitShared is Wait where a store keeps the limits.
+func (v Reservation) waitShared(ctx context.Context) (Permit, error) {
+	l, r := v.l, v.call
+	if v.w == nil {
+		r.again = &waiter{seq: l.seq.Add(1), came: v.until}
+	} else {
+		r.again = &waiter{seq: v.w.seq, came: v.w.came}
+	}
+	r.again.deadline, r.again.byContext = l.deadline(ctx, r, l.now())
+	p, err := v.permit, error(nil)
+	if v.w != nil {
+		p, err = l.wait(ctx, v.w, 0)
+	}
+	if err == nil {
+		p, err = l.confirm(ctx, p, r, true)
+	}
+	if err == errRefused {
+		return l.acquireConfirmed(ctx, r)
+	}
+	return p, err
 }
 
 // PermitAt returns the permit if the call may pass by the time now. The permit

@@ -96,7 +96,11 @@ func (l *Limiter) takeLocked(refs []ref, prio Priority, account string, calls *l
 	}
 	if extra {
 		for i := range refs {
-			if x := refs[i].e.coldOf(refs[i].lim); x != nil && x.q != nil && !x.q.empty() && !refs[i].covered {
+			x := refs[i].e.coldOf(refs[i].lim)
+			if x != nil && x.store != nil && !refs[i].covered {
+				x.store.began(now)
+			}
+			if x != nil && x.q != nil && !x.q.empty() && !refs[i].covered {
 				x.q.served(prio, account, refs[i].got)
 				l.armLocked(refs[i].e, now) // that may have changed who is next, and what it needs
 			}
@@ -110,7 +114,7 @@ func (l *Limiter) passesLocked(r *ref, x *coldLimit, prio Priority, account stri
 	e, m := r.e, r.lim
 	e.advance(m, x, now)
 	probes := x.allowed > 0 && r.probes(x)
-	if x.hold != 0 || x.allowed > 0 && x.probes >= x.allowed && !probes {
+	if x.hold != 0 || x.allowed > 0 && x.probes >= x.allowed && !probes || x.store != nil && x.store.ask > now {
 		return false
 	}
 	if probes {
@@ -193,7 +197,7 @@ func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64) int64 {
 	}
 	at := algorithms[m.kind].ready(e, m, x, cost, ahead, headroom, start, held)
 	if x != nil && at != onEvent {
-		at = x.learned.ready(cost+ahead, at)
+		at = x.store.ready(x.learned.ready(cost+ahead, at), now)
 	}
 	return at
 }
@@ -202,13 +206,17 @@ func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64) int64 {
 // hold is in force.
 func (e *entry) knownAt(m *limit, cost, ahead, headroom, now int64) int64 {
 	at := e.readyAt(m, cost, ahead, headroom, now)
-	if at == onEvent {
-		at = now
-		if x := e.coldOf(m); x != nil && x.hold > now {
-			at = x.hold
+	x := e.coldOf(m)
+	if x == nil {
+		if at == onEvent {
+			at = now
 		}
+		return at
 	}
-	return at
+	if at == onEvent {
+		at = max(now, x.hold)
+	}
+	return x.store.told(at)
 }
 
 // later is now + seconds, rounded up.

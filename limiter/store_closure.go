@@ -1,0 +1,65 @@
+package limiter
+
+import (
+	"time"
+)
+
+// closure is what the store has said of a limit for a key when it refused a call of this
+// process. It keeps the calls here from asking in vain: until its time is over none asks,
+// and then one at a time, until the store lets some pass at once. It is no hold: it takes
+// nothing, and leaves no probes.
+type closure struct {
+	until  int64 // nobody passes before, as the store said; it may be over
+	ask    int64 // when a call asks again
+	event  bool  // nobody knows when that is of use: somebody must end
+	asking bool  // a call asks now
+	held   bool
+	outage bool // the store does not answer
+	good   uint8
+	cause  Cause
+}
+
+const (
+	pollSlots    = 250 * time.Millisecond // how often a call asks for a slot of which no event tells
+	recheck      = 30 * time.Second       // how often a call asks after a limit that is closed for longer
+	opensAfter   = 2                      // grants one after another until calls ask side by side again
+	maxReserve   = time.Second            // how far ahead units are reserved
+	minAskAgain  = 5 * time.Millisecond
+	refusedFirst = 10 * time.Second // a limit is asked first for so long after it refused
+)
+
+// began notes that a call asks the store.
+func (s *closure) began(now int64) { s.asking, s.ask = true, now+int64(pollSlots) }
+
+// ready is when a call may ask that otherwise could pass at the time at.
+func (s *closure) ready(at, now int64) int64 {
+	switch {
+	case s == nil || s.ask <= now || at == onEvent:
+		return at
+	case s.event || s.asking:
+		return onEvent
+	}
+	return max(at, s.ask)
+}
+
+// told is when a call could pass, as far as the store has said, that otherwise could at the
+// time at.
+func (s *closure) told(at int64) int64 {
+	if s == nil {
+		return at
+	}
+	return max(at, s.until)
+}
+
+// closedUntil is the end of a hold that the store has told of; 0 = there is none.
+func (s *closure) closedUntil(now int64) int64 {
+	if s == nil || !s.held || s.until <= now {
+		return 0
+	}
+	return s.until
+}
+
+// idle reports whether s says nothing any more that matters.
+func (s *closure) idle(now int64) bool {
+	return s == nil || s.until <= now && s.ask <= now && now-s.ask > int64(recheck)
+}

@@ -1,0 +1,155 @@
+package limiter
+
+import (
+	"context"
+	"time"
+)
+
+// What became of permits, on its way to the store. No call waits for it: it is sent in
+// batches, and again where the store does not answer, for as long as a lease lasts. What
+// is lost costs a lease, or a refund.
+
+const (
+	endsAfter  = 2 * time.Millisecond // how long ends are collected before they are sent
+	maxEnds    = 1 << 14              // that wait to be sent; the oldest are dropped
+	endsAtOnce = 512                  // in one request
+)
+
+type pendingEnd struct {
+	end     StoreEnd
+	instant int64 // of the permit
+	queued  int64
+}
+
+// pendingChange is what the store is to be told of a limit, too.
+type pendingChange struct {
+	change StoreChange
+	queued int64
+}
+
+// end queues what became of a permit that was granted at the time instant.
+func (m *Member) end(e StoreEnd, instant int64) {
+	e.Member, e.Lease = m.id, m.o.Lease
+	m.mu.Lock()
+	if len(m.ends) >= maxEnds {
+		n := len(m.ends) - maxEnds + maxEnds/8
+		m.stats.dropped.Add(int64(n))
+		m.ends = append(m.ends[:0], m.ends[n:]...)
+	}
+	first := len(m.ends) == 0
+	m.ends = append(m.ends, pendingEnd{e, instant, m.now()})
+	m.mu.Unlock()
+	if first {
+		kick(m.kickEnds)
+	}
+}
+
+// later queues a change that no call waits for.
+func (m *Member) later(c StoreChange) {
+	c.Member = m.id
+	m.mu.Lock()
+	if len(m.changes) >= maxEnds/8 {
+		m.changes = append(m.changes[:0], m.changes[len(m.changes)/2:]...)
+	}
+	m.changes = append(m.changes, pendingChange{c, m.now()})
+	m.mu.Unlock()
+	kick(m.kickEnds)
+}
+
+// sendEnds sends what is queued until the member leaves.
+func (m *Member) sendEnds() {
+	for {
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-m.kickEnds:
+		}
+		m.sleep(endsAfter)
+		for m.outage.Load() == nil && m.sendBatch() {
+		}
+		if m.leaveIfIdle() {
+			return
+		}
+	}
+}
+
+// sleep waits, or until the member leaves.
+func (m *Member) sleep(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-m.ctx.Done():
+	}
+}
+
+// sendBatch sends a part of what is queued, and reports whether there was anything and it
+// was sent. What the store did not take stays in the queue.
+func (m *Member) sendBatch() bool {
+	now := m.now()
+	m.mu.Lock()
+	old := 0
+	for old < len(m.ends) && now-m.ends[old].queued > int64(m.o.Lease) {
+		old++
+	}
+	m.stats.dropped.Add(int64(old))
+	m.ends = append(m.ends[:0], m.ends[old:]...)
+	n := min(len(m.ends), endsAtOnce)
+	batch := make([]StoreEnd, n)
+	for i := range batch {
+		p := &m.ends[i]
+		batch[i] = p.end
+		batch[i].Ago = time.Duration(now - p.instant)
+	}
+	sent := append([]pendingEnd(nil), m.ends[:n]...)
+	m.ends = append(m.ends[:0], m.ends[n:]...)
+	changes := m.changes
+	m.changes = nil
+	m.mu.Unlock()
+	if n == 0 && len(changes) == 0 {
+		return false
+	}
+	if n > 0 {
+		if err := m.request(func(ctx context.Context) error { return m.store.End(ctx, batch) }); err != nil {
+			m.mu.Lock()
+			m.ends = append(sent, m.ends...)
+			m.changes = append(changes, m.changes...)
+			m.mu.Unlock()
+			return false
+		}
+	}
+	for i := range changes {
+		c, waited := changes[i].change, time.Duration(now-changes[i].queued)
+		switch {
+		case c.Kind == StoreHeld && c.Hold <= waited, c.Kind == StoreLearned && c.Reset != 0 && c.Reset <= waited,
+			c.Kind != StoreHeld && waited > m.o.Lease:
+			continue // it is over
+		}
+		c.Hold, c.Reset = max(0, c.Hold-waited), max(0, c.Reset-waited)
+		if c.Sent >= 0 {
+			c.Sent += waited
+		}
+		if err := m.request(func(ctx context.Context) error { _, err := m.store.Change(ctx, &c); return err }); err != nil {
+			m.mu.Lock()
+			m.changes = append(changes[i:], m.changes...)
+			m.mu.Unlock()
+			return false
+		}
+	}
+	return true
+}
+
+// request asks the store for something that no call waits for. An error begins an outage.
+func (m *Member) request(f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(m.ctx, max(m.o.Timeout, time.Second))
+	defer cancel()
+	m.stats.requests.Add(1)
+	err := f(ctx)
+	if err != nil && m.ctx.Err() == nil {
+		m.stats.errors.Add(1)
+		m.failed(err)
+	} else if err == nil {
+		m.contact.Store(m.now())
+	}
+	return err
+}

@@ -1,0 +1,323 @@
+package limiter
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// What calls do while the store does not answer.
+//
+// One request that fails begins an outage for the whole process: from then on no call waits
+// for the store. Renewals go on beside the calls, and some good answers one after another
+// end it. Meanwhile each limit goes by its OnOutage. What a share lets through is noted
+// and charged to the store's buckets when it is back, since these have filled meanwhile.
+
+const (
+	probeEvery    = 250 * time.Millisecond // after a failed request
+	maxProbeEvery = time.Second
+	goodAnswers   = 3
+	shareMargin   = 0.9 // of a limit is shared out in an outage
+)
+
+// outage is a time in which the store does not answer. It does not change.
+type outage struct {
+	began   int64 // by the member's clock
+	contact int64 // the last answer before it; when it began, if there was none
+	expiry  int64
+	members int // that the limits are divided by; 0 = not known
+	known   []StoreMember
+}
+
+// over reports whether the others count this process no more.
+func (o *outage) over(now int64) bool { return now-o.contact >= o.expiry }
+
+func (m *Member) newOutage(now int64) *outage {
+	o := &outage{began: now, contact: m.contact.Load(), expiry: int64(m.o.Expiry)}
+	if o.contact == 0 {
+		o.contact = now
+	}
+	m.mu.Lock()
+	o.known = m.members
+	m.mu.Unlock()
+	if o.members = len(o.known); o.members == 0 {
+		o.members = max(0, m.o.Workers)
+	}
+	return o
+}
+
+// failed begins an outage, unless there is one.
+func (m *Member) failed(err error) {
+	if m.outage.CompareAndSwap(nil, m.newOutage(m.now())) {
+		m.stats.outages.Add(1)
+		kick(m.kickRenew)
+		m.notify(StoreNotice{Kind: StoreOutageBegan, Err: err})
+	}
+}
+
+// recovered ends the outage.
+func (m *Member) recovered() {
+	o := m.outage.Swap(nil)
+	if o == nil {
+		return
+	}
+	m.notify(StoreNotice{Kind: StoreOutageEnded, Duration: time.Duration(m.now() - o.began)})
+	kick(m.kickEnds)
+	m.reopen()
+}
+
+// confirmAlone decides about a permit that this process has granted, while the store does
+// not answer.
+func (l *Limiter) confirmAlone(p Permit, sp *storePermit, o *outage, r *Request) (Permit, error) {
+	m, now := sp.m, sp.m.now()
+	for i := range sp.places { // what it may have got of the store it does not use
+		sp.tell(&sp.places[i], StoreCancelled)
+		sp.places[i].state = notAsked
+	}
+	if m.o.Shadow {
+		sp.ended = true
+		return p, nil
+	}
+	// An outage that lasts for so long already is likely to last for as long again.
+	again := l.now() + max(now-o.began, int64(time.Second))
+	var shares []sharedUse
+	for i := range sp.places {
+		pl := &sp.places[i]
+		for part, k := range pl.keys {
+			for j := range pl.refs[part] {
+				f, u := &pl.refs[part][j], &pl.parts[part].Uses[j]
+				closed := int64(0)
+				switch s := f.asks; {
+				case s != nil && s.held && !s.outage && l.heldStill(f):
+					closed = s.until
+				case f.onOutage == OutageClosed:
+					closed = again
+				case f.onOutage == OutageOpen:
+				case o.members == 0 || o.over(now):
+					closed = again
+				default:
+					shares = append(shares, sharedUse{k, f, u})
+				}
+				if closed != 0 {
+					return l.refusedAlone(p, sp, f, k, closed)
+				}
+			}
+		}
+	}
+	if len(shares) > 0 {
+		permit, f, k, until := l.outageShare(o).take(sp, r, shares, now)
+		if f != nil {
+			if until == 0 {
+				until = again
+			}
+			return l.refusedAlone(p, sp, f, k, until)
+		}
+		sp.share = permit
+	}
+	for i := range sp.places {
+		for part := range sp.places[i].parts {
+			for _, u := range sp.places[i].parts[part].Uses {
+				if u.Cost > 0 && u.Limit.Kind != StoreSlots && u.Limit.Kind != StoreGate {
+					m.owe(sp.places[i].parts[part].Key, u.Limit, u.Cost)
+				}
+			}
+		}
+	}
+	m.stats.shared.Add(1)
+	l.confirmed(sp)
+	now2, ok := p.restamp(l.now())
+	if !ok {
+		l.withdraw(p, sp)
+		return Permit{}, errRefused
+	}
+	return now2, nil
+}
+
+// heldStill reports whether the hold that the store has told of is in force.
+func (l *Limiter) heldStill(f *sharedRef) bool {
+	sh := &l.shards[f.e.shard]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return f.asks.closedUntil(l.now()) != 0
+}
+
+// refusedAlone closes the limit f until the given time, or until the outage is over.
+func (l *Limiter) refusedAlone(p Permit, sp *storePermit, f *sharedRef, k *sharedKey, until int64) (Permit, error) {
+	now := l.now()
+	held, cause := false, Cause{}
+	if f.asks != nil && f.asks.held && until == f.asks.until {
+		held, cause = true, f.asks.cause
+	}
+	c := closure{until: until, ask: min(until, now+int64(pollSlots)), held: held, cause: cause, outage: !held}
+	l.closeFor(f.e, f.lim, c)
+	sp.m.know(k, 2*recheck)
+	l.resetClosures(sp, f.e)
+	sp.cancel()
+	p, _ = p.restamp(l.now())
+	p.Cancel()
+	return Permit{}, errRefused
+}
+
+// sharedUse is what a call wants of a limit that is shared out.
+type sharedUse struct {
+	k *sharedKey
+	f *sharedRef
+	u *StoreUse
+}
+
+// outageShare is this process's share of a limiter's limits in one outage: a limiter of
+// its own, with smaller numbers and with buckets that were empty when the outage began.
+type outageShare struct {
+	o      *outage
+	gen    uint32
+	l      *Limiter
+	limits map[string]*share
+}
+
+// share is what a process has of one limit.
+type share struct {
+	owners int64 // so many processes own the limit for each key; 0 = each has its part of it
+	none   bool  // too small to be of use
+}
+
+// outageShare is the share for the outage o.
+func (l *Limiter) outageShare(o *outage) *outageShare {
+	cfg := l.config.Load()
+	if s := l.share.Load(); s != nil && s.o == o && s.gen == cfg.gen {
+		return s
+	}
+	l.reload.Lock()
+	defer l.reload.Unlock()
+	cfg = l.config.Load()
+	if s := l.share.Load(); s != nil && s.o == o && s.gen == cfg.gen {
+		return s
+	}
+	s := &outageShare{o: o, gen: cfg.gen, limits: map[string]*share{}}
+	var limits []Limit
+	late := map[string]time.Duration{} // of quotas: others may have used all of it just before
+	for _, m := range cfg.limits {
+		lim, part, after := m.spec.shareOf(&m.Limit, o.members)
+		s.limits[m.Name] = &part
+		late[m.Name] = after
+		limits = append(limits, lim)
+	}
+	options := Options{Clock: l.clock, BackfillShare: l.backfill, Shards: 1}
+	if l.limitFor != nil {
+		options.LimitFor = func(limit string, k Keys) (Limit, bool) {
+			lim, ok := l.limitFor(limit, k)
+			if !ok {
+				return Limit{}, false
+			}
+			if at := cfg.find(limit, 0); at >= 0 {
+				lim.Name, lim.Key = limit, cfg.limits[at].Key
+				if lim.MaxCost == 0 {
+					lim.MaxCost = cfg.limits[at].MaxCost
+				}
+			}
+			w, err := lim.spec()
+			if err != nil {
+				return Limit{}, false
+			}
+			lim, _, _ = w.shareOf(&lim, o.members)
+			return lim, true
+		}
+	}
+	var err error
+	if s.l, err = New(limits, options); err != nil {
+		s.l = nil // it cannot happen; then there is no share
+	} else {
+		s.l.starved = true
+		since := o.began - l.member.now()
+		for _, m := range s.l.config.Load().limits {
+			if m.kind == bucketKind {
+				m.base, m.since = 0, since+int64(late[m.Name])
+				if m.base = -m.rate * late[m.Name].Seconds(); late[m.Name] > 0 {
+					m.since = since
+				}
+			}
+		}
+	}
+	l.share.Store(s)
+	return s
+}
+
+// shareOf is the limit m, whose numbers are w, divided by so many processes. after is how
+// long a share has nothing after the outage has begun.
+func (w *spec) shareOf(m *Limit, members int) (_ Limit, _ share, after time.Duration) {
+	n := float64(max(members, 1))
+	lim := Limit{Name: m.Name, Key: m.Key}
+	dearest := max(1, m.MaxCost)
+	switch w.kind {
+	case bucketKind:
+		part := share{}
+		if burst := int64(float64(w.burst) * shareMargin / n); burst >= dearest {
+			lim.Burst, lim.Rate = burst, w.rate*shareMargin/n
+		} else {
+			part.owners = 1
+			lim.Burst, lim.Rate = max(dearest, int64(float64(w.burst)*shareMargin)), w.rate*shareMargin
+		}
+		return lim, part, 0
+	case logKind, fixedKind:
+		part := share{}
+		quota := int64(float64(w.quota) * shareMargin / n)
+		if quota <= dearest {
+			part.owners, quota = 1, int64(float64(w.quota)*shareMargin)
+		}
+		burst := max(dearest, quota/10)
+		if quota <= burst {
+			part.none = true
+			return lim, part, 0
+		}
+		window := time.Duration(w.window)
+		lim.Burst, lim.Rate = burst, float64(quota-burst)/window.Seconds()
+		return lim, part, window
+	case concurrencyKind:
+		lim.Concurrency = 1
+		return lim, share{owners: w.conc}, 0
+	}
+	return lim, share{}, 0
+}
+
+// take takes the uses of a call. Where it cannot, it returns which of them refuses, and until
+// when, or 0 where that is not known.
+func (s *outageShare) take(sp *storePermit, r *Request, uses []sharedUse, now int64) (Permit, *sharedRef, *sharedKey, int64) {
+	m, l := sp.m, sp.l
+	if s.l == nil {
+		return Permit{}, uses[0].f, uses[0].k, 0
+	}
+	req := Request{Keys: r.Keys, Priority: r.Priority}
+	for _, u := range uses {
+		part := s.limits[u.f.lim.Name]
+		if part == nil || part.none {
+			return Permit{}, u.f, u.k, 0
+		}
+		owners := part.owners
+		if u.u.Limit.Kind == StoreSlots {
+			owners = u.u.Limit.Units
+			// Until their leases have run out, others may have all slots; and what this
+			// process has from before counts.
+			if free := s.o.began + int64(m.o.Lease); now < free {
+				return Permit{}, u.f, u.k, l.now() + free - now
+			}
+			if u.u.Cost > 1 || m.leased(u.k, u.u.Limit.Name) > 0 {
+				return Permit{}, u.f, u.k, 0
+			}
+		}
+		if owners > 0 && !m.owner(s.o, holdKey{u.k.key.Name, u.u.Limit.Name}, owners) {
+			return Permit{}, u.f, u.k, 0
+		}
+		req.Uses = append(req.Uses, Use{Limit: u.f.lim.Name, Cost: u.u.Cost})
+	}
+	at := s.l.now()
+	p, _, until, err := s.l.enter(context.Background(), at, false, &req, false)
+	switch err {
+	case nil:
+		return p, nil, nil, 0
+	case errRefused:
+		// Which of them it was does not matter: the call waits for all.
+		if until > at && until < math.MaxInt64/2 {
+			return Permit{}, uses[0].f, uses[0].k, l.now() + until - at
+		}
+	}
+	return Permit{}, uses[0].f, uses[0].k, 0
+}

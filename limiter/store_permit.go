@@ -1,0 +1,230 @@
+package limiter
+
+import (
+	"slices"
+	"time"
+)
+
+// How a permit ends that the store knows of.
+//
+// The store's slots follow the slots here. A permit that neither lends nor borrows tells
+// its end in one. Where calls are nested, a slot may outlive the permit that it was granted
+// to, or be given back before that ends: so a lending tree has the leases of all its
+// permits together, and when one of its slots is free here, one of them ends.
+
+// join puts the permit's slots among those of its lending tree.
+func (sp *storePermit) join(t *lendingTree) {
+	sp.nested = true
+	if sp.leased {
+		t.mu.Lock()
+		t.stored = append(t.stored, sp)
+		t.mu.Unlock()
+	}
+}
+
+// freeLocked ends the leases of so many slots of a limit, which are free here. The tree is
+// locked.
+func (t *lendingTree) freeLocked(e *entry, position int, n int64) {
+	if len(t.stored) == 0 || n <= 0 {
+		return
+	}
+	t.stored = slices.DeleteFunc(t.stored, func(sp *storePermit) bool {
+		all := false
+		if n > 0 {
+			n, all = sp.free(e, position, n)
+		}
+		return all
+	})
+}
+
+// free ends what the permit has of a limit, up to n slots. It returns what is left of n, and
+// whether the permit has no slots any more.
+func (sp *storePermit) free(e *entry, position int, n int64) (rest int64, all bool) {
+	m := sp.m
+	var gone []leasePart
+	m.mu.Lock()
+	v := m.leases[sp.id]
+	if v == nil {
+		m.mu.Unlock()
+		return n, true
+	}
+	for i := 0; i < len(v.parts) && n > 0; {
+		pt := &v.parts[i]
+		if pt.e != e || pt.position != position {
+			i++
+			continue
+		}
+		k := min(n, pt.slots)
+		n -= k
+		if pt.slots -= k; pt.slots > 0 {
+			i++
+			continue
+		}
+		gone = append(gone, *pt)
+		v.parts = slices.Delete(v.parts, i, i+1)
+	}
+	all = len(v.parts) == 0
+	if all {
+		m.dropLeaseLocked(sp.id)
+	}
+	m.mu.Unlock()
+	for _, pt := range gone {
+		part := []StorePart{{Key: pt.key.key, Uses: []StoreUse{{Limit: pt.limit, Cost: pt.cost}}}}
+		m.end(StoreEnd{ID: sp.id, Ending: StoreReleased, Parts: part}, sp.instant)
+	}
+	if all {
+		sp.unknow()
+	}
+	return n, all
+}
+
+// stale reports whether the leases of the tree were not renewed for so long that no
+// request may be started by their slots.
+func (t *lendingTree) stale() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.ContainsFunc(t.stored, func(sp *storePermit) bool { return !sp.m.fresh(sp.id) })
+}
+
+// addLease notes the slots that the permit has got by requests sent from the time sent on.
+func (sp *storePermit) addLease(sent int64) {
+	v := &lease{instant: sp.instant, renewed: sent}
+	for i := range sp.places {
+		pl := &sp.places[i]
+		for part, k := range pl.keys {
+			for j, u := range pl.parts[part].Uses {
+				if u.Limit.Kind == StoreSlots {
+					f := &pl.refs[part][j]
+					v.parts = append(v.parts, leasePart{
+						key: k, limit: u.Limit, slots: u.Cost, cost: u.Cost, e: f.e, position: f.lim.position,
+					})
+				}
+			}
+		}
+	}
+	m := sp.m
+	sp.leased = true
+	m.mu.Lock()
+	m.leases[sp.id] = v
+	for i := range sp.places {
+		for _, k := range sp.places[i].keys {
+			k.known++
+			k.leases++
+			m.keys[k.key.Name] = k
+		}
+	}
+	m.mu.Unlock()
+}
+
+// unknow undoes what addLease has noted of keys.
+func (sp *storePermit) unknow() {
+	sp.m.mu.Lock()
+	for i := range sp.places {
+		for _, k := range sp.places[i].keys {
+			k.known--
+			k.leases--
+		}
+	}
+	sp.m.mu.Unlock()
+}
+
+// end tells the store how the permit has ended. The permit's home shard is locked.
+func (sp *storePermit) end(how ending) {
+	if sp.ended {
+		return
+	}
+	sp.ended = true
+	if sp.share.l != nil {
+		sp.share.end(how)
+		return
+	}
+	over := StoreReleased
+	switch {
+	case how == completed && !sp.succeeded:
+		over = StoreCompleted
+	case how == cancelled && !sp.refunded:
+		over = StoreCancelled
+	}
+	if sp.leased && sp.nested { // its slots end by themselves
+		switch over {
+		case StoreCompleted:
+			sp.tellAll(StoreSucceeded)
+		case StoreCancelled:
+			sp.tellAll(StoreRefunded)
+		}
+		return
+	}
+	if sp.leased {
+		sp.m.dropLease(sp.id)
+		sp.unknow()
+	} else if over == StoreReleased && (sp.succeeded || sp.refunded) {
+		return // the store has heard of it
+	}
+	if over == StoreCancelled || !sp.noEnd {
+		sp.tellAll(over)
+	}
+}
+
+func (sp *storePermit) tellAll(how StoreEnding) {
+	for i := range sp.places {
+		sp.tell(&sp.places[i], how)
+	}
+}
+
+// stored calls f for what the store knows of the permit, with its home shard locked.
+func (p Permit) stored(f func(sp *storePermit)) {
+	home := &p.l.shards[p.rec.home]
+	home.mu.Lock()
+	defer home.mu.Unlock()
+	if rec := p.recordLocked(); rec != nil && rec.stored != nil && !rec.stored.ended {
+		f(rec.stored)
+	}
+}
+
+// tellSucceeded tells the store what Permit.Succeeded says.
+func (p Permit) tellSucceeded() {
+	p.stored(func(sp *storePermit) {
+		if sp.share.l != nil {
+			sp.share.Succeeded()
+		} else if !sp.succeeded && !sp.noEnd {
+			sp.succeeded = true
+			sp.tellAll(StoreSucceeded)
+		}
+	})
+}
+
+// tellRefunded tells the store what Permit.Refund says.
+func (p Permit) tellRefunded() {
+	p.stored(func(sp *storePermit) {
+		if sp.share.l != nil {
+			sp.share.Refund()
+		} else if !sp.refunded {
+			sp.refunded = true
+			sp.tellAll(StoreRefunded)
+		}
+	})
+}
+
+// tellLearned tells the store what Permit.Learn has believed.
+func (p Permit) tellLearned(limit string, v *Learned) {
+	reset := time.Duration(0)
+	if !v.Reset.IsZero() {
+		reset = v.Reset.Sub(p.l.time(p.l.now()))
+	}
+	p.stored(func(sp *storePermit) {
+		for i := range sp.places {
+			pl, at := &sp.places[i], 0
+			for part := range pl.parts {
+				for _, u := range pl.parts[part].Uses {
+					if u.Limit.Name == limit && at < len(pl.counts) {
+						sp.m.later(StoreChange{
+							Kind: StoreLearned, Key: pl.parts[part].Key, Limit: u.Limit,
+							Remaining: v.Remaining, Reset: reset, Quota: v.Limit, Count: pl.counts[at],
+						})
+					}
+					at++
+				}
+			}
+		}
+	})
+}

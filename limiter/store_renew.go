@@ -1,0 +1,264 @@
+package limiter
+
+import (
+	"bytes"
+	"context"
+	"time"
+)
+
+// What a process tells the store at regular times: that it lives, and what it holds.
+
+// lease is a permit's slots, as the store knows them.
+type lease struct {
+	parts   []leasePart
+	instant int64 // of the permit
+	renewed int64 // when the request was sent by which the store last heard of it
+	lost    bool
+}
+
+// leasePart is what a lease has of one limit.
+type leasePart struct {
+	key      *sharedKey
+	limit    StoreLimit
+	e        *entry
+	position int   // of the limit, in its group
+	slots    int64 // that are not free yet
+	cost     int64 // as they were taken
+}
+
+// holdKey is one limit of one key in the store.
+type holdKey struct {
+	name  [16]byte
+	limit string
+}
+
+// knownHold is a hold that is in force, as far as is known here.
+type knownHold struct {
+	key      StoreKey
+	limit    StoreLimit
+	until    int64
+	refusals int
+	cause    Cause
+	version  uint64
+}
+
+const maxToldHolds = 1 << 10 // in one renewal
+
+// noteHold remembers a hold, so that it can be put back when the store forgets it.
+func (m *Member) noteHold(key StoreKey, limit StoreLimit, st StoreState) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at := holdKey{key.Name, limit.Name}
+	if st.Held <= 0 {
+		delete(m.holds, at)
+		return
+	}
+	if len(m.holds) >= 4*maxToldHolds && m.holds[at] == nil {
+		return
+	}
+	m.holds[at] = &knownHold{key, limit, m.now() + int64(st.Held), st.Refusals, st.Cause, st.Version}
+}
+
+// dropLease forgets a lease that has ended.
+func (m *Member) dropLease(id StoreID) {
+	m.mu.Lock()
+	m.dropLeaseLocked(id)
+	m.mu.Unlock()
+}
+
+func (m *Member) dropLeaseLocked(id StoreID) {
+	delete(m.leases, id)
+	if m.closing && len(m.leases) == 0 {
+		kick(m.kickEnds)
+	}
+}
+
+// fresh reports whether a lease was renewed lately enough that a request may be started.
+func (m *Member) fresh(id StoreID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v := m.leases[id]
+	return v == nil || !v.lost && m.now()-v.renewed < int64(m.o.Lease)*2/3
+}
+
+// leased is how many slots of a limit this process has.
+func (m *Member) leased(key *sharedKey, limit string) (n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, v := range m.leases {
+		for i := range v.parts {
+			if v.parts[i].key.key == key.key && v.parts[i].limit.Name == limit {
+				n += v.parts[i].slots
+			}
+		}
+	}
+	return n
+}
+
+// renewAlways renews until the member leaves, and asks after the store while it does not
+// answer.
+func (m *Member) renewAlways() {
+	good, pause := 0, probeEvery
+	for m.ctx.Err() == nil {
+		if m.outage.Load() == nil {
+			m.renew()
+			m.purge()
+			m.wait(m.o.Lease / 3)
+			continue
+		}
+		// Some good answers end an outage.
+		m.sleep(pause)
+		switch {
+		case !m.renew():
+			good, pause = 0, min(pause*2, maxProbeEvery)
+		case good+1 == goodAnswers:
+			good, pause = 0, probeEvery
+			m.recovered()
+		default:
+			good, pause = good+1, probeEvery
+		}
+	}
+}
+
+// wait waits until it is time to renew.
+func (m *Member) wait(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-m.kickRenew:
+	case <-m.ctx.Done():
+	}
+}
+
+// renew tells the store what the process holds and owes, and reports whether it answered.
+func (m *Member) renew() bool {
+	r, sent := &StoreRenewal{Member: m.id, Numbers: m.o.Numbers, Lease: m.o.Lease, Expiry: m.o.Expiry}, m.now()
+	m.mu.Lock()
+	for id, v := range m.leases {
+		for i := range v.parts {
+			pt := &v.parts[i]
+			r.Leases = append(r.Leases, StoreLease{Key: pt.key.key, Limit: pt.limit, ID: id, Slots: pt.slots, Version: pt.key.version})
+		}
+	}
+	told := 0
+	for at, h := range m.holds {
+		if h.until <= sent {
+			delete(m.holds, at)
+			continue
+		}
+		if told++; told > maxToldHolds {
+			break
+		}
+		st := StoreState{Refusals: h.refusals, Held: time.Duration(h.until - sent), Cause: h.cause, Version: h.version}
+		r.Leases = append(r.Leases, StoreLease{Key: h.key, Limit: h.limit, Version: h.version, State: st})
+	}
+	var owed []holdKey
+	for at, d := range m.debts {
+		r.Debts = append(r.Debts, *d)
+		owed = append(owed, at)
+	}
+	m.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(m.ctx, max(m.o.Timeout, time.Second))
+	defer cancel()
+	m.stats.requests.Add(1)
+	a, err := m.store.Renew(ctx, r)
+	if err != nil {
+		if m.ctx.Err() == nil {
+			m.stats.errors.Add(1)
+			m.failed(err)
+		}
+		return false
+	}
+	m.contact.Store(m.now())
+	differ := 0
+	for i := range a.Members {
+		if a.Members[i].ID != m.id && a.Members[i].Numbers != m.o.Numbers {
+			differ++
+		}
+	}
+	lost := 0
+	m.mu.Lock()
+	m.members = a.Members
+	told, m.differ = m.differ, differ
+	for _, id := range a.Lost {
+		if v := m.leases[id]; v != nil && !v.lost {
+			v.lost = true
+			lost++
+		}
+	}
+	for i := range r.Leases {
+		if v := m.leases[r.Leases[i].ID]; v != nil && !v.lost {
+			v.renewed = sent
+		}
+	}
+	for i, at := range owed {
+		if d := m.debts[at]; d != nil {
+			if d.Units -= r.Debts[i].Units; d.Units <= 0 {
+				delete(m.debts, at)
+			} else {
+				d.ID = m.newID()
+			}
+		}
+	}
+	m.mu.Unlock()
+	if differ > told {
+		m.notify(StoreNotice{Kind: StoreNumbersDiffer, Count: differ})
+	}
+	if lost > 0 {
+		m.stats.lost.Add(int64(lost))
+		m.notify(StoreNotice{Kind: StoreLeasesLost, Count: lost})
+	}
+	if a.Forgot {
+		m.stats.forgotten.Add(1)
+		m.notify(StoreNotice{Kind: StoreForgot})
+	}
+	return true
+}
+
+// owe notes units that were granted without the store.
+func (m *Member) owe(key StoreKey, limit StoreLimit, units int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at := holdKey{key.Name, limit.Name}
+	d := m.debts[at]
+	if d == nil {
+		if len(m.debts) >= maxEnds {
+			return
+		}
+		d = &StoreDebt{Key: key, Limit: limit, ID: m.newID()}
+		m.debts[at] = d
+	}
+	d.Units += units
+}
+
+// owner reports whether this process is one of the n that own a limit of a key: those
+// whose hash with the key is highest (rendezvous hashing).
+func (m *Member) owner(o *outage, at holdKey, n int64) bool {
+	type rank struct {
+		hash uint64
+		id   StoreID
+	}
+	score := func(id StoreID) rank {
+		h := uint64(14695981039346656037)
+		for _, s := range [][]byte{id[:], at.name[:], []byte(at.limit)} {
+			for _, c := range s {
+				h = (h ^ uint64(c)) * 1099511628211
+			}
+		}
+		return rank{mix(h), id}
+	}
+	mine, before := score(m.id), int64(0)
+	known := false
+	for i := range o.known {
+		if o.known[i].ID == m.id {
+			known = true
+			continue
+		}
+		if s := score(o.known[i].ID); s.hash > mine.hash || s.hash == mine.hash && bytes.Compare(s.id[:], mine.id[:]) > 0 {
+			before++
+		}
+	}
+	return known && before < n
+}
