@@ -136,15 +136,15 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 
 	for _, k := range order {
 		h := holds[k]
-		limit, length := compiled.policy.Limits[k.limit].Name, h.asked
+		limit := compiled.policy.Limits[k.limit].Name
 		refusal := limiter.Refusal{Sent: sent, Cause: h.run.holdCause(now), Hold: func(refusals int) time.Duration {
-			if h.unsure != nil {
-				length = max(length, compiled.decision.HoldFor(h.run.decision, h.unsure, now, refusals, chance))
+			if h.unsure == nil {
+				return h.asked
 			}
-			return length
+			return max(h.asked, compiled.decision.HoldFor(h.run.decision, h.unsure, now, refusals, chance))
 		}}
-		p.limits().RefuseAt(now, limit, k.keys, refusal)
-		h.run.notifyLimit(ctx, NoticeHold, length, limit, refusal.Cause)
+		n := p.refuse(now, limit, k.keys, refusal)
+		h.run.notifyLimit(ctx, NoticeHold, refusal.Hold(n), limit, refusal.Cause)
 	}
 	return b
 }

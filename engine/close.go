@@ -21,12 +21,22 @@ var closedRule = decision.OwnRule(policy.Rule{Name: "closed", Action: policy.Fai
 // either, but no other begins. Calls that begin later are given up as canceled, and Watch
 // returns. The error of all of these is ErrClosed.
 //
+// What the process has of Options.Store it gives back: the slots of calls that are under way
+// once these end, or by themselves if the process ends first (see limiter.MemberOptions.Lease).
+// For that Close waits at most for twice Options.StoreTimeout.
+//
 // Close does not wait for the calls. It may be called more than once; the error is nil.
 func (e *Engine) Close() error {
+	e.close()
+	e.leave()
+	return nil
+}
+
+func (e *Engine) close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed() {
-		return nil
+		return
 	}
 	close(e.done)
 	// To those who look it up, every policy is gone: so calls need not ask.
@@ -39,7 +49,6 @@ func (e *Engine) Close() error {
 	}
 	last := e.live.Load()
 	e.live.Store(&generation{set: last.set, last: last})
-	return nil
 }
 
 func (e *Engine) closed() bool {

@@ -42,7 +42,19 @@ type Options struct {
 	// Store is what this process shares with others that work for the same accounts: their
 	// limits, and who refreshes a credential (where it is a limiter.CredentialStore too). nil
 	// = this process keeps them by itself.
+	//
+	// All limits are shared then, but for those whose policy says `scope: process`. No call
+	// waits for the store for longer than StoreTimeout: while it does not answer, each limit
+	// goes by its `on_outage`.
 	Store limiter.Store
+	// StoreTimeout is how long a call waits for the Store at most; 0 = 50 ms.
+	StoreTimeout time.Duration
+	// StoreShadow asks the Store about limits but lets it refuse nothing: Engine.Fleet counts
+	// what it would have refused. Each process then keeps the limits by itself, as without one.
+	StoreShadow bool
+	// Workers is how many processes share the Store, for one that starts while the Store
+	// does not answer; 0 = not known: then its shared limits are closed until it does.
+	Workers int
 
 	// Authorize puts an account's current credentials on a request that
 	// Transport is about to send, a copy of the caller's; nil = requests are
@@ -105,6 +117,7 @@ type Engine struct {
 	origins httpattempt.Origins
 
 	credentials *credential.Set
+	member      *limiter.Member // of those that share Options.Store; nil = this process is alone
 	reloads     reloads
 
 	unclaimed struct { // see Engine.fallback
@@ -161,6 +174,7 @@ func New(o Options) (*Engine, error) {
 		o: o, start: time.Now(), recent: newRecent(o.Recent), handles: map[string]*Provider{}, done: make(chan struct{}),
 	}
 	e.credentials = credential.New(o.Reauth.Interval, o.Reauth.Timeout, e.done, credentialFleet(&e.o))
+	e.member = e.newMember()
 	if err := e.replace(o.Policies); err != nil {
 		return nil, err
 	}
@@ -249,6 +263,7 @@ func (e *Engine) replace(set *policy.Set) error {
 		next.byHost[host] = &wholeHost{provider: next.providers[name]}
 	}
 	e.live.Store(next)
+	e.tellNumbers(set)
 	e.reloads.mu.Lock()
 	e.reloads.status = ReloadStatus{Version: set.Version(), Success: time.Now()}
 	e.reloads.mu.Unlock()
@@ -387,7 +402,9 @@ func (p *Provider) limits() *limiter.Limiter {
 		return l
 	}
 	p.firstLocked()
-	l, err := limiter.New(p.placed, limiter.Options{LimitFor: p.engine.o.LimitFor, Done: p.engine.done})
+	l, err := limiter.New(p.placed, limiter.Options{
+		LimitFor: p.engine.o.LimitFor, Done: p.engine.done, Member: p.engine.member, Namespace: p.name,
+	})
 	if err != nil {
 		panic(err) // cannot happen: Replace has made a limiter of the same limits before
 	}
@@ -543,6 +560,7 @@ func limitOf(p *policy.Policy, l *policy.Limit) (limiter.Limit, error) {
 	r := limiter.Limit{
 		Name: l.Name, Rate: l.Rate, Burst: l.Burst, Quota: l.Quota, Window: l.Window,
 		Concurrency: l.Concurrency, Adapt: l.Adapt != "", Fixed: l.Fixed, Learn: l.Learn != nil,
+		Process: l.Process, OnOutage: outages[l.OnOutage],
 	}
 	for i := range p.Costs {
 		if t := &p.Costs[i]; t.Name == l.Cost {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"net/http"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/policy"
 )
 
 // What the processes that share a store keep together.
@@ -49,4 +51,58 @@ func (r *run) spend(ctx context.Context) *outcome {
 		return &outcome{kind: deferred, rule: reauthRule, reason: decision.ReasonReauthError, until: time.Now(), cause: err}
 	}
 	return nil
+}
+
+// outages are what the values of a limit's `on_outage` mean.
+var outages = map[string]limiter.OnOutage{
+	policy.OutageShare: limiter.OutageShare, policy.OutageClosed: limiter.OutageClosed, policy.OutageOpen: limiter.OutageOpen,
+}
+
+// newMember makes the process one of those that share the store; nil = there is none.
+func (e *Engine) newMember() *limiter.Member {
+	if e.o.Store == nil {
+		return nil
+	}
+	return limiter.NewMember(e.o.Store, limiter.MemberOptions{
+		Timeout: e.o.StoreTimeout, Shadow: e.o.StoreShadow, Workers: e.o.Workers, Notify: e.storeNotice,
+	})
+}
+
+// storeNotice tells the observer what happens to the store.
+func (e *Engine) storeNotice(n limiter.StoreNotice) {
+	if e.o.Observer != nil {
+		e.o.Observer.Observe(context.Background(), &Notice{Kind: NoticeStore, Time: time.Now(), Duration: n.Duration, Err: n.Err, Store: &n})
+	}
+}
+
+// tellNumbers lets the others find out whether they have other policies.
+func (e *Engine) tellNumbers(set *policy.Set) {
+	if e.member != nil {
+		sum := sha256.Sum256([]byte(set.Version()))
+		e.member.SetNumbers([8]byte(sum[:8]))
+	}
+}
+
+// Fleet tells how the process fares with Options.Store; zero without one.
+func (e *Engine) Fleet() limiter.MemberState {
+	if e.member == nil {
+		return limiter.MemberState{}
+	}
+	return e.member.State()
+}
+
+// leave gives back what the process has of the store.
+func (e *Engine) leave() {
+	if e.member != nil {
+		_ = e.member.Close(context.Background())
+	}
+}
+
+// refuse notes a refusal that was decided at the time now, and returns how many there were
+// in a row.
+func (p *Provider) refuse(now time.Time, limit string, k limiter.Keys, r limiter.Refusal) int {
+	if p.engine.member != nil {
+		return p.limits().Refuse(limit, k, r)
+	}
+	return p.limits().RefuseAt(now, limit, k, r)
 }

@@ -27,18 +27,17 @@ func (r *run) hold(ctx context.Context, now time.Time) {
 	keys := r.call.Keys
 	for i := range holds {
 		deciding, chance := r.deciding, r.p.engine.o.Rand() // r must not be in the closure, or it would be allocated
-		hold, length := &holds[i], time.Duration(0)
+		hold := &holds[i]
 		l := &deciding.policy.Limits[hold.Limit]
 		if len(deciding.factKeys) > 0 && l.Missing(r.call.Facts) != "" {
 			continue // it does not count this call
 		}
 		limit := l.Name
 		refusal := limiter.Refusal{Sent: r.start(), Cause: r.holdCause(now), Hold: func(refusals int) time.Duration {
-			length = deciding.decision.HoldFor(d, hold, now, refusals, chance)
-			return length
+			return deciding.decision.HoldFor(d, hold, now, refusals, chance)
 		}}
-		r.decidingP.limits().RefuseAt(now, limit, keys, refusal)
-		r.notifyLimit(ctx, NoticeHold, length, limit, refusal.Cause)
+		n := r.decidingP.refuse(now, limit, keys, refusal)
+		r.notifyLimit(ctx, NoticeHold, refusal.Hold(n), limit, refusal.Cause)
 	}
 }
 

@@ -59,6 +59,7 @@ const (
 	NoticeUnclaimed                        // a request goes to a host of a built-in policy that is not loaded; once a policy
 	NoticeReauthWait                       // the call has waited for a refresh that another one began, for Duration; Err is what came of it
 	NoticeManyFacts                        // an account has too many values of facts that limits count by: all others share one key; once an account and day
+	NoticeStore                            // Store says what happened to Options.Store; the outage, that is over, lasted for Duration
 )
 
 var noticeKinds = [...]string{
@@ -66,7 +67,7 @@ var noticeKinds = [...]string{
 	NoticeReauth: "reauth", NoticeGiveUp: "give-up", NoticeDefer: "defer", NoticeReload: "reload",
 	NoticeShadow: "shadow", NoticeNested: "nested", NoticeLeak: "leak", NoticeQueued: "queued",
 	NoticeNoAccount: "no-account", NoticeUnclaimed: "unclaimed",
-	NoticeReauthWait: "reauth-wait", NoticeManyFacts: "many-facts",
+	NoticeReauthWait: "reauth-wait", NoticeManyFacts: "many-facts", NoticeStore: "store",
 }
 
 // String is the kind's name.
@@ -89,12 +90,13 @@ type Notice struct {
 	Host      string // that the call goes to; Do: as its Call says
 	Attempt   int    // its number from 1; of other kinds, the attempts made so far
 	Duration  time.Duration
-	Status    int           // of the latest attempt's reply, HTTP or SMTP; 0 = none, or not known
-	Limit     string        // NoticeHold, NoticeQueued, and calls that a limit ends or hands back: its name
-	Cause     limiter.Cause // what has closed Limit; zero = it is not closed, or nobody said why
-	Event     *rules.Event  // the failed attempt's facts; nil for a success
-	Decision  *Decision     // nil before there is one, and for a success
-	Candidate *Decision     // NoticeShadow: what the candidate decides
+	Status    int                  // of the latest attempt's reply, HTTP or SMTP; 0 = none, or not known
+	Limit     string               // NoticeHold, NoticeQueued, and calls that a limit ends or hands back: its name
+	Cause     limiter.Cause        // what has closed Limit; zero = it is not closed, or nobody said why
+	Event     *rules.Event         // the failed attempt's facts; nil for a success
+	Decision  *Decision            // nil before there is one, and for a success
+	Candidate *Decision            // NoticeShadow: what the candidate decides
+	Store     *limiter.StoreNotice // NoticeStore; nil of all others
 	Err       error
 }
 

@@ -347,7 +347,6 @@ func (l *Limiter) confirm(ctx context.Context, p Permit, r *Request, wait bool) 
 		}
 		sp.addLease(sent)
 	}
-	l.confirmed(sp)
 	if err := ctx.Err(); err != nil {
 		return Permit{}, l.giveUp(p, sp, l.time(l.now()), err)
 	}
@@ -404,9 +403,7 @@ func (l *Limiter) askPlace(ctx context.Context, sp *storePermit, pl *askedPlace,
 		return a, nil, nil
 	}
 	pl.state = answered
-	if a.Wait > 0 {
-		l.predict(pl, a.Wait)
-	}
+	l.granted(pl, a.Wait)
 	return a, changed, nil
 }
 
@@ -431,13 +428,17 @@ func (m *Member) unlisten(changed chan struct{}, pl *askedPlace) {
 		return
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	for _, k := range pl.keys {
 		k.known--
 		k.ahead.Add(-1)
 		if at := slices.Index(k.listeners, changed); at >= 0 {
 			k.listeners = slices.Delete(k.listeners, at, at+1)
 		}
+	}
+	m.mu.Unlock()
+	for _, k := range pl.keys {
+		most := maxReserve / time.Duration(k.ahead.Load()+1)
+		k.askWhere(func(s *closure) bool { return s.ahead > 0 && s.ahead <= most && !s.asking })
 	}
 }
 
@@ -562,8 +563,10 @@ func (l *Limiter) refused(p Permit, sp *storePermit, pl *askedPlace, a *StoreAns
 	case a.Wait <= 0:
 		c.event, c.until, c.ask = true, now, now+int64(pollSlots)
 	case reserve && !a.Held:
-		// It can be reserved before it can pass.
-		c.ask = now + max(int64(a.Wait-maxReserve/2), int64(a.Wait/2), int64(minAskAgain))
+		// It can be reserved before it can pass: once this process has fewer reservations, or
+		// the others have.
+		c.ahead, c.event = a.Wait, true
+		c.ask = now + int64(max(a.Wait-maxReserve/2, min(a.Wait, maxReserve/2)))
 	default:
 		c.ask = min(c.until, now+int64(recheck))
 	}
@@ -624,53 +627,49 @@ func (l *Limiter) closeFor(e *entry, m *limit, c closure) {
 	}
 }
 
-// predict closes the limits of a place until another reservation of the same size could
-// be made, since to ask before would be in vain.
-func (l *Limiter) predict(pl *askedPlace, wait time.Duration) {
-	for part, k := range pl.keys {
-		most := maxReserve / time.Duration(k.ahead.Load()+1)
-		for i, u := range pl.parts[part].Uses {
-			if u.Limit.Kind != StoreBucket || u.Cost == 0 {
-				continue
+// granted lets others ask, since the store has granted what was asked of a place: at once, or as
+// of a time to come. Where another reservation of the same size would be refused, nobody asks
+// until there are fewer.
+func (l *Limiter) granted(pl *askedPlace, wait time.Duration) {
+	for part, refs := range pl.refs {
+		most := maxReserve / time.Duration(pl.keys[part].ahead.Load()+1)
+		for j := range refs {
+			f, u := &refs[j], &pl.parts[part].Uses[j]
+			if wait > 0 && u.Limit.Kind == StoreBucket && u.Cost > 0 {
+				next := wait + time.Duration(float64(u.Limit.Time)/float64(u.Limit.Units)*float64(u.Cost))
+				if next > most {
+					now := l.now()
+					l.closeFor(f.e, f.lim, closure{until: now, ask: now + int64(next), event: true, ahead: next})
+					l.member.know(pl.keys[part], 2*recheck)
+					f.asks = nil
+					continue
+				}
 			}
-			step := time.Duration(float64(u.Limit.Time) / float64(u.Limit.Units) * float64(u.Cost))
-			if rest := wait + step - most; rest > 0 {
-				now := l.now()
-				l.closeFor(pl.refs[part][i].e, pl.refs[part][i].lim, closure{until: now, ask: now + int64(rest), event: true})
-				l.member.know(k, 2*recheck)
+			if f.asks != nil {
+				l.opened(f)
 			}
 		}
 	}
 }
 
-// confirmed lets others ask, since the store has granted sp.
-func (l *Limiter) confirmed(sp *storePermit) {
+// opened lets the next call ask that waits for f, which was the only one that asked.
+func (l *Limiter) opened(f *sharedRef) {
 	now := l.now()
-	for i := range sp.places {
-		for _, refs := range sp.places[i].refs {
-			for j := range refs {
-				f := &refs[j]
-				if f.asks == nil {
-					continue
-				}
-				sh := &l.shards[f.e.shard]
-				sh.mu.Lock()
-				x := f.e.coldOf(l.config.Load().current(f.lim))
-				wake := false
-				if x != nil && x.store == f.asks && x.store.asking {
-					s := x.store
-					s.asking, s.event, s.held, s.outage, s.cause = false, false, false, false, Cause{}
-					s.until, s.ask = min(s.until, now), min(s.ask, now)
-					if s.good++; s.good >= opensAfter {
-						x.store = nil
-					}
-					wake = x.q != nil
-				}
-				sh.mu.Unlock()
-				if wake {
-					l.drain(f.e, now)
-				}
-			}
+	sh := &l.shards[f.e.shard]
+	sh.mu.Lock()
+	x := f.e.coldOf(l.config.Load().current(f.lim))
+	wake := false
+	if x != nil && x.store == f.asks && x.store.asking {
+		good := x.store.good + 1
+		*x.store = closure{until: min(x.store.until, now), ask: min(x.store.ask, now), good: good}
+		if good >= opensAfter {
+			x.store = nil
 		}
+		wake = x.q != nil
+	}
+	f.asks = nil
+	sh.mu.Unlock()
+	if wake {
+		l.drain(f.e, now)
 	}
 }

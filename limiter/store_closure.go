@@ -15,8 +15,11 @@ type closure struct {
 	asking bool  // a call asks now
 	held   bool
 	outage bool // the store does not answer
-	good   uint8
-	cause  Cause
+	// ahead is how far ahead the next call could reserve units; 0 = it could not. It asks
+	// once that is as far as this process may.
+	ahead time.Duration
+	good  uint8
+	cause Cause
 }
 
 const (

@@ -10,9 +10,9 @@ import (
 // is lost costs a lease, or a refund.
 
 const (
-	endsAfter  = 2 * time.Millisecond // how long ends are collected before they are sent
-	maxEnds    = 1 << 14              // that wait to be sent; the oldest are dropped
-	endsAtOnce = 512                  // in one request
+	endsAfter  = time.Millisecond // how long ends are collected before they are sent
+	maxEnds    = 1 << 14          // that wait to be sent; the oldest are dropped
+	endsAtOnce = 512              // in one request
 )
 
 type pendingEnd struct {

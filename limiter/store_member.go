@@ -32,10 +32,6 @@ type MemberOptions struct {
 	// see what it would do before it does.
 	Shadow bool
 
-	// Numbers is a digest of the limits and settings of the process: it is told when
-	// others have another one.
-	Numbers [8]byte
-
 	// Notify is told what happens to the store. It must be quick and safe for concurrent
 	// use, and must not call the member or its limiters; nil = nobody is told.
 	Notify func(StoreNotice)
@@ -53,12 +49,26 @@ const (
 	StoreNumbersDiffer                            // Count members have other limits or settings
 )
 
+var storeNotices = [...]string{
+	StoreOutageBegan: "outage began", StoreOutageEnded: "outage ended", StoreForgot: "forgot",
+	StoreLeasesLost: "leases lost", StoreNumbersDiffer: "numbers differ",
+}
+
+// String is the kind's name.
+func (k StoreNoticeKind) String() string {
+	if int(k) < len(storeNotices) && storeNotices[k] != "" {
+		return storeNotices[k]
+	}
+	return "unknown"
+}
+
 // StoreNotice is one thing that happened to the store, as one process sees it.
 type StoreNotice struct {
 	Kind     StoreNoticeKind
 	Err      error
 	Duration time.Duration
-	Members  int // how many processes share the store, as far as is known
+	Members  int     // how many processes share the store, as far as is known
+	Share    float64 // StoreOutageBegan: see MemberState
 	Count    int
 }
 
@@ -77,6 +87,7 @@ type Member struct {
 	done   chan struct{} // closed when nothing runs any more
 
 	outage  atomic.Pointer[outage]
+	numbers atomic.Pointer[[8]byte]
 	contact atomic.Int64 // when the store last answered; ns since base
 	base    time.Time
 	stats   memberStats
@@ -114,9 +125,14 @@ func NewMember(store Store, o MemberOptions) *Member {
 		debts: map[holdKey]*StoreDebt{}, kickEnds: make(chan struct{}, 1), kickRenew: make(chan struct{}, 1),
 	}
 	_, _ = rand.Read(m.id[:]) // it never fails
+	m.numbers.Store(new([8]byte))
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m
 }
+
+// SetNumbers says what the limits and settings of the process are, by a digest. The process
+// is told when others have other ones.
+func (m *Member) SetNumbers(digest [8]byte) { m.numbers.Store(&digest) }
 
 // newID is an id that no other permit has: the member's own half, and a number.
 func (m *Member) newID() (id StoreID) {
@@ -181,7 +197,7 @@ func (m *Member) leaveIfIdle() bool {
 	if m.outage.Load() == nil {
 		m.sendBatch()
 		ctx, stop := context.WithTimeout(m.ctx, m.o.Timeout)
-		_, _ = m.store.Renew(ctx, &StoreRenewal{Member: m.id, Numbers: m.o.Numbers, Lease: m.o.Lease, Expiry: m.o.Expiry, Leave: true})
+		_, _ = m.store.Renew(ctx, &StoreRenewal{Member: m.id, Numbers: *m.numbers.Load(), Lease: m.o.Lease, Expiry: m.o.Expiry, Leave: true})
 		stop()
 	}
 	m.cancel()
@@ -240,10 +256,7 @@ func (m *Member) State() MemberState {
 	}
 	if o := m.outage.Load(); o != nil {
 		st.Outage = max(1, time.Duration(m.now()-o.began))
-		st.Share = 0
-		if o.members > 0 && !o.over(m.now()) {
-			st.Share = shareMargin / float64(o.members)
-		}
+		st.Share = o.share(m.now())
 	}
 	m.mu.Lock()
 	st.Members, st.Leases = len(m.members), len(m.leases)

@@ -32,6 +32,14 @@ type outage struct {
 // over reports whether the others count this process no more.
 func (o *outage) over(now int64) bool { return now-o.contact >= o.expiry }
 
+// share is the part of a divided limit that this process has.
+func (o *outage) share(now int64) float64 {
+	if o.members == 0 || o.over(now) {
+		return 0
+	}
+	return shareMargin / float64(o.members)
+}
+
 func (m *Member) newOutage(now int64) *outage {
 	o := &outage{began: now, contact: m.contact.Load(), expiry: int64(m.o.Expiry)}
 	if o.contact == 0 {
@@ -51,7 +59,7 @@ func (m *Member) failed(err error) {
 	if m.outage.CompareAndSwap(nil, m.newOutage(m.now())) {
 		m.stats.outages.Add(1)
 		kick(m.kickRenew)
-		m.notify(StoreNotice{Kind: StoreOutageBegan, Err: err})
+		m.notify(StoreNotice{Kind: StoreOutageBegan, Err: err, Share: m.State().Share})
 	}
 }
 
@@ -124,7 +132,9 @@ func (l *Limiter) confirmAlone(p Permit, sp *storePermit, o *outage, r *Request)
 		}
 	}
 	m.stats.shared.Add(1)
-	l.confirmed(sp)
+	for i := range sp.places {
+		l.granted(&sp.places[i], 0)
+	}
 	now2, ok := p.restamp(l.now())
 	if !ok {
 		l.withdraw(p, sp)

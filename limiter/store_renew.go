@@ -133,7 +133,7 @@ func (m *Member) wait(d time.Duration) {
 
 // renew tells the store what the process holds and owes, and reports whether it answered.
 func (m *Member) renew() bool {
-	r, sent := &StoreRenewal{Member: m.id, Numbers: m.o.Numbers, Lease: m.o.Lease, Expiry: m.o.Expiry}, m.now()
+	r, sent := &StoreRenewal{Member: m.id, Numbers: *m.numbers.Load(), Lease: m.o.Lease, Expiry: m.o.Expiry}, m.now()
 	m.mu.Lock()
 	for id, v := range m.leases {
 		for i := range v.parts {
@@ -172,9 +172,9 @@ func (m *Member) renew() bool {
 		return false
 	}
 	m.contact.Store(m.now())
-	differ := 0
+	numbers, differ := r.Numbers, 0
 	for i := range a.Members {
-		if a.Members[i].ID != m.id && a.Members[i].Numbers != m.o.Numbers {
+		if a.Members[i].ID != m.id && a.Members[i].Numbers != numbers {
 			differ++
 		}
 	}

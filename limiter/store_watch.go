@@ -115,14 +115,17 @@ func (m *Member) reopen() {
 }
 
 // askAnew lets the next call of a key ask the store again.
-func (k *sharedKey) askAnew() {
+func (k *sharedKey) askAnew() { k.askWhere(func(*closure) bool { return true }) }
+
+// askWhere is askAnew at the limits of which f says so.
+func (k *sharedKey) askWhere(f func(*closure) bool) {
 	l, e, now := k.l, k.e, k.l.now()
 	sh := &l.shards[e.shard]
 	sh.mu.Lock()
 	wake := false
 	if e.cold != nil {
 		for i := range e.cold.limits {
-			if s := e.cold.limits[i].store; s != nil {
+			if s := e.cold.limits[i].store; s != nil && f(s) {
 				s.ask, s.asking = min(s.ask, now), false
 				wake = wake || e.cold.limits[i].q != nil
 			}

@@ -30,7 +30,19 @@ type Limit struct {
 	Operations  []string // globs; "!" before one leaves out what it matches; without any other = every operation. See Applies
 	Adapt       string   // "" or "aimd"
 	Learn       *Learn   // where responses tell what is left; nil = nowhere
+
+	// Of processes that share a store: Process says that each keeps the limit by itself, and
+	// OnOutage what it lets through while the store does not answer.
+	Process  bool
+	OnOutage string // OutageShare, OutageClosed or OutageOpen
 }
+
+// The values of `on_outage`.
+const (
+	OutageShare  = "share"  // this process's part of the limit
+	OutageClosed = "closed" // nothing
+	OutageOpen   = "open"   // what this process's own count allows
+)
 
 // limitForms are the fields that say how a limit counts, of which it has at most one,
 // and the fields that have a meaning with each.
@@ -76,6 +88,8 @@ var limitObject = &yamlfile.Object{
 		{Name: "operations", Kind: kindOperations, Many: yamlfile.OrList, Default: "every operation", Doc: "Operations that count, as globs. '!messages.*' leaves out what it matches, wherever it stands in the list; a list of such entries only counts all others."},
 		{Name: "learn", Object: learnObject, Default: "nothing", Doc: "With rate or quota: where responses tell what is left of it."},
 		{Name: "adapt", Enum: []string{"aimd"}, Default: "a fixed rate", Doc: "aimd: halve the rate when the provider refuses, and raise it step by step."},
+		{Name: "scope", Enum: []string{"process"}, Default: "all processes that share a store keep it together", Doc: "process: each process keeps it by itself, also where the engine has a store."},
+		{Name: "on_outage", Enum: []string{OutageShare, OutageClosed, OutageOpen}, Default: OutageShare, Doc: "What passes while the store does not answer: share is the limit divided by the processes known last, less a tenth; closed is nothing; open is what the process's own count allows."},
 	},
 	AtMostOne: formNames(),
 }
@@ -135,6 +149,11 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 	l.Quota, l.Window = q.n, q.window
 	l.Fixed = yamlfile.GetOr(v, "window", "") == "fixed"
 	l.Learn = c.learn(v)
+	l.Process = yamlfile.GetOr(v, "scope", "") == "process"
+	l.OnOutage = yamlfile.GetOr(v, "on_outage", OutageShare)
+	if x := v.ByName["on_outage"]; x != nil && l.Process {
+		c.err(x.KeySpan(), "misplaced-field", "remove one of the two", "%q has no meaning with scope: process", "on_outage")
+	}
 
 	seen := map[string]bool{}
 	facts := c.p.Facts()
