@@ -69,10 +69,12 @@ var foreignBackoffFields = foreign(
 	"a backoff's name is its key: `backoff: {few: {attempts: 3}}`", "name",
 )
 
+var foreignScopes = foreign("key says what a limit is kept by", "account app tenant host ip device operation user global")
+
 var foreignLimitFields = foreign(
 	"a limit says rate: 250/s, quota: 15000/1m or concurrency: 10", "requests_per_second rps qps per_second per_minute requests interval period limit max tokens per",
 	"concurrency", "max_concurrent max_concurrency parallel max_in_flight",
-	"key says what it is kept by, such as account", "scope by",
+	"key says what it is kept by, such as account", "by",
 	"cost names a table of `costs`", "weight costs units",
 	"operations, a list of globs", "operation only",
 	"operations: ['!messages.send'] leaves some out", "except exclude",

@@ -88,7 +88,7 @@ var limitObject = &yamlfile.Object{
 		{Name: "operations", Kind: kindOperations, Many: yamlfile.OrList, Default: "every operation", Doc: "Operations that count, as globs. '!messages.*' leaves out what it matches, wherever it stands in the list; a list of such entries only counts all others."},
 		{Name: "learn", Object: learnObject, Default: "nothing", Doc: "With rate or quota: where responses tell what is left of it."},
 		{Name: "adapt", Enum: []string{"aimd"}, Default: "a fixed rate", Doc: "aimd: halve the rate when the provider refuses, and raise it step by step."},
-		{Name: "scope", Enum: []string{"process"}, Default: "all processes that share a store keep it together", Doc: "process: each process keeps it by itself, also where the engine has a store."},
+		{Name: "scope", Enum: []string{"process"}, Foreign: foreignScopes, Default: "all processes that share a store keep it together", Doc: "process: each process keeps it by itself, also where the engine has a store."},
 		{Name: "on_outage", Enum: []string{OutageShare, OutageClosed, OutageOpen}, Default: OutageShare, Doc: "What passes while the store does not answer: share is the limit divided by the processes known last, less a tenth; closed is nothing; open is what the process's own count allows."},
 	},
 	AtMostOne: formNames(),
