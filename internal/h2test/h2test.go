@@ -299,9 +299,6 @@ func (c *Conn) Write(b []byte) {
 	}
 }
 
-// Close closes the connection without a word.
-func (c *Conn) Close() { c.raw.Close() }
-
 // Settle sends the empty SETTINGS that a server begins with.
 func (c *Conn) Settle() { c.Send(Frame{Type: Settings}) }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/recourse-go/recourse/rules/internal/fact"
@@ -142,11 +141,6 @@ func (f Field) Union(a, b Set) Set {
 func (v Set) HasText(s string) bool {
 	_, found := slices.BinarySearch(v.Texts, s)
 	return found != v.Not
-}
-
-func (v Set) hasNum(n int64) bool {
-	i := sort.Search(len(v.Spans), func(i int) bool { return v.Spans[i].Hi >= n })
-	return i < len(v.Spans) && v.Spans[i].Lo <= n
 }
 
 // Empty tells whether nothing is in v.

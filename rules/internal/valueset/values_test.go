@@ -3,6 +3,7 @@ package valueset
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/recourse-go/recourse/rules/internal/fact"
@@ -66,4 +67,8 @@ func TestValues(t *testing.T) {
 			t.Fatalf("overlap(%+v, %+v) = %v, want %v", a, b, got, overlap)
 		}
 	})
+}
+
+func (v Set) hasNum(n int64) bool {
+	return slices.ContainsFunc(v.Spans, func(s Span) bool { return s.Lo <= n && n <= s.Hi })
 }
