@@ -186,7 +186,7 @@ func (r *ref) countsLocked(units int64, at *int64, now int64) bool {
 		return true
 	}
 	x := r.e.coldOf(m)
-	if units == 0 || now < *at || now-*at > x.specOf(m).window || !algorithms[m.kind].move(m, x, units, *at, now) {
+	if now < *at || now-*at > x.specOf(m).window || !algorithms[m.kind].move(m, x, units, *at, now) {
 		return false
 	}
 	*at = now

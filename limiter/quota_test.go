@@ -461,6 +461,53 @@ func TestQuotaIsUsed(t *testing.T) {
 	}
 }
 
+// TestLentUnitsAreForgotten holds that a call lends no units that its quota counts no
+// more: the call inside takes its own, and gives them back when it is cancelled.
+func TestLentUnitsAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := mustNew(t, Limit{Name: "few", Quota: 3, Window: time.Minute, Burst: 3})
+		r := Request{Uses: []Use{{Limit: "few", Cost: 3}}}
+		outer, ok := l.TryAcquire(&r)
+		if !ok {
+			t.Fatal("the outer call is refused")
+		}
+		r.Inside = outer.Lend(nil)
+		time.Sleep(time.Minute + 1)
+		inner, ok := l.TryAcquire(&r)
+		if !ok {
+			t.Fatal("the call inside is refused")
+		}
+		if left := l.Peek("few", Keys{}).Level; left != 0 {
+			t.Errorf("%v units left beside the call inside, want 0", left)
+		}
+		inner.Cancel()
+		if left := l.Peek("few", Keys{}).Level; left != 3 {
+			t.Errorf("%v units left after the call inside was cancelled, want 3", left)
+		}
+		outer.Release()
+	})
+}
+
+// TestLentUnitsMove holds that all of a call's units count from when a call inside has
+// spent some of them, also those that the call gives back then.
+func TestLentUnitsMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := mustNew(t, Limit{Name: "few", Quota: 3, Window: time.Minute, Burst: 3})
+		outer, _ := l.TryAcquire(&Request{Uses: []Use{{Limit: "few", Cost: 3}}})
+		time.Sleep(time.Second)
+		inner, ok := l.TryAcquire(&Request{Uses: []Use{{Limit: "few", Cost: 1}}, Inside: outer.Lend(nil)})
+		if left := l.Peek("few", Keys{}).Level; !ok || left != 0 {
+			t.Errorf("%v units left beside both calls, granted %v; want 0, granted", left, ok)
+		}
+		time.Sleep(time.Second)
+		inner.Release()
+		outer.Cancel()
+		if left := l.Peek("few", Keys{}).Level; left != 2 {
+			t.Errorf("%v units left after the outer call was cancelled, want 2", left)
+		}
+	})
+}
+
 // A call at a time to come does not put the clock of other keys ahead, also not
 // by the sweeping that calls do.
 func TestSweepByTheClock(t *testing.T) {

@@ -206,6 +206,55 @@ func TestUpdateWhileBusy(t *testing.T) {
 	}
 }
 
+// TestUpdateUnguards has a guarded call fail in the moment in which new limits are in
+// force and its keys have not followed yet: what waits at these keys is left to the reload.
+func TestUpdateUnguards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := []Limit{{Name: "user", Key: byAccount, Rate: 1, Burst: 1}, {Name: "few", Key: byApp, Quota: 1, Window: time.Minute}}
+		l, keys := mustNew(t, limits...), Keys{Account: "a", App: "x"}
+		request := func(maxWait time.Duration, names ...string) *Request {
+			r := &Request{Keys: keys, MaxWait: maxWait}
+			for _, name := range names {
+				r.Uses = append(r.Uses, Use{Limit: name, Cost: 1})
+			}
+			return r
+		}
+		if _, ok := l.TryAcquire(request(0, "user", "few")); !ok {
+			t.Fatal("the first call is refused")
+		}
+		var late, other error
+		go func() { _, late = l.Acquire(t.Context(), request(time.Hour, "user", "few")) }()
+		go func() { _, other = l.Acquire(t.Context(), request(2*time.Hour, "few")) }()
+		synctest.Wait()
+		cfg := l.config.Load()
+		group := cfg.groups[cfg.limits[0].group]
+		hash, shard := l.locate(group, &keys)
+		for _, calls := range l.shards[shard].table.find(hash, group, &keys).cold.queues {
+			l.guard.Store(&guarded{calls, l.now() + int64(time.Hour)})
+		}
+		limits[1] = Limit{Name: "few", Key: byApp, Rate: 1}
+		cfg, err := cfg.with(limits, l.now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.config.Store(cfg) // as Update begins
+		l.Hold("user", keys, time.Now().Add(2*time.Hour))
+		synctest.Wait()
+		if _, ok := errors.AsType[*WaitError](late); !ok || l.guard.Load() != nil {
+			t.Errorf("the guarded call ended with %v, guard %v; want a WaitError and no guard", late, l.guard.Load())
+		}
+		if err := l.Update(limits); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if other != nil {
+			t.Errorf("the other call ended with %v", other)
+		}
+		check(t, l)
+	})
+}
+
 func TestLimitFor(t *testing.T) {
 	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 	var vip Limit // its Rate or Concurrency is 0 when there is none
