@@ -1,0 +1,216 @@
+// Package fakes runs the example's providers: fakes in a process of their own, since a worker
+// may be killed and its providers go on. They end by themselves when nobody has asked
+// them anything for a while. No real worker needs this package.
+package fakes
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/recourse-go/recourse/engine/enginetest"
+)
+
+// Sends is how many messages each mailbox has to send.
+const Sends = 4
+
+const (
+	mailboxes = 3
+	idle      = 10 * time.Minute
+)
+
+// Providers is what a worker knows of the fakes.
+type Providers struct {
+	Run       string                      // names this life of theirs
+	PID       int                         // Of their process
+	Mailbox   int                         // how many messages each has
+	Addresses map[string]string           // by host
+	Control   string                      // the address that tells what they have counted
+	Grants    map[string]enginetest.Grant // what users have consented to, by mailbox
+
+	oauth  *enginetest.OAuth // for the form of requests
+	shapes map[string]*enginetest.Server
+}
+
+// Seen is what one provider has, and has counted.
+type Seen struct {
+	Name      string
+	Counts    enginetest.Counts
+	Refreshes int // Of its mailboxes' tokens
+	Messages  map[string][]enginetest.Message
+}
+
+func servers(messages int, oauth *enginetest.OAuth) []*enginetest.Server {
+	o := enginetest.Options{Seed: 1, Mailboxes: mailboxes, Messages: messages, OAuth: oauth}
+	return []*enginetest.Server{enginetest.NewGmail(o), enginetest.NewGraph(o)}
+}
+
+// Serve is the fakes' process.
+func Serve(dir string, messages int) error {
+	signal.Ignore(os.Interrupt) // a Ctrl-C in the terminal is for the worker
+	// A refresh token that can be used once would be lost with a worker that is killed before it
+	// has stored the next one; then only the user helps.
+	oauth := enginetest.NewOAuth(enginetest.OAuthOptions{Seed: 1, AccessLife: 6 * time.Second, Reusable: true})
+	all := servers(messages, oauth)
+	p := &Providers{
+		Run: strconv.FormatInt(time.Now().UnixNano(), 36), PID: os.Getpid(), Mailbox: messages,
+		Addresses: map[string]string{}, Grants: map[string]enginetest.Grant{},
+	}
+	listen := func(host string, f func() (string, error)) (err error) {
+		p.Addresses[host], err = f()
+		return err
+	}
+	err := listen(oauth.Host(), oauth.Listen)
+	refreshes := func(s *enginetest.Server) (n int) {
+		for _, mailbox := range s.Mailboxes() {
+			n += oauth.Presented(p.Grants[mailbox].Refresh)
+		}
+		return n
+	}
+	for _, s := range all {
+		err = errors.Join(err, listen(s.Host(), s.Listen))
+		for _, mailbox := range s.Mailboxes() {
+			p.Grants[mailbox] = oauth.Grant(mailbox)
+		}
+	}
+	control, err2 := net.Listen("tcp", "127.0.0.1:0")
+	if err := errors.Join(err, err2); err != nil {
+		return err
+	}
+	p.Control = control.Addr().String()
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(dir, "providers.json")
+	if err := errors.Join(os.WriteFile(file+".new", text, 0o600), os.Rename(file+".new", file)); err != nil {
+		return err
+	}
+	asked := make(chan struct{}, 1)
+	go func() {
+		_ = http.Serve(control, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			var found []Seen
+			for _, s := range all {
+				one := Seen{Name: s.Name(), Counts: s.Counts(), Refreshes: refreshes(s), Messages: map[string][]enginetest.Message{}}
+				for _, mailbox := range s.Mailboxes() {
+					one.Messages[mailbox] = s.Messages(mailbox)
+				}
+				found = append(found, one)
+			}
+			_ = json.NewEncoder(w).Encode(found)
+		}))
+	}()
+	fmt.Println("ready")
+	for requests := -1; ; {
+		select {
+		case <-asked:
+			continue
+		case <-time.After(idle):
+		}
+		now := all[0].Counts().Requests + all[1].Counts().Requests
+		if now == requests {
+			return nil
+		}
+		requests = now
+	}
+}
+
+// Find finds the fakes that an earlier start has left behind, or starts them: the program
+// itself, with the flags that make it call Serve.
+func Find(ctx context.Context, dir string, flags ...string) (*Providers, error) {
+	if p, err := read(ctx, dir); err == nil {
+		return p, nil
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(exe, flags...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		return nil, fmt.Errorf("the providers did not start: %w", err)
+	}
+	return read(ctx, dir)
+}
+
+func read(ctx context.Context, dir string) (*Providers, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "providers.json"))
+	if err != nil {
+		return nil, err
+	}
+	p := &Providers{oauth: enginetest.NewOAuth(enginetest.OAuthOptions{}), shapes: map[string]*enginetest.Server{}}
+	if err := json.Unmarshal(text, p); err != nil {
+		return nil, err
+	}
+	for _, s := range servers(p.Mailbox, nil) {
+		for _, mailbox := range s.Mailboxes() {
+			p.shapes[mailbox] = s
+		}
+	}
+	_, err = p.Counts(ctx)
+	return p, err
+}
+
+// Of is the provider that has a mailbox.
+func (p *Providers) Of(mailbox string) *enginetest.Server { return p.shapes[mailbox] }
+
+// Transport reaches the providers by their own host names.
+func (p *Providers) Transport() http.RoundTripper {
+	return enginetest.NewRemoteTransport(p.Addresses)
+}
+
+// Refresh asks the token endpoint.
+func (p *Providers) Refresh(ctx context.Context, refresh string) (enginetest.Grant, error) {
+	client := &http.Client{Transport: p.Transport()}
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(p.oauth.RefreshRequest(refresh).WithContext(ctx))
+	if err != nil {
+		return enginetest.Grant{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return enginetest.Grant{}, err
+	}
+	if resp.StatusCode >= 300 {
+		return enginetest.Grant{}, &enginetest.RefusedError{StatusCode: resp.StatusCode, Header: resp.Header, Body: body}
+	}
+	return p.oauth.ParseGrant(body)
+}
+
+// Counts asks the fakes what they have counted.
+func (p *Providers) Counts(ctx context.Context) (found []Seen, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Control, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return found, json.NewDecoder(resp.Body).Decode(&found)
+}
