@@ -17,6 +17,10 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 		d.State = r.call.State // from here on it is the decision's
 		r.decision = d
 	}
+	if r.p.engine.o.Observer != nil {
+		before := d.State
+		r.fails().before = &before
+	}
 	u := r.p.engine.o.Rand()
 	if rule, why := r.override(now); rule == nil {
 		candidate := r.candidate(ctx, u, now)
@@ -45,6 +49,8 @@ func (r *run) announce(ctx context.Context, now time.Time) {
 	r.record(now)
 	if r.p.engine.o.Observer != nil {
 		r.notify(ctx, NoticeAttempt, now.Sub(r.start()), r.err)
-		r.notify(ctx, NoticeDecision, r.decision.Delay, r.err)
+		n := r.notice(NoticeDecision, r.decision.Delay)
+		n.Err, n.Before, n.Policy = r.err, r.failure.before, r.deciding.policy
+		r.p.engine.o.Observer.Observe(ctx, n)
 	}
 }

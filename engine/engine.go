@@ -151,10 +151,10 @@ func New(o Options) (*Engine, error) {
 		o.MaxInline = time.Minute
 	}
 	if o.MaxWaits <= 0 {
-		o.MaxWaits = 20
+		o.MaxWaits = decision.DefaultMaxWaits
 	}
 	if o.MaxTotalWait <= 0 {
-		o.MaxTotalWait = 24 * time.Hour
+		o.MaxTotalWait = decision.DefaultMaxTotalWait
 	}
 	if o.Reauth.Interval <= 0 {
 		o.Reauth.Interval = 30 * time.Second

@@ -105,6 +105,7 @@ type attempted struct {
 type failure struct {
 	event    rules.Event
 	decision Decision
+	before   *State // the state that the decision was made from; nil = there is no observer
 }
 
 var failurePool = sync.Pool{New: func() any { return new(failure) }}

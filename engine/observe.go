@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -97,7 +98,11 @@ type Notice struct {
 	Decision  *Decision            // nil before there is one, and for a success
 	Candidate *Decision            // NoticeShadow: what the candidate decides
 	Store     *limiter.StoreNotice // NoticeStore; nil of all others
-	Err       error
+	Before    *State               // NoticeDecision: what the call had used up before, from which it was decided
+	// Policy is, in a NoticeDecision, the one that has decided: of a refresh's failure
+	// that of the token endpoint, not the Provider's. It may be kept.
+	Policy *policy.Policy
+	Err    error
 }
 
 // notify tells the observer.

@@ -30,6 +30,7 @@ var packages = map[string]string{
 	"engine/enginetest":  "engine_enginetest.txt",
 	"engine/otel":        "engine_otel.txt",
 	"engine/prometheus":  "engine_prometheus.txt",
+	"engine/record":      "engine_record.txt",
 	"limiter":            "limiter.txt",
 	"limiter/redislimit": "limiter_redislimit.txt",
 	"limiter/storetest":  "limiter_storetest.txt",

@@ -97,12 +97,25 @@ func (d *Decider) prepare(c *Case, trace bool) (Subject, error) {
 	if err := d.choose(c, &s); err != nil {
 		return s, err
 	}
+	err := c.fill(&s)
+	return s, err
+}
+
+// Subject is the case as p sees it. It has no Provider to decide by.
+func (c *Case) Subject(p *policy.Policy) (Subject, error) {
+	s := Subject{Policy: p}
+	err := c.fill(&s)
+	return s, err
+}
+
+// fill turns the case into the state and the event of s, whose policy is known.
+func (c *Case) fill(s *Subject) error {
 	if len(c.State) > 0 {
 		if err := json.Unmarshal(c.State, &s.State); err != nil {
 			if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-				return s, fmt.Errorf("state: %s cannot be a %s: give the state of an answer as it is", cmp.Or(e.Field, "it"), e.Value)
+				return fmt.Errorf("state: %s cannot be a %s: give the state of an answer as it is", cmp.Or(e.Field, "it"), e.Value)
 			}
-			return s, fmt.Errorf("state: %s", strings.TrimPrefix(err.Error(), "engine: state: "))
+			return fmt.Errorf("state: %s", strings.TrimPrefix(err.Error(), "engine: state: "))
 		}
 	}
 	s.Now = c.Now
@@ -114,13 +127,13 @@ func (d *Decider) prepare(c *Case, trace bool) (Subject, error) {
 			s.Now = time.Now()
 		}
 	}
-	c.event(&s, c.spoken(s.Policy))
+	c.event(s, c.spoken(s.Policy))
 	if s.Event.Attempt == 0 {
 		s.Event.Attempt = s.State.Attempts + 1
 	}
 	s.Event.Elapsed = max(s.Event.Elapsed, s.State.Spent)
 	s.Event.Now = s.Now
-	return s, nil
+	return nil
 }
 
 // Decide answers a case.

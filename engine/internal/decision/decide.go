@@ -18,6 +18,12 @@ type Policy struct {
 	maxTotalWait time.Duration
 }
 
+// What bounds the waits of a call where nobody says otherwise.
+const (
+	DefaultMaxWaits     = 20
+	DefaultMaxTotalWait = 24 * time.Hour
+)
+
 // Compile makes a policy ready. A call may wait maxWaits times where the server or a rule
 // asks for it, and maxTotalWait in all of these.
 func Compile(p *policy.Policy, maxWaits int, maxTotalWait time.Duration) *Policy {

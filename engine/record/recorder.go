@@ -1,0 +1,236 @@
+package record
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// Options say what a Recorder writes, and where. All but File may be zero.
+type Options struct {
+	// File is the path of the file that is written, such as "/var/lib/worker/errors.jsonl".
+	// Older ones stand beside it as errors.1.jsonl, the newest of them, errors.2.jsonl and
+	// so on. The folder is made where there is none. What is there already is gone on with.
+	// Two Recorders must not write to one path.
+	File string
+	// MaxBytes is how large a file becomes before the next one is begun; 0 = 16 MiB, and
+	// the least is 64 KiB. MaxFiles is how many there are in all; 0 = 8, and the oldest
+	// goes first.
+	MaxBytes int64
+	MaxFiles int
+
+	// PerMinute is how many failures that one rule of one provider decides are
+	// written a minute; 0 = 10. Of those beyond one in OneIn is written; 0 = 100, and less than 0 = none.
+	PerMinute int
+	OneIn     int
+
+	// Key is what the pseudonyms of accounts and addresses are made by (HMAC-SHA-256): with
+	// the same key they are the same in each process and for ever. Nil = a random one,
+	// which ends with the Recorder.
+	Key []byte
+
+	// Queue is how many failures may wait to be written; 0 = 1,024. Together they hold at most 8 MiB.
+	Queue int
+	// OnError is called when something could not be written, from the goroutine
+	// that writes, and not more than once a second; nil = Stats alone tells.
+	OnError func(error)
+}
+
+// Bounds, and what the zero Options mean.
+const (
+	minFileBytes     = 64 << 10
+	defaultFileBytes = 16 << 20
+	defaultFiles     = 8
+	maxFiles         = 10_000
+	defaultPerMinute = 10
+	defaultOneIn     = 100
+	defaultQueue     = 1024
+	maxQueue         = 1 << 20
+	maxQueuedBytes   = 8 << 20
+)
+
+// Stats count what a Recorder has done since it was made.
+type Stats struct {
+	Seen    uint64 // failures that it was told of
+	Sampled uint64 // of these, those that were left out because their rule had enough
+	Dropped uint64 // those that came while the queue was full, or after Close
+	Written uint64 // lines in the files
+	Failed  uint64 // those that could not be written
+	Rotated uint64 // files that were begun after the first
+	Bytes   uint64 // of the lines
+	Err     error  // the latest error of the files; nil = there was none
+}
+
+// Recorder is an engine.Observer that writes failures to files. It is safe for concurrent
+// use, and may serve several engines.
+type Recorder struct {
+	o       Options
+	redact  redactor
+	samples sampler
+	prefix  string // of the lines' IDs
+
+	mu     sync.Mutex // of what follows; never held for longer than a few instructions
+	closed bool
+	queue  chan *failure
+	queued atomic.Int64 // bytes
+
+	seen, sampled, dropped, written, failed, bytes, rotated atomic.Uint64
+	err                                                     atomic.Pointer[error]
+
+	done chan struct{} // closed once the goroutine that writes has ended
+	log  *files
+	told time.Time // when OnError was called; of the goroutine that writes
+}
+
+var _ engine.Observer = (*Recorder)(nil)
+
+// New opens the file and begins to record. The error says why it cannot be written.
+func New(o Options) (*Recorder, error) {
+	if o.File == "" {
+		return nil, errors.New("record: no File to write to")
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = defaultFileBytes
+	}
+	o.MaxBytes = max(o.MaxBytes, minFileBytes)
+	if o.MaxFiles <= 0 {
+		o.MaxFiles = defaultFiles
+	}
+	o.MaxFiles = min(o.MaxFiles, maxFiles)
+	if o.PerMinute <= 0 {
+		o.PerMinute = defaultPerMinute
+	}
+	if o.OneIn == 0 {
+		o.OneIn = defaultOneIn
+	}
+	if o.Queue <= 0 {
+		o.Queue = defaultQueue
+	}
+	o.Queue = min(o.Queue, maxQueue)
+	random := make([]byte, 36)
+	rand.Read(random) // never fails
+	if len(o.Key) == 0 {
+		o.Key = random[:32]
+	}
+	log, err := openFiles(o.File, o.MaxBytes, o.MaxFiles)
+	if err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
+	r := &Recorder{
+		o: o, redact: redactor{key: o.Key}, samples: sampler{perMinute: o.PerMinute, oneIn: o.OneIn},
+		prefix: hex.EncodeToString(random[32:]), queue: make(chan *failure, o.Queue), done: make(chan struct{}), log: log,
+	}
+	go r.write()
+	return r, nil
+}
+
+// Observe takes note of a failure that was decided. It does not wait for anything.
+func (r *Recorder) Observe(_ context.Context, n *engine.Notice) {
+	if n.Kind != engine.NoticeDecision || n.Event == nil || n.Decision == nil || n.Decision.Rule == nil || n.Policy == nil {
+		return
+	}
+	d := n.Decision
+	if d.Rule.Policy == "" && d.Action == policy.Accept {
+		return // a success that a policy had to look into
+	}
+	seq := r.seen.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		r.dropped.Add(1)
+		return
+	}
+	take, oneIn := r.samples.take(n.Policy.Name, d.Rule.Name, n.Time)
+	if !take {
+		r.sampled.Add(1)
+		return
+	}
+	if len(r.queue) == cap(r.queue) || r.queued.Load() >= maxQueuedBytes {
+		r.dropped.Add(1)
+		return
+	}
+	f := failureOf(n)
+	f.seq, f.oneIn = seq, oneIn
+	r.queued.Add(int64(f.bytes))
+	r.queue <- f // has room: only this sends, under the lock
+}
+
+// Stats tells what has been done so far.
+func (r *Recorder) Stats() Stats {
+	s := Stats{
+		Seen: r.seen.Load(), Sampled: r.sampled.Load(), Dropped: r.dropped.Load(), Written: r.written.Load(),
+		Failed: r.failed.Load(), Rotated: r.rotated.Load(), Bytes: r.bytes.Load(),
+	}
+	if err := r.err.Load(); err != nil {
+		s.Err = *err
+	}
+	return s
+}
+
+// Close writes what is waiting to be written, and closes the file. What comes after it is
+// counted as dropped. The error is that of closing the file, or the latest one of writing.
+// Close may be called again.
+func (r *Recorder) Close() error {
+	r.mu.Lock()
+	if !r.closed {
+		r.closed = true
+		close(r.queue)
+	}
+	r.mu.Unlock()
+	<-r.done
+	return r.Stats().Err
+}
+
+// write writes what is queued until the queue is closed.
+func (r *Recorder) write() {
+	defer close(r.done)
+	for f := range r.queue {
+		r.queued.Add(-int64(f.bytes))
+		r.writeOne(f)
+	}
+	if err := r.log.close(); err != nil {
+		r.fail(err)
+	}
+}
+
+func (r *Recorder) writeOne(f *failure) {
+	defer func() {
+		// A line that cannot be made is lost, and nothing else.
+		if p := recover(); p != nil {
+			r.failed.Add(1)
+			r.fail(fmt.Errorf("record: %v", p))
+		}
+	}()
+	line, err := r.line(f)
+	if err == nil {
+		var rotated bool
+		rotated, err = r.log.write(line)
+		if rotated {
+			r.rotated.Add(1)
+		}
+	}
+	if err != nil {
+		r.failed.Add(1)
+		r.fail(err)
+		return
+	}
+	r.written.Add(1)
+	r.bytes.Add(uint64(len(line)))
+}
+
+// fail notes an error of the files.
+func (r *Recorder) fail(err error) {
+	r.err.Store(&err)
+	if now := time.Now(); r.o.OnError != nil && (r.told.IsZero() || now.Sub(r.told) >= time.Second) {
+		r.told = now
+		r.o.OnError(err)
+	}
+}
