@@ -50,22 +50,30 @@ type output struct {
 var errNoOutput = errors.New("recourseriver: the job has no output")
 
 // readOutput reads a job's output. That of a job which another worker's code has
-// written is taken for its value.
-func readOutput(row *rivertype.JobRow) (o output) {
+// written is taken for its value. A Status that cannot be read, as that of a newer
+// version, is an error: the job must not get fresh attempts for it.
+func readOutput(row *rivertype.JobRow) (o output, err error) {
 	b := row.Output()
+	var parts struct{ Recourse, Value json.RawMessage }
 	if len(b) == 0 {
-		return o
+		return o, nil
 	}
-	if err := json.Unmarshal(b, &o); err != nil || o.Recourse == nil && o.Value == nil {
-		return output{Value: b}
+	if json.Unmarshal(b, &parts) != nil || parts.Recourse == nil && parts.Value == nil {
+		return output{Value: b}, nil
 	}
-	return o
+	if parts.Recourse != nil {
+		if err := json.Unmarshal(parts.Recourse, &o.Recourse); err != nil {
+			return output{}, fmt.Errorf("recourseriver: the job's state: %w", err)
+		}
+	}
+	o.Value = parts.Value
+	return o, nil
 }
 
-// StatusOf tells what a job's metadata says of it; false = nothing.
+// StatusOf tells what a job's metadata says of it; false = nothing that can be read.
 func StatusOf(row *rivertype.JobRow) (Status, bool) {
-	o := readOutput(row)
-	if o.Recourse == nil {
+	o, err := readOutput(row)
+	if err != nil || o.Recourse == nil {
 		return Status{}, false
 	}
 	return *o.Recourse, true
@@ -73,7 +81,10 @@ func StatusOf(row *rivertype.JobRow) (Status, bool) {
 
 // Output reads what RecordOutput has recorded for a job into v, a pointer.
 func Output(row *rivertype.JobRow, v any) error {
-	o := readOutput(row)
+	o, err := readOutput(row)
+	if err != nil {
+		return err
+	}
 	if o.Value == nil {
 		return errNoOutput
 	}

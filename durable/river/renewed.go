@@ -28,8 +28,8 @@ func Renewed[TTx any](ctx context.Context, client *river.Client[TTx], jobs *rive
 			return woken, fmt.Errorf("recourseriver: list jobs: %w", err)
 		}
 		for _, row := range list.Jobs {
-			o := readOutput(row)
-			if o.Recourse == nil || o.Recourse.Label != engine.AsNeedsUser {
+			o, err := readOutput(row)
+			if err != nil || o.Recourse == nil || o.Recourse.Label != engine.AsNeedsUser {
 				continue
 			}
 			o.Recourse = &Status{}

@@ -143,7 +143,10 @@ func (r *run) outputLocked() output {
 
 // work runs a job.
 func work(ctx context.Context, row *rivertype.JobRow, o Options, fn func(context.Context) error) error {
-	kept := readOutput(row)
+	kept, err := readOutput(row)
+	if err != nil {
+		return err
+	}
 	r := &run{row: row, o: o.withDefaults(), value: kept.Value}
 	if kept.Recourse != nil {
 		r.status = *kept.Recourse
