@@ -35,7 +35,7 @@ func (o *operation) hear(permit limiter.Permit, e *rules.Event) {
 		if !ok {
 			continue
 		}
-		told := limiter.Learned{Remaining: v.Remaining, Limit: v.Limit}
+		told := limiter.Learned{Remaining: v.Remaining, Limit: v.Limit, Cause: limiter.Cause{Rule: "learn", Status: e.Status, Operation: o.name, At: now}}
 		if v.Reset > 0 {
 			told.Reset = now.Add(v.Reset)
 		}

@@ -11,7 +11,7 @@ import (
 // limit is not closed. It carries no account and no text of the provider's but
 // its code.
 type Cause struct {
-	Rule      string    // the policy's rule that closed the limit
+	Rule      string    // the policy's rule that closed the limit; "learn" = a reply told that too little is left
 	Code      string    // the provider's error code; "" = it gave none
 	Status    int       // the status of the reply, HTTP or SMTP; 0 = none
 	Operation string    // the operation that was refused
@@ -67,6 +67,21 @@ func (x *coldLimit) causeSince(at int64) Cause {
 	return *x.cause
 }
 
+// causeOf is what keeps a call of so many units from passing, or has since the given
+// time: a hold, or what a reply told. x may be nil.
+func (x *coldLimit) causeOf(units, at int64) Cause {
+	if x == nil {
+		return Cause{}
+	}
+	if c := x.causeSince(at); c != (Cause{}) {
+		return c
+	}
+	if d := x.learned; d != nil && (d.reset > at && !d.guessed && units > d.left || d.last > at && units > d.lastLeft) {
+		return d.told
+	}
+	return Cause{}
+}
+
 // waited is what a call waited for that got its permit later than it came.
 type waited struct {
 	limit string
@@ -99,11 +114,11 @@ func (l *Limiter) noteWaitedLocked(w *waiter, now int64) {
 	}
 	p := &w.permit
 	if rec := p.recordLocked(); rec != nil {
-		rec.waited = &waited{r.lim.Name, r.e.coldOf(r.lim).causeSince(w.came)}
+		rec.waited = &waited{r.lim.Name, r.e.coldOf(r.lim).causeOf(r.cost, w.came)}
 	}
 }
 
 // waitErrorLocked is the error of a call that r keeps waiting, or has. r's shard is locked.
 func (r *ref) waitErrorLocked(now int64, until time.Time, err error) *WaitError {
-	return &WaitError{Limit: r.lim.Name, Until: until, Cause: r.e.coldOf(r.lim).causeSince(now), Err: err}
+	return &WaitError{Limit: r.lim.Name, Until: until, Cause: r.e.coldOf(r.lim).causeOf(r.cost, now), Err: err}
 }

@@ -133,3 +133,103 @@ func TestPeekCause(t *testing.T) {
 		}
 	}
 }
+
+// So is whoever waits because of what a reply told.
+func TestCauseLearned(t *testing.T) {
+	why := Cause{Rule: "learn", Status: 200, Operation: "items.get", At: time.Unix(1, 0)}
+	for _, kind := range learningKinds {
+		for _, tt := range []struct {
+			name  string
+			wait  time.Duration // MaxWait
+			ends  time.Duration // of the context; 0 = it does not
+			later bool          // the reply comes after the call
+			text  string        // in the error's text; "" = it passes
+		}{
+			{name: "too long a wait", wait: time.Second, text: `limit "core" closed by rule "learn" (status 200, operation items.get, at `},
+			{name: "too long for the deadline", ends: time.Second, text: "exceeds the context's deadline"},
+			{name: "it passes"},
+		} {
+			t.Run(kind.name+"/"+tt.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					l := newLearning(t, kind.limit)
+					p := l.begin()
+					if !p.Learn("core", Learned{Remaining: 0, Reset: in(30 * time.Second), Cause: why}) {
+						t.Fatal("the reply was not believed")
+					}
+					p.Release()
+					if got := l.Peek("core", l.keys).Cause; got != why {
+						t.Errorf("Peek: got %+v, want %+v", got, why)
+					}
+					ctx, cancel := t.Context(), context.CancelFunc(func() {})
+					if tt.ends > 0 {
+						ctx, cancel = context.WithTimeout(ctx, tt.ends)
+					}
+					defer cancel()
+					r := l.request()
+					r.MaxWait = tt.wait
+					p, err := l.Acquire(ctx, r)
+					if tt.text == "" {
+						if limit, cause := p.Waited(); err != nil || limit != "core" || cause != why {
+							t.Errorf("got %v, waited for %q, %+v, want core, %+v", err, limit, cause, why)
+						}
+						p.Release()
+						if got := l.Peek("core", l.keys).Cause; got != (Cause{}) {
+							t.Errorf("Peek after the reset: got %+v, want none", got)
+						}
+						return
+					}
+					w, ok := errors.AsType[*WaitError](err)
+					if !ok || w.Cause != why || !strings.Contains(err.Error(), tt.text) {
+						t.Errorf("got %v, want %q, because of %+v", err, tt.text, why)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Calls that wait already, and calls whose context ends, are told too; a call that waits for
+// the limit's own count is not.
+func TestCauseLearnedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		why := Cause{Rule: "learn", Status: 403, At: time.Unix(1, 0)}
+		l, err := New([]Limit{
+			{Name: "core", Key: []Dimension{Account}, Quota: 60, Window: time.Minute, Burst: 60, Learn: true},
+			{Name: "inflight", Key: []Dimension{Account}, Concurrency: 1},
+		}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys := Keys{Account: "ann"}
+		r := func() *Request {
+			return &Request{Keys: keys, Uses: []Use{{Limit: "core", Cost: 2}, {Limit: "inflight"}}}
+		}
+		first, ok := l.TryAcquire(r())
+		if !ok {
+			t.Fatal("the first call does not pass")
+		}
+		ends := make(chan error)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _, err := l.Acquire(ctx, r()); ends <- err }()
+		synctest.Wait()
+		first.Learn("core", Learned{Remaining: 1, Reset: in(30 * time.Second), Cause: why})
+		first.Release()
+		synctest.Wait()
+		cancel()
+		if w, ok := errors.AsType[*WaitError](<-ends); !ok || w.Limit != "core" || w.Cause != why {
+			t.Errorf("got %+v, want core, because of %+v", w, why)
+		}
+		time.Sleep(31 * time.Second)
+		for range 50 { // its own count
+			if p, ok := l.TryAcquire(r()); ok {
+				p.Release()
+			}
+		}
+		patient := r()
+		patient.MaxWait = time.Second
+		_, err = l.Acquire(t.Context(), patient)
+		if w, ok := errors.AsType[*WaitError](err); !ok || w.Limit != "core" || w.Cause != (Cause{}) {
+			t.Errorf("got %v, want that core is used up, because of nothing", err)
+		}
+	})
+}

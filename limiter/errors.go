@@ -18,8 +18,8 @@ type WaitError struct {
 	// hold, may end at any time, so they count as now.
 	Until time.Time
 
-	// Cause is what has closed the limit; zero where it is not closed, or nobody
-	// said why.
+	// Cause is what has closed the limit, by a hold or by what a reply told; zero where it
+	// is not closed, or nobody said why.
 	Cause Cause
 
 	// Err is why the call does not wait: the context's error when that ended,

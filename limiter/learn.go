@@ -26,6 +26,9 @@ type Learned struct {
 	// the key, and takes back an earlier lowering. One that is higher than the limit's
 	// own number counts as that. 0 = the reply does not say.
 	Limit int64
+
+	// Cause says which reply it was, to those who wait because of it: see [Cause].
+	Cause Cause
 }
 
 const (
@@ -47,6 +50,9 @@ type learned struct {
 	heard   int64 // when a reply was last believed
 	sent    int64 // when its request got its permit
 	guessed bool  // reset is the end of a window that began with its first unit
+
+	told     Cause // of the latest reply that was believed
+	lastLeft int64 // what was left at last
 
 	quota int64 // the provider's number, below the limit's; 0 = none
 	base  *spec // from Options.LimitFor; coldLimit.own is that with quota
@@ -105,7 +111,7 @@ func (d *learned) expire(now int64) {
 		return
 	}
 	if !d.guessed {
-		d.last = d.reset
+		d.last, d.lastLeft = d.reset, d.left
 	}
 	d.reset, d.left, d.guessed = 0, 0, false
 }
@@ -265,7 +271,7 @@ func (p Permit) Learn(limit string, v Learned) bool {
 	until := x.learned.reset
 	if believed && x.q != nil {
 		if until != 0 && x.learned.left <= 0 {
-			late, why = x.q.late(until), x.causeSince(c.now)
+			late, why = x.q.late(until), x.causeOf(1, c.now)
 		}
 		l.armLocked(e, c.now)
 	}
@@ -307,6 +313,7 @@ func (l *Limiter) learnLocked(c *call, e *entry, m *limit, x *coldLimit, sent, g
 		d.begin(left, now, window)
 		d.heard, d.sent = now, sent
 	}
+	d.told = v.Cause
 	if v.Limit > 0 && window > 0 {
 		d.quota = min(v.Limit, maxUnits)
 		e.setOwn(c.cfg.groups[m.group], m, d.base, false, now)

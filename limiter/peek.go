@@ -25,7 +25,7 @@ type State struct {
 	Waiting int       // calls that wait at this limit
 	Held    time.Time // closed until then; zero = not held
 	Probing bool      // a hold has ended, and few calls at once are let through
-	Cause   Cause     // what closed it, while Held or Probing; zero = nobody said
+	Cause   Cause     // what closed it, while Held or Probing, or until Reset; zero = nobody said
 	Refused int       // consecutive refusals
 	Factor  float64   // what refusals have left of the configured numbers; 1 = all
 }
@@ -122,7 +122,7 @@ func (l *Limiter) stateLocked(g *group, m *limit, e *entry, now int64) State {
 		if until := x.store.closedUntil(now); until > x.hold {
 			st.Held = l.time(until)
 		}
-		st.Cause = x.causeSince(now)
+		st.Cause = x.causeOf(1, now)
 		if x.q != nil {
 			for i := range x.q.classes {
 				for _, f := range x.q.classes[i].flows {
