@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
@@ -59,9 +60,12 @@ func ended(ctx context.Context, canceled <-chan struct{}) error {
 	}
 }
 
-// sleep waits for d, or until ctx ends, or canceled or done, an engine's, is closed. Less than a
-// microsecond is over before a timer could be set.
-func sleep(ctx context.Context, canceled, done <-chan struct{}, d time.Duration) error {
+// errWoken is the error of a sleep that was ended to look for a pause.
+var errWoken = errors.New("engine: woken")
+
+// sleep waits for d, or until ctx ends, or canceled, an engine's done, or wake is closed.
+// Less than a microsecond is over before a timer could be set.
+func sleep(ctx context.Context, canceled, done, wake <-chan struct{}, d time.Duration) error {
 	if d < time.Microsecond {
 		return ended(ctx, canceled)
 	}
@@ -76,5 +80,7 @@ func sleep(ctx context.Context, canceled, done <-chan struct{}, d time.Duration)
 		return httpattempt.ErrCanceled
 	case <-done:
 		return ErrClosed
+	case <-wake:
+		return errWoken
 	}
 }

@@ -33,6 +33,11 @@ func (r *run) reauth(ctx context.Context) *outcome {
 	if r.p.engine.o.Reauth.Refresh == nil {
 		return &outcome{kind: gaveUp, as: AsNeedsUser, reason: decision.ReasonNoReauth}
 	}
+	if end := r.paused(); end != nil {
+		return end // a refresh would be sent for the account, too
+	}
+	wait, end := r.pausable(wait)
+	defer end()
 	came := time.Now()
 	result := r.refresh(wait, sent)
 	failed := result.Failure
@@ -49,6 +54,9 @@ func (r *run) reauth(ctx context.Context) *outcome {
 		return r.interrupted(ctx, ErrClosed)
 	}
 	if err := wait.Err(); err != nil {
+		if end := r.paused(); end != nil && ctx.Err() == nil {
+			return end
+		}
 		return r.interrupted(ctx, err)
 	}
 	switch result.Verdict {

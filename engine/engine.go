@@ -114,6 +114,9 @@ type Engine struct {
 	handles map[string]*Provider
 	shadows *policy.Set // the candidates of Shadow; nil = none. mu guards it.
 
+	limiters []*limiter.Limiter // of all providers. mu guards it.
+	pauses   pauses
+
 	origins httpattempt.Origins
 
 	credentials *credential.Set
@@ -403,11 +406,12 @@ func (p *Provider) limits() *limiter.Limiter {
 	}
 	p.firstLocked()
 	l, err := limiter.New(p.placed, limiter.Options{
-		LimitFor: p.engine.o.LimitFor, Done: p.engine.done, Member: p.engine.member, Namespace: p.name,
+		LimitFor: p.engine.o.LimitFor, Done: p.engine.done, Member: p.engine.member, Namespace: p.name, Closed: p.engine.isPaused,
 	})
 	if err != nil {
 		panic(err) // cannot happen: Replace has made a limiter of the same limits before
 	}
+	p.engine.limiters = append(p.engine.limiters, l)
 	p.limiter.Store(l)
 	return l
 }
@@ -435,6 +439,7 @@ type operation struct {
 	token     bool            // a request for tokens
 	account   bool            // it needs an account: without one, all calls would share one key or credential
 	inspected bool            // the policy looks for errors in successes that may answer a batch
+	metered   []string        // the limits among uses that count units; nil = none
 	teachers  []teacher       // for those of uses that responses tell about; nil = none
 }
 
@@ -500,6 +505,9 @@ func (c *compiled) operation(name string) *operation {
 			}
 		}
 		op.uses, op.priced = append(op.uses, u), append(op.priced, priced)
+		if !u.Bytes && (l.Rate > 0 || l.Quota > 0) {
+			op.metered = append(op.metered, l.Name)
+		}
 		if len(c.factKeys) > 0 {
 			op.limits = append(op.limits, l)
 		}

@@ -21,6 +21,17 @@ type outcome struct {
 	cause  error     // what ended it from outside, or why it waits
 }
 
+// limit is the limit that can never let the call go on, or what has paused the account.
+func (end *outcome) limit() (name string, cause limiter.Cause) {
+	if p, ok := end.cause.(*PausedError); ok {
+		return "", p.cause()
+	}
+	if large, ok := errtree.As[*limiter.TooLargeError](end.cause); ok {
+		return large.Limit, limiter.Cause{}
+	}
+	return "", limiter.Cause{}
+}
+
 // endKind is the kind of an outcome.
 type endKind uint8
 
@@ -65,7 +76,7 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 		if end.reason != decision.ReasonRule {
 			d.Reason = end.reason
 		}
-		if r.wait != nil { // else the delay was decided
+		if r.wait != nil || end.reason == decision.ReasonPaused { // else the delay was decided
 			d.Delay = max(time.Until(end.until), 0)
 			d.MinDelay = d.Delay
 		}
@@ -162,6 +173,13 @@ func (r *run) interrupted(ctx context.Context, cause error) *outcome {
 	if cause == ErrClosed {
 		return &outcome{kind: deferred, rule: closedRule, reason: decision.ReasonClosed, until: later(r.until, time.Now()), cause: cause}
 	}
+	if _, ok := cause.(*PausedError); ok {
+		if end := r.paused(); end != nil {
+			return end
+		}
+		// It was resumed just now: whoever comes back is served.
+		return &outcome{kind: deferred, rule: pausedRule, reason: decision.ReasonPaused, until: later(r.until, time.Now()), cause: cause}
+	}
 	end := &outcome{kind: interrupts, rule: contextRule, cause: cause}
 	switch {
 	case timeUp(ctx):
@@ -181,9 +199,15 @@ func (r *run) limited(ctx context.Context, err error) *outcome {
 	if r.wait = wait; wait != nil {
 		r.until = wait.Until
 	}
+	if ctx.Err() == nil {
+		if end := r.paused(); end != nil {
+			return end
+		}
+	}
 	backoff, stopped := err.(credentialError)
+	_, resumed := err.(*PausedError)
 	switch {
-	case ctx.Err() != nil, err == ErrClosed:
+	case ctx.Err() != nil, err == ErrClosed, resumed:
 		return r.interrupted(ctx, err)
 	case stopped && backoff.As != "":
 		return &outcome{kind: gaveUp, rule: reauthRule, as: backoff.As, reason: decision.ReasonReauthError, cause: backoff.Err}

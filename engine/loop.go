@@ -43,6 +43,7 @@ type run struct {
 	cause      error              // why the latest re-authentication failed
 	until      time.Time          // when a call that is given up may well be made again; zero = not known
 	wait       *limiter.WaitError // says which limit ended the call or handed it back; mostly nil
+	units      int64              // what the latest attempt's permit cost; 0 without an observer
 
 	deciding  *compiled    // the policy that decides about the latest failure: c, or that of a token endpoint
 	decidingP *Provider    // the provider of deciding
@@ -164,6 +165,12 @@ func (r *run) loop(ctx context.Context) *outcome {
 		if err := r.limit(ctx); err != nil {
 			return r.limited(ctx, err)
 		}
+		if r.p.engine.pauses.any.Load() {
+			if end := r.paused(); end != nil {
+				r.permit.Cancel()
+				return end
+			}
+		}
 		if r.op.token {
 			if end := r.spend(ctx); end != nil {
 				return end
@@ -241,7 +248,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 		// Wait, without holding a permit or a response.
 		r.discard()
 		r.notify(ctx, NoticeWait, d.Delay, nil)
-		if err := sleep(ctx, r.canceled, r.p.engine.done, d.Delay); err != nil {
+		if err := r.sleep(ctx, d.Delay); err != nil {
 			r.unspend()
 			r.until = now.Add(d.Delay)
 			return r.interrupted(ctx, err)
@@ -270,12 +277,14 @@ func (r *run) limit(ctx context.Context) error {
 		return r.acquire(ctx)
 	}
 	came := time.Now()
+	r.cause = nil // what a wait for credentials is for, from here on
 	err := r.acquire(ctx)
 	if err == nil {
 		if queued := r.start().Sub(came); queued >= minQueued {
 			limit, cause := r.permit.Waited()
 			r.notifyLimit(ctx, NoticeQueued, queued, limit, cause)
 		}
+		r.units = r.permit.Units(r.op.metered)
 	}
 	return err
 }
@@ -371,7 +380,8 @@ func (r *run) credentials(ctx context.Context) error {
 		if deadline, ok := ctx.Deadline(); ok && f.Until.After(deadline) {
 			return fmt.Errorf("%w before the account's credentials can be refreshed: %w", context.DeadlineExceeded, f.Err)
 		}
-		if err := sleep(ctx, r.canceled, r.p.engine.done, wait); err != nil {
+		r.cause = f.Err
+		if err := r.sleep(ctx, wait); err != nil {
 			return err
 		}
 		r.until = time.Time{}

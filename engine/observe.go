@@ -55,12 +55,14 @@ const (
 	NoticeShadow                           // a candidate policy decides otherwise
 	NoticeNested                           // somebody above retries what was given up here
 	NoticeLeak                             // a response's body was never closed
-	NoticeQueued                           // the call was kept back before an attempt, by limits or by credentials known to be bad, for Duration: a millisecond or more
+	NoticeQueued                           // the call was kept back before an attempt, by limits or by credentials known to be bad (then Err says why), for Duration: a millisecond or more
 	NoticeNoAccount                        // a call names no account and should; once a provider
 	NoticeUnclaimed                        // a request goes to a host of a built-in policy that is not loaded; once a policy
 	NoticeReauthWait                       // the call has waited for a refresh that another one began, for Duration; Err is what came of it
 	NoticeManyFacts                        // an account has too many values of facts that limits count by: all others share one key; once an account and day
 	NoticeStore                            // Store says what happened to Options.Store; the outage, that is over, lasted for Duration
+	NoticePaused                           // an account was paused until Until; Err has the reason
+	NoticeResumed                          // the pause of an account was ended before its time
 )
 
 var noticeKinds = [...]string{
@@ -69,6 +71,7 @@ var noticeKinds = [...]string{
 	NoticeShadow: "shadow", NoticeNested: "nested", NoticeLeak: "leak", NoticeQueued: "queued",
 	NoticeNoAccount: "no-account", NoticeUnclaimed: "unclaimed",
 	NoticeReauthWait: "reauth-wait", NoticeManyFacts: "many-facts", NoticeStore: "store",
+	NoticePaused: "paused", NoticeResumed: "resumed",
 }
 
 // String is the kind's name.
@@ -91,9 +94,11 @@ type Notice struct {
 	Host      string // that the call goes to; Do: as its Call says
 	Attempt   int    // its number from 1; of other kinds, the attempts made so far
 	Duration  time.Duration
+	Until     time.Time            // NoticeWait, NoticeHold, NoticeGiveUp, NoticeDefer, NoticePaused: when that ends, or when to come back; zero = not known
+	Units     int64                // NoticeAttempt: what it cost of the limits that count units, as requests or quota units; 0 = nothing, as where it was never sent
 	Status    int                  // of the latest attempt's reply, HTTP or SMTP; 0 = none, or not known
 	Limit     string               // NoticeHold, NoticeQueued, and calls that a limit ends or hands back: its name
-	Cause     limiter.Cause        // what has closed Limit; zero = it is not closed, or nobody said why
+	Cause     limiter.Cause        // what has closed Limit, or paused the account; zero = it is not closed, or nobody said why
 	Event     *rules.Event         // the failed attempt's facts; nil for a success
 	Decision  *Decision            // nil before there is one, and for a success
 	Candidate *Decision            // NoticeShadow: what the candidate decides
@@ -112,8 +117,21 @@ func (r *run) notify(ctx context.Context, kind NoticeKind, d time.Duration, err 
 	}
 	n := r.notice(kind, d)
 	n.Err = err
-	if w := r.wait; w != nil {
+	switch w := r.wait; {
+	case w != nil:
 		n.Limit, n.Cause = w.Limit, w.Cause
+	case r.end != nil:
+		n.Limit, n.Cause = r.end.limit()
+	}
+	switch {
+	case kind == NoticeGiveUp:
+		n.Until = r.until
+	case kind == NoticeAttempt:
+		if r.event == nil || r.event.Sent {
+			n.Units = r.units
+		}
+	case kind == NoticeWait || kind == NoticeDefer:
+		n.Until = n.Time.Add(d)
 	}
 	r.p.engine.o.Observer.Observe(ctx, n)
 }
@@ -125,6 +143,11 @@ func (r *run) notifyLimit(ctx context.Context, kind NoticeKind, d time.Duration,
 	}
 	n := r.notice(kind, d)
 	n.Limit, n.Cause = limit, cause
+	if kind == NoticeHold {
+		n.Until = n.Time.Add(d)
+	} else if limit == "" && r.cause != nil {
+		n.Err = r.cause
+	}
 	r.p.engine.o.Observer.Observe(ctx, n)
 }
 
@@ -155,6 +178,6 @@ func (r *run) noticeSuccess(ctx context.Context) {
 	o.Observe(ctx, &Notice{
 		Kind: NoticeAttempt, Time: now, Provider: r.c.policy.Name, Version: r.c.policy.Version,
 		Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host,
-		Attempt: r.state().Attempts + 1, Duration: now.Sub(r.start()), Status: status,
+		Attempt: r.state().Attempts + 1, Duration: now.Sub(r.start()), Status: status, Units: r.units,
 	})
 }

@@ -26,7 +26,7 @@ func shownText(err error) string { return redact.Error(err, knownText) }
 // be shown.
 func knownText(err error) (text string, ok bool) {
 	switch e := err.(type) {
-	case *GiveUpError, *DeferError, *ResponseError, credential.Error, *limiter.TooLargeError, *limiter.StalledError:
+	case *GiveUpError, *DeferError, *ResponseError, credential.Error, *limiter.TooLargeError, *limiter.StalledError, *PausedError:
 		return err.Error(), true
 	case *limiter.WaitError:
 		if e.Err == nil || e.Err == context.Canceled || e.Err == context.DeadlineExceeded {

@@ -70,7 +70,7 @@ func (e *Engine) Watch(ctx context.Context, o WatchOptions) error {
 		for content != seen {
 			// It is looked at twice: files may be half written, or come from
 			// two versions of which one is just replacing the other.
-			if err := sleep(ctx, nil, e.done, min(o.Interval, quietTime)); err != nil {
+			if err := sleep(ctx, nil, e.done, nil, min(o.Interval, quietTime)); err != nil {
 				return err
 			}
 			last := content

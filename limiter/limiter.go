@@ -49,6 +49,11 @@ type Options struct {
 	// over; nil = never.
 	Done <-chan struct{}
 
+	// Closed reports whether calls of an account may not wait: one that would have to
+	// fails as though its MaxWait were over. It is asked while the account's keys are locked, so it
+	// must be fast and must not call the Limiter; nil = all may. See [Limiter.EndWaits].
+	Closed func(account string) bool
+
 	// Shards is how many locks the keys are spread over, rounded up to a power
 	// of two; 0 = 256.
 	Shards int
@@ -61,8 +66,9 @@ type Limiter struct {
 	base      time.Time        // times are nanoseconds since then
 	seed      maphash.Seed
 	limitFor  func(string, Keys) (Limit, bool)
-	done      <-chan struct{} // Options.Done
-	member    *Member         // Options.Member
+	done      <-chan struct{}           // Options.Done
+	closed    func(account string) bool // Options.Closed
+	member    *Member                   // Options.Member
 	namespace string
 	share     atomic.Pointer[outageShare] // what an outage leaves to this process; nil = there was none
 	starved   bool                        // keys begin with empty buckets, also those with numbers of their own
@@ -88,6 +94,7 @@ func New(limits []Limit, o Options) (*Limiter, error) {
 		seed:      maphash.MakeSeed(),
 		limitFor:  o.LimitFor,
 		done:      o.Done,
+		closed:    o.Closed,
 		backfill:  o.BackfillShare,
 		idle:      int64(o.Idle),
 		member:    o.Member,
@@ -331,7 +338,7 @@ func (l *Limiter) blockedLocked(ctx context.Context, c *call, refs []ref, r *Req
 	if r.again != nil {
 		deadline, byContext = r.again.deadline, r.again.byContext
 	}
-	if until > deadline || r.MaxWait < 0 {
+	if until > deadline || r.MaxWait < 0 || l.closed != nil && l.closed(r.Keys.Account) {
 		return nil, until, refs[last].waitErrorLocked(c.now, l.time(until), deadlineErr(byContext))
 	}
 	w := l.joinLocked(c, refs, r, use)

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"slices"
 	"time"
 )
 
@@ -186,6 +187,25 @@ func (p Permit) restamp(now int64) (_ Permit, ok bool) {
 	}
 	rec.at, p.at = now, now
 	return p, true
+}
+
+// Units is the most that the permit was charged by one of these limits, without what a
+// call around lends it. A permit that was released has been charged nothing.
+func (p Permit) Units(limits []string) (units int64) {
+	if p.l == nil || len(limits) == 0 {
+		return 0
+	}
+	sh := &p.l.shards[p.rec.home]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if rec := p.recordLocked(); rec != nil {
+		for i := range rec.refs {
+			if slices.Contains(limits, rec.refs[i].lim.Name) {
+				units = max(units, rec.refs[i].got)
+			}
+		}
+	}
+	return units
 }
 
 // lockRecord locks all shards that the permit has taken something of. rec is nil where

@@ -36,6 +36,7 @@ const (
 	ReasonTimeUp
 	ReasonNoAccount
 	ReasonClosed
+	ReasonPaused
 )
 
 var reasons = [...]string{
@@ -70,6 +71,7 @@ var reasons = [...]string{
 	ReasonTimeUp:      "the caller's deadline has come",
 	ReasonNoAccount:   "the call names no account",
 	ReasonClosed:      "the engine was closed",
+	ReasonPaused:      "the account is paused",
 }
 
 // String is the reason as a phrase.
