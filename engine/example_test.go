@@ -130,3 +130,31 @@ func post([]classify.BatchRequest) *classify.Response {
 			{"id": "2", "status": 429, "headers": {"Retry-After": "601"}, "body": {"error": {"code": "ApplicationThrottled"}}}]}`),
 	}
 }
+
+// The kill switch of one account, and what Why says of it.
+func ExampleEngine_PauseAccount() {
+	eng, err := engine.New(engine.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := eng.PauseAccount("ann", time.Time{}, "it sends the same mail over and over"); err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = eng.Do(context.Background(), engine.Call{Provider: "gmail", Keys: limiter.Keys{Account: "ann"}}, func(context.Context) error {
+		fmt.Println("sent")
+		return nil
+	})
+	var paused *engine.PausedError
+	fmt.Println(errors.As(err, &paused), paused.Reason)
+	fmt.Println(eng.Why("ann").Paused != nil)
+	if err := eng.ResumeAccount("ann"); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Print(eng.Why("ann"))
+	// Output:
+	// true it sends the same mail over and over
+	// true
+	// nothing that this process knows keeps account "ann" waiting
+}

@@ -62,6 +62,10 @@ func LogObserver(l *slog.Logger) Observer {
 			level, text = slog.LevelWarn, "response body never closed"
 		case NoticeNoAccount, NoticeManyFacts:
 			level, text = slog.LevelWarn, "call without an account"
+		case NoticePaused:
+			level, text = slog.LevelWarn, "account paused"
+		case NoticeResumed:
+			level, text = slog.LevelInfo, "account resumed"
 		case NoticeUnclaimed:
 			level, text = slog.LevelWarn, "no policy for a host of a built-in one"
 		default:
@@ -104,7 +108,7 @@ func LogObserver(l *slog.Logger) Observer {
 			add("network", redact.Code(e.Network))
 			add("code", redact.Code(e.Code()))
 		}
-		if n.Err != nil && (n.Kind == NoticeReload || n.Kind == NoticeNoAccount || n.Kind == NoticeManyFacts || n.Kind == NoticeUnclaimed) {
+		if n.Err != nil && (n.Kind == NoticeReload || n.Kind == NoticeNoAccount || n.Kind == NoticeManyFacts || n.Kind == NoticeUnclaimed || n.Kind == NoticePaused) {
 			add("error", errtree.Text(n.Err))
 		}
 		l.LogAttrs(ctx, level, text, attrs...)

@@ -227,12 +227,28 @@ func (s *Set) All() iter.Seq[State] {
 	}
 }
 
+// State is what is known of a credential; ok is false where nothing is.
+func (s *Set) State(k Key) (state State, ok bool) {
+	sh := s.shard(k)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	e := sh.entries[k]
+	if e == nil {
+		return State{}, false
+	}
+	return e.state(k), true
+}
+
+func (e *entry) state(k Key) State {
+	return State{k, e.backoff.failure, e.backoff.failures, e.flight != nil}
+}
+
 func (sh *shard) states() []State {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	states := make([]State, 0, len(sh.entries))
 	for k, e := range sh.entries {
-		states = append(states, State{k, e.backoff.failure, e.backoff.failures, e.flight != nil})
+		states = append(states, e.state(k))
 	}
 	return states
 }
