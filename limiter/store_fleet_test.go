@@ -20,6 +20,7 @@ type fleet struct {
 	limiters []*Limiter
 	notices  []StoreNotice
 	mu       sync.Mutex
+	stopped  atomic.Bool
 }
 
 var byAccount = []Dimension{Account}
@@ -43,7 +44,7 @@ func (f *fleet) add(t *testing.T, o MemberOptions, limits ...Limit) *Limiter {
 		f.notices = append(f.notices, n)
 		f.mu.Unlock()
 	}
-	m := NewMember(f.store, o)
+	m := NewMember(stopped{f.store, &f.stopped}, o)
 	l, err := New(limits, Options{Member: m, Namespace: "test"})
 	if err != nil {
 		t.Fatal(err)
@@ -54,6 +55,7 @@ func (f *fleet) add(t *testing.T, o MemberOptions, limits ...Limit) *Limiter {
 
 func (f *fleet) close() {
 	f.store.SetFault(nil)
+	f.resume()
 	for _, m := range f.members {
 		_ = m.Close(context.Background())
 	}
@@ -144,6 +146,7 @@ func TestFleetKeepsSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 8, MemberOptions{}, Limit{Name: "inflight", Key: byAccount, Concurrency: 4})
 		var out, most atomic.Int64
+		var mu sync.Mutex
 		per := make([]int, 8)
 		var wg sync.WaitGroup
 		end := time.Now().Add(20 * time.Second)
@@ -160,7 +163,9 @@ func TestFleetKeepsSlots(t *testing.T) {
 						for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 						}
 						time.Sleep(20 * time.Millisecond)
+						mu.Lock()
 						per[i]++
+						mu.Unlock()
 						out.Add(-1)
 						p.Complete()
 					}
@@ -173,4 +178,14 @@ func TestFleetKeepsSlots(t *testing.T) {
 		}
 		f.wantShared(t, per, 2.2)
 	})
+}
+
+// slow is a store that takes so long for everything.
+func slow(d time.Duration) func(string) storetest.Fault {
+	return func(op string) storetest.Fault {
+		if op == "event" {
+			return storetest.Fault{}
+		}
+		return storetest.Fault{Delay: d}
+	}
 }

@@ -181,6 +181,7 @@ func (m *Member) Close(ctx context.Context) error {
 	select {
 	case <-m.done:
 	case <-ctx.Done():
+		m.cancel() // what is not told by now ends by itself
 	}
 	return nil
 }

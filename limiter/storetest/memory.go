@@ -104,16 +104,17 @@ func (m *Memory) existing(k limiter.StoreKey, now int64) (*value, int64) {
 }
 
 // Take is [limiter.Store.Take].
-func (m *Memory) Take(ctx context.Context, t *limiter.StoreTake) (a limiter.StoreAnswer, err error) {
+func (m *Memory) Take(ctx context.Context, t *limiter.StoreTake) (limiter.StoreAnswer, error) {
 	t = cloneTake(t)
 	if err := checkParts(t.Parts); err != nil {
-		return a, err
+		return limiter.StoreAnswer{}, err
 	}
-	err = m.do(ctx, "take", func() { a = m.take(t) })
+	var done limiter.StoreAnswer // apart from the result, since it may be done once this has returned
+	err := m.do(ctx, "take", func() { done = m.take(t) })
 	if err != nil {
 		return limiter.StoreAnswer{}, err
 	}
-	return a, nil
+	return done, nil
 }
 
 // refusal is the use that refuses a call for longest.
@@ -378,14 +379,15 @@ func (m *Memory) endPart(e *limiter.StoreEnd, p *limiter.StorePart) {
 }
 
 // Change is [limiter.Store.Change].
-func (m *Memory) Change(ctx context.Context, c *limiter.StoreChange) (st limiter.StoreState, err error) {
+func (m *Memory) Change(ctx context.Context, c *limiter.StoreChange) (limiter.StoreState, error) {
 	change := *c
 	change.Steps = slices.Clone(c.Steps)
-	err = m.do(ctx, "change", func() { st = m.change(&change) })
+	var done limiter.StoreState // apart from the result, since it may be done once this has returned
+	err := m.do(ctx, "change", func() { done = m.change(&change) })
 	if err != nil {
 		return limiter.StoreState{}, err
 	}
-	return st, nil
+	return done, nil
 }
 
 func (m *Memory) change(c *limiter.StoreChange) limiter.StoreState {
@@ -429,14 +431,15 @@ func (m *Memory) change(c *limiter.StoreChange) limiter.StoreState {
 }
 
 // Renew is [limiter.Store.Renew].
-func (m *Memory) Renew(ctx context.Context, r *limiter.StoreRenewal) (a limiter.StoreRenewed, err error) {
+func (m *Memory) Renew(ctx context.Context, r *limiter.StoreRenewal) (limiter.StoreRenewed, error) {
 	renewal := *r
 	renewal.Leases, renewal.Debts = slices.Clone(r.Leases), slices.Clone(r.Debts)
-	err = m.do(ctx, "renew", func() { a = m.renew(&renewal) })
+	var done limiter.StoreRenewed // apart from the result, since it may be done once this has returned
+	err := m.do(ctx, "renew", func() { done = m.renew(&renewal) })
 	if err != nil {
 		return limiter.StoreRenewed{}, err
 	}
-	return a, nil
+	return done, nil
 }
 
 func (m *Memory) renew(r *limiter.StoreRenewal) (a limiter.StoreRenewed) {

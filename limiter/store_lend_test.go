@@ -1,0 +1,221 @@
+package limiter_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	. "github.com/recourse-go/recourse/limiter"
+)
+
+// A call inside another one asks the store only for what it takes itself, and a slot
+// outlives the permit that it was granted to if a call inside still has it.
+func TestNestedCallsOverStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := []Limit{{Name: "inflight", Key: byAccount, Concurrency: 1}, {Name: "user", Key: byAccount, Rate: 10, Burst: 10}}
+		f := newFleet(t, 1, MemberOptions{}, limits...)
+		l, s := f.watched(t, limits...)
+		slot := Use{Limit: "inflight"}
+		outer, err := l.Acquire(context.Background(), request(slot, Use{Limit: "user", Cost: 3}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.reset()
+		inside := request(slot, Use{Limit: "user", Cost: 5})
+		inside.Inside = outer.Lend(nil)
+		inner, err := l.Acquire(context.Background(), inside)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.takes) != 1 || len(s.takes[0].Parts) != 1 || len(s.takes[0].Parts[0].Uses) != 1 || s.takes[0].Parts[0].Uses[0].Cost != 2 {
+			t.Errorf("the call inside asked for %+v, want 2 units", s.takes)
+		}
+		outer.Complete()
+		time.Sleep(time.Second)
+		if err := f.try(0, -1, slot); err == nil {
+			t.Error("the slot was given back although the call inside has it")
+		}
+		inner.Complete()
+		time.Sleep(10 * time.Millisecond)
+		if err := f.try(0, time.Second, slot); err != nil {
+			t.Errorf("the slot was not given back: %v", err)
+		}
+	})
+}
+
+// A call that waits for a call inside it keeps no slot from other processes meanwhile.
+func TestNestedCallsDoNotLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := []Limit{{Name: "a", Key: byAccount, Concurrency: 1}, {Name: "b", Key: byAccount, Concurrency: 1}}
+		f := newFleet(t, 2, MemberOptions{}, limits...)
+		var wg sync.WaitGroup
+		for i, names := range [][2]string{{"a", "b"}, {"b", "a"}} {
+			wg.Go(func() {
+				l := f.limiters[i]
+				outer, err := l.Acquire(context.Background(), request(Use{Limit: names[0]}))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+				r := request(Use{Limit: names[1]})
+				r.Inside = outer.Lend(nil)
+				inner, err := l.Acquire(context.Background(), r)
+				if err != nil {
+					t.Error(err)
+				}
+				time.Sleep(10 * time.Millisecond)
+				inner.Complete()
+				outer.Complete()
+			})
+		}
+		began := time.Now()
+		wg.Wait()
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("it took %v", d)
+		}
+		time.Sleep(10 * time.Millisecond)
+		if s := f.state(); s.Leases != 0 {
+			t.Errorf("%d leases are out", s.Leases)
+		}
+		for _, name := range []string{"a", "b"} {
+			if err := f.try(0, -1, Use{Limit: name}); err != nil {
+				t.Errorf("limit %q: %v", name, err)
+			}
+		}
+	})
+}
+
+// No request is started by a slot whose lease was not renewed for two thirds of it.
+func TestStaleLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := []Limit{{Name: "inflight", Key: byAccount, Concurrency: 1}}
+		f := newFleet(t, 1, MemberOptions{}, limits...)
+		slot := Use{Limit: "inflight"}
+		outer, err := f.limiters[0].Acquire(context.Background(), request(slot))
+		if err != nil {
+			t.Fatal(err)
+		}
+		inside := func() error {
+			r := request(slot)
+			r.Inside = outer.Lend(nil)
+			p, err := f.limiters[0].Acquire(context.Background(), r)
+			p.Complete()
+			return err
+		}
+		time.Sleep(time.Minute)
+		if err := inside(); err != nil {
+			t.Errorf("while the lease is renewed: %v", err)
+		}
+		f.stop()
+		time.Sleep(9 * time.Second)
+		time.Sleep(2 * time.Second)
+		var w *WaitError
+		if err := inside(); !errors.As(err, &w) || w.Limit != "inflight" {
+			t.Errorf("two thirds of a lease after the last renewal: %v", err)
+		}
+		f.resume()
+		outer.Complete()
+	})
+}
+
+// At random, with calls inside calls in several processes, there are never more calls under
+// way than slots, and none is lost.
+func TestNestedCallsAtRandom(t *testing.T) {
+	for seed := range uint64(8) {
+		synctest.Test(t, func(t *testing.T) {
+			limits := []Limit{{Name: "a", Key: byAccount, Concurrency: 2}, {Name: "b", Key: byAccount, Concurrency: 1}, {Name: "user", Key: byAccount, Rate: 100, Burst: 20}}
+			f := newFleet(t, 3, MemberOptions{}, limits...)
+			rnd := rand.New(rand.NewPCG(seed, 2))
+			var mu sync.Mutex
+			chance := func() float64 {
+				mu.Lock()
+				defer mu.Unlock()
+				return rnd.Float64()
+			}
+			var call func(ctx context.Context, l *Limiter, outer *Loan, depth int)
+			calls := 0
+			call = func(ctx context.Context, l *Limiter, outer *Loan, depth int) {
+				var uses []Use
+				if chance() < 0.7 {
+					uses = append(uses, Use{Limit: "a"})
+				}
+				if chance() < 0.5 {
+					uses = append(uses, Use{Limit: "b"})
+				}
+				uses = append(uses, Use{Limit: "user", Cost: 1 + int64(3*chance())})
+				r := request(uses...)
+				r.Inside = outer
+				if chance() < 0.2 {
+					var cancel func()
+					ctx, cancel = context.WithTimeout(ctx, time.Duration(chance()*float64(time.Second)))
+					defer cancel()
+				}
+				p, err := l.Acquire(ctx, r)
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				calls++
+				mu.Unlock()
+				loan := p.Lend(outer)
+				var inner sync.WaitGroup
+				for depth < 2 && chance() < 0.5 {
+					inner.Go(func() { call(ctx, l, loan, depth+1) })
+					if chance() < 0.5 {
+						inner.Wait()
+					}
+				}
+				if chance() < 0.5 {
+					inner.Wait()
+				}
+				time.Sleep(time.Duration(chance() * float64(20*time.Millisecond)))
+				switch u := chance(); {
+				case u < 0.1:
+					p.Cancel()
+				case u < 0.2:
+					p.Succeeded()
+					p.Release()
+				default:
+					p.Complete()
+				}
+				inner.Wait()
+			}
+			end := time.Now().Add(10 * time.Second)
+			var wg sync.WaitGroup
+			for _, l := range f.limiters {
+				for range 3 {
+					wg.Go(func() {
+						for time.Now().Before(end) {
+							call(context.Background(), l, nil, 0)
+						}
+					})
+				}
+			}
+			wg.Wait()
+			time.Sleep(2 * time.Second) // a slot that was kept for a call that gave up is free again
+			if s := f.state(); s.Leases != 0 {
+				t.Errorf("seed %d: %d leases are out", seed, s.Leases)
+			}
+			for _, l := range f.limiters {
+				for _, name := range []string{"a", "b"} {
+					r := request(Use{Limit: name})
+					r.Parallel, r.MaxWait = 2, -1
+					p, err := l.Acquire(context.Background(), r)
+					if err != nil {
+						t.Errorf("seed %d: limit %q: %v", seed, name, err)
+					}
+					p.Complete()
+					time.Sleep(20 * time.Millisecond)
+				}
+			}
+			if calls < 200 {
+				t.Errorf("seed %d: only %d calls", seed, calls)
+			}
+		})
+	}
+}
