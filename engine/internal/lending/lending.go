@@ -12,25 +12,6 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// attemptContext is the context of an attempt that holds a permit. It is never used for a
-// second attempt, so that whoever keeps it after the attempt never sees the permit of
-// another call. The Lender has the permit: here it would double what a limited call of
-// Do allocates.
-type attemptContext struct {
-	context.Context
-	lender *Lender
-}
-
-type attemptContextKey struct{}
-
-// Value implements context.Context.
-func (c *attemptContext) Value(key any) any {
-	if key == (attemptContextKey{}) {
-		return c
-	}
-	return c.Context.Value(key)
-}
-
 // From returns what the attempts around ctx lend; nil = there is no attempt around ctx,
 // or none that holds a permit.
 func From(ctx context.Context) *limiter.Loan {
@@ -38,23 +19,24 @@ func From(ctx context.Context) *limiter.Loan {
 	if c == nil {
 		return nil
 	}
-	return c.lender.permitOf(c).Lend(From(c.Context))
+	s := c.siblings()
+	return s.lender.permitOf(c).Lend(From(s.parent))
 }
 
 // Inside reports whether ctx belongs to an attempt that holds a permit, or held one.
 func Inside(ctx context.Context) bool { return ctx.Value(attemptContextKey{}) != nil }
 
 // Lender has the permit of one attempt at a time. It also has unused contexts for later
-// attempts: to allocate a kilobyte of them at once costs a tenth for each of what it
-// costs to allocate it alone.
+// attempts with the same parent.
 type Lender struct {
 	mu     sync.Mutex
 	of     *attemptContext // the latest attempt's
 	permit limiter.Permit
-	unused []attemptContext
-}
 
-const contextsAtOnce = 42 // a kilobyte
+	siblings   *siblings // the contexts that are given out at present
+	unused     []attemptContext
+	comparable bool // their parent is
+}
 
 var lenders = sync.Pool{New: func() any { return new(Lender) }}
 
@@ -62,10 +44,11 @@ var lenders = sync.Pool{New: func() any { return new(Lender) }}
 // permit until Over is called on the Lender and another attempt uses it.
 func Attempt(ctx context.Context, permit limiter.Permit) (context.Context, *Lender) {
 	l := lenders.Get().(*Lender)
-	if len(l.unused) == 0 {
-		l.unused = make([]attemptContext, contextsAtOnce)
+	if same := l.comparable && l.siblings.parent == ctx; !same || len(l.unused) == 0 {
+		l.siblings, l.unused = newSiblings(ctx, l, same)
+		l.comparable = isComparable(ctx)
 	}
-	return l.context(ctx, permit), l
+	return l.context(permit), l
 }
 
 // Over says that the attempt is over, so that another attempt may use l. If a panic
@@ -75,20 +58,20 @@ func (l *Lender) Over() { lenders.Put(l) }
 // UntilReleased returns a context in which calls find permit until it is released, which
 // may be after the attempt: a response's body holds the permit while it is read.
 func UntilReleased(ctx context.Context, permit limiter.Permit) context.Context {
-	var l struct {
+	var x struct { // one object
 		Lender
-		one [1]attemptContext
+		fewContexts
 	}
-	l.unused = l.one[:]
-	return l.context(ctx, permit)
+	x.Lender.siblings, x.unused = &x.fewContexts.siblings, x.contexts[:1]
+	x.parent, x.lender = ctx, &x.Lender
+	return x.context(permit)
 }
 
 // context returns the context of an attempt that holds permit. The contexts that l has
 // returned before lend nothing from then on.
-func (l *Lender) context(ctx context.Context, permit limiter.Permit) context.Context {
+func (l *Lender) context(permit limiter.Permit) context.Context {
 	c := &l.unused[0]
 	l.unused = l.unused[1:]
-	c.Context, c.lender = ctx, l
 	l.mu.Lock()
 	l.of, l.permit = c, permit
 	l.mu.Unlock()
