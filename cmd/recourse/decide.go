@@ -24,7 +24,9 @@ A case:    {"id": "1", "provider": "gmail", "operation": "messages.get",
   also     protocol, imap_status, body_base64, network_error, now, attempt,
            elapsed_seconds, idempotent, sent, idempotency_key, url, facts,
            state (an engine.State; {"v": 1, "u": true} says that an attempt of
-           unknown outcome came before)
+           unknown outcome came before), extracted (what was read from a
+           response that is not here: type, codes, message, network,
+           retry_after; as engine/record writes it)
 An answer: {"id", "provider", "policy", "rule", "action", "as",
             "delay_seconds", "min_delay_seconds", "hint_seconds", "defer",
             "exhausted", "hold", "hold_seconds", "reason"}

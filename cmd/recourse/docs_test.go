@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/recourse-go/recourse/internal/corpus"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -20,11 +21,15 @@ var docBlock = regexp.MustCompile("(?ms)^```([a-z]+)(?: ([a-z_.]+))?\n(.*?)^```$
 // builtinLine is a place in a built-in policy, whose line may change.
 var builtinLine = regexp.MustCompile(`(policy/provider/[a-z_]+\.yaml):\d+`)
 
-// docs/writing-policies.md is true: its files are written as it says, its
-// commands print what it shows, and its fragments are parts of policies.
-// With -update what the commands print is written into it.
-func TestWritingPolicies(t *testing.T) {
-	path, err := filepath.Abs("../../docs/writing-policies.md")
+// The pages about policies are true: their files are written as they say, their commands
+// print what they show, and their fragments are parts of policies. With -update what the
+// commands print is written into them.
+func TestWritingPolicies(t *testing.T)  { testPage(t, "../../docs/writing-policies.md", 4) }
+func TestChangingPolicies(t *testing.T) { testPage(t, "../../docs/changing-policies.md", 2) }
+
+// testPage holds that a page is true, which shows at least so many commands.
+func testPage(t *testing.T, name string, least int) {
+	path, err := filepath.Abs(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +47,10 @@ func TestWritingPolicies(t *testing.T) {
 		case name != "":
 			if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
 				t.Fatal(err)
+			}
+		case kind == "json":
+			if _, err := corpus.ParseCase([]byte(strings.ReplaceAll(content, "\n", ""))); err != nil {
+				t.Errorf("%v\nin\n%s", err, content)
 			}
 		case kind == "go":
 			buildGo(t, root, content)
@@ -75,8 +84,8 @@ func TestWritingPolicies(t *testing.T) {
 		}
 		return block
 	})
-	if commands < 4 {
-		t.Errorf("%d commands in the page, want at least 4", commands)
+	if commands < least {
+		t.Errorf("%d commands in the page, want at least %d", commands, least)
 	}
 	if *update {
 		if err := os.WriteFile(path, []byte(again), 0o644); err != nil {
