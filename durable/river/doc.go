@@ -22,7 +22,8 @@
 //	                      attempts; cancelled after Options.MaxRounds of them
 //	needs_user            snoozed likewise, without that bound; Renewed wakes it
 //	misconfigured         snoozed for 5 minutes, and logged as an error
-//	canceled              snoozed for no time where the job's context has ended, as by a deploy
+//	canceled              snoozed for a second at most where the job's context has ended or
+//	                      the engine is closed, as by a deploy
 //	permanent, ambiguous, cancelled, with the label in the error and in the metadata
 //	a policy's own label  (see Options.On for what a job can do itself)
 //	any other error       returned to River, whose own retries burn attempts

@@ -85,6 +85,7 @@ const (
 	lastRound         = 6 * time.Hour
 	misconfiguredWait = 5 * time.Minute
 	unknownWait       = time.Minute // where an Until is missing
+	closedWait        = time.Second // this process may fetch the job once more before it ends
 	longestWait       = 365 * 24 * time.Hour
 )
 
@@ -115,12 +116,15 @@ func (s stop) verdict(at situation) verdict {
 			until = at.now.Add(unknownWait)
 		}
 	case engine.AsCanceled:
-		// A job that was cancelled through River is River's business, and so is a
-		// call whose own caller gave it up.
-		if at.ended == nil || errors.Is(at.ended, river.ErrJobCancelledRemotely) {
+		switch {
+		case errors.Is(s.err, engine.ErrClosed): // a deploy that has closed the engine first
+			v.wait = closedWait
+			return v
+		case at.ended == nil, errors.Is(at.ended, river.ErrJobCancelledRemotely):
+			// A job that was cancelled through River is River's business, and so is a
+			// call whose own caller gave it up.
 			return verdict{kind: passOn, err: s.err}
-		}
-		if !errors.Is(at.ended, context.DeadlineExceeded) {
+		case !errors.Is(at.ended, context.DeadlineExceeded):
 			return v // a deploy: at once, by whoever is there
 		}
 		until = at.now

@@ -19,6 +19,11 @@ func gaveUp(as string, until time.Time) error {
 	return &engine.GiveUpError{Decision: d, Until: until, Err: errors.New("the SDK's own")}
 }
 
+func gaveUpFor(as string, cause error) error {
+	d := engine.Decision{Action: policy.Fail, As: as, State: engine.State{Attempts: 3}}
+	return &engine.GiveUpError{Decision: d, Cause: cause}
+}
+
 func deferred(until time.Time) error {
 	return &engine.DeferError{Until: until, State: engine.State{Attempts: 3}, Decision: engine.Decision{Action: policy.Wait, Defer: true}}
 }
@@ -68,6 +73,7 @@ func TestVerdict(t *testing.T) {
 
 		{name: "canceled by a deploy", err: gaveUp(engine.AsCanceled, time.Time{}), ended: context.Canceled, want: "snooze 0s, attempts 3"},
 		{name: "canceled by a deploy, an old job", err: gaveUp(engine.AsCanceled, time.Time{}), ended: context.Canceled, age: 8 * 24 * time.Hour, want: "snooze 0s, attempts 3"},
+		{name: "canceled by a closed engine", err: gaveUpFor(engine.AsCanceled, engine.ErrClosed), want: "snooze 1s, attempts 3"},
 		{name: "canceled through River", err: gaveUp(engine.AsCanceled, time.Time{}), ended: river.ErrJobCancelledRemotely, want: "pass on"},
 		{name: "canceled by the job's own context", err: gaveUp(engine.AsCanceled, time.Time{}), want: "pass on"},
 

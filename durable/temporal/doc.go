@@ -24,7 +24,7 @@
 //	exhausted             retried after an hour, with fresh attempts
 //	misconfigured         retried after 5 minutes
 //	canceled              cancelled where Temporal has cancelled the activity; else, as where
-//	                      its worker stops, retried at once
+//	                      its worker stops, retried after a second
 //	permanent, ambiguous, not retried: the workflow decides by the type. It may wait for a
 //	needs_user, resync,   signal, such as one that a user has signed in, and run the activity
 //	a policy's own label  again

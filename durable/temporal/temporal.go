@@ -21,6 +21,7 @@ const TypeDeferred = "deferred"
 // The delays until the next attempt that no error names. 0 would mean the RetryPolicy's.
 const (
 	soon              = time.Millisecond
+	canceledDelay     = time.Second
 	unknownDelay      = time.Minute
 	exhaustedDelay    = time.Hour
 	misconfiguredWait = 5 * time.Minute
@@ -128,7 +129,7 @@ func errorAt(err error, now time.Time) error {
 	case engine.AsMisconfigured:
 		o.NextRetryDelay = misconfiguredWait
 	case engine.AsCanceled:
-		o.NextRetryDelay = soon // unless the activity was cancelled: Temporal sees that in the cause
+		o.NextRetryDelay = canceledDelay // unless the activity was cancelled: Temporal sees that in the cause
 	default:
 		o.NonRetryable = true
 	}

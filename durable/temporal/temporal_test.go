@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/recourse-go/recourse/policy"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
@@ -50,7 +52,7 @@ func TestError(t *testing.T) {
 		{name: "deadline", err: gaveUp(engine.AsDeadline, later), label: "deadline", delay: 20 * time.Minute, calm: true},
 		{name: "exhausted", err: gaveUp(engine.AsExhausted, time.Time{}), label: "exhausted", delay: time.Hour},
 		{name: "misconfigured", err: gaveUp(engine.AsMisconfigured, time.Time{}), label: "misconfigured", delay: 5 * time.Minute},
-		{name: "canceled", err: gaveUp(engine.AsCanceled, time.Time{}), label: "canceled", delay: time.Millisecond},
+		{name: "canceled", err: gaveUp(engine.AsCanceled, time.Time{}), label: "canceled", delay: time.Second},
 		{name: "permanent", err: gaveUp(engine.AsPermanent, time.Time{}), label: "permanent", final: true},
 		{name: "ambiguous", err: gaveUp(engine.AsAmbiguous, time.Time{}), label: "ambiguous", final: true},
 		{name: "needs_user", err: gaveUp(engine.AsNeedsUser, time.Time{}), label: "needs_user", final: true},
@@ -118,6 +120,27 @@ func TestStopped(t *testing.T) {
 	}
 }
 
+// refusedFirst is an engine's transport to a provider that refuses the credentials of the
+// first n requests.
+func refusedFirst(n int) http.RoundTripper {
+	script := &enginetest.Script{}
+	for range n {
+		script.Add(enginetest.Reply{Status: 401, Body: `{"error":{"code":401,"errors":[{"reason":"authError"}]}}`})
+	}
+	eng, err := engine.New(engine.Options{})
+	if err != nil {
+		panic(err)
+	}
+	return eng.Transport(script)
+}
+
+// quiet is a suite that logs nothing.
+func quiet() *testsuite.WorkflowTestSuite {
+	suite := &testsuite.WorkflowTestSuite{}
+	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
+	return suite
+}
+
 // attempt is what an activity saw.
 type attempt struct {
 	at    time.Time // of Temporal's clock, which skips
@@ -134,8 +157,7 @@ func TestWorkflow(t *testing.T) {
 		enginetest.Reply{Status: 429, Header: "Retry-After: 3600", Body: `{"error":{"code":429}}`},
 		enginetest.Reply{Status: 400, Body: `{"error":{"code":400}}`},
 	)
-	var suite testsuite.WorkflowTestSuite
-	env := suite.NewTestWorkflowEnvironment()
+	env := quiet().NewTestWorkflowEnvironment()
 	var attempts []attempt
 	request := func(ctx context.Context, mailbox string) error {
 		s, has := recoursetemporal.State(ctx)
@@ -215,8 +237,7 @@ func TestState(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var suite testsuite.WorkflowTestSuite
-			env := suite.NewTestActivityEnvironment()
+			env := quiet().NewTestActivityEnvironment()
 			if tt.details != nil {
 				env.SetHeartbeatDetails(tt.details)
 			}
