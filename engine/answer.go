@@ -22,7 +22,7 @@ type answer struct {
 	whole    bool              // head is all of it
 	readErr  error             // what ended reading head, if not its length or the end
 	stranger bool              // its host must not have the account's credentials
-	probe    *rules.Event      // for needsDecision to use again
+	known    *rules.Event      // what needsDecision knows without the body
 }
 
 // notFinal reports whether a final answer has a status that none can have:
@@ -51,7 +51,7 @@ func (a *answer) needsDecision(c *compiled, operation, method string, attempt in
 			return true
 		}
 	}
-	e := a.probe
+	e := a.known
 	e.Provider, e.Operation, e.Method, e.Protocol = c.policy.Name, operation, method, "http"
 	e.Status, e.Header = status, a.resp.Header
 	e.Attempt, e.Sent, e.Idempotent = attempt, true, true

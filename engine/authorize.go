@@ -27,11 +27,11 @@ func ProviderOf(ctx context.Context) string {
 }
 
 // foreign reports whether a request must not have the account's credentials,
-// so that its refusal says nothing about them. A first request is foreign only
-// to Options.Authorize: where the call names no provider and no policy claims
-// the host. One that a redirect made is where it leaves the first one's host and
-// its subdomains for a host that the first one's policy does not claim, or leaves
-// TLS.
+// so that its refusal says nothing about them. A first request is foreign only if
+// there is an Options.Authorize, the call names no provider, and no policy claims the
+// host. A request that a redirect made is foreign if it goes neither to the first one's
+// host, nor to a subdomain of that, nor to a host that the first one's policy claims, or
+// if it has left TLS.
 func (e *Engine) foreign(outer *Call, req *http.Request, p *Provider) bool {
 	if req.Response == nil {
 		return e.o.Authorize != nil && !e.trusts(outer, req, p)
@@ -89,7 +89,7 @@ func firstRequest(req *http.Request) *http.Request {
 }
 
 // sent is the credential of the latest attempt. Where base has put it on the
-// request, it is known as far as base tells the request of its responses.
+// request, it is known only if base names the request in its responses.
 func (x *roundTrip) sent() credential.Fingerprint {
 	if x.resp != nil && x.resp.Request != nil {
 		if c := credential.FingerprintOf(x.resp.Request.Header.Get("Authorization")); c.Known() {

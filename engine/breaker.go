@@ -15,9 +15,8 @@ import (
 // What counts against a host is what it did not answer (whatever went wrong with
 // the network, a timeout included), what it answered with an HTTP 5xx, and its
 // farewell: BYE of IMAP, 421 of SMTP. Any other reply is a sign of life, also a
-// refusal. Where neither the host failed nor a reply came nothing is learned: the
-// caller gave up, the calling code failed by itself, a token endpoint was asked
-// first, a call inside did not go on.
+// refusal. Some attempts say nothing about the host: the caller gave up, the calling
+// code failed by itself, the token endpoint failed first, or a call inside ended.
 
 // errBreakerOpen is the error of a call that a breaker refuses.
 var errBreakerOpen = redact.New("engine: the host's circuit breaker is open")

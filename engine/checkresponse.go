@@ -55,8 +55,8 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 	httpattempt.TimeBody(ctx, resp)
 	p.hearInside(ctx, resp)
 	c := p.current()
-	var probe rules.Event
-	a := answer{resp: resp, probe: &probe}
+	var known rules.Event
+	a := answer{resp: resp, known: &known}
 	req := resp.Request
 	batch := batchOf(ctx)
 	if out, ok := Outcome(resp); ok && out.Event != nil {
@@ -78,7 +78,7 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 		method = req.Method
 		operation, facts = operationOf(c.policy, req, httpattempt.Authority(req))
 	}
-	probe.Facts = facts
+	known.Facts = facts
 	if !a.needsDecision(c, operation, method, Attempt(ctx)) {
 		return nil
 	}

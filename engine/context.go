@@ -11,13 +11,13 @@ import (
 
 // How a call ends with its context, and what else ends its waits.
 
-// contextError is the error of ctx, and the cause that it was cancelled with
-// where that is another; nil while ctx has not ended.
+// contextError is the error of ctx, joined with the cause of its cancellation if that is
+// another error; nil while ctx has not ended.
 func contextError(ctx context.Context) error {
 	return withContext(ctx, nil)
 }
 
-// withContext is err, and what is missing in it of why ctx has ended.
+// withContext adds to err the reasons for the end of ctx that err does not wrap.
 func withContext(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err

@@ -48,7 +48,7 @@ func (x *roundTrip) hear(ctx context.Context, permit limiter.Permit) {
 	if x.resp.StatusCode < 200 || x.stranger {
 		return
 	}
-	e := x.probe // needsDecision writes the same
+	e := x.known // needsDecision writes the same
 	e.Provider, e.Operation, e.Method, e.Protocol = x.c.policy.Name, x.op.name, x.method, "http"
 	e.Status, e.Header = x.resp.StatusCode, x.resp.Header
 	x.op.hear(permit, e)

@@ -36,7 +36,7 @@ type run struct {
 	repeats    int                // how many attempts were repeated because their token was an old one
 	refreshed  bool               // the credentials were refreshed for this call
 	confirmed  bool               // an attempt was repeated to see whether the credentials are really refused
-	spent      bool               // the next retry was taken from the budget
+	budgeted   bool               // the next retry was taken from the budget
 	finished   bool               // the call has ended, and has given everything back
 	end        *outcome           // how the call ended; nil = it succeeded, or has not ended
 	err        error              // the latest attempt's error; nil in Transport if there was a response
@@ -237,7 +237,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 			return r.deferral(now)
 		}
 		if deadline, ok := ctx.Deadline(); ok && now.Add(d.Delay).After(deadline) {
-			r.unspend()
+			r.refundRetry()
 			if timeUp(ctx) { // in the attempt
 				return &outcome{kind: gaveUp, as: AsDeadline, reason: decision.ReasonTimeUp, cause: r.cause}
 			}
@@ -249,7 +249,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 		r.discard()
 		r.notify(ctx, NoticeWait, d.Delay, nil)
 		if err := r.sleep(ctx, d.Delay); err != nil {
-			r.unspend()
+			r.refundRetry()
 			r.until = now.Add(d.Delay)
 			return r.interrupted(ctx, err)
 		}
@@ -450,8 +450,8 @@ func (r *run) succeeded(ctx context.Context) {
 // wait that the server asked for is exempt.
 func (r *run) afford(now time.Time) bool {
 	b := r.c.policy.Budget
-	r.spent = b != nil && !decision.AskedFor(r.decision)
-	if !r.spent {
+	r.budgeted = b != nil && !decision.AskedFor(r.decision)
+	if !r.budgeted {
 		return true
 	}
 	key := keyOf(b.Key, &r.call.Keys)
@@ -462,9 +462,9 @@ func (r *run) afford(now time.Time) bool {
 	return false
 }
 
-// unspend returns a retry to the budget, since it is not made after all.
-func (r *run) unspend() {
-	if r.spent {
+// refundRetry returns a retry to the budget, since it is not made after all.
+func (r *run) refundRetry() {
+	if r.budgeted {
 		b := r.c.policy.Budget
 		r.p.budgets.Refund(time.Now(), b, keyOf(b.Key, &r.call.Keys))
 	}

@@ -40,7 +40,7 @@ func (e *Engine) noPolicy(provider string) error {
 	return redact.New(fmt.Sprintf("engine: no policy for provider %q%s", provider, hint))
 }
 
-// noPolicyGiveUp gives a call up whose provider is not known, or any any more.
+// noPolicyGiveUp gives up a call whose provider has no policy, or none any more.
 func (e *Engine) noPolicyGiveUp(provider, operation string) error {
 	if e.closed() {
 		return &GiveUpError{
@@ -67,9 +67,8 @@ func (r *run) withoutAccount(ctx context.Context) *outcome {
 	return nil
 }
 
-// fallback is the policy of hosts that no policy claims, where the set has none
-// of that name: the built-in one. It is made when it is first needed; nil = it
-// cannot be.
+// fallback is the built-in policy of hosts that no policy claims, for a set that has none
+// of that name. It is made when it is first needed; nil = it cannot be made.
 func (e *Engine) fallback() *Provider {
 	e.unclaimed.once.Do(func() {
 		pol, ok := policy.Builtin().Policy(fallbackProvider)

@@ -40,7 +40,8 @@ type Reauth struct {
 	// spent: it calls ReauthRequest.Spend, or sends its request to the token endpoint
 	// through this engine's Transport or Do, with its context, which do so for an operation
 	// that a policy says to be for tokens. Then another process can take over a refresh whose
-	// process died before. false = that is as though the token had been spent.
+	// process died before. false = the token counts as spent when Refresh
+	// begins.
 	Spends bool
 	// Unknown is how long calls are handed back, with a store, after a process died that may
 	// have spent a refresh token that can be used only once; 0 = 10 minutes. After that
@@ -54,16 +55,16 @@ type Reauth struct {
 // what Reauth.Credential calls one; everybody else who needs the credential
 // waits for its result and shares it.
 //
-// The hook's context is not cancelled when the call that began it is, only after
-// Reauth.Timeout. From a hook that has not returned a second after that
-// nobody expects anything: until it returns, the calls that need the credential
-// wait or are handed back, as where the token endpoint is down, and no other
-// refresh of it begins; its result counts whenever it comes.
+// The hook's context is not cancelled with the call that began the refresh, but only
+// after Reauth.Timeout. If the hook has not returned a second after that, the calls that
+// need the credential wait or are handed back, as when the token endpoint is down. No
+// other refresh of the credential begins until it returns; its result counts whenever it
+// comes.
 //
 // Requests that the hook makes through Transport or Do with its context belong
-// to the account and are otherwise calls of their own. Where one is refused
-// that needs the very credential being refreshed, or that goes to a host which
-// no policy claims, it fails at once instead of waiting for its own refresh.
+// to the account and are otherwise calls of their own. If one is refused that needs the
+// credential being refreshed, or goes to a host that no policy claims, it fails at once
+// instead of waiting for its own refresh.
 //
 // A nil error means that there are new credentials, or that there were already
 // where Refused says so of the stored ones. An error ends every call
@@ -148,9 +149,9 @@ func (r ReauthRequest) Found(fence uint64) {
 //		return nil
 //	}
 //
-// Where it is not known what the attempt had, as for one of Do, whose credentials
-// are its function's own, or for one that carried them in another place, the
-// answer is yes: it may be this one. "" is no token, and has always been refused.
+// The answer is also yes where nobody knows what the attempt had, since it may be this
+// one: in Do, whose function has the credentials, or if the request did not carry them in
+// its Authorization header. "" is no token, and has always been refused.
 func (r ReauthRequest) Refused(token string) bool {
 	return token == "" || !r.sent.Known() || credential.FingerprintOf(token) == r.sent
 }

@@ -48,15 +48,15 @@ type roundTrip struct {
 
 // roundTripPool saves an allocation for each request. Nothing uses a roundTrip after
 // RoundTrip has returned.
-var roundTripPool = sync.Pool{New: func() any { return &roundTrip{answer: answer{probe: new(rules.Event)}} }}
+var roundTripPool = sync.Pool{New: func() any { return &roundTrip{answer: answer{known: new(rules.Event)}} }}
 
-// reuse puts x back into the pool. It keeps the probe, in which needsDecision sets the
+// reuse puts x back into the pool. It keeps the event known, in which needsDecision sets the
 // same fields each time.
 func (x *roundTrip) reuse() {
-	probe := x.probe
-	probe.Header, probe.Facts = nil, nil
+	known := x.known
+	known.Header, known.Facts = nil, nil
 	*x = roundTrip{}
-	x.probe = probe
+	x.known = known
 	roundTripPool.Put(x)
 }
 

@@ -26,8 +26,8 @@ import (
 // A request is repeated only if its body can be had again: by GetBody, which
 // http.NewRequest sets for the usual kinds of body, or from a copy that
 // Transport makes of a body without GetBody whose length is known (or that is
-// an io.Seeker), up to 4 MiB. A body that can be had once only is a stream,
-// and never read ahead of. An error of the body itself ends the call.
+// an io.Seeker), up to 4 MiB. A body that can be read only once is a stream;
+// Transport reads none of it before base does. An error of the body itself ends the call.
 //
 // When a call fails for good, or must wait longer than a worker may be held,
 // the last response is returned as it came, with its body, and a nil error, so
@@ -229,7 +229,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	r.op = c.operation(r.call.Operation)
 	if r.call.Facts != nil {
-		x.probe.Facts = r.call.Facts
+		x.known.Facts = r.call.Facts
 	}
 	if len(c.factKeys) > 0 {
 		r.call.Keys.Facts = p.factKeys(ctx, c, &r.call)
@@ -289,7 +289,7 @@ func (r *run) rememberEnd() {
 	}
 }
 
-// keepBody is req with a body that can be had again, where there can be one. The
+// keepBody returns req with a body that can be read again, if its body allows that. The
 // error is that of a call that is given up.
 func (p *Provider) keepBody(req *http.Request) (*http.Request, error) {
 	//lint:ignore SA1019 see RoundTrip
@@ -302,7 +302,7 @@ func (p *Provider) keepBody(req *http.Request) (*http.Request, error) {
 	return kept, nil
 }
 
-// noBody gives a call up whose body could not be read.
+// noBody gives up a call whose body could not be read.
 func (p *Provider) noBody(ctx context.Context, err error) error {
 	d := Decision{Action: policy.Fail, As: AsPermanent, Rule: bodyRule, Reason: decision.ReasonBody}
 	var until time.Time

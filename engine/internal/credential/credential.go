@@ -256,8 +256,8 @@ func (sh *shard) states() []State {
 // flightKey is where the context of a refresh has its *flight.
 type flightKey struct{}
 
-// within reports whether ctx is that of a refresh that is not over yet and for which is
-// holds, or of one that such a refresh waits for.
+// within reports whether ctx belongs to a refresh for which is holds and which has not
+// ended. A refresh that runs inside another one belongs to both.
 func within(ctx context.Context, is func(*flight) bool) bool {
 	f, _ := ctx.Value(flightKey{}).(*flight)
 	for ; f != nil; f = f.outer {

@@ -203,10 +203,10 @@ func (s *Set) withoutRefreshLocked(e *entry, r *Refusal, now time.Time) (result 
 	return Result{}, false
 }
 
-// verdictLocked is what it means that the newest credential is refused where it cannot be
-// refreshed for that: it is too early, or the call has had its refresh. The credential
-// is known to be bad only where no call has succeeded since the refresh began. had says
-// that the call has had its refresh, of what was refused now.
+// verdictLocked says what becomes of a call whose attempt had the newest credential and was
+// refused, when no refresh may follow: it is too early for one, or the call has had its
+// own (had). The credential is known to be bad only if no call has succeeded since its
+// refresh began.
 func (s *Set) verdictLocked(e *entry, r *Refusal, had bool, now time.Time) Result {
 	later := func(err error) Result {
 		until := e.finished.Add(s.interval)

@@ -210,8 +210,8 @@ func (p *Policy) wait(d *Decision, asked time.Duration) {
 	}
 }
 
-// MaxAsked is the longest wait that a decision counts with, so that nothing
-// that adds to it overflows. No call may wait that long anyway.
+// MaxAsked is the longest wait that a decision reckons with, so that no sum overflows. No
+// call may wait that long anyway.
 const MaxAsked = 365 * 24 * time.Hour
 
 // Rule is the first rule that holds for e.
