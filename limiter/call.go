@@ -124,7 +124,7 @@ func (c *call) refsOf(r *Request, buf []ref) []ref {
 	return buf
 }
 
-// costs is what r takes of m by u, and what of that one of Request.N costs: see ref.
+// costs is what r takes of m by u, and the cost of one of its N requests: see ref.
 func (m *limit) costs(r *Request, u *Use) (cost, each int64) {
 	switch {
 	case m.metered():
@@ -140,10 +140,10 @@ func (m *limit) costs(r *Request, u *Use) (cost, each int64) {
 	return cost, each
 }
 
-// lockAll takes the call's locks and settles the instant at which everything is
-// decided, and the limits by which: those in force now. (No key here can
-// follow newer ones, since whoever made it do so held the lock before.) It reports
-// whether these are others than those by which the call was resolved.
+// lockAll takes the call's locks, and fixes the instant at which everything is decided and
+// the limits by which it is decided: those in force now. (No key here can follow newer
+// limits, since that takes its lock.) It reports whether other limits were in force when
+// the call's names were looked up.
 func (l *Limiter) lockAll(c *call) (reloaded bool) {
 	clock := c.now
 	if c.given {

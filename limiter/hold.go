@@ -59,7 +59,7 @@ func (l *Limiter) closeAndUnlock(c *call, e *entry, m *limit, until int64, cause
 		if x.hold == 0 || x.hold < until {
 			x.hold = until
 			x.noteCause(cause, until)
-			x.stopProbing() // no probe matters any more that is out
+			x.stopProbing() // the probes that are out do not matter any more
 			l.noteHold(until)
 			if x.q != nil {
 				late, why = x.q.late(until), x.causeSince(c.now)

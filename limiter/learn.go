@@ -8,9 +8,9 @@ import (
 // What the provider says of a limit.
 //
 // Many providers tell on each reply what is left of a limit, and when it begins anew.
-// They count all who use the key, other programs too, so what they say holds where it
-// is less than what was counted here. It bounds what passes until that time, beside
-// what the limit's own kind counts, and so it never lets more through.
+// They count all who use the key, also other programs. So a reply may lower what passes
+// until then: it is a second bound beside the limit's own count, and never lets more
+// through.
 
 // Learned is what a reply says of a limit.
 type Learned struct {
@@ -37,8 +37,8 @@ const (
 	learnedKept = int64(time.Hour)          // how long a key that is not used keeps what a reply has lowered
 )
 
-// learned is what is known of a limit for a key by what replies said, and what was
-// granted of it. The window of a fixedKind is kept here too.
+// learned is what replies have told about a limit of a key, and what was granted of it
+// since. The window of a fixedKind is kept here too.
 type learned struct {
 	granted int64 // units, since the key is known
 	left    int64 // units that may pass until reset
@@ -134,10 +134,10 @@ func (d *learned) begin(units, now, window int64) {
 	d.reset = now + min(window, math.MaxInt64-1-max(now, 0))
 }
 
-// believe takes note that so many units are left until reset, as the reply says to a
-// request that got its permit at the time sent, and reports whether that is newer than
-// what is known: a reset that is later, or fewer units until the same. most is what a
-// window lets through of a limit that has no other count than this; 0 = it has one.
+// believe takes note that so many units are left until reset. That says the reply to a
+// request which got its permit at the time sent. believe reports whether it is news: a
+// later reset, or fewer units until the same one. For a limit without another count of
+// its own, most is what a window of it lets through; 0 = it has another.
 func (d *learned) believe(left, reset, sent, most, window, now int64) bool {
 	slop := min(learnedSlop, (reset-now)/4)
 	if most > 0 {

@@ -275,8 +275,8 @@ func (l *Limiter) enter(ctx context.Context, now int64, given bool, r *Request, 
 	return p, nil, 0, nil
 }
 
-// takeOrWaitLocked takes what the call names, or does what enter says where that is not
-// possible. All of the call's shards are locked.
+// takeOrWaitLocked takes what the call names. If that is not possible, it makes the call
+// wait or fail, as enter says. All of the call's shards are locked.
 func (l *Limiter) takeOrWaitLocked(ctx context.Context, c *call, r *Request, queue bool) (p Permit, w *waiter, until int64, err error) {
 	var buf [6]ref
 	refs := c.refsOf(r, buf[:])

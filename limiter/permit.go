@@ -125,11 +125,11 @@ func (p *Permit) recordLocked() *record {
 // restamp makes a permit whose call has waited count from the time now on, when
 // its call goes on: later than it was granted, where the machine is busy. A permit
 // has one instant, by which the provider counts the call, so the limits must count
-// it by the same: a log of the window exactly, a bucket by getting no more meanwhile
-// than its burst has room for. (Of a bucket this is exact for one call; several that
-// are late together can exceed it by what it gets in the time that they are late.)
-// ok is false where a log knows the permit no more, being late by more than the
-// window: then it is to be cancelled, and the call must wait again.
+// it by the same. A log of the window does so exactly. A bucket gets no more meanwhile
+// than its burst has room for. (That is exact for one late call; several together can
+// exceed the bucket by what it gets while they are late.) ok is false where a log has
+// forgotten the permit, since the call is late by more than the window: then the permit
+// is to be cancelled, and the call must wait again.
 func (p Permit) restamp(now int64) (_ Permit, ok bool) {
 	if ahead := p.at - now; p.l == nil || ahead >= 0 && ahead <= maxAhead {
 		return p, true

@@ -461,6 +461,52 @@ func TestQuotaIsUsed(t *testing.T) {
 	}
 }
 
+// TestQuotaStaysExact uses a small quota up as soon as it allows that, for longer than a log
+// remembers grants one by one: what has left the window takes nothing from it.
+func TestQuotaStaysExact(t *testing.T) {
+	now := time.Now()
+	l, err := New([]Limit{{Name: "few", Quota: 2, Window: time.Minute, Burst: 2}}, Options{Clock: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Request{Uses: []Use{{Limit: "few", Cost: 1}}}
+	for i := range 200 {
+		for _, pause := range []time.Duration{time.Second, time.Minute - time.Second + 1} {
+			if _, ok := l.TryAcquire(r); !ok {
+				t.Fatalf("minute %d: a call is refused", i)
+			}
+			now = now.Add(pause)
+		}
+	}
+}
+
+// TestFits holds that calls wait together only if they are alike in all, also if the
+// hashes of their keys are the same.
+func TestFits(t *testing.T) {
+	e := &entry{}
+	refs := func(e *entry, position int) []ref {
+		return []ref{{taken: taken{e: e, lim: &limit{position: position}}}}
+	}
+	calls := &likeCalls{prio: Interactive, account: "a", refs: refs(e, 1)}
+	for _, tt := range []struct {
+		name string
+		r    Request
+		refs []ref
+		want bool
+	}{
+		{"alike", Request{Keys: Keys{Account: "a"}}, refs(e, 1), true},
+		{"another priority", Request{Keys: Keys{Account: "a"}, Priority: Backfill}, refs(e, 1), false},
+		{"another account", Request{Keys: Keys{Account: "b"}}, refs(e, 1), false},
+		{"another key", Request{Keys: Keys{Account: "a"}}, refs(&entry{}, 1), false},
+		{"another limit", Request{Keys: Keys{Account: "a"}}, refs(e, 2), false},
+		{"two limits", Request{Keys: Keys{Account: "a"}}, append(refs(e, 1), refs(e, 2)...), false},
+	} {
+		if got := calls.fits(&tt.r, tt.refs); got != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 // TestLentUnitsAreForgotten holds that a call lends no units that its quota counts no
 // more: the call inside takes its own, and gives them back when it is cancelled.
 func TestLentUnitsAreForgotten(t *testing.T) {

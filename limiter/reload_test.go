@@ -255,6 +255,31 @@ func TestUpdateUnguards(t *testing.T) {
 	})
 }
 
+// TestUpdateFixed holds that a smaller quota counts in the window that has begun.
+func TestUpdateFixed(t *testing.T) {
+	fixed := func(quota int64) Limit {
+		return Limit{Name: "hour", Quota: quota, Window: time.Hour, Fixed: true}
+	}
+	l, r, now := mustNew(t, fixed(10)), &Request{Uses: []Use{{Limit: "hour", Cost: 1}}}, time.Now()
+	take := func() (n int) {
+		for ; n < 20; n++ {
+			if _, _, ok := l.TryAcquireAt(now, r); !ok {
+				break
+			}
+		}
+		return n
+	}
+	if _, _, ok := l.TryAcquireAt(now, r); !ok {
+		t.Fatal("the first call is refused")
+	}
+	if err := l.Update([]Limit{fixed(3)}); err != nil {
+		t.Fatal(err)
+	}
+	if n := take(); n != 3 {
+		t.Errorf("%d calls passed after a reload to 3 an hour, want 3", n)
+	}
+}
+
 func TestLimitFor(t *testing.T) {
 	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 	var vip Limit // its Rate or Concurrency is 0 when there is none

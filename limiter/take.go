@@ -102,7 +102,7 @@ func (l *Limiter) takeLocked(refs []ref, prio Priority, account string, calls *l
 			}
 			if x != nil && x.q != nil && !x.q.empty() && !refs[i].covered {
 				x.q.served(prio, account, refs[i].got)
-				l.armLocked(refs[i].e, now) // that may have changed who is next, and what it needs
+				l.armLocked(refs[i].e, now) // another call may be next now, and need something else
 			}
 		}
 	}
@@ -119,8 +119,8 @@ func (l *Limiter) passesLocked(r *ref, x *coldLimit, prio Priority, account stri
 	}
 	if probes {
 		// It has passed already.
-	} else if turn := l.guardOfLocked(e, m, now); turn != nil {
-		if turn.calls != calls {
+	} else if guard := l.guardOfLocked(e, m, now); guard != nil {
+		if guard.calls != calls {
 			return false
 		}
 	} else if x.q != nil && !x.q.empty() && x.q.ahead(prio, account, r.cost, calls) {

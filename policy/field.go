@@ -217,8 +217,8 @@ var objects = []*yamlfile.Object{
 
 // Schema is the JSON Schema (draft 2020-12) of a policy file, rendered from
 // the table that the decoder checks files against. policy.schema.json is a copy
-// for editors. It says what a single file may hold; what Load checks beyond that
-// (names, numbers that must fit together, expressions) a schema cannot say.
+// for editors. It says what a single file may hold. Load checks more than a schema can
+// say: names, numbers that must fit together, expressions.
 func Schema() []byte { return bytes.Clone(schema()) }
 
 var schema = sync.OnceValue(func() []byte {

@@ -51,8 +51,8 @@ func globPath(pattern, path string) bool {
 		return false
 	}
 	j := i
-	// Most patterns need no more than this: what both go on with, where a segment
-	// that is only '*' takes one of the path.
+	// Most patterns need no more than this: both go on alike, and a '*' that is a whole
+	// segment takes one of the path.
 	for i < len(pattern) && j < len(path) {
 		if pattern[i] == '*' {
 			if path[j] == '/' || i > 0 && pattern[i-1] != '/' || i+1 < len(pattern) && pattern[i+1] != '/' {

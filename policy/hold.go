@@ -40,8 +40,8 @@ func (d Daily) String() string {
 	return fmt.Sprintf("%02d:%02d %s", d.Hour, d.Minute, d.Zone)
 }
 
-// Next is the first such time after now. On a day on which the clocks skip it, that
-// is the moment at which they do; on one on which it comes twice, the first time.
+// Next is the first such time after now. If the clocks skip it on a day, it is the moment
+// of the skip; if it comes twice on a day, it is the first.
 func (d Daily) Next(now time.Time) time.Time {
 	year, month, day := now.In(d.location).Date()
 	for ; ; day++ {

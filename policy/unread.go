@@ -14,8 +14,8 @@ import (
 )
 
 // The built-in policies are many, and a worker uses few. Of each file only the head
-// is read at first: what says which requests it is for and what it extends. The rest
-// is read, and compiled, when the policy is first asked for.
+// is read at first: for which requests the policy is, and what it extends. The rest is
+// read and compiled when the policy is first used.
 
 // entry is one policy of a Set.
 type entry struct {

@@ -140,9 +140,9 @@ func (f *finder) asked(xs []source, h *asked, onlyText bool) bool {
 	return found
 }
 
-// askMessages is asked for text patterns, which now see all that stands where
-// the policy says that messages stand, as of a batch or of the parts of an error,
-// but for what it quotes.
+// askMessages reads hints by text patterns. A pattern sees every text that stands where the
+// policy says that messages stand, such as each part of an error or of a batch, without
+// what these texts quote.
 func (f *finder) askMessages(x *plan, h *asked) {
 	f.window.set(f.body[:min(len(f.body), patternWindow)])
 	if !f.batch && !slices.ContainsFunc(x.retryAfter, func(x source) bool {

@@ -143,8 +143,8 @@ func (l *imapLine) weight() int {
 	return 0
 }
 
-// parseIMAP takes a response apart; want is its status where that is known, and
-// named tells that it can be about a mailbox. body is what is read of it.
+// parseIMAP takes a response apart. want is its status, if that is known. named tells that
+// the command names a mailbox, which the response may repeat. body is what is read of it.
 func parseIMAP(s, want string, named bool) (status string, codes []string, message, body string) {
 	var lines []imapLine
 	var plain []string

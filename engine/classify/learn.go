@@ -16,11 +16,11 @@ type Learned struct {
 	Limit     int64         // the limit in all; 0 = it does not say
 }
 
-// Learn reads what a response says of a limit that learns so. The event has the
-// response's Status and Header and the request's Operation and Method. ok is false
-// where it says nothing that can be believed: no number of what is left, or no time of
-// a reset, where the policy says that there is one, that is to come within 7 days. now
-// is when the response came; the zero time is the current time.
+// Learn reads what a response says of a limit, by the limit's `learn`. The event has the
+// response's Status and Header and the request's Operation and Method. ok is false if the
+// response lacks the number of what is left, or if the policy names a reset and the
+// response has none within the next 7 days. now is when the response came; the zero time
+// is the current time.
 func Learn(l *policy.Learn, e *rules.Event, now time.Time) (_ Learned, ok bool) {
 	if len(e.Header) == 0 || l.Holds != nil && l.Holds.Match(e) != 0 {
 		return Learned{}, false

@@ -15,8 +15,14 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// networkOf tells what went wrong below the protocol: one of the Network…
-// constants of package rules, or "" where err is nil or says nothing about
+// failure is what an error says about the network.
+type failure struct {
+	kind string
+	sent bool // or not known
+}
+
+// network tells what went wrong below the protocol: one of the Network…
+// constants of package rules, or "" where the error says nothing about
 // the network. A *url.Error, and any error in net/http's words, does, but for
 // those about the request itself ("unsupported protocol scheme").
 //
@@ -41,7 +47,7 @@ import (
 // (section 4.4.2.4). So are errors of crypto/x509 alone, since signatures in
 // an answer are verified too.
 //
-// Where err joins several errors (Unwrap() []error, and the lists of common
+// Where t joins several errors (Unwrap() []error, and the lists of common
 // libraries), sent is false only where it is for each of them: one attempt may
 // have lost its answer before the next found no server. kind is then that of
 // the first that was sent. An error that wraps more than 1000 others, itself
@@ -49,25 +55,6 @@ import (
 //
 // A context that the caller cancelled is [rules.NetworkCanceled]; one whose
 // deadline passed is [rules.NetworkTimeout].
-func networkOf(err error) (kind string, sent bool) {
-	if err == nil {
-		return "", true
-	}
-	t, whole := grow(err)
-	if !whole {
-		return "", true
-	}
-	f := t.network()
-	return f.kind, f.sent
-}
-
-// failure is what an error says about the network.
-type failure struct {
-	kind string
-	sent bool // or not known
-}
-
-// network is the failure of an error, or of one branch of joined errors.
 func (t *tree) network() (f failure) {
 	defer func() {
 		if recover() != nil { // the methods of foreign errors, nil pointers among them

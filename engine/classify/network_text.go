@@ -6,16 +6,16 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// NetworkText is [Network] for the text of an error below the protocol, for
-// logs and test cases that hold no more. Text that names nothing known is
+// NetworkText reads the kind of a network failure from the text of an error, for logs and
+// test cases that hold no more than that. Text that names nothing known is
 // [rules.NetworkOther]; no text is "".
 //
-// sent is false only where the whole text, or what follows the method and the
-// URL of a *url.Error, is that of an error for which Network says so ("dial
-// tcp 192.0.2.1:443: connect: connection refused"), begins as people call one
-// ("connection refused"), or is one of the words dns and connect. The same words
-// further inside may be a part of several errors, or of what a server wrote,
-// and leave it true.
+// sent is false if the text proves that no request was sent. Then the whole text, or
+// what follows the method and the URL of a *url.Error, is that of an error before any
+// request ("dial tcp 192.0.2.1:443: connect: connection refused"), begins as people call
+// such an error ("connection refused"), or is one of the words dns and connect. The same
+// words further inside prove nothing: they may come from one of several errors, or from a
+// server.
 func NetworkText(s string) (kind string, sent bool) {
 	s = strings.TrimSpace(s)
 	if s == "" {

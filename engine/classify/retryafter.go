@@ -270,7 +270,7 @@ func (r *rateLimit) structured(lines []string) {
 	r.read(name, value, exhausted, all)
 }
 
-// reset reads a header that holds only the reset, beside one that holds what remains.
+// reset reads a header with the time of the reset, whose sibling has what remains.
 func (r *rateLimit) reset(name string, resets, remaining []string) {
 	var exhausted, all time.Duration
 	left := splitValues(remaining)

@@ -7,11 +7,11 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// The errors of net/http by which it says that the server never looked at a
-// request that had a connection. They are not exported, so their words tell; these
-// are those of Go 1.26 (net/http/transport.go and h2_bundle.go), and of
-// golang.org/x/net/http2. TestUnprocessed provokes each. Not among them, since
-// the server may have done what was asked:
+// The errors of net/http that prove that the server never looked at a request which had
+// a connection. Their types are not exported, so they are told by their words: those of
+// Go 1.26 (net/http/transport.go and h2_bundle.go) and of golang.org/x/net/http2.
+// TestUnprocessed provokes each. These are not among them, since the server may have done
+// what was asked:
 //
 //   - "stream error: …; PROTOCOL_ERROR; received from peer", after which net/http
 //     repeats the request all the same;
@@ -68,12 +68,11 @@ func refused(s string) bool {
 	return ok && id != "" && strings.Trim(id, "0123456789") == ""
 }
 
-// Unprocessed reports whether err, which a RoundTripper has returned instead of a
-// response, is net/http's own word that the server never looked at the request, so
-// that it can be repeated whatever it does. It may be wrapped in other errors,
-// unless they join it with others or tell of a loss themselves.
+// Unprocessed reports whether an error of a RoundTripper proves that the server never
+// looked at the request, so that any request can be repeated after it. Other errors may
+// wrap it, but not join it with others, nor tell of a loss themselves.
 //
-// It is false for a request that never had a connection: that Network tells.
+// It is false for a request that never had a connection; Error tells that.
 func Unprocessed(err error) (ok bool) {
 	defer func() {
 		if recover() != nil { // the methods of foreign errors

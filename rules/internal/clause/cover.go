@@ -116,9 +116,9 @@ func (c *Clause) texts(cond *condition.Condition) (all, some, ok bool) {
 	return all, some, true
 }
 
-// CoverTogether lists the rules of earlier clauses, whose rest c implies, that
-// together match all that c matches; nil if they do not. Only some rules are
-// asked, unless that is nil.
+// CoverTogether lists the rules of earlier clauses that together match all that c
+// matches; nil if they do not. c must imply the rest of each earlier clause. Only the
+// rules in some are looked at, or all if it is nil.
 func CoverTogether(c *Clause, earlier []Candidate, some []int) (by []int) {
 	left := []Clause{*c}
 	for _, d := range earlier {
@@ -203,8 +203,8 @@ func subtractAll(left []Clause, d *Clause) (next []Clause, changed bool) {
 	return next, changed
 }
 
-// subtract is what is left of c without the events that satisfy d, whose rest c
-// implies. Not cut means that all of it is left, or that it cannot be told.
+// subtract returns what is left of c without the events that satisfy d. c must imply the
+// rest of d. cut is false if all of c is left, or if nobody can say what is.
 func (c Clause) subtract(d *Clause) (pieces []Clause, cut bool) {
 	if !c.Overlaps(d) {
 		return []Clause{c}, false

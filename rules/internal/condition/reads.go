@@ -88,7 +88,7 @@ func (v *Value) Field() (valueset.Field, bool) {
 	return valueset.Field{}, false
 }
 
-// ByStatus is what c comes to where only the status is known, if that is enough.
+// ByStatus evaluates c if the status alone decides it; known reports whether it does.
 func (c *Condition) ByStatus(e *fact.Event) (t truth, known bool) {
 	switch c.Op {
 	case NumEq, NumLess, NumLessEq, NumIn:

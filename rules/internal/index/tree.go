@@ -58,7 +58,7 @@ const (
 	noBody
 )
 
-// absentFrom tells what e has none of, so that what needs it is not even asked for.
+// absentFrom lists what e lacks, so that no condition is tried that needs it.
 func absentFrom(e *fact.Event) (a absence) {
 	if len(e.Header) == 0 {
 		a |= noHeader
