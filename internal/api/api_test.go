@@ -32,6 +32,7 @@ var packages = map[string]string{
 	"engine/prometheus":  "engine_prometheus.txt",
 	"engine/record":      "engine_record.txt",
 	"limiter":            "limiter.txt",
+	"limiter/pglimit":    "limiter_pglimit.txt",
 	"limiter/redislimit": "limiter_redislimit.txt",
 	"limiter/storetest":  "limiter_storetest.txt",
 	"policy":             "policy.txt",

@@ -1,0 +1,164 @@
+package pglimit
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+//go:embed sql/*.sql
+var files embed.FS
+
+// migrations are the steps of the schema: the file that brings it to the version of its place,
+// counted from 1. Released steps are not changed.
+var migrations = [][]string{
+	{"tables", "epoch", "take", "end", "change", "renew"},
+}
+
+// included are the parts that several functions have in common. PL/pgSQL is fast within one
+// function, and slow where arrays go from one to another.
+var included = []string{"load", "find", "save", "offer", "addtolog", "voidit", "prune", "useup", "advance", "tune", "expires"}
+
+// numbers are the names that the files use for numbers: those of package storetest, which is the
+// reference, and the places of what is kept in arrays.
+var numbers = map[string]int64{
+	// kinds
+	"gate": 0, "bucket": 1, "log": 2, "fixed": 3, "slots": 4,
+	// priorities
+	"backfill": 1,
+	// endings
+	"released": 0, "completed": 1, "cancelled": 2, "succeeded": 3, "refunded": 4,
+	// changes
+	"refused": 0, "held": 1, "lifted": 2, "learned": 3,
+
+	// of one limit in keys.lim
+	"name": 0, "kind": 1, "time": 2, "most": 3, "tat": 4, "hold": 5, "causeAt": 6, "allowed": 7, "lapse": 8, "refusals": 9,
+	"refusedAt": 10, "cut": 11, "cutAt": 12, "cutNext": 13, "credit": 14, "wanted": 15, "granted": 16, "left": 17, "reset": 18,
+	"first": 19, "slop": 20, "lsince": 21, "last": 22, "heard": 23, "count": 24, "guessed": 25, "quota": 26,
+	"limSize": limSize,
+
+	// what is in keys.lists: the limit's number from 1, one of these, and
+	"logEntry": 1, // at, units
+	"lease":    2, // id, slots, at, until
+	"waiter":   3, // member, priority, slots, until, told
+	"probe":    4, // id, until
+	"listSize": 7,
+
+	"second": 1_000_000, "minute": 60_000_000,
+	"maxUnits": maxUnits, "longestStep": 20 * int64(longest),
+	"recentFor": 2_000_000, "recentMost": 32, "voidMost": 64,
+	"leaseMost": 1000, "waiterMost": 64, "waiterFor": 1_000_000, "keptFor": 250_000, "restorePart": 3,
+	"probeLapse": 60_000_000, "maxProbes": 64, "refusalLapse": 3_600_000_000, "maxRefusals": 1 << 30,
+	"whole": 1_000_000, "adaptCut": 700_000, "adaptFloor": 50_000, "adaptEvery": 1_000_000, "adaptTick": 200,
+	"maxLearned": 7 * 24 * 3_600_000_000, "quotaKept": 3_600_000_000, "resetSlop": 2_000_000,
+	"creditMost": 1_000_000_000_000, "wantedFor": 2_000_000,
+	"logParts": 32, "logExact": 64, "logMost": 256, "refundReach": 1_000_000,
+}
+
+const limSize = 27
+
+// clockNow is the server's clock in microseconds.
+const clockNow = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
+
+// statements is a file with all names replaced.
+func statements(name string, o *Options) string {
+	read := func(name string) string {
+		b, err := files.ReadFile("sql/" + name + ".sql")
+		if err != nil {
+			panic(err) // it is embedded
+		}
+		return string(b)
+	}
+	text := read(name)
+	for _, part := range included {
+		text = strings.ReplaceAll(text, "{"+part+"}\n", read(part))
+	}
+	since := "xsince"
+	if name == "take" {
+		since = "sinces[part]"
+	}
+	pairs := []string{
+		"{schema}", pgx.Identifier{o.Schema}.Sanitize(),
+		"{channel}", strings.ReplaceAll(o.Schema, "'", "''"),
+		"{clock}", clockNow,
+		"{since}", since,
+		"{zeros}", strings.Repeat(", 0", limSize-4),
+	}
+	for name, n := range numbers {
+		pairs = append(pairs, "{"+name+"}", strconv.FormatInt(n, 10))
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+// EnsureSchema makes the schema that a [Store] needs, or brings it up to the version of this
+// package. It does nothing where that is done, and can be called by many processes at once.
+// Only Options.Schema is used of o, of which at most one is.
+//
+// It needs a role that may create a schema, or tables in one that is there.
+func EnsureSchema(ctx context.Context, pool *pgxpool.Pool, o ...Options) error {
+	var options Options
+	if len(o) > 0 {
+		options = o[0]
+	}
+	if err := options.complete(); err != nil {
+		return err
+	}
+	if err := ensureSchema(ctx, pool, &options); err != nil {
+		return fmt.Errorf("pglimit: schema %q: %w", options.Schema, err)
+	}
+	return nil
+}
+
+func ensureSchema(ctx context.Context, pool *pgxpool.Pool, o *Options) error {
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		run := func(sql string) error {
+			_, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+			return err
+		}
+		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtextextended($1, 0))", "recourse pglimit "+o.Schema); err != nil {
+			return err
+		}
+		name := pgx.Identifier{o.Schema}.Sanitize()
+		there := false
+		if err := tx.QueryRow(ctx, "select exists (select from pg_namespace where nspname = $1)", o.Schema).Scan(&there); err != nil {
+			return err
+		}
+		if !there {
+			if err := run("create schema " + name); err != nil {
+				return err
+			}
+		}
+		if err := tx.QueryRow(ctx, "select to_regclass($1) is not null", name+".version").Scan(&there); err != nil {
+			return err
+		}
+		if !there {
+			if err := run("create table " + name + ".version (version int not null); insert into " + name + ".version values (0)"); err != nil {
+				return err
+			}
+		}
+		version := 0
+		if err := tx.QueryRow(ctx, "select version from "+name+".version").Scan(&version); err != nil {
+			return err
+		}
+		if version > len(migrations) {
+			return errNewer
+		}
+		for ; version < len(migrations); version++ {
+			for _, file := range migrations[version] {
+				if err := run(statements(file, o)); err != nil {
+					return fmt.Errorf("%s: %w", file, err)
+				}
+			}
+		}
+		_, err := tx.Exec(ctx, "update "+name+".version set version = $1 where version <> $1", version)
+		return err
+	})
+}
+
+var errNewer = errors.New("it is of a newer version of pglimit: update this program")

@@ -1,0 +1,90 @@
+package pglimit
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/recourse-go/recourse/limiter"
+)
+
+const (
+	connectWithin = 5 * time.Second
+	pingEvery     = 30 * time.Second
+)
+
+// Watch is [limiter.Store.Watch]. It listens on a connection of its own.
+func (s *Store) Watch(ctx context.Context, member limiter.StoreID, f func(limiter.StoreEvent)) error {
+	conn, err := s.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = conn.Close(ctx)
+	}()
+	f(limiter.StoreEvent{})
+	me := strconv.FormatInt(fold(member), 10)
+	for {
+		wait, cancel := context.WithTimeout(ctx, pingEvery)
+		n, err := conn.WaitForNotification(wait)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && wait.Err() != nil: // nothing came: is the connection alive?
+			ping, cancel := context.WithTimeout(ctx, connectWithin)
+			err := conn.Ping(ping)
+			cancel()
+			if err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		default:
+			if e, ok := event(n.Payload, me); ok {
+				f(e)
+			}
+		}
+	}
+}
+
+// listen connects and listens.
+func (s *Store) listen(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectWithin)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.check(ctx, conn); err == nil {
+		_, err = conn.Exec(ctx, "listen "+pgx.Identifier{s.options.Schema}.Sanitize())
+	}
+	if err != nil {
+		_ = conn.Close(ctx)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// event reads a notification: "c KEY" of a change, "f MEMBER KEY" of slots that are free.
+func event(payload, me string) (e limiter.StoreEvent, ok bool) {
+	words := strings.Split(payload, " ")
+	switch {
+	case len(words) == 2 && words[0] == "c":
+	case len(words) == 3 && words[0] == "f" && words[1] == me:
+		e.Freed = true
+	default:
+		return e, false
+	}
+	var key pgtype.UUID
+	if err := key.Scan(words[len(words)-1]); err != nil {
+		return e, false
+	}
+	e.Key.Name = key.Bytes
+	return e, true
+}
