@@ -156,7 +156,7 @@ func (m *Memory) take(t *limiter.StoreTake) (a limiter.StoreAnswer) {
 		}
 	}
 	for _, v := range values {
-		if at, known := v.grantOf(t.ID); known { // asked again
+		if at, known := v.grantOf(t.ID, now); known { // asked again
 			a.Granted, a.Wait = true, duration(max(0, at-now))
 			return a
 		}
@@ -347,7 +347,7 @@ func (m *Memory) endPart(e *limiter.StoreEnd, p *limiter.StorePart) {
 	if ended {
 		return
 	}
-	at, known := v.grantOf(e.ID)
+	at, known := v.grantOf(e.ID, now)
 	if !known {
 		at = now - ago
 	}

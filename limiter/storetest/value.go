@@ -185,14 +185,14 @@ func (v *value) isVoid(id limiter.StoreID) (is, ended bool) {
 }
 
 // grantOf returns when a permit was granted as of, if that is known still.
-func (v *value) grantOf(id limiter.StoreID) (at int64, known bool) {
+func (v *value) grantOf(id limiter.StoreID, now int64) (at int64, known bool) {
 	for _, g := range v.recent {
 		if g.id == id {
 			return g.at, true
 		}
 	}
 	for _, s := range v.limits {
-		if i := s.leaseOf(id); i >= 0 {
+		if i := s.leaseOf(id); i >= 0 && now < s.leases[i].until {
 			return s.leases[i].at, true
 		}
 	}

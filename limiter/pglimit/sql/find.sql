@@ -15,6 +15,7 @@
 					owner := owner || part;
 				end if;
 				usedup := {since};
+				dirty := true;
 {useup}
 			elsif lim[b+{kind}] <> kind then
 				usedup := now;
@@ -23,8 +24,8 @@
 				lim[b+{most}] := units;
 				lim[b+{tat}] := 0;
 				for o in {left}..{quota} loop lim[b+o] := 0; end loop;
-				select coalesce(array_agg(l order by i), '{}') into lists from unnest(lists) with ordinality as u(l, i)
-					where lists[(i-1)/{listSize}*{listSize}+1] <> blk or lists[(i-1)/{listSize}*{listSize}+2] = {probe};
+				select coalesce(array_agg(u.l order by u.i), '{}') into lists from unnest(lists) with ordinality as u(l, i)
+					where lists[(u.i-1)/{listSize}*{listSize}+1] <> blk or lists[(u.i-1)/{listSize}*{listSize}+2] = {probe};
 				dirty := true;
 {useup}
 			end if;
