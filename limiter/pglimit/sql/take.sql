@@ -33,7 +33,7 @@ declare
 	at bigint; ready bigint; fits boolean; owed boolean;
 	refused int[] := '{}';
 	blocks int[] := '{}';
-	noend boolean; learns boolean := false;
+	noend boolean; learns boolean := false; slotuses int := 0;
 	q int; blk int; b int;
 	name bigint; kind bigint; units bigint; span bigint; cost bigint; head bigint;
 	usedup bigint; n bigint; m bigint; k bigint; x float8; step bigint; room bigint; quota bigint;
@@ -163,6 +163,7 @@ begin
 			end if;
 			if kind = {slots} and cost > 0 then
 				reserve := false;
+				slotuses := slotuses + 1;
 				n := greatest(restores[part], epochs[part] + lease_ / {restorePart}) - now;
 				if n <= 0 and units = 0 then
 					n := {second};
@@ -298,7 +299,7 @@ begin
 				cost := least(cost, whole);
 				fits := n < {leaseMost};
 				if fits then
-					if k = 0 and cost <= free then
+					if k = 0 and cost <= free and slotuses = 1 then
 						null; -- nobody waits
 					else
 						dirty := true;
