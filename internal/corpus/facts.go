@@ -27,25 +27,28 @@ const Given = "given"
 // replace puts the given facts into the subject's event.
 func (f *Facts) replace(s *Subject) {
 	e := &s.Event
-	if f.Type != nil {
-		e.Type = *f.Type
-		s.note("type", Given, e.Type)
+	text := func(fact string, given, was *string) {
+		if given != nil && (*given != "" || *was != "") { // that nothing is there needs no source
+			s.note(fact, Given, *given)
+		}
+		if given != nil {
+			*was = *given
+		}
 	}
+	text("type", f.Type, &e.Type)
 	if f.Codes != nil {
+		if len(f.Codes)+len(e.Codes) > 0 {
+			s.note("codes", Given, strings.Join(f.Codes, ", "))
+		}
 		e.Codes = f.Codes
-		s.note("codes", Given, strings.Join(e.Codes, ", "))
 	}
-	if f.Message != nil {
-		e.Message = *f.Message
-		s.note("message", Given, e.Message)
-	}
-	if f.Network != nil {
-		e.Network = *f.Network
-		s.note("network", Given, e.Network)
-	}
+	text("message", f.Message, &e.Message)
+	text("network", f.Network, &e.Network)
 	if f.RetryAfter != nil {
+		if *f.RetryAfter > 0 || e.RetryAfter > 0 {
+			s.note("retry_after", Given, units.FormatDuration(*f.RetryAfter))
+		}
 		e.RetryAfter = *f.RetryAfter
-		s.note("retry_after", Given, units.FormatDuration(e.RetryAfter))
 	}
 	if len(f.Named) > 0 {
 		all := make(map[string]string, len(e.Facts)+len(f.Named))

@@ -114,12 +114,12 @@ type Unknown struct {
 	policy *policy.Policy
 	spoken *protocol.Protocol
 
-	reply, body, header bool // the response, its body and its headers are missing
-	operation, method   bool
-	headers             map[string]bool   // the headers that the line is about; nil = all there were
-	readBy              map[string]string // nil = the facts are read from the response here
-	readers             map[string]string
-	left                []string
+	body, header      bool // the response's body and its headers are missing
+	operation, method bool
+	headers           map[string]bool   // the headers that the line is about; nil = all there were
+	readBy            map[string]string // nil = the facts are read from the response here
+	readers           map[string]string
+	left              []string
 }
 
 // UnknownOf tells of the case c, which was read from a line, what it does not say for p,
