@@ -49,6 +49,9 @@ type Options struct {
 	Store limiter.Store
 	// StoreTimeout is how long a call waits for the Store at most; 0 = 50 ms.
 	StoreTimeout time.Duration
+	// StoreLease is how long the Store keeps the slots of a process that it hears nothing of,
+	// and its turn to refresh a credential; 0 = 15 s.
+	StoreLease time.Duration
 	// StoreShadow asks the Store about limits but lets it refuse nothing: Engine.Fleet counts
 	// what it would have refused. Each process then keeps the limits by itself, as without one.
 	StoreShadow bool

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -18,7 +19,7 @@ import (
 
 const (
 	credentialTimeout = time.Second      // of one request to the store about a credential
-	credentialLease   = 15 * time.Second // of a refresh whose process says nothing more
+	credentialLease   = 15 * time.Second // of a refresh whose process says nothing more, unless Options.StoreLease is set
 )
 
 // credentialFleet is with whom the engine shares its refreshes; nil = with nobody.
@@ -28,7 +29,7 @@ func credentialFleet(o *Options) *credential.Fleet {
 		return nil
 	}
 	f := &credential.Fleet{
-		Store: store, Timeout: credentialTimeout, Lease: credentialLease, Unknown: o.Reauth.Unknown, Dead: AsNeedsUser,
+		Store: store, Timeout: credentialTimeout, Lease: cmp.Or(o.StoreLease, credentialLease), Unknown: o.Reauth.Unknown, Dead: AsNeedsUser,
 		Key: func(k credential.Key) limiter.StoreKey {
 			name := "credential\x00" + k.Provider + "\x00" + k.Name
 			return o.Store.Key(name, name)
@@ -64,7 +65,7 @@ func (e *Engine) newMember() *limiter.Member {
 		return nil
 	}
 	return limiter.NewMember(e.o.Store, limiter.MemberOptions{
-		Timeout: e.o.StoreTimeout, Shadow: e.o.StoreShadow, Workers: e.o.Workers, Notify: e.storeNotice,
+		Timeout: e.o.StoreTimeout, Lease: e.o.StoreLease, Shadow: e.o.StoreShadow, Workers: e.o.Workers, Notify: e.storeNotice,
 	})
 }
 

@@ -27,6 +27,7 @@ func (s *state) advance(now int64) {
 		s.credit = 0
 	}
 	s.log = keep(s.log, func(e entry) bool { return e.at+s.time >= now })
+	s.claims = keep(s.claims, func(c claim) bool { return now < c.until })
 	s.slots.advance(now)
 }
 

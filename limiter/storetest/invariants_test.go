@@ -211,6 +211,75 @@ func TestContendedBucket(t *testing.T) {
 	}
 }
 
+// Where calls that take slots lack units, each member gets its turn, the one with the dearest
+// calls too; the bucket gives all that it gets, and few are asked for in vain.
+func TestContendedMixed(t *testing.T) {
+	const members, perSecond, seconds = 8, 60, 60
+	m, clock := aged()
+	k := m.Key("place", "name")
+	costs := [members]int64{2, 2, 2, 5, 5, 5, 2, 10}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	type worker struct {
+		id     limiter.StoreID
+		at     time.Time // when it asks, or ends
+		permit limiter.StoreID
+		last   time.Time
+		got    int
+		worst  time.Duration
+	}
+	workers := make([]worker, members)
+	began := clock.Now()
+	for i := range workers {
+		workers[i] = worker{id: newID(), at: began, last: began}
+	}
+	sum, grants, asks := int64(0), 0, 0
+	for range seconds * 1000 {
+		now := clock.Now()
+		for i := range workers {
+			w := &workers[i]
+			if now.Before(w.at) {
+				continue
+			}
+			parts := []limiter.StorePart{part(k, bucketOf(20, time.Second/3, costs[i]), slotsOf(4, 1))}
+			if w.permit != (limiter.StoreID{}) {
+				if err := m.End(t.Context(), []limiter.StoreEnd{{ID: w.permit, Member: w.id, Parts: parts}}); err != nil {
+					t.Fatal(err)
+				}
+				w.permit = limiter.StoreID{}
+			}
+			id := newID()
+			a, err := m.Take(t.Context(), &limiter.StoreTake{ID: id, Member: w.id, Parts: parts, Lease: time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			asks++
+			late := time.Duration(rnd.IntN(20)) * ms // its machine is busy
+			if !a.Granted {
+				w.at = now.Add(a.Wait + late)
+				continue
+			}
+			w.worst, w.last = max(w.worst, now.Sub(w.last)), now
+			w.got++
+			grants++
+			sum += costs[i]
+			w.permit, w.at = id, now.Add(5*ms+late)
+		}
+		clock.Advance(ms)
+	}
+	if most := int64(20 + perSecond*seconds); sum > most || sum < most*97/100 {
+		t.Errorf("%d units were granted, want %d at most and nearly", sum, most)
+	}
+	if n := float64(asks) / float64(grants); n > 2.2 {
+		t.Errorf("%.2f requests a grant, want at most 2.2", n)
+	}
+	for i, w := range workers {
+		// All others' calls, once each, and what they are late.
+		if bound := 2 * time.Second; w.worst > bound || w.got == 0 {
+			t.Errorf("member %d, whose calls cost %d, got %d and waited %v for one, want at most %v", i, costs[i], w.got, w.worst, bound)
+		}
+	}
+}
+
 // A clock that is set back grants nothing twice.
 func TestClockSetBack(t *testing.T) {
 	m, clock := aged()

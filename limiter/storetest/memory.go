@@ -166,7 +166,8 @@ func (m *Memory) take(t *limiter.StoreTake) (a limiter.StoreAnswer) {
 	var worst refusal
 	at := now // when all of it fits
 	reserve, held := t.MaxWait > 0, false
-	var refused []*state // those that backfill was refused by
+	slots, wanting := false, true // it takes slots; nothing but units refuses it
+	var refused []*state          // those that backfill was refused by
 	each(t, values, func(part, use int, v *value, u *limiter.StoreUse) {
 		s := v.state(&u.Limit, now)
 		why := refusal{part: part, use: use}
@@ -175,19 +176,19 @@ func (m *Memory) take(t *limiter.StoreTake) (a limiter.StoreAnswer) {
 		case s.hold != 0:
 			why.wait, why.held, why.cause = s.hold-now, true, s.cause
 			worst.add(why)
-			held = true
+			held, wanting = true, false
 			return
 		case s.allowed > 0 && int64(len(s.probes)) >= s.allowed:
-			why.cause, reserve = s.cause, false
+			why.cause, reserve, wanting = s.cause, false, false
 			worst.add(why)
 			return
 		case s.kind == limiter.StoreSlots && u.Cost > 0:
-			reserve = false
+			reserve, slots = false, true
 			if fresh := max(v.restore, m.epochs[t.Parts[part].Key.Place[0]]+lease/restorePart); fresh > now {
-				why.wait = fresh - now
+				why.wait, wanting = fresh-now, false
 				worst.add(why)
 			} else if units(u.Limit.Units) == 0 {
-				why.wait = second
+				why.wait, wanting = second, false
 				worst.add(why)
 			}
 			return
@@ -196,12 +197,12 @@ func (m *Memory) take(t *limiter.StoreTake) (a limiter.StoreAnswer) {
 		if owed {
 			headroom = 0
 		}
-		when, fits := s.ready(u.Cost, headroom, &u.Limit, now)
+		when, fits := s.ready(u.Cost, headroom, s.claimedBefore(t.Member, t.Priority, &u.Limit, now), &u.Limit, now)
 		if when <= now && fits {
 			return
 		}
 		at = max(at, when)
-		reserve = reserve && fits && owed
+		reserve, wanting = reserve && fits && owed, wanting && fits && owed
 		why.wait = when - now
 		worst.add(why)
 		refused = append(refused, s)
@@ -219,6 +220,16 @@ func (m *Memory) take(t *limiter.StoreTake) (a limiter.StoreAnswer) {
 			for _, s := range refused {
 				s.wanted = now
 			}
+		}
+		if slots && wanting {
+			at, worst.wait = at+claimLate, worst.wait+claimLate
+			each(t, values, func(_, _ int, v *value, u *limiter.StoreUse) {
+				s := v.find(u.Limit.Name)
+				if s.kind == limiter.StoreBucket && slices.Contains(refused, s) {
+					s.claimUnits(t.Member, t.Priority, u.Cost, at+keptFor)
+				}
+				s.keepFor(t.Member, t.Priority, at, now)
+			})
 		}
 		return worst.answer(a)
 	}
@@ -260,6 +271,7 @@ func (m *Memory) take(t *limiter.StoreTake) (a limiter.StoreAnswer) {
 			s.waiters = slices.Delete(s.waiters, i, i+1)
 			a.NoEnd = false
 		}
+		s.claims = slices.DeleteFunc(s.claims, func(c claim) bool { return c.member == t.Member && c.priority == t.Priority })
 		s.take(n, &u.Limit, at)
 		if s.kind != limiter.StoreGate {
 			s.served(t.Priority, n, share, &u.Limit, now)

@@ -28,6 +28,7 @@ const (
 	waiterMost  = 64
 	waiterFor   = second      // how long somebody who was refused counts as waiting
 	keptFor     = 250 * milli // how long a free slot is kept for whose turn it is
+	claimLate   = 5 * milli   // how much later than need be a call is told to come that has claimed units, so that it does not come in vain
 	restorePart = 3           // after forgetting, no slots are granted for this part of a lease
 
 	// Holds, refusals, probes: as the limiter has them.

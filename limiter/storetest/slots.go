@@ -84,6 +84,20 @@ func (s *state) claim(member limiter.StoreID, priority limiter.Priority, n, all,
 	return w.told != 0, told
 }
 
+// keepFor keeps the place of a member, and the slots that it was told it may have, until the
+// units have come at the time at that it lacks. Slots are not kept for longer than a second.
+func (x *slots) keepFor(member limiter.StoreID, priority limiter.Priority, at, now int64) {
+	i := x.waiterOf(member, priority)
+	if i < 0 || at-now > waiterFor {
+		return
+	}
+	w := &x.waiters[i]
+	w.until = max(w.until, at+keptFor)
+	if w.told != 0 {
+		w.told = max(w.told, at)
+	}
+}
+
 func (x *slots) waiterOf(member limiter.StoreID, priority limiter.Priority) int {
 	for i := range x.waiters {
 		if w := &x.waiters[i]; w.member == member && w.priority == priority {

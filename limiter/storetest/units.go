@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"math"
+	"slices"
 
 	"github.com/recourse-go/recourse/limiter"
 )
@@ -21,9 +22,9 @@ func (s *state) step(n int64, l *limiter.StoreLimit) int64 {
 	return int64(min(math.Ceil(t), float64(whole/adaptFloor*longest)))
 }
 
-// ready is when n units may pass, and headroom be left: now or later. It does not look at
-// holds and probes. fits is false where another time than now can't be promised.
-func (s *state) ready(n, headroom int64, l *limiter.StoreLimit, now int64) (at int64, fits bool) {
+// ready is when n units may pass, and headroom be left, after those who have claimed some
+// of a bucket before, which takes ahead: now or later. It does not look at holds and probes. fits is false where another time than now can't be promised.
+func (s *state) ready(n, headroom, ahead int64, l *limiter.StoreLimit, now int64) (at int64, fits bool) {
 	at, fits = now, true
 	most := units(l.Units)
 	switch s.kind {
@@ -37,7 +38,7 @@ func (s *state) ready(n, headroom int64, l *limiter.StoreLimit, now int64) (at i
 		if n > 0 {
 			step := s.step(n, l)
 			room := max(s.time-s.step(headroom, l), step) // a full bucket lets each call through
-			at = max(now, max(s.tat, now)+step-room)
+			at = max(now, max(s.tat, now)+ahead+step-room)
 		}
 	case limiter.StoreLog:
 		if n > 0 {
@@ -190,5 +191,48 @@ func (s *state) served(priority limiter.Priority, n, share int64, l *limiter.Sto
 	case s.wanted != 0 && now < s.wanted+wantedFor:
 		more := math.Floor(float64(owed(n)) * float64(share) / float64(whole-share))
 		s.credit = min(s.credit+int64(more), owed(min(units(l.Units), creditMost)))
+	}
+}
+
+// A call that takes slots can't reserve units, since it would hold slots while it waits. Where
+// it lacks units it claims them instead: until its time has come, and a moment longer, nobody
+// else gets what it wants. So calls of several processes go one after another, also the
+// dear ones.
+
+// claim is what a member wants of a bucket.
+type claim struct {
+	member   limiter.StoreID
+	priority limiter.Priority
+	units    int64
+	until    int64
+}
+
+// claimedBefore is the time that a bucket takes for what others have claimed before a member.
+// Once its time has come there are units for all whose time has come, so those who are late
+// do not hold it up.
+func (s *state) claimedBefore(member limiter.StoreID, priority limiter.Priority, l *limiter.StoreLimit, now int64) (ahead int64) {
+	own := slices.IndexFunc(s.claims, func(c claim) bool { return c.member == member && c.priority == priority })
+	before := s.claims
+	if own >= 0 {
+		before = s.claims[:own]
+	}
+	for _, c := range before {
+		if own < 0 || s.claims[own].until > now+keptFor || c.until > now+keptFor {
+			ahead += s.step(c.units, l)
+		}
+	}
+	return ahead
+}
+
+// claimUnits notes that a member wants n units. It keeps its place if it has claimed some.
+func (s *state) claimUnits(member limiter.StoreID, priority limiter.Priority, n, until int64) {
+	for i := range s.claims {
+		if c := &s.claims[i]; c.member == member && c.priority == priority {
+			c.units, c.until = n, until
+			return
+		}
+	}
+	if len(s.claims) < waiterMost {
+		s.claims = append(s.claims, claim{member, priority, n, until})
 	}
 }

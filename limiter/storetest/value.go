@@ -36,9 +36,10 @@ type state struct {
 	kind       limiter.StoreKind
 	time, most int64 // the limit's Time and Units when it was last used
 
-	tat int64   // of a bucket: when it is full
-	log []entry // of a log, by time
-	at  int64   // of a log: the newest grant's instant, which may be ahead
+	tat    int64   // of a bucket: when it is full
+	claims []claim // of a bucket, by arrival
+	log    []entry // of a log, by time
+	at     int64   // of a log: the newest grant's instant, which may be ahead
 
 	slots
 
@@ -73,7 +74,7 @@ func newState(l *limiter.StoreLimit, since, now int64) *state {
 // become makes s count as l says, as if it had been used up at the time since.
 func (s *state) become(l *limiter.StoreLimit, since, now int64) {
 	s.kind, s.time, s.most = l.Kind, window(l), units(l.Units)
-	s.tat, s.log, s.at, s.slots = 0, nil, 0, slots{}
+	s.tat, s.claims, s.log, s.at, s.slots = 0, nil, nil, 0, slots{}
 	s.learned = learned{}
 	s.useUp(l, since, now)
 }
@@ -225,6 +226,9 @@ func (s *state) newAt() int64 {
 	at := max(s.tat, s.reset, s.slots.newAt())
 	if len(s.log) > 0 {
 		at = max(at, s.log[len(s.log)-1].at+s.time+1)
+	}
+	for _, c := range s.claims {
+		at = max(at, c.until)
 	}
 	if s.hold != 0 {
 		at = max(at, s.hold+max(probeLapse, s.time))

@@ -7,12 +7,18 @@ local change, tag, kind, most, time, sent, hold, remaining, reset, quota, count,
 local key = KEYS[2]
 local adapt = floor(kind / 8) % 2 == 1
 local value = load(key, change == 2)
-if value and change == 2 then
-  local found = false
+local found = change ~= 2
+if value then
   for i = 1, #value do found = found or value[i].tag == tag end
-  if not found then value = nil end
 end
-if not value then return pack('<Bddd', began and 1 or 0, 0, 0, 0) end
+if not value or not found then
+  local version = 0
+  if value then
+    version = changed(value)
+    save(value)
+  end
+  return pack('<Bddd', began and 1 or 0, 0, 0, version)
+end
 local x = state(value, tag, kind, most, time, 1)
 S = S or slow()
 if not x.open then

@@ -20,6 +20,7 @@
 --       I2 probes, I2 size of the cause, probes times c8 id, d until, and the cause
 --   16  d granted, left, reset, first, slop, since, last, heard, count, quota, guessed
 --   32  d credit, wanted
+--   64  I2 claims of a bucket, claims times c8 member, B priority, d units, d until
 --
 -- Then come of a log d at, d units each; of slots I2 leases, leases times c8 id,
 -- c8 member, I4 slots, d at, d until, and c8 member, B priority, I4 slots, d until, d told
@@ -132,6 +133,16 @@ local function slow()
     if floor(bits / 4) % 2 == 1 then
       x.credit, x.wanted, p = unpack('<dd', more, p)
     end
+    if floor(bits / 8) % 2 == 1 then
+      local n
+      n, p = unpack('<I2', more, p)
+      x.claims = {}
+      for i = 1, n do
+        local member, priority, units, till
+        member, priority, units, till, p = unpack('<c8Bdd', more, p)
+        x.claims[i] = {member = member, priority = priority, units = units, till = till}
+      end
+    end
     if x.kind == 2 then
       local log, n = {}, 0
       while p < #more do
@@ -195,6 +206,17 @@ local function slow()
       out[n] = pack('<dd', x.credit, x.wanted)
       idle = max(idle, x.wanted + 2 * SECOND)
     end
+    if x.claims and #x.claims > 0 then
+      bits = bits + 64
+      n = n + 1
+      out[n] = pack('<I2', #x.claims)
+      for i = 1, #x.claims do
+        local c = x.claims[i]
+        n = n + 1
+        out[n] = pack('<c8Bdd', c.member, c.priority, c.units, c.till)
+        idle = max(idle, c.till)
+      end
+    end
     if x.kind == 1 then
       idle = max(idle, x.main)
     elseif x.kind == 2 then
@@ -247,7 +269,7 @@ local function slow()
 
   -- become makes x count in another way, as if it had been used up at the time at.
   function S.become(x, kind, at)
-    x.kind, x.main, x.more, x.open, x.log, x.leases, x.waiters = kind, 0, nil, true, nil, nil, nil
+    x.kind, x.main, x.more, x.open, x.log, x.leases, x.waiters, x.claims = kind, 0, nil, true, nil, nil, nil, nil
     if x.reset then x.reset = nil; learned(x) end
     if kind == 2 then x.log = {} elseif kind == 3 then learned(x) elseif kind == 4 then x.leases, x.waiters = {}, {} end
     useUp(x, at)
@@ -304,6 +326,7 @@ local function slow()
       S.recover(x, now)
     end
     if x.credit and x.credit > 0 and now >= x.wanted + 2 * SECOND then x.credit = 0 end
+    if x.claims then x.claims = still(x.claims, 'till') end
     if x.log then
       local log = x.log
       if #log > 0 and log[1] + x.time < now then
@@ -350,7 +373,7 @@ local function slow()
   end
 
   -- ready is when x.cost may pass, and whether another time than now can be promised.
-  function S.ready(x, head)
+  function S.ready(x, head, member, priority)
     local at, fits, n, kind = now, true, x.cost, x.kind
     if kind == 0 or kind == 4 then return at, true end
     if n > x.most then return now + x.time, false end
@@ -358,7 +381,8 @@ local function slow()
       if n > 0 then
         local step = S.step(x, n)
         local room = max(x.time - S.step(x, head), step)
-        at = max(now, max(x.main, now) + step - room)
+        local ahead = x.claims and S.claimed(x, member, priority) or 0
+        at = max(now, max(x.main, now) + ahead + step - room)
       end
     elseif kind == 2 then
       if n > 0 then
@@ -381,6 +405,60 @@ local function slow()
     end
     if x.reset and x.reset ~= 0 and n > max(x.left, 0) then return max(at, x.reset), false end
     return at, fits and (at == now or not x.reset or x.reset == 0 or at < x.reset)
+  end
+
+  -- claimed is the time that a bucket takes for what others have claimed before a member. Once
+  -- its time has come there are units for all whose time has come.
+  function S.claimed(x, member, priority)
+    local ahead, claims, before, due = 0, x.claims, #x.claims, false
+    for i = 1, #claims do
+      if claims[i].member == member and claims[i].priority == priority then
+        before, due = i - 1, claims[i].till <= now + 250000
+      end
+    end
+    for i = 1, before do
+      if not due or claims[i].till > now + 250000 then ahead = ahead + S.step(x, claims[i].units) end
+    end
+    return ahead
+  end
+
+  -- claimUnits notes that a member wants n units of a bucket until then. It keeps its place if
+  -- it has claimed some.
+  function S.claimUnits(x, member, priority, n, till)
+    x.claims = x.claims or {}
+    local claims = x.claims
+    for i = 1, #claims do
+      local c = claims[i]
+      if c.member == member and c.priority == priority then
+        c.units, c.till = n, till
+        return
+      end
+    end
+    if #claims < 64 then claims[#claims + 1] = {member = member, priority = priority, units = n, till = till} end
+  end
+
+  -- unclaim ends what a member has claimed, since it got it.
+  function S.unclaim(x, member, priority)
+    local claims = x.claims
+    for i = 1, #claims do
+      if claims[i].member == member and claims[i].priority == priority then
+        table.remove(claims, i)
+        return
+      end
+    end
+  end
+
+  -- keepFor keeps the place of a member, and the slots that it was told it may have, until
+  -- the units have come at the time at that it lacks.
+  function S.keepFor(x, member, priority, at)
+    if at - now > SECOND then return end
+    for i = 1, #x.waiters do
+      local w = x.waiters[i]
+      if w.member == member and w.priority == priority then
+        w.till = max(w.till, at + 250000)
+        if w.told ~= 0 then w.told = max(w.told, at) end
+      end
+    end
   end
 
   -- take takes n units as of the time at.

@@ -91,27 +91,28 @@ end
 
 -- All but the free slots, which nobody may claim who could not go on.
 local any, held, reserve, at, refused, slots = false, false, longest > 0, now, nil, false
+local wanting = true -- nothing but units refuses it
 for i = 1, n do
   local x = uses[i]
   local why, closed = 0, false
   local refuses = false
   if x.hold and x.hold ~= 0 then
-    refuses, closed, why, held = true, true, x.hold - now, true
+    refuses, closed, why, held, wanting = true, true, x.hold - now, true, false
   elseif x.allowed and x.allowed > 0 and #x.probes >= x.allowed then
-    refuses, reserve = true, false
+    refuses, reserve, wanting = true, false, false
   elseif x.kind == 4 and x.cost > 0 then
     reserve, slots = false, true
     local value = values[x.part + 1]
     local fresh = max(value.restore, value.since + floor(lease / 3))
     if fresh > now then
-      refuses, why = true, fresh - now
+      refuses, why, wanting = true, fresh - now, false
     elseif x.most == 0 then
-      refuses, why = true, SECOND
+      refuses, why, wanting = true, SECOND, false
     end
   else
     local when, fits = now, true
     if x.open then
-      when, fits = S.ready(x, x.head or 0)
+      when, fits = S.ready(x, x.head or 0, member, priority)
     elseif x.cost > x.most then
       when, fits = now + x.time, false
     elseif x.cost > 0 then
@@ -126,7 +127,7 @@ for i = 1, n do
     end
     if when > now or not fits then
       if when > at then at = when end
-      if not fits or x.head then reserve = false end
+      if not fits or x.head then reserve, wanting = false, false end
       refuses, why = true, when - now
       refused = refused or {}
       refused[#refused + 1] = x
@@ -154,6 +155,24 @@ if any and not reserve then
       S.owing(x)
       x.wanted = now
       values[x.part + 1].dirty = true
+    end
+  end
+  if slots and wanting then
+    S = S or slow()
+    at, wait = at + 5000, wait + 5000 -- a little late, so that it does not come in vain
+    for i = 1, #refused do
+      local x = refused[i]
+      if x.kind % 8 == 1 then
+        if not x.open then S.open(x) end
+        S.claimUnits(x, member, priority, x.cost, at + 250000)
+        values[x.part + 1].dirty = true
+      end
+    end
+    for i = 1, n do
+      if uses[i].waiters then
+        S.keepFor(uses[i], member, priority, at)
+        values[uses[i].part + 1].dirty = true
+      end
     end
   end
   keep()
@@ -200,6 +219,7 @@ for i = 1, n do
       end
       ends = true
     end
+    if x.claims then S.unclaim(x, member, priority) end
     S.take(x, cost, at)
     if kind ~= 0 then S.served(x, priority, cost, share) end
     if x.hold then
