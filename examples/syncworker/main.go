@@ -6,16 +6,12 @@
 //	go run ./examples/syncworker
 //
 // needs nothing: jobs, messages and tokens are in a SQLite file, limits in the process, and the
-// providers are fakes in a process of their own, which outlives the worker as real ones
-// do. Press Ctrl-C in the middle, or kill it, and start it again.
+// providers are fakes in a process of their own, which outlives the worker as real ones do. With
+// -postgres postgres://… the jobs are in PostgreSQL, with -redis localhost:6379 the limits in
+// Redis: start it in two terminals, and both work on the same jobs within the same limits.
 //
-//	go run ./examples/syncworker -postgres postgres://… -redis localhost:6379
-//
-// has the jobs in PostgreSQL and the limits in Redis: start it in two terminals, and both
-// work on the same jobs within the same limits.
-//
-// Read this file from top to bottom. To make a worker of your own of it, replace the fakes, and
-// the requests by your SDK's.
+// Read this file from top to bottom. To make a worker of your own of it, replace the fakes,
+// and the requests by your SDK's.
 package main
 
 import (
@@ -34,9 +30,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -44,6 +38,7 @@ import (
 	recourseriver "github.com/recourse-go/recourse/durable/river"
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/examples/syncworker/internal/fakes"
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/limiter/redislimit"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/redis/go-redis/v9"
@@ -66,11 +61,13 @@ func main() {
 	// The first Ctrl-C stops the worker gracefully, a second one at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	run := func() error { return work(ctx, *dir, *postgres, *redisAddr, *messages) }
+	var err error
 	if *serve {
-		run = func() error { return fakes.Serve(*dir, *messages) }
+		err = fakes.Serve(*dir, *messages)
+	} else {
+		err = work(ctx, *dir, *postgres, *redisAddr, *messages)
 	}
-	if err := run(); err != nil {
+	if err != nil {
 		log.Fatal(err)
 	}
 }
@@ -98,6 +95,7 @@ func work(ctx context.Context, dir, postgres, redisAddr string, messages int) er
 	// One engine a process. It knows the built-in policies, and picks one by a request's host.
 	options := engine.Options{
 		Authorize: w.authorize,
+		Observer:  engine.ObserverFunc(w.observe),
 		// These tokens live for seconds, where real ones live for an hour.
 		Reauth: engine.Reauth{Refresh: w.refresh, Interval: 2 * time.Second},
 	}
@@ -117,6 +115,9 @@ func work(ctx context.Context, dir, postgres, redisAddr string, messages int) er
 		return err
 	}
 	defer eng.Close()
+	if err := w.recall(ctx, eng); err != nil {
+		return err
+	}
 	w.http = &http.Client{Transport: eng.Transport(providers.Transport())}
 
 	if err := w.jobs.Start(ctx); err != nil {
@@ -124,8 +125,8 @@ func work(ctx context.Context, dir, postgres, redisAddr string, messages int) er
 	}
 	fmt.Printf("Everything is kept in %s. Press Ctrl-C at any moment, and start again.\n", cmp.Or(postgres, dir))
 	done := w.progress(ctx)
-	if !done {
-		fmt.Println("\nStopping: what is under way may end, what waits is resumed by the next start.")
+	if fmt.Println(); !done {
+		fmt.Println("Stopping: what is under way may end, what waits is resumed by the next start.")
 	}
 	if err := w.jobs.Stop(context.WithoutCancel(ctx)); err != nil || !done {
 		return err
@@ -267,13 +268,10 @@ func (w *worker) look(ctx context.Context, a Send, set func(state string) error)
 	} else if len(ids) > 0 {
 		return set("sent")
 	}
-	if err := set("ambiguous"); err != nil {
-		return err
-	}
-	return &engine.GiveUpError{
+	return errors.Join(set("ambiguous"), &engine.GiveUpError{
 		Decision: engine.Decision{Action: policy.Fail, As: engine.AsAmbiguous},
 		Err:      errors.New("nobody has seen how the send ended, and the provider does not have the message"),
-	}
+	})
 }
 
 // request makes one request of a job, and returns the body, or an error, and what was decided
@@ -322,6 +320,38 @@ func (w *worker) refresh(ctx context.Context, r engine.ReauthRequest) error {
 		return err
 	}
 	return w.exec(ctx, "update mailboxes set access = $1, refresh = $2 where mailbox = $3", grant.Access, grant.Refresh, r.Account)
+}
+
+// observe keeps until when a provider has closed a mailbox, since the limits of a process
+// end with it, and the next must not come back early either.
+func (w *worker) observe(ctx context.Context, n *engine.Notice) {
+	if n.Kind == engine.NoticeHold {
+		_ = w.exec(context.WithoutCancel(ctx), `insert into holds (provider, mailbox, name, until) values ($1, $2, $3, $4)
+			on conflict (provider, mailbox, name) do update set until = excluded.until`,
+			n.Provider, n.Account, n.Limit, n.Until.UnixMilli()) // at worst one request is refused again
+	}
+}
+
+// recall closes what an earlier process has left closed.
+func (w *worker) recall(ctx context.Context, eng *engine.Engine) error {
+	rows, err := w.db.QueryContext(ctx, "select provider, mailbox, name, until from holds where until > $1", time.Now().UnixMilli())
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var provider, mailbox, limit string
+		var until int64
+		err := rows.Scan(&provider, &mailbox, &limit, &until)
+		p, err2 := eng.Provider(provider)
+		if err := errors.Join(err, err2); err != nil {
+			return err
+		}
+		if err := p.Hold(limit, limiter.Keys{Account: mailbox}, time.UnixMilli(until+1)); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // jobs is what the worker needs of River, whose client's type depends on the database.
@@ -381,39 +411,39 @@ func (w *worker) seed(ctx context.Context) error {
 		create table if not exists run (id text primary key);
 		create table if not exists mailboxes (mailbox text primary key, access text not null, refresh text not null, page text not null);
 		create table if not exists messages (mailbox text, id text, subject text not null, gone boolean not null, primary key (mailbox, id));
-		create table if not exists outbox (mailbox text, message_id text, state text not null, primary key (mailbox, message_id))`)
+		create table if not exists outbox (mailbox text, message_id text, state text not null, primary key (mailbox, message_id));
+		create table if not exists holds (provider text, mailbox text, name text, until bigint not null, primary key (provider, mailbox, name))`)
 	if err != nil {
 		return err
 	}
 	// Of fakes that were started anew the tables say nothing: the example begins anew, too.
 	if w.count(ctx, "select count(*) from run where id = $1", w.providers.Run) != 1 {
-		if err := w.exec(ctx, "delete from messages; delete from outbox; delete from mailboxes; delete from run; delete from river_job where kind in ('sync', 'send')"); err != nil {
-			return err
-		}
-		if err := w.exec(ctx, "insert into run (id) values ($1)", w.providers.Run); err != nil {
-			return err
-		}
-	}
-	once := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: rivertype.JobStates()}}
-	for mailbox, grant := range w.providers.Grants { // what the users' consent has brought
-		err := w.exec(ctx, "insert into mailboxes (mailbox, access, refresh, page) values ($1, $2, $3, '') on conflict do nothing", mailbox, grant.Access, grant.Refresh)
+		err := errors.Join(
+			w.exec(ctx, "delete from messages; delete from outbox; delete from mailboxes; delete from holds; delete from run; delete from river_job where kind in ('sync', 'send')"),
+			w.exec(ctx, "insert into run (id) values ($1)", w.providers.Run))
 		if err != nil {
 			return err
 		}
-		if _, err := w.jobs.Insert(ctx, Sync{mailbox}, once); err != nil {
+	}
+	for mailbox, grant := range w.providers.Grants { // what the users' consent has brought
+		if err := w.add(ctx, Sync{mailbox}, "insert into mailboxes (mailbox, access, refresh, page) values ($1, $2, $3, '')", mailbox, grant.Access, grant.Refresh); err != nil {
 			return err
 		}
 		for i := range fakes.Sends {
 			id := fmt.Sprintf("%d.%s", i, mailbox)
-			if err := w.exec(ctx, "insert into outbox (mailbox, message_id, state) values ($1, $2, 'new') on conflict do nothing", mailbox, id); err != nil {
-				return err
-			}
-			if _, err := w.jobs.Insert(ctx, Send{mailbox, id}, once); err != nil {
+			if err := w.add(ctx, Send{mailbox, id}, "insert into outbox (mailbox, message_id, state) values ($1, $2, 'new')", mailbox, id); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// add adds a row and a job, unless they are there.
+func (w *worker) add(ctx context.Context, job river.JobArgs, statement string, args ...any) error {
+	err := w.exec(ctx, statement+" on conflict do nothing", args...)
+	_, err2 := w.jobs.Insert(ctx, job, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: rivertype.JobStates()}})
+	return errors.Join(err, err2)
 }
 
 func (w *worker) exec(ctx context.Context, statement string, args ...any) error {
@@ -431,8 +461,7 @@ func (w *worker) count(ctx context.Context, query string, args ...any) (n int) {
 
 // progress shows how far the jobs are until all have ended; false = ctx has before.
 func (w *worker) progress(ctx context.Context) bool {
-	shown := ""
-	for {
+	for ; ; time.Sleep(300 * time.Millisecond) {
 		open := w.count(ctx, "select count(*) from river_job where kind in ('sync', 'send') and finalized_at is null")
 		line := fmt.Sprintf("%d messages synced, %d sent, %d jobs to do", w.count(ctx, "select count(*) from messages"),
 			w.count(ctx, "select count(*) from outbox where state = 'sent'"), open)
@@ -445,46 +474,16 @@ func (w *worker) progress(ctx context.Context) bool {
 				}
 			}
 		}
-		if line != shown && ctx.Err() == nil {
-			shown = line
-			fmt.Print("\r\x1b[K", line) // on a terminal the line stays where it is
-		}
-		if open == 0 {
-			fmt.Println()
-			return true
-		}
-		select {
-		case <-time.After(300 * time.Millisecond):
-		case <-ctx.Done():
-			return false
+		fmt.Print("\r\x1b[K", line) // on a terminal the line stays where it is
+		if open == 0 || ctx.Err() != nil {
+			return open == 0
 		}
 	}
 }
 
-// report compares what the providers have, and have counted, with what is here.
+// report prints what the providers have counted, and what is left to a person.
 func (w *worker) report(ctx context.Context) error {
-	seen, err := w.providers.Counts(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Println("\nAs the providers counted it, over all runs of the worker:")
-	columns := []string{"", "messages synced", "messages lost", "deleted, given up", "left to a person", "requests", "refused", "early retries", "re-auths", "duplicate sends"}
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, strings.Join(columns, "\t")+"\t")
-	for _, s := range seen {
-		var synced, lost, gone, person int
-		for mailbox, messages := range s.Messages {
-			synced += w.count(ctx, "select count(*) from messages where mailbox = $1 and not gone", mailbox) +
-				w.count(ctx, "select count(*) from outbox where mailbox = $1 and state = 'sent'", mailbox)
-			gone += w.count(ctx, "select count(*) from messages where mailbox = $1 and gone", mailbox)
-			person += w.count(ctx, "select count(*) from outbox where mailbox = $1 and state = 'ambiguous'", mailbox)
-			lost += len(messages) + fakes.Sends
-		}
-		lost -= synced + gone + person
-		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", s.Name, synced, lost, gone, person,
-			s.Counts.Requests, s.Counts.RefusedTotal(), s.Counts.EarlyReturns, s.Refreshes, s.Counts.DuplicateSends)
-	}
-	if err := table.Flush(); err != nil {
+	if err := w.providers.Report(ctx, w.db, os.Stdout); err != nil {
 		return err
 	}
 	list, err := w.jobs.JobList(ctx, river.NewJobListParams().States(rivertype.JobStateCancelled, rivertype.JobStateDiscarded).First(100))

@@ -35,13 +35,22 @@ type process struct {
 	end chan error
 }
 
-// build makes the program, and ends the fakes that it has started when the test ends.
-func build(t *testing.T) (program, dir string) {
-	t.Helper()
-	program, dir = filepath.Join(t.TempDir(), "syncworker"), t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+// TestMain is the program itself where a test has started it so, which spares building it.
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
 	}
+	os.Exit(m.Run())
+}
+
+// asProgram names the variable by which the test's binary knows that it is the program.
+const asProgram = "RECOURSE_SYNCWORKER_TEST"
+
+// folder is one for a worker. The fakes that it starts end when the test does.
+func folder(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
 	t.Cleanup(func() {
 		text, err := os.ReadFile(filepath.Join(dir, "providers.json"))
 		if err != nil {
@@ -52,12 +61,17 @@ func build(t *testing.T) (program, dir string) {
 			_ = syscall.Kill(p.PID, syscall.SIGKILL)
 		}
 	})
-	return program, dir
+	return dir
 }
 
-func start(t *testing.T, program, dir string, flags ...string) *process {
+func start(t *testing.T, dir string, flags ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(program, append([]string{"-dir", dir, "-messages", "15"}, flags...)...), end: make(chan error, 1)}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, cmd: exec.Command(exe, append([]string{"-dir", dir, "-messages", "15"}, flags...)...), end: make(chan error, 1)}
+	p.cmd.Env = append(os.Environ(), asProgram+"=1")
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -162,21 +176,21 @@ func check(t *testing.T, text string) {
 // by the next, and that nothing is lost or sent twice.
 func TestStartAgain(t *testing.T) {
 	t.Parallel()
-	program, dir := build(t)
-	p := start(t, program, dir)
+	dir := folder(t)
+	p := start(t, dir)
 	p.synced(10)
 	p.signal(syscall.SIGINT)
 	if text := p.ended(); !strings.Contains(text, "Stopping") {
 		t.Errorf("after a Ctrl-C: got\n%s", text)
 	}
-	p = start(t, program, dir)
+	p = start(t, dir)
 	p.synced(40)
 	p.signal(syscall.SIGKILL)
 	<-p.end
-	text := start(t, program, dir).ended()
+	text := start(t, dir).ended()
 	check(t, text)
 	// All is done: another start finds that, and says the same.
-	check(t, start(t, program, dir).ended())
+	check(t, start(t, dir).ended())
 }
 
 // TestTwoWorkers holds that two workers share the jobs in PostgreSQL and the limits in
@@ -191,11 +205,11 @@ func TestTwoWorkers(t *testing.T) {
 	for name, signal := range signals {
 		t.Run(name, func(t *testing.T) {
 			url, store := pgtest.Start(t), redistest.Start(t, "redis-server")
-			program, dir := build(t)
+			dir := folder(t)
 			flags := []string{"-postgres", url, "-redis", store.Addr}
-			first := start(t, program, dir, flags...)
+			first := start(t, dir, flags...)
 			first.synced(5)
-			second := start(t, program, dir, flags...)
+			second := start(t, dir, flags...)
 			second.synced(20)
 			first.signal(signal)
 			<-first.end
@@ -210,12 +224,16 @@ func TestColumns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	report, err := os.ReadFile("internal/fakes/fakes.go")
+	if err != nil {
+		t.Fatal(err)
+	}
 	main, err := os.ReadFile("main.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, column := range []string{"messages synced", "messages lost", "deleted, given up", "requests", "refused", "early retries", "re-auths", "duplicate sends"} {
-		if quoted := fmt.Sprintf("%q", column); !strings.Contains(string(demo), quoted) || !strings.Contains(string(main), quoted) {
+		if quoted := fmt.Sprintf("%q", column); !strings.Contains(string(demo), quoted) || !strings.Contains(string(report), quoted) {
 			t.Errorf("the demo and the example do not both have the column %q", column)
 		}
 	}

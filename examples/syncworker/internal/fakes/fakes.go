@@ -6,6 +6,7 @@ package fakes
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/recourse-go/recourse/engine/enginetest"
@@ -197,6 +200,36 @@ func (p *Providers) Refresh(ctx context.Context, refresh string) (enginetest.Gra
 		return enginetest.Grant{}, &enginetest.RefusedError{StatusCode: resp.StatusCode, Header: resp.Header, Body: body}
 	}
 	return p.oauth.ParseGrant(body)
+}
+
+// Report compares what the fakes have, and have counted, with what a worker has in its
+// database. The columns are those of the demo.
+func (p *Providers) Report(ctx context.Context, db *sql.DB, out io.Writer) error {
+	seen, err := p.Counts(ctx)
+	if err != nil {
+		return err
+	}
+	count := func(query, mailbox string) (n int) {
+		err = errors.Join(err, db.QueryRowContext(ctx, "select count(*) from "+query, mailbox).Scan(&n))
+		return n
+	}
+	fmt.Fprintln(out, "\nAs the providers counted it, over all runs of the worker:")
+	columns := []string{"", "messages synced", "messages lost", "deleted, given up", "left to a person", "requests", "refused", "early retries", "re-auths", "duplicate sends"}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, strings.Join(columns, "\t")+"\t")
+	for _, s := range seen {
+		var synced, lost, gone, person int
+		for mailbox, messages := range s.Messages {
+			synced += count("messages where mailbox = $1 and not gone", mailbox) + count("outbox where mailbox = $1 and state = 'sent'", mailbox)
+			gone += count("messages where mailbox = $1 and gone", mailbox)
+			person += count("outbox where mailbox = $1 and state = 'ambiguous'", mailbox)
+			lost += len(messages) + Sends
+		}
+		lost -= synced + gone + person
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", s.Name, synced, lost, gone, person,
+			s.Counts.Requests, s.Counts.RefusedTotal(), s.Counts.EarlyReturns, s.Refreshes, s.Counts.DuplicateSends)
+	}
+	return errors.Join(err, table.Flush())
 }
 
 // Counts asks the fakes what they have counted.
