@@ -127,8 +127,13 @@ func TestPauseHandsWaitingCallsBack(t *testing.T) {
 // Nothing more is sent for a paused account, by any provider, and what is under way is not cut.
 func TestPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var told []Notice
-		e := testEngine(t, Options{Observer: ObserverFunc(func(_ context.Context, n *Notice) { told = append(told, *n) })}, loopYAML, strings.NewReplacer("provider: test", "provider: other", "api.test", "other.test").Replace(bareYAML))
+		e := testEngine(t, Options{Observer: ObserverFunc(func(_ context.Context, n *Notice) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, *n)
+		})}, loopYAML, strings.NewReplacer("provider: test", "provider: other", "api.test", "other.test").Replace(bareYAML))
 		send := func(provider, account string) (sent bool, err error) {
 			err = e.Do(t.Context(), Call{Provider: provider, Keys: limiter.Keys{Account: account}}, func(context.Context) error { sent = true; return nil })
 			return sent, err
@@ -159,7 +164,7 @@ func TestPause(t *testing.T) {
 		if p := e.Paused(); len(p) != 1 || p[0].Account != "a" || p[0].Reason != "spam" {
 			t.Errorf("paused: %+v", p)
 		}
-		last := told[len(told)-1]
+		mu.Lock()
 		var deferred Notice
 		for _, n := range told {
 			if n.Kind == NoticeDefer {
@@ -167,8 +172,9 @@ func TestPause(t *testing.T) {
 			}
 		}
 		if deferred.Cause.Rule != "paused" || deferred.Until.IsZero() || deferred.Account != "a" {
-			t.Errorf("told of the handing back: %+v, last %+v", deferred, last)
+			t.Errorf("told of the handing back: %+v", deferred)
 		}
+		mu.Unlock()
 		time.Sleep(time.Minute)
 		if sent, err := send("test", "a"); !sent || err != nil {
 			t.Errorf("after its end: sent %v, %v", sent, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -376,6 +377,44 @@ func TestIMAPEarlyReturn(t *testing.T) {
 		} else {
 			t.Run("memory", func(t *testing.T) { synctest.Test(t, run) })
 		}
+	}
+}
+
+// Another connection of the account is held to a refusal too, but not in the middle of an attempt.
+func TestIMAPEarlyReturnElsewhere(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		pause time.Duration // of the other connection, before its next command
+		want  int
+	}{
+		{"in the middle of an attempt", 0, 0},
+		{"after a pause", time.Second, 1},
+		{"in time", 3 * time.Second, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := enginetest.NewOutlookIMAP(enginetest.Options{Faultless: true, Latency: 100 * time.Millisecond})
+				defer s.Close()
+				one, other := loggedIn(t, s), loggedIn(t, s)
+				time.Sleep(time.Second)
+				s.InjectOn("STATUS", enginetest.Throttled)
+				s.InjectOn("EXAMINE", enginetest.Slow) // so the other one's command is under way meanwhile
+				var done sync.WaitGroup
+				done.Go(func() {
+					other.do("EXAMINE INBOX")
+					time.Sleep(tt.pause)
+					other.do("FETCH 1 UID")
+				})
+				time.Sleep(59950 * time.Millisecond)
+				if _, err := one.do("STATUS INBOX (MESSAGES)"); err == nil {
+					t.Error("it was not throttled")
+				}
+				done.Wait()
+				if n := s.Counts().EarlyReturns; n != tt.want {
+					t.Errorf("%d early returns, want %d", n, tt.want)
+				}
+			})
+		})
 	}
 }
 

@@ -144,8 +144,8 @@ func (w *wire) Counts() Counts {
 
 // FailOnEarlyReturn closes the server when the test ends, and then fails the
 // test if a client came back early: if it sent a command for an account after it
-// had read a refusal for that account, and before the time that the refusal named. Only
-// clients over Dial are held to it.
+// had read a refusal for that account, and before the time that the refusal named. Commands that
+// follow one another without a pause are one attempt. Only clients over Dial are held to it.
 func (w *wire) FailOnEarlyReturn(tb TB) {
 	tb.Helper()
 	tb.Cleanup(func() {
@@ -191,7 +191,7 @@ func (w *wire) Dial(ctx context.Context) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "pipe", Err: context.Cause(ctx)}
 	}
 	w.mu.Lock()
-	port, m := w.port, &marks{wire: w}
+	port, m := w.port, &marks{wire: w, dialled: w.moment()}
 	w.mu.Unlock()
 	if port == nil {
 		client, server := newMemoryConns()
@@ -262,6 +262,9 @@ type session struct {
 	r     *bufio.Reader
 	marks *marks // nil = the client's end is not known
 
+	began   moment // of the attempt; see sentAt
+	refused bool   // the last reply named a time
+
 	writing chan struct{} // a lock, for whose holder testing/synctest can wait
 	written int64
 	broken  bool
@@ -317,7 +320,12 @@ func (c *session) readLine() (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r"), nil
 }
 
-// sentAt is when the client sent what was read last, if that is known.
+// pauseTime is how long a client is silent, once it has read a reply, that has stopped to think.
+const pauseTime = time.Millisecond
+
+// sentAt is when the client began what was read last, if that is known. Commands that
+// follow one another without a pause, as a login, a SELECT and a FETCH, are one attempt, which
+// began with the first of them, or with the connection. What follows a refusal is another.
 func (c *session) sentAt() (moment, bool) {
 	if c.marks == nil {
 		c.mu.Lock()
@@ -327,7 +335,17 @@ func (c *session) sentAt() (moment, bool) {
 			return moment{}, false
 		}
 	}
-	return c.marks.sentAt(c.in.n - int64(c.r.Buffered()))
+	sent, ok := c.marks.sentAt(c.in.n - int64(c.r.Buffered()))
+	switch {
+	case !ok:
+		return moment{}, false
+	case c.began.seq == 0:
+		c.began = c.marks.dialled
+	case c.refused || sent.at.at.Sub(sent.after.at) >= pauseTime:
+		c.began = sent.at
+	}
+	c.refused = false
+	return c.began, true
 }
 
 // write sends lines to the client, and reports whether it is still there.
@@ -339,6 +357,9 @@ func (c *session) writeRefusal(lines string, id int64) bool {
 	defer func() { <-c.writing }()
 	if c.broken {
 		return false
+	}
+	if id != 0 {
+		c.refused = true // by the session's own goroutine
 	}
 	if id != 0 && c.marks != nil {
 		c.marks.expect(c.written+int64(len(lines)), id)
@@ -530,16 +551,19 @@ func (c *clientConn) CloseWrite() error {
 type marks struct {
 	wire *wire
 
+	dialled  moment
 	mu       sync.Mutex
 	sent     int64
 	sends    []mark // whose end the server has not read
 	read     int64
+	lastRead moment
 	expected []expected
 }
 
 type mark struct {
-	end int64
-	at  moment
+	end   int64
+	at    moment
+	after moment // when the client had read last
 }
 
 type expected struct{ end, refusal int64 }
@@ -548,20 +572,20 @@ func (m *marks) sending(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sent += int64(n)
-	m.sends = append(m.sends, mark{m.sent, m.wire.moment()})
+	m.sends = append(m.sends, mark{m.sent, m.wire.moment(), m.lastRead})
 }
 
 // sentAt is when the byte before that place was sent.
-func (m *marks) sentAt(place int64) (moment, bool) {
+func (m *marks) sentAt(place int64) (mark, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for len(m.sends) > 0 && m.sends[0].end < place {
 		m.sends = m.sends[1:]
 	}
 	if len(m.sends) == 0 {
-		return moment{}, false
+		return mark{}, false
 	}
-	return m.sends[0].at, true
+	return m.sends[0], true
 }
 
 // expect waits for the client to have read as far as that place, where the refusal ends.
@@ -574,6 +598,7 @@ func (m *marks) expect(end, refusal int64) {
 func (m *marks) received(n int) {
 	m.mu.Lock()
 	m.read += int64(n)
+	m.lastRead = m.wire.moment()
 	var read []int64
 	for len(m.expected) > 0 && m.expected[0].end <= m.read {
 		read = append(read, m.expected[0].refusal)
