@@ -24,7 +24,7 @@ type Status struct {
 	// "deferred" for a call that was handed back. "" = nothing has.
 	Label string    `json:"label,omitempty"`
 	Rule  string    `json:"rule,omitempty"`  // that decided so
-	Error string    `json:"error,omitempty"` // the text of a GiveUpError or a DeferError, which shows no secrets
+	Error string    `json:"error,omitempty"` // the text of the engine's error, which shows no secrets
 	Until time.Time `json:"until,omitzero"`  // when the job goes on; zero = it has been cancelled
 
 	// Stopped is the call that stopped the job, Running one that was under way when the
@@ -37,7 +37,8 @@ type Status struct {
 type CallStatus struct {
 	Of     string        `json:"of,omitempty"`     // its name, as given to Call
 	State  *engine.State `json:"state,omitempty"`  // nil = it starts anew
-	Rounds int           `json:"rounds,omitempty"` // how often it was snoozed because its attempts were used up, or for its user
+	Rounds int           `json:"rounds,omitempty"` // how often its attempts were used up, or the job's own function ran
+	Asked  int           `json:"asked,omitempty"`  // how often in a row it was snoozed for its user
 }
 
 // output is the job's output, the only part of River's metadata that a worker may write.

@@ -21,7 +21,7 @@ type stop struct {
 	until time.Time // when to come back; zero = not known
 	state engine.State
 	err   error  // fn's
-	text  string // of the engine's error; "" = the call was Transport's
+	text  string // of the engine's error, which shows no secrets
 }
 
 // stopOf says what stopped a job whose function returned err. outcome is what Transport
@@ -40,9 +40,13 @@ func stopOf(err error, outcome *engine.Result) (s stop, ok bool) {
 	case errors.As(err, &gaveUp):
 		d, s.label, s.until, s.state, s.text = &gaveUp.Decision, gaveUp.Decision.As, gaveUp.Until, gaveUp.Decision.State, gaveUp.Error()
 	case outcome != nil && outcome.Decision.Defer:
-		d, s.label, s.until, s.state = &outcome.Decision, labelDeferred, outcome.Until, outcome.Decision.State
+		d, s.label = &outcome.Decision, labelDeferred
+		later = &engine.DeferError{Until: outcome.Until, Decision: *d, Event: outcome.Event, Err: err}
+		s.until, s.state, s.text = outcome.Until, d.State, later.Error()
 	case outcome != nil && outcome.Decision.Action == policy.Fail && outcome.Decision.As != "":
-		d, s.label, s.until, s.state = &outcome.Decision, outcome.Decision.As, outcome.Until, outcome.Decision.State
+		d, s.label = &outcome.Decision, outcome.Decision.As
+		gaveUp = &engine.GiveUpError{Decision: *d, Attempts: outcome.Attempts, Event: outcome.Event, Err: err}
+		s.until, s.state, s.text = outcome.Until, d.State, gaveUp.Error()
 	default:
 		return stop{}, false
 	}
@@ -56,6 +60,7 @@ func stopOf(err error, outcome *engine.Result) (s stop, ok bool) {
 type situation struct {
 	now, began time.Time
 	rounds     int     // of the call, so far
+	asked      int     // likewise
 	ended      error   // why the job's context has ended; nil = it has not
 	chance     float64 // in [0,1)
 	o          *Options
@@ -68,6 +73,7 @@ type verdict struct {
 	err    error         // passOn, cancel
 	fresh  bool          // the call resumes with a fresh State
 	rounds int           // of the call, from now on
+	asked  int           // likewise
 }
 
 type kind uint8
@@ -137,8 +143,8 @@ func (s stop) verdict(at situation) verdict {
 		v.fresh, v.rounds = true, at.rounds+1
 		until = at.now.Add(round(at.rounds, at.chance))
 	case engine.AsNeedsUser:
-		v.fresh, v.rounds = true, at.rounds+1
-		until = at.now.Add(round(at.rounds, at.chance))
+		v.fresh, v.asked = true, at.asked+1
+		until = at.now.Add(round(at.asked, at.chance))
 	default: // permanent, ambiguous, resync, and the policy's own
 		return s.cancel("")
 	}
@@ -153,7 +159,7 @@ func (s stop) verdict(at situation) verdict {
 
 // cancel ends the job.
 func (s stop) cancel(why string) verdict {
-	return verdict{kind: cancel, err: &CancelError{Label: s.label, Why: why, Err: s.err}}
+	return verdict{kind: cancel, err: &CancelError{Label: s.label, Why: why, Err: s.err, text: s.text}}
 }
 
 // CancelError is the error of a job that was cancelled, in its list of errors.
@@ -161,15 +167,18 @@ type CancelError struct {
 	Label string // see Status.Label
 	Why   string // which bound it was that ended it; "" = none: the label alone
 	Err   error  // what the job's function returned
+
+	text string
 }
 
-// Error names the label first, for lists that show the beginning only.
+// Error names the label first, for lists that show the beginning only. It has the text
+// of the engine's error, which shows no secrets, and not that of Err.
 func (e *CancelError) Error() string {
 	text := e.Label
 	if e.Why != "" {
 		text += " " + e.Why
 	}
-	return "recourseriver: " + text + ": " + e.Err.Error()
+	return "recourseriver: " + text + ": " + e.text
 }
 
 // Unwrap is what the job's function returned.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +40,7 @@ func TestVerdict(t *testing.T) {
 		err     error
 		outcome *engine.Result
 		rounds  int
+		asked   int
 		age     time.Duration
 		ended   error
 		o       Options
@@ -84,14 +87,16 @@ func TestVerdict(t *testing.T) {
 		{name: "exhausted once too often", err: gaveUp(engine.AsExhausted, time.Time{}), rounds: 10, want: "cancel: exhausted after 10 rounds"},
 		{name: "exhausted, an old job", err: gaveUp(engine.AsExhausted, time.Time{}), age: 7 * 24 * time.Hour, want: "cancel: exhausted after 168h0m0s"},
 
-		{name: "needs_user", err: gaveUp(engine.AsNeedsUser, time.Time{}), want: "snooze 1m3s, fresh, round 1"},
-		{name: "needs_user for days", err: gaveUp(engine.AsNeedsUser, time.Time{}), rounds: 24, want: "snooze 6h18m0s, fresh, round 25"},
-		{name: "needs_user for a week", err: gaveUp(engine.AsNeedsUser, time.Time{}), rounds: 24, age: 7 * 24 * time.Hour, want: "cancel: needs_user after 168h0m0s"},
+		{name: "needs_user", err: gaveUp(engine.AsNeedsUser, time.Time{}), want: "snooze 1m3s, fresh, asked 1"},
+		{name: "needs_user for days", err: gaveUp(engine.AsNeedsUser, time.Time{}), asked: 24, want: "snooze 6h18m0s, fresh, asked 25"},
+		{name: "needs_user after rounds", err: gaveUp(engine.AsNeedsUser, time.Time{}), rounds: 9, want: "snooze 1m3s, fresh, round 9, asked 1"},
+		{name: "exhausted after days of needs_user", err: gaveUp(engine.AsExhausted, time.Time{}), asked: 24, want: "snooze 1m3s, fresh, round 1"},
+		{name: "needs_user for a week", err: gaveUp(engine.AsNeedsUser, time.Time{}), asked: 24, age: 7 * 24 * time.Hour, want: "cancel: needs_user after 168h0m0s"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := verdictText(tt.err, tt.outcome, situation{
-				now: now, began: now.Add(-tt.age), rounds: tt.rounds, ended: tt.ended, chance: 0.5, o: new(tt.o.withDefaults()),
+				now: now, began: now.Add(-tt.age), rounds: tt.rounds, asked: tt.asked, ended: tt.ended, chance: 0.5, o: new(tt.o.withDefaults()),
 			}); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
@@ -123,7 +128,13 @@ func verdictText(err error, outcome *engine.Result, at situation) string {
 	text := fmt.Sprintf("snooze %v", v.wait)
 	switch {
 	case v.fresh:
-		text += fmt.Sprintf(", fresh, round %d", v.rounds)
+		text += ", fresh"
+		if v.rounds > 0 {
+			text += fmt.Sprintf(", round %d", v.rounds)
+		}
+		if v.asked > 0 {
+			text += fmt.Sprintf(", asked %d", v.asked)
+		}
 	case s.state.Attempts > 0:
 		text += fmt.Sprintf(", attempts %d", s.state.Attempts)
 	}
@@ -142,5 +153,33 @@ func TestVerdictNeverPanics(t *testing.T) {
 			}
 			_ = river.JobSnooze(v.wait)
 		}
+	}
+}
+
+// TestTexts holds that what River stores of an error shows no secrets, however the job's
+// function has wrapped it.
+func TestTexts(t *testing.T) {
+	asked := &url.Error{Op: "Get", URL: "https://gmail.googleapis.com/?access_token=secret", Err: gaveUp(engine.AsPermanent, time.Time{})}
+	fail := &engine.Result{Decision: engine.Decision{Action: policy.Fail, As: engine.AsPermanent}}
+	for name, s := range map[string]struct {
+		err     error
+		outcome *engine.Result
+	}{
+		"net/http's error around the engine's": {asked, nil},
+		"an SDK's error":                       {errors.New("secret"), fail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stopped, ok := stopOf(s.err, s.outcome)
+			if !ok {
+				t.Fatal("the engine has not stopped it")
+			}
+			v := stopped.verdict(situation{now: now, began: now, o: new(Options{}.withDefaults())})
+			if text := v.err.Error(); strings.Contains(text, "secret") || !strings.HasPrefix(text, "recourseriver: permanent: ") || !errors.Is(v.err, s.err) {
+				t.Errorf("got %q, want the label, no secret, and the error inside", text)
+			}
+			if strings.Contains(stopped.text, "secret") || stopped.text == "" {
+				t.Errorf("the status's text: got %q", stopped.text)
+			}
+		})
 	}
 }

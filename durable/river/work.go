@@ -176,7 +176,7 @@ func (r *run) finish(ctx, inner context.Context, err error) error {
 			r.status.Stopped = CallStatus{Of: r.of}
 		}
 		v = stop.verdict(situation{
-			now: time.Now(), began: r.status.Began, rounds: r.status.Stopped.Rounds,
+			now: time.Now(), began: r.status.Began, rounds: r.status.Stopped.Rounds, asked: r.status.Stopped.Asked,
 			ended: context.Cause(ctx), chance: rand.Float64(), o: &r.o,
 		})
 	}
@@ -195,7 +195,7 @@ func (r *run) finish(ctx, inner context.Context, err error) error {
 		return r.report(ctx, err)
 	case snooze:
 		if stop.label == engine.AsMisconfigured {
-			r.o.Logger.ErrorContext(ctx, "recourseriver: a job is misconfigured", "job", r.row.ID, "kind", r.row.Kind, "error", stop.err)
+			r.o.Logger.ErrorContext(ctx, "recourseriver: a job is misconfigured", "job", r.row.ID, "kind", r.row.Kind, "error", stop.text)
 		}
 		r.note(stop, v)
 		return r.report(ctx, river.JobSnooze(v.wait))
@@ -206,16 +206,13 @@ func (r *run) finish(ctx, inner context.Context, err error) error {
 
 // note records what stopped the job.
 func (r *run) note(s stop, v verdict) {
-	r.status.Label, r.status.Rule, r.status.Error = s.label, s.rule, ""
-	if s.text != "" {
-		r.status.Error = s.text
-	}
+	r.status.Label, r.status.Rule, r.status.Error = s.label, s.rule, s.text
 	r.status.Until = time.Time{}
 	if v.kind == snooze {
 		r.status.Until = time.Now().Add(v.wait)
 	}
 	r.status.Running = CallStatus{}
-	r.status.Stopped.Rounds = v.rounds
+	r.status.Stopped.Rounds, r.status.Stopped.Asked = v.rounds, v.asked
 	r.status.Stopped.State = nil
 	if !v.fresh {
 		state := s.state

@@ -100,15 +100,15 @@ func Stopped(err error, result engine.Result) error {
 
 // Error is the error for an activity to return: a *temporal.ApplicationError, as the
 // package's table says, for one that has a *engine.DeferError or *engine.GiveUpError in
-// it, else err itself. Its cause has err's text, and no text of what err wraps, since
-// Temporal stores it. Its details are the State, for workflows that carry it to
+// it, else err itself. Its cause has the text of that, which shows no secrets, and none of
+// what is around or inside it, since Temporal stores it. Its details are the State, for workflows that carry it to
 // another activity.
 func Error(err error) error { return errorAt(err, time.Now()) }
 
 func errorAt(err error, now time.Time) error {
 	var later *engine.DeferError
 	if errors.As(err, &later) {
-		return failure(err, TypeDeferred, later.State, temporal.ApplicationErrorOptions{
+		return failure(err, later.Error(), TypeDeferred, later.State, temporal.ApplicationErrorOptions{
 			NextRetryDelay: delay(later.Until, now), Category: temporal.ApplicationErrorCategoryBenign,
 		})
 	}
@@ -133,19 +133,22 @@ func errorAt(err error, now time.Time) error {
 	default:
 		o.NonRetryable = true
 	}
-	return failure(err, gaveUp.Decision.As, gaveUp.Decision.State, o)
+	return failure(err, gaveUp.Error(), gaveUp.Decision.As, gaveUp.Decision.State, o)
 }
 
-func failure(err error, label string, s engine.State, o temporal.ApplicationErrorOptions) error {
-	o.Cause, o.Details = &cause{err}, []any{s}
+func failure(err error, text, label string, s engine.State, o temporal.ApplicationErrorOptions) error {
+	o.Cause, o.Details = &cause{err, text}, []any{s}
 	return temporal.NewApplicationErrorWithOptions(label, label, o)
 }
 
-// cause is an error whose text is stored, and which package errors looks into, but not
-// Temporal.
-type cause struct{ err error }
+// cause is an error whose text Temporal stores, and which package errors looks into, but
+// not Temporal.
+type cause struct {
+	err  error
+	text string
+}
 
-func (c *cause) Error() string        { return c.err.Error() }
+func (c *cause) Error() string        { return c.text }
 func (c *cause) Is(target error) bool { return errors.Is(c.err, target) }
 func (c *cause) As(target any) bool   { return errors.As(c.err, target) }
 

@@ -43,7 +43,7 @@ func TestError(t *testing.T) {
 		{name: "success"},
 		{name: "another error", err: plain},
 		{name: "a deferral", err: deferred, label: recoursetemporal.TypeDeferred, delay: 20 * time.Minute, calm: true},
-		{name: "one inside another error", err: fmt.Errorf("sync: %w", deferred), label: recoursetemporal.TypeDeferred, delay: 20 * time.Minute, calm: true},
+		{name: "one inside another error", err: fmt.Errorf("secret: %w", deferred), label: recoursetemporal.TypeDeferred, delay: 20 * time.Minute, calm: true},
 		{name: "one until a time that is past", err: &engine.DeferError{Until: later.Add(-time.Hour)}, label: recoursetemporal.TypeDeferred, delay: time.Millisecond, calm: true},
 		{name: "one for centuries", err: &engine.DeferError{Until: later.AddDate(500, 0, 0)}, label: recoursetemporal.TypeDeferred, delay: 365 * 24 * time.Hour, calm: true},
 		{name: "unavailable", err: gaveUp(engine.AsUnavailable, later), label: "unavailable", delay: 20 * time.Minute, calm: true},

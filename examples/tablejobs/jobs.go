@@ -91,13 +91,14 @@ func (j *Job) end(ctx context.Context, db *sql.DB, stopping func() error, err er
 	var handedBack *engine.DeferError
 	var gaveUp *engine.GiveUpError
 	old := now.Sub(j.began) > maxAge
+	// The texts of the engine's errors show no secrets, those of what is around them may.
 	switch {
 	case err == nil:
 		return j.set(ctx, db, over, "", "")
 	case errors.As(err, &handedBack) && !old:
-		return j.set(ctx, db, later, handedBack.Until, toJSON(handedBack.State), j.rounds, "deferred", err.Error())
+		return j.set(ctx, db, later, handedBack.Until, toJSON(handedBack.State), j.rounds, "deferred", handedBack.Error())
 	case errors.As(err, &handedBack):
-		return j.set(ctx, db, over, "deferred", err.Error())
+		return j.set(ctx, db, over, "deferred", handedBack.Error())
 	case !errors.As(err, &gaveUp): // of the job's own: again in a minute, until it is too old
 		if old {
 			return j.set(ctx, db, over, "error", err.Error())
@@ -122,9 +123,9 @@ func (j *Job) end(ctx context.Context, db *sql.DB, stopping func() error, err er
 		old = true
 	}
 	if old {
-		return j.set(ctx, db, over, label, err.Error())
+		return j.set(ctx, db, over, label, gaveUp.Error())
 	}
-	return j.set(ctx, db, later, until, toJSON(state), rounds, label, err.Error())
+	return j.set(ctx, db, later, until, toJSON(state), rounds, label, gaveUp.Error())
 }
 
 // errLeaseLost is the error of a worker that was paused for longer than its lease.

@@ -116,7 +116,7 @@ func TestWait(t *testing.T) {
 	if next(t, t.Context(), db, script) {
 		t.Error("a job was run before its time")
 	}
-	exec(t, db, "update jobs set run_at = run_at - interval '20 minutes 1 second'")
+	exec(t, db, "update jobs set run_at = run_at - interval '21 minutes'")
 	if !next(t, t.Context(), db, script) {
 		t.Fatal("no job was due after 20 minutes")
 	}
