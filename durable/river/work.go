@@ -87,6 +87,7 @@ type run struct {
 	outcome *engine.Result // where Transport tells the latest Call how it ended
 	failed  error          // why a State could not be saved
 	end     context.CancelCauseFunc
+	aside   bool // another run, inside this one, has the job
 }
 
 type runKey struct{}
@@ -147,6 +148,9 @@ func work(ctx context.Context, row *rivertype.JobRow, o Options, fn func(context
 	if err != nil {
 		return err
 	}
+	if around, _ := ctx.Value(runKey{}).(*run); around != nil {
+		around.stepAside()
+	}
 	r := &run{row: row, o: o.withDefaults(), value: kept.Value}
 	if kept.Recourse != nil {
 		r.status = *kept.Recourse
@@ -157,21 +161,37 @@ func work(ctx context.Context, row *rivertype.JobRow, o Options, fn func(context
 	inner, end := context.WithCancelCause(context.WithValue(ctx, runKey{}, r))
 	defer end(nil)
 	r.end = end
-	return r.finish(ctx, inner, fn(inner))
+	err, label := r.finish(ctx, fn(inner))
+	if label != "" {
+		own := r.o.On[label]
+		r.o.On = nil // what stops the function itself is decided by the table alone
+		err, _ = r.finish(ctx, own(inner))
+	}
+	return err
 }
 
-// finish turns fn's error into what River is told, and records why.
-func (r *run) finish(ctx, inner context.Context, err error) error {
+// stepAside leaves the job to a run inside this one, as where a worker uses Work below
+// the middleware.
+func (r *run) stepAside() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var v verdict
+	r.aside = true
+}
+
+// finish turns fn's error into what River is told, and records why. A label says that
+// the job's own function for it is to be run first.
+func (r *run) finish(ctx context.Context, err error) (told error, label string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.aside {
+		return err, ""
+	}
+	v := verdict{kind: passOn, err: err}
 	stop, stopped := stopOf(err, r.outcome)
 	switch {
 	case r.failed != nil:
-		v = verdict{kind: passOn, err: errors.Join(err, r.failed)}
-	case !stopped:
-		v = verdict{kind: passOn, err: err}
-	default:
+		v.err = errors.Join(err, r.failed)
+	case stopped:
 		if r.status.Stopped.Of != r.of {
 			r.status.Stopped = CallStatus{Of: r.of}
 		}
@@ -180,28 +200,28 @@ func (r *run) finish(ctx, inner context.Context, err error) error {
 			ended: context.Cause(ctx), chance: rand.Float64(), o: &r.o,
 		})
 	}
-	switch v.kind {
-	case passOn:
-		if v.err == nil {
-			r.status.Label, r.status.Rule, r.status.Error, r.status.Until = "", "", "", time.Time{}
-			r.status.Stopped, r.status.Running = CallStatus{}, CallStatus{}
-		}
-		return r.report(ctx, v.err)
-	case own:
+	if v.kind != passOn {
 		r.note(stop, v)
-		r.mu.Unlock() // the function may record an output
-		err := r.o.On[stop.label](inner)
-		r.mu.Lock()
-		return r.report(ctx, err)
+	}
+	switch v.kind {
+	case own:
+		r.outcome = nil // it is dealt with
+		return nil, stop.label
 	case snooze:
 		if stop.label == engine.AsMisconfigured {
 			r.o.Logger.ErrorContext(ctx, "recourseriver: a job is misconfigured", "job", r.row.ID, "kind", r.row.Kind, "error", stop.text)
 		}
-		r.note(stop, v)
-		return r.report(ctx, river.JobSnooze(v.wait))
+		v.err = river.JobSnooze(v.wait)
+	case cancel:
+		v.err = river.JobCancel(v.err)
 	}
-	r.note(stop, v)
-	return r.report(ctx, river.JobCancel(v.err))
+	if v.err == nil {
+		r.status = Status{Began: r.status.Began}
+	}
+	if failed := river.RecordOutput(ctx, r.outputLocked()); failed != nil {
+		return errors.Join(v.err, failed), ""
+	}
+	return v.err, ""
 }
 
 // note records what stopped the job.
@@ -218,12 +238,4 @@ func (r *run) note(s stop, v verdict) {
 		state := s.state
 		r.status.Stopped.State = &state
 	}
-}
-
-// report hands the output to River, which stores it together with the job's new state.
-func (r *run) report(ctx context.Context, err error) error {
-	if failed := river.RecordOutput(ctx, r.outputLocked()); failed != nil {
-		return errors.Join(err, failed)
-	}
-	return err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/enginetest"
 	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/policy"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 )
@@ -230,6 +231,49 @@ func TestResync(t *testing.T) {
 			t.Errorf("got %s, dropped %d times, %+v, %+v; want it completed, 1", kind, dropped, status, row.Errors)
 		}
 	})
+}
+
+// TestOwnFunction holds that what stops the job's own function decides as anywhere else: its
+// result goes to River, and the label that it was for is not looked at again.
+func TestOwnFunction(t *testing.T) {
+	t.Parallel()
+	later := time.Now().Add(20 * time.Minute)
+	tests := []struct {
+		name   string
+		result error
+		kind   river.EventKind
+		label  string
+	}{
+		{"done", nil, river.EventKindJobCompleted, ""},
+		{"an error of its own", errors.New("a database"), river.EventKindJobFailed, engine.AsResync},
+		{"a call that was handed back", &engine.DeferError{Until: later}, river.EventKindJobSnoozed, "deferred"},
+		{"the same again", &engine.GiveUpError{Decision: engine.Decision{Action: policy.Fail, As: engine.AsResync}}, river.EventKindJobCancelled, engine.AsResync},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			db, err := openDatabase(t.Context(), databases[1].url(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(db.close)
+			if err := db.migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			script := &enginetest.Script{}
+			script.Add(enginetest.Reply{Status: 404, Body: `{"error":{"code":404,"errors":[{"reason":"notFound"}]}}`})
+			eng := newEngine(t)
+			options := recourseriver.Options{On: map[string]func(context.Context) error{engine.AsResync: func(context.Context) error { return tt.result }}}
+			// Below the middleware, which leaves the job to the Work inside.
+			c := config(worker(script, 1, options, &eng))
+			c.Middleware = []rivertype.Middleware{recourseriver.Middleware(recourseriver.Options{})}
+			r := start(t, db, c)
+			r.insert(syncArgs{"a@example.com", "history"})
+			if kind, row, status := r.next(); kind != tt.kind || status.Label != tt.label {
+				t.Errorf("got %s, label %q, %+v; want %s, %q", kind, status.Label, row.Errors, tt.kind, tt.label)
+			}
+		})
+	}
 }
 
 // TestRenewed holds that a job which waits for its user goes on when they have signed
