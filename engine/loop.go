@@ -155,7 +155,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 			return end
 		}
 	}
-	for first := true; ; first = false {
+	for {
 		if r.call.Checkpoint != nil {
 			r.checkpoint(ctx)
 		}
@@ -183,7 +183,7 @@ func (r *run) loop(ctx context.Context) *outcome {
 		}
 
 		// Attempt. The permit is released at the attempt's end, or with the response's body.
-		a := r.attempt(ctx, first)
+		a := r.attempt(ctx)
 		if a.ok {
 			if r.failure != nil {
 				r.forget()
@@ -400,10 +400,10 @@ func (r *run) start() time.Time {
 }
 
 // attempt makes one attempt.
-func (r *run) attempt(ctx context.Context, first bool) attempted {
+func (r *run) attempt(ctx context.Context) attempted {
 	r.generation = r.p.credentials.Generation()
 	n := r.state().Attempts + 1
-	if first && n == 1 {
+	if n == 1 {
 		if b := r.c.policy.Budget; b != nil {
 			r.p.budgets.Earn(r.start(), b, keyOf(b.Key, &r.call.Keys))
 		}

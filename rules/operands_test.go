@@ -113,6 +113,7 @@ func TestOperands(t *testing.T) {
 		{`count(codes, lower(#) in ["x", "ab"]) == 2`, ab, Event{Codes: []string{"x"}}},
 		{`let x = lower(type); x == "ab" or x == "ac"`, ab, typed("AD")},
 		{`let x = type; lower(x) == "ab"`, ab, typed("AD")},
+		{`(let n = attempt; n + 1) == 4`, Event{Attempt: 3}, Event{Attempt: 4}},
 		{`(type ?? operation) == "AB"`, ab, typed("ab")},
 		{`(attempt ?? 1) == 3`, Event{Attempt: 3}, Event{Attempt: 1}},
 	} {
@@ -138,6 +139,7 @@ func TestOperators(t *testing.T) {
 		not  bool
 	}{
 		{`type == "a"`, condition.Eq, false},
+		{`(let n = attempt; n + 1) == 4`, condition.NumEq, false},
 		{`"a" == type`, condition.Eq, false},
 		{`type != "a"`, condition.Eq, true},
 		{`type < "b"`, condition.Less, false},
