@@ -213,7 +213,7 @@ func summary(r *diff.Report) string {
 // transition says what a group's cases were and are.
 func transition(g *diff.Group) string {
 	if g.Class == diff.Uncertain {
-		return fmt.Sprintf("unknown because of %s, and that was not recorded", g.Because)
+		return fmt.Sprintf("unknown because %s%s was not recorded", g.Because, comma(g.Because))
 	}
 	differ := g.Old.Policy != g.New.Policy
 	old, new := outcomeText(&g.Old, differ), outcomeText(&g.New, differ)
@@ -221,6 +221,14 @@ func transition(g *diff.Group) string {
 		old, new = old+", backoff "+g.Old.Schedule, new+", backoff "+g.New.Schedule
 	}
 	return old + "  →  " + new
+}
+
+// comma ends a clause within a sentence.
+func comma(s string) string {
+	if strings.Contains(s, ", which ") {
+		return ","
+	}
+	return ""
 }
 
 // outcomeText is one decision in words, with its policy's name if that is to be told.

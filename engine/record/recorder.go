@@ -143,22 +143,30 @@ func (r *Recorder) Observe(_ context.Context, n *engine.Notice) {
 	}
 	seq := r.seen.Add(1)
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
+	closed, take, oneIn := r.closed, false, 0
+	if !closed {
+		take, oneIn = r.samples.take(n.Policy.Name, d.Rule.Name, n.Time)
+	}
+	r.mu.Unlock()
+	switch {
+	case closed:
 		r.dropped.Add(1)
 		return
-	}
-	take, oneIn := r.samples.take(n.Policy.Name, d.Rule.Name, n.Time)
-	if !take {
+	case !take:
 		r.sampled.Add(1)
 		return
-	}
-	if len(r.queue) == cap(r.queue) || r.queued.Load() >= maxQueuedBytes {
+	case r.queued.Load() >= maxQueuedBytes:
 		r.dropped.Add(1)
 		return
 	}
 	f := failureOf(n)
 	f.seq, f.oneIn = seq, oneIn
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || len(r.queue) == cap(r.queue) {
+		r.dropped.Add(1)
+		return
+	}
 	r.queued.Add(int64(f.bytes))
 	r.queue <- f // has room: only this sends, under the lock
 }

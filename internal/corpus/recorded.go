@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/policy"
 )
@@ -87,6 +88,7 @@ func Readers(p *policy.Policy) map[string]string {
 		// What text patterns see depends on what the message is.
 		"retry_after": hash("%s %s", of(p.Extract.RetryAfter), of(p.Extract.Message)),
 		"operation":   hash("%+v", p.Operations),
+		"inspect":     hash("%+v", p.Inspect), // no fact, but whether a success is read at all
 	}
 	for _, f := range p.Extract.Facts {
 		readers["facts."+f.Name] = of(f.From)
@@ -116,6 +118,8 @@ type Unknown struct {
 
 	body, header      bool // the response's body and its headers are missing
 	operation, method bool
+	idempotent        bool              // nobody says whether a repeat is harmless
+	inspected         bool              // nobody says whether this success is read at all
 	headers           map[string]bool   // the headers that the line is about; nil = all there were
 	readBy            map[string]string // nil = the facts are read from the response here
 	readers           map[string]string
@@ -138,16 +142,25 @@ func UnknownOf(line []byte, c *Case, p *policy.Policy, readers map[string]string
 		})
 		root.Get("not_recorded").ForEach(func(_, v gjson.Result) bool { u.left = append(u.left, v.String()); return true })
 		u.body = noBody
+		u.inspected = success(c) && u.readBy["inspect"] != readers["inspect"]
 		return u
 	}
 	given := !missing("extracted")
 	replied := c.Status != 0 || c.IMAPStatus != ""
 	u.body = replied && noBody && !given
 	u.header = u.spoken.Reply == nil && replied && missing("headers")
-	u.operation = missing("operation") && missing("url") && (!u.spoken.Commands || missing("method"))
-	u.method = missing("method") && missing("url") && (!u.spoken.Commands || missing("operation"))
+	u.operation = missing("operation") && missing("url") && (!u.spoken.Commands || c.Method == "")
+	u.method = missing("method") && missing("url") && (!u.spoken.Commands || c.Operation == "")
+	u.inspected = success(c) && u.spoken.Reply == nil && !given && slices.ContainsFunc(p.Inspect, func(in policy.Inspect) bool {
+		return u.operation && len(in.Operations) > 0 || u.header && in.ContentType != ""
+	})
+	u.idempotent = missing("idempotent") && missing("idempotency_key") && (u.method || u.operation && (len(p.Idempotent) > 0 || u.spoken.Commands)) &&
+		!classify.Idempotent(p, u.spoken.Name, c.Method, c.Operation, nil)
 	return u
 }
+
+// success reports whether a case is that of a 2xx, whose body is read only where a policy says so.
+func success(c *Case) bool { return 200 <= c.Status && c.Status <= 299 }
 
 // ReadBy is a hash of how the policy reads a fact; see Readers.
 func (u *Unknown) ReadBy(fact string) string { return u.readers[fact] }
@@ -159,9 +172,11 @@ func (u *Unknown) Fact(name string) bool {
 	}
 	switch {
 	case name == "body":
-		return u.body
+		return u.body || u.inspected
 	case name == "method":
 		return u.method
+	case name == "idempotent":
+		return u.idempotent
 	case name == "operation":
 		return u.operation || u.readBy != nil && u.readBy[name] != u.readers[name]
 	case strings.HasPrefix(name, "header("):
@@ -173,7 +188,7 @@ func (u *Unknown) Fact(name string) bool {
 		return false // the attempt's own, and facts that a path names
 	}
 	if u.readBy != nil {
-		return u.readBy[name] != reader
+		return u.inspected || u.readBy[name] != reader
 	}
 	return u.readFromMissing(name)
 }
@@ -205,6 +220,6 @@ func (u *Unknown) readFromMissing(name string) bool {
 		}
 	}
 	return slices.ContainsFunc(list, func(x policy.Extractor) bool {
-		return u.body && x.Kind != policy.FromHeader || u.header && x.Kind == policy.FromHeader
+		return (u.body || u.inspected) && x.Kind != policy.FromHeader || u.header && x.Kind == policy.FromHeader
 	})
 }

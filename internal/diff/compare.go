@@ -175,7 +175,7 @@ func (v *verdict) goesOn() bool {
 // idempotent, and may have been carried out.
 func (v *verdict) mayHaveHappened() bool {
 	e := &v.subject.Event
-	return !e.Idempotent && e.Sent && !engine.Succeeded(e) && !protocol.Of(e.Protocol).Refused(e)
+	return !e.Idempotent && e.Sent && !protocol.Of(e.Protocol).Refused(e) // also an error inside of a success
 }
 
 // early reports whether the call comes back before the server asked it to.
@@ -189,16 +189,28 @@ func classify(old, new *verdict, ch *Change) (Class, bool) {
 	asked := max(old.subject.Event.RetryAfter, new.subject.Event.RetryAfter)
 	lost, gained := holdsChanged(old.holds, new.holds)
 	oldHint, newHint := old.hintUnknown(), new.hintUnknown()
+	repeats := new.goesOn() && !old.goesOn() && (new.mayHaveHappened() || old.mayHaveHappened())
 	timed := func(v *verdict) bool { return v.goesOn() || len(v.holds) > 0 }
+	const hint = "the time that the server asked for (retry_after)"
 	switch {
-	case new.goesOn() && !old.goesOn() && (new.mayHaveHappened() || old.mayHaveHappened()):
+	case (oldHint && old.mayBeTooLong() || newHint && new.mayBeTooLong()) && !sameTiming(old, new):
+		ch.Because = hint
+		return Uncertain, true
+	case (old.gateUnknown() || new.gateUnknown()) && !sameRule(old.subject.Policy, old.rule(), new.subject.Policy, new.rule()),
+		repeats && (old.unknown.Fact("idempotent") || new.unknown.Fact("idempotent")):
+		ch.Because = "what tells whether a repeat is harmless (the method, the operation)"
+		return Uncertain, true
+	case new.vetoUnknown() && new.goesOn() != old.goesOn():
+		ch.Because = "the header X-Should-Retry"
+		return Uncertain, true
+	case repeats:
 		return Repeat, true
 	case is.Action == policy.Fail && was.Action != policy.Fail:
 		return GiveUp, true
 	case is.As == engine.AsNeedsUser && was.As != engine.AsNeedsUser:
 		return NeedsUser, true
 	case (oldHint || newHint) && timed(new) && !sameTiming(old, new):
-		ch.Because = "when the server asked to come back (retry_after)"
+		ch.Because = hint
 		return Uncertain, true
 	case new.early(asked) && !old.early(asked):
 		return Early, true
@@ -222,6 +234,22 @@ func classify(old, new *verdict, ch *Change) (Class, bool) {
 
 // hintUnknown reports whether the time that the server asked for is not known.
 func (v *verdict) hintUnknown() bool { return v.unknown.Fact("retry_after") }
+
+// mayBeTooLong reports whether the rule gives up where the server asks for too long.
+func (v *verdict) mayBeTooLong() bool {
+	r := v.rule()
+	return r.MaxWait > 0 && r.Over == policy.OverFail
+}
+
+// gateUnknown reports whether the decision depends on whether a repeat is harmless, and
+// nobody knows that: see the idempotency gate in package engine.
+func (v *verdict) gateUnknown() bool {
+	r := v.rule()
+	return v.unknown.Fact("idempotent") && v.mayHaveHappened() && !r.Safe && r.Action != policy.Accept
+}
+
+// vetoUnknown reports whether nobody knows if the server said not to retry.
+func (v *verdict) vetoUnknown() bool { return v.unknown.Fact(`header("X-Should-Retry")`) }
 
 // sameTiming reports whether both sides do the same with whatever the server asked for: it
 // is read and obeyed alike.

@@ -115,7 +115,10 @@ func TestClasses(t *testing.T) {
 		{"both depend on what is missing, and do otherwise", edit(`"slow", action: wait`, `"slow", action: fail`), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":400}`, "unknown: message, which the rule words reads"},
 		{"the old one depended on it", edit(` and message contains "slow"`, ""), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":400}`, "unknown: message, which the rule words reads"},
 		{"no reply has no body", edit("status == 404,", "status == 0 and body contains \"x\","), `{"provider":"shop","method":"GET","operation":"","status":0,"network_error":"EOF"}`, ""},
-		{"a hint in a missing body, which is ignored now", edit("action: wait, hold", "action: wait, hint: ignore, hold"), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":429}`, "unknown: when the server asked to come back (retry_after)"},
+		{"the method is missing, and a repeat may be harmless", edit("action: retry}", "action: fail, as: gone}"), `{"provider":"shop","operation":"","headers":{},"body":"","status":503}`, "unknown: what tells whether a repeat is harmless (the method, the operation)"},
+		{"the headers are missing, and may forbid it", edit("action: fail, as: gone", "action: retry"), `{"provider":"shop","method":"GET","operation":"","body":"","status":404}`, "unknown: the header X-Should-Retry"},
+		{"a hint in a missing body, which may be too long", edit("action: fail, as: gone", "action: wait, max_wait: 1m, over: fail"), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":404}`, "unknown: the time that the server asked for (retry_after)"},
+		{"a hint in a missing body, which is ignored now", edit("action: wait, hold", "action: wait, hint: ignore, hold"), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":429}`, "unknown: the time that the server asked for (retry_after)"},
 
 		{"a recorded fact", edit("status == 404,", "status == 404 and \"x\" in codes,"), recorded(`"status":404,"extracted":{"codes":["x"]}`, shop), ""},
 		{"a recorded fact that is another", edit("status == 404,", "status == 404 and \"x\" in codes,"), recorded(`"status":404,"extracted":{"codes":["y"]}`, shop), "label"},
@@ -127,7 +130,7 @@ func TestClasses(t *testing.T) {
 		{"a header that is always recorded", edit("status == 404,", "status == 404 and header(\"Retry-After\") != \"\","), recorded(`"status":404,"extracted":{}`, shop), "label"},
 		{"what was cut", edit("status == 404,", "status == 404 and message contains \"x\","), recorded(`"status":404,"not_recorded":["message"],"extracted":{"message":"y"}`, shop), "unknown: message, which the rule gone reads"},
 		{"operations have other names", edit("operation: send}", "operation: mail}", "status == 404,", "status == 404 and operation == \"mail\","), recorded(`"status":404,"extracted":{}`, shop), "unknown: operation, which the rule gone reads"},
-		{"a hint that was read otherwise", edit("{json: wait, as: s}", "{json: later, as: s}"), recorded(`"status":429,"extracted":{"retry_after":"20s"}`, shop), "unknown: when the server asked to come back (retry_after)"},
+		{"a hint that was read otherwise", edit("{json: wait, as: s}", "{json: later, as: s}"), recorded(`"status":429,"extracted":{"retry_after":"20s"}`, shop), "unknown: the time that the server asked for (retry_after)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := comparer(t, shop, tt.new)
