@@ -161,11 +161,11 @@ func work(ctx context.Context, row *rivertype.JobRow, o Options, fn func(context
 	inner, end := context.WithCancelCause(context.WithValue(ctx, runKey{}, r))
 	defer end(nil)
 	r.end = end
-	err, label := r.finish(ctx, fn(inner))
+	label, err := r.finish(ctx, fn(inner))
 	if label != "" {
 		own := r.o.On[label]
 		r.o.On = nil // what stops the function itself is decided by the table alone
-		err, _ = r.finish(ctx, own(inner))
+		_, err = r.finish(ctx, own(inner))
 	}
 	return err
 }
@@ -180,11 +180,11 @@ func (r *run) stepAside() {
 
 // finish turns fn's error into what River is told, and records why. A label says that
 // the job's own function for it is to be run first.
-func (r *run) finish(ctx context.Context, err error) (told error, label string) {
+func (r *run) finish(ctx context.Context, err error) (label string, told error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.aside {
-		return err, ""
+		return "", err
 	}
 	v := verdict{kind: passOn, err: err}
 	stop, stopped := stopOf(err, r.outcome)
@@ -206,7 +206,7 @@ func (r *run) finish(ctx context.Context, err error) (told error, label string) 
 	switch v.kind {
 	case own:
 		r.outcome = nil // it is dealt with
-		return nil, stop.label
+		return stop.label, nil
 	case snooze:
 		if stop.label == engine.AsMisconfigured {
 			r.o.Logger.ErrorContext(ctx, "recourseriver: a job is misconfigured", "job", r.row.ID, "kind", r.row.Kind, "error", stop.text)
@@ -219,9 +219,9 @@ func (r *run) finish(ctx context.Context, err error) (told error, label string) 
 		r.status = Status{Began: r.status.Began}
 	}
 	if failed := river.RecordOutput(ctx, r.outputLocked()); failed != nil {
-		return errors.Join(v.err, failed), ""
+		return "", errors.Join(v.err, failed)
 	}
-	return v.err, ""
+	return "", v.err
 }
 
 // note records what stopped the job.
