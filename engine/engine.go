@@ -243,7 +243,7 @@ func (e *Engine) replace(set *policy.Set) error {
 		ch.p.placed = ch.l
 		ch.p.live.Store(ch.c)
 		if e.handles[ch.p.name] == nil {
-			ch.p.shadow.Store(e.shadowOf(ch.p.name))
+			ch.p.shadow.Store(e.shadowOfLocked(ch.p.name))
 		}
 		e.handles[ch.p.name] = ch.p
 	}
@@ -260,7 +260,7 @@ func (e *Engine) replace(set *policy.Set) error {
 	for _, p := range unread {
 		p.unread = set
 		if e.handles[p.name] == nil {
-			p.shadow.Store(e.shadowOf(p.name))
+			p.shadow.Store(e.shadowOfLocked(p.name))
 		}
 		e.handles[p.name] = p
 	}

@@ -37,12 +37,12 @@ func (e *Engine) Shadow(set *policy.Set) {
 	defer e.mu.Unlock()
 	e.shadows = set
 	for name, p := range e.handles {
-		p.shadow.Store(e.shadowOf(name))
+		p.shadow.Store(e.shadowOfLocked(name))
 	}
 }
 
-// shadowOf makes the shadow of a provider; nil = it has none. The caller holds e.mu.
-func (e *Engine) shadowOf(name string) *shadow {
+// shadowOfLocked makes the shadow of a provider; nil = it has none. The caller holds Engine.mu.
+func (e *Engine) shadowOfLocked(name string) *shadow {
 	if e.shadows == nil {
 		return nil
 	}
