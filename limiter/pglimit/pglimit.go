@@ -63,7 +63,8 @@ type Store struct {
 	pool    *pgxpool.Pool
 	options Options
 	keys    *storekey.Keys
-	names   sync.Map // of Options.Plain: StoreKey to string, or nil once it is written
+	names   sync.Map      // of Options.Plain: StoreKey to string, or nil once it is written
+	running chan struct{} // a place for each statement that runs
 	checked atomic.Bool
 	swept   atomic.Pointer[[16]byte] // the last key of Renew's latest sweep
 	clock   func() time.Time         // of tests; nil = the server's
@@ -93,7 +94,7 @@ func New(pool *pgxpool.Pool, o Options) (*Store, error) {
 	}
 	schema := pgx.Identifier{o.Schema}.Sanitize()
 	s := &Store{
-		pool: pool, options: o, keys: storekey.New(o.Secret),
+		pool: pool, options: o, keys: storekey.New(o.Secret), running: make(chan struct{}, pool.Config().MaxConns),
 		take:    "select r, cause from " + schema + ".take($1, $2, $3)",
 		ends:    "select " + schema + ".ends($1, $2, $3)",
 		change:  "select r, cause from " + schema + ".change($1, $2, $3, $4)",

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/recourse-go/recourse/limiter"
 )
 
@@ -69,11 +71,11 @@ func (s *Store) Take(ctx context.Context, t *limiter.StoreTake) (a limiter.Store
 	ctx, cancel := s.within(ctx)
 	defer cancel()
 	s.noteNames(ctx, t.Parts)
-	var r []int64
-	var cause []byte
-	if err := s.pool.QueryRow(ctx, s.take, s.at(), keys, p).Scan(&r, &cause); err != nil {
+	got, err := s.ask(ctx, s.take, s.at(), keys, p)
+	if err != nil {
 		return a, err
 	}
+	r, cause := got.r, got.cause
 	if len(r) < 8+len(t.Parts) {
 		return a, errAnswer
 	}
@@ -138,7 +140,9 @@ func (s *Store) End(ctx context.Context, ends []limiter.StoreEnd) error {
 				p = append(p, nameOf(u.Limit.Name), int64(u.Limit.Kind), units(u.Limit.Units), window(&u.Limit), units(u.Cost))
 			}
 		}
-		if _, err := s.pool.Exec(ctx, s.ends, s.at(), keys, p); err != nil {
+		if _, err := outlast(ctx, s, func(ctx context.Context) (pgconn.CommandTag, error) {
+			return s.pool.Exec(ctx, s.ends, s.at(), keys, p)
+		}); err != nil {
 			return err
 		}
 	}
@@ -162,11 +166,11 @@ func (s *Store) Change(ctx context.Context, c *limiter.StoreChange) (st limiter.
 	}
 	ctx, cancel := s.within(ctx)
 	defer cancel()
-	var r []int64
-	var cause []byte
-	if err := s.pool.QueryRow(ctx, s.change, s.at(), uuid(c.Key.Name), p, encodeCause(&c.Cause)).Scan(&r, &cause); err != nil {
+	got, err := s.ask(ctx, s.change, s.at(), uuid(c.Key.Name), p, encodeCause(&c.Cause))
+	if err != nil {
 		return st, err
 	}
+	r, cause := got.r, got.cause
 	if len(r) != 4 {
 		return st, errAnswer
 	}
@@ -233,8 +237,12 @@ func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (a limiter.S
 			p = append(p, int64(len(keys)), int64(i+1), number(c.debt), int64(c.key.Place[0]), nameOf(l.Name), int64(l.Kind), units(l.Units), window(l),
 				short, n, version(lease.Version), span(lease.State.Held, true), int64(min(max(lease.State.Refusals, 0), 1<<30)), at)
 		}
-		var got []int64
-		if err := s.pool.QueryRow(ctx, s.renew, s.at(), uuid(r.Member), fold(r.Member), r.Numbers[:], keys, p, causes).Scan(&got); err != nil {
+		member, numbers := r.Member, r.Numbers
+		got, err := outlast(ctx, s, func(ctx context.Context) (got []int64, err error) {
+			err = s.pool.QueryRow(ctx, s.renew, s.at(), uuid(member), fold(member), numbers[:], keys, p, causes).Scan(&got)
+			return got, err
+		})
+		if err != nil {
 			return a, err
 		}
 		if len(got) < 2 {
