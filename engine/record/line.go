@@ -198,15 +198,15 @@ func (r *Recorder) line(f *failure) ([]byte, error) {
 		rec.State = state
 	}
 
-	// Texts, without what must not be written. What that takes away may have decided.
-	var altered []string
+	// Texts, without what must not be written. Other rules may decide by what that
+	// takes away, so a text that is not whole counts as not recorded.
 	keep := func(fact, s string, most int) string {
 		kept := r.redact.text(s, f.account, f.reading.known)
 		if len(kept) > most {
 			kept = cut(kept, most)
+		}
+		if kept != s || !utf8.ValidString(s) {
 			rec.NotRecorded = append(rec.NotRecorded, fact)
-		} else if kept != s || !utf8.ValidString(s) {
-			altered = append(altered, fact)
 		}
 		return kept
 	}
@@ -243,27 +243,22 @@ func (r *Recorder) line(f *failure) ([]byte, error) {
 		rec.Body = &e.Body
 	}
 
+	slices.Sort(rec.NotRecorded)
+	rec.NotRecorded = slices.Compact(rec.NotRecorded)
+
 	line, err := encode(rec)
-	if err == nil && !f.replays(line) {
-		if f.decided.Action == policy.Reauth && rec.State != nil {
-			// The engine asks its credentials where a policy alone would give up.
-			rec.State = withoutReauths(rec.State)
-			line, err = encode(rec)
-		}
-		if err == nil && !f.replays(line) {
-			rec.NotRecorded = append(rec.NotRecorded, altered...)
-			rec.Decided.Replay = false
-			slices.Sort(rec.NotRecorded)
-			rec.NotRecorded = slices.Compact(rec.NotRecorded)
-			return encode(rec)
-		}
-	}
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(rec.NotRecorded)
-	rec.NotRecorded = slices.Compact(rec.NotRecorded)
-	rec.Decided.Replay = true
+	rec.Decided.Replay = f.replays(line)
+	if !rec.Decided.Replay && f.decided.Action == policy.Reauth && rec.State != nil {
+		// The engine asks its credentials where a policy alone would give up.
+		rec.State = withoutReauths(rec.State)
+		if line, err = encode(rec); err != nil {
+			return nil, err
+		}
+		rec.Decided.Replay = f.replays(line)
+	}
 	return encode(rec)
 }
 

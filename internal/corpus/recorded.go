@@ -40,7 +40,7 @@ type Record struct {
 	Extracted  Extracted           `json:"extracted"`
 
 	ReadBy      map[string]string `json:"read_by"`                // of each fact, a hash of what read it: see Readers
-	NotRecorded []string          `json:"not_recorded,omitempty"` // facts that were left out, or cut
+	NotRecorded []string          `json:"not_recorded,omitempty"` // facts that were left out, cut or redacted
 	Decided     Decided           `json:"decided"`                // what the engine did
 	OneIn       int               `json:"one_in,omitempty"`       // how many such failures this one stands for; 0 = one
 }
