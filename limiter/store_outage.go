@@ -16,6 +16,7 @@ import (
 const (
 	probeEvery    = 250 * time.Millisecond // after a failed request
 	maxProbeEvery = time.Second
+	probeGood     = 100 * time.Millisecond // after a good answer
 	goodAnswers   = 3
 	shareMargin   = 0.9 // of a limit is shared out in an outage
 )

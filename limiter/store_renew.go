@@ -98,7 +98,6 @@ func (m *Member) leased(key *sharedKey, limit string) (n int64) {
 // renewAlways renews until the member leaves, and asks after the store while it does not
 // answer.
 func (m *Member) renewAlways() {
-	good, pause := 0, probeEvery
 	for m.ctx.Err() == nil {
 		if m.outage.Load() == nil {
 			m.renew()
@@ -107,16 +106,16 @@ func (m *Member) renewAlways() {
 			continue
 		}
 		// Some good answers end an outage.
-		m.sleep(pause)
-		switch {
-		case !m.renew():
-			good, pause = 0, min(pause*2, maxProbeEvery)
-		case good+1 == goodAnswers:
-			good, pause = 0, probeEvery
-			m.recovered()
-		default:
-			good, pause = good+1, probeEvery
+		for good, pause := 0, probeEvery; good < goodAnswers && m.ctx.Err() == nil; {
+			if m.renew() {
+				good, pause = good+1, probeEvery
+				m.sleep(probeGood)
+			} else {
+				m.sleep(pause)
+				good, pause = 0, min(pause*2, maxProbeEvery)
+			}
 		}
+		m.recovered()
 	}
 }
 
