@@ -84,12 +84,12 @@ func (e *Engine) tellNumbers(set *policy.Set) {
 	}
 }
 
-// Fleet tells how the process fares with Options.Store; zero without one.
-func (e *Engine) Fleet() limiter.MemberState {
+// Fleet tells how the process fares with Options.Store. ok is false where there is none.
+func (e *Engine) Fleet() (state limiter.MemberState, ok bool) {
 	if e.member == nil {
-		return limiter.MemberState{}
+		return limiter.MemberState{}, false
 	}
-	return e.member.State()
+	return e.member.State(), true
 }
 
 // leave gives back what the process has of the store.

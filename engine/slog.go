@@ -8,6 +8,7 @@ import (
 	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/internal/redact"
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -68,6 +69,11 @@ func LogObserver(l *slog.Logger) Observer {
 			level, text = slog.LevelInfo, "account resumed"
 		case NoticeUnclaimed:
 			level, text = slog.LevelWarn, "no policy for a host of a built-in one"
+		case NoticeStore:
+			level, text = slog.LevelWarn, "store: "+n.Store.Kind.String()
+			if n.Store.Kind == limiter.StoreOutageEnded {
+				level = slog.LevelInfo
+			}
 		default:
 			return
 		}
@@ -95,6 +101,15 @@ func LogObserver(l *slog.Logger) Observer {
 			add("as", brief(d.As))
 			add("reason", d.Reason.String())
 		}
+		if s := n.Store; s != nil {
+			attrs = append(attrs, slog.Int("members", s.Members))
+			if s.Count > 0 {
+				attrs = append(attrs, slog.Int("count", s.Count))
+			}
+			if s.Kind == limiter.StoreOutageBegan {
+				attrs = append(attrs, slog.Float64("share", s.Share))
+			}
+		}
 		add("limit", n.Limit)
 		add("closed_by", n.Cause.Rule)
 		if n.Duration > 0 {
@@ -108,7 +123,7 @@ func LogObserver(l *slog.Logger) Observer {
 			add("network", redact.Code(e.Network))
 			add("code", redact.Code(e.Code()))
 		}
-		if n.Err != nil && (n.Kind == NoticeReload || n.Kind == NoticeNoAccount || n.Kind == NoticeManyFacts || n.Kind == NoticeUnclaimed || n.Kind == NoticePaused) {
+		if n.Err != nil && (n.Kind == NoticeReload || n.Kind == NoticeNoAccount || n.Kind == NoticeManyFacts || n.Kind == NoticeUnclaimed || n.Kind == NoticePaused || n.Kind == NoticeStore) {
 			add("error", errtree.Text(n.Err))
 		}
 		l.LogAttrs(ctx, level, text, attrs...)

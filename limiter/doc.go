@@ -37,6 +37,12 @@
 //     while others wait.
 //   - Keys that are as good as new are dropped, which changes no answer.
 //
+// # Several processes
+//
+// With Options.Member a limiter keeps its limits together with all processes that share
+// the member's [Store]: what this process would grant, the store grants or refuses. Package
+// limiter/redislimit and package limiter/pglimit have stores, storetest one in memory.
+//
 // # Inside
 //
 // A file uses those before it in this list, and those after it only through the
@@ -50,7 +56,13 @@
 //   - queue.go, starvation.go, grant.go: who waits, and who goes on;
 //   - permit.go, lend.go, stall.go: what a call has, and what it lends to others;
 //   - call.go, limiter.go, reservation.go: the way of a call;
-//   - reload.go, evict.go, peek.go, held.go: new limits, old keys, and looking.
+//   - reload.go, evict.go, peek.go, held.go: new limits, old keys, and looking;
+//   - store.go, credential.go: what a store does that several processes share;
+//   - store_member.go, store_ends.go, store_renew.go, store_watch.go: the process as a member
+//     of those, and what it tells and hears beside its calls;
+//   - store_closure.go, store_ask.go, store_outage.go: the way of a call that the store is
+//     asked about, also while it does not answer;
+//   - store_permit.go, store_change.go: what it is told of permits and of limits.
 //
 // The arithmetic of buckets and the log of a window are packages of their own in
 // internal. A method of Limiter, Permit or Loan whose name ends in Locked needs the

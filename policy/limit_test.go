@@ -5,6 +5,41 @@ import (
 	"testing"
 )
 
+func TestLimitOverStore(t *testing.T) {
+	for _, c := range []struct {
+		fields  string
+		process bool
+		outage  string
+		code    string // of the problem; "" = none
+	}{
+		{fields: "", outage: OutageShare},
+		{fields: ", on_outage: share", outage: OutageShare},
+		{fields: ", on_outage: closed", outage: OutageClosed},
+		{fields: ", on_outage: open", outage: OutageOpen},
+		{fields: ", scope: process", process: true, outage: OutageShare},
+		{fields: ", scope: process, on_outage: open", code: "misplaced-field"},
+		{fields: ", scope: account", code: "unknown-value"},
+		{fields: ", on_outage: fail", code: "unknown-value"},
+	} {
+		yaml := "version: 1\nprovider: acme\ndefault: fail\nlimits:\n  - {name: user, key: account, rate: 5/s" + c.fields + "}\n"
+		set, problems := Load([]File{{Name: "acme.yaml", Data: []byte(yaml)}}, LoadOptions{})
+		if c.code != "" {
+			if len(problems) != 1 || problems[0].Code != c.code {
+				t.Errorf("given %q, got problems %v, want %s", c.fields, problems, c.code)
+			}
+			continue
+		}
+		if len(problems) > 0 {
+			t.Errorf("given %q, got problems %v", c.fields, problems)
+			continue
+		}
+		p, _ := set.Policy("acme")
+		if l := p.Limits[0]; l.Process != c.process || l.OnOutage != c.outage {
+			t.Errorf("given %q, got process %t and outage %q, want %t and %q", c.fields, l.Process, l.OnOutage, c.process, c.outage)
+		}
+	}
+}
+
 func TestLimitApplies(t *testing.T) {
 	for _, c := range []struct {
 		entries string // of `operations`, separated by blanks

@@ -55,6 +55,18 @@
 //	recourse.nested            counter, {report}       provider: something above retries too
 //	recourse.leaks             counter, {response}     provider: bodies that were never closed
 //
+// and, once an engine with a store is attached (Observer.Attach, engine.Options.Store):
+//
+//	recourse.store.members     gauge, {process}        processes that share the store
+//	recourse.store.outage      gauge, s                for how long it has not answered; 0 = it answers
+//	recourse.store.share       gauge                   the part of a divided limit that this process has then; 1 = it answers
+//	recourse.store.leases      gauge, {lease}          slots' leases of this process
+//	recourse.store.take.duration  counter, s           the time that calls waited for its answers; by recourse.store.takes it is the mean
+//	recourse.store.takes, .grants, .refusals           what calls asked, and what it said
+//	recourse.store.shared      counter, {call}         calls that passed without it, by share
+//	recourse.store.requests, .errors                   requests of all kinds, and those that failed
+//	recourse.store.events      counter, {event}        recourse.store.event: outages, forgotten, leases_lost, ends_dropped
+//
 // Their attributes are few, and an account is never one of them. Most come from
 // policies. What the calling code can set is bounded for each provider, and what
 // is beyond the bound, or longer than 128 bytes, is "_OTHER":

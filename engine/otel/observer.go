@@ -2,6 +2,7 @@ package recourseotel
 
 import (
 	"context"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
@@ -37,6 +38,7 @@ type Observer struct {
 	tracer  trace.Tracer
 	metrics metrics
 	account bool
+	engine  atomic.Pointer[engine.Engine]
 }
 
 var _ engine.Observer = (*Observer)(nil)
@@ -61,9 +63,17 @@ func New(o Options) (*Observer, error) {
 	if err := b.metrics.init(meter); err != nil {
 		return nil, err
 	}
+	if err := b.storeMetrics(meter); err != nil {
+		return nil, err
+	}
 	b.metrics.labels.Operations, b.metrics.labels.Other = o.Operations, other
 	return b, nil
 }
+
+// Attach names the engine whose store is shown (engine.Options.Store), by metrics named
+// recourse.store.…; nil = none. It may be called at any time; the engine's notices are
+// counted with or without it.
+func (b *Observer) Attach(e *engine.Engine) { b.engine.Store(e) }
 
 // Observe implements engine.Observer.
 func (b *Observer) Observe(ctx context.Context, n *engine.Notice) {

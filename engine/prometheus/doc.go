@@ -32,6 +32,18 @@
 //	recourse_limit_calls_waiting                        provider, limit
 //	recourse_limit_calls_in_flight                      provider, limit
 //
+// and, of an engine with a store (engine.Options.Store):
+//
+//	recourse_store_members                              processes that share the store
+//	recourse_store_outage_seconds                       for how long it has not answered; 0 = it answers
+//	recourse_store_share                                the part of a divided limit that this process has then; 1 = it answers
+//	recourse_store_leases                               slots' leases of this process
+//	recourse_store_take_seconds                         _sum and _count: the time that calls waited for its answers
+//	recourse_store_grants_total, …_refusals_total       what it said to calls
+//	recourse_store_shared_total                         calls that passed without it, by share
+//	recourse_store_requests_total, …_errors_total       requests of all kinds, and those that failed
+//	recourse_store_events_total                         event: outages, forgotten, leases_lost, ends_dropped
+//
 // The result of an attempt is "success" (also of a failure that a rule
 // accepts), or the class of its failure: the HTTP or SMTP status, the IMAP
 // status, the kind of network failure (timeout, connect, reset, …) or, where an

@@ -20,6 +20,28 @@ var (
 		"Calls that wait for a limit.", []string{"provider", "limit"}, nil)
 	inFlightDesc = prometheus.NewDesc("recourse_limit_calls_in_flight",
 		"Calls under way that a limit of concurrency has let through.", []string{"provider", "limit"}, nil)
+	membersDesc = prometheus.NewDesc("recourse_store_members",
+		"Processes that share the store, as far as this one knows.", nil, nil)
+	outageDesc = prometheus.NewDesc("recourse_store_outage_seconds",
+		"For how long the store has not answered; 0 = it answers.", nil, nil)
+	shareDesc = prometheus.NewDesc("recourse_store_share",
+		"The part of a divided limit that this process has while the store does not answer; 1 = it answers.", nil, nil)
+	leasesDesc = prometheus.NewDesc("recourse_store_leases",
+		"Leases of slots that this process has.", nil, nil)
+	askedDesc = prometheus.NewDesc("recourse_store_take_seconds",
+		"Time for which calls waited for the store's answers.", nil, nil)
+	grantsDesc = prometheus.NewDesc("recourse_store_grants_total",
+		"Calls that the store has granted.", nil, nil)
+	refusalsDesc = prometheus.NewDesc("recourse_store_refusals_total",
+		"Takes that the store has refused.", nil, nil)
+	sharedDesc = prometheus.NewDesc("recourse_store_shared_total",
+		"Calls that this process has let through by itself while the store did not answer.", nil, nil)
+	requestsDesc = prometheus.NewDesc("recourse_store_requests_total",
+		"Requests to the store, of all kinds.", nil, nil)
+	errorsDesc = prometheus.NewDesc("recourse_store_errors_total",
+		"Requests to the store that failed.", nil, nil)
+	eventsDesc = prometheus.NewDesc("recourse_store_events_total",
+		"What happened to the store: outages, forgotten, leases_lost, ends_dropped.", []string{"event"}, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -27,7 +49,8 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range c.collectors() {
 		m.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{versionDesc, reloadDesc, reloadTimeDesc, heldDesc, waitingDesc, inFlightDesc} {
+	for _, d := range []*prometheus.Desc{versionDesc, reloadDesc, reloadTimeDesc, heldDesc, waitingDesc, inFlightDesc,
+		membersDesc, outageDesc, shareDesc, leasesDesc, askedDesc, grantsDesc, refusalsDesc, sharedDesc, requestsDesc, errorsDesc, eventsDesc} {
 		ch <- d
 	}
 }
@@ -52,6 +75,25 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(versionDesc, 1, e.Policies().Version())
 	gauge(reloadDesc, current)
 	gauge(reloadTimeDesc, float64(status.Success.UnixMilli())/1000)
+	if f, ok := e.Fleet(); ok {
+		counter := func(d *prometheus.Desc, v int64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+		}
+		gauge(membersDesc, float64(f.Members))
+		gauge(outageDesc, f.Outage.Seconds())
+		gauge(shareDesc, f.Share)
+		gauge(leasesDesc, float64(f.Leases))
+		ch <- prometheus.MustNewConstSummary(askedDesc, uint64(f.Takes), f.Time.Seconds(), nil)
+		counter(grantsDesc, f.Grants)
+		counter(refusalsDesc, f.Refusals)
+		counter(sharedDesc, f.Shared)
+		counter(requestsDesc, f.Requests)
+		counter(errorsDesc, f.Errors)
+		counter(eventsDesc, f.Outages, "outages")
+		counter(eventsDesc, f.Forgotten, "forgotten")
+		counter(eventsDesc, f.Lost, "leases_lost")
+		counter(eventsDesc, f.Dropped, "ends_dropped")
+	}
 	if c.options.NoKeys {
 		return
 	}
