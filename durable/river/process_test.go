@@ -246,7 +246,7 @@ func (w *mailWorker) send(ctx context.Context, job *river.Job[sendArgs]) error {
 		case errors.As(err, &failed) && failed.refused():
 			return errors.Join(err, set(ctx, "new"))
 		case ctx.Err() != nil:
-			return err // the next run looks
+			return river.JobSnooze(0) // the next run looks
 		}
 		return look(ctx)
 	})

@@ -27,7 +27,9 @@ type stop struct {
 // stopOf says what stopped a job whose function returned err. outcome is what Transport
 // has told; nil = nothing. ok is false if nothing of the engine did.
 func stopOf(err error, outcome *engine.Result) (s stop, ok bool) {
-	if err == nil {
+	var snoozed *river.JobSnoozeError
+	var cancelled *river.JobCancelError
+	if err == nil || errors.As(err, &snoozed) || errors.As(err, &cancelled) { // the job knows what it wants
 		return stop{}, false
 	}
 	s.err = err

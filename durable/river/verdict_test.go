@@ -59,6 +59,9 @@ func TestVerdict(t *testing.T) {
 		{name: "Transport's success, then another error", err: plain, outcome: &engine.Result{Decision: engine.Decision{Action: policy.Accept}}, want: "nothing"},
 		{name: "Transport's failure that the job has handled", err: nil, outcome: &engine.Result{Decision: engine.Decision{Action: policy.Fail, As: "gone"}}, want: "nothing"},
 
+		{name: "the job's own snooze", err: river.JobSnooze(0), outcome: &engine.Result{Decision: engine.Decision{Action: policy.Fail, As: "ambiguous"}}, want: "nothing"},
+		{name: "the job's own cancel", err: river.JobCancel(gaveUp(engine.AsExhausted, later)), want: "nothing"},
+
 		{name: "permanent", err: gaveUp(engine.AsPermanent, time.Time{}), want: "cancel: permanent"},
 		{name: "ambiguous", err: gaveUp(engine.AsAmbiguous, time.Time{}), want: "cancel: ambiguous"},
 		{name: "resync without a function", err: gaveUp(engine.AsResync, time.Time{}), want: "cancel: resync"},

@@ -53,7 +53,8 @@ func (o Options) withDefaults() Options {
 // see the package's table. fn makes the job's calls with what Call gives it. An error
 // of fn is looked at for a *engine.GiveUpError or *engine.DeferError in it; where there
 // is none, as from an SDK above engine.Transport, what Transport has told the latest Call
-// decides. At most one Options is read.
+// decides. River's own errors, as of river.JobSnooze, go to River as they are. At most one
+// Options is read.
 func Work[T river.JobArgs](ctx context.Context, job *river.Job[T], fn func(context.Context) error, options ...Options) error {
 	var o Options
 	if len(options) > 0 {

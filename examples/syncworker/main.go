@@ -250,7 +250,7 @@ func (w *worker) send(ctx context.Context, job *river.Job[Send]) error {
 			// The provider has refused it, or was not asked: it is as new.
 			return errors.Join(err, set("new"))
 		case ctx.Err() != nil:
-			return err // the next run looks
+			return river.JobSnooze(0) // the worker is to stop, or its time is up: the next run looks
 		}
 		return w.look(ctx, a, set)
 	})
