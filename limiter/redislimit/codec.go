@@ -36,6 +36,8 @@ func (w *writer) bool(b bool) {
 
 func (w *writer) short(n int) { *w = binary.LittleEndian.AppendUint16(*w, uint16(n)) }
 
+func (w *writer) long(n int64) { *w = binary.LittleEndian.AppendUint32(*w, uint32(n)) }
+
 func (w *writer) number(f float64) {
 	*w = binary.LittleEndian.AppendUint64(*w, math.Float64bits(f))
 }
@@ -44,15 +46,17 @@ func (w *writer) units(n int64) { w.number(float64(min(max(n, 0), maxUnits))) }
 
 func (w *writer) version(v uint64) { w.number(float64(min(v, uint64(maxUnits)))) }
 
-// span writes a duration in microseconds; up rounds up.
-func (w *writer) span(d time.Duration, up bool) {
+// micros is a duration in microseconds; up rounds up.
+func micros(d time.Duration, up bool) float64 {
 	d = min(max(d, -longest), longest)
 	us := d / time.Microsecond
 	if up && d%time.Microsecond > 0 {
 		us++
 	}
-	w.number(float64(us))
+	return float64(us)
 }
+
+func (w *writer) span(d time.Duration, up bool) { w.number(micros(d, up)) }
 
 func (w *writer) lease(d time.Duration) {
 	if d <= 0 {
@@ -75,7 +79,7 @@ const (
 	learns = 16
 )
 
-// limit writes a limit: tag, kind, units, time.
+// limit writes a limit as a value has it: tag, kind, units, time.
 func (w *writer) limit(l *limiter.StoreLimit) {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(l.Name))

@@ -2,8 +2,9 @@ package redislimit
 
 import (
 	"crypto/sha1"
-	_ "embed"
+	"embed"
 	"encoding/hex"
+	"strings"
 )
 
 // Script is a program that the server runs, in Lua.
@@ -12,31 +13,31 @@ type Script struct {
 	SHA1   string // by which a server knows it that has run it before, in hex
 }
 
+//go:embed lua
+var lua embed.FS
+
 var (
-	//go:embed lua/prelude.lua
-	prelude string
-
-	//go:embed lua/take.lua
-	takeSource string
-	//go:embed lua/end.lua
-	endSource string
-	//go:embed lua/change.lua
-	changeSource string
-	//go:embed lua/renew.lua
-	renewSource string
-	//go:embed lua/members.lua
-	membersSource string
-	//go:embed lua/epochs.lua
-	epochsSource string
-
-	takeScript    = newScript(prelude + takeSource)
-	endScript     = newScript(prelude + endSource)
-	changeScript  = newScript(prelude + changeSource)
-	renewScript   = newScript(prelude + renewSource)
-	membersScript = newScript(membersSource)
-	epochsScript  = newScript(epochsSource)
+	takeScript    = scriptOf("prelude", "quick", "value", "limit", "state", "units", "offer", "take")
+	endScript     = scriptOf("prelude", "value", "limit", "offer", "end")
+	changeScript  = scriptOf("prelude", "value", "limit", "state", "change")
+	renewScript   = scriptOf("prelude", "value", "limit", "state", "units", "offer", "renew")
+	membersScript = scriptOf("members")
+	epochsScript  = scriptOf("epochs")
 	memoryScript  = newScript("return redis.call('INFO', 'memory')")
 )
+
+// scriptOf is the script that these files make.
+func scriptOf(files ...string) *Script {
+	var b strings.Builder
+	for _, f := range files {
+		text, err := lua.ReadFile("lua/" + f + ".lua")
+		if err != nil {
+			panic(err) // it is embedded
+		}
+		b.Write(text)
+	}
+	return newScript(b.String())
+}
 
 func newScript(source string) *Script {
 	sum := sha1.Sum([]byte(source))

@@ -3,6 +3,7 @@ package redislimit
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -44,6 +45,72 @@ func checkParts(parts []limiter.StorePart) error {
 	return nil
 }
 
+// quickUses are the uses of a call that quick.lua can decide over, or none, and which of
+// them takes slots; 255 = none.
+func quickUses(t *limiter.StoreTake) (uses []limiter.StoreUse, slots int) {
+	slots = 255
+	if len(t.Parts) != 1 || len(t.Parts[0].Uses) > quickMost {
+		return nil, slots
+	}
+	uses = t.Parts[0].Uses
+	for i := range uses {
+		switch l := &uses[i].Limit; {
+		case l.Kind == limiter.StoreGate:
+		case l.Kind == limiter.StoreBucket && !l.Learn && uses[i].Cost <= l.Units:
+		case l.Kind == limiter.StoreSlots && slots == 255 && uses[i].Cost > 0 && l.Units > 0 && l.Units <= math.MaxInt32:
+			slots = i
+		default:
+			return nil, 255
+		}
+	}
+	return uses, slots
+}
+
+// quick writes what quick.lua reads.
+func (w *writer) quick(t *limiter.StoreTake) {
+	uses, slots := quickUses(t)
+	w.byte(byte(len(uses)))
+	if slots == 255 {
+		w.byte(255)
+		w.long(0)
+		w.long(0)
+	} else {
+		w.byte(byte(slots))
+		w.long(min(uses[slots].Cost, uses[slots].Limit.Units))
+		w.long(uses[slots].Limit.Units)
+	}
+	w.byte(byte(t.Priority))
+	w.span(t.MaxWait, false)
+	w.lease(t.Lease)
+	w.id(t.ID)
+	w.id(t.Member)
+	if len(uses) == 0 {
+		return
+	}
+	for i := range uses {
+		l := uses[i].Limit
+		l.Adapt = false
+		w.limit(&l)
+	}
+	w.version(t.Parts[0].Version)
+	for i := range uses {
+		u := &uses[i]
+		step, room := 0.0, 0.0
+		if u.Limit.Kind == limiter.StoreBucket && u.Cost > 0 {
+			all := micros(max(u.Limit.Time, time.Microsecond), true)
+			most := float64(min(u.Limit.Units, maxUnits))
+			step, room = math.Ceil(float64(u.Cost)*all/most), all
+			if t.Priority == limiter.Backfill {
+				room = max(all-math.Ceil(float64(min(max(u.Headroom, 0), maxUnits))*all/most), step)
+			}
+		}
+		w.number(step)
+		w.number(room)
+	}
+}
+
+const quickMost = 4
+
 var writers = sync.Pool{New: func() any { return new(writer) }}
 
 // Take is [limiter.Store.Take].
@@ -57,12 +124,8 @@ func (s *Store) Take(ctx context.Context, t *limiter.StoreTake) (limiter.StoreAn
 	}
 	w := writers.Get().(*writer)
 	*w = (*w)[:0]
-	w.id(t.ID)
-	w.id(t.Member)
-	w.byte(byte(t.Priority))
+	w.quick(t)
 	w.number(float64(min(max(int64(t.Share*1e6), 0), 5e5)))
-	w.span(t.MaxWait, false)
-	w.lease(t.Lease)
 	w.byte(byte(len(t.Parts)))
 	tag := t.Parts[0].Key.Place[0]
 	keys := make([]string, 1, 1+len(t.Parts))

@@ -4,6 +4,45 @@
 --     parts times  I2 key, B uses
 --       uses times   I6 tag, B kind, d units, d time, d cost
 -- key is the place in KEYS, as they are numbered from 0.
+
+-- probed ends a permit's probe, if it is one; good = the provider may have let it through.
+local function probed(x, id, good)
+  for i = 1, #x.probes do
+    if x.probes[i].id == id then
+      table.remove(x.probes, i)
+      if good then
+        x.allowed, x.lapse = x.allowed + 1, now + MINUTE
+        if x.allowed > 64 or x.kind == 4 and x.allowed >= x.most then x.allowed, x.probes = 0, {} end
+      end
+      return
+    end
+  end
+end
+
+-- giveBack gives n units back that were granted as of the time at, as far as they are missing.
+local function giveBack(x, n, at)
+  if x.kind == 1 then
+    local back = stepOf(x, n) - max(0, now - at)
+    if back > 0 then x.main = max(0, x.main - back) end
+  elseif x.kind == 2 then
+    local log, late, kept = x.log, 0, {}
+    if x.most > 64 then late = max(1, floor(x.time / 32)) end
+    for i = #log - 1, 1, -2 do
+      if log[i] <= at + late then
+        if log[i] >= at - SECOND then log[i + 1] = max(0, log[i + 1] - n) end
+        break
+      end
+    end
+    for i = 1, #log, 2 do
+      if log[i + 1] > 0 then kept[#kept + 1], kept[#kept + 2] = log[i], log[i + 1] end
+    end
+    x.log = kept
+  elseif x.kind ~= 3 then
+    return
+  end
+  if x.reset and x.reset ~= 0 and at >= x.began then x.left = x.left + n end
+end
+
 local args = ARGV[1]
 local ends, p = unpack('<I2', args)
 local start = now
@@ -41,8 +80,7 @@ for i = 1, ends do
         for k = 1, #value do
           local x = value[k]
           if x.kind % 8 == 4 and (x.open or x.more and find(x.more, id, 1, true)) then
-            S = S or slow()
-            if not x.open then S.open(x) end
+            if not x.open then open(x) end
             for m = 1, #x.leases do
               if x.leases[m].id == id and now < x.leases[m].till then known, when = true, x.leases[m].at end
             end
@@ -75,20 +113,19 @@ for i = 1, ends do
         end
       end
       if x and x.kind % 8 == kind % 8 then
-        S = S or slow()
-        if not x.open then S.open(x) end
-        S.advance(x)
+        if not x.open then open(x) end
+        advance(x)
         if x.time ~= time or x.most ~= most then tune(x, time, most) end
-        if back then S.refund(x, cost, when) end
+        if back then giveBack(x, cost, when) end
         if x.hold then
           if good and when >= x.refusedAt then x.refusals = 0 end
-          S.probed(x, id, not refund)
+          probed(x, id, not refund)
         end
         if over and x.leases then
           for m = 1, #x.leases do
             if x.leases[m].id == id then
               table.remove(x.leases, m)
-              S.offer(x, S.lowered(x, most), value.key)
+              offer(x, lowered(x, most), value.key)
               break
             end
           end

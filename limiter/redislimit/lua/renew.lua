@@ -5,6 +5,19 @@
 --   debts times   I2 key, I6 tag, B kind, d units, d time, c8 id, d units owed
 -- key is the place in KEYS, as they are numbered from 0. ARGV[4] is the channel of changes.
 -- The answer is B forgot 1 and epoch made 2, and for each lease B 1 if it is lost.
+
+-- charge takes n units that were granted without the server.
+local function charge(x, n)
+  if x.kind == 1 then
+    x.main = max(x.main, min(max(x.main, now) + stepOf(x, n), now + 2 * x.time))
+    if x.reset then
+      x.left, x.granted = x.left - n, min(x.granted + n, 2 ^ 53)
+    end
+  else
+    take(x, min(n, x.most), now)
+  end
+end
+
 local args = ARGV[1]
 local member, lease, leave, leases, debts, p = unpack('<c8dBI2I2', args)
 local start = now
@@ -39,14 +52,13 @@ for i = 1, leases do
     restoring[key] = max(value.restore, value.since + floor(lease / 3)) > now
   end
   local x = state(value, tag, kind, most, time, 0)
-  S = S or slow()
   if not x.open then
-    S.open(x)
-    S.advance(x)
+    open(x)
+    advance(x)
   end
-  local all = S.lowered(x, most)
+  local all = lowered(x, most)
   if restoring[key] and leave == 0 then
-    S.close(x, now + closed, cause)
+    close(x, now + closed, cause)
     if min(refusals, MOST_REFUSALS) > x.refusals then
       x.refusals, x.refusedAt = min(refusals, MOST_REFUSALS), now
     end
@@ -67,7 +79,7 @@ for i = 1, leases do
       end
       x.waiters = kept
       if own then table.remove(x.leases, own) end
-      S.offer(x, all, value.key)
+      offer(x, all, value.key)
     end
     note(value)
   elseif id == none or slots <= 0 or not x.leases then
@@ -102,12 +114,11 @@ for i = 1, debts do
   if not known and units > 0 then
     value.void = value.void .. id .. pack('<d', now + max(lease, MINUTE))
     local x = state(value, tag, kind, most, time, 0)
-    S = S or slow()
     if not x.open then
-      S.open(x)
-      S.advance(x)
+      open(x)
+      advance(x)
     end
-    S.charge(x, units)
+    charge(x, units)
     note(value)
   end
 end

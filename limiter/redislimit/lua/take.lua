@@ -1,13 +1,83 @@
 -- take decides over one call. ARGV[1] is
---   c8 id, c8 member, B priority, d share, d longest wait, d lease, B parts
+--   what quick.lua reads, d share, B parts
 --   parts times  d version, B uses
 --     uses times   I6 tag, B kind, d units, d time, d cost, d headroom
 -- share is in millionths. x.head is what backfill must leave that is not owed its share.
 -- The answer is
 --   B granted 1, held 2, forgot 4, no end 8, epoch made 16; B part, B use; d wait, d now
 --   B parts, d version each; B counts, d each; and the cause
-local args = ARGV[1]
-local id, member, priority, share, longest, lease, parts, p = unpack('<c8c8BdddB', args)
+
+-- ready is when x.cost may pass, and whether another time than now can be promised.
+local function ready(x, head)
+  local at, fits, n, kind = now, true, x.cost, x.kind
+  if kind == 0 or kind == 4 then return at, true end
+  if n > x.most then return now + x.time, false end
+  if kind == 1 then
+    if n > 0 then
+      local step = stepOf(x, n)
+      local room = max(x.time - stepOf(x, head), step)
+      at = max(now, max(x.main, now) + step - room)
+    end
+  elseif kind == 2 then
+    if n > 0 then
+      local log, quota, used = x.log, quotaFor(x, n), 0
+      at = max(now, x.main)
+      for i = 1, #log, 2 do used = used + log[i + 1] end
+      for i = 1, #log, 2 do
+        if log[i] + x.time < at then
+          used = used - log[i + 1]
+        else
+          if used + n <= quota then break end
+          used = used - log[i + 1]
+          at = max(at, log[i] + x.time + 1)
+        end
+      end
+      fits = #log < 512
+    end
+  elseif x.reset == 0 and n > quotaFor(x, n) then
+    return now + x.time, false
+  end
+  if x.reset and x.reset ~= 0 and n > max(x.left, 0) then return max(at, x.reset), false end
+  return at, fits and (at == now or not x.reset or x.reset == 0 or at < x.reset)
+end
+
+local function served(x, priority, n, share)
+  if not x.credit then return end
+  if priority == 1 then
+    x.credit = max(0, x.credit - owed(n))
+  elseif now < x.wanted + 2 * SECOND then
+    x.credit = min(x.credit + floor(owed(n) * share / (WHOLE - share)), owed(min(x.most, 1e12)))
+  end
+end
+
+local function owing(x)
+  if not x.credit then x.credit, x.wanted = 0, 0 end
+end
+
+-- claim reports whether a member may have n of all slots. If not, it waits.
+local function claim(x, member, priority, n, all, key)
+  local w
+  for i = 1, #x.waiters do
+    local o = x.waiters[i]
+    if o.member == member and o.priority == priority then w = o end
+  end
+  if not w then
+    if #x.waiters >= 64 then
+      offer(x, all, key)
+      return false
+    end
+    w = {member = member, priority = priority, slots = 0, told = 0}
+    x.waiters[#x.waiters + 1] = w
+  end
+  w.till = now + SECOND
+  if w.told ~= 0 and n > w.slots then w.told = 0 end
+  w.slots = n
+  offer(x, all, key, w)
+  return w.told ~= 0
+end
+
+local share, parts
+share, parts, p = unpack('<dB', args, p)
 local values, uses = {}, {}
 for i = 1, parts do values[i] = load(KEYS[i + 1]) end
 
@@ -76,7 +146,7 @@ for i = 1, parts do
     local x = value[j]
     if at then break end
     if x.kind % 8 == 4 and x.more and find(x.more, id, 1, true) then
-      if not x.open then S = S or slow() S.open(x) end
+      if not x.open then open(x) end
       for k = 1, #x.leases do
         if x.leases[k].id == id and now < x.leases[k].till then at = x.leases[k].at end
       end
@@ -90,29 +160,28 @@ for i = 1, parts do
 end
 
 -- All but the free slots, which nobody may claim who could not go on.
-local any, held, reserve, at, refused, slots = false, false, longest > 0, now, nil, false
-local wanting = true -- nothing but units refuses it
+local any, held, reserve, at, refused, some = false, false, longest > 0, now, nil, false
 for i = 1, n do
   local x = uses[i]
   local why, closed = 0, false
   local refuses = false
   if x.hold and x.hold ~= 0 then
-    refuses, closed, why, held, wanting = true, true, x.hold - now, true, false
+    refuses, closed, why, held = true, true, x.hold - now, true
   elseif x.allowed and x.allowed > 0 and #x.probes >= x.allowed then
-    refuses, reserve, wanting = true, false, false
+    refuses, reserve = true, false
   elseif x.kind == 4 and x.cost > 0 then
-    reserve, slots = false, true
+    reserve, some = false, true
     local value = values[x.part + 1]
     local fresh = max(value.restore, value.since + floor(lease / 3))
     if fresh > now then
-      refuses, why, wanting = true, fresh - now, false
+      refuses, why = true, fresh - now
     elseif x.most == 0 then
-      refuses, why, wanting = true, SECOND, false
+      refuses, why = true, SECOND
     end
   else
     local when, fits = now, true
     if x.open then
-      when, fits = S.ready(x, x.head or 0, member, priority)
+      when, fits = ready(x, x.head or 0)
     elseif x.cost > x.most then
       when, fits = now + x.time, false
     elseif x.cost > 0 then
@@ -127,7 +196,7 @@ for i = 1, n do
     end
     if when > now or not fits then
       if when > at then at = when end
-      if not fits or x.head then reserve, wanting = false, false end
+      if not fits or x.head then reserve = false end
       refuses, why = true, when - now
       refused = refused or {}
       refused[#refused + 1] = x
@@ -148,47 +217,28 @@ if reserve and any then
 end
 if any and not reserve then
   if priority == 1 and refused then
-    S = S or slow()
     for i = 1, #refused do
       local x = refused[i]
-      if not x.open then S.open(x) end
-      S.owing(x)
+      if not x.open then open(x) end
+      owing(x)
       x.wanted = now
       values[x.part + 1].dirty = true
-    end
-  end
-  if slots and wanting then
-    S = S or slow()
-    at, wait = at + 5000, wait + 5000 -- a little late, so that it does not come in vain
-    for i = 1, #refused do
-      local x = refused[i]
-      if x.kind % 8 == 1 then
-        if not x.open then S.open(x) end
-        S.claimUnits(x, member, priority, x.cost, at + 250000)
-        values[x.part + 1].dirty = true
-      end
-    end
-    for i = 1, n do
-      if uses[i].waiters then
-        S.keepFor(uses[i], member, priority, at)
-        values[uses[i].part + 1].dirty = true
-      end
     end
   end
   keep()
   return answer()
 end
-if slots then
+if some then
   for i = 1, n do
     local x = uses[i]
     if x.kind == 4 and x.cost > 0 and not any then
       local value = values[x.part + 1]
-      local all = S.lowered(x, x.most)
+      local all = lowered(x, x.most)
       value.dirty = true
-      if not (#x.leases < 1000 and S.claim(x, member, priority, min(x.cost, all), all, value.key)) then
+      if not (#x.leases < 1000 and claim(x, member, priority, min(x.cost, all), all, value.key)) then
         any, part, use = true, x.part, x.use
         if priority == 1 then
-          S.owing(x)
+          owing(x)
           x.wanted = now
         end
       end
@@ -208,7 +258,7 @@ for i = 1, n do
   if x.open then
     local kind = x.kind
     if kind == 4 and cost > 0 then
-      cost = min(cost, S.lowered(x, x.most))
+      cost = min(cost, lowered(x, x.most))
       x.leases[#x.leases + 1] = {id = id, member = member, slots = cost, at = now, till = now + lease}
       for k = 1, #x.waiters do
         local w = x.waiters[k]
@@ -219,9 +269,8 @@ for i = 1, n do
       end
       ends = true
     end
-    if x.claims then S.unclaim(x, member, priority) end
-    S.take(x, cost, at)
-    if kind ~= 0 then S.served(x, priority, cost, share) end
+    take(x, cost, at)
+    if kind ~= 0 then served(x, priority, cost, share) end
     if x.hold then
       if x.allowed > 0 then
         x.probes[#x.probes + 1] = {id = id, till = now + max(lease, MINUTE)}
