@@ -82,9 +82,28 @@ func (s *Store) End(ctx context.Context, ends []limiter.StoreEnd) error {
 	for i, c := range b.calls {
 		var w writer
 		w.short(len(c.items))
+		w.quickEnd(ends, c.items)
 		calls[i] = Call{Keys: c.keys, Args: s.args(append(w, c.w...), c.tag, false)}
 	}
 	return s.evalAll(ctx, endScript, calls, func(i int) (began, ok bool) { return calls[i].Answer != "", true })
+}
+
+// quickEnd writes what quick_end.lua reads.
+func (w *writer) quickEnd(ends []limiter.StoreEnd, items []int) {
+	e := &ends[items[0]]
+	var uses []limiter.StoreUse
+	slots := 255
+	if len(items) == 1 && (e.Ending == limiter.StoreReleased || e.Ending == limiter.StoreCompleted) {
+		uses, slots = quickUses(e.Parts)
+	}
+	if slots == 255 {
+		w.byte(0)
+		return
+	}
+	w.byte(byte(len(uses)))
+	w.id(e.ID)
+	w.byte(byte(slots))
+	w.uses(uses)
 }
 
 // evalAll makes the calls, and hands each answer to read, which says whether the script

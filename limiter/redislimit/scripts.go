@@ -17,8 +17,8 @@ type Script struct {
 var lua embed.FS
 
 var (
-	takeScript    = scriptOf("prelude", "quick", "value", "limit", "state", "units", "offer", "take")
-	endScript     = scriptOf("prelude", "value", "limit", "offer", "end")
+	takeScript    = scriptOf("prelude", "quick_take", "value", "limit", "state", "units", "offer", "take")
+	endScript     = scriptOf("prelude", "quick_end", "value", "limit", "offer", "end")
 	changeScript  = scriptOf("prelude", "value", "limit", "state", "change")
 	renewScript   = scriptOf("prelude", "value", "limit", "state", "units", "offer", "renew")
 	membersScript = scriptOf("members")

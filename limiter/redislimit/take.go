@@ -45,14 +45,14 @@ func checkParts(parts []limiter.StorePart) error {
 	return nil
 }
 
-// quickUses are the uses of a call that quick.lua can decide over, or none, and which of
+// quickUses are the uses of a call that the quick scripts can decide over, or none, and which of
 // them takes slots; 255 = none.
-func quickUses(t *limiter.StoreTake) (uses []limiter.StoreUse, slots int) {
+func quickUses(parts []limiter.StorePart) (uses []limiter.StoreUse, slots int) {
 	slots = 255
-	if len(t.Parts) != 1 || len(t.Parts[0].Uses) > quickMost {
+	if len(parts) != 1 || len(parts[0].Uses) > quickMost {
 		return nil, slots
 	}
-	uses = t.Parts[0].Uses
+	uses = parts[0].Uses
 	for i := range uses {
 		switch l := &uses[i].Limit; {
 		case l.Kind == limiter.StoreGate:
@@ -66,9 +66,9 @@ func quickUses(t *limiter.StoreTake) (uses []limiter.StoreUse, slots int) {
 	return uses, slots
 }
 
-// quick writes what quick.lua reads.
+// quick writes what quick_take.lua reads.
 func (w *writer) quick(t *limiter.StoreTake) {
-	uses, slots := quickUses(t)
+	uses, slots := quickUses(t.Parts)
 	w.byte(byte(len(uses)))
 	if slots == 255 {
 		w.byte(255)
@@ -87,11 +87,7 @@ func (w *writer) quick(t *limiter.StoreTake) {
 	if len(uses) == 0 {
 		return
 	}
-	for i := range uses {
-		l := uses[i].Limit
-		l.Adapt = false
-		w.limit(&l)
-	}
+	w.uses(uses)
 	w.version(t.Parts[0].Version)
 	for i := range uses {
 		u := &uses[i]
@@ -110,6 +106,15 @@ func (w *writer) quick(t *limiter.StoreTake) {
 }
 
 const quickMost = 4
+
+// uses writes the limits of quick uses as a value has them.
+func (w *writer) uses(uses []limiter.StoreUse) {
+	for i := range uses {
+		l := uses[i].Limit
+		l.Adapt = false
+		w.limit(&l)
+	}
+}
 
 var writers = sync.Pool{New: func() any { return new(writer) }}
 

@@ -1,5 +1,5 @@
 -- end tells what became of permits. ARGV[1] is
---   I2 ends
+--   what quick_end.lua reads
 --   ends times   c8 id, B ending, d ago, d lease, B parts
 --     parts times  I2 key, B uses
 --       uses times   I6 tag, B kind, d units, d time, d cost
@@ -43,8 +43,6 @@ local function giveBack(x, n, at)
   if x.reset and x.reset ~= 0 and at >= x.began then x.left = x.left + n end
 end
 
-local args = ARGV[1]
-local ends, p = unpack('<I2', args)
 local start = now
 local values = {}
 for i = 1, ends do

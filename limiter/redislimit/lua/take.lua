@@ -1,5 +1,5 @@
 -- take decides over one call. ARGV[1] is
---   what quick.lua reads, d share, B parts
+--   what quick_take.lua reads, d share, B parts
 --   parts times  d version, B uses
 --     uses times   I6 tag, B kind, d units, d time, d cost, d headroom
 -- share is in millionths. x.head is what backfill must leave that is not owed its share.
