@@ -12,13 +12,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// longestTimeout is the longest that each timeout of a client may be: a call waits for none
-// of them longer than Options.Timeout, but connections that nobody waits for any more do.
-const longestTimeout = time.Second
-
 // ClientOptions are options of go-redis that [New] accepts, for a server at an address
 // (host and port, or the path of a socket) or a URL as [redis.ParseURL] reads it, with a
-// password, TLS ("rediss://") and more.
+// password, TLS ("rediss://") and more. Its timeouts are 250 ms, as that of [Options].
 func ClientOptions(addr string) (*redis.Options, error) {
 	o := &redis.Options{Addr: addr}
 	if strings.Contains(addr, "://") {
@@ -36,7 +32,7 @@ func ClientOptions(addr string) (*redis.Options, error) {
 }
 
 // checkClient returns what is wrong with a client's options, all at once.
-func checkClient(client redis.UniversalClient) error {
+func checkClient(client redis.UniversalClient, most time.Duration) error {
 	var wrong []string
 	want := func(ok bool, format string, args ...any) {
 		if !ok {
@@ -44,7 +40,7 @@ func checkClient(client redis.UniversalClient) error {
 		}
 	}
 	timeout := func(name string, d time.Duration) {
-		want(d > 0 && d <= longestTimeout, "%s: %v (now %v)", name, defaultTimeout, d)
+		want(d > 0 && d <= most, "%s: %v (now %v)", name, most, d)
 	}
 	switch c := client.(type) {
 	case nil:
@@ -57,6 +53,7 @@ func checkClient(client redis.UniversalClient) error {
 		timeout("DialTimeout", o.DialTimeout)
 		timeout("ReadTimeout", o.ReadTimeout)
 		timeout("WriteTimeout", o.WriteTimeout)
+		timeout("PoolTimeout", o.PoolTimeout)
 	case *redis.ClusterClient:
 		o := c.Options()
 		want(o.ContextTimeoutEnabled, "ContextTimeoutEnabled: true, or a call waits for a server that hangs for as long as ReadTimeout")
@@ -66,6 +63,7 @@ func checkClient(client redis.UniversalClient) error {
 		timeout("DialTimeout", o.DialTimeout)
 		timeout("ReadTimeout", o.ReadTimeout)
 		timeout("WriteTimeout", o.WriteTimeout)
+		timeout("PoolTimeout", o.PoolTimeout)
 	default:
 		return fmt.Errorf("redislimit: a client of type %T cannot be used, only *redis.Client (also of Sentinel) and *redis.ClusterClient: a Ring gives keys to another server where one is lost, and limits begin anew there", client)
 	}
@@ -85,7 +83,10 @@ func checkClient(client redis.UniversalClient) error {
 // a process can start during an outage: it is asked again by [Store.Renew]. Who wants to
 // know at once calls [Store.Check].
 func New(client redis.UniversalClient, o Options) (*Store, error) {
-	if err := checkClient(client); err != nil {
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	if err := checkClient(client, o.Timeout); err != nil {
 		return nil, err
 	}
 	s := newStore(&goRedis{client: client}, o)
@@ -123,10 +124,10 @@ func command(ctx context.Context, name, program string, c *Call) *redis.Cmd {
 	args := make([]any, 0, 3+len(c.Keys)+len(c.Args))
 	args = append(args, name, program, len(c.Keys))
 	for _, k := range c.Keys {
-		args = append(args, k)
+		args = append(args, k) // a cluster's client reads the first
 	}
-	for _, a := range c.Args {
-		args = append(args, a)
+	for i := range c.Args {
+		args = append(args, &c.Args[i]) // which allocates nothing
 	}
 	return redis.NewCmd(ctx, args...)
 }

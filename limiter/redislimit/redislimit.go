@@ -25,7 +25,8 @@ type Options struct {
 	// Prefix is what the names of all keys and channels begin with; "" = "recourse:".
 	Prefix string
 
-	// Timeout is how long one request may take, all in all; 0 = 250 ms.
+	// Timeout is how long one request may take, all in all; 0 = 250 ms. A client's own timeouts
+	// must not be longer.
 	Timeout time.Duration
 
 	// AllowEviction lets [New] use a server that may drop keys when its memory is full. What it
@@ -111,11 +112,24 @@ func keyOf(name string) (k limiter.StoreKey, ok bool) {
 
 // within bounds a request.
 func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	if until, set := ctx.Deadline(); set && time.Until(until) <= s.options.Timeout {
+	until := time.Now().Add(s.options.Timeout)
+	if earlier, set := ctx.Deadline(); set && !earlier.After(until) {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, s.options.Timeout)
+	if _, is := s.server.(*goRedis); is {
+		return deadline{ctx, until}, func() {}
+	}
+	return context.WithDeadline(ctx, until)
 }
+
+// deadline is a context with a deadline and without a timer: go-redis reads the deadline for what it
+// does with the connection, and waits for nothing else for longer than the client's timeouts.
+type deadline struct {
+	context.Context
+	until time.Time
+}
+
+func (d deadline) Deadline() (time.Time, bool) { return d.until, true }
 
 // args are the arguments of a script: what it is to do, and the channels that it tells of it.
 func (s *Store) args(w writer, tag byte, change bool) []string {

@@ -25,7 +25,8 @@ func connect(tb testing.TB, addr string) *redis.Client {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = longestTimeout, longestTimeout, longestTimeout // a busy machine is no outage
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = patient, patient, patient // a busy machine is no outage
+	o.PoolTimeout = patient
 	c := redis.NewClient(o)
 	tb.Cleanup(func() { _ = c.Close() })
 	return c

@@ -11,7 +11,7 @@ local args = ARGV[1]
 local uses, slots, cost, most, priority, longest, lease, id, member, p = unpack('<BBI4I4Bddc8c8', args)
 local v = uses > 0 and call('GET', KEYS[2])
 if v and byte(v) == FORMAT then
-  local _, limits, recent, void, seen, version, idle, since, restore = unpack('<BBBBddddd', v)
+  local _, limits, recent, void, seen, version, idle = unpack('<BBBBddd', v)
   local first = 45 + 8 * limits
   local place = limits <= 4 and void == 0 and find(v, sub(args, p, p + 23 * uses - 1), first, true)
   place = place and (place - first) / 23
@@ -29,9 +29,11 @@ if v and byte(v) == FORMAT then
     end
     local sizes, middle = first + 23 * limits, first + 25 * limits
     local tail, leases = middle, 0
-    for q = sizes, middle - 2, 2 do tail = tail + unpack('<I2', v, q) end
+    if slots < 255 or limits > uses then
+      for q = sizes, middle - 2, 2 do tail = tail + unpack('<I2', v, q) end
+    end
     if slots < 255 then
-      local used = cost
+      local used, since, restore = cost, unpack('<dd', v, 29)
       if tail > middle then leases = unpack('<I2', v, middle) end
       usual = max(restore, since + floor(lease / 3)) <= now and tail == (leases > 0 and middle + 2 + 36 * leases or middle)
       if usual then
@@ -69,7 +71,7 @@ if v and byte(v) == FORMAT then
       else
         body = sub(v, first, tail - 1) .. sub(v, old)
       end
-      call('SET', KEYS[2], pack('<BBBBddddd' .. rep('d', limits), FORMAT, limits, recent + 1, 0, now, version + 1, idle, since, restore, M[1], M[2], M[3], M[4]) ..
+      call('SET', KEYS[2], pack('<BBBBddd', FORMAT, limits, recent + 1, 0, now, version + 1, idle) .. sub(v, 29, 44) .. pack(rep('d', limits), M[1], M[2], M[3], M[4]) ..
         body .. id .. pack('<d', at), 'PX', ceil((idle - now) / 1000))
       return pack('<BBBddBdB', slots < 255 and 1 or 9, 0, 0, at - now, now, 1, version + 1, 0)
     end
