@@ -146,7 +146,8 @@ type StoreAnswer struct {
 	Forgot bool
 
 	// Counts are the units that each use's limit has granted, with this call, in the order of
-	// parts and uses: see StoreChange.Count. nil = no use has Learn, or it was asked twice.
+	// parts and uses: see StoreChange.Count. That of a limit without Learn says nothing.
+	// nil = no use has Learn, or it was asked twice.
 	Counts []int64
 }
 

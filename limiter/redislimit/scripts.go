@@ -17,10 +17,10 @@ type Script struct {
 var lua embed.FS
 
 var (
-	takeScript    = scriptOf("prelude", "quick_take", "value", "limit", "state", "units", "offer", "take")
-	endScript     = scriptOf("prelude", "quick_end", "value", "limit", "offer", "end")
-	changeScript  = scriptOf("prelude", "value", "limit", "state", "change")
-	renewScript   = scriptOf("prelude", "value", "limit", "state", "units", "offer", "renew")
+	takeScript    = scriptOf("prelude", "quick_take", "value", "limit", "state", "save", "units", "offer", "take")
+	endScript     = scriptOf("prelude", "quick_end", "value", "limit", "save", "offer", "end")
+	changeScript  = scriptOf("prelude", "value", "limit", "state", "save", "change")
+	renewScript   = scriptOf("prelude", "value", "limit", "state", "save", "units", "offer", "renew")
 	membersScript = scriptOf("members")
 	epochsScript  = scriptOf("epochs")
 	memoryScript  = newScript("return redis.call('INFO', 'memory')")

@@ -111,3 +111,22 @@ func TestSuite(t *testing.T) {
 		})
 	}
 }
+
+// A store decides as the reference does, over random calls.
+func TestCompare(t *testing.T) {
+	for _, program := range programs {
+		t.Run(program, func(t *testing.T) {
+			server := redistest.Start(t, program)
+			for seed := range uint64(10) {
+				storetest.Compare(t, seed, 1500, func(t *testing.T, clock func() time.Time) limiter.Store {
+					s := newStore(&goRedis{client: connect(t, server.Addr)}, Options{Prefix: strconv.FormatUint(seed, 10) + ":", Timeout: patient})
+					s.clock = clock
+					if err := s.Check(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					return s
+				})
+			}
+		})
+	}
+}

@@ -247,7 +247,7 @@ func (m *Memory) take(t *limiter.StoreTake) (a limiter.StoreAnswer) {
 				m.freed(t.Parts[part].Key, told)
 			}
 			if !ok {
-				worst.add(refusal{part: part, use: use, cause: s.cause})
+				worst.add(refusal{part: part, use: use})
 				if t.Priority == limiter.Backfill {
 					s.wanted = now
 				}

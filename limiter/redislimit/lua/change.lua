@@ -68,14 +68,7 @@ local found = change ~= 2
 if value then
   for i = 1, #value do found = found or value[i].tag == tag end
 end
-if not value or not found then
-  local version = 0
-  if value then
-    version = changed(value)
-    save(value)
-  end
-  return pack('<Bddd', began and 1 or 0, 0, 0, version)
-end
+if not value or not found then return pack('<Bddd', began and 1 or 0, 0, 0, 0) end
 local x = state(value, tag, kind, most, time, 1)
 if not x.open then
   open(x)

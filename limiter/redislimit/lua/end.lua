@@ -92,6 +92,7 @@ for i = 1, ends do
         at = place(value.void, id)
         if at then
           local was = unpack('<d', value.void, at + 8)
+          if max(was, -was) <= now then was = 0 end
           till = max(till, was, -was)
           mark = (over or was > 0) and till or -till
           value.void = sub(value.void, 1, at - 1) .. id .. pack('<d', mark) .. sub(value.void, at + 16)

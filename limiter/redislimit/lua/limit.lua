@@ -38,6 +38,16 @@ local function open(x)
   if floor(bits / 4) % 2 == 1 then
     x.credit, x.wanted, p = unpack('<dd', more, p)
   end
+  if floor(bits / 8) % 2 == 1 then
+    local n
+    n, p = unpack('<I2', more, p)
+    x.claims = {}
+    for i = 1, n do
+      local member, priority, units, till
+      member, priority, units, till, p = unpack('<c8Bdd', more, p)
+      x.claims[i] = {member = member, priority = priority, units = units, till = till}
+    end
+  end
   if x.kind == 2 then
     local log, n = {}, 0
     while p < #more do
@@ -89,20 +99,21 @@ local function still(list, field)
   return kept
 end
 
--- advance brings a limit up to now.
+-- advance brings a limit up to now, and reports whether that has changed more than time does.
 local function advance(x)
+  local other = false
   if x.reset then
     if x.reset ~= 0 and now >= x.reset then
       if x.guessed == 0 then x.last = x.reset end
-      x.reset, x.left, x.guessed = 0, 0, 0
+      x.reset, x.left, x.guessed, other = 0, 0, 0, true
     end
-    if x.quota ~= 0 and now >= x.heard + HOUR then x.quota = 0 end
+    if x.quota ~= 0 and now >= x.heard + HOUR then x.quota, other = 0, true end
   end
   if x.hold then
     if x.hold ~= 0 and now >= x.hold then
       recover(x, x.hold)
       local over = x.hold
-      x.hold = 0
+      x.hold, other = 0, true
       if x.kind == 1 then
         x.main = max(x.main, over + x.time)
       elseif not (x.kind == 3 and x.last ~= 0 and x.refusedAt <= x.last and x.last <= over) then
@@ -110,10 +121,11 @@ local function advance(x)
       end
     end
     if #x.probes > 0 then x.probes = still(x.probes, 'till') end
-    if x.allowed > 0 and #x.probes == 0 and now >= x.lapse then x.allowed, x.probes = 0, {} end
+    if x.allowed > 0 and #x.probes == 0 and now >= x.lapse then x.allowed, x.probes, other = 0, {}, true end
     recover(x, now)
   end
-  if x.credit and x.credit > 0 and now >= x.wanted + 2 * SECOND then x.credit = 0 end
+  if x.credit and x.credit > 0 and now >= x.wanted + 2 * SECOND then x.credit, other = 0, true end
+  if x.claims then x.claims = still(x.claims, 'till') end
   if x.log then
     local log = x.log
     if #log > 0 and log[1] + x.time < now then
@@ -140,9 +152,11 @@ local function advance(x)
         local w = waiters[i]
         if now < w.till and (w.told == 0 or now < w.told + 250000) then kept[#kept + 1] = w end
       end
+      other = other or #kept < #waiters
       x.waiters = kept
     end
   end
+  return other
 end
 
 -- tune lets a limit go on with other numbers. A bucket keeps its level, so that a change

@@ -23,6 +23,7 @@
 --       I2 probes, I2 size of the cause, probes times c8 id, d until, and the cause
 --   16  d granted, left, reset, first, slop, since, last, heard, count, quota, guessed
 --   32  d credit, wanted
+--   64  I2 claims of a bucket, claims times c8 member, B priority, d units, d until
 --
 -- Then come of a log d at, d units each; of slots I2 leases, leases times c8 id,
 -- c8 member, I4 slots, d at, d until, and c8 member, B priority, I4 slots, d until, d told
@@ -41,4 +42,6 @@ local RECENT, RECENT_MOST, VOID_MOST, MOST_REFUSALS = 2 * SECOND, 32, 64, 2 ^ 30
 local LONGEST_STEP = 20 * 366 * 24 * HOUR
 
 local clock = call('TIME')
-local now = tonumber(ARGV[3]) or clock[1] * 1e6 + clock[2] -- ARGV[3] is for tests
+local set = tonumber(ARGV[3] or '') -- a test's clock, by which no keys expire
+local now = set or clock[1] * 1e6 + clock[2]
+local unexpired = set and 3600000 or 0

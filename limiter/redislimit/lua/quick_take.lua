@@ -42,10 +42,10 @@ if v and byte(v) == FORMAT then
           used = used + n
           usual = usual and till > now
         end
-        usual = usual and (used <= most or at > now)
+        usual = usual and used <= most and at == now -- a call that lacks units may claim them
       end
     end
-    if usual and at > now and priority == 0 and (slots < 255 or at - now > longest) then
+    if usual and at > now and priority == 0 and at - now > longest then
       return pack('<BBBddBdB', 0, 0, slow, at - now, now, 1, version, 0)
     elseif usual and (at == now or priority == 0) then
       idle = max(idle, at + RECENT)
@@ -72,7 +72,7 @@ if v and byte(v) == FORMAT then
         body = sub(v, first, tail - 1) .. sub(v, old)
       end
       call('SET', KEYS[2], pack('<BBBBddd', FORMAT, limits, recent + 1, 0, now, version + 1, idle) .. sub(v, 29, 44) .. pack(rep('d', limits), M[1], M[2], M[3], M[4]) ..
-        body .. id .. pack('<d', at), 'PX', ceil((idle - now) / 1000))
+        body .. id .. pack('<d', at), 'PX', ceil((idle - now) / 1000) + unexpired)
       return pack('<BBBddBdB', slots < 255 and 1 or 9, 0, 0, at - now, now, 1, version + 1, 0)
     end
   end

@@ -49,7 +49,7 @@ for i = 1, leases do
       forgotten(value, version, lease)
       forgot = 1
     end
-    restoring[key] = max(value.restore, value.since + floor(lease / 3)) > now
+    restoring[key] = fresh(value, lease) > now
   end
   local x = state(value, tag, kind, most, time, 0)
   if not x.open then

@@ -23,7 +23,7 @@ end
 
 -- become makes x count in another way, as if it had been used up at the time at.
 local function become(x, kind, at)
-  x.kind, x.main, x.more, x.open, x.log, x.leases, x.waiters = kind, 0, nil, true, nil, nil, nil
+  x.kind, x.main, x.more, x.open, x.log, x.leases, x.waiters, x.claims = kind, 0, nil, true, nil, nil, nil, nil
   if x.reset then x.reset = nil; learned(x) end
   if kind == 2 then x.log = {} elseif kind == 3 then learned(x) elseif kind == 4 then x.leases, x.waiters = {}, {} end
   useUp(x, at)
@@ -47,13 +47,17 @@ local function state(value, tag, kind, most, time, i)
   if not x then
     x = {tag = tag, kind = kind, main = 0, time = time, most = most, more = nil, cost = false}
     value[#value + 1] = x
+    value.dirty = true
     if kind == 1 and not learn then
       if value.since + time > now then x.main = value.since + time end
       return x
     end
     become(x, kind, value.since)
   elseif x.kind == 1 and kind == 1 and not learn then
-    if x.time ~= time or x.most ~= most then tune(x, time, most) end
+    if x.time ~= time or x.most ~= most then
+      tune(x, time, most)
+      value.dirty = true
+    end
     return x
   else
     if not x.open then open(x) end
@@ -62,8 +66,11 @@ local function state(value, tag, kind, most, time, i)
       become(x, kind, now)
       value.dirty = true
     end
-    advance(x)
-    if x.time ~= time or x.most ~= most then tune(x, time, most) end
+    if advance(x) then value.dirty = true end
+    if x.time ~= time or x.most ~= most then
+      tune(x, time, most)
+      value.dirty = true
+    end
   end
   if learn and kind ~= 0 and kind ~= 4 then learned(x) end
   return x

@@ -7,8 +7,62 @@
 --   B granted 1, held 2, forgot 4, no end 8, epoch made 16; B part, B use; d wait, d now
 --   B parts, d version each; B counts, d each; and the cause
 
+-- claimed is the time that a bucket takes for what others have claimed before a member. Once
+-- its time has come there are units for all whose time has come.
+local function claimed(x, member, priority)
+  local ahead, claims, before, due = 0, x.claims, #x.claims, false
+  for i = 1, #claims do
+    if claims[i].member == member and claims[i].priority == priority then
+      before, due = i - 1, claims[i].till <= now + 250000
+    end
+  end
+  for i = 1, before do
+    if not due or claims[i].till > now + 250000 then ahead = ahead + stepOf(x, claims[i].units) end
+  end
+  return ahead
+end
+
+-- claimUnits notes that a member wants n units of a bucket until then. It keeps its place if
+-- it has claimed some.
+local function claimUnits(x, member, priority, n, till)
+  x.claims = x.claims or {}
+  local claims = x.claims
+  for i = 1, #claims do
+    local c = claims[i]
+    if c.member == member and c.priority == priority then
+      c.units, c.till = n, till
+      return
+    end
+  end
+  if #claims < 64 then claims[#claims + 1] = {member = member, priority = priority, units = n, till = till} end
+end
+
+-- unclaim ends what a member has claimed, since it got it.
+local function unclaim(x, member, priority)
+  local claims = x.claims
+  for i = 1, #claims do
+    if claims[i].member == member and claims[i].priority == priority then
+      table.remove(claims, i)
+      return
+    end
+  end
+end
+
+-- keepFor keeps the place of a member, and the slots that it was told it may have, until
+-- the units have come at the time at that it lacks.
+local function keepFor(x, member, priority, at)
+  if at - now > SECOND then return end
+  for i = 1, #x.waiters do
+    local w = x.waiters[i]
+    if w.member == member and w.priority == priority then
+      w.till = max(w.till, at + 250000)
+      if w.told ~= 0 then w.told = max(w.told, at) end
+    end
+  end
+end
+
 -- ready is when x.cost may pass, and whether another time than now can be promised.
-local function ready(x, head)
+local function ready(x, head, member, priority)
   local at, fits, n, kind = now, true, x.cost, x.kind
   if kind == 0 or kind == 4 then return at, true end
   if n > x.most then return now + x.time, false end
@@ -16,7 +70,8 @@ local function ready(x, head)
     if n > 0 then
       local step = stepOf(x, n)
       local room = max(x.time - stepOf(x, head), step)
-      at = max(now, max(x.main, now) + step - room)
+      local ahead = x.claims and claimed(x, member, priority) or 0
+      at = max(now, max(x.main, now) + ahead + step - room)
     end
   elseif kind == 2 then
     if n > 0 then
@@ -95,27 +150,15 @@ local function answer()
   return pack('<BBBddB', bits, part, use, wait, now, parts) .. versions .. pack('B', #counts / 8) .. counts .. cause
 end
 
--- Where the takes are, and what the process has seen of the values.
-local n, learns = 0, false
+-- What the process has seen of the values.
+local from = p
 for i = 1, parts do
-  local value = values[i]
-  local version, count
-  version, count, p = unpack('<dB', args, p)
-  if version > value.version then
-    forgotten(value, version, lease)
+  local version, count = unpack('<dB', args, p)
+  if version > values[i].version then
+    forgotten(values[i], version, lease)
     if bits == 0 then bits = 4 end
   end
-  for j = 1, count do
-    local tag, kind, most, time, cost, head
-    tag, kind, most, time, cost, head, p = unpack('<I6Bdddd', args, p)
-    local x = state(value, tag, kind, most, time, j)
-    x.cost = cost
-    if priority == 1 and not (x.credit and x.credit >= max(cost, 1) * 1000) then x.head = head end
-    if kind >= 16 then learns = true end
-    n = n + 1
-    uses[n] = x
-    x.part, x.use = i - 1, j - 1
-  end
+  p = p + 9 + 39 * count
 end
 local function keep()
   for i = 1, parts do
@@ -159,29 +202,48 @@ for i = 1, parts do
   end
 end
 
+-- What the call takes.
+p = from
+local n, learns = 0, false
+for i = 1, parts do
+  local value, _, count = values[i]
+  _, count, p = unpack('<dB', args, p)
+  for j = 1, count do
+    local tag, kind, most, time, cost, head
+    tag, kind, most, time, cost, head, p = unpack('<I6Bdddd', args, p)
+    local x = state(value, tag, kind, most, time, j)
+    x.cost = cost
+    if priority == 1 and not (x.credit and x.credit >= max(cost, 1) * 1000) then x.head = head end
+    if kind >= 16 then learns = true end
+    n = n + 1
+    uses[n] = x
+    x.part, x.use = i - 1, j - 1
+  end
+end
 -- All but the free slots, which nobody may claim who could not go on.
 local any, held, reserve, at, refused, some = false, false, longest > 0, now, nil, false
+local wanting = true -- nothing but units refuses it
 for i = 1, n do
   local x = uses[i]
   local why, closed = 0, false
   local refuses = false
   if x.hold and x.hold ~= 0 then
-    refuses, closed, why, held = true, true, x.hold - now, true
+    refuses, closed, why, held, wanting = true, true, x.hold - now, true, false
   elseif x.allowed and x.allowed > 0 and #x.probes >= x.allowed then
-    refuses, reserve = true, false
+    refuses, reserve, wanting = true, false, false
   elseif x.kind == 4 and x.cost > 0 then
     reserve, some = false, true
     local value = values[x.part + 1]
-    local fresh = max(value.restore, value.since + floor(lease / 3))
-    if fresh > now then
-      refuses, why = true, fresh - now
+    local till = fresh(value, lease)
+    if till > now then
+      refuses, why, wanting = true, till - now, false
     elseif x.most == 0 then
-      refuses, why = true, SECOND
+      refuses, why, wanting = true, SECOND, false
     end
   else
     local when, fits = now, true
     if x.open then
-      when, fits = ready(x, x.head or 0)
+      when, fits = ready(x, x.head or 0, member, priority)
     elseif x.cost > x.most then
       when, fits = now + x.time, false
     elseif x.cost > 0 then
@@ -196,7 +258,7 @@ for i = 1, n do
     end
     if when > now or not fits then
       if when > at then at = when end
-      if not fits or x.head then reserve = false end
+      if not fits or x.head then reserve, wanting = false, false end
       refuses, why = true, when - now
       refused = refused or {}
       refused[#refused + 1] = x
@@ -223,6 +285,23 @@ if any and not reserve then
       owing(x)
       x.wanted = now
       values[x.part + 1].dirty = true
+    end
+  end
+  if some and wanting then
+    at, wait = at + 5000, wait + 5000 -- a little late, so that it does not come in vain
+    for i = 1, #refused do
+      local x = refused[i]
+      if x.kind % 8 == 1 then
+        if not x.open then open(x) end
+        claimUnits(x, member, priority, x.cost, at + 250000)
+        values[x.part + 1].dirty = true
+      end
+    end
+    for i = 1, n do
+      if uses[i].waiters then
+        keepFor(uses[i], member, priority, at)
+        values[uses[i].part + 1].dirty = true
+      end
     end
   end
   keep()
@@ -269,6 +348,7 @@ for i = 1, n do
       end
       ends = true
     end
+    if x.claims then unclaim(x, member, priority) end
     take(x, cost, at)
     if kind ~= 0 then served(x, priority, cost, share) end
     if x.hold then

@@ -1,6 +1,15 @@
--- Values: reading and writing them.
+-- Values: reading them.
 
 local began = false -- whether this call made the epoch
+
+local function epoch()
+  local at = tonumber(call('GET', KEYS[1]) or nil)
+  if not at then
+    at, began = now, true
+    call('SET', KEYS[1], string.format('%d', now))
+  end
+  return at
+end
 
 -- load reads the value of a key. One that is missing, or as good as that, is as one that
 -- was used up when the epoch began. With existing it is nil.
@@ -15,7 +24,7 @@ local function load(key, existing)
     local _, limits, recent, void, seen, version, idle, since, restore = unpack('<BBBBddddd', v)
     if seen > now then now = seen end
     if now < idle then
-      value = {key = key, seen = seen, version = version, since = since, restore = restore, idle = idle, recent = '', void = ''}
+      value = {key = key, seen = seen, version = version, since = since, restore = restore, recent = '', void = ''}
       local p = 45 + 33 * limits
       for i = 1, limits do
         local tag, kind, most, time = unpack('<I6Bdd', v, 22 + 8 * limits + 23 * i)
@@ -35,12 +44,15 @@ local function load(key, existing)
     end
   end
   if existing then return nil end
-  local epoch = tonumber(call('GET', KEYS[1]) or nil)
-  if not epoch then
-    epoch, began = now, true
-    call('SET', KEYS[1], string.format('%d', now))
-  end
-  return {key = key, seen = 0, version = 0, since = epoch, restore = 0, idle = 0, recent = '', void = ''}
+  return {key = key, seen = 0, version = 0, since = epoch(), restore = 0, recent = '', void = ''}
+end
+
+-- fresh is until when no slots of a value are given out, because processes put back what
+-- they have.
+local function fresh(value, lease)
+  lease = floor(lease / 3)
+  if value.since + lease <= now then return value.restore end
+  return max(value.restore, epoch() + lease)
 end
 
 -- place returns where in recent or void an id stands, or nil.
@@ -48,132 +60,4 @@ local function place(list, id)
   local at = find(list, id, 1, true)
   while at and at % 16 ~= 1 do at = find(list, id, at + 1, true) end
   return at
-end
-
--- shut writes all that a limit has into x.more, and returns the bits of its kind and when
--- it is as good as new.
-local function shut(x)
-  local out, n, bits, idle = {}, 0, 0, 0
-  local time = x.time
-  if x.hold and (x.hold ~= 0 or x.allowed > 0 or x.refusals > 0 or x.cut > 0 or x.cutNext > now) then
-    bits = bits + 8
-    out[1] = pack('<ddddddddI2I2', x.hold, x.allowed, x.lapse, x.refusals, x.refusedAt, x.cut, x.cutAt, x.cutNext, #x.probes, #x.cause)
-    n = 1
-    for i = 1, #x.probes do
-      n = n + 1
-      out[n] = pack('<c8d', x.probes[i].id, x.probes[i].till)
-    end
-    n = n + 1
-    out[n] = x.cause
-    if x.hold ~= 0 then idle = x.hold + max(MINUTE, time) end
-    if x.allowed > 0 then
-      idle = max(idle, x.lapse)
-      for i = 1, #x.probes do idle = max(idle, x.probes[i].till) end
-    end
-    if x.refusals > 0 then idle = max(idle, x.refusedAt + HOUR) end
-    if x.cut > 0 then idle = max(idle, x.cutAt + x.cut * 200) end
-  end
-  if x.reset and (x.kind == 3 or x.granted > 0 or x.reset ~= 0 or x.last ~= 0 or x.quota ~= 0) then
-    bits = bits + 16
-    n = n + 1
-    out[n] = pack('<ddddddddddd', x.granted, x.left, x.reset, x.first, x.slop, x.began, x.last, x.heard, x.count, x.quota, x.guessed)
-    idle = max(idle, x.reset)
-    if x.quota > 0 then idle = max(idle, x.heard + HOUR) end
-  end
-  if x.credit and now < x.wanted + 2 * SECOND then
-    bits = bits + 32
-    n = n + 1
-    out[n] = pack('<dd', x.credit, x.wanted)
-    idle = max(idle, x.wanted + 2 * SECOND)
-  end
-  if x.kind == 1 then
-    idle = max(idle, x.main)
-  elseif x.kind == 2 then
-    local log = x.log
-    for i = 1, #log, 2 do
-      n = n + 1
-      out[n] = pack('<dd', log[i], log[i + 1])
-    end
-    if #log > 0 then idle = max(idle, log[#log - 1] + time + 1) end
-  elseif x.kind == 4 and (#x.leases > 0 or #x.waiters > 0) then
-    n = n + 1
-    out[n] = pack('<I2', #x.leases)
-    for i = 1, #x.leases do
-      local l = x.leases[i]
-      n = n + 1
-      out[n] = pack('<c8c8I4dd', l.id, l.member, l.slots, l.at, l.till)
-      idle = max(idle, l.till)
-    end
-    for i = 1, #x.waiters do
-      local w = x.waiters[i]
-      n = n + 1
-      out[n] = pack('<c8BI4dd', w.member, w.priority, w.slots, w.till, w.told)
-      idle = max(idle, w.till)
-    end
-  end
-  x.more = n > 0 and table.concat(out) or nil
-  return bits, idle
-end
-
--- trim drops what does not count any more from recent or void, from its front.
-local function trim(list, most, keep)
-  local from = 1
-  if #list > most * 16 then from = #list - most * 16 + 1 end
-  while from < #list do
-    local at = unpack('<d', list, from + 8)
-    if at < 0 then at = -at end
-    if at + keep > now then break end
-    from = from + 16
-  end
-  if from > 1 then return sub(list, from) end
-  return list
-end
-
--- save writes the value.
-local function save(value)
-  local recent, void, idle = value.recent, value.void, max(value.idle, value.restore)
-  if recent ~= '' then
-    recent = trim(recent, RECENT_MOST, RECENT)
-    if recent ~= '' then idle = max(idle, unpack('<d', recent, #recent - 7) + RECENT) end
-  end
-  if void ~= '' then
-    void = trim(void, VOID_MOST, 0)
-    for i = 9, #void, 16 do
-      local till = unpack('<d', void, i)
-      idle = max(idle, till < 0 and -till or till)
-    end
-  end
-  local n, since = #value, value.since
-  local out = {}
-  for i = 1, n do
-    local x = value[i]
-    local kind = x.kind
-    if x.open then
-      local bits, at = shut(x)
-      kind = kind + bits
-      if at > idle then idle = at end
-    elseif x.main > idle then
-      idle = x.main
-    end
-    if since + x.time > idle then idle = since + x.time end
-    out[1 + i] = pack('<d', x.main)
-    out[1 + n + i] = pack('<I6Bdd', x.tag, kind, x.most, x.time)
-    out[1 + 2 * n + i] = pack('<I2', x.more and #x.more or 0)
-    out[1 + 3 * n + i] = x.more or ''
-  end
-  if idle <= now then
-    call('DEL', value.key)
-    return
-  end
-  out[1] = pack('<BBBBddddd', FORMAT, n, #recent / 16, #void / 16, value.seen, value.version, idle, since, value.restore)
-  out[2 + 4 * n] = recent
-  out[3 + 4 * n] = void
-  call('SET', value.key, table.concat(out), 'PX', ceil((idle - now) / 1000))
-end
-
--- changed notes a change of the value, and returns its version.
-local function changed(value)
-  if now > value.seen then value.seen = now end
-  value.version = value.version + 1
-  return value.version
 end
