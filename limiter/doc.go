@@ -45,17 +45,16 @@
 //
 // # Inside
 //
-// A file uses those before it in this list, and those after it only through the
-// methods of Limiter that they define:
+// The files, in an order in which they can be read:
 //
-//   - limit.go: the limits as their owner gives them, and their numbers;
+//   - limit.go, fact.go, errors.go: what the limits, the calls and the errors are;
 //   - table.go, entry.go, shard.go: the state of a key, and the locks on it;
 //   - kind.go, and a file of each kind, such as kind_bucket.go: how a limit counts;
 //   - take.go, hold.go, learn.go, cause.go: what a limit lets through, what closes it, and
 //     what replies say of it;
 //   - queue.go, starvation.go, grant.go: who waits, and who goes on;
 //   - permit.go, lend.go, stall.go: what a call has, and what it lends to others;
-//   - call.go, limiter.go, reservation.go: the way of a call;
+//   - call.go, limiter.go, reservation.go, endwaits.go: the way of a call;
 //   - reload.go, evict.go, peek.go, held.go: new limits, old keys, and looking;
 //   - store.go, credential.go: what a store does that several processes share;
 //   - store_member.go, store_ends.go, store_renew.go, store_watch.go: the process as a member

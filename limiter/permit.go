@@ -55,13 +55,13 @@ func (l *Limiter) permitLocked(refs []ref, locks []uint32, now int64) Permit {
 		}
 		home = h.shard
 	}
-	slot, rec := l.freeRecordLocked(home, len(refs))
+	index, rec := l.freeRecordLocked(home, len(refs))
 	learns := false
 	for i := range refs {
 		rec.refs[i] = refs[i].taken
 		learns = learns || refs[i].lim.Learn
 	}
-	p := l.useRecordLocked(home, slot, now)
+	p := l.useRecordLocked(home, index, now)
 	if learns {
 		rec.noteGrantsLocked()
 	}
@@ -70,30 +70,30 @@ func (l *Limiter) permitLocked(refs []ref, locks []uint32, now int64) Permit {
 
 // freeRecordLocked returns a record with room for n refs. It stays free until
 // useRecordLocked. The home shard is locked.
-func (l *Limiter) freeRecordLocked(home uint32, n int) (slot uint32, rec *record) {
+func (l *Limiter) freeRecordLocked(home uint32, n int) (index uint32, rec *record) {
 	sh := &l.shards[home]
 	if sh.free == 0 {
 		sh.records = append(sh.records, record{})
 		sh.free = uint32(len(sh.records))
 	}
-	slot = sh.free - 1
-	rec = &sh.records[slot]
+	index = sh.free - 1
+	rec = &sh.records[index]
 	if n > cap(rec.refs) {
 		rec.refs = make([]taken, n)
 	}
 	rec.refs = rec.refs[:n]
-	return slot, rec
+	return index, rec
 }
 
 // useRecordLocked returns the permit of what was noted in the record that
 // freeRecordLocked has returned. The home shard is locked.
-func (l *Limiter) useRecordLocked(home, slot uint32, now int64) Permit {
+func (l *Limiter) useRecordLocked(home, index uint32, now int64) Permit {
 	sh := &l.shards[home]
-	rec := &sh.records[slot]
+	rec := &sh.records[index]
 	sh.free = rec.next
 	rec.gen++
 	rec.at = now
-	return Permit{l: l, rec: recordPlace{home, slot}, gen: rec.gen, at: now}
+	return Permit{l: l, rec: recordPlace{home, index}, gen: rec.gen, at: now}
 }
 
 // homeShard is the shard that a permit's record lives in: the lowest of those that a
@@ -356,12 +356,12 @@ func (rec *record) giveBackUsualLocked(home uint32) bool {
 }
 
 // recycleLocked frees a record. Its shard is locked.
-func (l *Limiter) recycleLocked(sh *shard, slot uint32) {
-	rec := &sh.records[slot]
+func (l *Limiter) recycleLocked(sh *shard, index uint32) {
+	rec := &sh.records[index]
 	clear(rec.refs) // a free record keeps no entry alive
 	rec.waited = nil
 	rec.next = sh.free
-	sh.free = slot + 1
+	sh.free = index + 1
 }
 
 func addWake(es []*entry, e *entry) []*entry {

@@ -84,17 +84,17 @@ func (p Permit) Opened(what string, idle func() time.Duration) {
 }
 
 // holdsLocked is how many permits of a limit of concurrency the stream keeps from others.
-func (s *stream) holdsLocked(e *entry, slot int) (n int64) {
+func (s *stream) holdsLocked(e *entry, position int) (n int64) {
 	if s.loan != nil {
 		for i := range s.loan.parts {
-			if pt := &s.loan.parts[i]; pt.e == e && pt.lim.position == slot {
+			if pt := &s.loan.parts[i]; pt.e == e && pt.lim.position == position {
 				n += pt.slots
 			}
 		}
 		return n
 	}
 	for _, h := range s.slots {
-		if h.e == e && h.position == slot {
+		if h.e == e && h.position == position {
 			n += h.n
 		}
 	}

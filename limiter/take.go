@@ -29,7 +29,7 @@ func (l *Limiter) takeUsualLocked(c *call, r *Request) (p Permit, ok bool) {
 		}
 		home = h.shard
 	}
-	slot, rec := l.freeRecordLocked(home, len(c.limits))
+	index, rec := l.freeRecordLocked(home, len(c.limits))
 	at, t := bucket.At(c.now), &c.touches[0]
 	for i, m := range c.limits {
 		if t.g.id != m.group {
@@ -59,7 +59,7 @@ func (l *Limiter) takeUsualLocked(c *call, r *Request) (p Permit, ok bool) {
 		clear(rec.refs)
 		return Permit{}, false
 	}
-	return l.useRecordLocked(home, slot, c.now), true
+	return l.useRecordLocked(home, index, c.now), true
 }
 
 // takeLocked takes every ref at one instant, or nothing: then it returns the index
