@@ -269,3 +269,59 @@ func TestPauseRace(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// A call inside another is handed back, and with it the one around it, also where that
+// decides about the parts of a batch.
+func TestPauseInside(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		run  func(ctx context.Context, e *Engine, pause func()) error
+	}{
+		{"Transport inside Do", func(ctx context.Context, e *Engine, pause func()) error {
+			tr := e.Transport(roundTripper(func(req *http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+			}))
+			return e.Do(ctx, Call{Provider: "test", Keys: limiter.Keys{Account: "a", Operation: "items.get"}, Method: "GET"}, func(ctx context.Context) error {
+				pause()
+				req, err := http.NewRequestWithContext(WithAccount(ctx, "a"), "GET", "http://api.test/items/1", nil)
+				if err != nil {
+					return err
+				}
+				resp, err := tr.RoundTrip(req)
+				if err == nil {
+					resp.Body.Close()
+				}
+				return err
+			})
+		}},
+		{"Do inside Do", func(ctx context.Context, e *Engine, pause func()) error {
+			c := Call{Provider: "test", Keys: limiter.Keys{Account: "a", Operation: "items.get"}, Method: "GET"}
+			return e.Do(ctx, c, func(ctx context.Context) error {
+				pause()
+				return e.Do(ctx, c, func(context.Context) error { return errors.New("it was sent") })
+			})
+		}},
+		{"a batch that waits", func(ctx context.Context, e *Engine, pause func()) error {
+			time.AfterFunc(time.Second, pause)
+			sent := 0
+			return e.Do(ctx, Call{Provider: "test", Keys: limiter.Keys{Account: "a", Operation: "items.get"}, Method: "GET", N: 3}, func(context.Context) error {
+				if sent++; sent > 1 {
+					return errors.New("it was sent")
+				}
+				return &ResponseError{Status: 429, Header: http.Header{"Retry-After": {"30"}}}
+			})
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := testEngine(t, Options{})
+				until := time.Now().Add(time.Hour)
+				err := tt.run(t.Context(), e, func() { e.PauseAccount("a", until, "stop") })
+				later, ok := errors.AsType[*DeferError](err)
+				if p, is := errors.AsType[*PausedError](err); !ok || !is || p.Reason != "stop" || later.Until.Before(until) || later.Until.Sub(until) > time.Minute { // jitter adds to it
+					t.Errorf("got %v, want it handed back until %v", err, until)
+				}
+			})
+		})
+	}
+}

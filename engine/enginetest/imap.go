@@ -212,7 +212,7 @@ func (h imapHost) suits(f Fault, command string) bool {
 // plainWords are what a server says that has no words of its own.
 var plainWords = map[Fault]string{
 	OverQuota:       "NO [LIMIT] Rate limit exceeded, try again later",
-	OverConcurrency: "NO [LIMIT] Maximum number of connections from user+IP exceeded",
+	OverConcurrency: "BYE [ALERT] Too many connections",
 	Throttled:       "NO [THROTTLED] Too many commands, try again in {ms} ms",
 	Overloaded:      "NO [THROTTLED] Too many commands",
 	Unavailable:     "NO [UNAVAILABLE] {command} is not available for now",

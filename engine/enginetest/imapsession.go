@@ -102,11 +102,8 @@ func (s *imapSession) run(tag string, args []value) bool {
 	switch {
 	case o.fault == ConnectionLost, o.fault == ReplyLost:
 		return false
-	case o.fault == ShuttingDown:
-		s.write("* " + s.host.say(o.fault, command, "", 0) + "\r\n")
-		return false
 	case o.fault == FailedLate:
-		return done(s.host.say(ServerError, command, "", 0))
+		return s.say(tag, s.host.say(ServerError, command, "", 0), 0)
 	case text != "" && o.fault == Overloaded && strings.HasPrefix(text, "OK"):
 		return s.write(data) && done(gmailThrottled)
 	case text == "":
@@ -114,9 +111,18 @@ func (s *imapSession) run(tag string, args []value) bool {
 		if len(args) > 0 {
 			about = args[0].text
 		}
-		return s.writeRefusal(tag+" "+s.host.say(o.fault, command, about, o.named(time.Millisecond))+"\r\n", o.refusal)
+		return s.say(tag, s.host.say(o.fault, command, about, o.named(time.Millisecond)), o.refusal)
 	}
-	return s.write(data) && done(text) && (command != "IDLE" || !strings.HasPrefix(text, "BYE"))
+	return s.write(data) && done(text)
+}
+
+// say writes a refusal, and reports whether the connection stays open: a BYE ends it.
+func (s *imapSession) say(tag, text string, refusal int64) bool {
+	if strings.HasPrefix(text, "BYE ") {
+		s.writeRefusal("* "+text+"\r\n", refusal)
+		return false
+	}
+	return s.writeRefusal(tag+" "+text+"\r\n", refusal)
 }
 
 const gmailThrottled = "OK Success [THROTTLED]"
@@ -171,11 +177,7 @@ func (s *imapSession) logIn(tag, command string, args []value) bool {
 				return false
 			}
 		}
-		if f == ShuttingDown {
-			s.write("* " + s.host.say(f, command, "", 0) + "\r\n")
-			return false
-		}
-		return s.writeRefusal(tag+" "+s.host.say(f, command, user, o.named(time.Millisecond))+"\r\n", o.refusal)
+		return s.say(tag, s.host.say(f, command, user, o.named(time.Millisecond)), o.refusal)
 	}
 	switch {
 	case o.fault == ConnectionLost || o.fault == ReplyLost:
