@@ -72,6 +72,11 @@ func workerMain(text string) error {
 		return err
 	}
 	defer eng.Close()
+	for _, name := range []string{"gmail", "microsoft_graph"} {
+		if _, err := eng.Provider(name); err != nil { // reads the policy now, not in the first job's time
+			return err
+		}
+	}
 	w := &mailWorker{
 		db: db.table,
 		client: &http.Client{Transport: eng.Transport(&http.Transport{
@@ -230,9 +235,9 @@ func (w *mailWorker) send(ctx context.Context, job *river.Job[sendArgs]) error {
 			return err
 		}
 		switch state {
-		case "sent", "ambiguous":
+		case "sent":
 			return nil
-		case "sending":
+		case "sending", "ambiguous":
 			return look(ctx)
 		}
 		if err := set(ctx, "sending"); err != nil {
