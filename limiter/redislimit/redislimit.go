@@ -22,7 +22,7 @@ type Options struct {
 	// among others. It is for looking at a server while developing. The process remembers each.
 	Plain bool
 
-	// Prefix is what the names of all keys and channels begin with; "" = "recourse:".
+	// Prefix is what the names of all keys and channels begin with; "" = "rc:".
 	Prefix string
 
 	// Timeout is how long one request may take, all in all; 0 = 250 ms. A client's own timeouts
@@ -35,7 +35,7 @@ type Options struct {
 }
 
 const (
-	defaultPrefix  = "recourse:"
+	defaultPrefix  = "rc:"
 	defaultTimeout = 250 * time.Millisecond
 )
 
