@@ -70,7 +70,8 @@
 //
 // A new kind of limit is three files: its fields and its numbers in limit.go, its
 // constant and its line in the table of kind.go, and its methods in a file of its own.
-// No other file asks which kind a limit is.
+// Besides, takeUsualLocked has a short way for the usual kinds, and store_ask.go and
+// store_outage.go say what a store makes of each kind. No other file asks for it.
 //
 // Times are arguments in the methods that end in At; the others read the
 // clock once. Time never runs backwards for a key: an older time than the
