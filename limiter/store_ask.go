@@ -63,8 +63,9 @@ type storePermit struct {
 	id      StoreID
 	instant int64 // by the member's clock: when the call may be made
 	places  []askedPlace
-	share   Permit // what an outage's share has granted instead; mostly zero
-	noEnd   bool   // the store need not hear how the permit ends, if it was used
+	share   Permit       // what an outage's share has granted instead; mostly zero
+	slotsOf *storePermit // whose slots the permit has in an outage; mostly nil
+	noEnd   bool         // the store need not hear how the permit ends, if it was used
 	leased  bool
 	tree    *lendingTree // of a call inside another, until it is granted
 	// The lock of the permit's home shard guards these, once it is granted.
@@ -306,6 +307,9 @@ func (l *Limiter) confirm(ctx context.Context, p Permit, r *Request, wait bool) 
 			return l.confirmAlone(p, sp, o, r)
 		}
 		pl := &sp.places[i]
+		if rest := m.settled.Load() - m.now(); slots && rest > 0 && !m.o.Shadow {
+			return l.refusedAlone(p, sp, &pl.refs[0][0], pl.keys[0], l.now()+rest)
+		}
 		a, changed, err := l.askPlace(ctx, sp, pl, r, reserve && i == 0)
 		switch {
 		case err == errOutage:
@@ -499,6 +503,9 @@ func (sp *storePermit) cancel() {
 		sp.unknow()
 	}
 	sp.share.Cancel()
+	if sp.slotsOf != nil {
+		sp.slotsOf.endSlots(true)
+	}
 }
 
 // tell queues what became of what the permit has of one place.

@@ -90,6 +90,7 @@ type Member struct {
 	numbers atomic.Pointer[[8]byte]
 	contact atomic.Int64 // when the store last answered; ns since base
 	base    time.Time
+	settled atomic.Int64 // no slots are asked for before: in other processes an outage may go on
 	stats   memberStats
 
 	mu      sync.Mutex
@@ -165,6 +166,9 @@ func (m *Member) begin() {
 func (m *Member) Close(ctx context.Context) error {
 	m.mu.Lock()
 	m.closing = true
+	m.mu.Unlock()
+	m.endSpare()
+	m.mu.Lock()
 	idle := len(m.leases) == 0
 	m.mu.Unlock()
 	m.start.Do(func() { // it was never used: there is nothing to end

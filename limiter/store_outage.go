@@ -3,6 +3,7 @@ package limiter
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -16,7 +17,8 @@ import (
 const (
 	probeEvery    = 250 * time.Millisecond // after a failed request
 	maxProbeEvery = time.Second
-	probeGood     = 100 * time.Millisecond // after a good answer
+	settle        = 2500 * time.Millisecond // until all processes have noticed that the store answers again
+	probeGood     = 100 * time.Millisecond  // after a good answer
 	goodAnswers   = 3
 	shareMargin   = 0.9 // of a limit is shared out in an outage
 )
@@ -70,6 +72,10 @@ func (m *Member) recovered() {
 	if o == nil {
 		return
 	}
+	m.endSpare()
+	if m.now()-o.began > int64(m.o.Lease)/2 {
+		m.settled.Store(m.now() + int64(settle))
+	}
 	m.notify(StoreNotice{Kind: StoreOutageEnded, Duration: time.Duration(m.now() - o.began)})
 	kick(m.kickEnds)
 	m.reopen()
@@ -114,6 +120,7 @@ func (l *Limiter) confirmAlone(p Permit, sp *storePermit, o *outage, r *Request)
 		}
 	}
 	if len(shares) > 0 {
+		// A share that refuses has taken nothing but slots that cancel gives back.
 		permit, f, k, until := l.outageShare(o).take(sp, r, shares, now)
 		if f != nil {
 			if until == 0 {
@@ -160,6 +167,9 @@ func (l *Limiter) refusedAlone(p Permit, sp *storePermit, f *sharedRef, k *share
 		held, cause = true, f.asks.cause
 	}
 	c := closure{until: until, ask: min(until, now+int64(pollSlots)), held: held, cause: cause, outage: !held}
+	if until == onEvent {
+		c.until, c.event = now, true
+	}
 	l.closeFor(f.e, f.lim, c)
 	sp.m.know(k, 2*recheck)
 	l.resetClosures(sp, f.e)
@@ -290,14 +300,18 @@ func (w *spec) shareOf(m *Limit, members int) (_ Limit, _ share, after time.Dura
 }
 
 // take takes the uses of a call. Where it cannot, it returns which of them refuses, and until
-// when, or 0 where that is not known.
+// when: 0 where that is not known, and onEvent where a call here must end.
 func (s *outageShare) take(sp *storePermit, r *Request, uses []sharedUse, now int64) (Permit, *sharedRef, *sharedKey, int64) {
 	m, l := sp.m, sp.l
 	if s.l == nil {
 		return Permit{}, uses[0].f, uses[0].k, 0
 	}
 	req := Request{Keys: r.Keys, Priority: r.Priority}
+	sp.slotsOf = m.takeSpare(uses)
 	for _, u := range uses {
+		if sp.slotsOf != nil && u.u.Limit.Kind == StoreSlots {
+			continue
+		}
 		part := s.limits[u.f.lim.Name]
 		if part == nil || part.none {
 			return Permit{}, u.f, u.k, 0
@@ -310,14 +324,20 @@ func (s *outageShare) take(sp *storePermit, r *Request, uses []sharedUse, now in
 			if free := s.o.began + int64(m.o.Lease); now < free {
 				return Permit{}, u.f, u.k, l.now() + free - now
 			}
-			if u.u.Cost > 1 || m.leased(u.k, u.u.Limit.Name) > 0 {
+			if u.u.Cost > 1 {
 				return Permit{}, u.f, u.k, 0
+			}
+			if m.leased(u.k, u.u.Limit.Name) > 0 {
+				return Permit{}, u.f, u.k, onEvent
 			}
 		}
 		if owners > 0 && !m.owner(s.o, holdKey{u.k.key.Name, u.u.Limit.Name}, owners) {
 			return Permit{}, u.f, u.k, 0
 		}
 		req.Uses = append(req.Uses, Use{Limit: u.f.lim.Name, Cost: u.u.Cost})
+	}
+	if len(req.Uses) == 0 {
+		return Permit{}, nil, nil, 0
 	}
 	at := s.l.now()
 	p, _, until, err := s.l.enter(context.Background(), at, false, &req, false)
@@ -326,9 +346,90 @@ func (s *outageShare) take(sp *storePermit, r *Request, uses []sharedUse, now in
 		return p, nil, nil, 0
 	case errRefused:
 		// Which of them it was does not matter: the call waits for all.
-		if until > at && until < math.MaxInt64/2 {
+		if until <= at {
+			return Permit{}, uses[0].f, uses[0].k, onEvent // the slot is in use
+		}
+		if until < math.MaxInt64/2 {
 			return Permit{}, uses[0].f, uses[0].k, l.now() + until - at
 		}
 	}
 	return Permit{}, uses[0].f, uses[0].k, 0
+}
+
+// keepSpare keeps the slots of a permit that has ended for the next call here: while the store
+// does not answer it cannot be told that they are free, so nobody else has them until the
+// lease runs out. It reports false where there is no outage.
+func (m *Member) keepSpare(sp *storePermit) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v := m.leases[sp.id]
+	if v == nil || m.closing || m.outage.Load() == nil {
+		return false
+	}
+	v.spare = sp
+	return true
+}
+
+// takeSpare is the permit whose slots a call may have, all that it wants; nil = there is none.
+func (m *Member) takeSpare(uses []sharedUse) *storePermit {
+	slots := 0
+	for _, u := range uses {
+		if u.u.Limit.Kind == StoreSlots {
+			slots++
+		}
+	}
+	if slots == 0 {
+		return nil
+	}
+	m.mu.Lock()
+
+	defer m.mu.Unlock()
+	now := m.now()
+	for _, v := range m.leases {
+		if v.spare == nil || v.lost || len(v.parts) != slots || now-v.renewed >= int64(m.o.Lease)*2/3 {
+			continue
+		}
+		fit := true
+		for _, u := range uses {
+			if u.u.Limit.Kind != StoreSlots {
+				continue
+			}
+			fit = fit && slices.ContainsFunc(v.parts, func(pt leasePart) bool {
+				return pt.key.key == u.k.key && pt.limit.Name == u.u.Limit.Name && pt.slots >= u.u.Cost
+			})
+		}
+		if fit {
+			sp := v.spare
+			v.spare = nil
+			return sp
+		}
+	}
+	return nil
+}
+
+// endSpare gives back the slots that no call has.
+func (m *Member) endSpare() {
+	var spare []*storePermit
+	m.mu.Lock()
+	for _, v := range m.leases {
+		if v.spare != nil {
+			spare = append(spare, v.spare)
+			v.spare = nil
+		}
+	}
+	m.mu.Unlock()
+	for _, sp := range spare {
+		sp.endSlots(false)
+	}
+}
+
+// endSlots gives the permit's slots to the next call here, if they may be kept and there is an
+// outage, or back to the store.
+func (sp *storePermit) endSlots(keep bool) {
+	if keep && sp.m.keepSpare(sp) {
+		return
+	}
+	sp.m.dropLease(sp.id)
+	sp.unknow()
+	sp.tellAll(StoreReleased)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -407,6 +408,79 @@ func TestRefusalStopsAll(t *testing.T) {
 		f.limiters[2].Lift("user", keys)
 		if err := <-done; err != nil || time.Since(time.Now()) > time.Second {
 			t.Error(err)
+		}
+	})
+}
+
+// In an outage a process goes on with the slots that it had when it began, until their leases
+// may have run out. So nothing stops, and no slot is used twice.
+func TestOutageKeepsOwnSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := []Limit{{Name: "inflight", Key: byAccount, Concurrency: 3}, {Name: "user", Key: byAccount, Rate: 1000, Burst: 1000}}
+		f := newFleet(t, 5, MemberOptions{}, limits...)
+		uses := []Use{{Limit: "inflight"}, {Limit: "user", Cost: 1}}
+		f.warm(t, uses...)
+		var seen arrivals
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		end := time.Now().Add(70 * time.Second)
+		for _, l := range f.limiters {
+			for range 2 {
+				wg.Go(func() {
+					for time.Now().Before(end) {
+						r := request(uses...)
+						r.MaxWait = 100 * time.Millisecond
+						p, err := l.Acquire(context.Background(), r)
+						if err != nil {
+							time.Sleep(10 * time.Millisecond)
+							continue
+						}
+						seen.begin(1)
+						time.Sleep(200 * time.Millisecond)
+						seen.end()
+						p.Complete()
+					}
+				})
+			}
+		}
+		passed := func(d time.Duration) int {
+			mu.Lock()
+			defer mu.Unlock()
+			seen.mu.Lock()
+			n := len(seen.at)
+			seen.mu.Unlock()
+			time.Sleep(d)
+			seen.mu.Lock()
+			defer seen.mu.Unlock()
+			return len(seen.at) - n
+		}
+		before := passed(9100 * time.Millisecond)
+		f.stop()
+		for _, l := range f.limiters { // calls for others find out at once
+			other := &Request{Keys: Keys{Account: "bob@example.com"}, Uses: uses[1:], MaxWait: -1}
+			go func() { _, _ = l.Acquire(context.Background(), other) }()
+		}
+		if n := passed(4 * time.Second); n < 30 {
+			t.Errorf("%d calls in the first 4 s of an outage, %d in 9 s before it", n, before)
+		}
+		f.resume()
+		time.Sleep(4 * time.Second)
+		if n := passed(9 * time.Second); n < before*8/10 {
+			t.Errorf("%d calls in 9 s after an outage, %d before it", n, before)
+		}
+		f.stop()
+		time.Sleep(25 * time.Second) // the owners have it then
+		if n := passed(3 * time.Second); n < 40 {
+			t.Errorf("%d calls in 3 s of the owners", n)
+		}
+		f.resume()
+		wg.Wait()
+		if seen.most > 3 {
+			t.Errorf("%d calls under way at once, want at most 3", seen.most)
+		}
+		time.Sleep(time.Second)
+		if s := f.state(); s.Leases != 0 {
+			t.Errorf("%d leases are out", s.Leases)
 		}
 	})
 }

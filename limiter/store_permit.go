@@ -136,6 +136,14 @@ func (sp *storePermit) end(how ending) {
 	sp.ended = true
 	if sp.share.l != nil {
 		sp.share.end(how)
+	}
+	if sp.slotsOf != nil {
+		sp.slotsOf.endSlots(!sp.nested)
+	}
+	if sp.share.l != nil || sp.slotsOf != nil {
+		go sp.askAnew() // not with the shard locked
+	}
+	if len(sp.places) == 0 || sp.places[0].state == notAsked {
 		return
 	}
 	over := StoreReleased
@@ -154,6 +162,17 @@ func (sp *storePermit) end(how ending) {
 		}
 		return
 	}
+	if sp.leased && sp.m.outage.Load() != nil { // the slots go to the next call here
+		defer func() { go sp.askAnew() }()
+		switch over {
+		case StoreCompleted:
+			sp.tellAll(StoreSucceeded)
+		case StoreCancelled:
+			sp.tellAll(StoreRefunded)
+		}
+		sp.endSlots(true)
+		return
+	}
 	if sp.leased {
 		sp.m.dropLease(sp.id)
 		sp.unknow()
@@ -162,6 +181,15 @@ func (sp *storePermit) end(how ending) {
 	}
 	if over == StoreCancelled || !sp.noEnd {
 		sp.tellAll(over)
+	}
+}
+
+// askAnew lets calls ask again that wait for what the permit had.
+func (sp *storePermit) askAnew() {
+	for i := range sp.places {
+		for _, k := range sp.places[i].keys {
+			k.askAnew()
+		}
 	}
 }
 

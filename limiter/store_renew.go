@@ -14,6 +14,7 @@ type lease struct {
 	instant int64 // of the permit
 	renewed int64 // when the request was sent by which the store last heard of it
 	lost    bool
+	spare   *storePermit // whose call is over, in an outage: see keepSpare
 }
 
 // leasePart is what a lease has of one limit.
@@ -86,6 +87,9 @@ func (m *Member) leased(key *sharedKey, limit string) (n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, v := range m.leases {
+		if v.spare != nil {
+			continue
+		}
 		for i := range v.parts {
 			if v.parts[i].key.key == key.key && v.parts[i].limit.Name == limit {
 				n += v.parts[i].slots
