@@ -40,21 +40,21 @@ func (r redactor) text(s, account, known string) string {
 		if strings.Contains(account, "@") {
 			s = strings.ReplaceAll(s, account, r.address(account))
 		} else {
-			s = strings.ReplaceAll(s, account, r.pseudonym(account))
+			s = strings.ReplaceAll(s, account, pseudonymMark+r.pseudonym(account))
 		}
 	}
 	s = addresses.ReplaceAllStringFunc(s, func(address string) string {
-		if strings.HasSuffix(address, hiddenDomain) {
+		trimmed := strings.TrimRight(address, ".!?")
+		if name, ours := strings.CutSuffix(trimmed, hiddenDomain); ours && isPseudonym(name) {
 			return address
 		}
-		trimmed := strings.TrimRight(address, ".!?")
 		return r.address(trimmed) + address[len(trimmed):]
 	})
 	return runs.ReplaceAllStringFunc(s, func(run string) string {
 		// A path or a name with dots is looked at part by part.
 		parts := strings.FieldsFunc(run, func(c rune) bool { return c == '/' || c == '.' || c == '=' })
 		for _, part := range parts {
-			if len(part) >= 12 && !strings.HasPrefix(part, "u-") && redact.Code(part) != part && !letters(part) && !strings.Contains(known, part) {
+			if len(part) >= 12 && !isPseudonym(part) && redact.Code(part) != part && !letters(part) && !strings.Contains(known, part) {
 				run = strings.Replace(run, part, "…", 1)
 			}
 		}
@@ -72,5 +72,13 @@ func letters(s string) bool {
 // hiddenDomain is the domain of pseudonyms of addresses (RFC 2606).
 const hiddenDomain = "@hidden.invalid"
 
+// pseudonymMark is what a pseudonym within a text begins with.
+const pseudonymMark = "u-"
+
+var pseudonyms = regexp.MustCompile(`^` + pseudonymMark + `[0-9a-f]{16}$`)
+
+// isPseudonym reports whether s looks as a pseudonym within a text does.
+func isPseudonym(s string) bool { return pseudonyms.MatchString(s) }
+
 // address is the pseudonym of a mail address.
-func (r redactor) address(s string) string { return "u-" + r.pseudonym(s) + hiddenDomain }
+func (r redactor) address(s string) string { return pseudonymMark + r.pseudonym(s) + hiddenDomain }
