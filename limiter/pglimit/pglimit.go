@@ -69,7 +69,7 @@ type Store struct {
 	swept   atomic.Pointer[[16]byte] // the last key of Renew's latest sweep
 	clock   func() time.Time         // of tests; nil = the server's
 
-	take, ends, change, renew, members, sweep, epochs string // statements
+	take, ends, change, renew, members, sweep, epochs, credential string // statements
 }
 
 var _ limiter.Store = (*Store)(nil)
@@ -95,13 +95,14 @@ func New(pool *pgxpool.Pool, o Options) (*Store, error) {
 	schema := pgx.Identifier{o.Schema}.Sanitize()
 	s := &Store{
 		pool: pool, options: o, keys: storekey.New(o.Secret), running: make(chan struct{}, pool.Config().MaxConns),
-		take:    "select r, cause from " + schema + ".take($1, $2, $3)",
-		ends:    "select " + schema + ".ends($1, $2, $3)",
-		change:  "select r, cause from " + schema + ".change($1, $2, $3, $4)",
-		renew:   "select " + schema + ".renew($1, $2, $3, $4, $5, $6, $7)",
-		members: "select member, numbers, seen from " + schema + ".members where until > $1 order by member",
-		sweep:   "select " + schema + ".sweep($1, $2, $3)",
-		epochs:  "select " + schema + ".begin_epochs($1)",
+		take:       "select r, cause from " + schema + ".take($1, $2, $3)",
+		ends:       "select " + schema + ".ends($1, $2, $3)",
+		change:     "select r, cause from " + schema + ".change($1, $2, $3, $4)",
+		renew:      "select " + schema + ".renew($1, $2, $3, $4, $5, $6, $7)",
+		members:    "select member, numbers, seen from " + schema + ".members where until > $1 order by member",
+		sweep:      "select " + schema + ".sweep($1, $2, $3)",
+		credential: "select r, ends_as from " + schema + ".credential($1, $2, $3, $4, $5)",
+		epochs:     "select " + schema + ".begin_epochs($1)",
 	}
 	s.swept.Store(&[16]byte{})
 	ctx, cancel := context.WithTimeout(context.Background(), 4*o.Timeout)

@@ -18,7 +18,7 @@ var files embed.FS
 // migrations are the steps of the schema: the file that brings it to the version of its place,
 // counted from 1. Released steps are not changed.
 var migrations = [][]string{
-	{"tables", "epoch", "take", "end", "change", "renew"},
+	{"tables", "epoch", "take", "end", "change", "renew", "credential"},
 }
 
 // included are the parts that several functions have in common. PL/pgSQL is fast within one
@@ -36,6 +36,11 @@ var numbers = map[string]int64{
 	"released": 0, "completed": 1, "cancelled": 2, "succeeded": 3, "refunded": 4,
 	// changes
 	"refused": 0, "held": 1, "lifted": 2, "learned": 3,
+
+	// steps and phases of a refresh
+	"credentialBegin": 0, "credentialExtend": 1, "credentialSpend": 2, "credentialSaved": 3, "credentialFailed": 4,
+	"credentialLost": 5, "credentialFound": 6, "credentialRenewed": 7,
+	"credentialIdle": 0, "credentialYours": 1, "credentialBusy": 2, "credentialNewer": 3, "credentialUnknown": 4, "credentialBackoff": 5,
 
 	// of one limit in keys.lim
 	"name": 0, "kind": 1, "time": 2, "most": 3, "tat": 4, "hold": 5, "causeAt": 6, "allowed": 7, "lapse": 8, "refusals": 9,

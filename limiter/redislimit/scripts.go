@@ -23,7 +23,9 @@ var (
 	renewScript   = scriptOf("prelude", "value", "limit", "state", "save", "units", "offer", "renew")
 	membersScript = scriptOf("members")
 	epochsScript  = scriptOf("epochs")
-	memoryScript  = newScript("return redis.call('INFO', 'memory')")
+
+	credentialScript = scriptOf("credential")
+	memoryScript     = newScript("return redis.call('INFO', 'memory')")
 )
 
 // scriptOf is the script that these files make.

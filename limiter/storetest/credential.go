@@ -36,6 +36,11 @@ func NewCredentials(now func() time.Time) *Credentials {
 	return &Credentials{now: now, records: map[limiter.StoreKey]*credentialRecord{}}
 }
 
+// Key names a credential.
+func (s *Credentials) Key(name string) (k limiter.StoreKey) {
+	return limiter.StoreKey{Place: digest(name), Name: digest(name)}
+}
+
 // Forget loses everything, as a server does that keeps nothing on disk and is started again.
 func (s *Credentials) Forget() {
 	s.mu.Lock()

@@ -10,8 +10,10 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// Memory is a [limiter.Store] in memory. It is made by [NewMemory] and safe for concurrent use.
+// Memory is a [limiter.Store], and a [limiter.CredentialStore], in memory. It is made by [NewMemory] and safe for concurrent use.
 type Memory struct {
+	*Credentials // what it knows of credentials
+
 	clock func() time.Time
 
 	mu       sync.Mutex
@@ -36,7 +38,7 @@ func NewMemory(clock func() time.Time) *Memory {
 	if clock == nil {
 		clock = time.Now
 	}
-	m := &Memory{clock: clock, watchers: map[*watcher]bool{}}
+	m := &Memory{Credentials: NewCredentials(clock), clock: clock, watchers: map[*watcher]bool{}}
 	m.Forget()
 	return m
 }
@@ -45,6 +47,7 @@ func (m *Memory) now() int64 { return m.clock().UnixMicro() }
 
 // Forget loses all that the store knows, as a restart without its data. Connections stay.
 func (m *Memory) Forget() {
+	m.Credentials.Forget()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.values, m.epochs, m.members = map[limiter.StoreKey]*value{}, map[byte]int64{}, map[limiter.StoreID]member{}

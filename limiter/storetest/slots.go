@@ -76,8 +76,8 @@ func (s *state) claim(member limiter.StoreID, priority limiter.Priority, n, all,
 	}
 	w := &s.waiters[i]
 	w.until = now + waiterFor
-	if w.told != 0 && n > w.slots {
-		w.told = 0 // another call than that which it was told for
+	if w.told != 0 && (n > w.slots || s.used()+n > all) {
+		w.told = 0 // another call than that which it was told for, or a limit that is lower now
 	}
 	w.slots = n
 	told = s.offer(all, now, w)

@@ -125,7 +125,11 @@ local function claim(x, member, priority, n, all, key)
     x.waiters[#x.waiters + 1] = w
   end
   w.till = now + SECOND
-  if w.told ~= 0 and n > w.slots then w.told = 0 end
+  if w.told ~= 0 then
+    local used = n
+    for i = 1, #x.leases do used = used + x.leases[i].slots end
+    if n > w.slots or used > all then w.told = 0 end
+  end
   w.slots = n
   offer(x, all, key, w)
   return w.told ~= 0

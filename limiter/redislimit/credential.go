@@ -1,0 +1,55 @@
+package redislimit
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/recourse-go/recourse/limiter"
+)
+
+var _ limiter.CredentialStore = (*Store)(nil)
+
+// Credential is [limiter.CredentialStore.Credential]. What it notes must outlive a restart of the
+// server, so that needs `appendonly yes`: without, a refresh token can be spent twice if the
+// server is restarted after a process has died in the middle of a refresh.
+func (s *Store) Credential(ctx context.Context, r *limiter.CredentialRequest) (limiter.CredentialState, error) {
+	number := func(n uint64) string { return strconv.FormatUint(min(n, uint64(maxUnits)), 10) }
+	micro := func(d time.Duration) string { return strconv.FormatInt(max(int64(d/time.Microsecond), 0), 10) }
+	bit := func(b bool) string {
+		if b {
+			return "1"
+		}
+		return "0"
+	}
+	call := Call{
+		Keys: []string{s.epochs[r.Key.Place[0]], s.name(&r.Key)},
+		Args: []string{
+			strconv.Itoa(int(r.Step)), hex.EncodeToString(r.Member[:]), micro(r.Lease), number(r.Known), number(r.Fence),
+			bit(r.Spent), bit(r.Reusable), micro(r.Retry), r.As, s.time(),
+		},
+	}
+	// Not within Options.Timeout: no call waits for its turn to send here.
+	if err := s.server.Eval(ctx, credentialScript, &call); err != nil {
+		return limiter.CredentialState{}, err
+	}
+	fields := strings.SplitN(call.Answer, " ", 6)
+	if len(fields) != 6 {
+		return limiter.CredentialState{}, errAnswer
+	}
+	var numbers [5]uint64
+	for i := range numbers {
+		n, err := strconv.ParseUint(fields[i], 10, 64)
+		if err != nil {
+			return limiter.CredentialState{}, fmt.Errorf("%w: %q", errAnswer, fields[i])
+		}
+		numbers[i] = n
+	}
+	return limiter.CredentialState{
+		Phase: limiter.CredentialPhase(numbers[0]), Generation: numbers[1], Fence: numbers[2],
+		Wait: time.Duration(numbers[3]) * time.Microsecond, Since: time.Duration(numbers[4]) * time.Microsecond, As: fields[5],
+	}, nil
+}
