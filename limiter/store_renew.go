@@ -102,11 +102,18 @@ func (m *Member) leased(key *sharedKey, limit string) (n int64) {
 // renewAlways renews until the member leaves, and asks after the store while it does not
 // answer.
 func (m *Member) renewAlways() {
-	for m.ctx.Err() == nil {
+	for known := -1; m.ctx.Err() == nil; {
 		if m.outage.Load() == nil {
 			m.renew()
 			m.purge()
-			m.wait(m.o.Lease / 3)
+			m.mu.Lock()
+			n := len(m.members)
+			m.mu.Unlock()
+			pause := m.o.Lease / 3
+			if n != known { // others are just starting, too: a share counts them all
+				known, pause = n, min(pause, time.Second)
+			}
+			m.wait(pause)
 			continue
 		}
 		// Some good answers end an outage.

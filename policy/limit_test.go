@@ -6,6 +6,7 @@ import (
 )
 
 func TestLimitOverStore(t *testing.T) {
+	versions := map[string]string{}
 	for _, c := range []struct {
 		fields  string
 		process bool
@@ -37,6 +38,10 @@ func TestLimitOverStore(t *testing.T) {
 		if l := p.Limits[0]; l.Process != c.process || l.OnOutage != c.outage {
 			t.Errorf("given %q, got process %t and outage %q, want %t and %q", c.fields, l.Process, l.OnOutage, c.process, c.outage)
 		}
+		if other, known := versions[p.Version]; known && (other != "" || c.fields != ", on_outage: share") {
+			t.Errorf("%q and %q have one version", c.fields, other)
+		}
+		versions[p.Version] = c.fields
 	}
 }
 
