@@ -247,8 +247,8 @@ type MemberState struct {
 }
 
 type memberStats struct {
-	grants, refusals, takes, requests, errors, nanos    atomic.Int64
-	outages, forgotten, lost, dropped, shared, shadowed atomic.Int64
+	grants, refusals, takes, requests, errors, nanos atomic.Int64
+	outages, forgotten, lost, dropped, shared        atomic.Int64
 }
 
 // State tells how the process fares with its store.
