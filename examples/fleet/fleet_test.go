@@ -1,4 +1,6 @@
-//go:build !race // what matters happens in other processes, which the detector does not see
+// What matters here happens in other processes, which the race detector does not see.
+
+//go:build !race
 
 package main
 

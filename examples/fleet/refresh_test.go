@@ -1,4 +1,6 @@
-//go:build !race // what matters happens in other processes, which the detector does not see
+// What matters here happens in other processes, which the race detector does not see.
+
+//go:build !race
 
 package main
 
@@ -60,7 +62,6 @@ type grant struct {
 	saved  saved
 	used   map[string]int // refresh tokens that the endpoint has seen
 	next   int
-	phase  string // of the refresh that is under way
 	notify chan string
 }
 
