@@ -48,4 +48,4 @@ func FuzzRedactor(f *testing.F) {
 }
 
 // isHex reports whether s may be a part of a pseudonym.
-func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef-u@hidden.invalid") == "" }
+func isHex(s string) bool { return strings.Trim(s, "0123456789abcdefhilnuv-@.") == "" }
