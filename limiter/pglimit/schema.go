@@ -18,7 +18,7 @@ var files embed.FS
 // migrations are the steps of the schema: the file that brings it to the version of its place,
 // counted from 1. Released steps are not changed.
 var migrations = [][]string{
-	{"tables", "epoch", "take", "end", "change", "renew", "credential"},
+	{"tables", "epoch", "decide", "take", "end", "change", "renew", "credential"},
 }
 
 // included are the parts that several functions have in common. PL/pgSQL is fast within one
@@ -46,6 +46,7 @@ var numbers = map[string]int64{
 	"name": 0, "kind": 1, "time": 2, "most": 3, "tat": 4, "hold": 5, "causeAt": 6, "allowed": 7, "lapse": 8, "refusals": 9,
 	"refusedAt": 10, "cut": 11, "cutAt": 12, "cutNext": 13, "credit": 14, "wanted": 15, "granted": 16, "left": 17, "reset": 18,
 	"first": 19, "slop": 20, "lsince": 21, "last": 22, "heard": 23, "count": 24, "guessed": 25, "quota": 26,
+	"later":   27, // 0 = none of what stands before is set; else when all of that is over
 	"limSize": limSize,
 
 	// what is in keys.lists: the limit's number from 1, one of these, and
@@ -66,7 +67,7 @@ var numbers = map[string]int64{
 	"logParts": 32, "logExact": 64, "logMost": 256, "refundReach": 1_000_000,
 }
 
-const limSize = 27
+const limSize = 28
 
 // clockNow is the server's clock in microseconds.
 const clockNow = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
@@ -85,7 +86,7 @@ func statements(name string, o *Options) string {
 		text = strings.ReplaceAll(text, "{"+part+"}\n", read(part))
 	}
 	since := "xsince"
-	if name == "take" {
+	if name == "decide" {
 		since = "sinces[part]"
 	}
 	pairs := []string{
