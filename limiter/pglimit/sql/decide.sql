@@ -33,7 +33,7 @@ declare
 	at bigint; ready bigint; fits boolean; owed boolean;
 	refused int[] := '{}';
 	blocks int[] := '{}';
-	noend boolean; learns boolean := false; slotuses int := 0;
+	noend boolean; learns boolean := false; slotuses int := 0; wanting boolean := true; ahead bigint; ownuntil bigint;
 	q int; blk int; b int;
 	name bigint; kind bigint; units bigint; span bigint; cost bigint; head bigint;
 	usedup bigint; n bigint; m bigint; k bigint; x float8; step bigint; room bigint; quota bigint;
@@ -139,7 +139,7 @@ begin
 			ready := now;
 			fits := true;
 			if lim[b+{hold}] <> 0 then
-				reserve := false;
+				reserve := false; wanting := false;
 				if not held or lim[b+{hold}] - now > wait then
 					wait := lim[b+{hold}] - now;
 					use_ := u - 1; held := true; worst := true; causeof := blk; causeat := lim[b+{causeAt}];
@@ -153,7 +153,7 @@ begin
 					end if;
 				end loop;
 				if n >= lim[b+{allowed}] then
-					reserve := false;
+					reserve := false; wanting := false;
 					if not worst then
 						wait := 0;
 						use_ := u - 1; worst := true; causeof := blk; causeat := lim[b+{causeAt}];
@@ -168,6 +168,7 @@ begin
 				if n <= 0 and units = 0 then
 					n := {second};
 				end if;
+				wanting := wanting and n <= 0;
 				if n > 0 and (not worst or not held and n > wait) then
 					wait := n;
 					use_ := u - 1; worst := true; causeof := 0; causeat := 0;
@@ -183,6 +184,29 @@ begin
 						x := x * {whole} / ({whole} - lim[b+{cut}])::float8;
 					end if;
 					step := least(ceil(x), {longestStep})::bigint;
+					-- What others have claimed before. Once its time has come there are units for
+					-- all whose time has come, so those who are late do not hold it up.
+					ahead := 0;
+					ownuntil := null;
+					for o in 0..cardinality(lists)/{listSize}-1 loop
+						m := o * {listSize};
+						if lists[m+1] = blk and lists[m+2] = {claim} and lists[m+3] = p[2] and lists[m+4] = p[3] then
+							ownuntil := lists[m+6];
+						end if;
+					end loop;
+					for o in 0..cardinality(lists)/{listSize}-1 loop
+						m := o * {listSize};
+						if lists[m+1] = blk and lists[m+2] = {claim} then
+							exit when lists[m+3] = p[2] and lists[m+4] = p[3];
+							if ownuntil is null or ownuntil > now + {keptFor} or lists[m+6] > now + {keptFor} then
+								x := lists[m+5]::float8 * span::float8 / units::float8;
+								if lim[b+{cut}] > 0 then
+									x := x * {whole} / ({whole} - lim[b+{cut}])::float8;
+								end if;
+								ahead := ahead + least(ceil(x), {longestStep})::bigint;
+							end if;
+						end if;
+					end loop;
 					room := span;
 					if head > 0 and not owed then
 						x := head::float8 * span::float8 / units::float8;
@@ -191,7 +215,7 @@ begin
 						end if;
 						room := room - least(ceil(x), {longestStep})::bigint;
 					end if;
-					ready := greatest(now, greatest(lim[b+{tat}], now) + step - greatest(room, step));
+					ready := greatest(now, greatest(lim[b+{tat}], now) + ahead + step - greatest(room, step));
 				end if;
 			elsif kind = {log} or kind = {fixed} then
 				quota := units;
@@ -241,6 +265,7 @@ begin
 			fits := fits and (lim[b+{reset}] = 0 or ready < lim[b+{reset}]);
 			at := greatest(at, ready);
 			reserve := reserve and fits and owed;
+			wanting := wanting and fits and owed;
 			refused := refused || blk;
 			if not worst or not held and ready - now > wait then
 				wait := ready - now;
@@ -261,6 +286,40 @@ begin
 				for u in 1..cardinality(refused) loop
 					lim[(refused[u]-1)*{limSize}+1+{wanted}] := now;
 					dirty := true;
+				end loop;
+			end if;
+			if slotuses > 0 and wanting then -- it claims the units that it lacks
+				dirty := true;
+				at := at + {claimLate};
+				wait := wait + {claimLate};
+				for u in 1..uses loop
+					blk := blocks[u];
+					q := first + 8 * (u - 1);
+					n := 0;
+					k := 0;
+					self := null;
+					for o in 0..cardinality(lists)/{listSize}-1 loop
+						m := o * {listSize};
+						if lists[m+1] = blk and lists[m+2] = {claim} then
+							k := k + 1;
+							if lists[m+3] = p[2] and lists[m+4] = p[3] then
+								self := m;
+							end if;
+						elsif lists[m+1] = blk and lists[m+2] = {waiter} and lists[m+3] = p[2] and lists[m+4] = p[3] and at - now <= {waiterFor} then
+							lists[m+6] := greatest(lists[m+6], at + {keptFor});
+							if lists[m+7] <> 0 then
+								lists[m+7] := greatest(lists[m+7], at);
+							end if;
+						end if;
+					end loop;
+					if p[q+3] = {bucket} and blk = any (refused) then
+						if self is not null then
+							lists[self+5] := p[q+6];
+							lists[self+6] := at + {keptFor};
+						elsif k < {waiterMost} then
+							lists := lists || array[blk, {claim}, p[2], p[3], p[q+6], at + {keptFor}, 0];
+						end if;
+					end if;
 				end loop;
 			end if;
 			exit decide;
@@ -320,7 +379,7 @@ begin
 					end if;
 				end if;
 				if not fits then
-					use_ := u - 1; worst := true; causeof := blk; causeat := lim[b+{causeAt}];
+					use_ := u - 1; worst := true; causeof := 0;
 					if p[3] = {backfill} then
 						lim[b+{wanted}] := now;
 					end if;
@@ -355,7 +414,16 @@ begin
 				end loop;
 				lists := lists || array[blk, {lease}, p[1], cost, now, now + lease_, 0];
 				noend := false;
-			elsif kind = {bucket} and cost > 0 then
+			elsif kind = {bucket} then
+				for o in 0..cardinality(lists)/{listSize}-1 loop
+					m := o * {listSize};
+					if lists[m+1] = blk and lists[m+2] = {claim} and lists[m+3] = p[2] and lists[m+4] = p[3] then
+						lists := lists[1:m] || lists[m+{listSize}+1:];
+						exit;
+					end if;
+				end loop;
+			end if;
+			if kind = {bucket} and cost > 0 then
 				x := cost::float8 * span::float8 / units::float8;
 				if lim[b+{cut}] > 0 then
 					x := x * {whole} / ({whole} - lim[b+{cut}])::float8;

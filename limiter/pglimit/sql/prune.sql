@@ -4,6 +4,7 @@
 				m := o * {listSize};
 				if (case lists[m+2]
 					when {lease} then lists[m+6] <= now
+					when {claim} then lists[m+6] <= now
 					when {waiter} then lists[m+6] <= now or lists[m+7] <> 0 and lists[m+7] + {keptFor} <= now
 					when {logEntry} then lists[m+3] + lim[(lists[m+1]-1)*{limSize}+1+{time}] < now
 					else lists[m+4] <= now

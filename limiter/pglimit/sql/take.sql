@@ -55,10 +55,6 @@ begin
 			steps := steps || n;
 			learns := learns + p[q+8];
 		end loop;
-		if at > now and (slotted <> 0 or at - now > p[5]) then
-			r := array[0, at - now, worst, 0, 0, now, 0, 0, xversion];
-			return;
-		end if;
 		exit general when slotted <> 0 and greatest(xrestore, xepoch + p[6] / {restorePart}) > now;
 		expires := greatest(xrestore, at + {recentFor});
 		free := wait;
@@ -69,6 +65,11 @@ begin
 				free := free - lists[m+4];
 			end if;
 		end loop;
+		exit general when at > now and slotted <> 0;
+		if at - now > greatest(p[5], 0) then
+			r := array[0, at - now, worst, 0, 0, now, 0, 0, xversion];
+			return;
+		end if;
 		for u in 1..cardinality(blocks) loop
 			b := blocks[u];
 			n := steps[u];
