@@ -102,7 +102,7 @@ func TestSuite(t *testing.T) {
 // A store answers as the reference does.
 func TestCompare(t *testing.T) {
 	pool := connect(t, pgtest.Start(t))
-	seeds, calls := uint64(3), 1200
+	seeds, calls := uint64(4), 1200
 	if testing.Short() {
 		seeds, calls = 1, 500
 	}

@@ -59,7 +59,7 @@ begin
 		expires := greatest(xrestore, at + {recentFor});
 		free := wait;
 		for m in 0..cardinality(lists)-1 by {listSize} loop
-			exit general when lists[m+2] <> {lease} or lists[m+6] <= now;
+			exit general when lists[m+2] <> {lease} or lists[m+6] <= now or lists[m+3] = p[1];
 			expires := greatest(expires, lists[m+6]);
 			if (lists[m+1] - 1) * {limSize} + 1 = slotted then
 				free := free - lists[m+4];
