@@ -14,11 +14,15 @@ import (
 	"time"
 
 	"github.com/go-redis/redis_rate/v10"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/rueidis"
 
+	"github.com/recourse-go/recourse/internal/pgtest"
 	"github.com/recourse-go/recourse/internal/redistest"
 	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/limiter/pglimit"
 	"github.com/recourse-go/recourse/limiter/redislimit"
 )
 
@@ -30,6 +34,7 @@ var fleetStores = []struct {
 }{
 	{"redis", openRedis},
 	{"rueidis", openRueidis},
+	{"postgres", openPostgres},
 }
 
 // fleetKeys is how many mailboxes are used in turn, and fleetPool how many connections
@@ -188,6 +193,39 @@ func openRueidis(b *testing.B) (limiter.Store, func() int64) {
 	}
 	return store, scripts(b, addr)
 }
+
+// openPostgres is with eight connections: more do not make one server faster.
+func openPostgres(b *testing.B) (limiter.Store, func() int64) {
+	config, err := pgxpool.ParseConfig(pgtest.Start(b) + "&pool_max_conns=8")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var n statements
+	config.ConnConfig.Tracer = &n
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(pool.Close)
+	if err := pglimit.EnsureSchema(context.Background(), pool); err != nil {
+		b.Fatal(err)
+	}
+	store, err := pglimit.New(pool, pglimit.Options{Timeout: 5 * time.Second})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return store, n.Load
+}
+
+// statements counts what a client sends.
+type statements struct{ atomic.Int64 }
+
+func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	s.Add(1)
+	return ctx
+}
+
+func (*statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // viaRueidis is a server that is reached by a client of rueidis.
 type viaRueidis struct{ client rueidis.Client }

@@ -11,8 +11,10 @@ require (
 	github.com/expr-lang/expr v1.17.8
 	github.com/failsafe-go/failsafe-go v0.9.8
 	github.com/hashicorp/go-retryablehttp v0.7.8
+	github.com/jackc/pgx/v5 v5.12.0
 	github.com/microsoft/kiota-http-go v1.5.4
 	github.com/recourse-go/recourse v0.0.0
+	github.com/recourse-go/recourse/limiter/pglimit v0.0.0-00010101000000-000000000000
 	github.com/sethvargo/go-limiter v0.7.1
 	github.com/sethvargo/go-retry v0.5.0
 	github.com/throttled/throttled/v2 v2.15.0
@@ -22,8 +24,12 @@ require (
 
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
 )
 
 require (
@@ -60,3 +66,5 @@ require (
 replace github.com/recourse-go/recourse => ../
 
 replace github.com/recourse-go/recourse/limiter/redislimit => ../limiter/redislimit
+
+replace github.com/recourse-go/recourse/limiter/pglimit => ../limiter/pglimit
