@@ -193,9 +193,7 @@ func (s *Set) Renewed(k Key) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	e := s.entryLocked(sh, k, now)
-	e.generation, e.claims, e.finished, e.renewed = s.generation.Add(1), "", time.Time{}, now
-	e.unproven, e.refused = false, Fingerprint{}
-	s.clearBackoffLocked(e)
+	s.renewedLocked(e, now)
 	if e.flight != nil {
 		e.flight.tellLocked(nil, true)
 	}
@@ -203,6 +201,13 @@ func (s *Set) Renewed(k Key) {
 	if s.fleet != nil {
 		s.fleet.renewed(k, s.done)
 	}
+}
+
+// renewedLocked notes that there is a new credential that no refresh here has brought.
+func (s *Set) renewedLocked(e *entry, now time.Time) {
+	e.generation, e.claims, e.finished, e.renewed = s.generation.Add(1), "", time.Time{}, now
+	e.unproven, e.refused = false, Fingerprint{}
+	s.clearBackoffLocked(e)
 }
 
 // State is what is known of one credential.

@@ -168,27 +168,30 @@ func (t *Turn) Found(fence uint64) {
 	}
 }
 
-// end ends a turn whose hook has failed, or has not: nil. It returns what that means, and
-// the generation that the process has now; nil = it does not know. For interval after a failure no other process
+// end ends a turn whose hook has failed, or has not: nil. It returns what that means, whether
+// the hook has only loaded a credential, and the generation that the process has now; nil =
+// it does not know. For interval after a failure no other process
 // refreshes.
-func (t *Turn) end(failure *Failure, interval time.Duration, done <-chan struct{}) (_ *Failure, generation *uint64) {
+func (t *Turn) end(failure *Failure, interval time.Duration, done <-chan struct{}) (_ *Failure, loaded bool, generation *uint64) {
 	if t.stop != nil {
 		t.stop()
 	}
 	now := time.Now()
 	switch {
 	case t.Unknown && failure == nil && t.found.Load():
-		return nil, t.tell(limiter.CredentialRequest{Step: limiter.CredentialFound}, done)
+		return nil, true, t.tell(limiter.CredentialRequest{Step: limiter.CredentialFound}, done)
 	case t.Unknown:
 		f := &Failure{Err: errUnknown, Until: now.Add(t.fleet.Unknown - t.since)}
 		if t.since >= t.fleet.Unknown {
 			f.As, f.Until = t.fleet.Dead, now
 		}
-		return f, &t.generation
+		return f, false, &t.generation
 	case t.Load:
-		return failure, &t.generation
+		return failure, true, &t.generation
+	case failure == nil && !t.spent.Load(): // a newer one was saved already
+		return nil, true, t.tell(limiter.CredentialRequest{Step: limiter.CredentialFailed}, done)
 	case failure == nil:
-		return nil, t.tell(limiter.CredentialRequest{Step: limiter.CredentialSaved}, done)
+		return nil, false, t.tell(limiter.CredentialRequest{Step: limiter.CredentialSaved}, done)
 	case t.lost.Load():
 		failure.Spent = false // the store knows
 	case failure.Spent:
@@ -199,7 +202,7 @@ func (t *Turn) end(failure *Failure, interval time.Duration, done <-chan struct{
 	default:
 		t.tell(limiter.CredentialRequest{Step: limiter.CredentialFailed, Retry: max(failure.Until.Sub(now), interval), As: failure.As}, done)
 	}
-	return failure, &t.generation
+	return failure, false, &t.generation
 }
 
 // tell tells the store how the refresh ended, and returns the generation after that; nil = it

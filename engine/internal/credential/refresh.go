@@ -258,7 +258,7 @@ func (s *Set) run(ctx context.Context, sh *shard, e *entry, f *flight, shared *u
 		t, failure = s.fleet.turn(wait, f.key, shared)
 		cancel()
 		if failure != nil {
-			s.end(ctx, sh, e, f, failure, shared)
+			s.end(ctx, sh, e, f, failure, false, shared)
 			return
 		}
 	}
@@ -277,26 +277,36 @@ func (s *Set) run(ctx context.Context, sh *shard, e *entry, f *flight, shared *u
 			failure = f.hook.Failure(err, now)
 			failure.Spent = failure.Spent || err == errHookExited && t.spent.Load()
 		}
+		loaded := false
 		if s.fleet != nil {
 			var generation *uint64
-			if failure, generation = t.end(failure, s.interval, s.done); failure == nil || !t.Load {
+			if failure, loaded, generation = t.end(failure, s.interval, s.done); failure == nil || !t.Load {
 				shared = generation
 			}
 		}
-		s.end(ctx, sh, e, f, failure, shared)
+		s.end(ctx, sh, e, f, failure, loaded, shared)
 	}()
 	f.turn.Store(t)
 	err = f.hook.Refresh(ctx, t)
 }
 
-// end ends a flight.
-func (s *Set) end(ctx context.Context, sh *shard, e *entry, f *flight, failure *Failure, shared *uint64) {
+// end ends a flight. loaded says that its hook has only loaded a credential.
+func (s *Set) end(ctx context.Context, sh *shard, e *entry, f *flight, failure *Failure, loaded bool, shared *uint64) {
 	now := time.Now()
 	f.hook.Ended(ctx, failure, now.Sub(f.began))
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if e.generation == f.generation { // else it was renewed meanwhile
 		e.shared = shared
+	}
+	if loaded && failure == nil && e.generation == f.generation {
+		// Others have got it, perhaps long ago: if it is refused too, that proves nothing, and
+		// it is refreshed.
+		f.over.Store(true)
+		e.flight = nil
+		s.renewedLocked(e, now)
+		f.tellLocked(nil, true)
+		return
 	}
 	s.endLocked(e, f, failure, now)
 }
