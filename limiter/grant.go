@@ -21,6 +21,10 @@ func (l *Limiter) pendingLocked(cfg *config, e *entry, now int64) (*likeCalls, i
 		if x.q == nil {
 			continue
 		}
+		x.q.shut = x.store.shuts(now)
+		if x.q.shut {
+			soonest = min(soonest, x.store.ask)
+		}
 		calls := x.q.next()
 		if calls == nil {
 			x.q = nil
@@ -41,10 +45,10 @@ func (l *Limiter) pendingLocked(cfg *config, e *entry, now int64) (*likeCalls, i
 		if calls.prio == Backfill && !x.q.owes(cost) {
 			head = w.headroom(cost)
 		}
-		at := e.readyAt(g.limits[i], cost, 0, head, now)
+		at := e.readyAt(g.limits[i], calls.prio, cost, 0, head, now)
 		if at != onEvent {
 			at = max(at, calls.calm)
-		} else if s := x.store; s != nil && s.ask > now {
+		} else if s := x.store; s.closes(calls.prio) && s.ask > now {
 			soonest = min(soonest, s.ask) // it may ask the store then, and be too late all the same
 		}
 		if clock := l.shards[e.shard].newest; now-clock > maxAhead && calls.head.live.Load() {
@@ -252,7 +256,7 @@ func (l *Limiter) abandon(w *waiter, why error) *WaitError {
 	now := l.clampLocked(calls.locks, calls.refs, l.now())
 	l.renewLocked(l.config.Load(), w, now)
 	until, last := l.estimateHeadLocked(calls, w, calls.use, now)
-	if own := &w.refs[calls.use]; own.e.readyAt(own.lim, own.cost, 0, 0, now) == onEvent {
+	if own := &w.refs[calls.use]; own.e.readyAt(own.lim, calls.prio, own.cost, 0, 0, now) == onEvent {
 		last = calls.use // it has kept the call waiting, and nobody knows for how long still
 	}
 	err := w.refs[last].waitErrorLocked(w.came, l.time(until), why)

@@ -137,7 +137,7 @@ func (l *Limiter) stateLocked(g *group, m *limit, e *entry, now int64) State {
 	if x != nil && x.learned != nil && x.learned.reset != 0 {
 		st.Level, st.Reset = min(st.Level, float64(max(0, x.learned.left))), l.time(x.learned.reset)
 	}
-	if x != nil && x.store != nil && x.store.until > now {
+	if x != nil && x.store.closes(Interactive) && x.store.until > now {
 		st.Level = 0 // the other processes have used it up
 		if st.Reset.IsZero() {
 			st.Reset = l.time(x.store.until)

@@ -94,6 +94,7 @@ type queue struct {
 	classes  [priorities]class
 	share    float64
 	credit   float64 // units that backfill is owed
+	shut     bool    // a store lets Interactive alone pass now
 }
 
 type class struct {
@@ -123,7 +124,7 @@ func weight(cost int64) float64 { return float64(max(cost, 1)) }
 // interactive ones.
 func (q *queue) due() bool {
 	calls := q.classes[Backfill].next()
-	return calls != nil && q.owes(calls.head.refs[calls.use].cost)
+	return calls != nil && !q.shut && q.owes(calls.head.refs[calls.use].cost)
 }
 
 // owes reports whether backfill is owed this cost, so that it need not leave any

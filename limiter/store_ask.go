@@ -61,6 +61,7 @@ type storePermit struct {
 	l       *Limiter
 	m       *Member
 	id      StoreID
+	prio    Priority
 	instant int64 // by the member's clock: when the call may be made
 	places  []askedPlace
 	share   Permit       // what an outage's share has granted instead; mostly zero
@@ -106,7 +107,7 @@ type sharedRef struct {
 func (l *Limiter) newStorePermit(p Permit, r *Request) *storePermit {
 	locks, rec := p.lockRecord()
 	defer l.unlock(locks)
-	sp := &storePermit{l: l, m: l.member}
+	sp := &storePermit{l: l, m: l.member, prio: r.Priority}
 	cfg := l.config.Load()
 	for i := range rec.refs {
 		f := &rec.refs[i]
@@ -143,7 +144,7 @@ func (l *Limiter) newStorePermit(p Permit, r *Request) *storePermit {
 			use.Headroom = x.specOf(m).headroom(cost)
 		}
 		ref := sharedRef{e: f.e, lim: m, onOutage: m.OnOutage}
-		if x != nil {
+		if x != nil && x.store.closes(r.Priority) {
 			ref.asks = x.store
 		}
 		sp.add(f.e.sharedLocked(l, cfg), use, ref)
@@ -308,7 +309,7 @@ func (l *Limiter) confirm(ctx context.Context, p Permit, r *Request, wait bool) 
 		}
 		pl := &sp.places[i]
 		if rest := m.settled.Load() - m.now(); slots && rest > 0 && !m.o.Shadow {
-			return l.refusedAlone(p, sp, &pl.refs[0][0], pl.keys[0], l.now()+rest)
+			return l.refusedAlone(p, sp, &pl.refs[0][0], pl.keys[0], l.now()+rest, false, Cause{})
 		}
 		a, changed, err := l.askPlace(ctx, sp, pl, r, reserve && i == 0)
 		switch {
@@ -407,7 +408,7 @@ func (l *Limiter) askPlace(ctx context.Context, sp *storePermit, pl *askedPlace,
 		return a, nil, nil
 	}
 	pl.state = answered
-	l.granted(pl, a.Wait)
+	l.granted(pl, sp.prio, a.Wait)
 	return a, changed, nil
 }
 
@@ -565,7 +566,7 @@ func (l *Limiter) refused(p Permit, sp *storePermit, pl *askedPlace, a *StoreAns
 	ref, k := &pl.refs[part][use], pl.keys[part]
 	now := l.now()
 	k.refused.Store(now)
-	c := closure{until: now + int64(a.Wait), held: a.Held, cause: a.Cause}
+	c := closure{until: now + int64(a.Wait), held: a.Held, cause: a.Cause, backfill: sp.prio == Backfill && !a.Held}
 	switch {
 	case a.Wait <= 0:
 		c.event, c.until, c.ask = true, now, now+int64(pollSlots)
@@ -612,7 +613,14 @@ func (l *Limiter) closeFor(e *entry, m *limit, c closure) {
 	m = cfg.current(m)
 	now := l.clampKeyLocked(e, l.now())
 	x := e.makeCold(cfg.groups[e.group], m)
-	if old := x.store; old != nil {
+	if old := x.store; old != nil && c.backfill && !old.backfill && max(old.until, old.ask) > now {
+		sh.mu.Unlock()
+		return // it is closed for all
+	} else if old != nil {
+		if c.backfill && old.backfill && !c.event && c.ask < now+int64(backfillMost) {
+			c.tries = min(old.tries+1, 8)
+			c.ask = now + min((c.ask-now)<<c.tries, int64(backfillMost))
+		}
 		*old = c // who asks by it finds it as it is now
 	} else {
 		x.store = &c
@@ -625,6 +633,9 @@ func (l *Limiter) closeFor(e *entry, m *limit, c closure) {
 	if x.q != nil {
 		if c.until > now {
 			late, why = x.q.late(c.until), x.causeSince(now)
+			if c.backfill {
+				late = slices.DeleteFunc(late, func(w *waiter) bool { return w.calls.prio != Backfill })
+			}
 		}
 		l.armLocked(e, now)
 	}
@@ -637,7 +648,7 @@ func (l *Limiter) closeFor(e *entry, m *limit, c closure) {
 // granted lets others ask, since the store has granted what was asked of a place: at once, or as
 // of a time to come. Where another reservation of the same size would be refused, nobody asks
 // until there are fewer.
-func (l *Limiter) granted(pl *askedPlace, wait time.Duration) {
+func (l *Limiter) granted(pl *askedPlace, prio Priority, wait time.Duration) {
 	for part, refs := range pl.refs {
 		most := maxReserve / time.Duration(pl.keys[part].ahead.Load()+1)
 		for j := range refs {
@@ -646,7 +657,7 @@ func (l *Limiter) granted(pl *askedPlace, wait time.Duration) {
 				next := wait + time.Duration(float64(u.Limit.Time)/float64(u.Limit.Units)*float64(u.Cost))
 				if next > most {
 					now := l.now()
-					l.closeFor(f.e, f.lim, closure{until: now, ask: now + int64(next), event: true, ahead: next})
+					l.closeFor(f.e, f.lim, closure{until: now, ask: now + int64(next), event: true, ahead: next, backfill: prio == Backfill})
 					l.member.know(pl.keys[part], 2*recheck)
 					f.asks = nil
 					continue
@@ -668,7 +679,10 @@ func (l *Limiter) opened(f *sharedRef) {
 	wake := false
 	if x != nil && x.store == f.asks && x.store.asking {
 		good := x.store.good + 1
-		*x.store = closure{until: min(x.store.until, now), ask: min(x.store.ask, now), good: good}
+		if x.store.tries > 0 { // others ask, too
+			good = 0
+		}
+		*x.store = closure{until: min(x.store.until, now), ask: min(x.store.ask, now), good: good, backfill: x.store.backfill, tries: x.store.tries / 2}
 		if good >= opensAfter {
 			x.store = nil
 		}

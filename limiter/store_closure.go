@@ -15,6 +15,11 @@ type closure struct {
 	asking bool  // a call asks now
 	held   bool
 	outage bool // the store does not answer
+	// backfill says that Backfill alone was refused: it leaves units to Interactive.
+	backfill bool
+	// tries is how many refusals of Backfill came one after another. It cannot reserve, so it
+	// asks less often, the more processes ask.
+	tries uint8
 	// ahead is how far ahead the next call could reserve units; 0 = it could not. It asks
 	// once that is as far as this process may.
 	ahead time.Duration
@@ -27,17 +32,25 @@ const (
 	recheck      = 30 * time.Second       // how often a call asks after a limit that is closed for longer
 	opensAfter   = 2                      // grants one after another until calls ask side by side again
 	maxReserve   = time.Second            // how far ahead units are reserved
-	minAskAgain  = 5 * time.Millisecond
-	refusedFirst = 10 * time.Second // a limit is asked first for so long after it refused
+	backfillMost = 500 * time.Millisecond // between two asks of Backfill that units may pass
+	refusedFirst = 10 * time.Second       // a limit is asked first for so long after it refused
 )
 
 // began notes that a call asks the store.
 func (s *closure) began(now int64) { s.asking, s.ask = true, now+int64(pollSlots) }
 
+// closes reports whether s is about calls of this priority. s may be nil.
+func (s *closure) closes(prio Priority) bool {
+	return s != nil && (!s.backfill || prio == Backfill)
+}
+
+// shuts reports whether Backfill alone cannot pass now. s may be nil.
+func (s *closure) shuts(now int64) bool { return s != nil && s.backfill && s.ask > now }
+
 // ready is when a call may ask that otherwise could pass at the time at.
-func (s *closure) ready(at, now int64) int64 {
+func (s *closure) ready(prio Priority, at, now int64) int64 {
 	switch {
-	case s == nil || s.ask <= now || at == onEvent:
+	case !s.closes(prio) || s.ask <= now || at == onEvent:
 		return at
 	case s.event || s.asking:
 		return onEvent
@@ -47,8 +60,8 @@ func (s *closure) ready(at, now int64) int64 {
 
 // told is when a call could pass, as far as the store has said, that otherwise could at the
 // time at.
-func (s *closure) told(at int64) int64 {
-	if s == nil {
+func (s *closure) told(prio Priority, at int64) int64 {
+	if !s.closes(prio) {
 		return at
 	}
 	return max(at, s.until)

@@ -189,3 +189,60 @@ func slow(d time.Duration) func(string) storetest.Fault {
 		return storetest.Fault{Delay: d}
 	}
 }
+
+// Interactive calls of one process go before backfill of another, and backfill is not starved.
+func TestFleetPriorities(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 4, MemberOptions{}, Limit{Name: "user", Key: byAccount, Rate: 50, Burst: 50})
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		backfill := 0
+		var waits []time.Duration
+		end := time.Now().Add(20 * time.Second)
+		for _, l := range f.limiters {
+			for range 8 {
+				wg.Go(func() {
+					for time.Now().Before(end) {
+						r := request(Use{Limit: "user", Cost: 1})
+						r.Priority = Backfill
+						p, err := l.Acquire(context.Background(), r)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						p.Complete()
+						mu.Lock()
+						backfill++
+						mu.Unlock()
+					}
+				})
+			}
+			wg.Go(func() { // 5 a second, in the processes that also do backfill
+				for time.Now().Before(end) {
+					began := time.Now()
+					p, err := l.Acquire(context.Background(), request(Use{Limit: "user", Cost: 1}))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					waits = append(waits, time.Since(began))
+					mu.Unlock()
+					p.Complete()
+					time.Sleep(200 * time.Millisecond)
+				}
+			})
+		}
+		wg.Wait()
+		slices.Sort(waits)
+		if w := waits[len(waits)*99/100]; w > 20*time.Millisecond || len(waits) < 350 {
+			t.Errorf("%d interactive calls waited for up to %v", len(waits), w)
+		}
+		if backfill < 20*50*8/10-len(waits) {
+			t.Errorf("%d calls of backfill beside %d", backfill, len(waits))
+		}
+		if s := f.state(); float64(s.Takes)/float64(s.Grants) > 5 { // backfill asks until there is something left
+			t.Errorf("%d takes for %d grants", s.Takes, s.Grants)
+		}
+	})
+}

@@ -101,10 +101,10 @@ func (l *Limiter) confirmAlone(p Permit, sp *storePermit, o *outage, r *Request)
 		for part, k := range pl.keys {
 			for j := range pl.refs[part] {
 				f, u := &pl.refs[part][j], &pl.parts[part].Uses[j]
-				closed := int64(0)
-				switch s := f.asks; {
-				case s != nil && s.held && !s.outage && l.heldStill(f):
-					closed = s.until
+				closed, cause := l.heldByStore(f)
+				held := closed != 0
+				switch {
+				case held:
 				case f.onOutage == OutageClosed:
 					closed = again
 				case f.onOutage == OutageOpen:
@@ -114,7 +114,7 @@ func (l *Limiter) confirmAlone(p Permit, sp *storePermit, o *outage, r *Request)
 					shares = append(shares, sharedUse{k, f, u})
 				}
 				if closed != 0 {
-					return l.refusedAlone(p, sp, f, k, closed)
+					return l.refusedAlone(p, sp, f, k, closed, held, cause)
 				}
 			}
 		}
@@ -126,7 +126,7 @@ func (l *Limiter) confirmAlone(p Permit, sp *storePermit, o *outage, r *Request)
 			if until == 0 {
 				until = again
 			}
-			return l.refusedAlone(p, sp, f, k, until)
+			return l.refusedAlone(p, sp, f, k, until, false, Cause{})
 		}
 		sp.share = permit
 	}
@@ -141,7 +141,7 @@ func (l *Limiter) confirmAlone(p Permit, sp *storePermit, o *outage, r *Request)
 	}
 	m.stats.shared.Add(1)
 	for i := range sp.places {
-		l.granted(&sp.places[i], 0)
+		l.granted(&sp.places[i], sp.prio, 0)
 	}
 	now2, ok := p.restamp(l.now())
 	if !ok {
@@ -151,22 +151,23 @@ func (l *Limiter) confirmAlone(p Permit, sp *storePermit, o *outage, r *Request)
 	return now2, nil
 }
 
-// heldStill reports whether the hold that the store has told of is in force.
-func (l *Limiter) heldStill(f *sharedRef) bool {
+// heldByStore is the end of the hold that the store has told of, and its cause; 0 = there is
+// none.
+func (l *Limiter) heldByStore(f *sharedRef) (until int64, cause Cause) {
 	sh := &l.shards[f.e.shard]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return f.asks.closedUntil(l.now()) != 0
+	x := f.e.coldOf(l.config.Load().current(f.lim))
+	if x == nil || x.store.closedUntil(l.now()) == 0 {
+		return 0, Cause{}
+	}
+	return x.store.until, x.store.cause
 }
 
 // refusedAlone closes the limit f until the given time, or until the outage is over.
-func (l *Limiter) refusedAlone(p Permit, sp *storePermit, f *sharedRef, k *sharedKey, until int64) (Permit, error) {
+func (l *Limiter) refusedAlone(p Permit, sp *storePermit, f *sharedRef, k *sharedKey, until int64, held bool, cause Cause) (Permit, error) {
 	now := l.now()
-	held, cause := false, Cause{}
-	if f.asks != nil && f.asks.held && until == f.asks.until {
-		held, cause = true, f.asks.cause
-	}
-	c := closure{until: until, ask: min(until, now+int64(pollSlots)), held: held, cause: cause, outage: !held}
+	c := closure{until: until, ask: min(until, now+int64(pollSlots)), held: held, cause: cause, outage: !held, backfill: sp.prio == Backfill && !held}
 	if until == onEvent {
 		c.until, c.event = now, true
 	}

@@ -97,7 +97,7 @@ func (l *Limiter) takeLocked(refs []ref, prio Priority, account string, calls *l
 	if extra {
 		for i := range refs {
 			x := refs[i].e.coldOf(refs[i].lim)
-			if x != nil && x.store != nil && !refs[i].covered {
+			if x != nil && x.store.closes(prio) && !refs[i].covered {
 				x.store.began(now)
 			}
 			if x != nil && x.q != nil && !x.q.empty() && !refs[i].covered {
@@ -114,8 +114,11 @@ func (l *Limiter) passesLocked(r *ref, x *coldLimit, prio Priority, account stri
 	e, m := r.e, r.lim
 	e.advance(m, x, now)
 	probes := x.allowed > 0 && r.probes(x)
-	if x.hold != 0 || x.allowed > 0 && x.probes >= x.allowed && !probes || x.store != nil && x.store.ask > now {
+	if x.hold != 0 || x.allowed > 0 && x.probes >= x.allowed && !probes || x.store.closes(prio) && x.store.ask > now {
 		return false
+	}
+	if x.q != nil {
+		x.q.shut = x.store.shuts(now)
 	}
 	if probes {
 		// It has passed already.
@@ -184,7 +187,7 @@ const onEvent = math.MaxInt64
 // readyAt is when m would let a call of this cost through for e's key, if
 // first so many units ahead of it went through: now, later, or onEvent.
 // headroom is what must be left.
-func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64) int64 {
+func (e *entry) readyAt(m *limit, prio Priority, cost, ahead, headroom, now int64) int64 {
 	x := e.coldOf(m)
 	start, held := now, false
 	if x != nil {
@@ -197,15 +200,15 @@ func (e *entry) readyAt(m *limit, cost, ahead, headroom, now int64) int64 {
 	}
 	at := algorithms[m.kind].ready(e, m, x, cost, ahead, headroom, start, held)
 	if x != nil && at != onEvent {
-		at = x.store.ready(x.learned.ready(cost+ahead, at), now)
+		at = x.store.ready(prio, x.learned.ready(cost+ahead, at), now)
 	}
 	return at
 }
 
 // knownAt is readyAt, as far as it is known: an event can be now, or once no
 // hold is in force.
-func (e *entry) knownAt(m *limit, cost, ahead, headroom, now int64) int64 {
-	at := e.readyAt(m, cost, ahead, headroom, now)
+func (e *entry) knownAt(m *limit, prio Priority, cost, ahead, headroom, now int64) int64 {
+	at := e.readyAt(m, prio, cost, ahead, headroom, now)
 	x := e.coldOf(m)
 	if x == nil {
 		if at == onEvent {
@@ -216,7 +219,7 @@ func (e *entry) knownAt(m *limit, cost, ahead, headroom, now int64) int64 {
 	if at == onEvent {
 		at = max(now, x.hold)
 	}
-	return x.store.told(at)
+	return x.store.told(prio, at)
 }
 
 // later is now + seconds, rounded up.
@@ -243,7 +246,7 @@ func (l *Limiter) estimateLocked(refs []ref, prio Priority, account string, now 
 		if prio == Backfill && (x == nil || !x.q.owes(r.cost)) {
 			head = x.specOf(r.lim).headroom(r.cost)
 		}
-		if at := r.e.knownAt(r.lim, r.cost, ahead, head, now); at > until {
+		if at := r.e.knownAt(r.lim, prio, r.cost, ahead, head, now); at > until {
 			until, last = at, i
 		}
 	}
@@ -261,7 +264,7 @@ func (l *Limiter) estimateHeadLocked(calls *likeCalls, w *waiter, use int, now i
 		if calls.prio == Backfill && (x == nil || !x.q.owes(r.cost)) {
 			head = x.specOf(r.lim).headroom(r.cost)
 		}
-		if at := r.e.knownAt(r.lim, r.cost, 0, head, now); at > until {
+		if at := r.e.knownAt(r.lim, calls.prio, r.cost, 0, head, now); at > until {
 			until, last = at, i
 		}
 	}
