@@ -69,21 +69,20 @@ func quickUses(parts []limiter.StorePart) (uses []limiter.StoreUse, slots int) {
 // quick writes what quick_take.lua reads.
 func (w *writer) quick(t *limiter.StoreTake) {
 	uses, slots := quickUses(t.Parts)
-	w.byte(byte(len(uses)))
+	w.id(t.Member)
+	w.lease(t.Lease)
 	if slots == 255 {
-		w.byte(255)
 		w.long(0)
 		w.long(0)
 	} else {
-		w.byte(byte(slots))
 		w.long(min(uses[slots].Cost, uses[slots].Limit.Units))
 		w.long(uses[slots].Limit.Units)
 	}
+	w.byte(byte(len(uses)))
+	w.byte(byte(slots))
 	w.byte(byte(t.Priority))
 	w.span(t.MaxWait, false)
-	w.lease(t.Lease)
 	w.id(t.ID)
-	w.id(t.Member)
 	if len(uses) == 0 {
 		return
 	}
