@@ -182,8 +182,9 @@ begin
 end
 $$;
 
--- sweep drops keys that are as good as new, of so many that follow one. It returns the last of
--- these; null = there is none after them.
+-- sweep drops keys that have been as good as new for some time, of so many that follow one: to make
+-- a row anew costs more than to use it again. It returns the last of these; null = there is none
+-- after them.
 create function {schema}.sweep(p_at bigint, p_after uuid, p_many int) returns uuid language plpgsql as $$
 declare
 	now bigint := case when p_at <> 0 then p_at else {clock} end;
@@ -192,7 +193,7 @@ begin
 	select k.key into last_ from {schema}.keys k where k.key > p_after order by k.key offset p_many - 1 limit 1;
 	delete from {schema}.keys d where d.key in (
 		select k.key from {schema}.keys k
-			where k.key > p_after and (last_ is null or k.key <= last_) and greatest(now, k.seen) >= k.expires
+			where k.key > p_after and (last_ is null or k.key <= last_) and greatest(now, k.seen) >= k.expires + {rowKept}
 			order by k.key for update skip locked);
 	return last_;
 end

@@ -8,7 +8,7 @@ declare
 	lim bigint[]; lists bigint[]; ids bigint[]; void bigint[];
 	now bigint; at bigint; wait bigint := 0; worst int := 0; noend int := 1; learns bigint := 0;
 	blocks int[]; steps bigint[];
-	b int; n bigint; free bigint; slotted int := 0; size int;
+	b int; n bigint; free bigint; slotted int := 0; size int; fresh boolean := false;
 begin
 	<<general>>
 	begin
@@ -21,7 +21,24 @@ begin
 		exit general when not found;
 		now := greatest(xseen, case when p_at <> 0 then p_at else {clock} end);
 		size := cardinality(ids);
-		exit general when now >= expires or size >= 2 * {recentMost};
+		if now >= expires then -- it is as good as new
+			exit general when xepoch = 0 or p[9] > 0;
+			for b in 1..cardinality(lim) by {limSize} loop
+				exit general when lim[b+{later}] <> 0 or lim[b+{heard}] <> 0 or xepoch + lim[b+{time}] > now
+					or lim[b+{kind}] = {log} or lim[b+{kind}] = {fixed};
+				lim[b+{left}] := 0;
+				lim[b+{granted}] := 0;
+			end loop;
+			xversion := 0;
+			xsince := xepoch;
+			xrestore := 0;
+			lists := '{}';
+			ids := '{}';
+			void := '{}';
+			size := 0;
+			fresh := true;
+		end if;
+		exit general when size >= 2 * {recentMost};
 		at := now;
 		for q in 9..cardinality(p)-8 by 8 loop
 			b := 1;
@@ -95,7 +112,8 @@ begin
 		for m in 2..size by 2 loop
 			expires := greatest(expires, ids[m] + {recentFor});
 		end loop;
-		update {schema}.keys u set version = xversion + 1, seen = now, expires = expires, lim = lim, lists = lists,
+		update {schema}.keys u set version = xversion + 1, seen = now, since = xsince, restore = xrestore, expires = expires, lim = lim, lists = lists,
+			void = void, causes = case when fresh then '{}' else u.causes end,
 			ids = case when size >= 4 and ids[2] + {recentFor} <= now and ids[4] + {recentFor} <= now then ids[5:]
 				when size >= 2 and ids[2] + {recentFor} <= now then ids[3:] else ids end || array[p[1], at]
 			where key = p_keys[1];
