@@ -42,8 +42,9 @@
 // # Metrics
 //
 //	recourse.attempt.duration  histogram, s            provider, operation, http.response.status_code, error.type
+//	recourse.units             counter, {unit}         provider, operation: what attempts cost of the limits that count units
 //	recourse.decisions         counter, {decision}     provider, rule, action, as
-//	recourse.queue.duration    histogram, s            provider: how long calls were kept back before an attempt, from a millisecond on
+//	recourse.queue.duration    histogram, s            provider, limit: how long calls were kept back before an attempt, from a millisecond on; no limit where credentials known to be bad did
 //	recourse.wait.duration     histogram, s            provider, action
 //	recourse.hold.duration     histogram, s            provider, limit
 //	recourse.defer.duration    histogram, s            provider

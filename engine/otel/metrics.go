@@ -19,6 +19,7 @@ type metrics struct {
 	waits, holds, defers metric.Float64Histogram
 	queues, reauthWaits  metric.Float64Histogram
 	decisions, giveUps   metric.Int64Counter
+	units                metric.Int64Counter
 	reauths, reloads     metric.Int64Counter
 	differences          metric.Int64Counter
 	nested, leaks        metric.Int64Counter
@@ -50,6 +51,7 @@ func (m *metrics) init(meter metric.Meter) error {
 	m.queues = seconds("recourse.queue.duration", "Times for which limits, or credentials known to be bad, kept calls back before an attempt.", attemptBuckets)
 	m.holds = seconds("recourse.hold.duration", "Times for which limits were closed for a key.", waitBuckets)
 	m.defers = seconds("recourse.defer.duration", "Times for which calls were handed back.", waitBuckets)
+	m.units = counter("recourse.units", "{unit}", "What attempts cost of the limits that count units, as requests or quota units.")
 	m.decisions = counter("recourse.decisions", "{decision}", "Decisions about failed attempts.")
 	m.giveUps = counter("recourse.give_ups", "{call}", "Calls that failed for good.")
 	m.reauths = counter("recourse.reauths", "{reauth}", "Refreshes of credentials: one each, however many calls waited for it.")
@@ -82,6 +84,9 @@ func (m *metrics) observe(ctx context.Context, n *engine.Notice) {
 	switch n.Kind {
 	case engine.NoticeAttempt:
 		add(keyOperation, m.labels.Operation(n))
+		if n.Units > 0 {
+			m.units.Add(ctx, n.Units, with())
+		}
 		if n.Status >= 100 && n.Status < 1000 && (n.Event == nil || n.Event.Protocol == "http") {
 			attrs = append(attrs, semconv.HTTPResponseStatusCode(n.Status))
 		}
@@ -96,6 +101,7 @@ func (m *metrics) observe(ctx context.Context, n *engine.Notice) {
 		add(keyAction, action)
 		m.waits.Record(ctx, n.Duration.Seconds(), with())
 	case engine.NoticeQueued:
+		add(keyLimit, n.Limit)
 		m.queues.Record(ctx, n.Duration.Seconds(), with())
 	case engine.NoticeHold:
 		add(keyLimit, n.Limit)

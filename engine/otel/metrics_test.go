@@ -49,7 +49,7 @@ func TestMetrics(t *testing.T) {
 			"recourse.defer.duration s recourse.provider=test = 1, 600",
 			"recourse.give_ups {call} recourse.as=ambiguous recourse.operation=send recourse.provider=test recourse.rule=server = 1",
 			"recourse.hold.duration s recourse.limit=user recourse.provider=test = 1, 600",
-			"recourse.queue.duration s recourse.provider=test = 1, 2",
+			"recourse.queue.duration s recourse.limit=user recourse.provider=test = 1, 2",
 			"recourse.reauths {reauth} recourse.outcome=success recourse.provider=test = 1",
 			"recourse.wait.duration s recourse.action=retry recourse.provider=test = 2, 3",
 		})
@@ -64,6 +64,9 @@ func TestMetricsOfNotices(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range []engine.Notice{
+		{Kind: engine.NoticeAttempt, Provider: "test", Operation: "items.get", Account: "ann", Units: 3},
+		{Kind: engine.NoticeAttempt, Provider: "test", Operation: "items.get", Account: "ben", Units: 2},
+		{Kind: engine.NoticeAttempt, Provider: "test", Operation: "send"},
 		{Kind: engine.NoticeReload},
 		{Kind: engine.NoticeReload, Err: errors.New("bad")},
 		{Kind: engine.NoticeReauth, Provider: "test", Err: errors.New("bad")},
@@ -78,6 +81,8 @@ func TestMetricsOfNotices(t *testing.T) {
 	}
 	w := &world{World: &telemetrytest.World{T: t}, reader: reader}
 	equal(t, "metrics", w.metrics(), []string{
+		"recourse.attempt.duration s recourse.operation=items.get recourse.provider=test = 2, 0",
+		"recourse.attempt.duration s recourse.operation=send recourse.provider=test = 1, 0",
 		"recourse.defer.duration s recourse.provider=test = 1, 0",
 		"recourse.differences {decision} recourse.provider=test = 1",
 		"recourse.give_ups {call} recourse.as=canceled recourse.provider=test = 1",
@@ -87,6 +92,7 @@ func TestMetricsOfNotices(t *testing.T) {
 		"recourse.reauths {reauth} recourse.outcome=failure recourse.provider=test = 1",
 		"recourse.reloads {reload} recourse.outcome=failure = 1",
 		"recourse.reloads {reload} recourse.outcome=success = 1",
+		"recourse.units {unit} recourse.operation=items.get recourse.provider=test = 5",
 	})
 }
 

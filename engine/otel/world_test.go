@@ -114,6 +114,14 @@ func (w *world) metrics() []string {
 				for _, p := range d.DataPoints {
 					lines = append(lines, fmt.Sprintf("%s %s %s = %d", m.Name, m.Unit, attributes(p.Attributes.ToSlice()), p.Value))
 				}
+			case metricdata.Sum[float64]:
+				for _, p := range d.DataPoints {
+					lines = append(lines, fmt.Sprintf("%s %s %s = %g", m.Name, m.Unit, attributes(p.Attributes.ToSlice()), p.Value))
+				}
+			case metricdata.Gauge[float64]:
+				for _, p := range d.DataPoints {
+					lines = append(lines, fmt.Sprintf("%s %s %s = %g", m.Name, m.Unit, attributes(p.Attributes.ToSlice()), p.Value))
+				}
 			case metricdata.Histogram[float64]:
 				for _, p := range d.DataPoints {
 					lines = append(lines, fmt.Sprintf("%s %s %s = %d, %g", m.Name, m.Unit, attributes(p.Attributes.ToSlice()), p.Count, p.Sum))

@@ -2,6 +2,7 @@ package recourseprom
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,10 +28,14 @@ type Collector struct {
 	labels  telemetry.Labels
 	engine  atomic.Pointer[engine.Engine]
 
-	attempts, decisions, reauths, giveUps *prometheus.CounterVec
-	reloads, differences, nested, leaks   *prometheus.CounterVec
-	durations, queues                     *prometheus.HistogramVec
-	waits, holds, defers, reauthWaits     *prometheus.HistogramVec
+	mu   sync.RWMutex
+	seen map[string]bool // names of the providers that notices were about
+
+	attempts, units                     *prometheus.CounterVec
+	decisions, reauths, giveUps         *prometheus.CounterVec
+	reloads, differences, nested, leaks *prometheus.CounterVec
+	durations, queues                   *prometheus.HistogramVec
+	waits, holds, defers, reauthWaits   *prometheus.HistogramVec
 }
 
 var (
@@ -57,8 +62,9 @@ func New(o Options) *Collector {
 	seconds := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "recourse", Name: name, Help: help, Buckets: buckets}, labels)
 	}
-	c := &Collector{options: o,
+	c := &Collector{options: o, seen: map[string]bool{},
 		attempts:    counter("attempts_total", "Attempts that have ended.", "provider", "operation", "result"),
+		units:       counter("units_total", "What attempts cost of the limits that count units, as requests or quota units.", "provider", "operation"),
 		decisions:   counter("decisions_total", "Decisions about attempts.", "provider", "rule", "action", "as"),
 		reauths:     counter("reauths_total", "Refreshes of credentials: one each, however many calls waited for it.", "provider", "result"),
 		reauthWaits: seconds("reauth_wait_seconds", "Times for which calls waited for a refresh that another call began.", attemptBuckets, "provider", "result"),
@@ -68,7 +74,7 @@ func New(o Options) *Collector {
 		nested:      counter("nested_total", "Times that something above was found to retry too.", "provider"),
 		leaks:       counter("leaks_total", "Response bodies that were never closed.", "provider"),
 		durations:   seconds("attempt_duration_seconds", "Time that attempts took, up to the response's headers.", attemptBuckets, "provider", "operation"),
-		queues:      seconds("queue_seconds", "Times for which limits, or credentials known to be bad, kept calls back before an attempt.", attemptBuckets, "provider"),
+		queues:      seconds("queue_seconds", "Times for which limits, or credentials known to be bad, kept calls back before an attempt.", attemptBuckets, "provider", "limit"),
 		waits:       seconds("wait_seconds", "Waits before further attempts.", waitBuckets, "provider", "action"),
 		holds:       seconds("hold_seconds", "Times for which limits were closed for a key.", waitBuckets, "provider", "limit"),
 		defers:      seconds("defer_seconds", "Times for which calls were handed back.", waitBuckets, "provider"),
@@ -85,6 +91,11 @@ func (c *Collector) Attach(e *engine.Engine) { c.engine.Store(e) }
 // Observe implements engine.Observer.
 func (c *Collector) Observe(_ context.Context, n *engine.Notice) {
 	n = telemetry.Valid(n)
+	if !c.used(n.Provider) {
+		c.mu.Lock()
+		c.seen[n.Provider] = true
+		c.mu.Unlock()
+	}
 	rule, action, as := "", "", ""
 	if d := n.Decision; d != nil {
 		action, as = d.Action.String(), c.labels.As(n)
@@ -97,10 +108,13 @@ func (c *Collector) Observe(_ context.Context, n *engine.Notice) {
 		operation := c.labels.Operation(n)
 		c.attempts.WithLabelValues(n.Provider, operation, c.result(n)).Inc()
 		c.durations.WithLabelValues(n.Provider, operation).Observe(n.Duration.Seconds())
+		if n.Units > 0 {
+			c.units.WithLabelValues(n.Provider, operation).Add(float64(n.Units))
+		}
 	case engine.NoticeDecision:
 		c.decisions.WithLabelValues(n.Provider, rule, action, as).Inc()
 	case engine.NoticeQueued:
-		c.queues.WithLabelValues(n.Provider).Observe(n.Duration.Seconds())
+		c.queues.WithLabelValues(n.Provider, n.Limit).Observe(n.Duration.Seconds())
 	case engine.NoticeWait:
 		c.waits.WithLabelValues(n.Provider, action).Observe(n.Duration.Seconds())
 	case engine.NoticeHold:
@@ -124,9 +138,16 @@ func (c *Collector) Observe(_ context.Context, n *engine.Notice) {
 	}
 }
 
+// used reports whether there was a notice about the provider.
+func (c *Collector) used(provider string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.seen[provider]
+}
+
 func (c *Collector) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		c.attempts, c.durations, c.decisions, c.queues, c.waits, c.holds, c.defers,
+		c.attempts, c.units, c.durations, c.decisions, c.queues, c.waits, c.holds, c.defers,
 		c.reauths, c.reauthWaits, c.giveUps, c.reloads, c.differences, c.nested, c.leaks,
 	}
 }

@@ -154,7 +154,7 @@ func TestCollectorOfNotices(t *testing.T) {
 		{Kind: engine.NoticeShadow, Provider: "test", Decision: &engine.Decision{}, Candidate: &engine.Decision{}},
 		{Kind: engine.NoticeNested, Provider: "test"},
 		{Kind: engine.NoticeLeak, Provider: "test"},
-		{Kind: engine.NoticeQueued, Provider: "test", Duration: 20 * time.Millisecond},
+		{Kind: engine.NoticeQueued, Provider: "test", Limit: "user", Duration: 20 * time.Millisecond},
 		{Kind: engine.NoticeReauthWait, Provider: "test", Duration: 20 * time.Millisecond},
 		{Kind: engine.NoticeGiveUp, Provider: "test", Decision: &engine.Decision{As: engine.AsCanceled}},
 	} {
@@ -175,22 +175,22 @@ recourse_leaks_total{provider="test"} 1
 recourse_nested_total{provider="test"} 1
 # HELP recourse_queue_seconds Times for which limits, or credentials known to be bad, kept calls back before an attempt.
 # TYPE recourse_queue_seconds histogram
-recourse_queue_seconds_bucket{provider="test",le="0.005"} 0
-recourse_queue_seconds_bucket{provider="test",le="0.01"} 0
-recourse_queue_seconds_bucket{provider="test",le="0.025"} 1
-recourse_queue_seconds_bucket{provider="test",le="0.05"} 1
-recourse_queue_seconds_bucket{provider="test",le="0.1"} 1
-recourse_queue_seconds_bucket{provider="test",le="0.25"} 1
-recourse_queue_seconds_bucket{provider="test",le="0.5"} 1
-recourse_queue_seconds_bucket{provider="test",le="1"} 1
-recourse_queue_seconds_bucket{provider="test",le="2.5"} 1
-recourse_queue_seconds_bucket{provider="test",le="5"} 1
-recourse_queue_seconds_bucket{provider="test",le="10"} 1
-recourse_queue_seconds_bucket{provider="test",le="30"} 1
-recourse_queue_seconds_bucket{provider="test",le="60"} 1
-recourse_queue_seconds_bucket{provider="test",le="+Inf"} 1
-recourse_queue_seconds_sum{provider="test"} 0.02
-recourse_queue_seconds_count{provider="test"} 1
+recourse_queue_seconds_bucket{limit="user",provider="test",le="0.005"} 0
+recourse_queue_seconds_bucket{limit="user",provider="test",le="0.01"} 0
+recourse_queue_seconds_bucket{limit="user",provider="test",le="0.025"} 1
+recourse_queue_seconds_bucket{limit="user",provider="test",le="0.05"} 1
+recourse_queue_seconds_bucket{limit="user",provider="test",le="0.1"} 1
+recourse_queue_seconds_bucket{limit="user",provider="test",le="0.25"} 1
+recourse_queue_seconds_bucket{limit="user",provider="test",le="0.5"} 1
+recourse_queue_seconds_bucket{limit="user",provider="test",le="1"} 1
+recourse_queue_seconds_bucket{limit="user",provider="test",le="2.5"} 1
+recourse_queue_seconds_bucket{limit="user",provider="test",le="5"} 1
+recourse_queue_seconds_bucket{limit="user",provider="test",le="10"} 1
+recourse_queue_seconds_bucket{limit="user",provider="test",le="30"} 1
+recourse_queue_seconds_bucket{limit="user",provider="test",le="60"} 1
+recourse_queue_seconds_bucket{limit="user",provider="test",le="+Inf"} 1
+recourse_queue_seconds_sum{limit="user",provider="test"} 0.02
+recourse_queue_seconds_count{limit="user",provider="test"} 1
 # HELP recourse_reauth_wait_seconds Times for which calls waited for a refresh that another call began.
 # TYPE recourse_reauth_wait_seconds histogram
 recourse_reauth_wait_seconds_bucket{provider="test",result="success",le="0.005"} 0
@@ -254,8 +254,10 @@ recourse_reload_last_successful %d
 `, w.Engine.Policies().Version(), float64(w.Engine.Reloads().Success.Unix()), ok),
 				"recourse_policies_info", "recourse_reload_last_success_timestamp_seconds", "recourse_reload_last_successful")
 		}
-		limits(0, 0)
+		w.compare("", "recourse_limit_calls_in_flight", "recourse_limit_calls_waiting", "recourse_limit_keys_held") // nothing is in use yet
 		reloads(1)
+		w.send("GET", "/items/1", "ann", enginetest.Reply{Status: 410})
+		limits(0, 0)
 
 		w.send("GET", "/items/1", "ann", enginetest.Reply{Status: 200, Header: "Content-Type: text/plain"}) // its body stays open
 		w.send("GET", "/items/1", "ben", enginetest.Reply{Status: 429, Header: "Retry-After: 600"})
@@ -269,6 +271,7 @@ recourse_reload_last_successful %d
 			t.Fatal(err)
 		}
 		reloads(1)
+		limits(0, 1) // nothing of "other", which nobody uses
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_ = w.Engine.Watch(ctx, engine.WatchOptions{Dir: t.TempDir()}) // an empty directory has no policies

@@ -9,9 +9,10 @@
 // What the engine tells as it happens:
 //
 //	recourse_attempts_total            provider, operation, result
+//	recourse_units_total               provider, operation: what attempts cost of the limits that count units
 //	recourse_attempt_duration_seconds  histogram: provider, operation
 //	recourse_decisions_total           provider, rule, action, as
-//	recourse_queue_seconds             histogram: provider: how long limits, or credentials known to be bad, kept calls back, from a millisecond on
+//	recourse_queue_seconds             histogram: provider, limit: how long limits kept calls back, from a millisecond on; limit is "" where credentials known to be bad did
 //	recourse_wait_seconds              histogram: provider, action
 //	recourse_hold_seconds              histogram: provider, limit
 //	recourse_defer_seconds             histogram: provider
@@ -35,7 +36,7 @@
 // and, of an engine with a store (engine.Options.Store):
 //
 //	recourse_store_members                              processes that share the store
-//	recourse_store_outage_seconds                       for how long it has not answered; 0 = it answers
+//	recourse_store_outage_seconds                       for how long it has not answered; 0 = it answers, so > 0 is an outage
 //	recourse_store_share                                the part of a divided limit that this process has then; 1 = it answers
 //	recourse_store_leases                               slots' leases of this process
 //	recourse_store_take_seconds                         _sum and _count: the time that calls waited for its answers
@@ -43,6 +44,12 @@
 //	recourse_store_shared_total                         calls that passed without it, by share
 //	recourse_store_requests_total, …_errors_total       requests of all kinds, and those that failed
 //	recourse_store_events_total                         event: outages, forgotten, leases_lost, ends_dropped
+//
+// The recourse_limit_… metrics are only of providers that are in use: that a notice was
+// about, or that have a live key. So the packs that are loaded and not used add nothing.
+//
+// Beside this file stand alerts.yaml, rules for Prometheus, and dashboard.json, to be
+// imported into Grafana. Both name only metrics that are listed here.
 //
 // The result of an attempt is "success" (also of a failure that a rule
 // accepts), or the class of its failure: the HTTP or SMTP status, the IMAP

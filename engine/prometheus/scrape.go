@@ -102,7 +102,11 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		if err != nil {
 			continue // a reload has just dropped it
 		}
-		for limit, n := range count(p) {
+		limits, live := count(p)
+		if !live && !c.used(pol.Name) {
+			continue
+		}
+		for limit, n := range limits {
 			gauge(heldDesc, n.held, pol.Name, limit)
 			gauge(waitingDesc, n.waiting, pol.Name, limit)
 			if n.concurrency {
@@ -118,13 +122,15 @@ type tally struct {
 	concurrency             bool // the limit is one of concurrency
 }
 
-// count sums up the limits of a provider, those without a live key included.
-func count(p *engine.Provider) map[string]*tally {
-	limits := map[string]*tally{}
+// count sums up the limits of a provider, those without a live key included, and tells
+// whether there is a live key at all.
+func count(p *engine.Provider) (limits map[string]*tally, live bool) {
+	limits = map[string]*tally{}
 	for _, l := range p.Policy().Limits {
 		limits[l.Name] = &tally{concurrency: l.Concurrency > 0}
 	}
 	for s := range p.Limiter().All() {
+		live = true
 		n := limits[s.Limit]
 		if n == nil {
 			continue // a limit that the policy has no more
@@ -135,5 +141,5 @@ func count(p *engine.Provider) map[string]*tally {
 		n.waiting += float64(s.Waiting)
 		n.inFlight += float64(s.InFlight)
 	}
-	return limits
+	return limits, live
 }
