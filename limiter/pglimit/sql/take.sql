@@ -6,9 +6,8 @@ create function {schema}.take(p_at bigint, p_keys uuid[], p bigint[], out r bigi
 declare
 	xversion bigint; xseen bigint; xsince bigint; xrestore bigint; xepoch bigint; expires bigint;
 	lim bigint[]; lists bigint[]; ids bigint[]; void bigint[];
-	now bigint; at bigint; wait bigint := 0; worst int := 0; noend int := 1; learns bigint := 0;
-	blocks int[]; steps bigint[];
-	b int; n bigint; free bigint; slotted int := 0; size int; fresh boolean := false;
+	now bigint; at bigint; wait bigint := 0; worst int := 0; buckets int := 0;
+	b int; n bigint; free bigint; slotted int := 0; size int; size_ bigint; fresh boolean := false;
 begin
 	<<general>>
 	begin
@@ -46,31 +45,30 @@ begin
 				b := b + {limSize};
 			end loop;
 			-- Also where b is beyond the end.
-			exit general when (lim[b+{kind}] = p[q+3] and lim[b+{time}] = p[q+5] and lim[b+{most}] = p[q+4] and lim[b+{later}] = 0) is not true;
-			blocks := blocks || b;
-			n := 0;
+			exit general when (lim[b+{kind}] = p[q+3] and lim[b+{time}] = p[q+5] and lim[b+{most}] = p[q+4] and lim[b+{later}] = 0
+				and p[q+8] = 0 and p[q+6] <= p[q+4]) is not true;
 			if p[q+3] = {bucket} then
-				exit general when p[q+6] > p[q+4] or p[3] = {backfill};
+				exit general when p[3] = {backfill};
 				if p[q+6] > 0 then
 					n := ceil(p[q+6]::float8 * p[q+5]::float8 / p[q+4]::float8)::bigint;
-					free := greatest(lim[b+{tat}], now) + n - greatest(p[q+5], n);
-					if free > at then
-						at := free;
+					free := greatest(lim[b+{tat}], now) + n;
+					lim[b+{tat}] := free;
+					buckets := buckets + 1;
+					if free - greatest(p[q+5], n) > at then
+						at := free - greatest(p[q+5], n);
 						worst := (q - 9) / 8;
 					end if;
 				end if;
 			elsif p[q+3] = {slots} then
-				exit general when slotted <> 0 or p[q+4] = 0;
+				exit general when slotted <> 0;
 				if p[q+6] > 0 then
 					slotted := b;
 					wait := p[q+4];
-					n := least(p[q+6], p[q+4]);
+					size_ := p[q+6];
 				end if;
 			else
 				exit general when p[q+3] <> {gate};
 			end if;
-			steps := steps || n;
-			learns := learns + p[q+8];
 		end loop;
 		exit general when slotted <> 0 and greatest(xrestore, xepoch + p[6] / {restorePart}) > now;
 		expires := greatest(xrestore, at + {recentFor});
@@ -87,22 +85,12 @@ begin
 			r := array[0, at - now, worst, 0, 0, now, 0, 0, xversion];
 			return;
 		end if;
-		for u in 1..cardinality(blocks) loop
-			b := blocks[u];
-			n := steps[u];
-			if lim[b+{kind}] = {bucket} then
-				if n > 0 then
-					lim[b+{tat}] := greatest(lim[b+{tat}], at) + n;
-					lim[b+{left}] := lim[b+{left}] - p[7+8*u];
-					lim[b+{granted}] := least(lim[b+{granted}] + p[7+8*u], {maxUnits});
-				end if;
-			elsif b = slotted then
-				exit general when n > free or cardinality(lists) >= {listSize} * {leaseMost};
-				lists := lists || array[(b - 1) / {limSize} + 1, {lease}, p[1], n, now, now + p[6], 0];
-				expires := greatest(expires, now + p[6]);
-				noend := 0;
-			end if;
-		end loop;
+		exit general when at > now and buckets > 1; -- they all count from then
+		if slotted <> 0 then
+			exit general when size_ > free or cardinality(lists) >= {listSize} * {leaseMost};
+			lists := lists || array[(slotted - 1) / {limSize} + 1, {lease}, p[1], size_, now, now + p[6], 0];
+			expires := greatest(expires, now + p[6]);
+		end if;
 		for b in 1..cardinality(lim) by {limSize} loop
 			expires := greatest(expires, xsince + lim[b+{time}], lim[b+{later}], case when lim[b+{kind}] = {bucket} then lim[b+{tat}] else 0 end);
 		end loop;
@@ -117,12 +105,7 @@ begin
 			ids = case when size >= 4 and ids[2] + {recentFor} <= now and ids[4] + {recentFor} <= now then ids[5:]
 				when size >= 2 and ids[2] + {recentFor} <= now then ids[3:] else ids end || array[p[1], at]
 			where key = p_keys[1];
-		r := array[1, at - now, 0, 0, noend, now, 0, 0, xversion + 1];
-		if learns > 0 then
-			for u in 1..cardinality(blocks) loop
-				r := r || lim[blocks[u]+{granted}];
-			end loop;
-		end if;
+		r := array[1, at - now, 0, 0, (slotted = 0)::int, now, 0, 0, xversion + 1];
 		return;
 	end general;
 	select d.r, d.cause into r, cause from {schema}.decide(p_at, p_keys, p) d;
