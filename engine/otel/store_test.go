@@ -40,6 +40,7 @@ func TestStoreMetrics(t *testing.T) {
 			_ = w.Engine.Do(t.Context(), engine.Call{Provider: "test", Keys: limiter.Keys{Account: account}}, func(context.Context) error { return nil })
 		}
 		call("ann")
+		synctest.Wait() // the process is known as a member
 		store.SetFault(func(op string) storetest.Fault { return storetest.Fault{Before: errors.New("gone")} })
 		call("ben") // which waits for a lease, since others may go on with their slots
 		time.Sleep(2 * time.Second)

@@ -143,6 +143,7 @@ recourse_store_take_seconds_count %d
 		}
 		call("ann")
 		scrape(0, 1, 0, 1, 1)
+		synctest.Wait() // the process is known as a member
 		store.SetFault(func(op string) storetest.Fault { return storetest.Fault{Before: errors.New("gone")} })
 		call("ben") // which waits for a lease, since others may go on with their slots
 		time.Sleep(2 * time.Second)
