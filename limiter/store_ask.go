@@ -299,6 +299,11 @@ func (l *Limiter) confirm(ctx context.Context, p Permit, r *Request, wait bool) 
 		return p, nil
 	}
 	m := sp.m
+	m.asking.Add(1)
+	defer m.asked()
+	if m.ctx.Err() != nil { // it has left: nobody would hear how the permit ends
+		return Permit{}, l.giveUp(p, sp, l.time(l.now()), errDone)
+	}
 	slots := sp.hasSlots()
 	sp.noEnd = !slots
 	reserve := wait && !slots && r.MaxWait >= 0 && !m.o.Shadow
@@ -578,9 +583,10 @@ func (l *Limiter) refused(p Permit, sp *storePermit, pl *askedPlace, a *StoreAns
 	default:
 		c.ask = min(c.until, now+int64(recheck))
 	}
+	c.ask = max(c.ask, now+int64(minAskAgain))
 	if a.Held {
 		sp.m.seen(k, a.version(part), a.Wait)
-		sp.m.noteHold(k.key, pl.parts[part].Uses[use].Limit, StoreState{Held: a.Wait, Cause: a.Cause, Version: a.version(part)})
+		sp.m.noteHold(k.key, pl.parts[part].Uses[use].Limit, StoreState{Held: a.Wait, Cause: a.Cause, Version: a.version(part)}, false)
 	}
 	events := int64(0)
 	for _, k := range pl.keys {

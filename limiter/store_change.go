@@ -56,7 +56,12 @@ func (m *Member) change(k *sharedKey, c StoreChange) (StoreState, bool) {
 		if err == nil {
 			m.contact.Store(m.now())
 			m.seen(k, st.Version, st.Held)
-			m.noteHold(k.key, c.Limit, st)
+			m.noteHold(k.key, c.Limit, st, true)
+			if c.Kind == StoreLifted {
+				m.mu.Lock()
+				m.doubtLocked(k)
+				m.mu.Unlock()
+			}
 			return st, true
 		}
 		m.stats.errors.Add(1)
@@ -84,10 +89,7 @@ func (l *Limiter) refuseShared(limit string, k *Keys, r *Refusal) int {
 		}
 		return n
 	}
-	if st.Held > 0 {
-		now := l.now()
-		l.hold(now, false, limit, k, now+int64(st.Held), []Cause{st.Cause})
-	}
+	l.leaveHold(limit, k, st)
 	if c, e, m := l.lockLimit(l.now(), false, limit, k, false); e != nil {
 		if x := e.coldOf(m); x != nil && x.refused > 0 {
 			x.refused = int32(min(st.Refusals, 1<<30))
@@ -108,8 +110,37 @@ func (l *Limiter) holdShared(limit string, k *Keys, until time.Time, cause []Cau
 	if len(cause) > 0 {
 		c.Cause = cause[0]
 	}
-	if _, ok := l.member.change(key, c); !ok {
+	if st, ok := l.member.change(key, c); ok {
+		l.leaveHold(limit, k, st)
+	} else {
 		l.member.toldLater(key, lim, length, c.Cause)
+	}
+}
+
+// leaveHold leaves a hold that was set here to the store, which has it by now: so another
+// process can lift it.
+func (l *Limiter) leaveHold(limit string, k *Keys, st StoreState) {
+	if st.Held <= 0 {
+		return
+	}
+	now := l.now()
+	until := now + int64(min(st.Held, longestWait))
+	if l.member.o.Shadow {
+		l.hold(now, false, limit, k, until, []Cause{st.Cause})
+		return
+	}
+	c, e, m := l.lockLimit(now, false, limit, k, true)
+	if e == nil {
+		return
+	}
+	l.unlock(c.locks)
+	l.closeFor(e, m, closure{until: until, ask: min(until, now+int64(recheck)), held: true, cause: st.Cause})
+	if c, e, m := l.lockLimit(now, false, limit, k, false); e != nil {
+		if x := e.coldOf(m); x != nil && x.hold != 0 && x.hold <= until && x.store.closedUntil(now) != 0 {
+			x.hold = 0
+			x.stopProbing()
+		}
+		l.unlock(c.locks)
 	}
 }
 
@@ -122,7 +153,7 @@ func (l *Limiter) liftShared(limit string, k *Keys) {
 	c := StoreChange{Kind: StoreLifted, Limit: lim}
 	if _, ok := l.member.change(key, c); !ok {
 		c.Key = key.key
-		l.member.noteHold(key.key, lim, StoreState{})
+		l.member.noteHold(key.key, lim, StoreState{}, true)
 		l.member.later(c)
 	}
 }
@@ -130,7 +161,7 @@ func (l *Limiter) liftShared(limit string, k *Keys) {
 // toldLater lets the store hear of a hold that it could not be told of.
 func (m *Member) toldLater(k *sharedKey, limit StoreLimit, length time.Duration, cause Cause) {
 	if length > 0 {
-		m.noteHold(k.key, limit, StoreState{Held: length, Cause: cause})
+		m.noteHold(k.key, limit, StoreState{Held: length, Cause: cause}, true)
 		m.later(StoreChange{Kind: StoreHeld, Key: k.key, Limit: limit, Hold: length, Cause: cause})
 	}
 }

@@ -33,6 +33,7 @@ const (
 	opensAfter   = 2                      // grants one after another until calls ask side by side again
 	maxReserve   = time.Second            // how far ahead units are reserved
 	backfillMost = 500 * time.Millisecond // between two asks of Backfill that units may pass
+	minAskAgain  = time.Millisecond       // how soon, at the earliest, a call asks again that was refused
 	refusedFirst = 10 * time.Second       // a limit is asked first for so long after it refused
 )
 

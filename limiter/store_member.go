@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,6 +92,7 @@ type Member struct {
 	contact atomic.Int64 // when the store last answered; ns since base
 	base    time.Time
 	settled atomic.Int64 // no slots are asked for before: in other processes an outage may go on
+	asking  atomic.Int64 // calls that ask the store, and may get slots
 	stats   memberStats
 
 	mu      sync.Mutex
@@ -168,9 +170,7 @@ func (m *Member) Close(ctx context.Context) error {
 	m.closing = true
 	m.mu.Unlock()
 	m.endSpare()
-	m.mu.Lock()
-	idle := len(m.leases) == 0
-	m.mu.Unlock()
+	idle := m.idle()
 	m.start.Do(func() { // it was never used: there is nothing to end
 		m.cancel()
 		close(m.done)
@@ -190,13 +190,33 @@ func (m *Member) Close(ctx context.Context) error {
 	return nil
 }
 
+// idle reports whether no call has slots of the store, or may still get some.
+func (m *Member) idle() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.leases) == 0 && m.asking.Load() == 0
+}
+
+// asked notes that a call asks the store no more.
+func (m *Member) asked() {
+	if m.asking.Add(-1) > 0 {
+		return
+	}
+	m.mu.Lock()
+	closing := m.closing
+	m.mu.Unlock()
+	if closing {
+		kick(m.kickEnds)
+	}
+}
+
 // leaveIfIdle leaves the others once the member is closed and has no lease any more. It
 // reports whether it has.
 func (m *Member) leaveIfIdle() bool {
 	m.mu.Lock()
-	leave := m.closing && len(m.leases) == 0
+	closing := m.closing
 	m.mu.Unlock()
-	if !leave || m.ctx.Err() != nil {
+	if !closing || !m.idle() || m.ctx.Err() != nil {
 		return m.ctx.Err() != nil
 	}
 	if m.outage.Load() == nil {
@@ -269,6 +289,11 @@ func (m *Member) State() MemberState {
 	return st
 }
 
+// longestWait is the longest that a store is believed: times are counted in 64 bits.
+const longestWait = 366 * 24 * time.Hour
+
+var errLate = errors.New("limiter: the store grants a call for later than the call can wait")
+
 // take asks the store over one place. An error is the context's, or errOutage.
 func (m *Member) take(ctx context.Context, t *StoreTake) (StoreAnswer, error) {
 	m.begin()
@@ -282,8 +307,11 @@ func (m *Member) take(ctx context.Context, t *StoreTake) (StoreAnswer, error) {
 		m.stats.requests.Add(1)
 		m.stats.nanos.Add(int64(took))
 		switch {
+		case err == nil && a.Granted && a.Wait > t.MaxWait+time.Millisecond:
+			err = errLate
 		case err == nil:
 			m.contact.Store(m.now())
+			a.Wait = min(a.Wait, longestWait)
 			if a.Forgot {
 				m.forgot()
 			}

@@ -41,12 +41,17 @@ type knownHold struct {
 	refusals int
 	cause    Cause
 	version  uint64
+	set      int64 // when it was set here; 0 = it was not
 }
+
+// eventLate is how late a process may hear of a hold that it has set itself.
+const eventLate = 500 * time.Millisecond
 
 const maxToldHolds = 1 << 10 // in one renewal
 
-// noteHold remembers a hold, so that it can be put back when the store forgets it.
-func (m *Member) noteHold(key StoreKey, limit StoreLimit, st StoreState) {
+// noteHold remembers a hold, so that it can be put back when the store forgets it. here says
+// that it was set here.
+func (m *Member) noteHold(key StoreKey, limit StoreLimit, st StoreState, here bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	at := holdKey{key.Name, limit.Name}
@@ -57,7 +62,33 @@ func (m *Member) noteHold(key StoreKey, limit StoreLimit, st StoreState) {
 	if len(m.holds) >= 4*maxToldHolds && m.holds[at] == nil {
 		return
 	}
-	m.holds[at] = &knownHold{key, limit, m.now() + int64(st.Held), st.Refusals, st.Cause, st.Version}
+	set := int64(0)
+	if old := m.holds[at]; old != nil {
+		set = old.set
+	}
+	if here {
+		set = m.now()
+	}
+	m.holds[at] = &knownHold{key, limit, m.now() + int64(st.Held), st.Refusals, st.Cause, st.Version, set}
+}
+
+// doubtLocked forgets the holds of a key that another process may have lifted, so that they are
+// not put back. Who has set a hold keeps it, and a call that is refused notes it again.
+func (m *Member) doubtLocked(k *sharedKey) {
+	now := m.now()
+	if k.held <= now {
+		return
+	}
+	k.held = 0
+	for at, h := range m.holds {
+		switch {
+		case at.name != k.key.Name:
+		case h.set != 0 && now-h.set < int64(eventLate):
+			k.held = max(k.held, h.until)
+		default:
+			delete(m.holds, at)
+		}
+	}
 }
 
 // dropLease forgets a lease that has ended.

@@ -93,6 +93,7 @@ func (m *Member) event(v StoreEvent) {
 		for _, c := range k.listeners {
 			kick(c)
 		}
+		m.doubtLocked(k)
 	}
 	m.mu.Unlock()
 	if k != nil {

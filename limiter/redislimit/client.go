@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,9 @@ func ClientOptions(addr string) (*redis.Options, error) {
 	if strings.Contains(addr, "://") {
 		var err error
 		if o, err = redis.ParseURL(addr); err != nil {
+			if invalid := (*url.Error)(nil); errors.As(err, &invalid) { // it has the URL, with the password
+				err = errors.New("the server's URL cannot be read (a special character of a password is to be escaped)")
+			}
 			return nil, fmt.Errorf("redislimit: %w", err)
 		}
 	}

@@ -86,6 +86,11 @@ func TestClientOptionsOfURL(t *testing.T) {
 	if _, err := ClientOptions("http://example.com"); err == nil {
 		t.Error("another scheme: got no error")
 	}
+	for _, addr := range []string{"redis://someone:sec%ret@example.com:6380/2", "redis://someone:sec#ret@example.com:6380/2", "redis://someone:secret@example.com:port/2"} {
+		if _, err := ClientOptions(addr); err == nil || strings.Contains(err.Error(), "sec") {
+			t.Errorf("%s: got error %v, want one without the password", addr, err)
+		}
+	}
 }
 
 // New refuses a server that drops keys when it is full, or that refuses us. A server that
