@@ -169,7 +169,7 @@ func (m *Member) Close(ctx context.Context) error {
 	m.mu.Lock()
 	m.closing = true
 	m.mu.Unlock()
-	m.endSpare()
+	m.endSpare(0)
 	idle := m.idle()
 	m.start.Do(func() { // it was never used: there is nothing to end
 		m.cancel()

@@ -72,7 +72,7 @@ func (m *Member) recovered() {
 	if o == nil {
 		return
 	}
-	m.endSpare()
+	m.endSpare(0)
 	if m.now()-o.began > int64(m.o.Lease)/2 {
 		m.settled.Store(m.now() + int64(settle))
 	}
@@ -408,12 +408,13 @@ func (m *Member) takeSpare(uses []sharedUse) *storePermit {
 	return nil
 }
 
-// endSpare gives back the slots that no call has.
-func (m *Member) endSpare() {
+// endSpare gives back the slots that no call has, and that were not renewed for so long.
+func (m *Member) endSpare(age time.Duration) {
 	var spare []*storePermit
 	m.mu.Lock()
+	now := m.now()
 	for _, v := range m.leases {
-		if v.spare != nil {
+		if v.spare != nil && now-v.renewed >= int64(age) {
 			spare = append(spare, v.spare)
 			v.spare = nil
 		}

@@ -174,6 +174,7 @@ func (m *Member) wait(d time.Duration) {
 
 // renew tells the store what the process holds and owes, and reports whether it answered.
 func (m *Member) renew() bool {
+	m.endSpare(m.o.Lease) // they have run out, and may be what the store does not answer to
 	r, sent := &StoreRenewal{Member: m.id, Numbers: *m.numbers.Load(), Lease: m.o.Lease, Expiry: m.o.Expiry}, m.now()
 	m.mu.Lock()
 	for id, v := range m.leases {

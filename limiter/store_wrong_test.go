@@ -2,6 +2,7 @@ package limiter_test
 
 import (
 	"context"
+	"errors"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -155,5 +156,62 @@ func TestLiftElsewhere(t *testing.T) {
 				t.Errorf("process %d, once another has lifted the hold: %v", i, err)
 			}
 		}
+	})
+}
+
+// unread is a store that fails where a lease is renewed or ended, as if its value could not be read.
+type unread struct {
+	Store
+	failing bool
+}
+
+var errUnread = errors.New("the value cannot be read")
+
+func (s *unread) Take(ctx context.Context, t *StoreTake) (StoreAnswer, error) {
+	if s.failing {
+		return StoreAnswer{}, errUnread
+	}
+	return s.Store.Take(ctx, t)
+}
+
+func (s *unread) End(ctx context.Context, ends []StoreEnd) error {
+	if s.failing {
+		return errUnread
+	}
+	return s.Store.End(ctx, ends)
+}
+
+func (s *unread) Renew(ctx context.Context, r *StoreRenewal) (StoreRenewed, error) {
+	if s.failing && len(r.Leases) > 0 {
+		return StoreRenewed{}, errUnread
+	}
+	return s.Store.Renew(ctx, r)
+}
+
+// A value that the store cannot read does not keep a process in an outage for longer than its
+// leases of that value last.
+func TestOutageByOneValueEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 0, MemberOptions{})
+		s := &unread{Store: f.store}
+		m := NewMember(s, MemberOptions{})
+		l, err := New([]Limit{{Name: "inflight", Key: byAccount, Concurrency: 2}}, Options{Member: m})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := l.Acquire(context.Background(), request(Use{Limit: "inflight"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.failing = true
+		if _, ok := l.TryAcquire(request(Use{Limit: "inflight"})); ok {
+			t.Error("got a slot that nobody has granted")
+		}
+		p.Complete() // its slot is spare now
+		time.Sleep(time.Minute)
+		if st := m.State(); st.Outage != 0 || st.Leases != 0 {
+			t.Errorf("a minute later: got an outage of %v and %d leases, want none", st.Outage, st.Leases)
+		}
+		_ = m.Close(context.Background())
 	})
 }
