@@ -29,7 +29,7 @@ func credentialFleet(o *Options) *credential.Fleet {
 		return nil
 	}
 	f := &credential.Fleet{
-		Store: store, Timeout: credentialTimeout, Lease: cmp.Or(o.StoreLease, credentialLease), Unknown: o.Reauth.Unknown, Dead: AsNeedsUser,
+		Store: store, Timeout: credentialTimeout, Lease: cmp.Or(max(o.StoreLease, 0), credentialLease), Unknown: o.Reauth.Unknown, Dead: AsNeedsUser,
 		Key: func(k credential.Key) limiter.StoreKey {
 			name := "credential\x00" + k.Provider + "\x00" + k.Name
 			return o.Store.Key(name, name)

@@ -123,7 +123,7 @@ func (t *Turn) step(ctx context.Context, r limiter.CredentialRequest) (limiter.C
 
 // extend keeps the lease until ctx ends.
 func (t *Turn) extend(ctx context.Context) {
-	tick := time.NewTicker(t.fleet.Lease / 4) // a store that has forgotten the lease gives no other for a third of one
+	tick := time.NewTicker(max(t.fleet.Lease/4, time.Millisecond)) // a store that has forgotten the lease gives no other for a third of one
 	defer tick.Stop()
 	for {
 		select {
