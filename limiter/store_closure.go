@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"slices"
 	"time"
 )
 
@@ -79,4 +80,183 @@ func (s *closure) closedUntil(now int64) int64 {
 // idle reports whether s says nothing any more that matters.
 func (s *closure) idle(now int64) bool {
 	return s == nil || s.until <= now && s.ask <= now && now-s.ask > int64(recheck)
+}
+
+// resetClosures lets others ask in place of sp's call, but not at the limit that refused it.
+func (l *Limiter) resetClosures(sp *storePermit, but *entry) {
+	now := l.now()
+	for i := range sp.places {
+		for _, refs := range sp.places[i].refs {
+			for j := range refs {
+				f := &refs[j]
+				if f.asks == nil || f.e == but {
+					continue
+				}
+				sh := &l.shards[f.e.shard]
+				sh.mu.Lock()
+				f.asks.asking = false
+				f.asks.ask = min(f.asks.ask, now)
+				wake := f.e.waits()
+				sh.mu.Unlock()
+				if wake {
+					l.drain(f.e, now)
+				}
+			}
+		}
+	}
+}
+
+// askInstead lets others ask the store where a call does not that was to ask.
+func (l *Limiter) askInstead(refs []ref) {
+	now := l.now()
+	for i := range refs {
+		f := &refs[i]
+		sh := &l.shards[f.e.shard]
+		sh.mu.Lock()
+		x, wake := f.e.coldOf(f.lim), false
+		if x != nil && x.store != nil && x.store.asking {
+			x.store.asking, x.store.ask, wake = false, min(x.store.ask, now), true
+		}
+		sh.mu.Unlock()
+		if wake {
+			l.drain(f.e, now)
+		}
+	}
+}
+
+// refused closes the limit that the store has refused the call by, and withdraws the permit.
+func (l *Limiter) refused(p Permit, sp *storePermit, pl *askedPlace, a *StoreAnswer, reserve bool) {
+	part := min(max(a.Part, 0), len(pl.refs)-1)
+	use := min(max(a.Use, 0), len(pl.refs[part])-1)
+	ref, k := &pl.refs[part][use], pl.keys[part]
+	now := l.now()
+	k.refused.Store(now)
+	c := closure{until: now + int64(a.Wait), held: a.Held, cause: a.Cause, backfill: sp.prio == Backfill && !a.Held}
+	switch {
+	case a.Wait <= 0:
+		c.event, c.until, c.ask = true, now, now+int64(pollSlots)
+	case reserve && !a.Held && a.Wait > pl.maxWait: // else it is refused whatever it reserves
+		// It can be reserved before it can pass: once this process has fewer reservations, or
+		// the others have.
+		c.ahead, c.event = a.Wait, true
+		c.ask = now + int64(max(a.Wait-maxReserve/2, min(a.Wait, maxReserve/2)))
+	default:
+		c.ask = min(c.until, now+int64(recheck))
+	}
+	c.ask = max(c.ask, now+int64(minAskAgain))
+	if a.Held {
+		sp.m.seen(k, a.version(part), a.Wait)
+		sp.m.noteHold(k.key, pl.parts[part].Uses[use].Limit, StoreState{Held: a.Wait, Cause: a.Cause, Version: a.version(part)}, false)
+	}
+	events := int64(0)
+	for _, k := range pl.keys {
+		events += k.events.Load()
+	}
+	if events != pl.events {
+		c.ask = now // it may have been told what has changed since
+	}
+	l.closeFor(ref.e, ref.lim, c)
+	sp.m.know(k, max(a.Wait, 2*recheck))
+	l.resetClosures(sp, ref.e)
+	sp.cancel()
+	p, _ = p.restamp(l.now())
+	p.Cancel()
+}
+
+func (a *StoreAnswer) version(part int) uint64 {
+	if part < len(a.Versions) {
+		return a.Versions[part]
+	}
+	return 0
+}
+
+// closeFor closes a limit for a key as c says, and fails the calls that wait and would be
+// too late.
+func (l *Limiter) closeFor(e *entry, m *limit, c closure) {
+	sh := &l.shards[e.shard]
+	sh.mu.Lock()
+	cfg := l.config.Load()
+	m = cfg.current(m)
+	now := l.clampKeyLocked(e, l.now())
+	x := e.makeCold(cfg.groups[e.group], m)
+	if old := x.store; old != nil && c.backfill && !old.backfill && old.ask > now {
+		sh.mu.Unlock()
+		return // it is closed for all
+	} else if old != nil {
+		if c.backfill && old.backfill && !c.event && c.ask < now+int64(backfillMost) {
+			c.tries = min(old.tries+1, 8)
+			c.ask = now + min((c.ask-now)<<c.tries, int64(backfillMost))
+		}
+		*old = c // who asks by it finds it as it is now
+	} else {
+		x.store = &c
+	}
+	if c.held {
+		l.noteHold(c.until)
+	}
+	var late []*waiter
+	var why Cause
+	if x.q != nil {
+		if c.until > now {
+			late, why = x.q.late(c.until), x.causeSince(now)
+			if c.backfill {
+				late = slices.DeleteFunc(late, func(w *waiter) bool { return w.calls.prio != Backfill })
+			}
+		}
+		l.armLocked(e, now)
+	}
+	sh.mu.Unlock()
+	for _, w := range late {
+		l.expire(w, m.Name, c.until, why)
+	}
+}
+
+// granted lets others ask, since the store has granted what was asked of a place: at once, or as
+// of a time to come. Where another reservation of the same size would be refused, nobody asks
+// until there are fewer.
+func (l *Limiter) granted(pl *askedPlace, prio Priority, wait time.Duration) {
+	for part, refs := range pl.refs {
+		most := maxReserve / time.Duration(pl.keys[part].ahead.Load()+1)
+		for j := range refs {
+			f, u := &refs[j], &pl.parts[part].Uses[j]
+			if wait > 0 && u.Limit.Kind == StoreBucket && u.Cost > 0 {
+				next := wait + time.Duration(float64(u.Limit.Time)/float64(u.Limit.Units)*float64(u.Cost))
+				if next > most {
+					now := l.now()
+					l.closeFor(f.e, f.lim, closure{until: now, ask: now + int64(next), event: true, ahead: next, backfill: prio == Backfill})
+					l.member.know(pl.keys[part], 2*recheck)
+					f.asks = nil
+					continue
+				}
+			}
+			if f.asks != nil {
+				l.opened(f)
+			}
+		}
+	}
+}
+
+// opened lets the next call ask that waits for f, which was the only one that asked.
+func (l *Limiter) opened(f *sharedRef) {
+	now := l.now()
+	sh := &l.shards[f.e.shard]
+	sh.mu.Lock()
+	x := f.e.coldOf(l.config.Load().current(f.lim))
+	wake := false
+	if x != nil && x.store == f.asks && x.store.asking {
+		good := x.store.good + 1
+		if x.store.tries > 0 { // others ask, too
+			good = 0
+		}
+		*x.store = closure{until: min(x.store.until, now), ask: min(x.store.ask, now), good: good, backfill: x.store.backfill, tries: x.store.tries / 2}
+		if good >= opensAfter {
+			x.store = nil
+		}
+		wake = x.q != nil
+	}
+	f.asks = nil
+	sh.mu.Unlock()
+	if wake {
+		l.drain(f.e, now)
+	}
 }
