@@ -320,19 +320,19 @@ func (s *outageShare) take(sp *storePermit, r *Request, uses []sharedUse, now in
 		owners := part.owners
 		if u.u.Limit.Kind == StoreSlots {
 			owners = u.u.Limit.Units
-			// Until their leases have run out, others may have all slots; and what this
-			// process has from before counts.
+			// What this process has from before counts, and goes to the next call here when its
+			// call ends. Until their leases have run out, others may have all other slots.
+			if m.leased(u.k, u.u.Limit.Name) > 0 {
+				return Permit{}, u.f, u.k, onEvent
+			}
 			if free := s.o.began + int64(m.o.Lease); now < free {
 				return Permit{}, u.f, u.k, l.now() + free - now
 			}
 			if u.u.Cost > 1 {
 				return Permit{}, u.f, u.k, 0
 			}
-			if m.leased(u.k, u.u.Limit.Name) > 0 {
-				return Permit{}, u.f, u.k, onEvent
-			}
 		}
-		if owners > 0 && !m.owner(s.o, holdKey{u.k.key.Name, u.u.Limit.Name}, owners) {
+		if owners > 0 && !m.owner(s.o, u.k.key.Place, owners) {
 			return Permit{}, u.f, u.k, 0
 		}
 		req.Uses = append(req.Uses, Use{Limit: u.f.lim.Name, Cost: u.u.Cost})

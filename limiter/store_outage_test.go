@@ -484,3 +484,38 @@ func TestOutageKeepsOwnSlots(t *testing.T) {
 		}
 	})
 }
+
+// Where a share is too small for the dearest call, one process owns all such limits of a
+// mailbox, so that a call passes that takes several.
+func TestOutageOneOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 4, MemberOptions{},
+			Limit{Name: "second", Key: byAccount, Rate: 100, Burst: 20, MaxCost: 20},
+			Limit{Name: "minute", Key: []Dimension{App, Account}, Rate: 50, Burst: 20, MaxCost: 20})
+		uses := []Use{{Limit: "second", Cost: 1}, {Limit: "minute", Cost: 1}}
+		for i := range f.limiters {
+			if err := f.try(i, time.Second, uses...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(6 * time.Second) // all know of all
+		f.stop()
+		_ = f.try(0, time.Second, uses...)
+		time.Sleep(5 * time.Second)
+		for n := range 20 {
+			passed := 0
+			for _, l := range f.limiters {
+				r := request(uses...)
+				r.Keys.Account, r.MaxWait = string(rune('a'+n)), 100*time.Millisecond
+				p, err := l.Acquire(context.Background(), r)
+				if err == nil {
+					passed++
+				}
+				p.Complete()
+			}
+			if passed != 1 {
+				t.Errorf("mailbox %d: %d of 4 processes pass, want 1", n, passed)
+			}
+		}
+	})
+}

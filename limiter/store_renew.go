@@ -276,15 +276,16 @@ func (m *Member) owe(key StoreKey, limit StoreLimit, units int64) {
 }
 
 // owner reports whether this process is one of the n that own a limit of a key: those
-// whose hash with the key is highest (rendezvous hashing).
-func (m *Member) owner(o *outage, at holdKey, n int64) bool {
+// whose hash with the key's place is highest (rendezvous hashing). All limits of a mailbox have
+// the same order of owners, or a call that takes two of them could pass nowhere.
+func (m *Member) owner(o *outage, place [16]byte, n int64) bool {
 	type rank struct {
 		hash uint64
 		id   StoreID
 	}
 	score := func(id StoreID) rank {
 		h := uint64(14695981039346656037)
-		for _, s := range [][]byte{id[:], at.name[:], []byte(at.limit)} {
+		for _, s := range [][]byte{id[:], place[:]} {
 			for _, c := range s {
 				h = (h ^ uint64(c)) * 1099511628211
 			}
