@@ -205,9 +205,10 @@ func (l *Limiter) closeFor(e *entry, m *limit, c closure) {
 		}
 		l.armLocked(e, now)
 	}
+	until := c.until // c may be the key's closure from here on
 	sh.mu.Unlock()
 	for _, w := range late {
-		l.expire(w, m.Name, c.until, why)
+		l.expire(w, m.Name, until, why)
 	}
 }
 

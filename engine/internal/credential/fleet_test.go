@@ -277,15 +277,17 @@ func TestFleetNeverTwice(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			store, g, over := storetest.NewCredentials(nil), new(grants), make(chan struct{})
 			forgets := seed%3 == 0
+			var chance sync.Mutex // guards rnd and ends
 			for i := range 6 {
 				p := newProcess(t, byte(i+1), store)
+				chance.Lock()
 				dies := time.Now().Add(time.Duration(rnd.IntN(300)) * time.Second)
 				dead := func() bool { return i > 0 && !forgets && time.Now().After(dies) }
 				gone, back := rnd.IntN(100), rnd.IntN(30)
+				chance.Unlock()
 				start := time.Now()
 				away := func() bool { s := int(time.Since(start).Seconds()); return !forgets && s >= gone && s < gone+back }
 				p.cut = func(*limiter.CredentialRequest) bool { return dead() || away() }
-				var chance sync.Mutex
 				p.lose = func(*limiter.CredentialRequest) bool { chance.Lock(); defer chance.Unlock(); return rnd.IntN(20) == 0 }
 				pauses := func(most int) bool { // false = it has died meanwhile
 					chance.Lock()
@@ -343,8 +345,9 @@ func TestFleetNeverTwice(t *testing.T) {
 					}
 				}()
 			}
-			for range rnd.IntN(3) {
-				time.Sleep(time.Duration(rnd.IntN(200)) * time.Second)
+			random := func(n int) int { chance.Lock(); defer chance.Unlock(); return rnd.IntN(n) }
+			for range random(3) {
+				time.Sleep(time.Duration(random(200)) * time.Second)
 				if forgets {
 					store.Forget()
 				}
