@@ -177,8 +177,9 @@ func TestServerSeesNoMoreThanAttempts(t *testing.T) {
 							most := made + 1
 							if way.http1 != nil && k.idempotent {
 								// net/http's own, of what a kept connection of HTTP/1.1 has lost. One is kept also
-								// where a dial ends after its request has gone another way.
-								most += made * http.DefaultMaxIdleConnsPerHost
+								// where a dial ends after its request has gone another way, so on a busy machine
+								// there are more of them; a loop makes thousands of requests.
+								most += made * 4 * http.DefaultMaxIdleConnsPerHost
 							}
 							if n := int(w.seen.Load()); made > attempts || n > most {
 								t.Errorf("the server saw %d requests in %d attempts: %v", n, made, err)
