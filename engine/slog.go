@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"strings"
 
 	"github.com/recourse-go/recourse/engine/internal/decision"
@@ -12,10 +13,27 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// LogObserver is an Observer that writes one record a decision: Debug when the
-// call goes on or a rule accepts its failure, Info when it is handed back, Warn
-// when it is given up; and what concerns the engine itself (reloads, nested
-// retries) beside them. A success that no rule matches is no decision.
+// LogObserver is an Observer that writes one record a decision, and one for what
+// concerns the engine itself. A success that no rule matches is no decision, so
+// it is not logged.
+//
+//	level  what happened
+//	Debug  the call goes on: it is retried, has waited, or its credentials were refreshed
+//	Debug  a rule accepts the failure
+//	Debug  the call is given up with an answer that is ordinary in sync work: HTTP 404,
+//	       410 or 412, or the label gone, conflict, skip or resync, as of a deletion that
+//	       somebody else has made, or a sync token that has expired
+//	Info   the call is handed back until later, or its caller has canceled it
+//	Info   policies were reloaded, an account goes on, the store's outage has ended
+//	Warn   the call is given up for any other reason
+//	Warn   a caller retries what was given up here, leaks a body or names no account;
+//	       no policy is loaded for a host; an account is paused; the store fails
+//	Error  policies could not be reloaded
+//
+// HTTP 404, 410 and 412 are Warn too where somebody has to act or to look: where the
+// label is needs_user, ambiguous, misconfigured, operator, admin or denied, or where
+// the engine gave up what a rule wanted repeated (exhausted, budget, deadline,
+// unavailable). A 304 is a success.
 //
 // Records carry the provider, operation, account, rule, reason, status, the limit
 // that a call waits for and the rule that closed it, and the error's code where it
@@ -52,6 +70,9 @@ func LogObserver(l *slog.Logger) Observer {
 			level, text = slog.LevelInfo, "deferred"
 		case NoticeGiveUp:
 			level, text = slog.LevelWarn, "gave up"
+			if n.Decision != nil {
+				level = levelOfGivingUp(n)
+			}
 		case NoticeReload:
 			level, text = slog.LevelInfo, "policies reloaded"
 			if n.Err != nil {
@@ -128,6 +149,25 @@ func LogObserver(l *slog.Logger) Observer {
 		}
 		l.LogAttrs(ctx, level, text, attrs...)
 	})
+}
+
+// levelOfGivingUp tells a failure that somebody should hear of from an answer on which
+// the worker that made the call acts by itself, as it does on a success.
+func levelOfGivingUp(n *Notice) slog.Level {
+	switch n.Decision.As {
+	case "gone", "conflict", "skip", AsResync:
+		return slog.LevelDebug
+	case AsCanceled:
+		return slog.LevelInfo
+	case AsAmbiguous, AsNeedsUser, AsMisconfigured, "operator", "admin", "denied",
+		AsExhausted, AsBudget, AsDeadline, AsUnavailable:
+		return slog.LevelWarn
+	}
+	switch n.Status {
+	case http.StatusNotFound, http.StatusGone, http.StatusPreconditionFailed:
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // maxBrief is the longest part of a text from outside that is logged or

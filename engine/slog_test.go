@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,12 +13,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -194,6 +197,83 @@ func TestLogObserverIsQuietOnSuccess(t *testing.T) {
 	}
 	if lines := strings.Split(strings.TrimSpace(buf.String()), "\n"); decisions != 2 || len(lines) != 1 || field(lines[0], "rule") != "gone" {
 		t.Errorf("%d decisions, logged\n%s\nwant the one of the 410", decisions, buf.String())
+	}
+}
+
+// Answers that are ordinary in sync work are no warnings; those for which somebody has
+// to act are, whatever their status.
+func TestLogObserverLevels(t *testing.T) {
+	label := func(status int, as string) string {
+		return fmt.Sprintf("rules: [{name: own, when: status == %d, action: fail, as: %s}]\n", status, as)
+	}
+	for _, tt := range []struct {
+		name   string
+		policy string // in place of the rules of http
+		method string
+		status int
+		cancel bool
+		want   string
+	}{
+		{name: "deleted meanwhile", status: 404, want: "DEBUG"},
+		{name: "deleted for good", status: 410, want: "DEBUG"},
+		{name: "changed meanwhile", method: "PUT", status: 412, want: "DEBUG"},
+		{name: "in conflict", method: "PUT", status: 409, want: "DEBUG"},
+		{name: "404, permanent", policy: label(404, "permanent"), status: 404, want: "DEBUG"},
+		{name: "404, a label of the policy's own", policy: label(404, "base_gone"), status: 404, want: "DEBUG"},
+		{name: "the history is gone", policy: label(404, "resync"), status: 404, want: "DEBUG"},
+		{name: "the sync token is bad", policy: label(400, "resync"), status: 400, want: "DEBUG"},
+		{name: "nothing to fetch", policy: label(403, "skip"), status: 403, want: "DEBUG"},
+		{name: "404, the user has to act", policy: label(404, "needs_user"), status: 404, want: "WARN"},
+		{name: "410, who runs the workers has to act", policy: label(410, "operator"), status: 410, want: "WARN"},
+		{name: "412, somebody has to look", policy: label(412, "ambiguous"), status: 412, want: "WARN"},
+		{name: "404, repeated until it was too often", policy: "rules: [{name: own, when: status == 404, action: retry}]\n", status: 404, want: "WARN"},
+		{name: "a bad request", status: 400, want: "WARN"},
+		{name: "may have happened", method: "POST", status: 503, want: "WARN"},
+		{name: "canceled", status: 503, cancel: true, want: "INFO"},
+		{name: "not modified", status: 304, want: ""},
+	} {
+		for _, way := range []string{"Transport", "Do"} {
+			t.Run(tt.name+"/"+way, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var buf bytes.Buffer
+					file := policy.File{Name: "levels.yaml", Data: []byte("version: 1\nprovider: levels\nextends: [http]\nmatch: [{host: api.test}]\n" + tt.policy)}
+					set, diags := policy.Load([]policy.File{file}, policy.LoadOptions{Over: policy.Builtin()})
+					if err := diags.Err(); err != nil {
+						t.Fatal(err)
+					}
+					e, err := New(Options{Policies: set, Observer: LogObserver(slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug})))})
+					if err != nil {
+						t.Fatal(err)
+					}
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					if tt.cancel {
+						time.AfterFunc(time.Millisecond, cancel)
+					}
+					method := cmp.Or(tt.method, "GET")
+					if way == "Do" {
+						_ = e.Do(ctx, Call{Provider: "levels", Method: method}, func(context.Context) error {
+							if tt.status < 400 {
+								return nil
+							}
+							return &ResponseError{Status: tt.status}
+						})
+					} else {
+						answers := slices.Repeat([]reply{{status: tt.status}}, 10)
+						ending(e.Transport(newServer(answers...)).RoundTrip(request(t, ctx, method, "/items/1", "")))
+					}
+					got := ""
+					for line := range strings.Lines(buf.String()) {
+						if field(line, "msg") == "gave up" {
+							got += field(line, "level")
+						}
+					}
+					if got != tt.want {
+						t.Errorf("%s answered %d: logged %q, want %q in\n%s", method, tt.status, got, tt.want, buf.String())
+					}
+				})
+			})
+		}
 	}
 }
 

@@ -36,6 +36,15 @@ type reloads struct {
 	status ReloadStatus
 }
 
+// clear takes back an error of newer policies, and reports whether there was one.
+func (r *reloads) clear() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := r.status.Err != nil
+	r.status.Err = nil
+	return was
+}
+
 // Reloads tells which policies are in force since when, and what is wrong
 // with newer ones.
 func (e *Engine) Reloads() ReloadStatus {
@@ -46,8 +55,10 @@ func (e *Engine) Reloads() ReloadStatus {
 
 // Watch reads the directory now and then, and replaces the engine's policies
 // whenever its content has changed, has stayed as it is for a fifth of a second,
-// and is valid. On any error the policies in force stay; the observer is told
-// once for each content. A directory that is not there, cannot be read or holds
+// and is valid. Content that says what is in force already, as at the start of a
+// worker that has loaded the same files, replaces nothing, and the observer is not
+// told of it unless it was told of an error before. On any error the policies in
+// force stay; the observer is told once for each content. A directory that is not there, cannot be read or holds
 // no policies is such an error, and so is a *.yaml in it that is neither a regular
 // file nor a link to one. Watch runs until ctx ends, and returns its error, or until the engine is closed;
 // run it in a goroutine of its own.
@@ -118,7 +129,11 @@ func (e *Engine) reload(ctx context.Context, files []policy.File, err error, ove
 			err = diags.Err()
 		}
 	}
-	if err == nil {
+	if err == nil && set.Version() == e.Policies().Version() {
+		if !e.reloads.clear() {
+			return
+		}
+	} else if err == nil {
 		err = e.replace(set)
 	}
 	e.reloaded(ctx, err)

@@ -90,6 +90,76 @@ func TestWatchFailures(t *testing.T) {
 	}
 }
 
+// Content that is in force already replaces nothing: neither at the start nor later, when
+// only comments have changed, or an error is mended.
+func TestWatchKeepsWhatIsInForce(t *testing.T) {
+	const own = "version: 1\nprovider: own\nextends: [http]\nrules: [{name: teapot, when: status == 418, action: fail, as: resync}]\n"
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		write := func(text string) {
+			if err := os.WriteFile(filepath.Join(dir, "own.yaml"), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(own)
+		files, err := policy.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, diags := policy.Load(files, policy.LoadOptions{Over: policy.Builtin()})
+		if err := diags.Err(); err != nil {
+			t.Fatal(err)
+		}
+		seen := &notices{}
+		e, err := New(Options{Policies: set, Observer: seen})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := e.Provider("own")
+		if err != nil {
+			t.Fatal(err)
+		}
+		limits, started := p.Limiter(), e.Reloads()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- e.Watch(ctx, WatchOptions{Dir: dir, Interval: time.Second}) }()
+		for _, step := range []struct {
+			name    string
+			content string
+			kept    bool // the set is the same
+			told    int
+			bad     bool
+		}{
+			{name: "at the start", content: own, kept: true},
+			{name: "touched", content: own, kept: true},
+			{name: "a comment", content: own + "# why\n", kept: true},
+			{name: "broken", content: own + "no", kept: true, told: 1, bad: true},
+			{name: "mended", content: own, kept: true, told: 1},
+			{name: "mended again", content: own + "\n", kept: true},
+			{name: "changed", content: own + "attempt_timeout: 7s\n", told: 1},
+			{name: "changed back", content: own, told: 1},
+		} {
+			before, told := e.Policies(), len(seen.of(NoticeReload))
+			write(step.content)
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			now := e.Reloads()
+			told = len(seen.of(NoticeReload)) - told
+			if kept := e.Policies() == before; kept != step.kept || told != step.told || (now.Err != nil) != step.bad {
+				t.Errorf("%s: the set is the same: %v, told %d times, error %v; want %v, %d, %v", step.name, kept, told, now.Err, step.kept, step.told, step.bad)
+			}
+			if step.kept && !now.Success.Equal(started.Success) {
+				t.Errorf("%s: in force since %v, want %v", step.name, now.Success, started.Success)
+			}
+			if p.Limiter() != limits {
+				t.Errorf("%s: another limiter", step.name)
+			}
+		}
+		cancel()
+		<-done
+	})
+}
+
 // What is being written is not read: neither a file of which a part is valid by
 // itself, nor files of two versions.
 func TestWatchWaitsForWriters(t *testing.T) {
