@@ -98,7 +98,6 @@ type ServerFault struct {
 	Kind   FaultKind
 	Answer Answer  // of FaultAnswer
 	Limits float64 // of FaultLimits: what the server's limits are multiplied by
-	Names  []string
 }
 
 // FaultKind is what goes wrong.
@@ -106,9 +105,9 @@ type FaultKind uint8
 
 // The kinds of faults.
 const (
-	FaultAnswer     FaultKind = iota // requests get Answer, and are not carried out
-	FaultReplyLost                   // requests are carried out, and the connection breaks before the answer
-	FaultNoConnect                   // there is no connection: nothing is sent
-	FaultNoAnswer                    // requests are not carried out, and no answer ever comes
-	FaultLimits                      // the server allows Limits times what it does otherwise
+	FaultAnswer    FaultKind = iota // requests get Answer, and are not carried out
+	FaultReplyLost                  // requests are carried out, and the connection breaks before the answer
+	FaultNoConnect                  // there is no connection: nothing is sent
+	FaultNoAnswer                   // requests are not carried out, and no answer ever comes
+	FaultLimits                     // the server allows Limits times what it does otherwise
 )
