@@ -67,8 +67,8 @@ func (p *Provider) factKeys(ctx context.Context, c *compiled, call *Call) string
 			value = value[:end]
 		}
 		own, full := p.facts.admit(call.Account, name, value, time.Now())
-		if full && p.engine.o.Observer != nil {
-			p.engine.o.Observer.Observe(ctx, &Notice{
+		if full && p.engine.observed() {
+			p.engine.tell(ctx, &Notice{
 				Kind: NoticeManyFacts, Time: time.Now(), Provider: p.name, Account: call.Account,
 				Operation: call.Operation, Method: call.Method, Host: call.Host, Err: errFactValues,
 			})

@@ -17,7 +17,7 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 		d.State = r.call.State // from here on it is the decision's
 		r.decision = d
 	}
-	if r.p.engine.o.Observer != nil {
+	if r.p.engine.observed() {
 		before := d.State
 		r.fails().before = &before
 	}
@@ -47,10 +47,10 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 // and of the decision.
 func (r *run) announce(ctx context.Context, now time.Time) {
 	r.record(now)
-	if r.p.engine.o.Observer != nil {
+	if r.p.engine.observed() {
 		r.notify(ctx, NoticeAttempt, now.Sub(r.start()), r.err)
 		n := r.notice(NoticeDecision, r.decision.Delay)
 		n.Err, n.Before, n.Policy = r.err, r.failure.before, r.deciding.policy
-		r.p.engine.o.Observer.Observe(ctx, n)
+		r.p.engine.tell(ctx, n)
 	}
 }

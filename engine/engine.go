@@ -131,7 +131,8 @@ type Engine struct {
 		provider *Provider
 		told     sync.Map // names of built-in policies
 	}
-	recent *recent
+	recent   *recent
+	audience audience
 }
 
 // generation is one loaded set of policies.
@@ -180,6 +181,7 @@ func New(o Options) (*Engine, error) {
 		o: o, start: time.Now(), recent: newRecent(o.Recent), handles: map[string]*Provider{}, done: make(chan struct{}),
 	}
 	e.credentials = credential.New(o.Reauth.Interval, o.Reauth.Timeout, e.done, credentialFleet(&e.o))
+	e.audience.any.Store(o.Observer != nil)
 	e.member = e.newMember()
 	if err := e.replace(o.Policies); err != nil {
 		return nil, err
@@ -356,12 +358,13 @@ func (p *Provider) Limiter() *limiter.Limiter { return p.limits() }
 
 // Hold closes one of the policy's limits for a key until the given time, for
 // everyone on that key: a kill switch. cause says why, to those who wait; see
-// [limiter.Limiter.Hold]. It fails where the policy in force has no such limit.
+// [limiter.Limiter.Hold]. The observer is told. It fails where the policy in force has no such limit.
 func (p *Provider) Hold(limit string, k limiter.Keys, until time.Time, cause ...limiter.Cause) error {
 	if err := p.hasLimit(limit); err != nil {
 		return err
 	}
 	p.limits().Hold(limit, k, until, cause...)
+	p.toldOfHold(NoticeHold, limit, k, until, cause)
 	return nil
 }
 
@@ -371,6 +374,7 @@ func (p *Provider) Lift(limit string, k limiter.Keys) error {
 		return err
 	}
 	p.limits().Lift(limit, k)
+	p.toldOfHold(NoticeLift, limit, k, time.Time{}, nil)
 	return nil
 }
 

@@ -71,8 +71,8 @@ func (e *Engine) newMember() *limiter.Member {
 
 // storeNotice tells the observer what happens to the store.
 func (e *Engine) storeNotice(n limiter.StoreNotice) {
-	if e.o.Observer != nil {
-		e.o.Observer.Observe(context.Background(), &Notice{Kind: NoticeStore, Time: time.Now(), Duration: n.Duration, Err: n.Err, Store: &n})
+	if e.observed() {
+		e.tell(context.Background(), &Notice{Kind: NoticeStore, Time: time.Now(), Duration: n.Duration, Err: n.Err, Store: &n})
 	}
 }
 

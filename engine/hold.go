@@ -48,3 +48,21 @@ func (r *run) holdCause(now time.Time) limiter.Cause {
 		Operation: r.event.Operation, At: now,
 	}
 }
+
+// toldOfHold tells the observer that a limit was closed, or opened, by hand.
+func (p *Provider) toldOfHold(kind NoticeKind, limit string, k limiter.Keys, until time.Time, cause []limiter.Cause) {
+	if !p.engine.observed() {
+		return
+	}
+	n := &Notice{
+		Kind: kind, Time: time.Now(), Provider: p.name, Version: p.Policy().Version,
+		Account: k.Account, Host: k.Host, Operation: k.Operation, Limit: limit, Until: until,
+	}
+	if len(cause) > 0 {
+		n.Cause = cause[0]
+	}
+	if kind == NoticeHold {
+		n.Duration = max(until.Sub(n.Time), 0)
+	}
+	p.engine.tell(context.Background(), n)
+}

@@ -273,7 +273,7 @@ const minQueued = time.Millisecond
 
 // limit waits for what the call needs of the provider's limits.
 func (r *run) limit(ctx context.Context) error {
-	if r.p.engine.o.Observer == nil {
+	if !r.p.engine.observed() {
 		return r.acquire(ctx)
 	}
 	came := time.Now()
@@ -284,7 +284,9 @@ func (r *run) limit(ctx context.Context) error {
 			limit, cause := r.permit.Waited()
 			r.notifyLimit(ctx, NoticeQueued, queued, limit, cause)
 		}
-		r.units = r.permit.Units(r.op.metered)
+		if r.p.engine.o.Observer != nil {
+			r.units = r.permit.Units(r.op.metered)
+		}
 	}
 	return err
 }

@@ -61,7 +61,7 @@ func (r *run) withoutAccount(ctx context.Context) *outcome {
 	if o.RequireAccount {
 		return &outcome{kind: gaveUp, rule: noAccountRule, as: AsMisconfigured, reason: decision.ReasonNoAccount, cause: errNoAccount}
 	}
-	if o.Observer != nil && r.p.nobody.CompareAndSwap(false, true) {
+	if r.p.engine.observed() && r.p.nobody.CompareAndSwap(false, true) {
 		r.notify(ctx, NoticeNoAccount, 0, errNoAccount)
 	}
 	return nil

@@ -47,7 +47,7 @@ const (
 	NoticeAttempt    NoticeKind = iota + 1 // an attempt has ended; Duration is its time
 	NoticeDecision                         // a failed attempt was decided
 	NoticeWait                             // the call is about to wait; Duration says how long
-	NoticeHold                             // a limit was closed for a key; Duration says how long
+	NoticeHold                             // a limit was closed for a key, by a decision or by hand; Duration says how long
 	NoticeReauth                           // a credential was refreshed for the call, or Err says why not; Duration is the hook's time; once a refresh, however many calls waited
 	NoticeGiveUp                           // the call has failed for good
 	NoticeDefer                            // the call was handed back; Duration says for how long
@@ -63,6 +63,7 @@ const (
 	NoticeStore                            // Store says what happened to Options.Store; the outage, that is over, lasted for Duration
 	NoticePaused                           // an account was paused until Until; Err has the reason
 	NoticeResumed                          // the pause of an account was ended before its time
+	NoticeLift                             // a hold was lifted by hand
 )
 
 var noticeKinds = [...]string{
@@ -71,7 +72,7 @@ var noticeKinds = [...]string{
 	NoticeShadow: "shadow", NoticeNested: "nested", NoticeLeak: "leak", NoticeQueued: "queued",
 	NoticeNoAccount: "no-account", NoticeUnclaimed: "unclaimed",
 	NoticeReauthWait: "reauth-wait", NoticeManyFacts: "many-facts", NoticeStore: "store",
-	NoticePaused: "paused", NoticeResumed: "resumed",
+	NoticePaused: "paused", NoticeResumed: "resumed", NoticeLift: "lift",
 }
 
 // String is the kind's name.
@@ -97,7 +98,7 @@ type Notice struct {
 	Until     time.Time            // NoticeWait, NoticeHold, NoticeGiveUp, NoticeDefer, NoticePaused: when that ends, or when to come back; zero = not known
 	Units     int64                // NoticeAttempt: what it cost of the limits that count units, as requests or quota units; 0 = nothing, as where it was never sent
 	Status    int                  // of the latest attempt's reply, HTTP or SMTP; 0 = none, or not known
-	Limit     string               // NoticeHold, NoticeQueued, and calls that a limit ends or hands back: its name
+	Limit     string               // NoticeHold, NoticeLift, NoticeQueued, and calls that a limit ends or hands back: its name
 	Cause     limiter.Cause        // what has closed Limit, or paused the account; zero = it is not closed, or nobody said why
 	Event     *rules.Event         // the failed attempt's facts; nil for a success
 	Decision  *Decision            // nil before there is one, and for a success
@@ -112,7 +113,7 @@ type Notice struct {
 
 // notify tells the observer.
 func (r *run) notify(ctx context.Context, kind NoticeKind, d time.Duration, err error) {
-	if r.p.engine.o.Observer == nil {
+	if !r.p.engine.observed() {
 		return
 	}
 	n := r.notice(kind, d)
@@ -133,12 +134,12 @@ func (r *run) notify(ctx context.Context, kind NoticeKind, d time.Duration, err 
 	case kind == NoticeWait || kind == NoticeDefer:
 		n.Until = n.Time.Add(d)
 	}
-	r.p.engine.o.Observer.Observe(ctx, n)
+	r.p.engine.tell(ctx, n)
 }
 
 // notifyLimit is notify about a limit, and what has closed it.
 func (r *run) notifyLimit(ctx context.Context, kind NoticeKind, d time.Duration, limit string, cause limiter.Cause) {
-	if r.p.engine.o.Observer == nil {
+	if !r.p.engine.observed() {
 		return
 	}
 	n := r.notice(kind, d)
@@ -148,7 +149,7 @@ func (r *run) notifyLimit(ctx context.Context, kind NoticeKind, d time.Duration,
 	} else if limit == "" && r.cause != nil {
 		n.Err = r.cause
 	}
-	r.p.engine.o.Observer.Observe(ctx, n)
+	r.p.engine.tell(ctx, n)
 }
 
 // notice is what there is to say of the call as it is now.

@@ -85,8 +85,8 @@ func (e *Engine) ResumeAccount(account string) error {
 func (e *Engine) Paused() []Pause { return e.pauses.all() }
 
 func (e *Engine) toldOfPause(kind NoticeKind, p Pause) {
-	if o := e.o.Observer; o != nil {
-		o.Observe(context.Background(), &Notice{
+	if e.observed() {
+		e.tell(context.Background(), &Notice{
 			Kind: kind, Time: time.Now(), Account: p.Account, Until: p.Until, Cause: p.cause(), Err: &PausedError{p},
 		})
 	}

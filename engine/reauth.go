@@ -183,7 +183,7 @@ func (r *run) refresh(ctx context.Context, sent credential.Fingerprint) credenti
 		Provider: r.c.policy.Name, Account: r.call.Account, Event: &event,
 		Generation: r.generation, Claims: claimsChallenge(event.Header), sent: sent,
 	}}
-	if r.p.engine.o.Observer != nil {
+	if r.p.engine.observed() {
 		hook.notice = r.notice(NoticeReauth, 0)
 		hook.notice.Event = &event
 	}
@@ -249,7 +249,7 @@ func (h *refreshHook) Ended(ctx context.Context, f *credential.Failure, took tim
 	if f != nil {
 		n.Err = credentialError{f}
 	}
-	h.p.engine.o.Observer.Observe(h.context(ctx), n)
+	h.p.engine.tell(h.context(ctx), n)
 }
 
 // backoff is why a call must not be sent now; nil = nothing is known that forbids it.

@@ -333,14 +333,14 @@ func (x *roundTrip) handOver(b *httpattempt.Body) {
 		ctx = x.req.Context()
 	}
 	var leaked func()
-	if o := x.p.engine.o.Observer; o != nil {
+	if e := x.p.engine; e.o.Observer != nil {
 		notice := Notice{
 			Kind: NoticeLeak, Provider: x.c.policy.Name, Version: x.c.policy.Version,
 			Account: x.account, Operation: x.op.name, Method: x.method,
 		}
 		leaked = func() {
 			notice.Time = time.Now()
-			o.Observe(context.Background(), &notice)
+			e.tell(context.Background(), &notice)
 		}
 	}
 	//lint:ignore SA1019 net/http frees the connection when this channel is closed

@@ -85,9 +85,9 @@ func (r *run) compare(ctx context.Context, candidate *Decision, now time.Time) {
 		return
 	}
 	s.different.Add(1)
-	if o := r.p.engine.o.Observer; o != nil {
+	if r.p.engine.observed() {
 		decision := *live
-		o.Observe(ctx, &Notice{
+		r.p.engine.tell(ctx, &Notice{
 			Kind: NoticeShadow, Time: now, Provider: r.c.policy.Name, Version: s.compiled.policy.Version,
 			Account: r.call.Account, Operation: r.op.name, Method: r.call.Method, Host: r.call.Host, Attempt: live.State.Attempts,
 			Status: r.event.Status, Event: r.event, Decision: &decision, Candidate: candidate,

@@ -373,13 +373,12 @@ func TestTransportLeavesTheRequest(t *testing.T) {
 func TestTransportTakesAnyRequest(t *testing.T) {
 	yaml := overLoop + "match: [{host: 'api.test:8443'}]\n"
 	synctest.Test(t, func(t *testing.T) {
-		e := testEngine(t, Options{AttemptHeader: "X-Attempt"}, yaml)
+		var host string
+		e := testEngine(t, Options{AttemptHeader: "X-Attempt", Observer: ObserverFunc(func(_ context.Context, n *Notice) { host = n.Host + " " + n.Operation })}, yaml)
 		u, err := url.Parse("https://API.test:8443/items/1")
 		if err != nil {
 			t.Fatal(err)
 		}
-		var host string
-		e.o.Observer = ObserverFunc(func(_ context.Context, n *Notice) { host = n.Host + " " + n.Operation })
 		req := (&http.Request{URL: u}).WithContext(uncomparable{WithAccount(t.Context(), "a"), nil})
 		resp, err := e.Transport(newServer(reply{status: 200})).RoundTrip(req)
 		if err != nil {

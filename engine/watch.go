@@ -146,7 +146,7 @@ func (e *Engine) reloaded(ctx context.Context, err error) {
 		e.reloads.status.Err = err
 		e.reloads.mu.Unlock()
 	}
-	if o := e.o.Observer; o != nil {
-		o.Observe(ctx, &Notice{Kind: NoticeReload, Time: time.Now(), Version: e.Policies().Version(), Err: err})
+	if e.observed() {
+		e.tell(ctx, &Notice{Kind: NoticeReload, Time: time.Now(), Version: e.Policies().Version(), Err: err})
 	}
 }

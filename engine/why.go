@@ -42,8 +42,10 @@ type LimitState struct {
 
 // CredentialState is the state of a credential at a provider.
 type CredentialState struct {
-	Provider   string
+	Provider   string    // "" = Reauth.Credential has named it, for several
+	Name       string    // the account's, or what Reauth.Credential calls it
 	Refreshing bool      // a refresh is under way
+	Failures   int       // failed refreshes in a row
 	Until      time.Time // no refresh begins before then, and no call is sent; zero = it may
 	As         string    // what calls are given up as; "" = they wait, or are handed back
 	Err        error     // why the latest refresh failed; nil = it did not
@@ -61,16 +63,7 @@ func (e *Engine) Why(account string) Why {
 	if p, ok := e.pauses.of(account); ok {
 		w.Paused = &p
 	}
-	e.mu.Lock()
-	var inUse []*Provider
-	for _, p := range e.handles {
-		if p.live.Load() != nil {
-			inUse = append(inUse, p)
-		}
-	}
-	e.mu.Unlock()
-	slices.SortFunc(inUse, func(a, b *Provider) int { return cmp.Compare(a.name, b.name) })
-	for _, p := range inUse {
+	for _, p := range e.InUse() {
 		if l := p.limiter.Load(); l != nil {
 			for s := range l.All() {
 				if keepsBack(&s, account) {
@@ -107,7 +100,7 @@ func (w *Why) credential(p *Provider) {
 	if !ok || s.Failure == nil && !s.Refreshing {
 		return
 	}
-	c := CredentialState{Provider: p.name, Refreshing: s.Refreshing}
+	c := CredentialState{Provider: p.name, Name: s.Name, Refreshing: s.Refreshing, Failures: s.Failures}
 	if f := s.Failure; f != nil {
 		c.Until, c.As, c.Err = f.Until, f.As, f.Err
 	}

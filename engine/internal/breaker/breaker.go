@@ -109,6 +109,23 @@ func (s *Set) States() map[Key]State {
 	return states
 }
 
+// Until is when an open breaker lets a probe pass; zero for one that is not open, or not
+// remembered.
+func (s *Set) Until(key Key) time.Time {
+	s.mu.Lock()
+	c := s.keys[key]
+	s.mu.Unlock()
+	if c == nil {
+		return time.Time{}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != Open {
+		return time.Time{}
+	}
+	return c.opened.Add(c.section.Open)
+}
+
 // circuit is the breaker of one key.
 type circuit struct {
 	section policy.Breaker

@@ -79,6 +79,20 @@ func (s *Set) Ready(now time.Time, b *policy.Budget, key string) time.Time {
 	return now.Add(time.Duration(min(missing/b.Min*1e9, float64(maxWait))))
 }
 
+// All are the keys that the set remembers, and how many retries each has now.
+func (s *Set) All(now time.Time, b *policy.Budget) map[string]float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string]float64, len(s.keys))
+	for key, a := range s.keys {
+		all[key] = min(Most(b), a.retries+max(0, now.Sub(a.at).Seconds())*b.Min)
+	}
+	return all
+}
+
+// Most is how many retries a key can have.
+func Most(b *policy.Budget) float64 { return max(fresh(b), savings*b.Ratio) }
+
 // addLocked brings a key up to now, and adds so many retries to it.
 func (s *Set) addLocked(now time.Time, b *policy.Budget, key string, retries float64) *account {
 	a := s.keys[key]
@@ -96,7 +110,7 @@ func (s *Set) addLocked(now time.Time, b *policy.Budget, key string, retries flo
 		retries += passed * b.Min
 		a.at = now
 	}
-	a.retries = min(max(fresh(b), savings*b.Ratio), a.retries+retries)
+	a.retries = min(Most(b), a.retries+retries)
 	return a
 }
 
