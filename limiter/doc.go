@@ -54,7 +54,7 @@
 //     what replies say of it;
 //   - queue.go, starvation.go, grant.go: who waits, and who goes on;
 //   - permit.go, lend.go, stall.go: what a call has, and what it lends to others;
-//   - call.go, limiter.go, reservation.go, endwaits.go: the way of a call;
+//   - call.go, limiter.go, reservation.go, acquirefunc.go, endwaits.go: the way of a call;
 //   - reload.go, evict.go, peek.go, held.go: new limits, old keys, and looking;
 //   - store.go, credential.go: what a store does that several processes share;
 //   - store_member.go, store_ends.go, store_renew.go, store_watch.go: the process as a member

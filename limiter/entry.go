@@ -156,9 +156,9 @@ type coldState struct {
 	limits  []coldLimit // by limit.position
 	holders []int32     // see entry.few
 	queues  map[uint64]*likeCalls
-	shared  *sharedKey  // nil = the store was not asked about the key yet
-	timer   *time.Timer // fires when the next waiting call may pass
-	wake    int64       // when timer fires; 0 = it is not running
+	shared  *sharedKey // nil = the store was not asked about the key yet
+	timer   Timer      // fires when the next waiting call may pass; nil = it was never set
+	wake    int64      // when timer fires; 0 = it is not running
 }
 
 type coldLimit struct {

@@ -88,7 +88,7 @@ func (l *Limiter) armAtLocked(e *entry, now, at int64) {
 		// The timer runs by the clock, which the key's time may be ahead of.
 		d := time.Duration(max(0, at-min(now, l.shards[e.shard].newest)))
 		if x.timer == nil {
-			x.timer = time.AfterFunc(d, func() { l.wakeAt(e) })
+			x.timer = l.afterFunc(d, func() { l.wakeAt(e) })
 		} else {
 			x.timer.Reset(d)
 		}
@@ -157,7 +157,7 @@ func (l *Limiter) stepLocked(cfg *config, calls *likeCalls, now int64) bool {
 	l.renewLocked(cfg, w, now)
 	if cfg.drops(w.refs) {
 		for _, w := range l.displaceLocked(calls) { // a reload is under way
-			close(w.done)
+			w.tell()
 		}
 		return true
 	}
@@ -214,7 +214,7 @@ func (l *Limiter) renewLocked(cfg *config, w *waiter, now int64) {
 // finishLocked tells w what became of it. All of the calls' shards are locked.
 func (l *Limiter) finishLocked(w *waiter, s waitState) (wake *entry) {
 	wake = l.decideLocked(w, s)
-	close(w.done)
+	w.tell()
 	return wake
 }
 

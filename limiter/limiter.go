@@ -15,8 +15,13 @@ import (
 // Options are the parts of a Limiter that are not limits. The zero value is usable.
 type Options struct {
 	// Clock tells the time; nil = time.Now. It must run as fast as the timers
-	// of package time do, by which waiting calls wake.
+	// of AfterFunc do, by which waiting calls wake.
 	Clock func() time.Time
+
+	// AfterFunc calls f when d has passed, in another goroutine or at least not before
+	// AfterFunc has returned; nil = [time.AfterFunc]. With Clock it lets a simulation tell
+	// the time.
+	AfterFunc func(d time.Duration, f func()) Timer
 
 	// LimitFor gives a key numbers of its own: it is asked on every call, for
 	// each limit that the call uses, and what it answers holds from then on.
@@ -63,7 +68,8 @@ type Options struct {
 type Limiter struct {
 	heldUntil atomic.Int64     // end of the latest hold in force; 0 = none is
 	clock     func() time.Time // nil = time.Now
-	base      time.Time        // times are nanoseconds since then
+	afterFunc func(time.Duration, func()) Timer
+	base      time.Time // times are nanoseconds since then
 	seed      maphash.Seed
 	limitFor  func(string, Keys) (Limit, bool)
 	done      <-chan struct{}           // Options.Done
@@ -91,6 +97,7 @@ type Limiter struct {
 func New(limits []Limit, o Options) (*Limiter, error) {
 	l := &Limiter{
 		clock:     o.Clock,
+		afterFunc: o.AfterFunc,
 		seed:      maphash.MakeSeed(),
 		limitFor:  o.LimitFor,
 		done:      o.Done,
@@ -99,6 +106,9 @@ func New(limits []Limit, o Options) (*Limiter, error) {
 		idle:      int64(o.Idle),
 		member:    o.Member,
 		namespace: o.Namespace,
+	}
+	if l.afterFunc == nil {
+		l.afterFunc = afterFunc
 	}
 	var errs []error
 	switch {

@@ -50,6 +50,7 @@ type waiter struct {
 	permit     Permit
 	err        error
 	done       chan struct{} // closed when state is granted or failed
+	told       func()        // called then too, with locks held; nil = nobody asks
 }
 
 type waitState uint8

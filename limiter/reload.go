@@ -141,7 +141,7 @@ func (l *Limiter) Update(limits []Limit) error {
 	slices.SortFunc(moved, func(a, b *waiter) int { return cmp.Compare(a.seq, b.seq) })
 	for _, w := range moved {
 		l.again(w)
-		close(w.done)
+		w.tell()
 	}
 	return nil
 }
