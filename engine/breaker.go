@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/breaker"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
@@ -25,7 +24,7 @@ var errBreakerOpen = redact.New("engine: the host's circuit breaker is open")
 // The breaker's tickets of calls around this one are returned.
 func (r *run) askBreaker(ctx context.Context) error {
 	b := r.c.policy.Breaker
-	now := time.Now()
+	now := r.p.engine.time()
 	key := breaker.Key{Section: *b, Name: keyOf(b.Key, &r.call.Keys)}
 	r.p.breakers.ReturnOuter(ctx, now, key)
 	ticket, until := r.p.breakers.Take(now, key)
@@ -41,7 +40,7 @@ func (r *run) askBreaker(ctx context.Context) error {
 // returnTicket tells the breaker how the attempt went, if it has a ticket.
 func (r *run) returnTicket(e breaker.Evidence) {
 	if r.ticket != nil {
-		r.ticket.Return(time.Now(), e)
+		r.ticket.Return(r.p.engine.time(), e)
 		r.ticket = nil
 	}
 }

@@ -40,26 +40,33 @@ func (r *run) reauth(ctx context.Context) *outcome {
 	defer end()
 	came := time.Now()
 	result := r.refresh(wait, sent)
-	failed := result.Failure
 	if result.Waited {
 		r.notify(ctx, NoticeReauthWait, time.Since(came), waitError(wait, result))
 	}
+	switch result.Verdict {
+	case credential.Repeat, credential.Confirm:
+	case credential.Closed:
+		return r.interrupted(ctx, ErrClosed)
+	default:
+		if err := wait.Err(); err != nil {
+			if end := r.paused(); end != nil && ctx.Err() == nil {
+				return end
+			}
+			return r.interrupted(ctx, err)
+		}
+	}
+	return r.afterRefresh(result)
+}
+
+// afterRefresh does what reauth does once the refresh is over.
+func (r *run) afterRefresh(result credential.Result) *outcome {
+	failed := result.Failure
 	switch result.Verdict {
 	case credential.Repeat:
 		return r.repeat(result.Fresh)
 	case credential.Confirm:
 		r.confirmed = true
 		return r.repeat(false)
-	case credential.Closed:
-		return r.interrupted(ctx, ErrClosed)
-	}
-	if err := wait.Err(); err != nil {
-		if end := r.paused(); end != nil && ctx.Err() == nil {
-			return end
-		}
-		return r.interrupted(ctx, err)
-	}
-	switch result.Verdict {
 	case credential.Unsettled:
 		r.confirmed = true // by the attempt that follows
 		return r.refreshLater(failed)
@@ -103,9 +110,9 @@ func (r *run) repeat(fresh bool) *outcome {
 	}
 	switch {
 	case !r.attempts.repeatable():
-		return &outcome{kind: deferred, reason: decision.ReasonBody, until: time.Now()}
+		return &outcome{kind: deferred, reason: decision.ReasonBody, until: r.p.engine.time()}
 	case r.repeats > maxRepeats:
-		return &outcome{kind: deferred, reason: decision.ReasonReauthSoon, until: time.Now().Add(r.p.engine.o.Reauth.Interval), cause: credential.ErrTooEarly}
+		return &outcome{kind: deferred, reason: decision.ReasonReauthSoon, until: r.p.engine.time().Add(r.p.engine.o.Reauth.Interval), cause: credential.ErrTooEarly}
 	}
 	r.discard()
 	return nil
@@ -115,7 +122,7 @@ func (r *run) repeat(fresh bool) *outcome {
 func (r *run) refreshLater(failed *credential.Failure) *outcome {
 	r.cause = failed.Err
 	d := r.decision
-	delay := max(time.Until(failed.Until), 0)
+	delay := max(failed.Until.Sub(r.p.engine.time()), 0)
 	why := decision.ReasonReauthError
 	if failed.Early {
 		why = decision.ReasonReauthSoon

@@ -17,6 +17,7 @@ import (
 	"github.com/recourse-go/recourse/engine/internal/gate"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/engine/internal/nesting"
+	"github.com/recourse-go/recourse/internal/virtual"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
@@ -110,7 +111,8 @@ type Engine struct {
 	mu   sync.Mutex    // serialises reloads
 	done chan struct{} // closed by Close
 
-	start time.Time // when the engine was made; see now
+	start time.Time     // when the engine was made; see now
+	clock virtual.Clock // of a simulation; nil = it is now
 
 	// handles has the providers of all generations. A provider stays here when its policy
 	// goes away, so that its handle works again when the policy comes back. mu guards it.
@@ -150,7 +152,9 @@ type wholeHost struct {
 }
 
 // New makes an Engine. It fails only if a policy's limits cannot be built.
-func New(o Options) (*Engine, error) {
+func New(o Options) (*Engine, error) { return newEngine(o, nil) }
+
+func newEngine(o Options, clock virtual.Clock) (*Engine, error) {
 	if o.Policies == nil {
 		o.Policies = policy.Builtin()
 	}
@@ -178,8 +182,9 @@ func New(o Options) (*Engine, error) {
 		o.Rand = rand.Float64
 	}
 	e := &Engine{
-		o: o, start: time.Now(), recent: newRecent(o.Recent), handles: map[string]*Provider{}, done: make(chan struct{}),
+		o: o, clock: clock, recent: newRecent(o.Recent), handles: map[string]*Provider{}, done: make(chan struct{}),
 	}
+	e.start = e.time()
 	e.credentials = credential.New(o.Reauth.Interval, o.Reauth.Timeout, e.done, credentialFleet(&e.o))
 	e.audience.any.Store(o.Observer != nil)
 	e.member = e.newMember()
@@ -282,6 +287,14 @@ func (e *Engine) replace(set *policy.Set) error {
 // which costs half of what time.Now does. The sum e.start + now is right for durations;
 // as a time of day it is wrong if the system's clock has been set meanwhile.
 func (e *Engine) now() time.Duration { return time.Since(e.start) }
+
+// time returns the time of day; in a simulation, its time.
+func (e *Engine) time() time.Time {
+	if e.clock != nil {
+		return e.clock.Now()
+	}
+	return time.Now()
+}
 
 // Policies are the policies that the engine decides by now.
 func (e *Engine) Policies() *policy.Set { return e.live.Load().set }
@@ -412,9 +425,13 @@ func (p *Provider) limits() *limiter.Limiter {
 		return l
 	}
 	p.firstLocked()
-	l, err := limiter.New(p.placed, limiter.Options{
+	o := limiter.Options{
 		LimitFor: p.engine.o.LimitFor, Done: p.engine.done, Member: p.engine.member, Namespace: p.name, Closed: p.engine.isPaused,
-	})
+	}
+	if clock := p.engine.clock; clock != nil {
+		o.Clock, o.AfterFunc = clock.Now, clock.AfterFunc
+	}
+	l, err := limiter.New(p.placed, o)
 	if err != nil {
 		panic(err) // cannot happen: Replace has made a limiter of the same limits before
 	}

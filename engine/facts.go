@@ -15,7 +15,7 @@ import (
 
 // classify works out the facts of a failed attempt, and reads the clock.
 func (r *run) classify(ctx context.Context) (now time.Time) {
-	now = time.Now()
+	now = r.p.engine.time()
 	e := &r.fails().event
 	*e = rules.Event{}
 	r.event = e

@@ -77,7 +77,7 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 			d.Reason = end.reason
 		}
 		if r.wait != nil || end.reason == decision.ReasonPaused { // else the delay was decided
-			d.Delay = max(time.Until(end.until), 0)
+			d.Delay = max(end.until.Sub(r.p.engine.time()), 0)
 			d.MinDelay = d.Delay
 		}
 		result.Until = end.until
@@ -99,7 +99,7 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 			decision.Fail(d, end.as, end.reason)
 		}
 		if d.As == AsDeadline && r.until.IsZero() {
-			r.until = time.Now() // only its own deadline ended it: it may be made again at once
+			r.until = r.p.engine.time() // only its own deadline ended it: it may be made again at once
 		}
 		result.Until = r.until
 		cause, told := end.cause, r.err
@@ -215,7 +215,7 @@ func (r *run) limited(ctx context.Context, err error) *outcome {
 		return &outcome{kind: deferred, rule: reauthRule, reason: decision.ReasonReauthError, until: backoff.Until, cause: backoff.Err}
 	case wait != nil && wait.Err == nil && r.p.engine.closed():
 		return &outcome{kind: deferred, rule: closedRule, reason: decision.ReasonClosed, until: wait.Until, cause: &bothErrors{err, ErrClosed}}
-	case wait != nil && (wait.Err == nil || wait.Err == context.DeadlineExceeded && time.Until(wait.Until) > r.maxInline()):
+	case wait != nil && (wait.Err == nil || wait.Err == context.DeadlineExceeded && wait.Until.Sub(r.p.engine.time()) > r.maxInline()):
 		// Also where the deadline is sooner: see the order of the loop.
 		return &outcome{kind: deferred, rule: limitRule, reason: decision.ReasonInline, until: wait.Until, cause: err}
 	case errtree.Is(err, context.DeadlineExceeded), errtree.Is(err, context.Canceled):

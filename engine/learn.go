@@ -27,8 +27,7 @@ type teacher struct {
 
 // hear takes note of what a response says of the operation's limits, which its permit
 // was granted by. e has what classify.Learn reads.
-func (o *operation) hear(permit limiter.Permit, e *rules.Event) {
-	now := time.Now()
+func (o *operation) hear(permit limiter.Permit, e *rules.Event, now time.Time) {
 	for i := range o.teachers {
 		t := &o.teachers[i]
 		v, ok := classify.Learn(t.from, e, now)
@@ -51,7 +50,7 @@ func (x *roundTrip) hear(ctx context.Context, permit limiter.Permit) {
 	e := x.known // needsDecision writes the same
 	e.Provider, e.Operation, e.Method, e.Protocol = x.c.policy.Name, x.op.name, x.method, "http"
 	e.Status, e.Header = x.resp.StatusCode, x.resp.Header
-	x.op.hear(permit, e)
+	x.op.hear(permit, e, time.Now())
 	if l := listenerOf(ctx); l != nil && l.op.teachers[0].provider == x.p.name {
 		l.heard.Store(true)
 	}
@@ -97,7 +96,7 @@ func (p *Provider) hearInside(ctx context.Context, resp *http.Response) {
 			e.Method = first.Method
 		}
 	}
-	l.op.hear(l.permit, &e)
+	l.op.hear(l.permit, &e, time.Now())
 }
 
 // hearFailure takes note of what the error of Do's function says of limits, where it
@@ -111,5 +110,5 @@ func (r *run) hearFailure() {
 	if gave || deferred || r.deciding != r.c || r.attempts.foreign(r.err) {
 		return
 	}
-	r.op.hear(r.permit, r.event)
+	r.op.hear(r.permit, r.event, r.event.Now)
 }

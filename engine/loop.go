@@ -194,55 +194,25 @@ func (r *run) loop(ctx context.Context) *outcome {
 			return &outcome{kind: gaveUp, rule: bodyRule, as: AsPermanent, reason: decision.ReasonBody, cause: a.err}
 		}
 
-		// Classify and decide.
-		now := r.classify(ctx)
-		if r.op.teachers != nil {
-			r.hearFailure()
+		// Classify, decide, hold.
+		now, end := r.assess(ctx)
+		if end != nil {
+			return end
 		}
-		r.decide(ctx, now)
-		if decision.LeaveToCredentials(r.decision) {
-			r.refreshed = true
-		}
-		r.announce(ctx, now)
 		d := r.decision
-
-		// Hold, even if this call goes on or ends: other calls must not be refused too.
-		r.hold(ctx, now)
-
-		if d.Action != policy.Accept && batchOf(ctx) != nil && r.attempts.isBatch() {
-			return r.handOver(now) // the Do around it decides about each part of the batch
-		}
-		switch d.Action {
-		case policy.Accept:
-			return &outcome{kind: accepted}
-		case policy.Fail:
-			return &outcome{kind: gaveUp}
-		case policy.Reauth:
+		if d.Action == policy.Reauth {
 			if end := r.reauth(ctx); end != nil {
 				return end
 			}
 			if d.Action == policy.Reauth {
 				continue // at once, with the new credentials
 			}
-			now = time.Now() // the refresh cannot begin yet: the call waits as for a retry
+			now = r.p.engine.time() // the refresh cannot begin yet: the call waits as for a retry
 		}
 
-		// Budget. A retry after a wait that the server asked for costs nothing.
-		if !r.afford(now) {
-			return &outcome{kind: gaveUp, as: AsBudget, reason: decision.ReasonBudget}
-		}
-
-		// Deferral, then the deadline: the call does not sleep if no attempt can follow.
-		if !r.attempts.repeatable() || d.Defer || d.Delay > r.maxInline() {
-			return r.deferral(now)
-		}
-		if deadline, ok := ctx.Deadline(); ok && now.Add(d.Delay).After(deadline) {
-			r.refundRetry()
-			if timeUp(ctx) { // in the attempt
-				return &outcome{kind: gaveUp, as: AsDeadline, reason: decision.ReasonTimeUp, cause: r.cause}
-			}
-			r.until = now.Add(d.Delay)
-			return &outcome{kind: gaveUp, as: AsDeadline, reason: decision.ReasonDeadline, cause: r.cause}
+		// Budget, deferral, deadline.
+		if end := r.mayWait(ctx, now); end != nil {
+			return end
 		}
 
 		// Wait, without holding a permit or a response.
@@ -254,6 +224,57 @@ func (r *run) loop(ctx context.Context) *outcome {
 			return r.interrupted(ctx, err)
 		}
 	}
+}
+
+// assess classifies a failed attempt, decides about it, and closes limits. It returns nil
+// if the call may go on, after a re-authentication or a wait.
+func (r *run) assess(ctx context.Context) (now time.Time, end *outcome) {
+	now = r.classify(ctx)
+	if r.op.teachers != nil {
+		r.hearFailure()
+	}
+	r.decide(ctx, now)
+	if decision.LeaveToCredentials(r.decision) {
+		r.refreshed = true
+	}
+	r.announce(ctx, now)
+
+	// Hold, even if this call goes on or ends: other calls must not be refused too.
+	r.hold(ctx, now)
+
+	switch d := r.decision; {
+	case d.Action != policy.Accept && batchOf(ctx) != nil && r.attempts.isBatch():
+		return now, r.handOver(now) // the Do around it decides about each part of the batch
+	case d.Action == policy.Accept:
+		return now, &outcome{kind: accepted}
+	case d.Action == policy.Fail:
+		return now, &outcome{kind: gaveUp}
+	}
+	return now, nil
+}
+
+// mayWait returns nil if the call may wait for as long as the decision says, in its worker.
+func (r *run) mayWait(ctx context.Context, now time.Time) *outcome {
+	d := r.decision
+
+	// Budget. A retry after a wait that the server asked for costs nothing.
+	if !r.afford(now) {
+		return &outcome{kind: gaveUp, as: AsBudget, reason: decision.ReasonBudget}
+	}
+
+	// Deferral, then the deadline: the call does not sleep if no attempt can follow.
+	if !r.attempts.repeatable() || d.Defer || d.Delay > r.maxInline() {
+		return r.deferral(now)
+	}
+	if deadline, ok := ctx.Deadline(); ok && now.Add(d.Delay).After(deadline) {
+		r.refundRetry()
+		if timeUp(ctx) { // in the attempt
+			return &outcome{kind: gaveUp, as: AsDeadline, reason: decision.ReasonTimeUp, cause: r.cause}
+		}
+		r.until = now.Add(d.Delay)
+		return &outcome{kind: gaveUp, as: AsDeadline, reason: decision.ReasonDeadline, cause: r.cause}
+	}
+	return nil
 }
 
 // checkpoint tells the caller what to resume with if the attempt that comes is never

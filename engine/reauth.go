@@ -187,11 +187,18 @@ func (r *run) refresh(ctx context.Context, sent credential.Fingerprint) credenti
 		hook.notice = r.notice(NoticeReauth, 0)
 		hook.notice.Event = &event
 	}
-	return r.p.credentials.Refresh(ctx, credential.Refusal{
+	refusal := r.refusal(hook.request.Claims, sent)
+	refusal.Hook = hook
+	return r.p.credentials.Refresh(ctx, refusal)
+}
+
+// refusal is what the credentials are told of the attempt, which had the credential sent.
+func (r *run) refusal(claims string, sent credential.Fingerprint) credential.Refusal {
+	return credential.Refusal{
 		Key: r.p.credentialKey(r.call.Account), Account: r.call.Account, Owner: r.p.name, Unclaimed: r.p.name == fallbackProvider,
-		Began: r.start(), Generation: r.generation, Claims: hook.request.Claims, Sent: sent, Fixed: r.p.engine.o.Authorize == nil,
-		Refreshed: r.refreshed, Confirmed: r.confirmed, Hook: hook,
-	})
+		Began: r.start(), Generation: r.generation, Claims: claims, Sent: sent, Fixed: r.p.engine.o.Authorize == nil,
+		Refreshed: r.refreshed, Confirmed: r.confirmed,
+	}
 }
 
 // refreshHook runs Reauth.Refresh for a call of p.

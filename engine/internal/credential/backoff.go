@@ -58,6 +58,15 @@ func (s *Set) InBackoff() int64 { return s.inBackoff.Load() }
 // Backoff is why a call of an account must not be sent now; nil = nothing is known that
 // forbids it. What a refresh itself does for the account is never forbidden.
 func (s *Set) Backoff(ctx context.Context, k Key, account string) *Failure {
+	failure := s.BackoffAt(time.Now, k)
+	if failure == nil || within(ctx, func(f *flight) bool { return f.account == account }) {
+		return nil
+	}
+	return failure
+}
+
+// BackoffAt is Backoff by the clock now, for a call that no refresh makes.
+func (s *Set) BackoffAt(now func() time.Time, k Key) *Failure {
 	sh := s.shard(k)
 	sh.mu.Lock()
 	e := sh.entries[k]
@@ -66,7 +75,7 @@ func (s *Set) Backoff(ctx context.Context, k Key, account string) *Failure {
 		failure = e.backoff.failure
 	}
 	sh.mu.Unlock()
-	if failure == nil || !time.Now().Before(failure.Until) || within(ctx, func(f *flight) bool { return f.account == account }) {
+	if failure == nil || !now().Before(failure.Until) {
 		return nil
 	}
 	return failure

@@ -141,7 +141,8 @@ func (s *Set) Refresh(ctx context.Context, r Refusal) Result {
 	}
 	f, waited := e.flight, true
 	if f == nil {
-		f, waited = s.beginLocked(ctx, sh, e, &r, now), false
+		f, waited = s.beginLocked(ctx, e, &r, now), false
+		go s.run(context.WithValue(context.WithoutCancel(ctx), flightKey{}, f), sh, e, f, e.shared)
 	}
 	end := f.end
 	sh.mu.Unlock()
@@ -153,6 +154,11 @@ func (s *Set) Refresh(ctx context.Context, r Refusal) Result {
 	case <-s.done:
 		return Result{Verdict: Closed, Waited: waited}
 	}
+	return f.resultOf(end, &r, waited)
+}
+
+// resultOf is what the end of a flight means for a call that needs it.
+func (f *flight) resultOf(end *flightEnd, r *Refusal, waited bool) Result {
 	switch {
 	case end.renewed:
 		return Result{Verdict: Repeat, Waited: waited}
@@ -237,7 +243,7 @@ func (s *Set) verdictLocked(e *entry, r *Refusal, had bool, now time.Time) Resul
 }
 
 // beginLocked begins a refresh.
-func (s *Set) beginLocked(ctx context.Context, sh *shard, e *entry, r *Refusal, now time.Time) *flight {
+func (s *Set) beginLocked(ctx context.Context, e *entry, r *Refusal, now time.Time) *flight {
 	outer, _ := ctx.Value(flightKey{}).(*flight)
 	f := &flight{
 		key: r.Key, account: r.Account, owner: r.Owner, outer: outer, hook: r.Hook,
@@ -246,7 +252,6 @@ func (s *Set) beginLocked(ctx context.Context, sh *shard, e *entry, r *Refusal, 
 	}
 	e.flight = f
 	s.watchLocked(e)
-	go s.run(context.WithValue(context.WithoutCancel(ctx), flightKey{}, f), sh, e, f, e.shared)
 	return f
 }
 
