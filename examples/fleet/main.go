@@ -64,6 +64,11 @@ func main() {
 		}
 		return
 	}
+	if err := reach(ctx, *redisAddr, *postgresURL); err != nil {
+		fmt.Fprintln(os.Stderr, "fleet: the store does not answer:", err)
+		os.Exit(1)
+	}
+	fmt.Fprintf(os.Stderr, "fleet: %d processes start, and work for %v\n", *processes, time.Duration(*seconds*float64(time.Second)))
 	f := &fleet{args: []string{"-redis", *redisAddr, "-postgres", *postgresURL, "-processes", fmt.Sprint(*processes)}, sent: map[string]bool{}}
 	r, err := f.run(ctx, *processes, *kill, time.Duration(*seconds*float64(time.Second)))
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
@@ -70,6 +71,26 @@ func openStore(ctx context.Context, redisAddr, postgresURL string) (limiter.Stor
 		return nil, err
 	}
 	return pglimit.New(pool, pglimit.Options{})
+}
+
+// reach tells whether that store answers, so that the command says at once if it does not.
+func reach(ctx context.Context, redisAddr, postgresURL string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if redisAddr != "" {
+		o, err := redislimit.ClientOptions(redisAddr)
+		if err != nil {
+			return err
+		}
+		client := redis.NewClient(o)
+		defer client.Close()
+		return client.Ping(ctx).Err()
+	}
+	conn, err := pgx.Connect(ctx, postgresURL)
+	if err != nil {
+		return err
+	}
+	return conn.Close(ctx)
 }
 
 // work is a worker's process: eight goroutines that sync four mailboxes, until ctx ends.

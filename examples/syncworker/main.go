@@ -106,6 +106,9 @@ func work(ctx context.Context, dir, postgres, redisAddr string, messages int) er
 		}
 		client := redis.NewClient(o)
 		defer client.Close()
+		if err := reached("-redis "+o.Addr, func(ctx context.Context) error { return client.Ping(ctx).Err() }); err != nil {
+			return err
+		}
 		if options.Store, err = redislimit.New(client, redislimit.Options{Prefix: "syncworker:"}); err != nil {
 			return err
 		}
@@ -369,6 +372,9 @@ func (w *worker) open(ctx context.Context, file, postgres string) (err error) {
 		if err != nil {
 			return err
 		}
+		if err := reached("-postgres", pool.Ping); err != nil {
+			return err
+		}
 		w.db = stdlib.OpenDBFromPool(pool)
 		w.jobs, err = newClient(ctx, riverpgxv5.New(pool), w.workers)
 		return err
@@ -379,6 +385,17 @@ func (w *worker) open(ctx context.Context, file, postgres string) (err error) {
 	w.db.SetMaxOpenConns(1) // SQLite has one writer
 	w.jobs, err = newClient(ctx, riversqlite.New(w.db), w.workers)
 	return err
+}
+
+// reached says at the start that a server is not there. Later on the store may fail: the
+// limits then go on as docs/fleet.md says.
+func reached(what string, ping func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := ping(ctx); err != nil {
+		return fmt.Errorf("%s: no answer: %w", what, err)
+	}
+	return nil
 }
 
 // newClient brings River's tables up to date and makes its client.
