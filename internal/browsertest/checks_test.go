@@ -77,7 +77,7 @@ type spoken struct{ role, name, description string }
 // named are the roles of elements that mean nothing without a name.
 var named = []string{
 	"button", "link", "textbox", "searchbox", "checkbox", "radio", "combobox", "listbox", "option", "slider", "spinbutton", "switch", "tab", "menuitem",
-	"DisclosureTriangle", "image", "img", "figure", "table", "dialog", "form", "region", "navigation", "search", "heading", "Canvas", "columnheader",
+	"DisclosureTriangle", "image", "img", "table", "dialog", "form", "region", "navigation", "search", "heading", "Canvas", "columnheader",
 }
 
 // speech is all that a screen reader is told of the page. It holds that whatever needs a

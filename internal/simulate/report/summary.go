@@ -1,0 +1,140 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/recourse-go/recourse/internal/simulate"
+)
+
+// summary says in sentences, a paragraph each, what was simulated and what came out.
+func summary(r *simulate.Result) []string {
+	t := &r.Totals
+	return []string{
+		strings.Join([]string{
+			fmt.Sprintf("In %s of simulated time %s of %s made %s, at most %s at once.",
+				duration(r.Duration), times(r.Mailboxes, "mailbox", "mailboxes"), r.Provider, times(t.Calls, "call", "calls"), count(r.Workers)),
+			wrong(r.Faults),
+			fmt.Sprintf("The %s decided what became of each call.", called(r.Policies)),
+		}, " "),
+		strings.Join([]string{outcome(t), traffic(t), sends(t), delay(r)}, " "),
+	}
+}
+
+// called is what policies are called in a sentence.
+func called(policies string) string {
+	if policies == "built-in" {
+		return "built-in policies"
+	}
+	return "policies of " + policies
+}
+
+func wrong(faults []simulate.Fault) string {
+	if len(faults) == 0 {
+		return "Nothing went wrong with the server."
+	}
+	var parts []string
+	for _, f := range faults {
+		parts = append(parts, fmt.Sprintf("“%s” from %s to %s", f.Name, clock(f.From), clock(f.To)))
+	}
+	return "The server was given " + list(parts) + "."
+}
+
+func outcome(t *simulate.Totals) string {
+	if t.Done == t.Calls {
+		return "All calls were done in the end."
+	}
+	parts := []string{fmt.Sprintf("%s %s done", none(t.Done), were(t.Done))}
+	if n := givenUp(t); n > 0 {
+		var why []string
+		for _, label := range labels(t.Failed) {
+			why = append(why, count(t.Failed[label])+" as "+label)
+		}
+		parts = append(parts, fmt.Sprintf("%s %s given up (%s)", count(n), were(n), strings.Join(why, ", ")))
+	}
+	if n := t.Unfinished; n > 0 {
+		parts = append(parts, fmt.Sprintf("%s had not ended when the simulation did", count(n)))
+	}
+	return "Of the calls " + list(parts) + "."
+}
+
+func traffic(t *simulate.Totals) string {
+	said := fmt.Sprintf("The server was sent %s", times(t.Requests, "request", "requests"))
+	if t.ExtraLoad > 0 {
+		said += fmt.Sprintf(", %s more than one for each call", percent(t.ExtraLoad))
+	}
+	switch {
+	case t.Refusals == 0 && t.Unanswered == 0:
+		said += "; it refused none."
+	case t.Unanswered == 0:
+		said += fmt.Sprintf("; it refused %s.", count(t.Refusals))
+	default:
+		said += fmt.Sprintf("; it refused %s, and %s brought no answer.", count(t.Refusals), count(t.Unanswered))
+	}
+	if t.EarlyReturns == 0 {
+		return said + " None was sent earlier than the server had asked for."
+	}
+	return said + fmt.Sprintf(" %s %s sent earlier than the server had asked for.", count(t.EarlyReturns), were(t.EarlyReturns))
+}
+
+func delay(r *simulate.Result) string {
+	t := &r.Totals
+	var said []string
+	if len(r.Faults) > 0 {
+		if t.Drain == 0 {
+			said = append(said, "When the last fault ended no call was late.")
+		} else {
+			said = append(said, fmt.Sprintf("It took %s from the end of the last fault until no call was late any more.", duration(t.Drain)))
+		}
+	}
+	if t.Done > 0 {
+		said = append(said, fmt.Sprintf("Half of the calls that were done took at most %s, and 99 of 100 at most %s.", duration(t.Wait.Half), duration(t.Wait.Most)))
+	}
+	if t.Worst.Mailbox != "" {
+		said = append(said, fmt.Sprintf("The longest of all took %s, in %s.", duration(t.Worst.Wait), t.Worst.Mailbox))
+	}
+	return strings.Join(said, " ")
+}
+
+func sends(t *simulate.Totals) string {
+	if t.DuplicateSends == 0 && t.LostSends == 0 && t.AmbiguousSends == 0 {
+		return "No call that may be carried out only once was carried out twice, or lost."
+	}
+	said := fmt.Sprintf("Of the calls that may be carried out only once %s %s carried out again, and %s %s lost",
+		none(t.DuplicateSends), were(t.DuplicateSends), none(t.LostSends), were(t.LostSends))
+	if t.AmbiguousSends > 0 {
+		said += fmt.Sprintf("; of %s nobody knows, so somebody has to look", count(t.AmbiguousSends))
+	}
+	return said + "."
+}
+
+// none is a count in a sentence.
+func none(n int) string {
+	if n == 0 {
+		return "none"
+	}
+	return count(n)
+}
+
+// changesSummary says in one sentence how the two sets of policies compare.
+func changesSummary(c *simulate.Comparison) string {
+	if c.Against == nil {
+		return ""
+	}
+	n := names([]*simulate.Result{c.Result, c.Against})
+	if len(c.Changes) == 0 {
+		return fmt.Sprintf("The same calls, with the same faults, came out the same with %s as with %s.", n[0], n[1])
+	}
+	worse := 0
+	for _, change := range c.Changes {
+		if change.Worse {
+			worse++
+		}
+	}
+	what := fmt.Sprintf("%s worse", times(worse, "number is", "numbers are"))
+	if worse == 0 {
+		what = "no number is worse"
+	}
+	return fmt.Sprintf("The same calls, with the same faults, were played with %s and with %s. Seen from %s, %s with %s, of %s that differ:",
+		n[0], n[1], n[1], what, n[0], times(len(c.Changes), "number", "numbers"))
+}
