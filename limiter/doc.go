@@ -56,7 +56,7 @@
 //   - permit.go, lend.go, stall.go: what a call has, and what it lends to others;
 //   - call.go, limiter.go, reservation.go, acquirefunc.go, endwaits.go: the way of a call;
 //   - reload.go, evict.go, peek.go, held.go: new limits, old keys, and looking;
-//   - store.go, credential.go: what a store does that several processes share;
+//   - store.go, credential.go, pause.go: what a store does that several processes share;
 //   - store_member.go, store_ends.go, store_renew.go, store_watch.go: the process as a member
 //     of those, and what it tells and hears beside its calls;
 //   - store_closure.go, store_ask.go, store_outage.go: the way of a call that the store is

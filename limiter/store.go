@@ -274,4 +274,7 @@ type StoreEvent struct {
 	// Otherwise a hold of the key was set or lifted: reservations of it are void, and what
 	// is known of its closure is to be asked for anew.
 	Freed bool
+
+	// Paused says that accounts were paused or resumed, in a [PauseStore]; Key is zero.
+	Paused bool
 }

@@ -69,7 +69,7 @@ type Store struct {
 	swept   atomic.Pointer[[16]byte] // the last key of Renew's latest sweep
 	clock   func() time.Time         // of tests; nil = the server's
 
-	take, ends, change, renew, members, sweep, epochs, credential string // statements
+	take, ends, change, renew, members, sweep, epochs, credential, pause string // statements
 }
 
 var _ limiter.Store = (*Store)(nil)
@@ -102,6 +102,7 @@ func New(pool *pgxpool.Pool, o Options) (*Store, error) {
 		members:    "select member, numbers, seen from " + schema + ".members where until > $1 order by member",
 		sweep:      "select " + schema + ".sweep($1, $2, $3)",
 		credential: "select r, ends_as from " + schema + ".credential($1, $2, $3, $4, $5)",
+		pause:      "select r, accounts, reasons from " + schema + ".pause($1, $2, $3, $4, $5)",
 		epochs:     "select " + schema + ".begin_epochs($1)",
 	}
 	s.swept.Store(&[16]byte{})

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/recourse-go/recourse/limiter"
 )
 
 //go:embed sql/*.sql
@@ -19,6 +21,7 @@ var files embed.FS
 // counted from 1. Released steps are not changed.
 var migrations = [][]string{
 	{"tables", "epoch", "decide", "take", "end", "change", "renew", "credential"},
+	{"pause"},
 }
 
 // included are the parts that several functions have in common. PL/pgSQL is fast within one
@@ -56,6 +59,9 @@ var numbers = map[string]int64{
 	"probe":    4, // id, until
 	"claim":    5, // member, priority, units, until
 	"listSize": 7,
+
+	// pauses of accounts
+	"pausesMost": limiter.MaxPauses, "pausesTold": limiter.MaxPausesTold, "pauseMarks": 200, "pauseKept": int64(limiter.PauseKept / time.Microsecond),
 
 	"second": 1_000_000, "minute": 60_000_000,
 	"maxUnits": maxUnits, "longestStep": 20 * int64(longest),

@@ -83,7 +83,8 @@ func TestSuite(t *testing.T) {
 					s.clock, h.Advance = c.now, c.advance
 				}
 				empty := func() {
-					exec(t, pool, fmt.Sprintf("truncate %s.keys, %[1]s.epochs, %[1]s.members", schema))
+					exec(t, pool, fmt.Sprintf("truncate %s.keys, %[1]s.epochs, %[1]s.members, %[1]s.pauses", schema))
+					exec(t, pool, fmt.Sprintf("update %s.pause_marks set store = 0, last = 0, marks = '{}'", schema))
 					exec(t, pool, s.epochs, s.at())
 				}
 				h.Restore = func() { aged(t, s, c.now()) }

@@ -25,6 +25,7 @@ var (
 	epochsScript  = scriptOf("epochs")
 
 	credentialScript = scriptOf("credential")
+	pauseScript      = scriptOf("pause")
 	memoryScript     = newScript("return redis.call('INFO', 'memory')")
 )
 

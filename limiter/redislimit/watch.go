@@ -24,6 +24,8 @@ func (s *Store) Watch(ctx context.Context, member limiter.StoreID, f func(limite
 	return s.server.Subscribe(ctx, channels, func(channel, message string) {
 		if channel == "" {
 			f(limiter.StoreEvent{})
+		} else if message == pausesMessage {
+			f(limiter.StoreEvent{Paused: true})
 		} else if key, ok := keyOf(message); ok {
 			f(limiter.StoreEvent{Key: key, Freed: strings.HasSuffix(channel, name)})
 		}

@@ -1,5 +1,5 @@
-// Package storetest is for those who implement a [limiter.Store] or a
-// [limiter.CredentialStore].
+// Package storetest is for those who implement a [limiter.Store], a [limiter.CredentialStore]
+// or a [limiter.PauseStore].
 //
 // [Memory] is a store of limits in memory. It is the reference: what it answers is right,
 // and its code is written to be read. It is also a store for tests of others: its clock can

@@ -21,7 +21,7 @@ type Fault struct {
 }
 
 // SetFault lets f say what goes wrong with each call from now on: op is "take", "end",
-// "change", "renew", or "event". nil = nothing. It is called with the store locked.
+// "change", "renew", "pause", or "event". nil = nothing. It is called with the store locked.
 func (m *Memory) SetFault(f func(op string) Fault) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

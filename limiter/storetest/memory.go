@@ -10,7 +10,8 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// Memory is a [limiter.Store], and a [limiter.CredentialStore], in memory. It is made by [NewMemory] and safe for concurrent use.
+// Memory is a [limiter.Store], and a [limiter.CredentialStore] and a [limiter.PauseStore], in memory. It is made by
+// [NewMemory] and safe for concurrent use.
 type Memory struct {
 	*Credentials // what it knows of credentials
 
@@ -22,6 +23,7 @@ type Memory struct {
 	epochs   map[byte]int64 // since when the keys are known whose place begins so
 	members  map[limiter.StoreID]member
 	watchers map[*watcher]bool
+	pauses   pauses
 }
 
 type member struct {
@@ -51,6 +53,7 @@ func (m *Memory) Forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.values, m.epochs, m.members = map[limiter.StoreKey]*value{}, map[byte]int64{}, map[limiter.StoreID]member{}
+	m.pauses = pauses{}
 	now := m.now()
 	for i := range epochs {
 		m.epochs[byte(i)] = now
@@ -547,6 +550,7 @@ func leaseOf(d time.Duration) int64 {
 
 var (
 	errPlaces = errors.New("storetest: the keys of one take are not of one place")
+	errPauses = errors.New("storetest: too many changes of pauses in one request")
 	errTwice  = errors.New("storetest: a key, or a limit of one, is named twice")
 )
 

@@ -33,7 +33,7 @@ type Harness struct {
 
 // Run tests a store. start is called for each test; the stores may be the same.
 func Run(t *testing.T, start func(t *testing.T) Harness) {
-	for _, group := range [][]suiteTest{unitTests, slotTests, holdTests, againTests, renewTests, otherTests} {
+	for _, group := range [][]suiteTest{unitTests, slotTests, holdTests, againTests, renewTests, pauseTests, otherTests} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {
 				h := start(t)

@@ -1,0 +1,84 @@
+package pglimit
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/recourse-go/recourse/limiter"
+)
+
+var _ limiter.PauseStore = (*Store)(nil)
+
+var errPauses = errors.New("pglimit: too many changes of pauses in one request")
+
+// pausesMessage tells that accounts were paused or resumed.
+const pausesMessage = "p"
+
+// longestPause is the longest that a pause lasts.
+const longestPause = 100 * 366 * 24 * time.Hour
+
+// Pause is [limiter.PauseStore.Pause]. What it notes is in logged tables, which outlive a crash of
+// the server.
+func (s *Store) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.PauseAnswer, error) {
+	var a limiter.PauseAnswer
+	if len(r.Changes) > limiter.MaxPauseChanges {
+		return a, errPauses
+	}
+	mark := []int64{markOf(r.Known.Store), markOf(r.Known.Change), markOf(r.Known.Page)}
+	accounts, p, reasons := make(uuids, 0, len(r.Changes)), make([]int64, 0, 6*len(r.Changes)), make([][]byte, 0, len(r.Changes))
+	for i := range r.Changes {
+		c := &r.Changes[i]
+		left := pauseSpan(c.Left)
+		if c.Left < 0 {
+			left = -1
+		}
+		accounts = append(accounts, uuid(c.Account.Name))
+		p = append(p, markOf(c.Version), number(c.Late), markOf(c.After), number(c.Resumed), pauseSpan(c.Ago), left)
+		reasons = append(reasons, []byte(c.Reason[:min(len(c.Reason), limiter.MaxPauseReason)]))
+	}
+	type answer struct {
+		r        []int64
+		accounts uuids
+		reasons  [][]byte
+	}
+	got, err := outlast(ctx, s, func(ctx context.Context) (g answer, err error) {
+		err = s.pool.QueryRow(ctx, s.pause, s.at(), mark, accounts, p, reasons).Scan(&g.r, &g.accounts, &g.reasons)
+		return g, err
+	})
+	if err != nil {
+		return a, err
+	}
+	n := len(got.accounts)
+	if len(got.r) != 5+5*n || len(got.reasons) != n || n < len(r.Changes) {
+		return a, errAnswer
+	}
+	a.Lost, a.More = got.r[0] != 0, got.r[1] != 0
+	a.Known = limiter.PauseMark{Store: uint64(got.r[2]), Change: uint64(got.r[3]), Page: uint64(got.r[4])}
+	for i := range n {
+		f := got.r[5+5*i:]
+		e := limiter.AccountPause{
+			Account: limiter.StoreKey{Name: got.accounts[i].Bytes}, Version: uint64(f[1]), Resumed: f[2] != 0,
+			Ago: duration(f[3]), Left: duration(f[4]), Reason: string(got.reasons[i]),
+		}
+		if i < len(r.Changes) {
+			a.Changed = append(a.Changed, limiter.PauseResult{AccountPause: e, Full: f[0] != 0})
+		} else {
+			a.Entries = append(a.Entries, e)
+		}
+	}
+	return a, nil
+}
+
+// markOf is a version, or a mark, as the function takes it. The next one is a number, too.
+func markOf(v uint64) int64 { return int64(min(v, 1<<52)) }
+
+// pauseSpan is a duration of a pause, in microseconds rounded up.
+func pauseSpan(d time.Duration) int64 {
+	d = min(max(d, 0), longestPause)
+	us := d / time.Microsecond
+	if d%time.Microsecond > 0 {
+		us++
+	}
+	return int64(us)
+}

@@ -1,0 +1,202 @@
+package storetest
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/recourse-go/recourse/limiter"
+)
+
+var _ limiter.PauseStore = (*Memory)(nil)
+
+const (
+	pauseMarks   = 200                                         // of the latest requests with changes, which are known
+	longestPause = 100 * 366 * 24 * hour                       // what is longer is cut
+	pauseKept    = int64(limiter.PauseKept / time.Microsecond) // of an account that was resumed
+)
+
+// pauses are the entries of accounts that are paused or were resumed.
+type pauses struct {
+	entries map[[16]byte]*pauseEntry
+	store   int64   // this memory's number; 0 = nothing was ever in it
+	last    int64   // the latest change
+	marks   []int64 // what last was after the latest requests with changes, newest last
+	paused  int     // how many entries say that their account is paused
+}
+
+// pauseEntry is what a store keeps of an account.
+type pauseEntry struct {
+	account [16]byte
+	version int64
+	change  int64 // when the store heard of it: its place in the order
+	at      int64 // when it was paused or resumed
+	end     int64 // of the pause, or when the entry is forgotten; 0 = never
+	resumed bool
+	reason  string
+}
+
+func (e *pauseEntry) over(now int64) bool { return e.end != 0 && now >= e.end }
+
+// Pause is [limiter.PauseStore.Pause].
+func (m *Memory) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.PauseAnswer, error) {
+	request := *r
+	request.Changes = slices.Clone(r.Changes)
+	if len(request.Changes) > limiter.MaxPauseChanges {
+		return limiter.PauseAnswer{}, errPauses
+	}
+	var done limiter.PauseAnswer // apart from the result, since it may be done once this has returned
+	err := m.do(ctx, "pause", func() {
+		before := m.pauses.last
+		done = m.pauses.request(&request, m.now())
+		if m.pauses.last != before {
+			m.tell(limiter.StoreEvent{Paused: true}, nil)
+		}
+	})
+	if err != nil {
+		return limiter.PauseAnswer{}, err
+	}
+	return done, nil
+}
+
+// request makes the changes, and answers what others have changed.
+func (p *pauses) request(r *limiter.PauseRequest, now int64) (a limiter.PauseAnswer) {
+	after := version(r.Known.Change)
+	switch {
+	case after == 0:
+	case r.Known.Store != uint64(p.store) || !slices.Contains(p.marks, after):
+		after, a.Lost = 0, true
+	case r.Known.Page != 0:
+		after = version(r.Known.Page)
+	}
+	if len(r.Changes) > 0 {
+		before := p.last
+		p.forget(now)
+		for i := range r.Changes {
+			a.Changed = append(a.Changed, p.change(&r.Changes[i], now))
+		}
+		if p.last != before {
+			p.marks = append(p.marks, p.last)
+			p.marks = p.marks[max(0, len(p.marks)-pauseMarks):]
+		}
+	}
+	var changed []*pauseEntry
+	for _, e := range p.entries {
+		if e.change > after && !e.over(now) {
+			changed = append(changed, e)
+		}
+	}
+	slices.SortFunc(changed, func(a, b *pauseEntry) int { return cmp.Compare(a.change, b.change) })
+	a.Known = limiter.PauseMark{Store: uint64(p.store), Change: uint64(p.last)}
+	if len(changed) > limiter.MaxPausesTold {
+		changed = changed[:limiter.MaxPausesTold]
+		a.More, a.Known.Page = true, uint64(changed[len(changed)-1].change)
+	}
+	for _, e := range changed {
+		a.Entries = append(a.Entries, e.tell(now))
+	}
+	return a
+}
+
+// forget drops what is over, and the oldest of too many that were resumed.
+func (p *pauses) forget(now int64) {
+	p.paused = 0
+	var resumed []*pauseEntry
+	for k, e := range p.entries {
+		if e.over(now) {
+			delete(p.entries, k)
+		} else if e.resumed {
+			resumed = append(resumed, e)
+		} else {
+			p.paused++
+		}
+	}
+	if n := len(resumed) - limiter.MaxPauses; n > 0 {
+		slices.SortFunc(resumed, func(a, b *pauseEntry) int {
+			return cmp.Or(cmp.Compare(a.end, b.end), slices.Compare(a.account[:], b.account[:]))
+		})
+		for _, e := range resumed[:n] {
+			delete(p.entries, e.account)
+		}
+	}
+}
+
+func (p *pauses) change(c *limiter.PauseChange, now int64) (done limiter.PauseResult) {
+	k := c.Account.Name
+	old := p.entries[k]
+	ago, left := pauseSpan(c.Ago), pauseSpan(c.Left)
+	e := &pauseEntry{account: k, at: now - ago, resumed: c.Resumed, reason: c.Reason[:min(len(c.Reason), limiter.MaxPauseReason)]}
+	known := int64(0)
+	if old != nil {
+		known = old.version
+	}
+	switch {
+	case c.Version != 0:
+		e.version = version(c.Version)
+	case c.Late:
+		e.version = max(now-ago, version(c.After)+1)
+	default:
+		e.version, e.at = max(p.next(now), known+1), now
+	}
+	if left > 0 {
+		e.end = now + left
+	}
+	if c.Resumed {
+		e.reason = ""
+		if e.end == 0 || e.end > now+pauseKept {
+			e.end = now + pauseKept
+		}
+	}
+	more := 0
+	if !c.Resumed {
+		more++
+	}
+	if old != nil && !old.resumed {
+		more--
+	}
+	switch {
+	case e.version <= known, c.Left < 0:
+	case more > 0 && p.paused >= limiter.MaxPauses:
+		done.Full = true
+	default:
+		if p.store == 0 {
+			p.store, p.entries = now, map[[16]byte]*pauseEntry{}
+		}
+		p.last = p.next(now)
+		e.change = p.last
+		p.entries[k] = e
+		p.paused += more
+		old = e
+	}
+	if old != nil {
+		done.AccountPause = old.tell(now)
+	}
+	return done
+}
+
+// next is the number of the next change.
+func (p *pauses) next(now int64) int64 { return max(p.last+1, now) }
+
+// version is what is believed of a version, or of a mark.
+func version(v uint64) int64 { return int64(min(v, 1<<52)) }
+
+func (e *pauseEntry) tell(now int64) limiter.AccountPause {
+	a := limiter.AccountPause{
+		Account: limiter.StoreKey{Name: e.account}, Version: uint64(e.version), Resumed: e.resumed,
+		Ago: duration(max(0, now-e.at)), Reason: e.reason,
+	}
+	if e.end != 0 {
+		a.Left = duration(max(1, e.end-now))
+	}
+	return a
+}
+
+// pauseSpan is what is believed of a duration, in microseconds rounded up.
+func pauseSpan(d time.Duration) int64 {
+	us := int64(d / time.Microsecond)
+	if d%time.Microsecond > 0 {
+		us++
+	}
+	return min(max(us, 0), longestPause)
+}
