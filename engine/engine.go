@@ -484,7 +484,7 @@ const maxOperations = 1024
 
 func compile(p *policy.Policy, o *Options) *compiled {
 	c := &compiled{policy: p, decision: decision.Compile(p, o.MaxWaits, o.MaxTotalWait)}
-	c.captures = slices.ContainsFunc(p.Operations, func(o policy.Operation) bool { return len(o.Captures) > 0 })
+	c.captures = p.Captures()
 	for i := range p.Limits {
 		for _, key := range p.Limits[i].Key {
 			_, builtin := limiter.ParseDimension(key)
@@ -522,11 +522,7 @@ func (c *compiled) operation(name string) *operation {
 			u.Bytes = true
 		default:
 			priced = true
-			for j := range c.policy.Costs {
-				if c.policy.Costs[j].Name == l.Cost {
-					u.Cost = c.policy.Costs[j].Of(name)
-				}
-			}
+			u.Cost = c.policy.CostOf(l, name)
 		}
 		op.uses, op.priced = append(op.uses, u), append(op.priced, priced)
 		if !u.Bytes && (l.Rate > 0 || l.Quota > 0) {
@@ -592,15 +588,7 @@ func limitOf(p *policy.Policy, l *policy.Limit) (limiter.Limit, error) {
 	r := limiter.Limit{
 		Name: l.Name, Rate: l.Rate, Burst: l.Burst, Quota: l.Quota, Window: l.Window,
 		Concurrency: l.Concurrency, Adapt: l.Adapt != "", Fixed: l.Fixed, Learn: l.Learn != nil,
-		Process: l.Process, OnOutage: outages[l.OnOutage],
-	}
-	for i := range p.Costs {
-		if t := &p.Costs[i]; t.Name == l.Cost {
-			r.MaxCost = t.Default
-			for _, c := range t.Costs {
-				r.MaxCost = max(r.MaxCost, c.Units)
-			}
-		}
+		Process: l.Process, OnOutage: outages[l.OnOutage], MaxCost: p.MaxCost(l),
 	}
 	for _, k := range l.Key {
 		d, ok := limiter.ParseDimension(k)

@@ -14,13 +14,13 @@ import (
 // Captured path segments: {name} in an operation's path stands for one segment,
 // whose text rules read as facts.name, and by which limits may count.
 
-// Capture is a segment of an operation's path that is a fact.
-type Capture struct {
-	Name    string
-	Segment int // counted from the path's first '/', from 0; negative from its end, -1 being the last
+// capture is a segment of an operation's path that is a fact.
+type capture struct {
+	name    string
+	segment int // counted from the path's first '/', from 0; negative from its end, -1 being the last
 }
 
-// maxCaptured is how much of a segment counts, in bytes: what is longer is cut.
+// maxCaptured is how much of a segment becomes the fact, in bytes. The rest is cut off.
 const maxCaptured = 256
 
 // readOperationPath reads a path glob that may have {name} in it.
@@ -38,8 +38,9 @@ func readOperationPath(f *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fa
 	return in.Text, nil
 }
 
-// parseCaptures takes {name} out of a path: it is a glob then.
-func parseCaptures(path string) (glob string, captures []Capture, fault *yamlfile.Fault) {
+// parseCaptures replaces each {name} of a path by '*', which makes the path a glob, and
+// returns the segments that were named.
+func parseCaptures(path string) (glob string, captures []capture, fault *yamlfile.Fault) {
 	segments := strings.Split(path, "/")[1:]
 	deep := 0
 	for _, s := range segments {
@@ -50,7 +51,7 @@ func parseCaptures(path string) (glob string, captures []Capture, fault *yamlfil
 	offset, passed := 1, 0
 	for i, s := range segments {
 		name, is := strings.CutPrefix(s, "{")
-		bad := func(code, hint, format string, args ...any) (string, []Capture, *yamlfile.Fault) {
+		bad := func(code, hint, format string, args ...any) (string, []capture, *yamlfile.Fault) {
 			fault := yamlfile.Bad(code, hint, format, args...)
 			fault.Offset, fault.Length = offset, len(s)
 			return "", nil, fault
@@ -68,7 +69,7 @@ func parseCaptures(path string) (glob string, captures []Capture, fault *yamlfil
 				return bad("bad-name", "letters, digits and '_', so that a rule can say facts.NAME", "%q is not a fact's name", yamlfile.Cut(name))
 			case rules.IsFact(name) || slices.Contains(dimensions, name):
 				return bad("reserved-name", "choose another name", "%q is built in", name)
-			case slices.ContainsFunc(captures, func(c Capture) bool { return c.Name == name }):
+			case slices.ContainsFunc(captures, func(c capture) bool { return c.name == name }):
 				return bad("duplicate-name", "", "{%s} is there twice", name)
 			case passed > 0 && passed < deep:
 				return bad("bad-glob", "a segment between two ** stands nowhere for sure", "{%s} between two **", name)
@@ -77,7 +78,7 @@ func parseCaptures(path string) (glob string, captures []Capture, fault *yamlfil
 			if passed > 0 {
 				at = i - len(segments)
 			}
-			captures = append(captures, Capture{name, at})
+			captures = append(captures, capture{name, at})
 			segments[i] = "*"
 		}
 		offset += len(s) + 1
@@ -88,17 +89,21 @@ func parseCaptures(path string) (glob string, captures []Capture, fault *yamlfil
 	return "/" + strings.Join(segments, "/"), captures, nil
 }
 
-// Facts are the names of the facts that rules and limits of the policy may use: those
+// Captures reports whether the path of some operation names facts: whether NameRequest may
+// return any.
+func (p *Policy) Captures() bool { return p.captures }
+
+// facts returns the names of the facts that rules and limits of the policy may use: those
 // that it extracts, and those that the paths of its operations name.
-func (p *Policy) Facts() []string {
+func (p *Policy) facts() []string {
 	var names []string
 	for _, f := range p.Extract.Facts {
 		names = append(names, f.Name)
 	}
 	for i := range p.Operations {
-		for _, c := range p.Operations[i].Captures {
-			if !slices.Contains(names, c.Name) {
-				names = append(names, c.Name)
+		for _, c := range p.Operations[i].captures {
+			if !slices.Contains(names, c.name) {
+				names = append(names, c.name)
 			}
 		}
 	}
@@ -109,8 +114,8 @@ func (p *Policy) Facts() []string {
 // in, such as the account; all others are facts.
 func isDimension(key string) bool { return slices.Contains(dimensions, key) }
 
-// Missing is the fact that a limit counts by and that a call lacks; "" = it has all, so
-// the limit counts it.
+// Missing returns the first fact that the limit counts by and that a call with these facts
+// lacks; "" = none is missing, so the limit counts the call.
 func (l *Limit) Missing(facts map[string]string) string {
 	for _, key := range l.Key {
 		if !isDimension(key) && facts[key] == "" {
@@ -120,15 +125,15 @@ func (l *Limit) Missing(facts map[string]string) string {
 	return ""
 }
 
-// NameRequest names a request by the first of p.Operations whose conditions all hold, or
-// "", and returns the facts that the path of the request names; nil = none.
+// NameRequest returns the name of the first of p.Operations whose conditions all hold for a
+// request, "" if there is none, and the facts that the request's path names; nil = none.
 func (p *Policy) NameRequest(r *Request) (operation string, facts map[string]string) {
 	best := p.find(r)
 	if best < 0 {
 		return "", nil
 	}
 	o := &p.Operations[best]
-	if len(o.Captures) == 0 {
+	if len(o.captures) == 0 {
 		return o.Operation, nil
 	}
 	path, escaped := r.Path, false
@@ -136,14 +141,14 @@ func (p *Policy) NameRequest(r *Request) (operation string, facts map[string]str
 		path, escaped = r.RawPath, true
 	}
 	segments := strings.Split(path, "/")[1:]
-	facts = make(map[string]string, len(o.Captures))
-	for _, c := range o.Captures {
-		at := c.Segment
+	facts = make(map[string]string, len(o.captures))
+	for _, c := range o.captures {
+		at := c.segment
 		if at < 0 {
 			at += len(segments)
 		}
 		if at >= 0 && at < len(segments) {
-			facts[c.Name] = captured(segments[at], escaped)
+			facts[c.name] = captured(segments[at], escaped)
 		}
 	}
 	return o.Operation, facts
@@ -167,11 +172,12 @@ func captured(segment string, escaped bool) string {
 	return segment
 }
 
-// pathFits reports whether the path of a request is that of an entry. One that
-// names segments sees the path as it was sent, so that an escaped '/' ends none.
+// pathFits reports whether the path of a request is that of the operation. An operation that
+// captures segments is compared with the path as it was sent, so that an escaped '/' is part
+// of a segment.
 func (o *Operation) pathFits(r *Request) bool {
-	if len(o.Captures) == 0 || r.RawPath == "" {
-		return globPath(o.Path, r.Path)
+	if len(o.captures) == 0 || r.RawPath == "" {
+		return globPath(o.path, r.Path)
 	}
 	// Each segment is compared without its escapes; a '/' among them stands for no end.
 	var b strings.Builder
@@ -184,14 +190,14 @@ func (o *Operation) pathFits(r *Request) bool {
 		}
 		b.WriteString(s)
 	}
-	return globPath(o.Path, b.String())
+	return globPath(o.path, b.String())
 }
 
-// captures reports captured segments that the policy extracts as well.
-func (c *compiler) captures(v *yamlfile.Value, captures []Capture) {
+// captures reports segments that have the name of a fact which the policy extracts.
+func (c *compiler) captures(v *yamlfile.Value, captures []capture) {
 	for _, one := range captures {
-		if slices.ContainsFunc(c.p.Extract.Facts, func(f Fact) bool { return f.Name == one.Name }) {
-			c.err(v.Child("path").Span(), "duplicate-name", "choose another name", "the fact %q is extracted from responses already", one.Name)
+		if slices.ContainsFunc(c.p.Extract.Facts, func(f Fact) bool { return f.Name == one.name }) {
+			c.err(v.Child("path").Span(), "duplicate-name", "choose another name", "the fact %q is extracted from responses already", one.name)
 		}
 	}
 }

@@ -33,7 +33,6 @@ type compiler struct {
 
 	backoffAt map[string]int
 	limitAt   map[string]int
-	costAt    map[string]int
 	ruleOf    []*yamlfile.Value // the entry behind each of p.Rules but the default
 
 	unreadRules []*yamlfile.Value // those whose condition is broken, and which p.Rules lacks
@@ -87,7 +86,7 @@ func (c *compiler) didYouMean(name string, known []string, what string) string {
 	return "mend `extends` first: it may be inherited"
 }
 
-// written is a field's text, for messages, also where it is no good.
+// written returns the text of a field, for messages, also that of a bad one.
 func written(v *yamlfile.Value, field string) string {
 	if f := v.Child(field); f != nil {
 		return f.Text()
@@ -95,6 +94,7 @@ func written(v *yamlfile.Value, field string) string {
 	return ""
 }
 
+// good returns the entries of a list that could be read.
 func good(list []*yamlfile.Value) []*yamlfile.Value {
 	return slices.DeleteFunc(slices.Clone(list), func(v *yamlfile.Value) bool { return v.Bad })
 }
@@ -135,7 +135,7 @@ func (c *compiler) extracts() {
 	}
 }
 
-// extractor is one entry of a list of extractors; its Kind is 0 if it is no good.
+// extractor reads one entry of a list of extractors. The result's Kind is 0 if it is bad.
 func (c *compiler) extractor(v *yamlfile.Value) Extractor {
 	x := Extractor{Fold: yamlfile.GetOr(v, "fold", false), As: yamlfile.GetOr(v, "as", "")}
 	x.Text, _ = yamlfile.Get[*regexp.Regexp](v, "match")
@@ -165,8 +165,8 @@ func (c *compiler) extractor(v *yamlfile.Value) Extractor {
 // syntax nodes: an answer may be asked several of them before it meets the rules.
 const maxConditionNodes = 60
 
-// condition compiles a condition that may read these facts only; nil = there is
-// none, or it is no good. of is the entry that it belongs to.
+// condition compiles a condition that may read only the facts in only. It returns nil if
+// there is no condition, or a bad one. of is the entry that the condition belongs to.
 func (c *compiler) condition(when, of *yamlfile.Value, only []string) *rules.Set {
 	if when == nil || when.Bad {
 		return nil
@@ -219,13 +219,13 @@ func (c *compiler) ops() {
 	for _, v := range good(c.operations) {
 		path, captures, _ := parseCaptures(yamlfile.GetOr(v, "path", ""))
 		c.captures(v, captures)
-		op := Operation{Method: yamlfile.GetOr(v, "method", ""), Host: yamlfile.GetOr(v, "host", ""), Path: path, Captures: captures,
-			Query: conditions(v, "query", same), Header: conditions(v, "header", textproto.CanonicalMIMEHeaderKey), Form: conditions(v, "form", same),
-			Operation: yamlfile.GetOr(v, "operation", ""), Token: yamlfile.GetOr(v, "token", false)}
+		op := Operation{method: yamlfile.GetOr(v, "method", ""), host: yamlfile.GetOr(v, "host", ""), path: path, captures: captures,
+			query: conditions(v, "query", same), header: conditions(v, "header", textproto.CanonicalMIMEHeaderKey), form: conditions(v, "form", same),
+			Operation: yamlfile.GetOr(v, "operation", ""), token: yamlfile.GetOr(v, "token", false)}
 		c.p.Operations = append(c.p.Operations, op)
 	}
 	c.p.operations = newOperationIndex(c.p.Operations)
-	c.p.captures = slices.ContainsFunc(c.p.Operations, func(o Operation) bool { return len(o.Captures) > 0 })
+	c.p.captures = slices.ContainsFunc(c.p.Operations, func(o Operation) bool { return len(o.captures) > 0 })
 	for _, v := range good(c.idempotent) {
 		c.p.Idempotent = append(c.p.Idempotent, v.Text())
 	}
@@ -259,140 +259,6 @@ func (c *compiler) backoffs() {
 		}
 		if m := v.ByName["min"]; m != nil && b.Min > b.Max {
 			c.err(m.Span(), "min-above-max", fmt.Sprintf("lower min to %s or less", units.FormatDuration(b.Max)), "min %s is above max %s", units.FormatDuration(b.Min), units.FormatDuration(b.Max))
-		}
-	}
-}
-
-func (c *compiler) costTables() {
-	c.costAt = map[string]int{}
-	if c.costs == nil {
-		return
-	}
-	for _, name := range c.costs.Names {
-		v := c.costs.ByName[name]
-		c.costAt[name] = len(c.p.Costs)
-		t := CostTable{Name: name}
-		if v.ByName != nil && !v.Bad {
-			if v.ByName["default"] == nil && !c.lost("costs") {
-				c.err(v.KeyOrFirst(), "missing-field", "add default: the cost of every other operation", "costs %q need %q", name, "default")
-			}
-			t.Default = yamlfile.GetOr[int64](v, "default", 1)
-			for _, op := range v.Names {
-				if n, ok := yamlfile.Get[int64](v, op); ok && op != "default" {
-					t.Costs = append(t.Costs, Cost{Operation: op, Units: n})
-				}
-			}
-		}
-		t.sort()
-		c.p.Costs = append(c.p.Costs, t)
-	}
-}
-
-// sort puts exact names first, then globs, the longest first.
-func (t *CostTable) sort() {
-	slices.SortStableFunc(t.Costs, func(a, b Cost) int {
-		ag, bg := strings.Contains(a.Operation, "*"), strings.Contains(b.Operation, "*")
-		switch {
-		case ag != bg:
-			if bg {
-				return -1
-			}
-			return 1
-		case ag:
-			if d := literals(b.Operation) - literals(a.Operation); d != 0 {
-				return d
-			}
-		}
-		return strings.Compare(a.Operation, b.Operation)
-	})
-}
-
-// dearest is the highest cost of the operations that a limit counts.
-func (t *CostTable) dearest(l *Limit) int64 {
-	d, counted := t.Default, counting(l.Operations)
-	if named, ok := l.named(); ok {
-		d = 0
-		for _, op := range named {
-			d = max(d, t.Of(op))
-		}
-		return d
-	}
-	for _, c := range t.Costs {
-		if c.Units > d && counted(c.Operation) {
-			d = c.Units
-		}
-	}
-	return d
-}
-
-// named are the operations that the limit counts, if it names each of them.
-func (l *Limit) named() (operations []string, ok bool) {
-	for _, g := range l.Operations {
-		if _, out := excludes(g); out {
-			continue
-		}
-		if strings.Contains(g, "*") {
-			return nil, false
-		}
-		ok = true
-		if l.Applies(g) {
-			operations = append(operations, g)
-		}
-	}
-	return operations, ok
-}
-
-func (t *CostTable) dearestName(l *Limit, units int64) string {
-	counted := counting(l.Operations)
-	for _, c := range t.Costs {
-		if c.Units == units && counted(c.Operation) {
-			return fmt.Sprintf("%q", c.Operation)
-		}
-	}
-	return "an operation"
-}
-
-// counting tells which operations, by name or glob, a limit may count.
-func counting(entries []string) func(glob string) bool {
-	var in, out []string
-	for _, g := range entries {
-		if glob, ok := excludes(g); ok {
-			out = append(out, glob)
-		} else {
-			in = append(in, g)
-		}
-	}
-	m := newMeeting(in)
-	return func(glob string) (found bool) {
-		if covered(glob, out) {
-			return false
-		}
-		if len(in) == 0 {
-			return true
-		}
-		m.each(glob, func(i int) bool {
-			found = globsMeet(in[i], glob)
-			return !found
-		})
-		return found
-	}
-}
-
-// covered reports whether one of the globs matches all that another glob does. A '*'
-// in a name is matched by a '*' only, and so is then whatever it stands for.
-func covered(glob string, by []string) bool { return anyGlob(by, glob) }
-
-// countsNothing reports an entry of a limit's operations all of whose operations others exclude.
-func (c *compiler) countsNothing(v *yamlfile.Value, l *Limit) {
-	var out []string
-	for _, g := range l.Operations {
-		if glob, ok := excludes(g); ok {
-			out = append(out, glob)
-		}
-	}
-	for _, g := range good(v.Items("operations")) {
-		if text := g.Text(); len(out) > 0 && covered(text, out) && v.File == c.top.src {
-			c.r.Warnf(g.Span(), "no-effect", "an exclusion wins wherever it stands: remove one of the two", "limit %q counts none of %q: they are excluded", l.Name, text)
 		}
 	}
 }

@@ -13,6 +13,8 @@ import (
 
 // The rules of a policy, and what is said about their conditions.
 
+// ruleList reads the rules and compiles their conditions. Rules with a bad condition are
+// reported, and left out.
 func (c *compiler) ruleList() {
 	var unread []*yamlfile.Value
 	list := good(c.rules)
@@ -38,7 +40,7 @@ func (c *compiler) ruleList() {
 		compiled = append(compiled, rules.Rule{Name: rule.Name, When: when})
 	}
 
-	c.options = rules.Options{Facts: c.p.Facts(), Deferred: c.known}
+	c.options = rules.Options{Facts: c.p.facts(), Deferred: c.known}
 	set, err := c.compiler.Compile(compiled, c.options)
 	found, _ := errors.AsType[rules.ErrorList](err)
 	for _, e := range found {
@@ -73,25 +75,33 @@ func (c *compiler) ruleList() {
 	}
 	c.p.Matcher, c.unreadRules = set, unread
 
+	c.p.Rules = append(c.p.Rules, c.defaultRule())
+}
+
+// defaultRule reads the rule that holds for every event, from the field `default`.
+func (c *compiler) defaultRule() Rule {
 	d := Rule{Name: "default", Action: Fail, As: "permanent", Backoff: -1, Pos: Position{File: c.top.src.Name, Line: 1, Column: 1}}
-	if f := c.fallback; f != nil {
-		if f.File != c.top.src {
-			d.Inherited = f.File.Owner
+	f := c.fallback
+	if f == nil {
+		if !c.lost("default") {
+			c.err(c.top.root.KeyOrFirst(), "missing-default", "add `default: fail`: what no rule knows is not repeated",
+				"no `default`: what to do when no rule matches")
 		}
-		at := f.KeySpan()
-		d.Pos = Position{File: f.File.Name, Line: at.Line, Column: at.Column}
-		if !f.Bad {
-			d.Action = actionOf(f.Text())
-			if d.Action != Fail {
-				d.As = ""
-				d.Backoff = c.schedule(f.Span(), "default")
-			}
-		}
-	} else if !c.lost("default") {
-		c.err(c.top.root.KeyOrFirst(), "missing-default", "add `default: fail`: what no rule knows is not repeated",
-			"no `default`: what to do when no rule matches")
+		return d
 	}
-	c.p.Rules = append(c.p.Rules, d)
+	if f.File != c.top.src {
+		d.Inherited = f.File.Owner
+	}
+	at := f.KeySpan()
+	d.Pos = Position{File: f.File.Name, Line: at.Line, Column: at.Column}
+	if f.Bad {
+		return d
+	}
+	if d.Action = actionOf(f.Text()); d.Action != Fail {
+		d.As = ""
+		d.Backoff = c.schedule(f.Span(), "default")
+	}
+	return d
 }
 
 // ruleSpan is where the name of a rule is written, or the rule where it has none.

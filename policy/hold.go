@@ -23,21 +23,21 @@ type Hold struct {
 
 // Daily is a time of day in a zone. The zero value is none.
 type Daily struct {
-	Hour, Minute int
-	Zone         string // IANA name; "" only in the zero value
+	hour, minute int
+	zone         string // IANA name; "" only in the zero value
 
 	location *time.Location
 }
 
 // IsZero reports whether d is no time of day at all.
-func (d Daily) IsZero() bool { return d.Zone == "" }
+func (d Daily) IsZero() bool { return d.zone == "" }
 
 // String is d as a person writes it, "00:00 America/Los_Angeles".
 func (d Daily) String() string {
 	if d.IsZero() {
 		return ""
 	}
-	return fmt.Sprintf("%02d:%02d %s", d.Hour, d.Minute, d.Zone)
+	return fmt.Sprintf("%02d:%02d %s", d.hour, d.minute, d.zone)
 }
 
 // Next is the first such time after now. If the clocks skip it on a day, it is the moment
@@ -53,7 +53,7 @@ func (d Daily) Next(now time.Time) time.Time {
 
 // on is d on a day.
 func (d Daily) on(year int, month time.Month, day int) time.Time {
-	wall := time.Date(year, month, day, d.Hour, d.Minute, 0, 0, time.UTC)
+	wall := time.Date(year, month, day, d.hour, d.minute, 0, 0, time.UTC)
 	with := func(near time.Duration) (at time.Time, right bool) {
 		_, offset := wall.Add(near).In(d.location).Zone()
 		at = wall.Add(-time.Duration(offset) * time.Second).In(d.location)
@@ -138,7 +138,7 @@ func until(v *yamlfile.Value) Daily {
 	if !ok || err != nil {
 		return Daily{} // none, or reported
 	}
-	d := Daily{Zone: name, location: location}
-	fmt.Sscanf(at, "%d:%d", &d.Hour, &d.Minute)
+	d := Daily{zone: name, location: location}
+	fmt.Sscanf(at, "%d:%d", &d.hour, &d.minute)
 	return d
 }

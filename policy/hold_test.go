@@ -46,7 +46,7 @@ func TestDaily(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := Daily{Hour: at.Hour(), Minute: at.Minute(), Zone: tt.zone, location: location}
+		d := Daily{hour: at.Hour(), minute: at.Minute(), zone: tt.zone, location: location}
 		if got := d.Next(now).UTC().Format(time.RFC3339); got != tt.want {
 			t.Errorf("given %s at %s\ngot  %s\nwant %s", d, tt.now, got, tt.want)
 		}
@@ -62,7 +62,7 @@ func TestDailyComesEachDay(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, hour := range []int{0, 2} {
-			d := Daily{Hour: hour, Minute: 15 * hour, Zone: name, location: location}
+			d := Daily{hour: hour, minute: 15 * hour, zone: name, location: location}
 			for now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC); now.Year() < 2028; now = now.Add(time.Hour) {
 				if rest := d.Next(now).Sub(now); rest <= 0 || rest > 26*time.Hour {
 					t.Fatalf("given %s at %s\ngot  after %v", d, now, rest)

@@ -15,7 +15,7 @@ type Learn struct {
 	Remaining []Extractor // what is left; the first that yields a number
 	Reset     []Extractor // when the limit begins anew; As as in Extract.RetryAfter; none = it is not told
 	Limit     []Extractor // the limit's own number
-	When      string      // condition for the response to tell it, over status, header, method and operation; "" = always
+	when      string      // condition for the response to tell it, over status, header, method and operation; "" = always
 	Holds     *rules.Set  // When, compiled; nil = always
 	Unit      int64       // how many units one of the header's is, at least 1
 }
@@ -72,14 +72,14 @@ func (c *compiler) learn(v *yamlfile.Value) *Learn {
 		return list
 	}
 	learn := &Learn{Remaining: read("remaining"), Reset: read("reset"), Limit: read("limit"), Unit: yamlfile.GetOr[int64](from, "unit", 1)}
-	learn.When, _ = yamlfile.Get[string](from, "when")
+	learn.when, _ = yamlfile.Get[string](from, "when")
 	learn.Holds = c.condition(from.Child("when"), from, extractorFacts)
 	return learn
 }
 
 // hash adds what is learned to a policy's digest.
 func (l *Learn) hash(w io.Writer, limit string) {
-	fmt.Fprintf(w, " learn %q %q %d", limit, l.When, l.Unit)
+	fmt.Fprintf(w, " learn %q %q %d", limit, l.when, l.Unit)
 	for _, x := range [][]Extractor{l.Remaining, l.Reset, l.Limit} {
 		hashExtractors(w, x)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/recourse-go/recourse/internal/yamlfile"
 )
 
-// All that a policy knows of the forms of a limit: its fields, their values, and what
-// must fit together.
+// The forms of a limit: its fields, their values, and what must fit together. Which
+// operations a limit counts is in limit_operations.go.
 
 // Limit is one limit of a provider. Exactly one of these forms: a bucket
 // (Rate, Burst), a quota (Quota, Window, Burst), a number of concurrent
@@ -26,10 +26,11 @@ type Limit struct {
 	Window      time.Duration
 	Fixed       bool // windows follow one another, and all of Quota may be used in one
 	Concurrency int64
-	Cost        string   // name of a CostTable, BytesCost, or "" = 1 a request
-	Operations  []string // globs; "!" before one leaves out what it matches; without any other = every operation. See Applies
-	Adapt       string   // "" or "aimd"
-	Learn       *Learn   // where responses tell what is left; nil = nowhere
+	Cost        string // name of a table of costs, BytesCost, or "" = 1 a request
+	Adapt       string // "" or "aimd"
+	Learn       *Learn // where responses tell what is left; nil = nowhere
+
+	operations []string // globs, see Applies; "!" before one excludes what it matches
 
 	// Of processes that share a store: Process says that each keeps the limit by itself, and
 	// OnOutage what it lets through while the store does not answer.
@@ -141,22 +142,39 @@ func (c *compiler) limitList() {
 	}
 }
 
+// limit reads one limit, which may have problems, and reports them.
 func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
-	l := Limit{Name: name, Key: v.Strings("key"), Operations: v.Strings("operations"),
+	quota, _ := yamlfile.Get[quota](v, "quota")
+	l := Limit{
+		Name: name, Key: v.Strings("key"), operations: v.Strings("operations"),
 		Rate: yamlfile.GetOr[float64](v, "rate", 0), Burst: yamlfile.GetOr[int64](v, "burst", 0),
-		Concurrency: yamlfile.GetOr[int64](v, "concurrency", 0), Cost: yamlfile.GetOr(v, "cost", ""), Adapt: yamlfile.GetOr(v, "adapt", "")}
-	q, _ := yamlfile.Get[quota](v, "quota")
-	l.Quota, l.Window = q.n, q.window
-	l.Fixed = yamlfile.GetOr(v, "window", "") == "fixed"
-	l.Learn = c.learn(v)
-	l.Process = yamlfile.GetOr(v, "scope", "") == "process"
-	l.OnOutage = yamlfile.GetOr(v, "on_outage", OutageShare)
-	if x := v.ByName["on_outage"]; x != nil && l.Process {
-		c.err(x.KeySpan(), "misplaced-field", "remove one of the two", "%q has no meaning with scope: process", "on_outage")
+		Quota: quota.n, Window: quota.window, Fixed: yamlfile.GetOr(v, "window", "") == "fixed",
+		Concurrency: yamlfile.GetOr[int64](v, "concurrency", 0), Cost: yamlfile.GetOr(v, "cost", ""),
+		Adapt: yamlfile.GetOr(v, "adapt", ""), Learn: c.learn(v),
+		Process: yamlfile.GetOr(v, "scope", "") == "process", OnOutage: yamlfile.GetOr(v, "on_outage", OutageShare),
 	}
+	c.limitKey(v, name)
+	c.countsNothing(v, &l)
+	if !c.limitFields(v, &l) {
+		return l
+	}
+	dearest, known := c.dearestCost(v, &l)
+	if quota.bytes && l.Cost != BytesCost && v.ByName["quota"] != nil {
+		c.err(v.ByName["quota"].Span(), "bad-quota", "add cost: bytes", "a quota in bytes counts requests here")
+	}
+	if l.Burst == 0 && v.ByName["burst"] == nil {
+		l.Burst = l.defaultBurst(dearest)
+	}
+	if _, bursts := fits(v, "burst"); bursts && known {
+		c.checkBurst(v, &l, dearest)
+	}
+	return l
+}
 
+// limitKey checks what a limit counts by.
+func (c *compiler) limitKey(v *yamlfile.Value, name string) {
 	seen := map[string]bool{}
-	facts := c.p.Facts()
+	facts := c.p.facts()
 	for _, k := range v.Items("key") {
 		c.key(k, facts)
 		if s := k.Text(); seen[s] && s != "" {
@@ -164,65 +182,73 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 		}
 		seen[k.Text()] = true
 	}
-	if v.Child("key") != nil && len(v.Items("key")) == 0 && !v.Child("key").Bad {
-		c.err(v.Child("key").Span(), "empty-value", "one of "+strings.Join(dimensions, ", "), "limit %q has no key", name)
+	if key := v.Child("key"); key != nil && len(v.Items("key")) == 0 && !key.Bad {
+		c.err(key.Span(), "empty-value", "one of "+strings.Join(dimensions, ", "), "limit %q has no key", name)
 	}
+}
 
-	c.countsNothing(v, &l)
-
-	for _, f := range []string{"burst", "cost", "window", "adapt", "learn"} {
-		if x := v.ByName[f]; x != nil {
-			if needs, ok := fits(v, f); !ok {
-				c.err(x.KeySpan(), "misplaced-field", "", "%q has no meaning without %s", f, strings.Join(needs, " or "))
+// limitFields reports fields of a limit that exclude each other. It returns false where the
+// limit's numbers are not worth a check then.
+func (c *compiler) limitFields(v *yamlfile.Value, l *Limit) bool {
+	if x := v.ByName["on_outage"]; x != nil && l.Process {
+		c.err(x.KeySpan(), "misplaced-field", "remove one of the two", "%q has no meaning with scope: process", "on_outage")
+	}
+	for _, field := range []string{"burst", "cost", "window", "adapt", "learn"} {
+		if x := v.ByName[field]; x != nil {
+			if needs, ok := fits(v, field); !ok {
+				c.err(x.KeySpan(), "misplaced-field", "", "%q has no meaning without %s", field, strings.Join(needs, " or "))
 			}
 		}
 	}
-
 	if x := v.ByName["burst"]; x != nil && l.Fixed && v.ByName["quota"] != nil {
 		c.err(x.KeySpan(), "misplaced-field", "remove one of the two", "%q has no meaning with window: fixed: all of the quota may pass at once", "burst")
-		return l
+		return false
 	}
+	return true
+}
 
-	dearest, knownCost := int64(1), true
-	if x := v.ByName["cost"]; x != nil && !x.Bad && l.Cost != BytesCost {
-		i, ok := c.costAt[l.Cost]
-		if ok {
-			use(c.costs.ByName[l.Cost], c.used)
-			t := &c.p.Costs[i]
-			dearest = t.dearest(&l)
-		} else {
-			knownCost = false
-			if !c.unread("costs") {
-				names := []string{BytesCost}
-				if c.costs != nil {
-					names = append(names, c.costs.Names...)
-				}
-				c.err(x.Span(), "unknown-cost", c.didYouMean(l.Cost, names, "costs"), "no costs %q", l.Cost)
-			}
+// dearestCost returns the highest cost of the operations that a limit counts. known is false
+// if the limit names a table of costs that there is not.
+func (c *compiler) dearestCost(v *yamlfile.Value, l *Limit) (dearest int64, known bool) {
+	x := v.ByName["cost"]
+	if x == nil || x.Bad || l.Cost == BytesCost {
+		return 1, true
+	}
+	if table := c.p.costsOf(l); table != nil {
+		use(c.costs.ByName[l.Cost], c.used)
+		return table.dearest(l), true
+	}
+	if !c.unread("costs") {
+		names := []string{BytesCost}
+		if c.costs != nil {
+			names = append(names, c.costs.Names...)
 		}
+		c.err(x.Span(), "unknown-cost", c.didYouMean(l.Cost, names, "costs"), "no costs %q", l.Cost)
 	}
-	if q.bytes && l.Cost != BytesCost && v.ByName["quota"] != nil {
-		c.err(v.ByName["quota"].Span(), "bad-quota", "add cost: bytes", "a quota in bytes counts requests here")
+	return 1, false
+}
+
+// defaultBurst returns the burst of a limit whose policy does not say one; 0 = it has none.
+func (l *Limit) defaultBurst(dearest int64) int64 {
+	switch {
+	case l.Rate > 0:
+		return max(1, int64(math.Ceil(min(l.Rate, 1e15))), dearest)
+	case l.Fixed, l.Quota <= 0:
+		return 0
+	case l.Cost == BytesCost:
+		return max(1, l.Quota/4)
+	case l.Quota <= exactQuota:
+		return l.Quota
 	}
-	if l.Burst == 0 && v.ByName["burst"] == nil {
-		switch {
-		case l.Rate > 0:
-			l.Burst = max(1, int64(math.Ceil(min(l.Rate, 1e15))), dearest)
-		case l.Fixed:
-		case l.Quota > 0 && l.Cost == BytesCost:
-			l.Burst = max(1, l.Quota/4)
-		case l.Quota > 0 && l.Quota <= exactQuota:
-			l.Burst = l.Quota
-		case l.Quota > 0:
-			l.Burst = max(1, l.Quota/100, dearest)
-		}
-	}
-	if _, bursts := fits(v, "burst"); !bursts || !knownCost {
-		return l
-	}
-	at, whole := v.ByName["burst"], "burst"
+	return max(1, l.Quota/100, dearest)
+}
+
+// checkBurst reports a burst that the dearest operation never gets through, or that leaves
+// nothing of the quota to refill.
+func (c *compiler) checkBurst(v *yamlfile.Value, l *Limit, dearest int64) {
+	at, given := v.ByName["burst"], true
 	if at == nil {
-		at, whole = v.ByName["quota"], "quota"
+		at, given = v.ByName["quota"], false
 	}
 	switch {
 	case at == nil || at.Bad:
@@ -230,21 +256,20 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 		c.err(at.Span(), "cost-above-burst", "", "an operation costs %d, above the quota of %d: it could never be sent", dearest, l.Quota)
 	case l.Fixed:
 	case l.Cost != BytesCost && dearest > l.Burst:
-		op := ""
-		if i, ok := c.costAt[l.Cost]; ok {
-			op = c.p.Costs[i].dearestName(&l, dearest)
+		operation := ""
+		if table := c.p.costsOf(l); table != nil {
+			operation = table.dearestName(l, dearest)
 		}
 		c.err(at.Span(), "cost-above-burst", fmt.Sprintf("a burst of at least %d, or keep the operation out by `operations`", dearest),
-			"%s costs %d, above the burst of %d: it could never be sent", op, dearest, l.Burst)
-	case l.Quota > 0 && l.Burst > l.Quota, l.Quota > 0 && l.Burst == l.Quota && whole == "burst" && l.Quota > 1:
+			"%s costs %d, above the burst of %d: it could never be sent", operation, dearest, l.Burst)
+	case l.Quota > 0 && l.Burst > l.Quota, l.Quota > 1 && l.Burst == l.Quota && given:
 		if l.Quota < dearest {
 			c.err(v.ByName["quota"].Span(), "cost-above-burst", "", "an operation costs %d, above the quota of %d: it could never be sent", dearest, l.Quota)
-			break
+			return
 		}
 		c.err(at.Span(), "burst-above-quota", "leave burst out: 1 % of the quota, or the dearest cost, is what it is then",
 			"a burst of %d leaves nothing of the quota of %d to refill", l.Burst, l.Quota)
 	}
-	return l
 }
 
 // exactQuota is the largest quota that is kept exactly unless the policy asks for

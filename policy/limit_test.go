@@ -62,7 +62,7 @@ func TestLimitApplies(t *testing.T) {
 		{"messages.send !messages.send", "", "messages.send messages.get ."},
 		{"!*", "", "messages.send ."},
 	} {
-		l := Limit{Operations: strings.Fields(c.entries)}
+		l := Limit{operations: strings.Fields(c.entries)}
 		for _, want := range []bool{true, false} {
 			list := c.counted
 			if !want {

@@ -190,7 +190,7 @@ func (c *compiler) reauthOnToken(rule int, v *yamlfile.Value) {
 	}
 	for i := range c.p.Operations {
 		o := &c.p.Operations[i]
-		if (o.Token || o.Form["grant_type"] != "") && !slices.Contains(tokens, o.Operation) {
+		if (o.token || o.form["grant_type"] != "") && !slices.Contains(tokens, o.Operation) {
 			tokens = append(tokens, o.Operation)
 		}
 		add(o.Operation)

@@ -45,119 +45,146 @@ type Set struct {
 // and column. The Set is nil if any of them is an Error.
 func Load(files []File, o LoadOptions) (*Set, Diagnostics) { return load(files, o, false) }
 
-// load is Load; where the files are known to be right, a policy is read when it is
-// first used, and lint is left out.
+// load is Load. known says that the files have no errors: then a policy is read when it is
+// first used, and nothing is linted.
 func load(files []File, o LoadOptions, known bool) (*Set, Diagnostics) {
-	r := yamlfile.NewReport()
-	rs := &resolver{layers: map[string]*layer{}, r: r}
-	if o.Over != nil {
-		maps.Copy(rs.layers, o.Over.layers)
+	l := &loader{
+		over: o.Over, known: known, r: yamlfile.NewReport(),
+		used: map[*yamlfile.Value]bool{}, rules: new(rules.Compiler), isOwn: map[*layer]bool{},
 	}
-
-	var own []*layer
-	isOwn := map[*layer]bool{}
+	l.resolver = &resolver{layers: map[string]*layer{}, r: l.r}
+	if o.Over != nil {
+		maps.Copy(l.resolver.layers, o.Over.layers)
+	}
 	for i, f := range files {
-		if _, ok := r.Order[f.Name]; !ok {
-			r.Order[f.Name] = i
+		if _, ok := l.r.Order[f.Name]; !ok {
+			l.r.Order[f.Name] = i
 		}
-		text := f.Data
-		if known {
-			text = head(f.Data)
-		}
-		src := yamlfile.NewFile(f.Name, text, objects)
-		root := src.Parse(r)
-		if root == nil {
-			continue
-		}
-		top := yamlfile.Decode(src, root, r)
-		if top == nil {
-			continue
-		}
-		for _, name := range []string{"version", "provider"} {
-			if top.ByName[name] == nil && !src.Lost(name) {
-				hint := "add `version: 1`"
-				if name == "provider" {
-					hint = "add `provider: NAME`"
-				}
-				r.Errorf(top.KeyOrFirst(), "missing-field", hint, "a policy needs %q", name)
-			}
-		}
-		l := &layer{name: yamlfile.GetOr(top, "provider", ""), head: top, src: src, root: top}
-		src.Owner = l.name
-		if known {
-			l.unread = &f
-		} else {
-			duplicates(l, r)
-		}
-		if l.name != "" {
-			if old := rs.layers[l.name]; old != nil && isOwn[old] {
-				at := top.ByName["provider"].Span()
-				first := old.head.ByName["provider"].Span()
-				r.Errorf(at, "duplicate-provider", "choose another name, or extend that one", "provider %q is given twice, first at %s:%d", l.name, first.File.Name, first.Line)
-				own = append(own, l) // its other problems are worth a report
-				isOwn[l] = true
-				continue
-			} else {
-				l.lower = old
-			}
-			rs.layers[l.name] = l
-		}
-		own = append(own, l)
-		isOwn[l] = true
-	}
-
-	s := &Set{byName: map[string]*entry{}, layers: rs.layers}
-	if o.Over != nil {
-		s.above = o.Over.above + 1
-	}
-	used, shared := map[*yamlfile.Value]bool{}, new(rules.Compiler)
-	build := func(l *layer) *entry {
-		if known {
-			return newUnread(l, rs, shared)
-		}
-		c := &compiler{resolved: rs.resolve(l), r: r, used: used, compiler: shared}
-		p := c.compile()
-		c.lint()
-		return &entry{name: p.Name, match: p.Match, version: p.Version, p: p}
-	}
-	// The files' own policies, then those of Over that inherit from one of them.
-	for _, l := range own {
-		if e := build(l); rs.layers[l.name] == l {
-			e.above = s.above
-			s.byName[l.name] = e
+		if top := l.read(f); top != nil {
+			l.add(top)
 		}
 	}
-	over := &resolver{layers: rs.layers, r: yamlfile.NewReport()}
-	for _, name := range slices.Sorted(maps.Keys(rs.layers)) {
-		l := rs.layers[name]
-		if isOwn[l] {
-			continue
-		}
-		stack, ok := over.stack(l)
-		if e := o.Over.byName[name]; ok && e != nil && !slices.ContainsFunc(stack, func(x *layer) bool { return isOwn[x] }) {
-			s.byName[name] = e
-			continue
-		}
-		e := build(l)
-		if was := o.Over.byName[name]; was != nil {
-			e.above = was.above
-		}
-		s.byName[name] = e
-	}
+	s := l.set()
 	if !known {
-		unused(own, used, r)
+		unused(l.own, l.used, l.r)
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.byName)) {
-		s.entries = append(s.entries, s.byName[name])
-	}
-	s.claims(own, r)
-	ds := diagnostics(r.Sorted())
+	s.claims(l.own, l.r)
+	ds := diagnostics(l.r.Sorted())
 	if ds.Err() != nil {
 		return nil, ds
 	}
 	s.hosts = newHosts(s.entries)
 	s.version = s.digest()
 	return s, ds
+}
+
+// loader is one run of load.
+type loader struct {
+	over     *Set // that the files overlay; nil = none
+	known    bool // the files have no errors
+	r        *yamlfile.Report
+	resolver *resolver
+	own      []*layer        // those of the files
+	isOwn    map[*layer]bool // the same
+	used     map[*yamlfile.Value]bool
+	rules    *rules.Compiler
+}
+
+// read reads a file, or its head if the files are known to be right; nil = it is no policy.
+func (l *loader) read(f File) *layer {
+	text := f.Data
+	if l.known {
+		text = head(f.Data)
+	}
+	src := yamlfile.NewFile(f.Name, text, objects)
+	root := src.Parse(l.r)
+	if root == nil {
+		return nil
+	}
+	top := yamlfile.Decode(src, root, l.r)
+	if top == nil {
+		return nil
+	}
+	for _, field := range []struct{ name, hint string }{{"version", "add `version: 1`"}, {"provider", "add `provider: NAME`"}} {
+		if top.ByName[field.name] == nil && !src.Lost(field.name) {
+			l.r.Errorf(top.KeyOrFirst(), "missing-field", field.hint, "a policy needs %q", field.name)
+		}
+	}
+	at := &layer{name: yamlfile.GetOr(top, "provider", ""), head: top, src: src, root: top}
+	src.Owner = at.name
+	if l.known {
+		at.unread = &f
+	} else {
+		duplicates(at, l.r)
+	}
+	return at
+}
+
+// add makes a file's layer the one of its name, unless another file has that name already.
+func (l *loader) add(at *layer) {
+	l.own = append(l.own, at)
+	l.isOwn[at] = true
+	if at.name == "" {
+		return
+	}
+	old := l.resolver.layers[at.name]
+	if old != nil && l.isOwn[old] {
+		first := old.head.ByName["provider"].Span()
+		l.r.Errorf(at.head.ByName["provider"].Span(), "duplicate-provider", "choose another name, or extend that one",
+			"provider %q is given twice, first at %s:%d", at.name, first.File.Name, first.Line)
+		return // its other problems are reported too
+	}
+	at.lower = old
+	l.resolver.layers[at.name] = at
+}
+
+// set builds the policies of the files, and those of the Set below that inherit from one of
+// them. All other policies of the Set below stay as they are.
+func (l *loader) set() *Set {
+	layers := l.resolver.layers
+	s := &Set{byName: map[string]*entry{}, layers: layers}
+	if l.over != nil {
+		s.above = l.over.above + 1
+	}
+	for _, at := range l.own {
+		if e := l.build(at); layers[at.name] == at {
+			e.above = s.above
+			s.byName[at.name] = e
+		}
+	}
+	below := &resolver{layers: layers, r: yamlfile.NewReport()} // whose problems were reported before
+	for _, name := range slices.Sorted(maps.Keys(layers)) {
+		at := layers[name]
+		if l.isOwn[at] {
+			continue
+		}
+		stack, ok := below.stack(at)
+		was := l.over.byName[name]
+		if ok && was != nil && !slices.ContainsFunc(stack, func(x *layer) bool { return l.isOwn[x] }) {
+			s.byName[name] = was
+			continue
+		}
+		e := l.build(at)
+		if was != nil {
+			e.above = was.above
+		}
+		s.byName[name] = e
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.byName)) {
+		s.entries = append(s.entries, s.byName[name])
+	}
+	return s
+}
+
+// build compiles and lints one policy.
+func (l *loader) build(at *layer) *entry {
+	if l.known {
+		return newUnread(at, l.resolver, l.rules)
+	}
+	c := &compiler{resolved: l.resolver.resolve(at), r: l.r, used: l.used, compiler: l.rules}
+	p := c.compile()
+	c.lint()
+	return &entry{name: p.Name, match: p.Match, version: p.Version, p: p}
 }
 
 // duplicates reports names that a file gives twice.

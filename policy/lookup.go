@@ -153,12 +153,12 @@ func (p *Policy) IsToken(operation string) bool {
 	for i := range p.Operations {
 		o := &p.Operations[i]
 		if o.Operation == operation {
-			if o.Token {
+			if o.token {
 				return true
 			}
 			known = true
 		}
-		others = others || !o.Token
+		others = others || !o.token
 	}
 	if known || others || len(p.Operations) == 0 {
 		return false
@@ -208,36 +208,6 @@ func anyGlob(globs []string, name string) bool {
 	}
 	return false
 }
-
-// Of is what an operation costs, in units.
-func (t *CostTable) Of(operation string) int64 {
-	for i := range t.Costs {
-		if Glob(t.Costs[i].Operation, operation) {
-			return t.Costs[i].Units
-		}
-	}
-	return t.Default
-}
-
-// Applies reports whether the limit counts an operation: one that no exclusion of
-// Operations matches, and that another entry does match, if there is one. The order
-// does not matter. The unnamed operation "" is one of "all others", but has no name that a glob could match other than "*".
-func (l *Limit) Applies(operation string) bool {
-	named, found := false, false
-	for _, g := range l.Operations {
-		if excluded, ok := excludes(g); !ok {
-			named = true
-			found = found || Glob(g, operation)
-		} else if Glob(excluded, operation) {
-			return false
-		}
-	}
-	return found || !named
-}
-
-// excludes is the glob of what an entry of a limit's operations, such as
-// "!messages.*", leaves out; ok is false of one that says what counts.
-func excludes(entry string) (glob string, ok bool) { return strings.CutPrefix(entry, "!") }
 
 // InspectFor is the entry that says to read the body of a 2xx response, nil
 // if it cannot hide an error. The first entry that fits wins. A response that

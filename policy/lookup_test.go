@@ -154,7 +154,7 @@ func TestOperationRules(t *testing.T) {
 		}
 	}
 	for op, want := range map[string]int64{"": 5, "x": 5, "messages.get": 3, "messages.send": 100, "messages.batchModify": 50, "free": 0} {
-		if got := p.Costs[0].Of(op); got != want {
+		if got := p.costs[0].of(op); got != want {
 			t.Errorf("Of(%q) = %d, want %d", op, got, want)
 		}
 	}

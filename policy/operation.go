@@ -30,24 +30,25 @@ type operationEdge struct {
 	node *operationNode
 }
 
-// manyLiterals is from where a map is faster than a look at each.
+// manyLiterals is the number of literal segments from which a map is faster than comparing
+// each of them.
 const manyLiterals = 9
 
-// newOperationIndex is nil where a list is as good, or a path has so many
-// "**" that the tree would not be.
+// newOperationIndex returns nil if there are too few operations for an index to pay, or if a
+// path has so many "**" that searching the tree would be slow.
 func newOperationIndex(ops []Operation) *operationIndex {
-	if len(ops) < 8 || slices.ContainsFunc(ops, func(o Operation) bool { return strings.Count(o.Path, "**") > 2 }) {
+	if len(ops) < 8 || slices.ContainsFunc(ops, func(o Operation) bool { return strings.Count(o.path, "**") > 2 }) {
 		return nil
 	}
 	x := &operationIndex{root: operationNode{least: len(ops)}}
 	for i := range ops {
-		if ops[i].Path == "" {
+		if ops[i].path == "" {
 			x.any = append(x.any, i)
 			continue
 		}
 		n := &x.root
 		n.least = min(n.least, i)
-		for seg := range strings.SplitSeq(ops[i].Path, "/") {
+		for seg := range strings.SplitSeq(ops[i].path, "/") {
 			n = n.child(seg)
 			n.least = min(n.least, i)
 		}
@@ -79,8 +80,8 @@ func (n *operationNode) child(seg string) *operationNode {
 	return e.node
 }
 
-// join makes one edge of those between which there is nothing to decide, and
-// maps of many.
+// join merges a chain of literal edges that do not branch into one edge, and adds a map to
+// a node that has many edges.
 func (n *operationNode) join() {
 	for i := range n.literals {
 		e := &n.literals[i]
@@ -207,13 +208,13 @@ func (n *naming) try(entries []int) {
 // fits reports whether an entry's conditions but the path hold.
 func (n *naming) fits(i int) bool {
 	o, r := &n.ops[i], n.r
-	if o.Method != "" && o.Method != r.Method ||
-		o.Host != "" && !hostMatches(o.Host, r.Host) ||
-		len(o.Query) > 0 && !queryMatches(o.Query, r.RawQuery) ||
-		len(o.Header) > 0 && !valuesMatch(o.Header, r.Header) {
+	if o.method != "" && o.method != r.Method ||
+		o.host != "" && !hostMatches(o.host, r.Host) ||
+		len(o.query) > 0 && !queryMatches(o.query, r.RawQuery) ||
+		len(o.header) > 0 && !valuesMatch(o.header, r.Header) {
 		return false
 	}
-	if len(o.Form) == 0 {
+	if len(o.form) == 0 {
 		return true
 	}
 	if !n.asked {
@@ -222,5 +223,5 @@ func (n *naming) fits(i int) bool {
 			n.form = r.Form()
 		}
 	}
-	return valuesMatch(o.Form, n.form)
+	return valuesMatch(o.form, n.form)
 }

@@ -13,12 +13,12 @@ func TestOperationIndex(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var p Policy
 		for i := range rapid.IntRange(8, 20).Draw(t, "operations") {
-			o := Operation{Operation: string(rune('A' + i)), Method: rapid.SampledFrom([]string{"", "GET", "POST"}).Draw(t, "method")}
+			o := Operation{Operation: string(rune('A' + i)), method: rapid.SampledFrom([]string{"", "GET", "POST"}).Draw(t, "method")}
 			if rapid.IntRange(0, 9).Draw(t, "has path") > 0 {
-				o.Path = "/" + strings.Join(segments.Draw(t, "path"), "/")
+				o.path = "/" + strings.Join(segments.Draw(t, "path"), "/")
 			}
 			if rapid.IntRange(0, 9).Draw(t, "has form") == 0 {
-				o.Form = map[string]string{"f": "x"}
+				o.form = map[string]string{"f": "x"}
 			}
 			p.Operations = append(p.Operations, o)
 		}

@@ -29,7 +29,6 @@ type Policy struct {
 	AttemptTimeout time.Duration // 0 = none
 
 	Backoffs []Backoff
-	Costs    []CostTable
 	Limits   []Limit
 	Budget   *Budget  // nil = none
 	Breaker  *Breaker // nil = none
@@ -40,6 +39,7 @@ type Policy struct {
 	// Matcher finds the first of Rules (without the default) that holds.
 	Matcher *rules.Set
 
+	costs      []costTable
 	operations *operationIndex // of Operations; nil = look at them one by one
 	captures   bool            // a path of Operations names segments
 }
@@ -114,19 +114,20 @@ type Inspect struct {
 	Max         int64    // bytes to read; at most 1 MiB
 }
 
-// Operation names a request. All conditions that are set must hold.
+// Operation names the requests for which all its conditions hold: see Policy.NameRequest.
 type Operation struct {
-	Method    string // "" = any
-	Host      string
-	Path      string            // glob with * and **; {name} is a * here
-	Captures  []Capture         // the segments of Path that are facts
-	Query     map[string]string // name → glob over the value
-	Header    map[string]string
-	Form      map[string]string // fields of an application/x-www-form-urlencoded body
-	Operation string
-	// Token says that it is a request for tokens, such as a refresh: its
+	Operation string // the name
+
+	method   string            // "" = any
+	host     string            // exact, or with a leading "*."; "" = any
+	path     string            // glob with * and **; {name} is a * here; "" = any
+	captures []capture         // the segments of path that are facts
+	query    map[string]string // name → glob over the value
+	header   map[string]string
+	form     map[string]string // fields of an application/x-www-form-urlencoded body
+	// token says that the operation is a request for tokens, such as a refresh: its
 	// credentials are not the account's access token.
-	Token bool
+	token bool
 }
 
 // Backoff is a named schedule of delays. It is always bounded: Attempts or Elapsed is positive.
@@ -140,22 +141,6 @@ type Backoff struct {
 	Attempts   int           // attempts in all, the first included; 0 = bounded by Elapsed alone
 	Elapsed    time.Duration // 0 = bounded by Attempts alone
 }
-
-// CostTable prices operations in a limit's units.
-type CostTable struct {
-	Name    string
-	Default int64
-	Costs   []Cost // first match wins: exact names first, then globs, the longest first
-}
-
-// Cost is the price of the operations that a glob matches.
-type Cost struct {
-	Operation string
-	Units     int64
-}
-
-// BytesCost is the name of the built-in cost table: the request's size in bytes.
-const BytesCost = "bytes"
 
 // Budget bounds retries: at most Ratio of first attempts, plus Min a second.
 type Budget struct {
@@ -233,7 +218,7 @@ const (
 // overNames are these as a policy file has them.
 var overNames = [...]string{OverDefer: "defer", OverFail: "fail", OverIgnore: "ignore"}
 
-// String is it as a policy file writes it.
+// String is the value as a policy file writes it.
 func (o OverWait) String() string { return nameOf(overNames[:], int(o)) }
 
 // nameOf is a value's name in a table of names, that of the zero value where it has none.

@@ -28,7 +28,7 @@ type layer struct {
 	unread *File // of which only the head was read; nil = there is no more
 }
 
-// read reads what has not been read yet. It must be right.
+// read reads the whole file if only its head was read before. The file must have no errors.
 func (l *layer) read() {
 	if l.unread == nil {
 		return

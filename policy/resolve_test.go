@@ -131,7 +131,7 @@ default: retry
 	}
 	var ops []string
 	for _, o := range p.Operations {
-		ops = append(ops, o.Operation+o.Path)
+		ops = append(ops, o.Operation+o.path)
 	}
 	if want := []string{"new/new", "a/a3", "b/b"}; !reflect.DeepEqual(ops, want) {
 		t.Errorf("operations %v, want %v", ops, want)
@@ -145,7 +145,7 @@ default: retry
 	if p.Backoffs[1].Name != "slow" || p.AttemptTimeout != 10*time.Second {
 		t.Errorf("backoffs %+v, attempt_timeout %v", p.Backoffs, p.AttemptTimeout)
 	}
-	if c := &p.Costs[0]; c.Of("a") != 2 || c.Of("b") != 7 || c.Default != 1 {
+	if c := &p.costs[0]; c.of("a") != 2 || c.of("b") != 7 || c.others != 1 {
 		t.Errorf("costs %+v", c)
 	}
 	if len(p.Limits) != 3 || p.Limits[0].Rate != 20 || len(p.Limits[0].Key) != 2 || p.Limits[1].Name != "gate" || p.Limits[2].Name != "added" {

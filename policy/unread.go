@@ -30,7 +30,7 @@ type entry struct {
 	done   atomic.Bool
 }
 
-// policy is the entry's policy, which is read if nobody has asked for it before.
+// policy returns the entry's policy, and reads it at the first call.
 func (e *entry) policy() *Policy {
 	if e.unread != nil {
 		e.once.Do(func() {
@@ -41,7 +41,8 @@ func (e *entry) policy() *Policy {
 	return e.p
 }
 
-// reading makes one policy at a time: they share layers, and what compiles their rules.
+// reading is held while a policy is read, since policies share layers and the compiler of
+// their rules.
 var reading sync.Mutex
 
 // newUnread is the entry of a policy that is known to be right.
@@ -62,7 +63,8 @@ func newUnread(l *layer, rs *resolver, shared *rules.Compiler) *entry {
 	return e
 }
 
-// mustBeRight panics where a policy that a test has proved to be right is not.
+// mustBeRight panics if the report has errors. It is for the built-in policies, which a test
+// proves to have none.
 func mustBeRight(r *yamlfile.Report) {
 	if ds := diagnostics(r.Sorted()); ds.Err() != nil {
 		panic(fmt.Sprintf("policy: the built-in policies do not load:\n%s", strings.TrimSpace(fmt.Sprint(ds.Err()))))

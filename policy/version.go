@@ -20,7 +20,7 @@ func (p *Policy) hash() string {
 		}
 	}
 	q.File, q.Source, q.Extends, q.Version, q.Matcher = "", "", nil, "", nil
-	fmt.Fprintf(h, "%q %q %v %+v %+v %q %v %+v %+v %+v", q.Name, q.Protocol, q.Match, q.Inspect, q.Operations, q.Idempotent, q.AttemptTimeout, q.Backoffs, q.Costs, q.Limits)
+	fmt.Fprintf(h, "%q %q %v %+v %+v %q %v %+v %+v %+v", q.Name, q.Protocol, q.Match, q.Inspect, q.Operations, q.Idempotent, q.AttemptTimeout, q.Backoffs, q.costs, q.Limits)
 	if q.Budget != nil {
 		fmt.Fprintf(h, " budget %+v", *q.Budget)
 	}
