@@ -30,6 +30,7 @@ var packages = map[string]string{
 	"engine/enginetest":  "engine_enginetest.txt",
 	"engine/otel":        "engine_otel.txt",
 	"engine/prometheus":  "engine_prometheus.txt",
+	"engine/debug":       "engine_debug.txt",
 	"engine/record":      "engine_record.txt",
 	"limiter":            "limiter.txt",
 	"limiter/pglimit":    "limiter_pglimit.txt",

@@ -84,6 +84,12 @@ func Explain(d *corpus.Decider, c *corpus.Case) (*Explanation, error) {
 	return x, nil
 }
 
+// RuleText is what the files of set say of a rule of a policy, as YAML; "" where none does.
+func RuleText(set *policy.Set, policyName, rule string) string {
+	parts, _ := set.Parts(policyName)
+	return text(parts, rule)
+}
+
 // text is what the file of a policy says of a rule.
 func text(parts []policy.Part, name string) string {
 	for i := range parts {

@@ -1,0 +1,80 @@
+package debug
+
+import (
+	"hash/maphash"
+	"sync"
+)
+
+// What happened to each account last.
+
+const (
+	accountShards = 16
+	// shardAccounts is how many accounts a shard remembers at least; it is twice as many at most.
+	shardAccounts = 64
+	// accountRing is how many events of an account are remembered.
+	accountRing = 20
+)
+
+var shardSeed = maphash.MakeSeed()
+
+// accountEvents are the latest events of the accounts that something happened to lately: of a
+// thousand accounts at least and two thousand at most.
+type accountEvents struct {
+	shards [accountShards]accountShard
+}
+
+type accountShard struct {
+	mu    sync.Mutex
+	rings lately[string, *ring[event]]
+}
+
+func (a *accountEvents) shard(account string) *accountShard {
+	return &a.shards[maphash.String(shardSeed, account)%accountShards]
+}
+
+// add remembers an event of an account.
+func (a *accountEvents) add(e event) {
+	sh := a.shard(e.account)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.rings.most = shardAccounts
+	r, ok := sh.rings.get(e.account)
+	if !ok {
+		r = &ring[event]{size: accountRing}
+		sh.rings.put(e.account, r)
+	}
+	r.add(e)
+}
+
+// of are an account's latest events, the newest first.
+func (a *accountEvents) of(account string) []event {
+	sh := a.shard(account)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if r, ok := sh.rings.peek(account); ok {
+		return r.latest()
+	}
+	return nil
+}
+
+// latest are the latest events of all accounts, in no order: one of each at least, n at most of each.
+func (a *accountEvents) latest(n int) []event {
+	var list []event
+	for i := range a.shards {
+		sh := &a.shards[i]
+		sh.mu.Lock()
+		for account, r := range sh.rings.young {
+			_ = account
+			list = append(list, firstOf(r.latest(), n)...)
+		}
+		for account, r := range sh.rings.old {
+			if _, young := sh.rings.young[account]; !young {
+				list = append(list, firstOf(r.latest(), n)...)
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return list
+}
+
+func firstOf[T any](list []T, n int) []T { return list[:min(n, len(list))] }

@@ -1,0 +1,147 @@
+package debug
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/policy"
+)
+
+// collector is an engine.Observer that remembers what has happened lately. What it remembers is
+// bounded, and each lock is held for a few instructions.
+type collector struct {
+	accounts accountEvents
+	rules    ruleCounts
+	waits    waitCounts
+
+	mu      sync.Mutex
+	engine  ring[event] // what concerns no call: reloads, the store, pauses, and what a caller does wrong
+	shadows ring[shadowDifference]
+}
+
+const (
+	maxEngineEvents = 100
+	maxShadows      = 50
+)
+
+func newCollector() *collector {
+	return &collector{engine: ring[event]{size: maxEngineEvents}, shadows: ring[shadowDifference]{size: maxShadows}}
+}
+
+// event is one thing that happened, as it is remembered: without what may hold secrets, but
+// with the account's own name.
+type event struct {
+	at                        time.Time
+	kind                      engine.NoticeKind
+	account                   string
+	provider, version         string
+	operation, method, host   string
+	status, attempt           int
+	rule, action, as, because string
+	duration                  time.Duration
+	until                     time.Time
+	limit                     string
+	cause                     limiter.Cause
+	text                      string // what went wrong
+}
+
+// shadowDifference is a decision that a candidate policy makes otherwise.
+type shadowDifference struct {
+	event
+	candidateRule, candidateAction, candidateAs string
+}
+
+// maxKept is how many bytes of a text of the caller's are remembered.
+const maxKept = 200
+
+// kept is a copy of the beginning of a text, which may be a part of something larger.
+func kept(s string) string { return strings.Clone(s[:min(len(s), maxKept)]) }
+
+// eventOf copies what is remembered of a notice.
+func eventOf(n *engine.Notice) event {
+	e := event{
+		at: n.Time, kind: n.Kind, account: strings.Clone(n.Account), provider: n.Provider, version: n.Version,
+		operation: kept(n.Operation), method: kept(n.Method), host: kept(n.Host), status: n.Status, attempt: n.Attempt,
+		duration: n.Duration, until: n.Until, limit: n.Limit, cause: n.Cause,
+	}
+	if d := n.Decision; d != nil {
+		e.action, e.as, e.because = d.Action.String(), kept(d.As), d.Reason.String()
+		if d.Rule != nil {
+			e.rule = d.Rule.Name
+		}
+	}
+	if s := n.Store; s != nil {
+		e.action = s.Kind.String()
+	}
+	if text := n.Text(); len(text) > 2*maxText {
+		e.text = strings.Clone(text[:2*maxText])
+	} else {
+		e.text = text
+	}
+	return e
+}
+
+// Observe remembers what a notice says.
+func (c *collector) Observe(_ context.Context, n *engine.Notice) {
+	switch n.Kind {
+	case engine.NoticeAttempt, engine.NoticeWait:
+		return // the decision says it
+	case engine.NoticeDecision:
+		if d := n.Decision; d == nil || d.Rule == nil || d.Rule.Policy == "" && d.Action == policy.Accept {
+			return // a success that a policy had to look into
+		}
+	}
+	e := eventOf(n)
+	switch n.Kind {
+	case engine.NoticeDecision:
+		c.rules.count(n, &e)
+	case engine.NoticeDefer, engine.NoticeGiveUp:
+		if n.Event == nil {
+			c.rules.count(n, &e) // no policy has decided: the engine's own rules have
+		}
+		if n.Kind == engine.NoticeDefer && n.Limit != "" {
+			c.waits.handedBack(e.provider, e.limit, e.at)
+		}
+	case engine.NoticeQueued:
+		c.waits.waited(e.provider, e.limit, e.at, e.duration)
+	case engine.NoticeReauthWait:
+		c.waits.waited(e.provider, "", e.at, e.duration)
+	case engine.NoticeShadow:
+		d := shadowDifference{event: e}
+		if x := n.Candidate; x != nil {
+			d.candidateAction, d.candidateAs = x.Action.String(), kept(x.As)
+			if x.Rule != nil {
+				d.candidateRule = x.Rule.Name
+			}
+		}
+		c.mu.Lock()
+		c.shadows.add(d)
+		c.mu.Unlock()
+		return
+	case engine.NoticeReload, engine.NoticeStore, engine.NoticePaused, engine.NoticeResumed, engine.NoticeLift,
+		engine.NoticeNested, engine.NoticeLeak, engine.NoticeNoAccount, engine.NoticeUnclaimed, engine.NoticeManyFacts:
+		c.mu.Lock()
+		c.engine.add(e)
+		c.mu.Unlock()
+	case engine.NoticeHold:
+		if n.Event == nil { // by hand
+			c.mu.Lock()
+			c.engine.add(e)
+			c.mu.Unlock()
+		}
+	}
+	if e.account != "" {
+		c.accounts.add(e)
+	}
+}
+
+// engineEvents are what concerned no call, and the shadow's differences, the newest first.
+func (c *collector) engineEvents() ([]event, []shadowDifference) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.engine.latest(), c.shadows.latest()
+}

@@ -1,0 +1,147 @@
+package debug
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/recourse-go/recourse/limiter"
+)
+
+// How accounts are named on the page, and found again by these names.
+
+const (
+	pseudonymMark = "u-"
+	maxNames      = 1 << 13 // names of accounts, and of keys, that are known again
+)
+
+// names makes pseudonyms of accounts and of limits' keys, and remembers those that were shown
+// lately. It is safe for concurrent use.
+type names struct {
+	key  []byte
+	show bool // accounts are shown as they are
+
+	mu       sync.Mutex
+	accounts lately[string, string]
+	keys     lately[string, limitKey]
+}
+
+// limitKey is one limit for one key.
+type limitKey struct {
+	provider, limit string
+	keys            limiter.Keys
+}
+
+func newNames(key []byte, show bool) *names {
+	return &names{key: key, show: show, accounts: lately[string, string]{most: maxNames}, keys: lately[string, limitKey]{most: maxNames}}
+}
+
+// pseudonym is always the same for the same text and key. Package record makes the same ones.
+func (n *names) pseudonym(s string) string {
+	mac := hmac.New(sha256.New, n.key)
+	mac.Write([]byte(s))
+	return hex.EncodeToString(mac.Sum(nil)[:8])
+}
+
+// account is the name that an account is shown by; "" for none.
+func (n *names) account(account string) string {
+	if account == "" {
+		return ""
+	}
+	name := shown(account, maxShown)
+	if n.show && name == account {
+		return name
+	}
+	if !n.show {
+		name = pseudonymMark + n.pseudonym(account)
+	}
+	n.mu.Lock()
+	n.accounts.put(name, account)
+	n.mu.Unlock()
+	return name
+}
+
+// private is how a value other than an account is shown that may be somebody's: an IP address, a
+// device, a fact of a policy's own.
+func (n *names) private(value string) string {
+	if n.show || value == "" {
+		return shown(value, maxShown)
+	}
+	return n.pseudonym(value)
+}
+
+// find is the account that is meant by what somebody has typed: its own name, or a pseudonym that
+// was shown lately.
+func (n *names) find(typed string) (account string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if account, ok := n.accounts.get(typed); ok {
+		return account
+	}
+	return typed
+}
+
+// ref is how a form names a limit's key.
+func (n *names) ref(provider string, s *limiter.State) string {
+	k := limitKey{provider, s.Limit, s.Keys}
+	ref := n.pseudonym(strings.Join([]string{
+		provider, s.Limit, s.Keys.Account, s.Keys.App, s.Keys.Tenant, s.Keys.Host, s.Keys.IP, s.Keys.Device, s.Keys.Operation, s.Keys.Facts,
+	}, "\x00"))
+	n.mu.Lock()
+	n.keys.put(ref, k)
+	n.mu.Unlock()
+	return ref
+}
+
+// limitKey is the limit's key that ref has named lately.
+func (n *names) limitKey(ref string) (limitKey, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.keys.get(ref)
+}
+
+// without is a text that may be shown without the name of an account in it.
+func (n *names) without(text, account string) string {
+	if !n.show && len(account) >= 3 && strings.Contains(text, account) {
+		text = strings.ReplaceAll(text, account, n.account(account))
+	}
+	return shown(text, maxText)
+}
+
+const (
+	maxShown = 80  // runes of a name
+	maxText  = 500 // runes of a text
+)
+
+// shown is a text from outside as the page shows it: cut, without what is not UTF-8, and
+// without what would change how the text around it reads, as control characters and marks of
+// direction. HTML is not its business: html/template escapes.
+func shown(s string, most int) string {
+	clean := len(s) <= most
+	for i := 0; clean && i < len(s); i++ {
+		clean = ' ' <= s[i] && s[i] < 0x7f
+	}
+	if clean {
+		return s
+	}
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if n++; n > most {
+			b.WriteString("…")
+			break
+		}
+		if r == '\n' || r == '\t' {
+			r = ' '
+		}
+		if !unicode.IsPrint(r) {
+			r = utf8.RuneError
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

@@ -1,0 +1,314 @@
+package debug
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/recourse-go/recourse/internal/uplot"
+)
+
+// The page itself: its templates, and the files that it loads.
+
+//go:embed static
+var static embed.FS
+
+// file is a file that the page loads.
+type file struct{ kind, data string }
+
+var files = map[string]file{
+	"page.css":    {"text/css; charset=utf-8", embedded("page.css")},
+	"page.js":     {"text/javascript; charset=utf-8", embedded("page.js")},
+	"icon.svg":    {"image/svg+xml", embedded("icon.svg")},
+	"uplot.js":    {"text/javascript; charset=utf-8", uplot.Script},
+	"uplot.css":   {"text/css; charset=utf-8", uplot.Style},
+	"LICENSE.txt": {"text/plain; charset=utf-8", uplot.License},
+}
+
+func embedded(name string) string {
+	data, err := static.ReadFile("static/" + name)
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return string(data)
+}
+
+// edition changes with the files, so that a browser loads new ones after an update.
+var edition = func() string {
+	h := sha256.New()
+	for _, name := range []string{"page.css", "page.js", "icon.svg", "uplot.js", "uplot.css"} {
+		io.WriteString(h, files[name].data)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:6])
+}()
+
+func serveFile(w http.ResponseWriter, f file) {
+	w.Header().Set("Content-Type", f.kind)
+	w.Header().Set("Cache-Control", "private, max-age=86400")
+	io.WriteString(w, f.data)
+}
+
+// content is what a template shows.
+type content struct {
+	Title   string
+	Now     time.Time
+	Edition string
+	Actions bool
+	Token   string
+	Lengths any
+	Done    string // what an action has done
+	Typed   string // into the search field
+	Stream  string // of the page's refreshes; "" = it does not refresh itself
+
+	View    *view
+	Account *accountView // nil = none is searched
+	Rule    *explanation
+	Key     *keyRow
+}
+
+// pages are the pages by name, and what makes their content; nil = there is no such thing.
+var pages = map[string]func(*handler, *http.Request) *content{"": (*handler).index, "rule": (*handler).rulePage, "key": (*handler).keyPage}
+
+func (h *handler) content(title string) *content {
+	return &content{Title: title, Now: time.Now(), Edition: edition, Actions: h.o.Actions, Token: h.token, Lengths: lengths}
+}
+
+// dones are what the page says after an action.
+var dones = map[string]string{
+	"hold": "The limit is held.", "lift": "The hold is lifted.", "pause": "The account is paused.", "resume": "The account is resumed.",
+}
+
+// index is the page that shows all.
+func (h *handler) index(r *http.Request) *content {
+	c := h.content("Recourse")
+	c.View = h.view()
+	c.Now = c.View.Time
+	c.Stream = "stream"
+	q := r.URL.Query()
+	c.Done = dones[q.Get("done")]
+	if typed := strings.TrimSpace(q.Get("account")); typed != "" {
+		c.Typed = typed
+		c.Account = h.account(typed)
+		c.Now = c.Account.Time
+		c.Stream += "?" + url.Values{"account": {typed}}.Encode()
+	}
+	return c
+}
+
+// rulePage explains the latest decision of a rule.
+func (h *handler) rulePage(r *http.Request) *content {
+	x := h.explain(ruleOf(r.URL.Query()))
+	if x == nil {
+		return nil
+	}
+	c := h.content("Rule " + x.Rule + " of " + x.Policy + " – Recourse")
+	c.Rule = x
+	return c
+}
+
+func ruleOf(q url.Values) ruleKey {
+	return ruleKey{policy: q.Get("policy"), rule: q.Get("rule"), own: q.Get("own") != ""}
+}
+
+// keyPage is where a limit is held for a key.
+func (h *handler) keyPage(r *http.Request) *content {
+	k, ok := h.names.limitKey(r.URL.Query().Get("key"))
+	if !ok {
+		return nil
+	}
+	p, err := h.engine.Provider(k.provider)
+	if err != nil {
+		return nil
+	}
+	s := p.Peek(k.limit, k.keys)
+	if s.Limit == "" {
+		return nil
+	}
+	row := h.keyRow(k.provider, &s)
+	c := h.content("Limit " + row.Limit + " of " + row.Provider + " – Recourse")
+	c.Key = &row
+	return c
+}
+
+func (h *handler) servePage(w http.ResponseWriter, r *http.Request, of func(*handler, *http.Request) *content) {
+	c := of(h, r)
+	if c == nil {
+		http.Error(w, "recourse: nothing is known of that any more", http.StatusNotFound)
+		return
+	}
+	var page bytes.Buffer
+	if err := h.render(&page, "page", c); err != nil {
+		http.Error(w, "recourse: the page cannot be made", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Write(page.Bytes())
+}
+
+func (h *handler) render(w io.Writer, name string, c *content) error {
+	return templates.ExecuteTemplate(w, name, c)
+}
+
+// serveJSON answers with a table.
+func (h *handler) serveJSON(w http.ResponseWriter, r *http.Request, name string) {
+	value := h.tableNamed(name, r.URL.Query())
+	if value == nil {
+		http.Error(w, "recourse: no such table, or nothing is known of that any more", http.StatusNotFound)
+		return
+	}
+	out, err := json.MarshalIndent(value, "", "  ") // escapes <, > and &
+	if err != nil {
+		http.Error(w, "recourse: the table cannot be made", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(append(out, '\n'))
+}
+
+// tableNamed is what NAME.json answers; nil = there is no such thing.
+func (h *handler) tableNamed(name string, q url.Values) any {
+	switch name {
+	case "account":
+		if typed := strings.TrimSpace(q.Get("account")); typed != "" {
+			return h.account(typed)
+		}
+		return nil
+	case "rule":
+		if x := h.explain(ruleOf(q)); x != nil {
+			return x
+		}
+		return nil
+	}
+	of := tables[name]
+	if of == nil {
+		return nil
+	}
+	return of(h.view())
+}
+
+// tables are the tables of a view, by the names of their JSON.
+var tables = map[string]func(*view) any{
+	"summary":     func(v *view) any { return v.Summary },
+	"held":        func(v *view) any { return v.Held },
+	"fullest":     func(v *view) any { return v.Fullest },
+	"waits":       func(v *view) any { return v.Waits },
+	"decisions":   func(v *view) any { return v.Decisions },
+	"breakers":    func(v *view) any { return v.Breakers },
+	"budgets":     func(v *view) any { return v.Budgets },
+	"credentials": func(v *view) any { return v.Credentials },
+	"pauses":      func(v *view) any { return v.Pauses },
+	"policies":    func(v *view) any { return v.Policies },
+	"reloads":     func(v *view) any { return v.Reloads },
+	"shadow":      func(v *view) any { return v.Shadow },
+	"fleet":       func(v *view) any { return v.Fleet },
+	"events":      func(v *view) any { return v.Events },
+}
+
+// when is a moment beside the moment of the page.
+type when struct {
+	At       time.Time
+	Relative string
+}
+
+// since says how a moment lies to now: "3 s ago", "in 2 min".
+func since(now, t time.Time) when {
+	d := t.Sub(now)
+	switch {
+	case d > -time.Second && d < time.Second:
+		return when{t, "now"}
+	case d < 0:
+		return when{t, whole(-d) + " ago"}
+	}
+	return when{t, "in " + whole(d)}
+}
+
+// whole is a length of time in whole seconds or more.
+func whole(d time.Duration) string {
+	if d < 2*time.Minute {
+		return strconv.Itoa(int(math.Round(d.Seconds()))) + " s"
+	}
+	return duration(d)
+}
+
+// number is a number without needless digits.
+func number(v any) string {
+	switch n := v.(type) {
+	case float64:
+		if math.Abs(n) >= 100 || n == math.Trunc(n) {
+			return grouped(strconv.FormatFloat(n, 'f', 0, 64))
+		}
+		return strconv.FormatFloat(n, 'f', 1, 64)
+	default:
+		return grouped(fmt.Sprint(n))
+	}
+}
+
+// grouped puts narrow spaces between thousands.
+func grouped(digits string) string {
+	sign, rest := "", digits
+	if strings.HasPrefix(digits, "-") {
+		sign, rest = "-", digits[1:]
+	}
+	var b strings.Builder
+	for i, c := range rest {
+		if i > 0 && (len(rest)-i)%3 == 0 {
+			b.WriteRune('\u202f')
+		}
+		b.WriteRune(c)
+	}
+	return sign + b.String()
+}
+
+// chart is the waits as the chart's script reads them.
+type chart struct {
+	From   int64         `json:"from"` // Unix time of the first point
+	Step   int           `json:"step"` // seconds
+	Series []chartSeries `json:"series"`
+}
+
+type chartSeries struct {
+	Name   string    `json:"name"`
+	Points []float64 `json:"points"`
+}
+
+// maxSeries is how many limits the chart shows.
+const maxSeries = 6
+
+func chartOf(t table[waitRow]) (string, error) {
+	c := chart{From: (spanAt(t.Time) - spans + 1) * int64(span/time.Second), Step: int(span / time.Second), Series: []chartSeries{}}
+	for i := range firstOf(t.Rows, maxSeries) {
+		r := &t.Rows[i]
+		c.Series = append(c.Series, chartSeries{Name: limitName(r.Provider, r.Limit), Points: r.Points})
+	}
+	out, err := json.Marshal(c)
+	return string(out), err
+}
+
+// limitName is a limit of a provider in one word.
+func limitName(provider, limit string) string {
+	switch {
+	case provider == "" && limit == "":
+		return "others"
+	case limit == "":
+		return provider + ": credentials"
+	}
+	return provider + ": " + limit
+}
+
+var templates = template.Must(template.New("").Funcs(template.FuncMap{
+	"since": since, "number": number, "limitName": limitName, "chart": chartOf,
+	"seconds": func(s float64) string { return duration(time.Duration(s * float64(time.Second))) },
+	"percent": func(f float64) int { return int(math.Round(100 * f)) },
+	"row":     func(c *content, row any) map[string]any { return map[string]any{"Page": c, "Row": row} },
+}).ParseFS(static, "static/*.html"))

@@ -1,0 +1,185 @@
+package debug
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/internal/corpus"
+	"github.com/recourse-go/recourse/internal/redact"
+	"github.com/recourse-go/recourse/internal/secretheader"
+	"github.com/recourse-go/recourse/rules"
+)
+
+// maxRules is how many rules' decisions are told apart.
+const maxRules = 2048
+
+// ruleKey names a rule. Those of the engine's own are told apart by the provider of the call.
+type ruleKey struct {
+	policy, rule string
+	own          bool // one of the engine's own
+}
+
+// ruleCounts count decisions by rule. The zero value is ready to use.
+type ruleCounts struct {
+	mu    sync.RWMutex
+	rules map[ruleKey]*ruleCount
+	rest  uint64 // decisions of rules that are not told apart
+}
+
+// ruleCount is what is known of a rule's decisions.
+type ruleCount struct {
+	mu    sync.Mutex
+	total uint64
+	counted[int]
+	last lastDecision
+}
+
+// lastDecision is the latest decision of a rule, with the facts that it was decided from as
+// far as they may be shown.
+type lastDecision struct {
+	event
+	facts   rules.Event
+	state   engine.State // before
+	decided engine.Decision
+}
+
+func (c *ruleCounts) of(k ruleKey) *ruleCount {
+	c.mu.RLock()
+	r := c.rules[k]
+	c.mu.RUnlock()
+	if r != nil {
+		return r
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r = c.rules[k]; r != nil {
+		return r
+	}
+	if len(c.rules) >= maxRules {
+		c.rest++
+		return nil
+	}
+	if c.rules == nil {
+		c.rules = map[ruleKey]*ruleCount{}
+	}
+	r = &ruleCount{}
+	c.rules[k] = r
+	return r
+}
+
+// count counts a decision. e is what is remembered of the notice.
+func (c *ruleCounts) count(n *engine.Notice, e *event) {
+	d := n.Decision
+	if d == nil || d.Rule == nil {
+		return
+	}
+	k := ruleKey{policy: n.Provider, rule: d.Rule.Name, own: d.Rule.Policy == ""}
+	if n.Policy != nil {
+		k.policy = n.Policy.Name
+	}
+	r := c.of(k)
+	if r == nil {
+		return
+	}
+	last := lastDecision{event: *e, decided: *d}
+	last.decided.As = e.as
+	if n.Event != nil {
+		last.facts = showable(n.Event)
+	}
+	if n.Before != nil {
+		last.state = *n.Before
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.total++
+	r.last = last
+	if slot := r.at(spanAt(e.at)); slot != nil {
+		*slot++
+	}
+}
+
+// showable is what may be shown of an event's facts: names and numbers that look like such, and
+// the plain words of the message. A body is not among them.
+func showable(e *rules.Event) rules.Event {
+	s := *e
+	s.Body, s.Header, s.Facts, s.Codes = "", nil, nil, nil
+	code := func(v string) string { return strings.Clone(redact.Code(v)) }
+	s.Operation, s.Method, s.Type, s.IMAPStatus, s.Network = kept(e.Operation), kept(e.Method), code(e.Type), code(e.IMAPStatus), code(e.Network)
+	s.Message = strings.Clone(redact.Message(e.Message))
+	for _, v := range e.Codes[:min(len(e.Codes), maxFacts)] {
+		s.Codes = append(s.Codes, code(v))
+	}
+	for name, v := range e.Facts {
+		if len(s.Facts) == maxFacts {
+			break
+		}
+		if s.Facts == nil {
+			s.Facts = map[string]string{}
+		}
+		s.Facts[name] = code(v)
+	}
+	for _, name := range corpus.StandardHeaders {
+		values := e.Header[name]
+		if len(values) == 0 || secretheader.Is(name) {
+			continue
+		}
+		if s.Header == nil {
+			s.Header = http.Header{}
+		}
+		s.Header[name] = []string{headerText(values[0])}
+	}
+	return s
+}
+
+// headerText is what may be shown of a header's value: a number, a name or a date.
+func headerText(v string) string {
+	if _, err := http.ParseTime(v); err == nil {
+		return strings.Clone(v)
+	}
+	return strings.Clone(redact.Code(v))
+}
+
+// maxFacts is how many codes, and how many facts of a policy's own, are remembered of a failure.
+const maxFacts = 8
+
+// ruleSum is a rule with what is known of its decisions.
+type ruleSum struct {
+	ruleKey
+	total  uint64
+	lately int // in the last five minutes
+	last   lastDecision
+}
+
+// all are the rules that have decided, in no order, and how many decisions others have made.
+func (c *ruleCounts) all(now time.Time) (list []ruleSum, rest uint64) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for k, r := range c.rules {
+		list = append(list, r.sum(k, now))
+	}
+	return list, c.rest
+}
+
+// one is what is known of one rule.
+func (c *ruleCounts) one(k ruleKey, now time.Time) (ruleSum, bool) {
+	c.mu.RLock()
+	r := c.rules[k]
+	c.mu.RUnlock()
+	if r == nil {
+		return ruleSum{}, false
+	}
+	return r.sum(k, now), true
+}
+
+func (r *ruleCount) sum(k ruleKey, now time.Time) ruleSum {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := ruleSum{ruleKey: k, total: r.total, last: r.last}
+	for _, n := range r.since(now) {
+		s.lately += n
+	}
+	return s
+}

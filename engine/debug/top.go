@@ -1,0 +1,36 @@
+package debug
+
+import "container/heap"
+
+// top keeps the best of many rows, in one pass and little memory.
+type top[T any] struct {
+	most   int
+	before func(a, b *T) bool // a is better
+	rows   []T                // a heap with the worst of them first
+	seen   int
+}
+
+// add takes a row into account.
+func (t *top[T]) add(row T) {
+	t.seen++
+	if len(t.rows) < t.most {
+		t.rows = append(t.rows, row)
+		if len(t.rows) == t.most {
+			heap.Init(worstFirst[T]{t})
+		}
+		return
+	}
+	if t.before(&row, &t.rows[0]) {
+		t.rows[0] = row
+		heap.Fix(worstFirst[T]{t}, 0)
+	}
+}
+
+// worstFirst is the heap. It neither grows nor shrinks.
+type worstFirst[T any] struct{ *top[T] }
+
+func (h worstFirst[T]) Len() int           { return len(h.rows) }
+func (h worstFirst[T]) Less(i, j int) bool { return h.before(&h.rows[j], &h.rows[i]) }
+func (h worstFirst[T]) Swap(i, j int)      { h.rows[i], h.rows[j] = h.rows[j], h.rows[i] }
+func (h worstFirst[T]) Push(any)           {}
+func (h worstFirst[T]) Pop() any           { return nil }
