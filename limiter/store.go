@@ -182,7 +182,7 @@ type StoreChangeKind uint8
 const (
 	StoreRefused StoreChangeKind = iota // the provider refused a call: it is counted, and the limit closed by Steps
 	StoreHeld                           // the limit is closed for Hold, if it is not closed for longer
-	StoreLifted                         // the hold ends as if it had never been, and what was learned is forgotten
+	StoreLifted                         // the hold ends as if it had never been, and what was learned is forgotten; all are told
 	StoreLearned                        // a reply told what is left
 )
 
@@ -210,12 +210,27 @@ type StoreChange struct {
 	Count     int64
 }
 
-// StoreState is one limit of a key after a change.
+// StoreState is one limit of a key after a change, or as a process knows it from one.
 type StoreState struct {
 	Refusals int           // in a row
 	Held     time.Duration // closed for so long from now on; 0 = not held
 	Cause    Cause
 	Version  uint64
+
+	// Lowered is what refusals have taken of the limit, in millionths. One comes back in
+	// each 200 µs. See [Limit.Adapt].
+	Lowered int64
+
+	// Left units may pass until Reset, a duration from now on, as replies have told; 0 = they have
+	// not. Quota is the provider's number; 0 = not told. Count are the units that the limit has
+	// granted by now: see StoreAnswer.Counts.
+	Left  int64
+	Reset time.Duration
+	Quota int64
+	Count int64
+
+	// Age is how long ago the store has said this, in a StoreLease.
+	Age time.Duration
 }
 
 // StoreLease is a permit of a key's slots. A zero ID says that the process holds none, but
@@ -226,8 +241,11 @@ type StoreLease struct {
 	ID    StoreID
 	Slots int64
 	// Version is the newest version of the key's value that the process has seen. A
-	// value with a lower one has been forgotten: then the lease is put back, and so is the
-	// hold of State (and its cause), even where the limit is exceeded by that.
+	// value with a lower one has been forgotten: then the lease is put back, even where the
+	// limit is exceeded by that, and so is State, unless the limit was lifted since. Where the
+	// value knows something by now, or processes know different things, the stricter holds:
+	// the longer hold, the more refusals, the lower limit, fewer units until the same
+	// reset. A later reset is newer.
 	Version uint64
 	State   StoreState
 }
@@ -274,6 +292,9 @@ type StoreEvent struct {
 	// Otherwise a hold of the key was set or lifted: reservations of it are void, and what
 	// is known of its closure is to be asked for anew.
 	Freed bool
+	// Lifted says that a limit of the key was lifted: what is known of the key's holds, and what
+	// was learned of it, is not to be put back.
+	Lifted bool
 
 	// Paused says that accounts were paused or resumed, in a [PauseStore]; Key is zero.
 	Paused bool

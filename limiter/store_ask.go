@@ -415,6 +415,7 @@ func (l *Limiter) askPlace(ctx context.Context, sp *storePermit, pl *askedPlace,
 		return a, nil, nil
 	}
 	pl.state = answered
+	m.noteGrant(pl, &a)
 	l.granted(pl, sp.prio, a.Wait)
 	return a, changed, nil
 }

@@ -56,12 +56,10 @@ func (m *Member) change(k *sharedKey, c StoreChange) (StoreState, bool) {
 		if err == nil {
 			m.contact.Store(m.now())
 			m.seen(k, st.Version, st.Held)
-			m.noteHold(k.key, c.Limit, st, true)
 			if c.Kind == StoreLifted {
-				m.mu.Lock()
-				m.doubtLocked(k)
-				m.mu.Unlock()
+				m.forgetState(k, c.Limit.Name)
 			}
+			m.noteState(k, c.Limit, st, c.Kind == StoreHeld || c.Kind == StoreRefused)
 			return st, true
 		}
 		m.stats.errors.Add(1)
@@ -152,9 +150,8 @@ func (l *Limiter) liftShared(limit string, k *Keys) {
 	}
 	c := StoreChange{Kind: StoreLifted, Limit: lim}
 	if _, ok := l.member.change(key, c); !ok {
-		c.Key = key.key
-		l.member.noteHold(key.key, lim, StoreState{}, true)
-		l.member.later(c)
+		l.member.forgetState(key, lim.Name)
+		l.member.later(key, c)
 	}
 }
 
@@ -162,6 +159,6 @@ func (l *Limiter) liftShared(limit string, k *Keys) {
 func (m *Member) toldLater(k *sharedKey, limit StoreLimit, length time.Duration, cause Cause) {
 	if length > 0 {
 		m.noteHold(k.key, limit, StoreState{Held: length, Cause: cause}, true)
-		m.later(StoreChange{Kind: StoreHeld, Key: k.key, Limit: limit, Hold: length, Cause: cause})
+		m.later(k, StoreChange{Kind: StoreHeld, Limit: limit, Hold: length, Cause: cause})
 	}
 }

@@ -23,6 +23,7 @@ type pendingEnd struct {
 
 // pendingChange is what the store is to be told of a limit, too.
 type pendingChange struct {
+	key    *sharedKey
 	change StoreChange
 	queued int64
 }
@@ -45,13 +46,13 @@ func (m *Member) end(e StoreEnd, instant int64) {
 }
 
 // later queues a change that no call waits for.
-func (m *Member) later(c StoreChange) {
-	c.Member = m.id
+func (m *Member) later(k *sharedKey, c StoreChange) {
+	c.Key, c.Member = k.key, m.id
 	m.mu.Lock()
 	if len(m.changes) >= maxEnds/8 {
 		m.changes = append(m.changes[:0], m.changes[len(m.changes)/2:]...)
 	}
-	m.changes = append(m.changes, pendingChange{c, m.now()})
+	m.changes = append(m.changes, pendingChange{k, c, m.now()})
 	m.mu.Unlock()
 	kick(m.kickEnds)
 }
@@ -129,12 +130,14 @@ func (m *Member) sendBatch() bool {
 		if c.Sent >= 0 {
 			c.Sent += waited
 		}
-		if err := m.request(func(ctx context.Context) error { _, err := m.store.Change(ctx, &c); return err }); err != nil {
+		var st StoreState
+		if err := m.request(func(ctx context.Context) (err error) { st, err = m.store.Change(ctx, &c); return err }); err != nil {
 			m.mu.Lock()
 			m.changes = append(changes[i:], m.changes...)
 			m.mu.Unlock()
 			return false
 		}
+		m.noteState(changes[i].key, c.Limit, st, false)
 	}
 	return true
 }

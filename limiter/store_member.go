@@ -100,7 +100,7 @@ type Member struct {
 	differ  int // how many of members had other numbers when that was last told
 	keys    map[[16]byte]*sharedKey
 	leases  map[StoreID]*lease
-	holds   map[holdKey]*knownHold
+	holds   map[holdKey]*knownState
 	debts   map[holdKey]*StoreDebt
 	ends    []pendingEnd
 	changes []pendingChange
@@ -124,7 +124,7 @@ func NewMember(store Store, o MemberOptions) *Member {
 	}
 	m := &Member{
 		store: store, o: o, base: time.Now(), done: make(chan struct{}),
-		keys: map[[16]byte]*sharedKey{}, leases: map[StoreID]*lease{}, holds: map[holdKey]*knownHold{},
+		keys: map[[16]byte]*sharedKey{}, leases: map[StoreID]*lease{}, holds: map[holdKey]*knownState{},
 		debts: map[holdKey]*StoreDebt{}, kickEnds: make(chan struct{}, 1), kickRenew: make(chan struct{}, 1),
 	}
 	_, _ = rand.Read(m.id[:]) // it never fails

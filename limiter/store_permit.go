@@ -245,8 +245,8 @@ func (p Permit) tellLearned(limit string, v *Learned) {
 			for part := range pl.parts {
 				for _, u := range pl.parts[part].Uses {
 					if u.Limit.Name == limit && at < len(pl.counts) {
-						sp.m.later(StoreChange{
-							Kind: StoreLearned, Key: pl.parts[part].Key, Limit: u.Limit,
+						sp.m.later(pl.keys[part], StoreChange{
+							Kind: StoreLearned, Limit: u.Limit,
 							Remaining: v.Remaining, Reset: reset, Quota: v.Limit, Count: pl.counts[at],
 						})
 					}

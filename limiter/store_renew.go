@@ -27,70 +27,6 @@ type leasePart struct {
 	cost     int64 // as they were taken
 }
 
-// holdKey is one limit of one key in the store.
-type holdKey struct {
-	name  [16]byte
-	limit string
-}
-
-// knownHold is a hold that is in force, as far as is known here.
-type knownHold struct {
-	key      StoreKey
-	limit    StoreLimit
-	until    int64
-	refusals int
-	cause    Cause
-	version  uint64
-	set      int64 // when it was set here; 0 = it was not
-}
-
-// eventLate is how late a process may hear of a hold that it has set itself.
-const eventLate = 500 * time.Millisecond
-
-const maxToldHolds = 1 << 10 // in one renewal
-
-// noteHold remembers a hold, so that it can be put back when the store forgets it. here says
-// that it was set here.
-func (m *Member) noteHold(key StoreKey, limit StoreLimit, st StoreState, here bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	at := holdKey{key.Name, limit.Name}
-	if st.Held <= 0 {
-		delete(m.holds, at)
-		return
-	}
-	if len(m.holds) >= 4*maxToldHolds && m.holds[at] == nil {
-		return
-	}
-	set := int64(0)
-	if old := m.holds[at]; old != nil {
-		set = old.set
-	}
-	if here {
-		set = m.now()
-	}
-	m.holds[at] = &knownHold{key, limit, m.now() + int64(st.Held), st.Refusals, st.Cause, st.Version, set}
-}
-
-// doubtLocked forgets the holds of a key that another process may have lifted, so that they are
-// not put back. Who has set a hold keeps it, and a call that is refused notes it again.
-func (m *Member) doubtLocked(k *sharedKey) {
-	now := m.now()
-	if k.held <= now {
-		return
-	}
-	k.held = 0
-	for at, h := range m.holds {
-		switch {
-		case at.name != k.key.Name:
-		case h.set != 0 && now-h.set < int64(eventLate):
-			k.held = max(k.held, h.until)
-		default:
-			delete(m.holds, at)
-		}
-	}
-}
-
 // dropLease forgets a lease that has ended.
 func (m *Member) dropLease(id StoreID) {
 	m.mu.Lock()
@@ -185,15 +121,14 @@ func (m *Member) renew() bool {
 	}
 	told := 0
 	for at, h := range m.holds {
-		if h.until <= sent {
+		if h.over(sent) {
 			delete(m.holds, at)
 			continue
 		}
 		if told++; told > maxToldHolds {
 			break
 		}
-		st := StoreState{Refusals: h.refusals, Held: time.Duration(h.until - sent), Cause: h.cause, Version: h.version}
-		r.Leases = append(r.Leases, StoreLease{Key: h.key, Limit: h.limit, Version: h.version, State: st})
+		r.Leases = append(r.Leases, h.told(sent))
 	}
 	var owed []holdKey
 	for at, d := range m.debts {

@@ -23,7 +23,7 @@ type sharedKey struct {
 	until     int64           // so long, too
 	version   uint64          // the newest of its value that was seen
 	leases    int             // how many permits have slots of it
-	held      int64           // the end of its latest hold
+	held      int64           // so long the store must have its value, since it is held, lowered or learned of
 	listeners []chan struct{} // of reservations, which a hold makes void
 }
 
@@ -63,7 +63,7 @@ func (m *Member) seen(k *sharedKey, version uint64, held time.Duration) {
 		k.version = version
 	}
 	if held > 0 {
-		k.held = now + int64(held)
+		k.held = max(k.held, now+int64(held))
 		m.knowLocked(k, held)
 	}
 	m.mu.Unlock()
@@ -93,7 +93,9 @@ func (m *Member) event(v StoreEvent) {
 		for _, c := range k.listeners {
 			kick(c)
 		}
-		m.doubtLocked(k)
+		if v.Lifted {
+			m.doubtLocked(k)
+		}
 	}
 	m.mu.Unlock()
 	if k != nil {

@@ -26,7 +26,7 @@ var migrations = [][]string{
 
 // included are the parts that several functions have in common. PL/pgSQL is fast within one
 // function, and slow where arrays go from one to another.
-var included = []string{"load", "find", "save", "offer", "addtolog", "voidit", "prune", "useup", "advance", "tune", "expires"}
+var included = []string{"load", "find", "save", "offer", "addtolog", "voidit", "prune", "useup", "advance", "tune", "expires", "believe"}
 
 // numbers are the names that the files use for numbers: those of package storetest, which is the
 // reference, and the places of what is kept in arrays.
@@ -49,8 +49,9 @@ var numbers = map[string]int64{
 	"name": 0, "kind": 1, "time": 2, "most": 3, "tat": 4, "hold": 5, "causeAt": 6, "allowed": 7, "lapse": 8, "refusals": 9,
 	"refusedAt": 10, "cut": 11, "cutAt": 12, "cutNext": 13, "credit": 14, "wanted": 15, "granted": 16, "left": 17, "reset": 18,
 	"first": 19, "slop": 20, "lsince": 21, "last": 22, "heard": 23, "count": 24, "guessed": 25, "quota": 26,
-	"later":   27, // 0 = none of what stands before is set; else when all of that is over
-	"limSize": limSize,
+	"later":    27, // 0 = none of what stands before is set; else when all of that is over
+	"liftedAt": 28,
+	"limSize":  limSize,
 
 	// what is in keys.lists: the limit's number from 1, one of these, and
 	"logEntry": 1, // at, units
@@ -67,14 +68,14 @@ var numbers = map[string]int64{
 	"maxUnits": maxUnits, "longestStep": 20 * int64(longest),
 	"recentFor": 2_000_000, "recentMost": 32, "voidMost": 64,
 	"leaseMost": 1000, "rowKept": 600_000_000, "waiterMost": 64, "waiterFor": 1_000_000, "keptFor": 250_000, "claimLate": 5_000, "restorePart": 3,
-	"probeLapse": 60_000_000, "maxProbes": 64, "refusalLapse": 3_600_000_000, "maxRefusals": 1 << 30,
+	"probeLapse": 60_000_000, "maxProbes": 64, "refusalLapse": 3_600_000_000, "liftedFor": 1_200_000_000, "maxRefusals": 1 << 30,
 	"whole": 1_000_000, "adaptCut": 700_000, "adaptFloor": 50_000, "adaptEvery": 1_000_000, "adaptTick": 200,
 	"maxLearned": 7 * 24 * 3_600_000_000, "quotaKept": 3_600_000_000, "resetSlop": 2_000_000,
 	"creditMost": 1_000_000_000_000, "wantedFor": 2_000_000,
 	"logParts": 32, "logExact": 64, "logMost": 256, "refundReach": 1_000_000,
 }
 
-const limSize = 28
+const limSize = 29
 
 // clockNow is the server's clock in microseconds.
 const clockNow = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"

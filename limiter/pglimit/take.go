@@ -171,10 +171,14 @@ func (s *Store) Change(ctx context.Context, c *limiter.StoreChange) (st limiter.
 		return st, err
 	}
 	r, cause := got.r, got.cause
-	if len(r) != 4 {
+	if len(r) != 9 {
 		return st, errAnswer
 	}
-	st = limiter.StoreState{Refusals: int(r[0]), Held: duration(r[1]), Version: uint64(r[2])}
+	st = limiter.StoreState{Refusals: int(r[0]), Held: duration(r[1]), Version: uint64(r[2]),
+		Lowered: r[4], Left: r[5], Reset: duration(r[6]), Quota: r[7]}
+	if l.Learn {
+		st.Count = r[8]
+	}
 	if st.Cause, err = decodeCause(cause, r[3]); err != nil {
 		return limiter.StoreState{}, err
 	}
@@ -235,7 +239,9 @@ func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (a limiter.S
 				at = lease.State.Cause.At.UnixMicro()
 			}
 			p = append(p, int64(len(keys)), int64(i+1), number(c.debt), int64(c.key.Place[0]), nameOf(l.Name), int64(l.Kind), units(l.Units), window(l),
-				short, n, version(lease.Version), span(lease.State.Held, true), int64(min(max(lease.State.Refusals, 0), 1<<30)), at)
+				short, n, version(lease.Version), span(lease.State.Held, true), int64(min(max(lease.State.Refusals, 0), 1<<30)), at,
+				units(lease.State.Lowered), units(lease.State.Left), max(0, span(lease.State.Reset, true)), units(lease.State.Quota),
+				max(0, span(lease.State.Age, false)), number(l.Learn))
 		}
 		member, numbers := r.Member, r.Numbers
 		got, err := outlast(ctx, s, func(ctx context.Context) (got []int64, err error) {

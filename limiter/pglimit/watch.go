@@ -71,13 +71,16 @@ func (s *Store) listen(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// event reads a notification: "c KEY" of a change, "f MEMBER KEY" of slots that are free, "p" of pauses.
+// event reads a notification: "c KEY" of a hold, "l KEY" of a lift, "f MEMBER KEY" of slots that
+// are free, "p" of pauses.
 func event(payload, me string) (e limiter.StoreEvent, ok bool) {
 	words := strings.Split(payload, " ")
 	switch {
 	case payload == pausesMessage:
 		return limiter.StoreEvent{Paused: true}, true
 	case len(words) == 2 && words[0] == "c":
+	case len(words) == 2 && words[0] == "l":
+		e.Lifted = true
 	case len(words) == 3 && words[0] == "f" && words[1] == me:
 		e.Freed = true
 	default:

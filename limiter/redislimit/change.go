@@ -40,7 +40,8 @@ func (s *Store) Change(ctx context.Context, c *limiter.StoreChange) (limiter.Sto
 	}
 	r := reader{s: call.Answer}
 	began := r.byte() != 0
-	st := limiter.StoreState{Refusals: int(r.number()), Held: r.span(), Version: uint64(r.number())}
+	st := limiter.StoreState{Refusals: int(r.number()), Held: r.span(), Version: uint64(r.number()), Lowered: int64(r.number())}
+	st.Left, st.Reset, st.Quota, st.Count = int64(r.number()), r.span(), int64(r.number()), int64(r.number())
 	st.Cause = r.cause()
 	if r.bad {
 		return limiter.StoreState{}, errAnswer

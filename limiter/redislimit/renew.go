@@ -39,6 +39,11 @@ func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (limiter.Sto
 		w.version(l.Version)
 		w.units(int64(l.State.Refusals))
 		w.span(l.State.Held, true)
+		w.units(l.State.Lowered)
+		w.units(l.State.Left)
+		w.span(max(l.State.Reset, 0), true)
+		w.units(l.State.Quota)
+		w.span(max(l.State.Age, 0), false)
 		var cause writer
 		if l.State.Cause != (limiter.Cause{}) {
 			cause.number(float64(l.State.Cause.At.UnixMicro()))

@@ -19,8 +19,8 @@ var lua embed.FS
 var (
 	takeScript    = scriptOf("prelude", "quick_take", "value", "limit", "state", "save", "units", "offer", "take")
 	endScript     = scriptOf("prelude", "quick_end", "value", "limit", "save", "offer", "end")
-	changeScript  = scriptOf("prelude", "value", "limit", "state", "save", "change")
-	renewScript   = scriptOf("prelude", "value", "limit", "state", "save", "units", "offer", "renew")
+	changeScript  = scriptOf("prelude", "value", "limit", "state", "save", "learned", "change")
+	renewScript   = scriptOf("prelude", "value", "limit", "state", "save", "units", "offer", "learned", "renew")
 	membersScript = scriptOf("members")
 	epochsScript  = scriptOf("epochs")
 

@@ -27,7 +27,7 @@ func (s *Store) Watch(ctx context.Context, member limiter.StoreID, f func(limite
 		} else if message == pausesMessage {
 			f(limiter.StoreEvent{Paused: true})
 		} else if key, ok := keyOf(message); ok {
-			f(limiter.StoreEvent{Key: key, Freed: strings.HasSuffix(channel, name)})
+			f(limiter.StoreEvent{Key: key, Freed: strings.HasSuffix(channel, name), Lifted: message[0] == 0})
 		}
 	})
 }

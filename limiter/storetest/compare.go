@@ -241,6 +241,8 @@ func (c *comparison) call() (what string, answers [2]any, errs [2]error) {
 	}
 	debt := limiter.StoreDebt{Limit: c.limit().Limit, Units: c.rnd.Int64N(30), ID: c.id()}
 	debts := c.rnd.IntN(3)
+	state := c.last[0]
+	state.Age = pick(c, 0, 0, c.duration())
 	forgot := uint64(0)
 	if c.rnd.IntN(20) == 0 {
 		forgot = 1000
@@ -250,7 +252,7 @@ func (c *comparison) call() (what string, answers [2]any, errs [2]error) {
 		for _, g := range leases {
 			u := g.take.Parts[0].Uses[len(g.take.Parts[0].Uses)-1]
 			l := limiter.StoreLease{Key: st.Key(g.take.place, g.take.names[0]), Limit: u.Limit, ID: g.take.ID, Slots: u.Cost,
-				Version: g.versions[0] + forgot, State: c.last[0]}
+				Version: g.versions[0] + forgot, State: state}
 			if u.Limit.Kind != limiter.StoreSlots {
 				l.ID, l.Slots = limiter.StoreID{}, 0
 			}

@@ -18,6 +18,9 @@ func (s *state) advance(now int64) {
 			s.allowed, s.lapse, s.probes = 1, end+probeLapse, nil
 		}
 	}
+	if s.lifted != 0 && now >= s.lifted+liftedFor {
+		s.lifted = 0
+	}
 	s.probes = keep(s.probes, func(p probe) bool { return now < p.until })
 	if s.allowed > 0 && len(s.probes) == 0 && now >= s.lapse {
 		s.open()
@@ -44,9 +47,28 @@ func (s *state) close(until int64, cause limiter.Cause, now int64) bool {
 	return true
 }
 
+// restore takes what a process knew of a limit that was forgotten, unless it was lifted since.
+func (s *state) restore(l *limiter.StoreLease, now int64) {
+	st := &l.State
+	age := max(0, span(st.Age, false))
+	if s.lifted != 0 && now-age <= s.lifted {
+		return
+	}
+	s.close(now+span(st.Held, true), st.Cause, now)
+	if n := min(int64(st.Refusals), maxRefusals); n > s.refusals {
+		s.refusals, s.refusedAt = n, now
+	}
+	if n := min(st.Lowered, whole-adaptFloor); n > s.cut {
+		s.cut, s.cutAt = n, now
+	}
+	if l.Limit.Learn {
+		s.relearn(span(st.Reset, true), units(st.Left), units(st.Quota), age, units(l.Limit.Units), now)
+	}
+}
+
 // lift ends a hold as if it had never been.
-func (s *state) lift() {
-	s.hold, s.cause = 0, limiter.Cause{}
+func (s *state) lift(now int64) {
+	s.hold, s.cause, s.lifted = 0, limiter.Cause{}, now
 	s.open()
 	s.learned.forget()
 }

@@ -81,6 +81,22 @@ func (s *state) learn(c *limiter.StoreChange, now int64) {
 	}
 }
 
+// relearn takes what a process knew of a limit that was forgotten, age ago. Its units until the
+// reset are those before all that was granted since.
+func (s *state) relearn(reset, left, quota, age, most, now int64) {
+	switch s.kind {
+	case limiter.StoreBucket, limiter.StoreLog, limiter.StoreFixed:
+	default:
+		return
+	}
+	if reset > 0 && reset <= maxLearned {
+		s.believe(left-s.granted, now+reset, most, s.kind == limiter.StoreFixed, now)
+	}
+	if quota > 0 && (s.quota == 0 || quota < s.quota) && age < quotaKept && s.kind != limiter.StoreBucket {
+		s.quota, s.heard = quota, now-age
+	}
+}
+
 // believe reports whether what a reply says is newer than what is known: a reset that is
 // later, or fewer units until the same.
 func (s *state) believe(left, reset, most int64, fixed bool, now int64) bool {

@@ -409,15 +409,9 @@ func (m *Memory) Change(ctx context.Context, c *limiter.StoreChange) (limiter.St
 }
 
 func (m *Memory) change(c *limiter.StoreChange) limiter.StoreState {
-	now := m.now()
-	if c.Kind == limiter.StoreLifted {
-		if v, _ := m.existing(c.Key, now); v == nil || v.find(c.Limit.Name) == nil {
-			return limiter.StoreState{}
-		}
-	}
-	v, now := m.value(c.Key, now)
+	v, now := m.value(c.Key, m.now())
 	s := v.state(&c.Limit, now)
-	cause, told := c.Cause, false
+	cause, told, lifted := c.Cause, false, false
 	if cause != (limiter.Cause{}) {
 		cause.At = time.UnixMicro(now)
 	}
@@ -430,15 +424,21 @@ func (m *Memory) change(c *limiter.StoreChange) limiter.StoreState {
 	case limiter.StoreHeld:
 		told = s.close(now+span(c.Hold, true), cause, now)
 	case limiter.StoreLifted:
-		told = s.hold != 0 || s.allowed > 0
-		s.lift()
+		told, lifted = true, true // also where it was forgotten: others may know of a hold
+		s.lift(now)
 	case limiter.StoreLearned:
 		s.learn(c, now)
 	}
 	if told {
-		m.tell(limiter.StoreEvent{Key: c.Key}, nil)
+		m.tell(limiter.StoreEvent{Key: c.Key, Lifted: lifted}, nil)
 	}
-	st := limiter.StoreState{Version: v.changed(now), Refusals: int(s.refusals)}
+	st := limiter.StoreState{Version: v.changed(now), Refusals: int(s.refusals), Lowered: s.cut, Quota: s.quota}
+	if c.Limit.Learn {
+		st.Count = s.granted
+	}
+	if s.reset != 0 && !s.guessed {
+		st.Left, st.Reset = max(0, s.left), duration(s.reset-now)
+	}
 	if s.hold != 0 {
 		st.Held = duration(s.hold - now)
 	}
@@ -506,14 +506,11 @@ func (m *Memory) renew(r *limiter.StoreRenewal) (a limiter.StoreRenewed) {
 // renewLease renews or ends what a process holds of a key, and reports whether it has lost that.
 func (m *Memory) renewLease(r *limiter.StoreRenewal, l *limiter.StoreLease, v *value, restoring bool, lease, now int64) (lost bool) {
 	s := v.state(&l.Limit, now)
-	all := s.lowered(units(l.Limit.Units))
 	if restoring && !r.Leave {
-		s.close(now+span(l.State.Held, true), l.State.Cause, now)
-		if n := min(int64(l.State.Refusals), maxRefusals); n > s.refusals {
-			s.refusals, s.refusedAt = n, now
-		}
+		s.restore(l, now)
 		v.changed(now)
 	}
+	all := s.lowered(units(l.Limit.Units))
 	i := s.leaseOf(l.ID)
 	switch {
 	case r.Leave:

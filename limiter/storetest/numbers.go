@@ -35,6 +35,7 @@ const (
 	probeLapse   = minute
 	maxProbes    = 64
 	refusalLapse = hour
+	liftedFor    = maxLease / restorePart // how long what was lifted is not put back
 	maxRefusals  = 1 << 30
 
 	// Adapt, in millionths of the configured number.

@@ -2,10 +2,9 @@ package storetest
 
 import (
 	"context"
-	"encoding/binary"
+	"crypto/rand"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,7 +32,7 @@ type Harness struct {
 
 // Run tests a store. start is called for each test; the stores may be the same.
 func Run(t *testing.T, start func(t *testing.T) Harness) {
-	for _, group := range [][]suiteTest{unitTests, slotTests, holdTests, againTests, renewTests, pauseTests, otherTests} {
+	for _, group := range [][]suiteTest{unitTests, slotTests, holdTests, againTests, renewTests, forgetTests, pauseTests, otherTests} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {
 				h := start(t)
@@ -75,12 +74,9 @@ func (s *suite) advance(d time.Duration) {
 	s.h.Advance(d)
 }
 
-var names atomic.Uint64
-
 // newID is an id, and a name, that is used once.
 func newID() (id limiter.StoreID) {
-	binary.BigEndian.PutUint64(id[:], uint64(time.Now().UnixNano()))
-	binary.BigEndian.PutUint64(id[8:], names.Add(1)<<16|uint64(time.Now().UnixNano())&0xffff)
+	_, _ = rand.Read(id[:]) // it never fails
 	return id
 }
 
@@ -327,16 +323,17 @@ func (s *suite) watch(member limiter.StoreID) *events {
 const patience = 20 * time.Second
 
 // want waits until the event has come.
-func (e *events) want(s *suite, what string, k limiter.StoreKey, freed bool) {
+func (e *events) want(s *suite, what string, k limiter.StoreKey, freed bool) (ev limiter.StoreEvent) {
 	s.Helper()
 	deadline := time.After(patience)
 	for {
 		e.mu.Lock()
 		i := slices.IndexFunc(e.got, func(ev limiter.StoreEvent) bool { return ev.Key.Name == k.Name && ev.Freed == freed })
 		if i >= 0 {
+			ev = e.got[i]
 			e.got = slices.Delete(e.got, i, i+1)
 			e.mu.Unlock()
-			return
+			return ev
 		}
 		e.mu.Unlock()
 		select {

@@ -51,7 +51,7 @@ var holdTests = []suiteTest{
 		}
 	}},
 	{"a lift of what is not there", false, func(s *suite) {
-		if st := s.change(limiter.StoreChange{Kind: limiter.StoreLifted, Key: s.key(), Limit: gate("gate").Limit}); st != (limiter.StoreState{}) {
+		if st := s.change(limiter.StoreChange{Kind: limiter.StoreLifted, Key: s.key(), Limit: gate("gate").Limit}); st != (limiter.StoreState{Version: st.Version}) {
 			s.Errorf("got %+v", st)
 		}
 	}},
@@ -59,11 +59,15 @@ var holdTests = []suiteTest{
 		k := s.key()
 		e := s.watch(newID())
 		s.hold(k, gate("gate"), time.Hour)
-		e.want(s, "held", k, false)
+		if ev := e.want(s, "held", k, false); ev.Lifted {
+			s.Error("held: got told of a lift")
+		}
 		s.hold(k, gate("gate"), time.Minute)
 		e.none(s, "an earlier end", k, false)
 		s.change(limiter.StoreChange{Kind: limiter.StoreLifted, Key: k, Limit: gate("gate").Limit})
-		e.want(s, "lifted", k, false)
+		if ev := e.want(s, "lifted", k, false); !ev.Lifted {
+			s.Error("lifted: got told of a hold")
+		}
 	}},
 	{"a bucket is empty after a hold", true, func(s *suite) {
 		k := s.key()

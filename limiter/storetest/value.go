@@ -49,6 +49,8 @@ type state struct {
 	lapse   int64
 	probes  []probe
 
+	lifted int64 // when it was lifted last; 0 = that is long ago
+
 	refusals, refusedAt int64
 	cut, cutAt, cutNext int64 // what refusals have taken, in millionths
 	credit, wanted      int64 // what backfill is owed, in thousandths; when it was last refused
@@ -150,6 +152,7 @@ func (v *value) forgotten(version uint64, lease, now int64) {
 		if s.kind == limiter.StoreBucket {
 			s.tat = max(s.tat, now+s.time)
 		}
+		s.granted, s.count = 0, 0
 	}
 }
 
@@ -247,6 +250,9 @@ func (s *state) newAt() int64 {
 	}
 	if s.credit > 0 {
 		at = max(at, s.wanted+wantedFor)
+	}
+	if s.lifted > 0 {
+		at = max(at, s.lifted+liftedFor)
 	}
 	if s.quota > 0 {
 		at = max(at, s.heard+quotaKept)

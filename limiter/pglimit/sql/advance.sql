@@ -1,5 +1,6 @@
 			-- The limit at b is brought up to the time now.
-			if lim[b+{hold}] <> 0 or lim[b+{allowed}] <> 0 or lim[b+{cut}] <> 0 or lim[b+{credit}] <> 0 or lim[b+{reset}] <> 0 or lim[b+{quota}] <> 0 then
+			if lim[b+{hold}] <> 0 or lim[b+{allowed}] <> 0 or lim[b+{cut}] <> 0 or lim[b+{credit}] <> 0 or lim[b+{reset}] <> 0 or lim[b+{quota}] <> 0
+				or lim[b+{liftedAt}] <> 0 then
 				if lim[b+{reset}] <> 0 and now >= lim[b+{reset}] then
 					if lim[b+{guessed}] = 0 then
 						lim[b+{last}] := lim[b+{reset}];
@@ -7,6 +8,10 @@
 					lim[b+{reset}] := 0;
 					lim[b+{left}] := 0;
 					lim[b+{guessed}] := 0;
+					dirty := true;
+				end if;
+				if lim[b+{liftedAt}] <> 0 and now >= lim[b+{liftedAt}] + {liftedFor} then
+					lim[b+{liftedAt}] := 0;
 					dirty := true;
 				end if;
 				if lim[b+{quota}] <> 0 and now >= lim[b+{heard}] + {quotaKept} then

@@ -1,6 +1,6 @@
 -- change notes what is known of a limit from elsewhere. p is: kind, place, name, kind of the
 -- limit, units, time, adapt, sent, hold, remaining, reset, quota, count; then the steps. r is: refusals,
--- held, version, when the cause was.
+-- held, version, when the cause was, lowered, left, reset, quota, count.
 create function {schema}.change(p_at bigint, p_key uuid, p bigint[], p_cause bytea, out r bigint[], out cause bytea) language plpgsql as $$
 #variable_conflict use_variable
 declare
@@ -17,27 +17,8 @@ declare
 	until bigint; left_ bigint; slop_ bigint; believed boolean;
 	usedup bigint; n bigint; m bigint; x float8;
 begin
-	if p[1] = {lifted} then
-		perform 1 from {schema}.keys k where k.key = p_key and k.expires > greatest(now, k.seen) and p[3] = any(k.lim);
-		if not found then
-			r := array[0, 0, 0, 0];
-			return;
-		end if;
-	end if;
 {load}
 {prune}
-	if p[1] = {lifted} then
-		blk := 0;
-		for o in 1..cardinality(lim)/{limSize} loop
-			if lim[(o-1)*{limSize}+1] = name then
-				blk := o;
-			end if;
-		end loop;
-		if blk = 0 then
-			r := array[0, 0, 0, 0];
-			return;
-		end if;
-	end if;
 {find}
 	until := 0;
 	if p[1] = {refused} then
@@ -60,7 +41,8 @@ begin
 	elsif p[1] = {held} then
 		until := now + p[9];
 	elsif p[1] = {lifted} then
-		told := lim[b+{hold}] <> 0 or lim[b+{allowed}] > 0;
+		told := true;
+		lim[b+{liftedAt}] := now;
 		lim[b+{hold}] := 0;
 		lim[b+{causeAt}] := 0;
 		lim[b+{allowed}] := 0;
@@ -80,40 +62,7 @@ begin
 		left_ := remaining - (lim[b+{granted}] - count_);
 		believed := true;
 		if reset_ <> 0 then
-			reset_ := now + reset_;
-			slop_ := least({resetSlop}, (reset_ - now) / 4);
-			if kind = {fixed} and lim[b+{last}] <> 0 then
-				reset_ := greatest(reset_, lim[b+{last}] + span - slop_);
-			end if;
-			if lim[b+{reset}] = 0 or lim[b+{guessed}] <> 0 and kind <> {fixed} then
-				null;
-			elsif lim[b+{guessed}] <> 0 then
-				left_ := least(left_, lim[b+{left}]);
-			elsif reset_ < lim[b+{first}] - lim[b+{slop}] then
-				believed := false; -- of an earlier window
-			elsif reset_ <= lim[b+{first}] + lim[b+{slop}] then
-				lim[b+{reset}] := greatest(lim[b+{reset}], reset_);
-				if left_ > lim[b+{left}] then
-					believed := false;
-				else
-					lim[b+{left}] := left_;
-					lim[b+{lsince}] := now;
-				end if;
-				reset_ := 0;
-			elsif kind = {fixed} and now < lim[b+{reset}] - lim[b+{slop}] then
-				left_ := least(left_, lim[b+{left}]);
-			end if;
-			if believed and reset_ <> 0 then
-				if kind = {fixed} then
-					left_ := least(left_, units);
-				end if;
-				lim[b+{left}] := left_;
-				lim[b+{reset}] := reset_;
-				lim[b+{first}] := reset_;
-				lim[b+{slop}] := slop_;
-				lim[b+{lsince}] := now;
-				lim[b+{guessed}] := 0;
-			end if;
+{believe}
 		elsif count_ < lim[b+{count}] then
 			believed := false; -- it began before one that was believed
 		elsif kind = {bucket} then
@@ -151,7 +100,12 @@ begin
 	if told and p[1] <> {lifted} then
 		update {schema}.keys u set causes[n] = p_cause where key = p_key;
 	end if;
-	r := array[lim[b+{refusals}], case when lim[b+{hold}] <> 0 then lim[b+{hold}] - now else 0 end, xversion, 0];
+	r := array[lim[b+{refusals}], case when lim[b+{hold}] <> 0 then lim[b+{hold}] - now else 0 end, xversion, 0,
+		lim[b+{cut}], 0, 0, lim[b+{quota}], lim[b+{granted}]];
+	if lim[b+{reset}] <> 0 and lim[b+{guessed}] = 0 then
+		r[6] := greatest(0, lim[b+{left}]);
+		r[7] := lim[b+{reset}] - now;
+	end if;
 	if lim[b+{hold}] <> 0 or lim[b+{allowed}] > 0 then
 		select u.causes[n] into cause from {schema}.keys u where key = p_key;
 		if cause is not null then
@@ -159,7 +113,7 @@ begin
 		end if;
 	end if;
 	if told then
-		perform pg_notify('{channel}', 'c ' || p_key);
+		perform pg_notify('{channel}', case when p[1] = {lifted} then 'l ' else 'c ' end || p_key);
 	end if;
 end
 $$;

@@ -54,6 +54,8 @@ begin
 				if lim[o*{limSize}+1+{kind}] = {bucket} then
 					lim[o*{limSize}+1+{tat}] := greatest(lim[o*{limSize}+1+{tat}], now + lim[o*{limSize}+1+{time}]);
 				end if;
+				lim[o*{limSize}+1+{granted}] := 0;
+				lim[o*{limSize}+1+{count}] := 0;
 			end loop;
 			forgot := 1;
 			dirties[part] := true;

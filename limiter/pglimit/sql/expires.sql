@@ -2,13 +2,14 @@
 			for o in 0..cardinality(lim)/{limSize}-1 loop
 				b := o * {limSize} + 1;
 				if lim[b+{hold}] = 0 and lim[b+{allowed}] = 0 and lim[b+{refusals}] = 0 and lim[b+{cut}] = 0 and lim[b+{credit}] = 0
-					and lim[b+{wanted}] = 0 and lim[b+{reset}] = 0 and lim[b+{quota}] = 0 then
+					and lim[b+{wanted}] = 0 and lim[b+{reset}] = 0 and lim[b+{quota}] = 0 and lim[b+{liftedAt}] = 0 then
 					lim[b+{later}] := 0;
 				else
 					lim[b+{later}] := greatest(1, lim[b+{reset}],
 						case when lim[b+{hold}] <> 0 then lim[b+{hold}] + greatest({probeLapse}, lim[b+{time}]) else 0 end,
 						case when lim[b+{allowed}] > 0 then lim[b+{lapse}] else 0 end,
 						case when lim[b+{refusals}] > 0 then lim[b+{refusedAt}] + {refusalLapse} else 0 end,
+						case when lim[b+{liftedAt}] > 0 then lim[b+{liftedAt}] + {liftedFor} else 0 end,
 						case when lim[b+{cut}] > 0 then lim[b+{cutAt}] + lim[b+{cut}] * {adaptTick} else 0 end,
 						case when lim[b+{credit}] > 0 then lim[b+{wanted}] + {wantedFor} else 0 end,
 						case when lim[b+{quota}] > 0 then lim[b+{heard}] + {quotaKept} else 0 end);

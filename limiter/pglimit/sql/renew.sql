@@ -1,7 +1,7 @@
 -- renew notes that a member lives, what it holds, and what it owes. The keys are sorted, each
 -- once. p is: lease, expiry, leave; then, of each lease or debt, sorted by key, the leases of a key before
 -- its debts: key, index, debt, place, name, kind, units, time, id, slots (or units owed), version,
--- held, refusals, when the cause was. r is: forgot, then the indices of the leases that are lost.
+-- held, refusals, when the cause was, lowered, left, reset, quota, age, learn. r is: forgot, then the indices of the leases that are lost.
 create function {schema}.renew(p_at bigint, p_member uuid, p_short bigint, p_numbers bytea, p_keys uuid[], p bigint[], p_causes bytea[], out r bigint[]) language plpgsql as $$
 #variable_conflict use_variable
 declare
@@ -17,6 +17,7 @@ declare
 	restoring boolean; lost boolean; known boolean;
 	blk int; b int; forgot int := 0; alllost bigint[] := '{}';
 	name bigint; kind bigint; units bigint; span bigint; id bigint; cost bigint;
+	reset_ bigint; left_ bigint; slop_ bigint; believed boolean;
 	usedup bigint; n bigint; m bigint; k bigint; x float8; at bigint; quota bigint;
 	free bigint; whole bigint; credit bigint; pick bigint; back bigint; self bigint;
 begin
@@ -82,7 +83,7 @@ begin
 				end if;
 				xversion := xversion + 1;
 			end if;
-			q := q + 14;
+			q := q + 20;
 			continue;
 		end if;
 
@@ -95,13 +96,15 @@ begin
 					if lim[o*{limSize}+1+{kind}] = {bucket} then
 						lim[o*{limSize}+1+{tat}] := greatest(lim[o*{limSize}+1+{tat}], now + lim[o*{limSize}+1+{time}]);
 					end if;
+					lim[o*{limSize}+1+{granted}] := 0;
+					lim[o*{limSize}+1+{count}] := 0;
 				end loop;
 				forgot := 1;
 			end if;
 			restoring := greatest(xrestore, xepoch + lease_ / {restorePart}) > now;
 		end if;
 {find}
-		if restoring and not leave then
+		if restoring and not leave and (lim[b+{liftedAt}] = 0 or now - p[q+19] > lim[b+{liftedAt}]) then
 			if p[q+12] > 0 and now + p[q+12] > lim[b+{hold}] then
 				lim[b+{hold}] := now + p[q+12];
 				lim[b+{causeAt}] := p[q+14];
@@ -116,6 +119,25 @@ begin
 				lim[b+{refusals}] := n;
 				lim[b+{refusedAt}] := now;
 			end if;
+			n := least(p[q+15], {whole} - {adaptFloor});
+			if n > lim[b+{cut}] then
+				lim[b+{cut}] := n;
+				lim[b+{cutAt}] := now;
+			end if;
+			if p[q+20] <> 0 and kind in ({bucket}, {log}, {fixed}) then
+				left_ := p[q+16] - lim[b+{granted}];
+				reset_ := p[q+17];
+				if reset_ > 0 and reset_ <= {maxLearned} then
+					believed := true;
+{believe}
+				end if;
+				if p[q+18] > 0 and (lim[b+{quota}] = 0 or p[q+18] < lim[b+{quota}]) and p[q+19] < {quotaKept} and kind <> {bucket} then
+					lim[b+{quota}] := p[q+18];
+					lim[b+{heard}] := now - p[q+19];
+				end if;
+			end if;
+		end if;
+		if restoring and not leave then
 			xversion := xversion + 1;
 		end if;
 		whole := units;
@@ -168,7 +190,7 @@ begin
 				xversion := xversion + 1;
 			end if;
 		end if;
-		q := q + 14;
+		q := q + 20;
 	end loop;
 	now := case when p_at <> 0 then p_at else {clock} end;
 	if leave then

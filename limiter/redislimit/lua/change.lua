@@ -1,8 +1,9 @@
 -- change notes what is known of one limit of the key KEYS[2] from elsewhere. ARGV[1] is
 --   B kind, I6 tag, B kind of the limit, d units, d time, d sent, d hold, d remaining, d reset,
 --   d quota, d count, I2 steps, steps times d, and the cause
--- ARGV[4] is the channel that changes are told on. The answer is
---   B epoch made, d refusals, d held, d version, and the cause
+-- ARGV[4] is the channel that changes are told on, by the key, and a zero byte before it
+-- where a limit of it was lifted. The answer is
+--   B epoch made, d refusals, d held, d version, d lowered, d left, d reset, d quota, d count, and the cause
 
 -- refuse counts a refusal of a call that was sent so long ago; less than 0 counts always.
 local function refuse(x, sent, adapt)
@@ -14,28 +15,6 @@ local function refuse(x, sent, adapt)
     x.cut = WHOLE - max(50000, floor((WHOLE - x.cut) * 700000 / WHOLE))
     x.cutAt, x.cutNext = now, now + SECOND
   end
-end
-
-local function believe(x, left, reset, fixed)
-  local slop = min(2 * SECOND, floor((reset - now) / 4))
-  if fixed and x.last ~= 0 then reset = max(reset, x.last + x.time - slop) end
-  if x.reset == 0 or x.guessed == 1 and not fixed then
-    -- nothing is known, or nothing that a reply has told
-  elseif x.guessed == 1 then
-    left = min(left, x.left)
-  elseif reset < x.first - x.slop then
-    return false
-  elseif reset <= x.first + x.slop then
-    x.reset = max(x.reset, reset)
-    if left > x.left then return false end
-    x.left, x.began = left, now
-    return true
-  elseif fixed and now < x.reset - x.slop then
-    left = min(left, x.left)
-  end
-  if fixed then left = min(left, x.most) end
-  x.left, x.reset, x.first, x.slop, x.began, x.guessed = left, reset, reset, slop, now, 0
-  return true
 end
 
 -- learn takes note of what a reply says. reset is from now on, and 0 if it is not told.
@@ -63,12 +42,7 @@ end
 local change, tag, kind, most, time, sent, hold, remaining, reset, quota, count, steps, p = unpack('<BI6BddddddddI2', ARGV[1])
 local key = KEYS[2]
 local adapt = floor(kind / 8) % 2 == 1
-local value = load(key, change == 2)
-local found = change ~= 2
-if value then
-  for i = 1, #value do found = found or value[i].tag == tag end
-end
-if not value or not found then return pack('<Bddd', began and 1 or 0, 0, 0, 0) end
+local value = load(key)
 local x = state(value, tag, kind, most, time, 1)
 if not x.open then
   open(x)
@@ -84,10 +58,8 @@ if change == 0 then
 elseif change == 1 then
   told = close(x, now + hold, cause)
 elseif change == 2 then
-  if x.hold then
-    told = x.hold ~= 0 or x.allowed > 0
-    x.hold, x.cause, x.allowed, x.probes = 0, '', 0, {}
-  end
+  held(x)
+  x.hold, x.cause, x.allowed, x.probes, x.lifted, told = 0, '', 0, {}, now, true
   if x.reset then x.reset, x.left, x.quota, x.guessed = 0, 0, 0, 0 end
 else
   learn(x, remaining, reset, quota, count)
@@ -95,12 +67,17 @@ end
 local version = changed(value)
 save(value)
 if told then
-  call(sub(ARGV[4], 1, 1) == 'S' and 'SPUBLISH' or 'PUBLISH', sub(ARGV[4], 2), key)
+  call(sub(ARGV[4], 1, 1) == 'S' and 'SPUBLISH' or 'PUBLISH', sub(ARGV[4], 2), (change == 2 and '\0' or '') .. key)
 end
-local refusals, closed, why = 0, 0, ''
+local refusals, closed, why, cut, left, till, told, count = 0, 0, '', 0, 0, 0, 0, 0
+if x.reset then
+  told = x.quota
+  if x.reset ~= 0 and x.guessed == 0 then left, till = max(0, x.left), x.reset - now end
+  if kind >= 16 then count = x.granted end
+end
 if x.hold then
-  refusals = x.refusals
+  refusals, cut = x.refusals, x.cut
   if x.hold ~= 0 then closed = x.hold - now end
   if x.hold ~= 0 or x.allowed > 0 then why = x.cause end
 end
-return pack('<Bddd', began and 1 or 0, refusals, closed, version) .. why
+return pack('<Bdddddddd', began and 1 or 0, refusals, closed, version, cut, left, till, told, count) .. why

@@ -2,7 +2,7 @@
 
 local function held(x)
   if not x.hold then
-    x.hold, x.allowed, x.lapse, x.refusals, x.refusedAt, x.cut, x.cutAt, x.cutNext = 0, 0, 0, 0, 0, 0, 0, 0
+    x.hold, x.allowed, x.lapse, x.refusals, x.refusedAt, x.cut, x.cutAt, x.cutNext, x.lifted = 0, 0, 0, 0, 0, 0, 0, 0, 0
     x.probes, x.cause = {}, ''
   end
 end
@@ -22,7 +22,7 @@ local function open(x)
   x.kind = kind % 8
   if bits % 2 == 1 then
     local probes, cause
-    x.hold, x.allowed, x.lapse, x.refusals, x.refusedAt, x.cut, x.cutAt, x.cutNext, probes, cause, p = unpack('<ddddddddI2I2', more, p)
+    x.hold, x.allowed, x.lapse, x.refusals, x.refusedAt, x.cut, x.cutAt, x.cutNext, x.lifted, probes, cause, p = unpack('<dddddddddI2I2', more, p)
     x.probes = {}
     for i = 1, probes do
       local id, till
@@ -120,6 +120,7 @@ local function advance(x)
         x.allowed, x.lapse, x.probes = 1, over + MINUTE, {}
       end
     end
+    if x.lifted ~= 0 and now >= x.lifted + HOUR / 3 then x.lifted, other = 0, true end
     if #x.probes > 0 then x.probes = still(x.probes, 'till') end
     if x.allowed > 0 and #x.probes == 0 and now >= x.lapse then x.allowed, x.probes, other = 0, {}, true end
     recover(x, now)

@@ -19,7 +19,7 @@
 -- most are the limit's numbers when it was last used. kind is 0 gate, 1 bucket, 2 log,
 -- 3 fixed or 4 slots, and more by the bits that are set:
 --
---   8   d hold, allowed, lapse, refusals, refusedAt, cut, cutAt, cutNext,
+--   8   d hold, allowed, lapse, refusals, refusedAt, cut, cutAt, cutNext, lifted,
 --       I2 probes, I2 size of the cause, probes times c8 id, d until, and the cause
 --   16  d granted, left, reset, first, slop, since, last, heard, count, quota, guessed
 --   32  d credit, wanted

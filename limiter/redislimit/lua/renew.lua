@@ -1,7 +1,8 @@
 -- renew renews what a process holds of some keys, and charges what it owes. ARGV[1] is
 --   c8 member, d lease, B leave, I2 leases, I2 debts
 --   leases times  I2 key, I6 tag, B kind, d units, d time, c8 id, d slots, d version,
---                 d refusals, d held, I2 size of the cause, and the cause
+--                 d refusals, d held, d lowered, d left, d reset, d quota, d age,
+--                 I2 size of the cause, and the cause
 --   debts times   I2 key, I6 tag, B kind, d units, d time, c8 id, d units owed
 -- key is the place in KEYS, as they are numbered from 0. ARGV[4] is the channel of changes.
 -- The answer is B forgot 1 and epoch made 2, and for each lease B 1 if it is lost.
@@ -15,6 +16,21 @@ local function charge(x, n)
     end
   else
     take(x, min(n, x.most), now)
+  end
+end
+
+-- restore takes what a process knew of a limit that was forgotten, unless it was lifted since.
+local function restore(x, learn, refusals, closed, cut, left, reset, quota, age, cause)
+  held(x)
+  if x.lifted ~= 0 and now - age <= x.lifted then return end
+  close(x, now + closed, cause)
+  refusals, cut = min(refusals, MOST_REFUSALS), min(cut, WHOLE - 50000)
+  if refusals > x.refusals then x.refusals, x.refusedAt = refusals, now end
+  if cut > x.cut then x.cut, x.cutAt = cut, now end
+  if not learn or x.kind == 0 or x.kind == 4 then return end
+  if reset > 0 and reset <= 168 * HOUR then believe(x, left - x.granted, now + reset, x.kind == 3) end
+  if quota > 0 and (x.quota == 0 or quota < x.quota) and age < HOUR and x.kind ~= 1 then
+    x.quota, x.heard = quota, now - age
   end
 end
 
@@ -39,8 +55,9 @@ local function note(value)
   value.dirty = true
 end
 for i = 1, leases do
-  local key, tag, kind, most, time, id, slots, version, refusals, closed, size
-  key, tag, kind, most, time, id, slots, version, refusals, closed, size, p = unpack('<I2I6Bddc8ddddI2', args, p)
+  local key, tag, kind, most, time, id, slots, version, refusals, closed, cut, left, reset, quota, age, size
+  key, tag, kind, most, time, id, slots, version, refusals, closed, cut, left, reset, quota, age, size, p =
+    unpack('<I2I6Bddc8dddddddddI2', args, p)
   local cause = sub(args, p, p + size - 1)
   p = p + size
   local value = at(key)
@@ -56,14 +73,11 @@ for i = 1, leases do
     open(x)
     advance(x)
   end
-  local all = lowered(x, most)
   if restoring[key] and leave == 0 then
-    close(x, now + closed, cause)
-    if min(refusals, MOST_REFUSALS) > x.refusals then
-      x.refusals, x.refusedAt = min(refusals, MOST_REFUSALS), now
-    end
+    restore(x, kind >= 16, refusals, closed, cut, left, reset, quota, age, cause)
     note(value)
   end
+  local all = lowered(x, most)
   local own
   if x.leases then
     for k = 1, #x.leases do

@@ -5,9 +5,9 @@
 local function shut(x)
   local out, n, bits, idle = {}, 0, 0, 0
   local time = x.time
-  if x.hold and (x.hold ~= 0 or x.allowed > 0 or x.refusals > 0 or x.cut > 0 or x.cutNext > now) then
+  if x.hold and (x.hold ~= 0 or x.allowed > 0 or x.refusals > 0 or x.cut > 0 or x.cutNext > now or x.lifted > 0) then
     bits = bits + 8
-    out[1] = pack('<ddddddddI2I2', x.hold, x.allowed, x.lapse, x.refusals, x.refusedAt, x.cut, x.cutAt, x.cutNext, #x.probes, #x.cause)
+    out[1] = pack('<dddddddddI2I2', x.hold, x.allowed, x.lapse, x.refusals, x.refusedAt, x.cut, x.cutAt, x.cutNext, x.lifted, #x.probes, #x.cause)
     n = 1
     for i = 1, #x.probes do
       n = n + 1
@@ -21,6 +21,7 @@ local function shut(x)
       for i = 1, #x.probes do idle = max(idle, x.probes[i].till) end
     end
     if x.refusals > 0 then idle = max(idle, x.refusedAt + HOUR) end
+    if x.lifted > 0 then idle = max(idle, x.lifted + HOUR / 3) end
     if x.cut > 0 then idle = max(idle, x.cutAt + x.cut * 200) end
   end
   if x.reset and (x.kind == 3 or x.granted > 0 or x.reset ~= 0 or x.last ~= 0 or x.quota ~= 0) then

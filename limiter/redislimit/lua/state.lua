@@ -84,6 +84,8 @@ local function forgotten(value, version, lease)
   for i = 1, #value do
     local x = value[i]
     if x.kind % 8 == 1 then x.main = max(x.main, now + x.time) end
+    if floor(x.kind / 16) % 2 == 1 and not x.open then open(x) end
+    if x.reset then x.granted, x.count = 0, 0 end
   end
 end
 
