@@ -11,7 +11,7 @@ const (
 	accountShards = 16
 	// shardAccounts is how many accounts a shard remembers at least; it is twice as many at most.
 	shardAccounts = 64
-	// accountRing is how many events of an account are remembered.
+	// accountRing is how many events of an account are remembered that say different things.
 	accountRing = 20
 )
 
@@ -43,6 +43,9 @@ func (a *accountEvents) add(e event) {
 		r = &ring[event]{size: accountRing}
 		sh.rings.put(e.account, r)
 	}
+	if before, ok := r.take(e.like); ok {
+		e.times += before.times // it is the latest now
+	}
 	r.add(e)
 }
 
@@ -57,24 +60,5 @@ func (a *accountEvents) of(account string) []event {
 	return nil
 }
 
-// latest are the latest events of all accounts, in no order: one of each at least, n at most of each.
-func (a *accountEvents) latest(n int) []event {
-	var list []event
-	for i := range a.shards {
-		sh := &a.shards[i]
-		sh.mu.Lock()
-		for account, r := range sh.rings.young {
-			_ = account
-			list = append(list, firstOf(r.latest(), n)...)
-		}
-		for account, r := range sh.rings.old {
-			if _, young := sh.rings.young[account]; !young {
-				list = append(list, firstOf(r.latest(), n)...)
-			}
-		}
-		sh.mu.Unlock()
-	}
-	return list
-}
-
+// firstOf are the first values of a list, n at most.
 func firstOf[T any](list []T, n int) []T { return list[:min(n, len(list))] }

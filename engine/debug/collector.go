@@ -47,6 +47,13 @@ type event struct {
 	limit                     string
 	cause                     limiter.Cause
 	text                      string // what went wrong
+	times                     int    // that something like it happened; the rest is of the latest time
+}
+
+// like reports whether two events of one account say the same.
+func (e *event) like(o *event) bool {
+	return e.kind == o.kind && e.provider == o.provider && e.rule == o.rule && e.action == o.action && e.as == o.as && e.because == o.because &&
+		e.limit == o.limit && e.operation == o.operation && e.method == o.method && e.host == o.host && e.status == o.status
 }
 
 // shadowDifference is a decision that a candidate policy makes otherwise.
@@ -66,7 +73,7 @@ func eventOf(n *engine.Notice) event {
 	e := event{
 		at: n.Time, kind: n.Kind, account: strings.Clone(n.Account), provider: n.Provider, version: n.Version,
 		operation: kept(n.Operation), method: kept(n.Method), host: kept(n.Host), status: n.Status, attempt: n.Attempt,
-		duration: n.Duration, until: n.Until, limit: n.Limit, cause: n.Cause,
+		duration: n.Duration, until: n.Until, limit: n.Limit, cause: n.Cause, times: 1,
 	}
 	if d := n.Decision; d != nil {
 		e.action, e.as, e.because = d.Action.String(), kept(d.As), d.Reason.String()
@@ -77,12 +84,19 @@ func eventOf(n *engine.Notice) event {
 	if s := n.Store; s != nil {
 		e.action = s.Kind.String()
 	}
-	if text := n.Text(); len(text) > 2*maxText {
-		e.text = strings.Clone(text[:2*maxText])
-	} else {
-		e.text = text
+	if n.Limit == "" || n.Kind != engine.NoticeDefer { // else the limit and its cause say it
+		e.text = textOf(n)
 	}
 	return e
+}
+
+// textOf is what may be shown of what went wrong.
+func textOf(n *engine.Notice) string {
+	text := n.Text()
+	if len(text) > 2*maxText {
+		text = strings.Clone(text[:2*maxText])
+	}
+	return strings.TrimPrefix(text, "engine: ")
 }
 
 // Observe remembers what a notice says.

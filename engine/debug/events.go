@@ -14,7 +14,7 @@ func (h *handler) eventRow(e *event) eventRow {
 	row := eventRow{
 		At: e.at, Kind: e.kind.String(), Provider: shown(e.provider, maxShown), Account: h.names.account(e.account), Operation: shown(e.operation, maxShown),
 		Host: shown(e.host, maxShown), Status: e.status, Attempt: e.attempt, Rule: e.rule, Action: e.action, As: shown(e.as, maxShown), Because: e.because,
-		Limit: shown(e.limit, maxShown), Seconds: round(e.duration.Seconds()), Until: e.until, Cause: causeOf(e.cause), Failure: h.names.without(e.text, e.account),
+		Limit: shown(e.limit, maxShown), Seconds: round(e.duration.Seconds()), Until: e.until, Cause: causeOf(e.cause), Failure: h.names.without(e.text, e.account), Times: e.times,
 	}
 	row.Says = says(e, &row)
 	return row
@@ -52,7 +52,7 @@ func says(e *event, row *eventRow) string {
 	case engine.NoticeDefer:
 		s := "handed back for " + lasts
 		if row.Limit != "" {
-			s += " by limit " + quoted(row.Limit) + closedBy(row.Cause)
+			return s + " by limit " + quoted(row.Limit) + closedBy(row.Cause)
 		}
 		return s + because
 	case engine.NoticeGiveUp:
@@ -118,10 +118,10 @@ func duration(d time.Duration) string {
 		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Seconds()), ".0") + " s"
 	case d < 2*time.Minute:
 		return fmt.Sprintf("%d s", int(d.Seconds()+0.5))
-	case d < 2*time.Hour:
+	case d < 2*time.Hour-30*time.Second:
 		return fmt.Sprintf("%d min", int(d.Minutes()+0.5))
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%.1f h", d.Hours())
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Hours()), ".0") + " h"
 	}
-	return fmt.Sprintf("%.1f days", d.Hours()/24)
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Hours()/24), ".0") + " days"
 }

@@ -281,12 +281,10 @@ func policyOf(p *engine.Provider) policyRow {
 
 // waitTable is the waits of the last five minutes, those who waited for longest first.
 func (h *handler) waitTable(now time.Time, waiting map[waitKey]int) table[waitRow] {
-	since := h.seen.waits.since(now)
-	for k := range waiting {
-		if _, known := since[k]; !known {
-			since[k] = [spans]waitSpan{}
-		}
+	for k, n := range waiting {
+		h.seen.waits.waiting(k.provider, k.limit, now, n)
 	}
+	since := h.seen.waits.since(now)
 	var rows []waitRow
 	for k, slots := range since {
 		row := waitRow{Provider: shown(k.provider, maxShown), Limit: shown(k.limit, maxShown), WaitingNow: waiting[k], Points: make([]float64, spans)}
@@ -295,10 +293,8 @@ func (h *handler) waitTable(now time.Time, waiting map[waitKey]int) table[waitRo
 			row.Seconds += s.waited.Seconds()
 			row.Longest = max(row.Longest, s.longest.Seconds())
 			row.HandedBack += s.handedBack
-			row.Points[i] = round(s.waited.Seconds() / span.Seconds())
+			row.Points[i] = max(round(s.waited.Seconds()/span.Seconds()), float64(s.seen))
 		}
-		last := &row.Points[spans-1]
-		*last = max(*last, float64(row.WaitingNow))
 		row.Seconds = round(row.Seconds)
 		if row.WaitingNow > 0 || row.Waits > 0 || row.HandedBack > 0 || row.Seconds > 0 {
 			rows = append(rows, row)
@@ -340,9 +336,13 @@ func (h *handler) ruleTable(now time.Time) (table[ruleRow], int) {
 
 func (h *handler) ruleRow(s *ruleSum) ruleRow {
 	l := &s.last
+	failure := h.names.without(l.text, l.account)
+	if failure == "" && l.limit != "" {
+		failure = "limit " + quoted(shown(l.limit, maxShown)) + closedBy(causeOf(l.cause))
+	}
 	return ruleRow{
 		Policy: s.policy, Rule: s.rule, Own: s.own, Lately: s.lately, Total: s.total, Last: l.at, Action: l.action, As: shown(l.as, maxShown),
-		Because: l.because, Status: l.status, Failure: h.names.without(l.text, l.account), Account: h.names.account(l.account), Operation: shown(l.operation, maxShown),
+		Because: l.because, Status: l.status, Failure: failure, Account: h.names.account(l.account), Operation: shown(l.operation, maxShown),
 	}
 }
 

@@ -12,10 +12,12 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/explain"
 	"github.com/recourse-go/recourse/internal/uplot"
 )
 
@@ -295,6 +297,15 @@ func chartOf(t table[waitRow]) (string, error) {
 	return string(out), err
 }
 
+// ahead are the first attempts that an explanation foresees, and the last one.
+func ahead(next []explain.Attempt) []explain.Attempt {
+	const first = 7
+	if len(next) > first+1 {
+		return append(slices.Clone(next[:first]), next[len(next)-1])
+	}
+	return next
+}
+
 // limitName is a limit of a provider in one word.
 func limitName(provider, limit string) string {
 	switch {
@@ -309,6 +320,7 @@ func limitName(provider, limit string) string {
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"since": since, "number": number, "limitName": limitName, "chart": chartOf,
 	"seconds": func(s float64) string { return duration(time.Duration(s * float64(time.Second))) },
+	"ahead":   ahead,
 	"percent": func(f float64) int { return int(math.Round(100 * f)) },
 	"row":     func(c *content, row any) map[string]any { return map[string]any{"Page": c, "Row": row} },
 }).ParseFS(static, "static/*.html"))

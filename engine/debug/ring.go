@@ -1,5 +1,7 @@
 package debug
 
+import "slices"
+
 // ring is the latest values that were added, at most size. It grows as it is filled. The owner
 // locks it.
 type ring[T any] struct {
@@ -17,6 +19,22 @@ func (r *ring[T]) add(v T) {
 	}
 	r.values[r.next] = v
 	r.next = (r.next + 1) % r.size
+}
+
+// take removes the newest value for which is holds, and returns it.
+func (r *ring[T]) take(is func(*T) bool) (v T, ok bool) {
+	for i := len(r.values) - 1; i >= 0; i-- {
+		at := (r.next + i) % len(r.values)
+		if !is(&r.values[at]) {
+			continue
+		}
+		v = r.values[at]
+		// In the order of their age from here on, so that it can be cut out.
+		r.values = append(r.values[r.next:len(r.values):len(r.values)], r.values[:r.next]...)
+		r.values, r.next = slices.Delete(r.values, i, i+1), 0
+		return v, true
+	}
+	return v, false
 }
 
 // latest are copies of the values, the newest first.

@@ -71,8 +71,8 @@ type waitRow struct {
 	Longest    float64 `json:"longest_seconds"`
 	HandedBack int     `json:"handed_back"` // calls whose wait would have been too long
 
-	// Points are how many calls were waiting, on average, in each five seconds of the last five
-	// minutes, the oldest first: of waits that have ended, and at last of those that go on.
+	// Points are how many calls were waiting in each five seconds of the last five minutes, the oldest
+	// first: on average, of the waits that have ended, or as many as somebody who looked has seen.
 	Points []float64 `json:"points"`
 }
 
@@ -173,7 +173,8 @@ type eventRow struct {
 	Until     time.Time `json:"until,omitzero"`
 	Cause     *causeRow `json:"cause,omitempty"`
 	Failure   string    `json:"failure,omitempty"`
-	Says      string    `json:"says"` // all of it in a phrase
+	Says      string    `json:"says"`  // all of it in a phrase
+	Times     int       `json:"times"` // that the like has happened; the rest is of the latest time
 }
 
 // fleetRow is how the process fares with the store that it shares.

@@ -106,6 +106,7 @@ func (c *ruleCounts) count(n *engine.Notice, e *event) {
 func showable(e *rules.Event) rules.Event {
 	s := *e
 	s.Body, s.Header, s.Facts, s.Codes = "", nil, nil, nil
+	s.Elapsed, s.RetryAfter = e.Elapsed.Round(time.Millisecond), e.RetryAfter.Round(time.Millisecond)
 	code := func(v string) string { return strings.Clone(redact.Code(v)) }
 	s.Operation, s.Method, s.Type, s.IMAPStatus, s.Network = kept(e.Operation), kept(e.Method), code(e.Type), code(e.IMAPStatus), code(e.Network)
 	s.Message = strings.Clone(redact.Message(e.Message))

@@ -16,6 +16,7 @@ type waitSpan struct {
 	waits, handedBack int
 	waited            time.Duration // by all calls, within the span
 	longest           time.Duration // of the waits that ended in the span
+	seen              int           // calls that were waiting when somebody looked
 }
 
 // waitCounts count the waits of the last five minutes by limit. The zero value is ready to use.
@@ -89,6 +90,16 @@ func (w *waitCounts) handedBack(provider, limit string, at time.Time) {
 	defer l.mu.Unlock()
 	if x := l.at(spanAt(at)); x != nil {
 		x.handedBack++
+	}
+}
+
+// waiting notes how many calls wait, since waits count only when they have ended.
+func (w *waitCounts) waiting(provider, limit string, now time.Time, n int) {
+	l := w.of(provider, limit)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if x := l.at(spanAt(now)); x != nil {
+		x.seen = max(x.seen, n)
 	}
 }
 

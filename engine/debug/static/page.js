@@ -10,9 +10,12 @@
 	// morph makes `to` of `from`, and keeps the elements that stay what they are: with the
 	// focus, the scrolling and what somebody has typed.
 	function morph(from, to) {
-		var byId = {}, i, old, next;
-		for (i = 0; i < from.children.length; i++) {
-			if (from.children[i].id) byId[from.children[i].id] = from.children[i];
+		var byId = Object.create(null), stays = Object.create(null), i, old, next;
+		for (i = 0; i < to.children.length; i++) stays[to.children[i].id] = true;
+		for (i = from.children.length - 1; i >= 0; i--) {
+			old = from.children[i];
+			if (old.id && !stays[old.id]) from.removeChild(old);
+			else if (old.id) byId[old.id] = old;
 		}
 		var at = from.firstChild;
 		for (next = to.firstChild; next; next = next.nextSibling) {
@@ -55,11 +58,14 @@
 	}
 
 	function refreshed(html) {
-		var focused = document.activeElement;
+		var focused = document.activeElement, around = focused && focused.closest('.scroll, section, main');
 		var doc = new DOMParser().parseFromString('<main>' + html + '</main>', 'text/html');
 		morph(main, doc.querySelector('main'));
-		// An element that was moved has lost the focus.
-		if (focused && focused !== document.activeElement && main.contains(focused)) focused.focus({preventScroll: true});
+		// An element that was moved has lost the focus; of one that is gone, what was around it gets it.
+		if (focused && focused !== document.activeElement && around) {
+			var to = main.contains(focused) ? focused : main.contains(around) ? around : main;
+			to.focus({preventScroll: true});
+		}
 		draw();
 		tell();
 	}
@@ -115,6 +121,7 @@
 		plot.shape = shape;
 	}
 	draw();
+	if (main.dataset.stream) tell();
 	matchMedia('(prefers-color-scheme: dark)').addEventListener('change', function () { draw(true); });
 	var place = document.getElementById('waits-plot');
 	if (place && window.ResizeObserver) {
