@@ -10,21 +10,8 @@
 // ones, whose package alone takes more than a minute to compile. What is below
 // the adapter is what every Graph client for Go sends its requests by.
 //
-// # Retries of the SDKs' own
-//
-// Google's client retries the chunks of uploads only. Graph's middleware
-// retries 429, 503 and 504 by itself, sends included, whose mail can go out
-// twice by that, and waits for as long as Retry-After says while it holds the
-// worker. Above Transport that multiplies attempts, which the Observer is told
-// once (engine.NoticeNested). Leave the middleware out,
-//
-//	client := &http.Client{Transport: eng.Transport(nil)}
-//	adapter, err := msgraphsdk.NewGraphRequestAdapterWithParseNodeFactoryAndSerializationWriterFactoryAndHttpClient(auth, nil, nil, client)
-//
-// or tell its retry handler to leave retries alone:
-//
-//	middleware, err := khttp.GetDefaultMiddlewaresWithOptions(&khttp.RetryHandlerOptions{
-//		ShouldRetry: func(time.Duration, int, *http.Request, *http.Response) bool { return false },
-//	})
-//	client.Transport = khttp.NewCustomTransportWithParentTransport(eng.Transport(nil), middleware...)
+// It also has the code of the pages docs/sdk-gmail.md, docs/sdk-graph.md and docs/imap-smtp.md
+// (with emersion/go-imap and net/smtp): the files whose names end in setup_test.go. Their tests
+// hold that with this set-up a call is sent as often as the policy says and never sleeps where
+// it should be handed back, and what happens without it.
 package sdktest

@@ -25,6 +25,7 @@ type world struct {
 	ctx     context.Context
 	server  *enginetest.Server
 	base    *enginetest.Transport
+	base0   http.RoundTripper // what the engine's transport is above
 	tokens  *enginetest.Tokens
 	engine  *engine.Engine
 	client  *http.Client // of Transport alone
@@ -89,6 +90,7 @@ func (w *world) newEngine(base http.RoundTripper) {
 		}),
 	}
 	var err error
+	w.base0 = base
 	if w.engine, err = engine.New(o); err != nil {
 		w.t.Fatal(err)
 	}
