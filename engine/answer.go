@@ -22,20 +22,20 @@ type answer struct {
 	whole    bool              // head is all of it
 	readErr  error             // what ended reading head, if not its length or the end
 	stranger bool              // its host must not have the account's credentials
-	known    *rules.Event      // what needsDecision knows without the body
+	known    *rules.Event      // the facts that need no body
 }
 
-// notFinal reports whether a final answer has a status that none can have:
-// below 200, but for 101 to a request that asks for another protocol (RFC 9110,
-// 15.2.2). req = nil is taken for one that does.
+// notFinal reports whether a response, which should be final, has a status that no final
+// response can have: one below 200, other than 101 to a request that asks for another
+// protocol (RFC 9110, 15.2.2). Where req is nil, it may have asked.
 func notFinal(resp *http.Response, req *http.Request) bool {
 	return resp.StatusCode < 200 &&
 		(resp.StatusCode != http.StatusSwitchingProtocols || req != nil && req.Header.Get("Upgrade") == "")
 }
 
-// needsDecision reports whether a response needs a decision: it failed, or a rule
-// that does more than accept it matches what is known without its body, or the
-// policy says that an error may hide in a body like this.
+// needsDecision reports whether a response needs a decision: its status is an error, or a
+// rule that does more than accept it matches the facts that need no body, or the policy says
+// that an error may hide in a body like this.
 func (a *answer) needsDecision(c *compiled, operation, method string, attempt int) bool {
 	status := a.resp.StatusCode
 	if status < 200 {
@@ -63,7 +63,7 @@ func (a *answer) needsDecision(c *compiled, operation, method string, attempt in
 	return needs
 }
 
-// responseError is the response as an error.
+// responseError returns the response as an error.
 func (a *answer) responseError(e *rules.Event) *ResponseError {
 	err := &ResponseError{
 		Status: a.resp.StatusCode, Header: a.resp.Header, Body: a.text(),
@@ -75,12 +75,12 @@ func (a *answer) responseError(e *rules.Event) *ResponseError {
 	return err
 }
 
-// maxHeadTime bounds how long a body that is to be classified is waited for: a
-// failed response's, or a success's that the policy inspects. The rest of one
-// that only drips is not worth a worker.
+// maxHeadTime bounds the time in which a body is read to be classified: that of a failed
+// response, or of a success that the policy inspects. The rest of a body that comes byte by
+// byte is not worth a worker.
 const maxHeadTime = 10 * time.Second
 
-// read takes the head of the response's body for classification.
+// read reads the head of the response's body, which is what is classified of it.
 func (a *answer) read() {
 	if a.resp.Body == nil {
 		a.whole = true
@@ -102,8 +102,8 @@ func (a *answer) read() {
 	a.whole = len(a.head) <= a.most
 }
 
-// headReader reads until cut is closed, also of a body whose reads do not end when it is
-// closed, as where somebody has put an io.NopCloser around it.
+// headReader reads until cut is closed. It is for bodies whose reads do not end when the
+// body is closed, such as those within an io.NopCloser.
 type headReader struct {
 	io.LimitedReader
 	cut <-chan struct{}
@@ -119,12 +119,12 @@ func (r *headReader) Read(p []byte) (int, error) {
 	}
 }
 
-// text is the part of the body that is classified.
+// text returns the part of the body that is classified.
 func (a *answer) text() []byte {
 	return a.head[:min(len(a.head), a.most)]
 }
 
-// replay puts the response's body together again.
+// replay puts back what has been read of the response's body, so that the caller reads all of it.
 func (a *answer) replay() {
 	if a.resp.Body == nil {
 		return
@@ -149,11 +149,10 @@ type failingReader struct{ err error }
 
 func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
 
-// drain closes the body before the request is repeated: one left open keeps
-// its connection from everybody else. A short one was read to its end, so that
-// its connection can be used again; the rest of a longer one is cheaper to throw
-// away with the connection than to wait for. What has been read is kept, for
-// the case that nothing better comes.
+// drain closes the body before the request is repeated, since an open body keeps its
+// connection from other requests. A short body was read to its end, so its connection can be
+// used again. The rest of a longer one is not waited for: the connection is closed with it.
+// What has been read is kept, for the case that no better response comes.
 func (a *answer) drain() {
 	if a.resp.Body == nil {
 		return
@@ -164,8 +163,8 @@ func (a *answer) drain() {
 	a.resp.Body.Close()
 }
 
-// decided is the error of a response that Transport has decided about; nil
-// where a rule accepts it.
+// decided returns the error of a response that Transport has decided about; nil = a rule
+// accepts it.
 func (a *answer) decided(ctx context.Context, out Result) error {
 	if out.Decision.Action == policy.Accept {
 		return nil
@@ -201,8 +200,8 @@ func (a *answer) answersBatch(c *compiled) bool {
 	return len(items) > 0
 }
 
-// readBatch is answersBatch for a response of Transport's that has not been read here.
-// Where it is none it is left as it was.
+// readBatch reads the head of a response that Transport returned, and reports whether it
+// answers a batch. If it does not, its body can be read as before.
 func (a *answer) readBatch(c *compiled, operation string) bool {
 	a.most = classify.BodyLimit(c.policy, a.resp.StatusCode, operation, a.resp.Header.Get("Content-Type"))
 	a.read()

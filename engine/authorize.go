@@ -11,16 +11,16 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// Where an account's credentials may go, and what can be told of those that a
-// request had without keeping them.
+// Where an account's credentials may go, and which credential a request had. Only
+// fingerprints of credentials are kept.
 
-// providerKey is where the context of a request that Options.Authorize gets has
-// the name of its provider.
+// providerKey is the key of the provider's name in the context of a request that
+// Options.Authorize gets.
 type providerKey struct{}
 
-// ProviderOf is the provider that a request's credentials are for, inside
-// Options.Authorize: the name of the policy by which the call is decided. ctx is
-// the request's context. Elsewhere it is "".
+// ProviderOf returns, inside Options.Authorize, the provider that a request's credentials
+// are for: the name of the policy that decides about the call. ctx is the request's context.
+// Elsewhere it returns "".
 func ProviderOf(ctx context.Context) string {
 	name, _ := ctx.Value(providerKey{}).(string)
 	return name
@@ -76,8 +76,8 @@ func strays(first, req *http.Request, p *policy.Policy) bool {
 // maxRedirects bounds how far a request's first one is looked for.
 const maxRedirects = 100
 
-// firstRequest is the request from which redirects have led to req; nil where
-// that is not known.
+// firstRequest returns the request from which redirects have led to req; nil = it is not
+// known.
 func firstRequest(req *http.Request) *http.Request {
 	for range maxRedirects {
 		if req == nil || req.Response == nil {
@@ -88,8 +88,8 @@ func firstRequest(req *http.Request) *http.Request {
 	return nil
 }
 
-// sent is the credential of the latest attempt. Where base has put it on the
-// request, it is known only if base names the request in its responses.
+// sent returns the credential of the latest attempt. If base adds it to requests, it is
+// known only if base names the request in its responses.
 func (x *roundTrip) sent() credential.Fingerprint {
 	if x.resp != nil && x.resp.Request != nil {
 		if c := credential.FingerprintOf(x.resp.Request.Header.Get("Authorization")); c.Known() {
@@ -102,9 +102,9 @@ func (x *roundTrip) sent() credential.Fingerprint {
 	return credential.Fingerprint{}
 }
 
-// replaced reports whether Options.Authorize gives another credential now than
-// the one that was sent, as when another process has refreshed it. One that gives
-// another each time, as a signature is, tells nothing.
+// replaced reports whether Options.Authorize now gives another credential than the one that
+// was sent, as when another process has refreshed it. Credentials that differ each time, such
+// as signatures, tell nothing, so it asks twice.
 func (x *roundTrip) replaced(ctx context.Context, sent credential.Fingerprint) bool {
 	if !sent.Known() || x.stranger || x.p.engine.o.Authorize == nil {
 		return false
@@ -113,7 +113,7 @@ func (x *roundTrip) replaced(ctx context.Context, sent credential.Fingerprint) b
 	return now.Known() && now != sent && now == x.current(ctx)
 }
 
-// current is the credential that Options.Authorize gives now.
+// current returns the credential that Options.Authorize gives now.
 func (x *roundTrip) current(ctx context.Context) credential.Fingerprint {
 	req := x.req.Clone(context.WithValue(ctx, providerKey{}, x.p.name))
 	req.Body = nil

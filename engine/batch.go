@@ -3,13 +3,11 @@ package engine
 import (
 	"context"
 	"net/http"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/engine/internal/decision"
-	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -19,15 +17,16 @@ type BatchDecision struct {
 	// Items are the decisions, one for each item in their order. The State of
 	// each goes into the next DecideBatch with the item.
 	Items []Decision
-	// Again are the indices of the items to send again, in order: those whose
-	// action is retry, wait or reauth (these need fresh credentials first), and those that were refused (424) only
-	// since another that is sent again had failed. Which one that was the answer
-	// does not say, only that it stood before (OData allows no other). So a 424
-	// is sent again where something before it is, and nothing before it has
-	// failed for good: else it might be sent without what it depends on. This
-	// holds for items in the order of the batch, as classify.Batch gives them
-	// where it is told what was sent. What succeeded is not in the next batch:
-	// take it out of what the others depend on.
+	// Again are the indices of the items to send again, in order: those whose action is
+	// retry, wait or reauth (which need fresh credentials first), and those that were
+	// refused with 424 only because another item, which is sent again, had failed.
+	//
+	// The answer does not say which item a 424 depends on, only that it comes before
+	// (OData allows no other). So a 424 is sent again if some item before it is, and if
+	// no item before it has failed for good: it might depend on that one. This needs the
+	// items in the order of the batch, in which classify.Batch gives them if it is told
+	// what was sent. Items that succeeded are not in the next batch, so remove them from
+	// what the others depend on.
 	Again []int
 	// Delay is the longest wait of these: send them after it, in one batch. It is
 	// zero where nothing is sent again.
@@ -67,17 +66,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 		c.Keys.Facts = p.factKeys(ctx, compiled, &c)
 	}
 	b := BatchDecision{Items: make([]Decision, len(items))}
-	type key struct {
-		limit int // of the policy
-		keys  limiter.Keys
-	}
-	type closing struct {
-		run    run
-		asked  time.Duration // the longest that an item asks for
-		unsure *policy.Hold  // of an item that does not say how long; nil = there is none
-	}
-	holds := map[key]*closing{}
-	var order []key
+	holds := batchHolds{p: p, compiled: compiled, now: now, sent: sent, chance: chance}
 	for i := range items {
 		e := items[i].Event // a copy: the caller's stays as it is
 		call := c
@@ -101,28 +90,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 			r.record(now)
 			r.notify(ctx, NoticeDecision, d.Delay, nil)
 		}
-		for at := range decision.Spec(d.Rule).Hold {
-			hold := &decision.Spec(d.Rule).Hold[at]
-			if len(compiled.factKeys) > 0 && compiled.policy.Limits[hold.Limit].Missing(c.Facts) != "" {
-				continue // it does not count this call
-			}
-			k := key{hold.Limit, call.Keys}
-			if !slices.Contains(compiled.policy.Limits[hold.Limit].Key, "operation") {
-				k.keys.Operation = "" // all other parts are the same for every item
-			}
-			h := holds[k]
-			if h == nil {
-				h = &closing{run: r}
-				holds[k] = h
-				order = append(order, k)
-			}
-			if fixed := decision.FixedHold(d, hold, now, chance); fixed > 0 {
-				h.asked = max(h.asked, fixed)
-			} else {
-				h.unsure = hold
-				h.run = r // whose schedule counts
-			}
-		}
+		holds.add(&r)
 		switch d.Action {
 		case policy.Retry, policy.Wait, policy.Reauth:
 			b.Again = append(b.Again, i)
@@ -133,25 +101,12 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 	if len(b.Again) > 0 {
 		b.Again = withDependents(b.Again, items, b.Items)
 	}
-
-	for _, k := range order {
-		h := holds[k]
-		limit := compiled.policy.Limits[k.limit].Name
-		refusal := limiter.Refusal{Sent: sent, Cause: h.run.holdCause(now), Hold: func(refusals int) time.Duration {
-			if h.unsure == nil {
-				return h.asked
-			}
-			return max(h.asked, compiled.decision.HoldFor(h.run.decision, h.unsure, now, refusals, chance))
-		}}
-		n := p.refuse(now, limit, k.keys, refusal)
-		h.run.notifyLimit(ctx, NoticeHold, refusal.Hold(n), limit, refusal.Cause)
-	}
+	holds.close(ctx)
 	return b
 }
 
-// withDependents adds the items that failed only because another did (Microsoft
-// Graph's 424) to those that are sent again, as far as nothing before them has
-// failed for good.
+// withDependents adds to the items that are sent again those that failed only because
+// another item did (Microsoft Graph's 424), up to the first item that has failed for good.
 func withDependents(again []int, items []classify.BatchItem, decisions []Decision) []int {
 	all := make([]int, 0, len(items))
 	for i := range items {
@@ -174,17 +129,17 @@ type batchAnswer struct{ err atomic.Pointer[ResponseError] }
 
 type batchKey struct{}
 
-// batchOf is the place for the answers to batches of the attempt of Do that ctx
-// belongs to; nil outside, and where its operation has none that are inspected.
+// batchOf returns where the attempt of Do that ctx belongs to keeps its answer to a batch.
+// It returns nil outside Do, and if no answer to the attempt's operation is inspected.
 func batchOf(ctx context.Context) *batchAnswer {
 	answer, _ := ctx.Value(batchKey{}).(*batchAnswer)
 	return answer
 }
 
-// keep notes what the answer is as a whole; nil = it was decided.
+// keep sets the error of the answer as a whole; nil = DecideBatch has decided about it.
 func (b *batchAnswer) keep(err *ResponseError) { b.err.Store(err) }
 
-// undecided is the error of an answer that nobody has decided about, or nil.
+// undecided returns the error of an answer that nobody has decided about; nil = there is none.
 func (b *batchAnswer) undecided() error {
 	if err := b.err.Load(); err != nil {
 		return err

@@ -11,17 +11,18 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// What counts against a host is what it did not answer (whatever went wrong with
-// the network, a timeout included), what it answered with an HTTP 5xx, and its
-// farewell: BYE of IMAP, 421 of SMTP. Any other reply is a sign of life, also a
-// refusal. Some attempts say nothing about the host: the caller gave up, the calling
-// code failed by itself, the token endpoint failed first, or a call inside ended.
+// What an attempt says about its host. Against the host count attempts without an answer
+// (network failures, timeouts), an HTTP 5xx, and IMAP's BYE and SMTP's 421, by which a
+// server says goodbye. Every other reply, also a refusal, shows that the host is up. An
+// attempt says nothing about the host if the caller gave up, the calling code failed by
+// itself, the token endpoint failed first, or a call inside it ended.
 
 // errBreakerOpen is the error of a call that a breaker refuses.
 var errBreakerOpen = redact.New("engine: the host's circuit breaker is open")
 
-// askBreaker takes a ticket of the host's circuit breaker, which the policy has.
-// The breaker's tickets of calls around this one are returned.
+// askBreaker takes a ticket of the host's circuit breaker. Calls around this one that have
+// a ticket of the same breaker return theirs: this call's is the one that counts. The policy
+// must have a breaker.
 func (r *run) askBreaker(ctx context.Context) error {
 	b := r.c.policy.Breaker
 	now := r.p.engine.time()
@@ -37,7 +38,7 @@ func (r *run) askBreaker(ctx context.Context) error {
 	return nil
 }
 
-// returnTicket tells the breaker how the attempt went, if it has a ticket.
+// returnTicket returns the attempt's ticket, if it has one, and says how the attempt went.
 func (r *run) returnTicket(e breaker.Evidence) {
 	if r.ticket != nil {
 		r.ticket.Return(r.p.engine.time(), e)
@@ -45,7 +46,7 @@ func (r *run) returnTicket(e breaker.Evidence) {
 	}
 }
 
-// evidence is what the failed attempt, whose facts e are, says about the host.
+// evidence returns what the failed attempt, whose facts are e, says about the host.
 func (r *run) evidence(e *rules.Event) breaker.Evidence {
 	if r.elsewhere() {
 		return breaker.None
@@ -55,9 +56,9 @@ func (r *run) evidence(e *rules.Event) breaker.Evidence {
 	case !ended:
 		return evidence(e)
 	case inner == nil || r.p.engine.forTokens(inner.Provider, inner.Operation) && !r.op.token:
-		return breaker.None // nothing was sent, or to a token endpoint
+		return breaker.None // nothing was sent, or only a request for tokens
 	case evidence(inner) == breaker.Up:
-		return breaker.None // the reply was to the inner call, and ended it; the host may be another
+		return breaker.None // it was the inner call's host that replied, which may be another
 	}
 	return evidence(inner)
 }
@@ -79,8 +80,8 @@ func (r *run) elsewhere() bool {
 	return token && !r.op.token
 }
 
-// innerEvent finds the facts of the last attempt of a call inside that was
-// given up or handed back; nil where it made none.
+// innerEvent returns the facts of the last attempt of a call inside that was given up or
+// handed back; nil = that call made no attempt. ended is false if err is not of such a call.
 func innerEvent(err error) (e *rules.Event, ended bool) {
 	if later, ok := errtree.As[*DeferError](err); ok {
 		return later.Event, true

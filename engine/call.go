@@ -81,7 +81,7 @@ func WithAccount(ctx context.Context, account string) context.Context {
 	return WithCall(ctx, c)
 }
 
-// callFrom is the Call of a context, or nil. It must not be changed.
+// callFrom returns the Call of a context; nil = it has none. The caller must not change it.
 func callFrom(ctx context.Context) *Call {
 	c, _ := ctx.Value(callKey{}).(*Call)
 	return c
@@ -98,8 +98,8 @@ func Attempt(ctx context.Context) int {
 	return 1
 }
 
-// keyOf is a call's key in a dimension: the part after which budgets and
-// breakers are kept apart.
+// keyOf returns the key by which a policy's budget or breaker tells calls apart: that of a
+// dimension of limits, or "" for the provider as a whole.
 func keyOf(dimension string, k *limiter.Keys) string {
 	switch dimension {
 	case "account":

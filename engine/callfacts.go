@@ -21,14 +21,14 @@ import (
 const (
 	maxFactKey    = 256            // bytes of a fact that count in a limit's key
 	maxFactValues = 10_000         // values of an account that have keys of their own
-	othersFact    = "\x00others"   // the value of all others
-	factsFor      = 24 * time.Hour // a value is forgotten that is not seen for so long, or up to twice as long
+	othersFact    = "\x00others"   // the value that all others share
+	factsFor      = 24 * time.Hour // a value that is not seen is forgotten after this time, or up to twice of it
 )
 
 var errFactValues = errors.New("engine: an account has more than 10000 values of the facts that limits count by: all others share one key")
 
-// withFacts are the facts of a request's path and those that the caller gives, which
-// go before them.
+// withFacts returns the facts of a request's path and those that the caller gives. The
+// caller's go before.
 func withFacts(path, given map[string]string) map[string]string {
 	if len(path) == 0 || len(given) == 0 {
 		if len(given) > 0 {
@@ -51,7 +51,7 @@ func addFacts(e *rules.Event, facts map[string]string) {
 	e.Facts = all
 }
 
-// factKeys are the facts of a call that the policy's limits count by, as part of its keys.
+// factKeys returns the facts of a call that the policy's limits count by, as part of its keys.
 func (p *Provider) factKeys(ctx context.Context, c *compiled, call *Call) string {
 	var facts map[string]string
 	for _, name := range c.factKeys {
@@ -84,8 +84,8 @@ func (p *Provider) factKeys(ctx context.Context, c *compiled, call *Call) string
 	return limiter.FactKeys(facts)
 }
 
-// counting are those of uses whose limits count a call with these facts: a limit by a
-// fact that the call lacks does not. uses are the operation's, in their order.
+// counting returns those of uses whose limits count a call with these facts: a limit that
+// counts by a fact which the call lacks does not count it. uses are the operation's own.
 func (o *operation) counting(uses []limiter.Use, facts map[string]string) []limiter.Use {
 	all := func(l *policy.Limit) bool { return l.Missing(facts) == "" }
 	if !slices.ContainsFunc(o.limits, func(l *policy.Limit) bool { return !all(l) }) {
@@ -100,13 +100,13 @@ func (o *operation) counting(uses []limiter.Use, facts map[string]string) []limi
 	return counted
 }
 
-// factValues bounds how many values the facts of each account may have in limits' keys, since
-// a path is whatever a caller puts there. The zero value is ready to use.
+// factValues bounds how many values the facts of each account may have in the keys of limits,
+// since callers may put any text into a path. The zero value is ready to use.
 type factValues struct {
 	mu    sync.Mutex
 	seed  maphash.Seed
 	began time.Time
-	// The values that were seen since began, and those of as long before it.
+	// The values that were seen since began, and those that were seen in as long before that.
 	recent, older map[string]*accountFacts
 }
 

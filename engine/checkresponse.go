@@ -23,9 +23,9 @@ import (
 // Provider.DecideBatch to say. Where the function returns nil without having asked
 // it, with its own context, Do decides about the batch as a whole.
 //
-// The policy is that of the response's host and path, or `http`, as it is in
-// force now; Provider.CheckResponse has one of its own. What a rule with `accept`
-// closes is not closed here, where nobody knows for which account.
+// The policy is that of the response's host and path, or `http`, as it is in force now;
+// Provider.CheckResponse goes by its provider's policy. A rule with `accept` that holds a
+// limit does not hold it here, since nobody knows for which account.
 func (e *Engine) CheckResponse(ctx context.Context, resp *http.Response) error {
 	host := ""
 	if resp.Request != nil {

@@ -10,7 +10,7 @@ import (
 // handed back, and of Replace and Watch.
 var ErrClosed = redact.New("engine: the engine was closed")
 
-// closedRule is the rule of calls that begin when the engine is closed.
+// closedRule is the rule of calls that Close ends before a policy has decided about them.
 var closedRule = decision.OwnRule(policy.Rule{Name: "closed", Action: policy.Fail})
 
 // Close ends an engine's work, as when its process is about to end. Calls that wait, for
@@ -60,7 +60,7 @@ func (e *Engine) closed() bool {
 	}
 }
 
-// loaded are the policies of the calls that have begun, also when the engine is closed.
+// loaded returns the policies of the calls that have begun, also when the engine is closed.
 func (e *Engine) loaded() *generation {
 	g := e.live.Load()
 	if g.last != nil {

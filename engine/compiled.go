@@ -39,7 +39,7 @@ type operation struct {
 	teachers  []teacher       // for those of uses that responses tell about; nil = none
 }
 
-// at returns the operation's uses for a request that costs the given units.
+// at returns the operation's uses for a call that says what each request costs, in units.
 func (o *operation) at(cost int64) []limiter.Use {
 	uses := slices.Clone(o.uses)
 	for i := range uses {

@@ -11,13 +11,13 @@ import (
 
 // How a call ends with its context, and what else ends its waits.
 
-// contextError is the error of ctx, joined with the cause of its cancellation if that is
-// another error; nil while ctx has not ended.
+// contextError returns the error of ctx, joined with the cause of its cancellation if that
+// is another error; nil = ctx has not ended.
 func contextError(ctx context.Context) error {
 	return withContext(ctx, nil)
 }
 
-// withContext adds to err the reasons for the end of ctx that err does not wrap.
+// withContext returns err with the reasons why ctx has ended, as far as err does not wrap them.
 func withContext(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err
@@ -39,8 +39,8 @@ type bothErrors struct{ first, second error }
 func (e *bothErrors) Error() string   { return e.first.Error() + ": " + e.second.Error() }
 func (e *bothErrors) Unwrap() []error { return []error{e.first, e.second} }
 
-// timeUp reports whether ctx's deadline has come. A timer that ends something
-// else at the same time, as http.Client's does, may be earlier than that of ctx.
+// timeUp reports whether ctx's deadline has come. It also looks at the clock, since another
+// timer for the same deadline, such as http.Client's, may fire before that of ctx.
 func timeUp(ctx context.Context) bool {
 	if err := ctx.Err(); err != nil {
 		return err == context.DeadlineExceeded
@@ -49,8 +49,8 @@ func timeUp(ctx context.Context) bool {
 	return ok && !time.Now().Before(deadline)
 }
 
-// ended is why the caller has given up, by ctx or by closing canceled; nil = they
-// have not.
+// ended returns why the caller has given up: ctx has ended, or canceled is closed; nil = the
+// caller has not.
 func ended(ctx context.Context, canceled <-chan struct{}) error {
 	select {
 	case <-canceled:
@@ -63,8 +63,8 @@ func ended(ctx context.Context, canceled <-chan struct{}) error {
 // errWoken is the error of a sleep that was ended to look for a pause.
 var errWoken = errors.New("engine: woken")
 
-// sleep waits for d, or until ctx ends, or canceled, an engine's done, or wake is closed.
-// Less than a microsecond is over before a timer could be set.
+// sleep waits for d, or until ctx ends, or canceled, done or wake is closed. It does not wait
+// for less than a microsecond, which is over before a timer is set.
 func sleep(ctx context.Context, canceled, done, wake <-chan struct{}, d time.Duration) error {
 	if d < time.Microsecond {
 		return ended(ctx, canceled)

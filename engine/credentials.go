@@ -10,8 +10,8 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// maxRepeats bounds how often one call is repeated because its token was an
-// old one. Each time somebody else must have refreshed it meanwhile.
+// maxRepeats bounds how often one call is repeated because it was sent with an old token.
+// Each time another call must have refreshed the token meanwhile.
 const maxRepeats = 8
 
 // reauth refreshes the account's credentials, and says how the call ends where it
@@ -86,7 +86,8 @@ func (r *run) afterRefresh(result credential.Result) *outcome {
 	return r.refreshLater(failed)
 }
 
-// waitError is what came of waiting for a refresh, as an error.
+// waitError returns what came of waiting for a refresh, as an error; nil = there are new
+// credentials.
 func waitError(ctx context.Context, result credential.Result) error {
 	switch result.Verdict {
 	case credential.Failed:
@@ -99,8 +100,8 @@ func waitError(ctx context.Context, result credential.Result) error {
 	return nil
 }
 
-// repeat goes on with credentials that are newer than those of the attempt. fresh says
-// that they were obtained for this call.
+// repeat lets the call go on with credentials that are newer than those of its attempt.
+// fresh says that they were obtained for this call.
 func (r *run) repeat(fresh bool) *outcome {
 	r.refreshed = r.refreshed || fresh
 	if !fresh {

@@ -125,11 +125,11 @@ func (fn function) invoke(ctx context.Context, op *operation) (err error) {
 	if op.timeout <= 0 {
 		return fn(ctx)
 	}
-	attempt, timer := httpattempt.Start(ctx, op.timeout)
+	timed, timer := httpattempt.Start(ctx, op.timeout)
 	ok := false
 	defer func() { timer.Leave(ok) }()
-	attempt = httptrace.WithClientTrace(attempt, &httptrace.ClientTrace{GetConn: func(string) { timer.Resume() }})
-	err = fn(httpattempt.NewContext(attempt, timer))
+	timed = httptrace.WithClientTrace(timed, &httptrace.ClientTrace{GetConn: func(string) { timer.Resume() }})
+	err = fn(httpattempt.NewContext(timed, timer))
 	ok = err == nil
 	if err != nil && ctx.Err() == nil && timer.Fired() {
 		return &httpattempt.TimedOutError{Err: err}
@@ -137,7 +137,7 @@ func (fn function) invoke(ctx context.Context, op *operation) (err error) {
 	return err
 }
 
-// foreign goes by the redirect that CheckResponse has seen.
+// foreign reports what CheckResponse has found out: whether redirects led to a foreign host.
 func (function) foreign(err error) bool {
 	resp, ok := answerOf(err)
 	return ok && resp.foreign

@@ -134,9 +134,9 @@ func (e *DeferError) As(target any) bool {
 	return e.Cause != nil && !errtree.AsTarget(e.Err, target) && errtree.AsTarget(e.Cause, target)
 }
 
-// bounded is err, where package errors can look into it. Else, as where it wraps
-// itself, package errors would never return to whoever asks about the end of a
-// call: then it is an error with the same text, which looks into err by itself.
+// bounded returns err if package errors can look into it. If it cannot, since err wraps
+// itself, say, errors.Is would never return: then bounded returns an error with the same
+// text whose own methods look into err, up to errtree.Max errors.
 func bounded(err error) error {
 	if err == nil || errtree.Bounded(err) {
 		return err
@@ -195,7 +195,7 @@ type ResponseError struct {
 	Code                        string // the provider's error code, or its type
 
 	facts   map[string]string // those that the request's path names
-	foreign bool              // it is that of a host to which the account's credentials do not go
+	foreign bool              // its host must not have the account's credentials
 }
 
 // Error names the status and the code.
@@ -207,7 +207,7 @@ func (e *ResponseError) Error() string {
 	return s
 }
 
-// codeError is an error with the caller override: what the calling code wants done about it.
+// codeError is an error for which the calling code has said what is to be done.
 type codeError struct {
 	err   error
 	after time.Duration // 0 = permanent

@@ -52,7 +52,7 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 		operation = resp.Operation // CheckResponse has found it in the request
 	}
 	e.Provider, e.Operation, e.Method, e.Sent = pol.Name, operation, r.call.Method, true
-	_, own := r.err.(*httpattempt.UploadError) // says nothing about the network
+	_, own := r.err.(*httpattempt.UploadError) // of the request's own body: it says nothing about the network
 	known := !own && r.p.engine.o.Classify != nil && r.p.engine.o.Classify(r.err, e)
 	switch {
 	case own, known:
@@ -110,8 +110,8 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 	}
 }
 
-// answerOf is the response that err wraps and joins with nothing: of several
-// errors, classify weighs all.
+// answerOf returns the failed response that err wraps. It does not look into joined errors,
+// of which package classify weighs all.
 func answerOf(err error) (*ResponseError, bool) {
 	for range errtree.Max {
 		if resp, ok := err.(*ResponseError); ok {

@@ -10,18 +10,19 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// outcome says how a call ends that did not succeed. A field that is zero leaves to the
-// decision what it says.
+// outcome says how a call that did not succeed ends. Where a field is zero, the call ends as
+// its decision says.
 type outcome struct {
 	kind   endKind
-	as     string    // gaveUp: the label, if it is not the rule that gave up
-	reason Reason    // goes with as, and with deferred
+	as     string    // gaveUp: the label; "" = the decision's own
+	reason Reason    // of the label, or of being deferred
 	rule   *Rule     // the rule to name if no rule has decided yet
 	until  time.Time // deferred: when to come back; handedOver: when the decision would repeat it
-	cause  error     // what ended it from outside, or why it waits
+	cause  error     // what ended the call from outside, or why it waits
 }
 
-// limit is the limit that can never let the call go on, or what has paused the account.
+// limit returns the limit that can never let the call go on, or the cause of a pause of the
+// account; both are zero if the call ends for another reason.
 func (end *outcome) limit() (name string, cause limiter.Cause) {
 	if p, ok := end.cause.(*PausedError); ok {
 		return "", p.cause()
@@ -39,8 +40,8 @@ const (
 	accepted   endKind = iota // a rule calls the failure a success
 	gaveUp                    // for good
 	deferred                  // the call is handed back until a later time
-	handedOver                // its response is for a Do around it to decide about
-	interrupts                // the caller gave up while it waited: no response is returned
+	handedOver                // the Do around it decides about its response
+	interrupts                // the caller gave up while the call waited: no response is returned
 )
 
 // The rules that are named when a call ends before its policy has decided anything.
@@ -54,7 +55,7 @@ var (
 
 // finish ends a call: it completes the decision, tells the observer, and returns the
 // call's error. It returns nil if a rule accepts the failure, or if there is a response
-// to return: then the outcome goes with the response.
+// to return: then the result goes with the response.
 func (r *run) finish(ctx context.Context, end *outcome) error {
 	r.end = end
 	if r.decision == nil {
@@ -62,67 +63,77 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 		d.Rule, d.State = end.rule, r.call.State
 		r.decision = d
 	}
-	d := r.decision
-	result := Result{Event: r.event, Attempts: d.State.Attempts}
+	result := Result{Event: r.event, Attempts: r.decision.State.Attempts}
 	switch end.kind {
-	case accepted, handedOver:
-		result.Until = end.until
 	case deferred:
-		if d.Action != policy.Retry {
-			d.Action = policy.Wait
-		}
-		d.As, d.Defer = "", true
-		decision.ForgetReauths(&d.State) // when the call comes back, it may have other credentials
-		if end.reason != decision.ReasonRule {
-			d.Reason = end.reason
-		}
-		if r.wait != nil || end.reason == decision.ReasonPaused { // else the delay was decided
-			d.Delay = max(end.until.Sub(r.p.engine.time()), 0)
-			d.MinDelay = d.Delay
-		}
-		result.Until = end.until
-		err, cause := r.err, end.cause
-		if err == nil {
-			err, cause = cause, nil
-		}
-		r.notify(ctx, NoticeDefer, time.Until(end.until), err)
+		return r.handBack(ctx, end, result)
+	case gaveUp, interrupts:
+		return r.giveUp(ctx, end, result)
+	}
+	result.Until = end.until
+	r.deliver(result)
+	return nil
+}
+
+// handBack is finish for a call that is deferred.
+func (r *run) handBack(ctx context.Context, end *outcome, result Result) error {
+	d := r.decision
+	if d.Action != policy.Retry {
+		d.Action = policy.Wait
+	}
+	d.As, d.Defer = "", true
+	decision.ForgetReauths(&d.State) // when the call comes back, it may have other credentials
+	if end.reason != decision.ReasonRule {
+		d.Reason = end.reason
+	}
+	if r.wait != nil || end.reason == decision.ReasonPaused { // else the delay was decided
+		d.Delay = max(end.until.Sub(r.p.engine.time()), 0)
+		d.MinDelay = d.Delay
+	}
+	result.Until = end.until
+	err, cause := r.err, end.cause
+	if err == nil {
+		err, cause = cause, nil
+	}
+	r.notify(ctx, NoticeDefer, time.Until(end.until), err)
+	if r.deliver(result) {
+		return nil
+	}
+	return &DeferError{
+		Until: end.until, State: d.State, Decision: *d,
+		Operation: r.op.name, Event: r.event, Err: err, Cause: cause, provider: r.c.policy.Name,
+	}
+}
+
+// giveUp is finish for a call that has failed for good.
+func (r *run) giveUp(ctx context.Context, end *outcome, result Result) error {
+	d := r.decision
+	if end.as != "" {
+		d.Exhausted = d.Exhausted || end.reason == decision.ReasonBudget
+		decision.Fail(d, end.as, end.reason)
+	}
+	if d.As == AsDeadline && r.until.IsZero() {
+		r.until = r.p.engine.time() // only its own deadline ended it: it may be made again at once
+	}
+	result.Until = r.until
+	cause, told := end.cause, r.err
+	if end.kind == interrupts {
+		cause = withContext(ctx, cause)
+		told = cause
+	}
+	r.notify(ctx, NoticeGiveUp, 0, told)
+	if end.kind == gaveUp {
 		if r.deliver(result) {
 			return nil
 		}
-		return &DeferError{
-			Until: end.until, State: d.State, Decision: *d,
-			Operation: r.op.name, Event: r.event, Err: err, Cause: cause, provider: r.c.policy.Name,
-		}
-	case gaveUp, interrupts:
-		if end.as != "" {
-			d.Exhausted = d.Exhausted || end.reason == decision.ReasonBudget
-			decision.Fail(d, end.as, end.reason)
-		}
-		if d.As == AsDeadline && r.until.IsZero() {
-			r.until = r.p.engine.time() // only its own deadline ended it: it may be made again at once
-		}
-		result.Until = r.until
-		cause, told := end.cause, r.err
-		if end.kind == interrupts {
-			cause = withContext(ctx, cause)
-			told = cause
-		}
-		r.notify(ctx, NoticeGiveUp, 0, told)
-		if end.kind == gaveUp {
-			if r.deliver(result) {
-				return nil
-			}
-			if d.As == AsCanceled || d.As == AsDeadline {
-				cause = r.contextCause(ctx, cause)
-			}
-		}
-		return &GiveUpError{
-			Decision: *d, Operation: r.op.name, Attempts: d.State.Attempts,
-			Until: r.until, Event: r.event, Err: r.err, Cause: cause, provider: r.c.policy.Name,
+		if d.As == AsCanceled || d.As == AsDeadline {
+			cause = r.contextCause(ctx, cause)
 		}
 	}
-	r.deliver(result)
-	return nil
+	return &GiveUpError{
+		Decision: *d, Operation: r.op.name, Attempts: d.State.Attempts,
+		Until: r.until, Event: r.event, Err: r.err, Cause: cause, provider: r.c.policy.Name,
+	}
 }
 
 // deliver attaches the result to the response. It returns false if there is no response.
@@ -131,9 +142,9 @@ func (r *run) deliver(result Result) bool {
 	return r.attempts.deliver(result)
 }
 
-// contextCause is the cause of a call that ended with its context: nothing is
-// added to what its error says already. net/http returns the cause that a
-// context was cancelled with, not the context's error.
+// contextCause returns the cause of a call that ended with its context. It is nil if the
+// attempt's error says it already: net/http returns the cause that a context was cancelled
+// with, not the context's error.
 func (r *run) contextCause(ctx context.Context, cause error) error {
 	if cause != nil {
 		return withContext(ctx, cause)
@@ -145,7 +156,7 @@ func (r *run) contextCause(ctx context.Context, cause error) error {
 }
 
 // deferral hands a call back, because its wait is too long to hold a worker, or because
-// only the caller can repeat it, who has the body.
+// only the caller, who has the request's body, can repeat it.
 func (r *run) deferral(now time.Time) *outcome {
 	d := r.decision
 	end := &outcome{kind: deferred, until: now.Add(d.Delay), cause: r.cause}
@@ -192,8 +203,8 @@ func (r *run) interrupted(ctx context.Context, cause error) *outcome {
 	return end
 }
 
-// limited ends a call that its limits do not let go on: it would wait too
-// long, past the deadline, or for ever; or its account's credentials do not.
+// limited ends a call that may not be sent: it would wait for its limits or for its account's
+// credentials too long, past the deadline, or for ever. err is what limit returned.
 func (r *run) limited(ctx context.Context, err error) *outcome {
 	wait, _ := errtree.As[*limiter.WaitError](err)
 	if r.wait = wait; wait != nil {

@@ -22,7 +22,8 @@ const (
 	credentialLease   = 15 * time.Second // of a refresh whose process says nothing more, unless Options.StoreLease is set
 )
 
-// credentialFleet is with whom the engine shares its refreshes; nil = with nobody.
+// credentialFleet returns how the engine shares its refreshes with other processes; nil = it
+// does not.
 func credentialFleet(o *Options) *credential.Fleet {
 	store, ok := o.Store.(limiter.CredentialStore)
 	if !ok {
@@ -39,8 +40,8 @@ func credentialFleet(o *Options) *credential.Fleet {
 	return f
 }
 
-// spend says that the call is about to spend a refresh token, if it is one of a Reauth
-// hook's for tokens.
+// spend tells the store that a call for tokens, which a Reauth hook makes, is about to spend
+// a refresh token. It does nothing for other calls.
 func (r *run) spend(ctx context.Context) *outcome {
 	var header http.Header
 	if req := r.attempts.request(); req != nil {
@@ -59,7 +60,7 @@ var outages = map[string]limiter.OnOutage{
 	policy.OutageShare: limiter.OutageShare, policy.OutageClosed: limiter.OutageClosed, policy.OutageOpen: limiter.OutageOpen,
 }
 
-// newMember makes the process one of those that share the store; nil = there is none.
+// newMember makes the process a member of those that share the store; nil = there is no store.
 func (e *Engine) newMember() *limiter.Member {
 	if e.o.Store == nil {
 		return nil
@@ -76,7 +77,8 @@ func (e *Engine) storeNotice(n limiter.StoreNotice) {
 	}
 }
 
-// tellNumbers lets the others find out whether they have other policies.
+// tellNumbers tells the other processes which policies this one has, so that they notice
+// where theirs differ.
 func (e *Engine) tellNumbers(set *policy.Set) {
 	if e.member != nil {
 		sum := sha256.Sum256([]byte(set.Version()))
@@ -92,7 +94,7 @@ func (e *Engine) Fleet() (state limiter.MemberState, ok bool) {
 	return e.member.State(), true
 }
 
-// leave gives back what the process has of the store.
+// leave gives back what the process holds in the store.
 func (e *Engine) leave() {
 	if e.member != nil {
 		_ = e.member.Close(context.Background())

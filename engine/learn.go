@@ -13,11 +13,11 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// What replies say of limits.
+// What responses tell about limits.
 //
-// A policy's limit may say where the headers of every response tell what is left of
-// it (`learn`). A response is heard once, before anything is decided about it, and only
-// for the limits that its call was charged for: those of the call's permit.
+// A policy may say where the headers of every response tell what is left of a limit
+// (`learn`). Each response is heard once, before it is decided about, and only for the
+// limits that its call was charged for: those of the call's permit.
 
 // teacher is a limit that responses tell about.
 type teacher struct {
@@ -78,7 +78,7 @@ func listenerOf(ctx context.Context) *listener {
 	return l
 }
 
-// hearInside takes note of what a response says that Do's function got from p.
+// hearInside takes note of what a response from p, which Do's function has got, says of limits.
 func (p *Provider) hearInside(ctx context.Context, resp *http.Response) {
 	l := listenerOf(ctx)
 	if l == nil || l.op.teachers[0].provider != p.name || resp.StatusCode < 200 || l.heard.Load() {

@@ -33,10 +33,10 @@ type run struct {
 	ticket     *breaker.Ticket    // the latest attempt's, of the host's circuit breaker; mostly nil
 	began      time.Duration      // when the latest attempt began, since the engine was made; asPermitted = when its permit was granted
 	generation uint64             // the credentials' generation when the latest attempt began
-	repeats    int                // how many attempts were repeated because their token was an old one
-	refreshed  bool               // the credentials were refreshed for this call
-	confirmed  bool               // an attempt was repeated to see whether the credentials are really refused
-	budgeted   bool               // the next retry was taken from the budget
+	repeats    int                // how many attempts were repeated because they had an old token
+	refreshed  bool               // this call has had its refresh of the credentials
+	confirmed  bool               // this call has repeated an attempt to confirm that its credentials are refused
+	budgeted   bool               // the budget has paid for the next retry
 	finished   bool               // the call has ended, and has given everything back
 	end        *outcome           // how the call ended; nil = it succeeded, or has not ended
 	err        error              // the latest attempt's error; nil in Transport if there was a response
@@ -52,8 +52,8 @@ type run struct {
 	failure   *failure     // the memory of event and decision
 }
 
-// attempter makes the attempts of one call, and holds their responses. There are two
-// kinds: function, for Do, and roundTrip, for Transport. No method takes the run, since
+// attempter makes the attempts of one call, and holds their responses. There are three
+// kinds: function, for Do, roundTrip, for Transport, and virtualAttempt, for simulations. No method takes the run, since
 // the run would then be allocated on the heap for every call.
 type attempter interface {
 	// attempt makes one attempt, with the permit that the limits have granted. It has
@@ -78,11 +78,11 @@ type attempter interface {
 	isBatch() bool
 
 	// foreign reports whether the attempt, which ended with err, went to a host that
-	// does not get the account's credentials. Its answer says nothing about them.
+	// must not have the account's credentials. Its answer says nothing about them.
 	foreign(err error) bool
-	// sent is the credential that the latest attempt had.
+	// sent returns the fingerprint of the credential that the latest attempt had.
 	sent() credential.Fingerprint
-	// replaced reports whether the account has another credential by now than sent.
+	// replaced reports whether the account now has another credential than sent.
 	replaced(ctx context.Context, sent credential.Fingerprint) bool
 
 	// release gives back what a failed attempt still holds, once its failure was decided.
@@ -98,8 +98,8 @@ type attempter interface {
 type attempted struct {
 	ok      bool
 	err     error // nil where there is a response
-	unsent  bool  // it could not be made at all, because of err; what came before it stays
-	unknown bool  // it was made twice, and the first one may have been carried out
+	unsent  bool  // no request was made, because of err; the response to the attempt before stays
+	unknown bool  // the request was sent twice, and the first one may have been carried out
 }
 
 // failure has the parts of a run that only a failed call needs, since most never fail.
@@ -111,7 +111,8 @@ type failure struct {
 
 var failurePool = sync.Pool{New: func() any { return new(failure) }}
 
-// fails returns the memory for a failure's facts and decision.
+// fails returns the memory for a failure's facts and decision, which it takes from the pool
+// at the call's first failure.
 func (r *run) fails() *failure {
 	if r.failure == nil {
 		r.failure = failurePool.Get().(*failure)
@@ -277,8 +278,8 @@ func (r *run) mayWait(ctx context.Context, now time.Time) *outcome {
 	return nil
 }
 
-// checkpoint tells the caller what to resume with if the attempt that comes is never
-// heard of again.
+// checkpoint tells the caller the State to resume with if this process dies in the attempt
+// that comes next.
 func (r *run) checkpoint(ctx context.Context) {
 	s := *r.state()
 	s.Attempts++
@@ -298,7 +299,7 @@ func (r *run) limit(ctx context.Context) error {
 		return r.acquire(ctx)
 	}
 	came := time.Now()
-	r.cause = nil // what a wait for credentials is for, from here on
+	r.cause = nil // acquire sets it to why the call waited for credentials
 	err := r.acquire(ctx)
 	if err == nil {
 		if queued := r.start().Sub(came); queued >= minQueued {
@@ -387,7 +388,7 @@ func (r *run) take(ctx context.Context, req *limiter.Request) (limiter.Permit, e
 	return r.p.limits().Acquire(ctx, req)
 }
 
-// credentials waits while the account's credential is in backoff: its latest refresh has
+// credentials waits while the account's credential is in backoff: the latest refresh has
 // failed, and the next one may not begin yet.
 func (r *run) credentials(ctx context.Context) error {
 	for {

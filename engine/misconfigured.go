@@ -14,10 +14,10 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// Mistakes in how an engine is set up: a provider that it has no policy of, a
-// call without the account that its limits count by, a host that only a built-in
-// policy knows. None of them is a failure of the job, so a call that they end is
-// misconfigured, and those that go on all the same are told to the observer.
+// Mistakes in how an engine is set up: a provider without a policy, a call without the
+// account that its limits count by, a host that only a built-in policy claims. They are not
+// the job's fault, so a call that ends for one is misconfigured. Where a call goes on all the
+// same, the observer is told.
 
 var (
 	noPolicyRule  = decision.OwnRule(policy.Rule{Name: "provider", Action: policy.Fail})
@@ -27,7 +27,7 @@ var (
 // errNoAccount is the error of a call without an account that needs one.
 var errNoAccount = redact.New("engine: the call names no account (WithAccount, Call.Account): all calls without one share limits, holds and credentials")
 
-// noPolicy is the error for a provider that there is no policy of.
+// noPolicy returns the error for a provider without a policy.
 func (e *Engine) noPolicy(provider string) error {
 	known := slices.Sorted(maps.Keys(e.loaded().providers))
 	hint := ""
@@ -54,8 +54,8 @@ func (e *Engine) noPolicyGiveUp(provider, operation string) error {
 	}
 }
 
-// withoutAccount is what becomes of a call that names no account and should: it
-// is given up, where Options.RequireAccount says so, or noticed once a provider.
+// withoutAccount ends a call that needs an account and names none, if Options.RequireAccount
+// says so. Otherwise it returns nil, and the observer is told once a provider.
 func (r *run) withoutAccount(ctx context.Context) *outcome {
 	o := &r.p.engine.o
 	if o.RequireAccount {
@@ -67,8 +67,8 @@ func (r *run) withoutAccount(ctx context.Context) *outcome {
 	return nil
 }
 
-// fallback is the built-in policy of hosts that no policy claims, for a set that has none
-// of that name. It is made when it is first needed; nil = it cannot be made.
+// fallback returns the provider of hosts that no policy claims, for a set that has no policy
+// `http` of its own: the built-in one. It is made at the first call; nil = it cannot be made.
 func (e *Engine) fallback() *Provider {
 	e.unclaimed.once.Do(func() {
 		pol, ok := policy.Builtin().Policy(fallbackProvider)

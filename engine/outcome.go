@@ -9,7 +9,7 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// resultOf is what was decided about a call of Transport's that has ended.
+// resultOf returns what was decided about a call of Transport that has ended.
 func resultOf(resp *http.Response, err error) Result {
 	switch e := err.(type) {
 	case nil:
@@ -25,13 +25,13 @@ func resultOf(resp *http.Response, err error) Result {
 	return Result{}
 }
 
-// succeeded is the result of a call that had to be decided about nowhere.
+// succeeded is the result of a call about which nothing had to be decided.
 var succeeded = Result{Decision: Decision{Action: policy.Accept, Rule: decision.Success, Reason: decision.ReasonSuccess}}
 
 type outcomeKey struct{}
 
-// delivered is what was decided about a response. Its request's context carries
-// it, which may go on to other requests.
+// delivered is what was decided about a response. It is in the context of the response's
+// request, which may become the context of other requests, so it names its response.
 type delivered struct {
 	resp *http.Response
 	Result

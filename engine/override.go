@@ -20,9 +20,9 @@ var (
 	waitRule      = decision.OwnRule(policy.Rule{Name: "retry-after", Action: policy.Wait, Safe: true})
 )
 
-// override is the caller's own rule about its error; nil = the caller leaves it to
-// the policy. A call inside this one that was given up or handed back has had its
-// retries: to repeat it would multiply them.
+// override returns the rule by which the calling code itself decides about its error; nil =
+// the policy decides. A call inside this one that was given up or handed back counts as such
+// a decision: it has had its retries, and a repeat would multiply them.
 func (r *run) override(now time.Time) (rule *Rule, why Reason) {
 	e := r.event
 	if r.err == nil {
@@ -58,13 +58,13 @@ func (r *run) override(now time.Time) (rule *Rule, why Reason) {
 	return nil, 0
 }
 
-// gaveUpInside is the rule of an attempt whose call inside was given up.
+// gaveUpInside returns the rule for an attempt whose inner call was given up.
 func gaveUpInside(as string) *Rule {
 	return decision.OwnRule(policy.Rule{Name: "inner", Action: policy.Fail, As: as, Safe: true})
 }
 
-// overrideInside is override about a response that a Transport inside this one has
-// decided about.
+// overrideInside is override for a response about which a Transport inside this one has
+// decided.
 func (r *run) overrideInside(now time.Time) (*Rule, Reason) {
 	out, ok := Outcome(r.attempts.response())
 	switch {

@@ -170,7 +170,7 @@ func (p *Provider) credentialKey(account string) credential.Key {
 // refresh.
 var errOwnRequest = redact.New("engine: a request of the Reauth hook's own was refused, and cannot wait for its own refresh")
 
-// credentialError is why its account's credentials keep a call from going on.
+// credentialError says why a call cannot go on with its account's credentials.
 type credentialError struct{ *credential.Failure }
 
 func (e credentialError) Error() string { return shownText(e.Err) }
@@ -209,8 +209,8 @@ type refreshHook struct {
 	notice  *Notice // of the refresh's end; nil without an observer
 }
 
-// context is that of a refresh for what is outside: it is not that of the call that the
-// refresh began for.
+// context returns the context that the hook and the observer get: the account's, but not
+// that of the call for which the refresh began.
 func (h *refreshHook) context(ctx context.Context) context.Context {
 	ctx = context.WithValue(ctx, attemptKey{}, 1)
 	return WithCall(httpattempt.WithoutTimer(ctx), Call{
@@ -234,8 +234,8 @@ func (h *refreshHook) Refresh(ctx context.Context, t *credential.Turn) (err erro
 	return o.Refresh(h.context(ctx), h.request)
 }
 
-// hookPanic is the error of a hook that panicked. What it panicked with may hold a
-// secret, so only the runtime's own words are shown.
+// hookPanic returns the error of a hook that panicked with v. Since v may hold a secret, only
+// the words of the Go runtime are shown.
 func hookPanic(v any) error {
 	if e, ok := v.(runtime.Error); ok {
 		return redact.Wrap("engine: the Reauth hook panicked", e)
@@ -268,8 +268,7 @@ func (r *run) backoff(ctx context.Context) *credential.Failure {
 	return r.p.credentials.Backoff(ctx, r.p.credentialKey(r.call.Account), r.call.Account)
 }
 
-// credentialsWorked notes that the account's credentials were good for an attempt.
-// It tells something only while some are watched.
+// credentialsWorked notes that an attempt has succeeded with the account's credentials.
 func (r *run) credentialsWorked() {
 	if r.op.token || r.attempts.foreign(nil) {
 		return

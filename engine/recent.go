@@ -51,8 +51,8 @@ func (e *Engine) Recent() []Notice {
 	return out
 }
 
-// record notes the decision just made. What a ring keeps are copies: a code is
-// often a part of the response's body, which would be kept whole.
+// record adds the latest decision to the ring of Engine.Recent. It copies texts, since a code
+// is often a part of the response's body, all of which it would keep in memory.
 func (r *run) record(now time.Time) {
 	ring := r.p.engine.recent
 	if ring == nil {

@@ -37,7 +37,7 @@ type roundTrip struct {
 
 	origin  *httpattempt.Origin
 	version httpattempt.Version // of HTTP, by which origin was reached last
-	freed   bool                // the request was sent a second time within an attempt, once a call
+	freed   bool                // the call has used its free repeat: see attempt
 	other   bool                // the next attempt must not use the connection of the latest
 	taken   bool                // base has been given the request's own body
 
@@ -76,8 +76,8 @@ func (x *roundTrip) repeatable() bool {
 var errNoResponse = redact.New("engine: the base transport returned neither a response nor an error")
 
 // attempt sends the request. If the server has certainly not processed it, attempt sends
-// it a second time, at once and as part of the same attempt, but only once a call: it is
-// common that a server closes a connection just when a request is sent over it.
+// it a second time, at once and as part of the same attempt: servers often close a
+// connection just when a request is sent over it. A call has one such repeat.
 func (x *roundTrip) attempt(ctx context.Context, _ *operation, permit limiter.Permit) attempted {
 	if x.lends {
 		ctx = lending.UntilReleased(ctx, permit)
@@ -140,30 +140,13 @@ func (x *roundTrip) try(ctx context.Context, permit limiter.Permit) attempted {
 		err = errNoResponse
 	}
 	x.learn()
-	if err != nil {
-		if outer.Err() == nil {
-			switch {
-			case up.Failed():
-				err = &httpattempt.UploadError{Err: err}
-			case x.timer.Fired():
-				err = &httpattempt.TimedOutError{Err: err}
-			case x.trace != nil && x.trace.Stopped():
-				err = httpattempt.ErrAgain
-			}
-			// HTTP/2 keeps a connection in its pool even if nothing answers over it any more.
-			x.other = x.overHTTP2() && errtree.Timeout(err)
-		}
+	switch {
+	case err != nil && outer.Err() == nil:
+		return x.lost(x.explain(err, up))
+	case err != nil:
 		return x.lost(err)
-	}
-	if notFinal(x.resp, req) {
-		err := &ResponseError{
-			Status: x.resp.StatusCode, Header: x.resp.Header,
-			Provider: x.c.policy.Name, Operation: x.op.name, Method: x.method,
-		}
-		if x.resp.Body != nil {
-			x.resp.Body.Close()
-		}
-		return x.lost(err)
+	case notFinal(x.resp, req):
+		return x.lost(x.illegal())
 	}
 	x.timer.Answered()
 	if x.timer.Timeless() && x.resp.Request == req {
@@ -184,6 +167,34 @@ func (x *roundTrip) try(ctx context.Context, permit limiter.Permit) attempted {
 	}
 	x.read()
 	return attempted{}
+}
+
+// explain returns the error of a try that ended without a response, for which its caller is
+// not to blame, with what is known of why.
+func (x *roundTrip) explain(err error, up *httpattempt.Upload) error {
+	switch {
+	case up.Failed():
+		err = &httpattempt.UploadError{Err: err}
+	case x.timer.Fired():
+		err = &httpattempt.TimedOutError{Err: err}
+	case x.trace != nil && x.trace.Stopped():
+		err = httpattempt.ErrAgain
+	}
+	// HTTP/2 keeps a connection in its pool even if nothing answers over it any more.
+	x.other = x.overHTTP2() && errtree.Timeout(err)
+	return err
+}
+
+// illegal closes a response with a status that no final answer has, and returns it as an
+// error.
+func (x *roundTrip) illegal() error {
+	if x.resp.Body != nil {
+		x.resp.Body.Close()
+	}
+	return &ResponseError{
+		Status: x.resp.StatusCode, Header: x.resp.Header,
+		Provider: x.c.policy.Name, Operation: x.op.name, Method: x.method,
+	}
 }
 
 // lost ends a try without a response.
@@ -259,7 +270,7 @@ func (x *roundTrip) overHTTP2() bool {
 	return x.trace.OverHTTP2()
 }
 
-// learn notes which version of HTTP the latest try used.
+// learn notes, for later requests to the origin, which version of HTTP the latest try used.
 func (x *roundTrip) learn() {
 	now := httpattempt.NotHTTP2
 	switch resp := x.resp; {

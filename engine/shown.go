@@ -16,14 +16,12 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// What the texts of this package's errors show of what went wrong: see package
-// redact.
+// What the texts of this package's errors show of a failure: see package redact.
 
-// shownText is what may be shown of an error.
+// shownText returns what may be shown of an error.
 func shownText(err error) string { return redact.Error(err, knownText) }
 
-// knownText is the text of the errors that this package knows, of which all may
-// be shown.
+// knownText returns the text of an error that this package knows, all of which may be shown.
 func knownText(err error) (text string, ok bool) {
 	switch e := err.(type) {
 	case *GiveUpError, *DeferError, *ResponseError, credential.Error, *limiter.TooLargeError, *limiter.StalledError, *PausedError:
@@ -63,7 +61,7 @@ func tokenAnswer(err error, resp *http.Response) string {
 	return text
 }
 
-// shownFailure is what may be shown of a failed attempt: the answer's facts, the
+// shownFailure returns what may be shown of a failed attempt: the facts of the answer, the
 // error, and what went wrong with the network. e and err may be nil.
 func shownFailure(e *rules.Event, err error) string {
 	facts := redact.Facts(e)

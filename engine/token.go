@@ -179,8 +179,8 @@ func unreadable(err error, v any) error {
 	return redact.New(fmt.Sprintf("engine: a panic over the Reauth hook's error, a %T: %s", err, what))
 }
 
-// decideRefresh says what the error of a Reauth hook means. Where the error is not one of
-// this package that says it, the policy of the token endpoint decides.
+// decideRefresh says what the error of a Reauth hook means. An error of this package says it
+// itself; about others the policy of the token endpoint decides.
 func (e *Engine) decideRefresh(err error, now time.Time) *credential.Failure {
 	f := &credential.Failure{Err: err, As: AsPermanent}
 	if later, ok := errtree.As[*DeferError](err); ok {

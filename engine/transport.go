@@ -61,8 +61,8 @@ type transport struct {
 // fallbackProvider is the policy of hosts that no policy claims.
 const fallbackProvider = "http"
 
-// route finds where a request goes: its provider (nil = no policy for it), its
-// authority, and its origin.
+// route finds the provider of a request (nil = no policy is for it), its authority (the
+// host, with a port that is not the usual one), and its origin.
 func (e *Engine) route(c *Call, req *http.Request) (p *Provider, host string, origin *httpattempt.Origin) {
 	host, tls := req.URL.Host, req.URL.Scheme == "https"
 	if c == nil || c.Provider == "" {
@@ -75,7 +75,8 @@ func (e *Engine) route(c *Call, req *http.Request) (p *Provider, host string, or
 	return e.live.Load().providerOf(e, c, req, host), host, e.origins.Of(host, tls)
 }
 
-// originOf saves the look-up of a host's origin.
+// originOf returns the origin of a host, which h remembers, so that most calls need not look
+// it up.
 func (e *Engine) originOf(h *wholeHost, host string, tls bool) *httpattempt.Origin {
 	at := &h.origins[0]
 	if tls {
@@ -198,48 +199,22 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		req = kept
 	}
-	c := p.current()
 	x := roundTripPool.Get().(*roundTrip)
-	x.t, x.p, x.c, x.req = t, p, c, req
-	x.origin, x.version = origin, origin.Expect(t.plain)
-	x.stranger = t.engine.foreign(outer, req, p)
 	var r run // see Provider.Do
-	r.p, r.c, r.attempts = p, c, x
+	r.p, r.c, r.attempts = p, p.current(), x
 	//lint:ignore SA1019 an http.Client with a Timeout sets it too, and callers may
 	r.canceled = req.Cancel
-	if outer != nil {
-		r.call = *outer
-	}
-	if r.call.Operation == "" || c.captures {
-		operation, facts := operationOf(c.policy, req, host)
-		r.call.Facts = withFacts(facts, r.call.Facts)
-		if r.call.Operation == "" {
-			r.call.Operation = operation
-		}
-	}
-	if r.call.Host == "" {
-		r.call.Host = hostport.Host(host)
-	}
-	if r.call.Bytes == 0 && req.ContentLength > 0 {
-		r.call.Bytes = req.ContentLength
-	}
-	r.call.Method = req.Method
-	if r.call.Method == "" {
-		r.call.Method = http.MethodGet
-	}
-	r.op = c.operation(r.call.Operation)
-	if r.call.Facts != nil {
-		x.known.Facts = r.call.Facts
-	}
-	if len(c.factKeys) > 0 {
-		r.call.Keys.Facts = p.factKeys(ctx, c, &r.call)
-	}
-	if c.holds {
+	r.describe(outer, req, host)
+	if r.c.holds {
 		r.gate = p.gates.Of(r.call.Account)
 	}
-	x.op, x.account, x.method, x.idempotent = r.op, r.call.Account, r.call.Method, r.call.Idempotent
-	x.gate, x.lends = r.gate, len(r.op.uses) > 0 && t.callsInside()
-	x.plain = !x.lends && c.policy.Breaker == nil && Attempt(ctx) == 1
+	x.t, x.p, x.c, x.op, x.req, x.gate = t, p, r.c, r.op, req, r.gate
+	x.account, x.method, x.idempotent = r.call.Account, r.call.Method, r.call.Idempotent
+	x.known.Facts = r.call.Facts
+	x.origin, x.version = origin, origin.Expect(t.plain)
+	x.stranger = t.engine.foreign(outer, req, p)
+	x.lends = len(r.op.uses) > 0 && t.callsInside()
+	x.plain = !x.lends && r.c.policy.Breaker == nil && Attempt(ctx) == 1
 
 	defer r.abandon()
 	observed := t.engine.o.Observer != nil
@@ -268,8 +243,37 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// describe fills in the call: what outer says of it (nil = nothing), and what the request
+// tells besides.
+func (r *run) describe(outer *Call, req *http.Request, host string) {
+	if outer != nil {
+		r.call = *outer
+	}
+	if r.call.Operation == "" || r.c.captures {
+		operation, facts := operationOf(r.c.policy, req, host)
+		r.call.Facts = withFacts(facts, r.call.Facts)
+		if r.call.Operation == "" {
+			r.call.Operation = operation
+		}
+	}
+	if r.call.Host == "" {
+		r.call.Host = hostport.Host(host)
+	}
+	if r.call.Bytes == 0 && req.ContentLength > 0 {
+		r.call.Bytes = req.ContentLength
+	}
+	r.call.Method = req.Method
+	if r.call.Method == "" {
+		r.call.Method = http.MethodGet
+	}
+	r.op = r.c.operation(r.call.Operation)
+	if len(r.c.factKeys) > 0 {
+		r.call.Keys.Facts = r.p.factKeys(req.Context(), r.c, &r.call)
+	}
+}
+
 // callsInside reports whether there may be calls inside an attempt that could use
-// what it holds of limits. There are none inside an http.Transport.
+// what it holds of limits. An http.Transport makes no calls, unless Options.Authorize does.
 func (t *transport) callsInside() bool {
 	return t.plain == nil || t.engine.o.Authorize != nil
 }
