@@ -17,11 +17,11 @@ const (
 )
 
 // Transport is a base transport that reaches servers by their providers' host
-// names, and nothing else, in plain HTTP/1.1. So that the servers can tell an
-// early return from a request that was already on its way, it tells them when a
-// request is sent, and when a refusal has been read. It must be the last
-// transport before the network. Its fields, such as MaxConnsPerHost, may be set
-// before its first request.
+// names, and nothing else, in plain HTTP/1.1, whether a URL says http or https. So
+// that the servers can tell an early return from a request that was already on its
+// way, it tells them when a request is sent, and when a refusal has been read. It
+// must be the last transport before the network. Its fields, such as
+// MaxConnsPerHost, may be set before its first request.
 type Transport struct {
 	*http.Transport
 	servers map[string]reachable // by host
@@ -46,19 +46,21 @@ func NewTransport(servers ...*Server) *Transport {
 			t.servers[s.o.OAuth.Host()] = s.o.OAuth
 		}
 	}
+	dial := func(ctx context.Context, _, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, fmt.Errorf("enginetest: dial %q: %w", address, err)
+		}
+		s := t.servers[host]
+		if s == nil {
+			return nil, fmt.Errorf("enginetest: dial %q: no such server", address)
+		}
+		return s.dial(ctx)
+	}
 	t.Transport = &http.Transport{
-		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			host, _, err := net.SplitHostPort(address)
-			if err != nil {
-				return nil, fmt.Errorf("enginetest: dial %q: %w", address, err)
-			}
-			s := t.servers[host]
-			if s == nil {
-				return nil, fmt.Errorf("enginetest: dial %q: no such server", address)
-			}
-			return s.dial(ctx)
-		},
-		MaxIdleConns:        0, // no limit
+		DialContext:         dial,
+		DialTLSContext:      dial, // a worker's URLs say https
+		MaxIdleConns:        0,    // no limit
 		MaxIdleConnsPerHost: 1024,
 		DisableCompression:  true,
 	}
