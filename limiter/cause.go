@@ -55,8 +55,8 @@ func (x *coldLimit) noteCause(cause Cause, until int64) {
 	}
 }
 
-// causeSince is what has closed the limit at any time since the given one; of a
-// limit that lets probes through it is what closed it before. x may be nil.
+// causeSince returns what has closed the limit at any time since at. While the limit lets
+// probes through, that is the cause of the hold before. x may be nil.
 func (x *coldLimit) causeSince(at int64) Cause {
 	if x != nil && x.store != nil && x.store.until > at && x.store.cause != (Cause{}) {
 		return x.store.cause
@@ -67,8 +67,8 @@ func (x *coldLimit) causeSince(at int64) Cause {
 	return *x.cause
 }
 
-// causeOf is what keeps a call of so many units from passing, or has since the given
-// time: a hold, or what a reply told. x may be nil.
+// causeOf returns what keeps a call of so many units waiting, or has kept it waiting at any
+// time since at: the cause of a hold, or of what a reply told. x may be nil.
 func (x *coldLimit) causeOf(units, at int64) Cause {
 	if x == nil {
 		return Cause{}
@@ -88,10 +88,10 @@ type waited struct {
 	cause Cause
 }
 
-// Waited is the limit that the permit had to wait for, and what had closed it,
-// if anything had. The name is "" for a permit that was granted at once, and for
-// one that was released. Of several limits it is the one that kept the call
-// waiting for longest, as far as that is known.
+// Waited returns the limit that the permit's call had to wait for, and what had closed that
+// limit, if anything had. The name is "" if the permit was granted at once, and after its
+// release. Of several limits it is the one that kept the call waiting for longest, as far as
+// that is known.
 func (p Permit) Waited() (limit string, cause Cause) {
 	if p.l == nil {
 		return "", Cause{}
@@ -118,7 +118,8 @@ func (l *Limiter) noteWaitedLocked(w *waiter, now int64) {
 	}
 }
 
-// waitErrorLocked is the error of a call that r keeps waiting, or has. r's shard is locked.
+// waitErrorLocked returns the error of a call that r keeps waiting, or has kept waiting. r's
+// shard is locked.
 func (r *ref) waitErrorLocked(now int64, until time.Time, err error) *WaitError {
 	return &WaitError{Limit: r.lim.Name, Until: until, Cause: r.e.coldOf(r.lim).causeOf(r.cost, now), Err: err}
 }

@@ -53,7 +53,7 @@
 //   - take.go, hold.go, learn.go, cause.go: what a limit lets through, what closes it, and
 //     what replies say of it;
 //   - queue.go, starvation.go, grant.go: who waits, and who goes on;
-//   - permit.go, lend.go, stall.go: what a call has, and what it lends to others;
+//   - permit.go, record.go, lend.go, inside.go, stall.go: what a call has, and what it lends to others;
 //   - call.go, limiter.go, reservation.go, acquirefunc.go, endwaits.go: the way of a call;
 //   - reload.go, evict.go, peek.go, held.go: new limits, old keys, and looking;
 //   - store.go, credential.go, pause.go: what a store does that several processes share;
@@ -62,6 +62,10 @@
 //   - store_closure.go, store_ask.go, store_outage.go: the way of a call that the store is
 //     asked about, also while it does not answer;
 //   - store_permit.go, store_change.go: what it is told of permits and of limits.
+//
+// Short names stand for the same everywhere: l is a Limiter, m a limit, e an entry (the
+// state of a key), x the entry's coldLimit for m, c a call on its way in, r one of its refs,
+// w a waiter, p a Permit, and now a time in nanoseconds since the limiter's base.
 //
 // The arithmetic of buckets and the log of a window are packages of their own in
 // internal. A method of Limiter, Permit or Loan whose name ends in Locked needs the

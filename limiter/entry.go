@@ -87,7 +87,7 @@ func (g *group) keys(key []byte) (k Keys) {
 // its shard's lock. What only few keys have is behind cold.
 type entry struct {
 	cold    *coldState
-	long    []byte          // the key, when it does not fit into short
+	long    []byte          // the key, if it does not fit into short
 	buckets []bucket.Bucket // by limit.index
 	touched int64
 	few     [fewHolders]int32 // permits out, by limit.index; those of more limits are in cold
@@ -143,7 +143,7 @@ type (
 	}
 )
 
-// holder is how many permits are out of the group's i-th limit of concurrency.
+// holder returns the count of permits that are out of the group's i-th limit of concurrency.
 func (e *entry) holder(i int) *int32 {
 	if i < fewHolders {
 		return &e.few[i]
@@ -257,7 +257,7 @@ func (e *entry) coldOf(m *limit) *coldLimit {
 	return &e.cold.limits[m.position]
 }
 
-// specOf is what holds for this key: its own numbers or the limit's.
+// specOf returns the numbers that are in force for the key: its own, or the limit's.
 func (x *coldLimit) specOf(m *limit) *spec {
 	if x != nil && x.own != nil {
 		return x.own

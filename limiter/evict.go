@@ -4,8 +4,8 @@ import "time"
 
 // Dropping keys that are as good as new, a few at a time.
 
-// idle reports whether e is as a key that was never used, so that dropping it
-// changes no answer.
+// idle reports whether e equals a key that was never used, so that dropping it changes no
+// answer.
 func (e *entry) idle(g *group, now int64) bool {
 	if e.pins != 0 {
 		return false
@@ -18,9 +18,9 @@ func (e *entry) idle(g *group, now int64) bool {
 	return true
 }
 
-// tidy drops what is over of e's rare state, and reports whether only that is
-// left which a new key has too. seen is the newest time of the clock: a caller's
-// may be ahead of it, at which nothing may be forgotten yet.
+// tidy drops those parts of e's cold state that are over, and reports whether what is left
+// is what a new key has. seen is the newest time of the clock: what still counts then is
+// kept, even if a caller's time, which may be ahead of the clock, is past it.
 func (e *entry) tidy(g *group, seen, now int64) bool {
 	clean, keep := len(e.cold.queues) == 0 && e.pins == 0, e.cold.holders != nil || e.cold.shared != nil
 	for i := range e.cold.limits {
@@ -59,18 +59,18 @@ func (e *entry) tidy(g *group, seen, now int64) bool {
 
 const (
 	sweepEvery = 32 // calls of a shard between two sweeps
-	sweepSlots = 64 // looked at in one
-	sweepRest  = 4  // a shard that was swept is left alone for this part of Options.Idle
+	sweepCells = 64 // looked at in one
+	sweepRest  = 4  // a shard that was swept is left alone for a quarter of Options.Idle
 )
 
 // sweepLocked looks at a few cells and drops the keys there that are idle. It
 // returns how many it dropped. Unless it is to look at all, it leaves out the
 // keys that were in use when it looked last, if that was less than l.idle ago,
 // and ends with the shard's last cell.
-func (l *Limiter) sweepLocked(sh *shard, slots int, all bool, now int64) (dropped int) {
+func (l *Limiter) sweepLocked(sh *shard, cells int, all bool, now int64) (dropped int) {
 	cfg := l.config.Load()
 	tb := &sh.table
-	for slots = min(slots, len(tb.cells)); slots > 0; {
+	for cells = min(cells, len(tb.cells)); cells > 0; {
 		if int(tb.hand) >= len(tb.cells) {
 			tb.hand = 0
 			if !all {
@@ -82,12 +82,12 @@ func (l *Limiter) sweepLocked(sh *shard, slots int, all bool, now int64) (droppe
 		e := s.e
 		if e == nil || !all && int64(tick(now)-s.seen) < l.idle>>24 {
 			tb.hand++
-			slots--
+			cells--
 			continue
 		}
 		if e.touched > now { // a caller's time was ahead of this one
 			tb.hand++
-			slots--
+			cells--
 			continue
 		}
 		if e.gen < cfg.gen {
@@ -97,7 +97,7 @@ func (l *Limiter) sweepLocked(sh *shard, slots int, all bool, now int64) (droppe
 		if clean := e.cold == nil || e.tidy(g, sh.newest, now); !clean || now-e.touched < l.idle || !e.idle(g, now) {
 			s.seen = tick(e.touched)
 			tb.hand++
-			slots--
+			cells--
 			continue
 		}
 		tb.remove(int(tb.hand)) // what follows may be in this cell now
@@ -117,7 +117,7 @@ func (l *Limiter) tend(now int64) {
 		return
 	}
 	if now = sh.clampLocked(now); now >= sh.rest {
-		l.sweepLocked(sh, sweepSlots, false, now)
+		l.sweepLocked(sh, sweepCells, false, now)
 	}
 	sh.mu.Unlock()
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Letting calls go on that wait.
+// Letting waiting calls go on.
 
 // pendingLocked returns the first likeCalls at e whose head may pass now, or cannot pass
 // before its deadline. It returns nil, and when to look again (onEvent: no time is known),
@@ -95,7 +95,7 @@ func (l *Limiter) armAtLocked(e *entry, now, at int64) {
 	}
 }
 
-// wakeAt is what e's timer does.
+// wakeAt runs when e's timer fires.
 func (l *Limiter) wakeAt(e *entry) {
 	now, sh := l.now(), &l.shards[e.shard]
 	sh.mu.Lock()
@@ -108,7 +108,7 @@ func (l *Limiter) wakeAt(e *entry) {
 
 const maxMoves = 64 // a likeCalls moves from limit to limit at most so often at one instant
 
-// drain lets every call go on that waits at e and may pass at the time now.
+// drain lets the calls that wait at e go on, as far as they may pass at the time now.
 // Nothing is locked.
 func (l *Limiter) drain(e *entry, now int64) {
 	sh := &l.shards[e.shard]
@@ -150,8 +150,8 @@ func (l *Limiter) drain(e *entry, now int64) {
 	}
 }
 
-// stepLocked lets the call at the head of calls pass, fail or move on to another
-// limit. It reports whether it did any of these. All of the calls' shards are locked.
+// stepLocked lets the first of calls pass, fail, or move on to another limit. It reports
+// whether it did any of these. All of the calls' shards are locked.
 func (l *Limiter) stepLocked(cfg *config, calls *likeCalls, now int64) bool {
 	w := calls.head
 	l.renewLocked(cfg, w, now)
@@ -201,7 +201,7 @@ func (l *Limiter) stepLocked(cfg *config, calls *likeCalls, now int64) bool {
 	return true
 }
 
-// renewLocked brings what w waits for up to cfg.
+// renewLocked makes w wait for the limits of cfg, and brings their keys up to cfg.
 func (l *Limiter) renewLocked(cfg *config, w *waiter, now int64) {
 	for i := range w.refs {
 		if e := w.refs[i].e; e.gen < cfg.gen {
@@ -211,14 +211,15 @@ func (l *Limiter) renewLocked(cfg *config, w *waiter, now int64) {
 	cfg.refresh(w.refs)
 }
 
-// finishLocked tells w what became of it. All of the calls' shards are locked.
+// finishLocked ends the wait of w with s, and wakes its call. It returns the entry at which
+// other calls may go on now, or nil. All of the calls' shards are locked.
 func (l *Limiter) finishLocked(w *waiter, s waitState) (wake *entry) {
 	wake = l.decideLocked(w, s)
 	w.tell()
 	return wake
 }
 
-// decideLocked is finishLocked without telling w: the caller closes w.done later.
+// decideLocked is finishLocked without waking the call, which the caller does later.
 func (l *Limiter) decideLocked(w *waiter, s waitState) (wake *entry) {
 	w.state = s
 	if s != granted && w.inside != nil {
@@ -242,10 +243,9 @@ func (l *Limiter) expire(w *waiter, limit string, until int64, cause Cause) {
 	}
 }
 
-// abandon takes w out of the queue, if it still waits, since its context has
-// ended (why) or its longest wait is over (nil). The error names what it waited
-// for, and an estimate of when it would have passed, which is not before now. It
-// is nil where w had been decided already.
+// abandon takes w out of the queue, because its context has ended (why) or its longest wait
+// is over (why is nil). The error names the limit that it waited for, and estimates when it
+// would have passed, which is not before now. It is nil if w was decided already.
 func (l *Limiter) abandon(w *waiter, why error) *WaitError {
 	calls := w.calls
 	l.lock(calls.locks)

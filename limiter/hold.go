@@ -219,8 +219,9 @@ func (l *Limiter) lockKey(now int64, given bool, g *group, k *Keys, create bool)
 	return c, c.touches[0].e, created
 }
 
-// endHold takes note that a hold is over: what it does to the limit, as of its end.
-func (e *entry) endHold(m *limit, x *coldLimit, now int64) {
+// endHold ends a hold whose time is over: from its end on the bucket fills anew, or probes
+// are let through.
+func (e *entry) endHold(m *limit, x *coldLimit) {
 	end := x.hold
 	x.hold = 0
 	if algorithms[m.kind].emptied(e, m, end) {
@@ -229,7 +230,7 @@ func (e *entry) endHold(m *limit, x *coldLimit, now int64) {
 	x.allowed, x.round, x.lapse = 1, end, end+probeLapse
 }
 
-// stopProbing ends the limit on calls at once that a hold has left.
+// stopProbing opens the limit: it no longer lets only a few probes through at once.
 func (x *coldLimit) stopProbing() { x.allowed, x.probes = 0, 0 }
 
 // probed ends r as a probe at the time now; good = the provider may have let
@@ -264,7 +265,7 @@ func (e *entry) recover(m *limit, x *coldLimit, now int64) {
 	x.cutAt = now
 }
 
-// lowered is n under the refusals of the key, and at least 1.
+// lowered returns n as far as the refusals of the key have left it, and at least 1.
 func (x *coldLimit) lowered(n int64) int64 {
 	if x == nil || x.cut == 0 {
 		return n

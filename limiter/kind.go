@@ -106,8 +106,8 @@ type algorithm interface {
 	// tune puts in force the numbers that e has now; with full it has all its units, too.
 	tune(e *entry, m *limit, x *coldLimit, full bool, now int64)
 
-	// become makes the state that a limit with the numbers was, of another metered kind,
-	// has left in e into one of this kind. ended says that the hold x.hold is over.
+	// become turns what a limit of another metered kind, with the numbers was, has left in
+	// e into state of this kind. ended says that the hold x.hold is over.
 	become(e *entry, m *limit, x *coldLimit, was *spec, ended bool, now int64)
 
 	// setBack lets e, which has seen the time seen, ahead of now, go on from now.
@@ -127,16 +127,16 @@ type algorithm interface {
 	// far as they are still missing. It reports whether there were any.
 	refund(e *entry, m, old *limit, x *coldLimit, got, at, now int64) bool
 
-	// move makes units count at the time to that were taken at the time from. It reports
-	// false, and changes nothing, where they do not fit there. moveBack undoes it.
+	// move makes units that were taken at the time from count at the time to instead. It
+	// reports false, and changes nothing, if they do not fit there. moveBack undoes it.
 	move(m *limit, x *coldLimit, units, from, to int64) bool
 	moveBack(m *limit, x *coldLimit, units, from, to int64)
 
-	// retake gives units back that were taken before, and takes them now.
+	// retake gives units back that were taken earlier, and takes them at the time now.
 	retake(e *entry, m *limit, got, now int64)
 
-	// emptied takes all units for a hold that was over at the time end. It reports false
-	// where there is nothing to take, so that probes are needed.
+	// emptied takes all units as of the end of a hold, since a bucket is empty then. It
+	// reports false for a kind that cannot be emptied, which needs probes instead.
 	emptied(e *entry, m *limit, end int64) bool
 
 	// recovered takes note that refusals had lowered the limit by the part cut of its

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// What the provider says of a limit.
+// What replies of the provider tell about a limit.
 //
 // Many providers tell on each reply what is left of a limit, and when it begins anew.
 // They count all who use the key, also other programs. So a reply may lower what passes
@@ -170,8 +170,8 @@ func (d *learned) believe(left, reset, sent, most, window, now int64) bool {
 	return true
 }
 
-// lowered is own, or the numbers of m where own is nil, with the quota that the provider
-// has told.
+// lowered returns own (if that is nil, m's numbers) with the quota that the provider has
+// told. If the provider has told none that is lower, it returns own itself.
 func (d *learned) lowered(m *limit, own *spec) *spec {
 	w := own
 	if w == nil {
@@ -188,8 +188,8 @@ func (d *learned) lowered(m *limit, own *spec) *spec {
 	return &s
 }
 
-// grants is what a permit's limits had granted with it, by its record's refs. It stays
-// with the record, for the permits after it too.
+// grants is how much each limit of a permit had granted in all, with this permit, by the
+// record's refs. It stays with the record, whose later permits use it again.
 type grants struct {
 	gen uint32 // of the permit
 	of  []int64

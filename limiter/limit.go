@@ -239,20 +239,20 @@ type spec struct {
 	conc   int64   // concurrencyKind
 }
 
-// as returns w, the numbers that one key has of its own, as numbers of the kind f, which
-// m has for all other keys: the state of a key has room for one kind only. It converts a
+// as returns w, the numbers that one key has of its own, as numbers of the kind that m has
+// for all other keys, since the state of a key has room for one kind only. It converts a
 // quota, which either a bucket or a log can keep, and returns any other w unchanged.
-func (m *Limit) as(w spec, f kind) spec {
-	if m.Quota == 0 || w.kind == f {
+func (m *Limit) as(w spec, kind kind) spec {
+	if m.Quota == 0 || w.kind == kind {
 		return w
 	}
-	switch f {
+	switch kind {
 	case logKind, fixedKind:
-		w = spec{kind: f, adapt: w.adapt, quota: m.Quota, window: int64(m.Window)}
+		w = spec{kind: kind, adapt: w.adapt, quota: m.Quota, window: int64(m.Window)}
 	case bucketKind:
 		b := max(1, min(max(m.Burst, m.MaxCost, (m.Quota+99)/100), m.Quota-1))
 		n := max(float64(m.Quota-b), 0.999) // of a quota of 1, less than another in the window
-		w = spec{kind: f, adapt: w.adapt, rate: n / m.Window.Seconds(), burst: b, quota: m.Quota, window: int64(m.Window)}
+		w = spec{kind: kind, adapt: w.adapt, rate: n / m.Window.Seconds(), burst: b, quota: m.Quota, window: int64(m.Window)}
 	}
 	return w
 }

@@ -86,7 +86,7 @@ func (l *Limiter) peek(now int64, limit string, k *Keys) State {
 	return algorithms[m.kind].show(st, nil, m, nil, now)
 }
 
-// copy is e's state in an entry of its own.
+// copy returns a copy of e that shares no state with it, apart from queues.
 func (e *entry) copy() *entry {
 	c := &entry{
 		long: e.long, buckets: slices.Clone(e.buckets), touched: e.touched, few: e.few,

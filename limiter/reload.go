@@ -146,9 +146,9 @@ func (l *Limiter) Update(limits []Limit) error {
 	return nil
 }
 
-// migrateShard brings the keys of a shard up to cfg, some at a time, and lets calls
-// go on that may pass now. It returns those that must come again, whose done is
-// still to be closed.
+// migrateShard brings the keys of a shard up to cfg, some at a time, and lets waiting calls
+// go on that may pass now. It returns the waiters that must come again; the caller has to
+// wake them.
 func (l *Limiter) migrateShard(sh *shard, cfg *config, now int64) (moved []*waiter) {
 	atATime, restarts, moves := 1<<10, 0, uint32(0)
 	for from := 0; ; {
@@ -237,8 +237,8 @@ func (l *Limiter) displaceLocked(calls *likeCalls) (ws []*waiter) {
 	return ws
 }
 
-// again lets w come again, whose limits a reload has changed, for the limits of
-// the same names that there are now. It keeps its place and its deadline.
+// again makes the call of w, whose limits a reload has changed, wait for the limits that now
+// have these names. The call keeps its place in the queue and its deadline.
 func (l *Limiter) again(w *waiter) *waiter {
 	w.comes.Do(func() {
 		r, cfg := w.req, l.config.Load()
@@ -258,7 +258,8 @@ func (l *Limiter) again(w *waiter) *waiter {
 	return w.heir
 }
 
-// latest is what w has become by reloads. decided says that it waits no more.
+// latest returns the waiter that stands for w's call after reloads. decided says that it
+// does not wait any more.
 func (l *Limiter) latest(w *waiter) (_ *waiter, decided bool) {
 	for {
 		select {
@@ -303,16 +304,16 @@ func (e *entry) migrate(cfg *config, now int64) {
 	e.gen = cfg.gen
 }
 
-// prior is the other kind that a quota's limit had, and until when.
+// prior is the kind that the limit of a quota had before a reload, and until when.
 type prior struct {
 	spec spec
 	at   int64
 	gen  uint32 // of the config that ended it
 }
 
-// migrateKind makes the state of m's kind of what its prior kind has left in e,
-// without forgetting anything that was granted: in a window over the change no more
-// passes than the larger of the two limits allows.
+// migrateKind turns the state that m's prior kind has left in e into that of its new kind.
+// It forgets nothing that was granted: in a window over the change no more passes than the
+// larger of the two limits allows.
 func (e *entry) migrateKind(g *group, m *limit, now int64) {
 	x, was := e.makeCold(g, m), &m.prior.spec
 	if x.own != nil {

@@ -33,8 +33,8 @@ func (s *shard) clampLocked(now int64) int64 {
 	return now
 }
 
-// clampLocked is the clamp of several shards, which are locked, to one time, which is
-// not before any that the keys of refs have seen. now may be ahead of the clock.
+// clampLocked returns now, or a later time that one of the shards, or of the keys of refs,
+// has seen: one time for all of them, which are locked. now may be ahead of the clock.
 func (l *Limiter) clampLocked(locks []uint32, refs []ref, now int64) int64 {
 	for _, s := range locks {
 		now = max(now, l.shards[s].newest)
@@ -52,8 +52,8 @@ func (l *Limiter) clampLocked(locks []uint32, refs []ref, now int64) int64 {
 	return now
 }
 
-// clampKeyLocked is the clamp of e's shard, which is locked, to a time that is not
-// before any that e has seen. now may be ahead of the clock.
+// clampKeyLocked returns now, or a later time that e or its shard, which is locked, has seen.
+// now may be ahead of the clock.
 func (l *Limiter) clampKeyLocked(e *entry, now int64) int64 {
 	sh := &l.shards[e.shard]
 	if now > sh.newest {
@@ -89,8 +89,8 @@ func (e *entry) bringNear(cfg *config, now int64) {
 // the lock.
 const maxAhead = int64(time.Second)
 
-// setBack is for a key that a call with a time ahead of the clock has used, now
-// that the clock's time is now: what it has is what it can be sure of.
+// setBack sets a key back to the clock's time now, after a caller has used it with a time
+// ahead of the clock. The key keeps what it has for sure at that time.
 func (e *entry) setBack(g *group, now int64) {
 	seen := e.touched
 	e.touched = now

@@ -4,8 +4,8 @@ package limiter
 // of our own, because Go's maps keep the memory of deleted entries (56 bytes
 // each) and can't be swept a few cells at a time.
 //
-// What stands beside the pointer is what probing, rebuilding and sweeping need
-// of most entries, so that they touch none of those.
+// A cell has, beside the pointer to its entry, what probing, rebuilding and sweeping need,
+// so that they need not look at the entry itself.
 type table struct {
 	cells  []cell              // a power of two; nil when empty
 	recent *[recentKeys]*entry // found last, by their hashes; nil while the table is small
@@ -58,7 +58,7 @@ func (t *table) find(hash uint64, g *group, k *Keys) *entry {
 	}
 }
 
-// latest is where recent has the entry found last of those with such a hash.
+// latest returns the place in recent for entries with such a hash.
 func (t *table) latest(hash uint32) **entry { return &t.recent[hash>>16%recentKeys] }
 
 func (t *table) insert(hash uint64, e *entry) {

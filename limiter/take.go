@@ -72,7 +72,7 @@ func (l *Limiter) takeLocked(refs []ref, prio Priority, account string, calls *l
 		e, m := r.e, r.lim
 		r.got, r.round = r.cost, 0
 		if r.covered {
-			if !r.passesLentLocked(l, now) {
+			if !r.passesLentLocked(now) {
 				l.untakeLocked(refs[:i], now)
 				return i
 			}
@@ -109,7 +109,7 @@ func (l *Limiter) takeLocked(refs []ref, prio Priority, account string, calls *l
 	return -1
 }
 
-// passesLocked is take for one limit whose key is in a special state.
+// passesLocked takes r if its limit lets it through, for a key that has cold state.
 func (l *Limiter) passesLocked(r *ref, x *coldLimit, prio Priority, account string, calls *likeCalls, now int64) bool {
 	e, m := r.e, r.lim
 	e.advance(m, x, now)
@@ -171,7 +171,7 @@ func (e *entry) advance(m *limit, x *coldLimit, now int64) {
 	x.learned.expire(now)
 	if x.hold != 0 && now >= x.hold {
 		e.recover(m, x, x.hold)
-		e.endHold(m, x, now)
+		e.endHold(m, x)
 	}
 	if x.allowed > 0 && x.probes == 0 && now >= x.lapse {
 		x.stopProbing()
@@ -181,7 +181,7 @@ func (e *entry) advance(m *limit, x *coldLimit, now int64) {
 	}
 }
 
-// onEvent is a time that is not known: it takes somebody's release.
+// onEvent stands for a time that nobody knows, because somebody must release a permit first.
 const onEvent = math.MaxInt64
 
 // readyAt is when m would let a call of this cost through for e's key, if
