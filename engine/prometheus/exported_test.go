@@ -20,6 +20,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine"
 	recourseprom "github.com/recourse-go/recourse/engine/prometheus"
+	"github.com/recourse-go/recourse/internal/testserver"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/limiter/storetest"
 )
@@ -245,10 +246,7 @@ func TestAlerts(t *testing.T) {
 func TestAlertsFire(t *testing.T) {
 	tool, err := exec.LookPath("promtool")
 	if err != nil {
-		if os.Getenv("RECOURSE_TEST_SERVERS") != "" { // as internal/testserver has it
-			t.Fatal("no promtool: apt-get install prometheus")
-		}
-		t.Skip("no promtool: apt-get install prometheus")
+		testserver.Missing(t, "promtool", "prometheus")
 	}
 	if out, err := exec.Command(tool, "test", "rules", "testdata/alerts_test.yaml").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)

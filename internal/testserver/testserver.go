@@ -14,27 +14,11 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 )
 
 // Patience is how long a test waits for a real process to do what it always does.
 const Patience = 30 * time.Second
-
-// Required names an environment variable. Where it is set, as in CI, a missing program
-// fails a test instead of skipping it.
-const Required = "RECOURSE_TEST_SERVERS"
-
-// Missing skips a test whose server is not installed, or fails it where Required is set.
-// install is the Debian package that has it.
-func Missing(tb testing.TB, program, install string) {
-	tb.Helper()
-	text := fmt.Sprintf("%s is not installed here; on Debian: apt-get install %s", program, install)
-	if os.Getenv(Required) != "" {
-		tb.Fatal(text)
-	}
-	tb.Skip(text)
-}
 
 // Process is a running program.
 type Process struct {
