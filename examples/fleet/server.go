@@ -16,6 +16,7 @@ import (
 // The provider's limits for each mailbox, as provider.yaml says them.
 const (
 	rate        = 60.0 // units a second
+	lowerRate   = 40.0 // what it is for a while in the middle, by a reload of the policies
 	burst       = 20.0
 	concurrency = 4
 )
@@ -28,31 +29,57 @@ type provider struct {
 	mailboxes map[string]*mailbox
 	sent      map[string]int // messages by their id
 	slowest   time.Duration  // the longest that a request took from its permit to here
+	lower     []span         // when the rate was the lower one
 }
 
 // mailbox is what the provider has seen of one.
 type mailbox struct {
 	arrivals []arrival
-	holds    []span // when requests were refused, and when they were to come again
-	now      int    // requests under way
+	holds    []span         // when requests were refused, and when they were to come again
+	told     []time.Time    // when a worker had told the store of a refusal
+	now      map[string]int // requests under way, by worker
 	peak     int
 }
 
+// arrival is one request: when it came, when its worker asked the store for it, when it had its
+// permit, and as of when the store had granted that, by the store's own clock.
 type arrival struct {
-	at, granted time.Time // when it came, and when it got its permit
-	cost        float64
+	at, asked, granted, asOf time.Time
+	cost                     float64
 }
 
 type span struct{ from, to time.Time }
 
 func (s span) holds(t time.Time) bool { return !t.Before(s.from) && t.Before(s.to) }
 
+// in reports whether any of the spans holds t.
+func in(spans []span, t time.Time) bool {
+	return slices.ContainsFunc(spans, func(s span) bool { return s.holds(t) })
+}
+
+func (m *mailbox) underWay() (n int) {
+	for _, k := range m.now {
+		n += k
+	}
+	return n
+}
+
+// mailbox returns what is known of one. The provider is locked.
+func (p *provider) mailbox(name string) *mailbox {
+	m := p.mailboxes[name]
+	if m == nil {
+		m = &mailbox{now: map[string]int{}}
+		p.mailboxes[name] = m
+	}
+	return m
+}
+
 // comeback is how much later than at once calls come back, so that they do not all come at
 // the same moment: an "exact" hint is exceeded by a tenth, or 100 ms, and the bucket is empty then.
 const comeback = 300 * time.Millisecond
 
-// told is how long a refusal takes to the worker, and from there to the store.
-const told = 100 * time.Millisecond
+// heard is how long a hold may take from the store to a worker whose request waits for its time.
+const heard = 500 * time.Millisecond
 
 // ServeHTTP serves /mailboxes/{name}/messages[/{id}], /mailboxes/{name}/attachments/{id} and
 // /mailboxes/{name}/send. An attachment takes a tenth of a second, so that the number of
@@ -73,22 +100,22 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case len(parts) == 4:
 		what = "get"
 	}
-	granted, err := time.Parse(time.RFC3339Nano, r.Header.Get("X-Granted"))
-	if err != nil {
-		granted = came
+	stamp := func(name string) time.Time {
+		if t, err := time.Parse(time.RFC3339Nano, r.Header.Get(name)); err == nil {
+			return t
+		}
+		return came
 	}
+	a := arrival{came, stamp("X-Asked"), stamp("X-Granted"), stamp("X-As-Of"), costs[what]}
+	worker := r.Header.Get("X-Worker")
 	slow := what == "attachment"
 
 	p.mu.Lock()
-	m := p.mailboxes[name]
-	if m == nil {
-		m = new(mailbox)
-		p.mailboxes[name] = m
-	}
-	p.slowest = max(p.slowest, came.Sub(granted))
-	m.arrivals = append(m.arrivals, arrival{came, granted, costs[what]})
-	m.now++
-	m.peak = max(m.peak, m.now)
+	m := p.mailbox(name)
+	p.slowest = max(p.slowest, came.Sub(a.granted))
+	m.arrivals = append(m.arrivals, a)
+	m.now[worker]++
+	m.peak = max(m.peak, m.underWay())
 	refused := false
 	if n := len(m.holds); n > 0 && m.holds[n-1].holds(came) {
 		refused = true
@@ -110,13 +137,52 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 	}
 	p.mu.Lock()
-	m.now--
+	m.now[worker]--
 	p.mu.Unlock()
 	if refused {
 		w.Header().Set("Retry-After", "1")
 		w.WriteHeader(http.StatusTooManyRequests)
 	}
 	fmt.Fprintln(w, "{}")
+}
+
+// told notes that a worker has told the store of a mailbox's refusal.
+func (p *provider) told(name string, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.mailbox(name)
+	m.told = append(m.told, at)
+}
+
+// lowered notes when the rate was the lower one.
+func (p *provider) lowered(s span) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lower = append(p.lower, s)
+}
+
+// slots are how many slots a worker has of each mailbox.
+func (p *provider) slots(worker string) map[string]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	has := map[string]int{}
+	for name, m := range p.mailboxes {
+		if n := m.now[worker]; n > 0 && strings.HasPrefix(name, "files") {
+			has[name] = n
+		}
+	}
+	return has
+}
+
+// dropFull drops from names the mailboxes all of whose slots are in use, by others than the worker.
+func (p *provider) dropFull(names map[string]int, worker string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name := range names {
+		if m := p.mailboxes[name]; m.now[worker] == 0 && m.underWay() >= concurrency {
+			delete(names, name)
+		}
+	}
 }
 
 // counted is what the provider has seen of all mailboxes.
@@ -136,7 +202,7 @@ func (p *provider) count(from, to time.Time, without []span) (c counted) {
 	for name, m := range p.mailboxes {
 		c.peak = max(c.peak, m.peak)
 		c.early += m.early(p.slowest)
-		c.over += m.over(p.slowest)
+		c.over += m.over(p.slowest, p.lower)
 		if strings.HasPrefix(name, "files") {
 			continue // its units are not what bounds it
 		}
@@ -146,12 +212,12 @@ func (p *provider) count(from, to time.Time, without []span) (c counted) {
 		}
 		const step = 10 * time.Millisecond
 		for t := from; t.Before(to); t = t.Add(step) {
-			if !slices.ContainsFunc(out, func(s span) bool { return s.holds(t) }) {
-				allowed += rate * step.Seconds()
+			if !in(out, t) {
+				allowed += drained(t, t.Add(step), p.lower)
 			}
 		}
 		for _, a := range m.arrivals {
-			if !a.at.Before(from) && a.at.Before(to) && !slices.ContainsFunc(out, func(s span) bool { return s.holds(a.at) }) {
+			if !a.at.Before(from) && a.at.Before(to) && !in(out, a.at) {
 				used += a.cost
 			}
 		}
@@ -165,31 +231,68 @@ func (p *provider) count(from, to time.Time, without []span) (c counted) {
 	return c
 }
 
-// early counts the requests that got their permit after a refusal and came before the time that
-// it named. A refusal takes as long to become known as the slowest request was under way.
+// early counts the requests that came while their mailbox was refused, and for which the store
+// was asked after it had been told of that; and those that had asked before, and waited for
+// their time for longer than it takes to hear of the hold.
 func (m *mailbox) early(slowest time.Duration) (n int) {
-	for _, a := range m.arrivals {
-		if slices.ContainsFunc(m.holds, func(s span) bool { return s.holds(a.at) && a.granted.After(s.from.Add(told+slowest)) }) {
+	for _, h := range m.holds {
+		first := slices.IndexFunc(m.told, h.holds)
+		if first < 0 {
+			continue
+		}
+		told := m.told[first]
+		for _, a := range m.arrivals {
+			if h.holds(a.at) && (a.asked.After(told) || a.granted.After(told.Add(heard+slowest))) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// over counts the requests that came when there was no unit left for them: by the times as of
+// which the store granted them, and by those when they came. What may come in any time is the
+// burst and what the rate gives, and a request may have been under way for as long as the
+// slowest one was.
+func (m *mailbox) over(slowest time.Duration, lower []span) int {
+	byStore := slices.Clone(m.arrivals)
+	for i := range byStore {
+		byStore[i].at = byStore[i].asOf
+	}
+	slices.SortStableFunc(byStore, func(a, b arrival) int { return a.at.Compare(b.at) })
+	return max(above(byStore, burst+rate*rounding.Seconds(), lower), above(m.arrivals, burst+rate*slowest.Seconds(), lower))
+}
+
+// rounding is how exactly times are told.
+const rounding = time.Millisecond
+
+// above counts the requests that came when more than most units were in use.
+func above(arrivals []arrival, most float64, lower []span) (n int) {
+	level, last := 0.0, time.Time{}
+	for _, a := range arrivals {
+		if !last.IsZero() {
+			level = max(0, level-drained(last, a.at, lower))
+		}
+		last = a.at
+		if level += a.cost; level > most+1e-6 {
 			n++
 		}
 	}
 	return n
 }
 
-// over counts the requests that came when there was no unit left for them. What may come in
-// any time is the burst and what the rate gives, and a request may have been under way for as
-// long as the slowest one was.
-func (m *mailbox) over(slowest time.Duration) (n int) {
-	level, last := 0.0, time.Time{}
-	for _, a := range m.arrivals {
-		if !last.IsZero() {
-			level = max(0, level-rate*a.at.Sub(last).Seconds())
+// drained is how many units came back between two times.
+func drained(from, to time.Time, lower []span) float64 {
+	units := rate * to.Sub(from).Seconds()
+	for _, s := range lower {
+		begin, end := from, to
+		if s.from.After(begin) {
+			begin = s.from
 		}
-		last = a.at
-		level += a.cost
-		if level > burst+rate*slowest.Seconds()+1e-6 {
-			n++
+		if s.to.Before(end) {
+			end = s.to
 		}
+		units -= (rate - lowerRate) * max(0, end.Sub(begin).Seconds())
 	}
-	return n
+	return units
 }

@@ -13,10 +13,8 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
@@ -30,28 +28,17 @@ import (
 //go:embed provider.yaml
 var providerYAML []byte
 
+const providerFile = "provider.yaml"
+
 var mailboxes = []string{"ann", "bob", "files-of-cat", "files-of-dan"}
 
 // line is what a worker tells its parent, one a line.
 type line struct {
-	Sent   string `json:"sent,omitempty"`   // a message that was sent
-	Asked  int64  `json:"asked,omitempty"`  // in the end: how often the store was asked for a permit
-	Grants int64  `json:"grants,omitempty"` // and how many it gave
-}
-
-// asked counts what the store is asked.
-type asked struct {
-	limiter.Store
-	takes, grants atomic.Int64
-}
-
-func (a *asked) Take(ctx context.Context, t *limiter.StoreTake) (limiter.StoreAnswer, error) {
-	a.takes.Add(1)
-	answer, err := a.Store.Take(ctx, t)
-	if answer.Granted {
-		a.grants.Add(1)
-	}
-	return answer, err
+	Sent    string    `json:"sent,omitempty"`    // a message that was sent
+	Refused string    `json:"refused,omitempty"` // a mailbox, of whose refusal the store knows
+	At      time.Time `json:"at,omitzero"`       // since when
+	Asked   int64     `json:"asked,omitempty"`   // in the end: how often the store was asked for a permit
+	Grants  int64     `json:"grants,omitempty"`  // and how many it gave
 }
 
 // openStore opens the store that the flags name.
@@ -73,54 +60,34 @@ func openStore(ctx context.Context, redisAddr, postgresURL string) (limiter.Stor
 	return pglimit.New(pool, pglimit.Options{})
 }
 
-// reach tells whether that store answers, so that the command says at once if it does not.
-func reach(ctx context.Context, redisAddr, postgresURL string) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if redisAddr != "" {
-		o, err := redislimit.ClientOptions(redisAddr)
-		if err != nil {
-			return err
-		}
-		client := redis.NewClient(o)
-		defer client.Close()
-		return client.Ping(ctx).Err()
-	}
-	conn, err := pgx.Connect(ctx, postgresURL)
-	if err != nil {
-		return err
-	}
-	return conn.Close(ctx)
-}
-
-// work is a worker's process: eight goroutines that sync four mailboxes, until ctx ends.
-func work(ctx context.Context, url, redisAddr, postgresURL string, workers int) error {
-	set, problems := policy.Load([]policy.File{{Name: "provider.yaml", Data: providerYAML}}, policy.LoadOptions{Over: policy.Builtin()})
+// work is a worker's process: two goroutines for each of four mailboxes, until ctx ends.
+func work(ctx context.Context, url, policies string, store limiter.Store, timeout time.Duration, workers int) error {
+	set, problems := policy.Load([]policy.File{{Name: providerFile, Data: providerYAML}}, policy.LoadOptions{Over: policy.Builtin()})
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	store, err := openStore(context.WithoutCancel(ctx), redisAddr, postgresURL)
-	if err != nil {
-		return err
-	}
-	counting := &asked{Store: store}
+	var mu sync.Mutex
+	out := json.NewEncoder(os.Stdout)
+	say := func(l line) { mu.Lock(); defer mu.Unlock(); out.Encode(l) }
+	counting := &asked{Store: store, say: say}
 
 	// These two lines are all that a worker needs.
-	eng, err := engine.New(engine.Options{Policies: set, Store: counting, StoreLease: lease, Workers: workers})
+	eng, err := engine.New(engine.Options{Policies: set, Store: counting, StoreTimeout: timeout, StoreLease: lease, Workers: workers})
 	if err != nil {
 		return err
 	}
 	defer eng.Close()
+	if policies != "" { // another file there replaces the policy
+		go eng.Watch(ctx, engine.WatchOptions{Dir: policies, Interval: 200 * time.Millisecond})
+	}
 
 	client := &http.Client{Transport: eng.Transport(stamping{&http.Transport{MaxIdleConnsPerHost: 64}})}
-	var mu sync.Mutex
-	out := json.NewEncoder(os.Stdout)
-	say := func(l line) { mu.Lock(); defer mu.Unlock(); out.Encode(l) }
 	var wg sync.WaitGroup
-	for range 8 {
+	for i := range 8 {
+		name := mailboxes[i%len(mailboxes)]
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				if err := once(ctx, client, url, say); err != nil && ctx.Err() == nil {
+				if err := once(ctx, client, url, name, say); err != nil && ctx.Err() == nil {
 					var later *engine.DeferError
 					if !errors.As(err, &later) {
 						fmt.Fprintln(os.Stderr, "worker:", err)
@@ -136,11 +103,11 @@ func work(ctx context.Context, url, redisAddr, postgresURL string, workers int) 
 	return nil
 }
 
-// once makes one request.
-func once(ctx context.Context, client *http.Client, url string, say func(line)) error {
-	name := mailboxes[mathrand.IntN(len(mailboxes))]
+// once makes one request for a mailbox.
+func once(ctx context.Context, client *http.Client, url, name string, say func(line)) error {
 	// A request that has begun is made to its end, so that the worker knows what became of it.
-	call := engine.WithCall(context.WithoutCancel(ctx), engine.Call{Provider: "fleet", Keys: limiter.Keys{Account: name}})
+	call := context.WithValue(context.WithoutCancel(ctx), stampsKey{}, new(stamps))
+	call = engine.WithCall(call, engine.Call{Provider: "fleet", Keys: limiter.Keys{Account: name}})
 	call, cancel := context.WithTimeout(call, 10*time.Second)
 	defer cancel()
 	method, path, id := "GET", "messages", ""
@@ -169,14 +136,4 @@ func once(ctx context.Context, client *http.Client, url string, say func(line)) 
 		say(line{Sent: id})
 	}
 	return nil
-}
-
-// stamping says in each request when it got its permit, so that the provider can tell one
-// that came early from one that was under way.
-type stamping struct{ base http.RoundTripper }
-
-func (s stamping) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("X-Granted", time.Now().Format(time.RFC3339Nano))
-	return s.base.RoundTrip(r)
 }

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// The parent's part: it starts the provider and the workers, kills some of these, and gives
+// them other policies in the middle.
+
+// reloaded is how long the workers may take to find another policy.
+const reloaded = 2 * time.Second
+
+// fleet is the provider and the workers.
+type fleet struct {
+	args      []string // that name the store
+	processes int
+
+	provider *provider
+	server   *http.Server
+	url      string
+	policies string         // the workers' folder
+	watching sync.WaitGroup // what runs beside them
+
+	mu            sync.Mutex
+	workers       []*worker
+	sent          map[string]bool
+	asked, grants int64
+	back          []time.Duration // how long it took until the slots of a killed worker were in use again
+	failed        error
+}
+
+// worker is one of the processes.
+type worker struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+func (w *worker) name() string { return strconv.Itoa(w.cmd.Process.Pid) }
+
+// run runs the provider and the workers for a while.
+func (f *fleet) run(ctx context.Context, kill int, d time.Duration) (r report, err error) {
+	if err := f.begin(); err != nil {
+		return r, err
+	}
+	defer f.end(os.Kill)
+	// What is counted begins when all work, and the store has waited for leases of before.
+	pause(ctx, 2*time.Second+lease)
+	from := time.Now()
+	without := f.inTheMiddle(ctx, kill, d)
+	pause(ctx, d-time.Since(from))
+	f.watching.Wait()
+	to := time.Now()
+	f.end(os.Interrupt)
+
+	c := f.provider.count(from, to, without)
+	r = report{
+		OverLimit: c.over, PeakConcurrency: c.peak, ConcurrencyLimit: concurrency, Utilisation: c.utilisation,
+		EarlyRetries: c.early, DuplicateSends: c.duplicates, Lost: f.lost(),
+	}
+	if f.grants > 0 {
+		r.RoundTripsPerGrant = float64(f.asked) / float64(f.grants)
+	}
+	return r, f.failed
+}
+
+// lost counts the messages that a worker takes for sent, and the provider does not know.
+func (f *fleet) lost() (n int) {
+	for id := range f.sent {
+		if f.provider.sent[id] == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// begin starts the provider and the workers.
+func (f *fleet) begin() error {
+	f.provider = &provider{mailboxes: map[string]*mailbox{}, sent: map[string]int{}}
+	f.sent = map[string]bool{}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	f.url = "http://" + listener.Addr().String()
+	f.server = &http.Server{Handler: f.provider}
+	go f.server.Serve(listener)
+	if f.policies, err = os.MkdirTemp("", "fleet"); err == nil {
+		err = f.setPolicy(rate)
+	}
+	for i := 0; i < f.processes && err == nil; i++ {
+		err = f.start()
+		if i >= f.processes/2 { // the others come late
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	if err != nil {
+		f.end(os.Kill)
+	}
+	return err
+}
+
+// end sends the workers a signal, and waits until they have ended, and the provider.
+func (f *fleet) end(signal os.Signal) {
+	for _, w := range f.workers {
+		w.cmd.Process.Signal(signal)
+	}
+	for _, w := range f.workers {
+		<-w.ended
+	}
+	f.watching.Wait()
+	f.server.Close()
+	os.RemoveAll(f.policies)
+}
+
+// start starts a worker, and reads what it says until it ends.
+func (f *fleet) start() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	w := &worker{cmd: exec.Command(self, append([]string{"-worker", f.url, "-policies", f.policies}, f.args...)...), ended: make(chan struct{})}
+	w.cmd.Stderr = os.Stderr
+	out, err := w.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := w.cmd.Start(); err != nil {
+		return err
+	}
+	f.workers = append(f.workers, w)
+	go func() {
+		defer close(w.ended)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			var l line
+			if json.Unmarshal(lines.Bytes(), &l) == nil { // else it is cut off by a kill
+				f.hear(&l)
+			}
+		}
+		err := w.cmd.Wait()
+		var exit *exec.ExitError
+		if errors.As(err, &exit) && exit.Exited() {
+			f.fail(fmt.Errorf("a worker failed: %w", err))
+		}
+	}()
+	return nil
+}
+
+// hear notes what a worker has said.
+func (f *fleet) hear(l *line) {
+	if l.Refused != "" {
+		f.provider.told(l.Refused, l.At)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if l.Sent != "" {
+		f.sent[l.Sent] = true
+	}
+	f.asked, f.grants = f.asked+l.Asked, f.grants+l.Grants
+}
+
+func (f *fleet) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failed = cmp.Or(f.failed, err)
+}
+
+// setPolicy gives all workers a policy with this rate, which they find by themselves.
+func (f *fleet) setPolicy(unitsASecond float64) error {
+	text := bytes.Replace(providerYAML, fmt.Appendf(nil, "rate: %v/s", rate), fmt.Appendf(nil, "rate: %v/s", unitsASecond), 1)
+	name := filepath.Join(f.policies, providerFile)
+	if err := os.WriteFile(name+".new", text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+// inTheMiddle kills workers, and lowers the rate for a while by other policies. It returns the
+// times in which that keeps the workers from using all that the provider allows.
+func (f *fleet) inTheMiddle(ctx context.Context, kill int, d time.Duration) (without []span) {
+	type step struct {
+		at    time.Duration
+		takes time.Duration
+		do    func()
+	}
+	lower := span{}
+	steps := []step{{d / 4, reloaded, func() {
+		f.reload(lowerRate)
+		lower.from = time.Now().Add(reloaded)
+	}}, {d * 3 / 4, reloaded, func() {
+		lower.to = time.Now()
+		f.provider.lowered(lower)
+		f.reload(rate)
+	}}}
+	for i := range kill {
+		at := d*time.Duration(i+1)/time.Duration(kill+1) + time.Duration(rand.IntN(100))*time.Millisecond
+		steps = append(steps, step{at, lease, f.killBusiest})
+	}
+	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.at, b.at) })
+	began := time.Now()
+	for _, s := range steps {
+		if pause(ctx, s.at-time.Since(began)); ctx.Err() != nil {
+			break
+		}
+		now := time.Now()
+		without = append(without, span{now, now.Add(s.takes)})
+		s.do()
+	}
+	return without
+}
+
+func (f *fleet) reload(unitsASecond float64) {
+	if err := f.setPolicy(unitsASecond); err != nil {
+		f.fail(err)
+	}
+}
+
+// killBusiest kills the worker that has the most slots, and notes how long it takes until these
+// are in use again.
+func (f *fleet) killBusiest() {
+	var busiest *worker
+	has := map[string]int{}
+	for _, w := range f.workers {
+		select {
+		case <-w.ended:
+			continue
+		default:
+		}
+		if slots := f.provider.slots(w.name()); busiest == nil || sum(slots) > sum(has) {
+			busiest, has = w, slots
+		}
+	}
+	if busiest == nil {
+		return
+	}
+	busiest.cmd.Process.Kill()
+	killed := time.Now()
+	f.watching.Go(func() {
+		<-busiest.ended
+		for deadline := killed.Add(10 * lease); len(has) > 0 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+			f.provider.dropFull(has, busiest.name())
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.back = append(f.back, time.Since(killed))
+	})
+}
+
+func sum(slots map[string]int) (n int) {
+	for _, k := range slots {
+		n += k
+	}
+	return n
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
