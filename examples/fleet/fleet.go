@@ -75,6 +75,8 @@ func (f *fleet) run(ctx context.Context, kill int, d time.Duration) (r report, e
 	}
 	if f.grants > 0 {
 		r.RoundTripsPerGrant = float64(f.asked) / float64(f.grants)
+	} else if f.failed == nil {
+		f.failed = errors.New("the store has granted nothing")
 	}
 	return r, f.failed
 }

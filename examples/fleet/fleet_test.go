@@ -5,16 +5,63 @@
 package main
 
 import (
+	"context"
 	"flag"
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/recourse-go/recourse/internal/pgtest"
 	"github.com/recourse-go/recourse/internal/redistest"
+	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/limiter/storetest"
 )
 
 // long makes the tests as long as one wants who measures: go test ./examples/fleet -long.
 var long = flag.Bool("long", false, "run for a minute and with a hundred kills, not for seconds and with ten")
+
+// as names the environment variable that makes the test's program something else.
+const as = "FLEET_TEST_AS"
+
+// timedDir names the one in which the folder stands into which timed workers write.
+const timedDir = "FLEET_TIMED_DIR"
+
+// What the test's program can be.
+const (
+	asCommand = "command" // the example's command, or a worker of it
+	asAlone   = "alone"   // the same, and each worker has a store of its own
+	asTimed   = "timed"   // the same, and workers write down how long the store takes
+	asRefresh = "refresh" // a worker of TestRefreshKilled
+)
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(as) {
+	case asCommand:
+		main()
+	case asAlone:
+		openStore = func(context.Context, string, string) (limiter.Store, error) { return storetest.NewMemory(nil), nil }
+		main()
+	case asTimed:
+		open, timed := openStore, &timed{timeout: 50 * time.Millisecond}
+		openStore = func(ctx context.Context, redisAddr, postgresURL string) (limiter.Store, error) {
+			store, err := open(ctx, redisAddr, postgresURL)
+			timed.Store = store
+			return timed, err
+		}
+		main()
+		if err := timed.write(os.Getenv(timedDir)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	case asRefresh:
+		err := refreshWorker(os.Getenv("FLEET_URL"), os.Getenv("FLEET_ACCOUNT"), os.Getenv("FLEET_REDIS"), os.Getenv("FLEET_POSTGRES"))
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	default:
+		os.Exit(m.Run())
+	}
+}
 
 // busy is how long calls wait for the store where a machine is busy with other tests, too. It
 // is as long as the stores' own timeout.
@@ -42,7 +89,7 @@ func TestFleet(t *testing.T) {
 		d, timeout = time.Minute, 50*time.Millisecond
 	}
 	stores(t, func(t *testing.T, redisAddr, postgresURL string) {
-		t.Setenv("FLEET_WORKER", "yes")
+		t.Setenv(as, asCommand)
 		f := &fleet{processes: 8, args: []string{"-redis", redisAddr, "-postgres", postgresURL, "-timeout", timeout.String(), "-processes", "8"}}
 		r, err := f.run(t.Context(), 2, d)
 		if err != nil {

@@ -4,7 +4,7 @@
 //	go run ./examples/fleet -redis localhost:6379
 //	go run ./examples/fleet -postgres postgres://localhost/recourse -processes 8 -seconds 20 -kill 2 -json
 //
-// It exits with 1 if a limit was exceeded.
+// It exits with 1 if a limit was exceeded, and with 2 if it could not find out.
 package main
 
 import (
@@ -16,6 +16,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/recourse-go/recourse/limiter"
 )
 
 // lease is short here, so that what a killed worker had comes back while one watches.
@@ -48,29 +50,30 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if (*redisAddr == "") == (*postgresURL == "") || *processes < 1 || *kill < 0 || *worker == "" && *kill >= *processes || flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "fleet: give -redis ADDR or -postgres URL, and fewer to -kill than there are -processes")
+	d := time.Duration(*seconds * float64(time.Second))
+	if (*redisAddr == "") == (*postgresURL == "") || *processes < 1 || *kill < 0 || *worker == "" && *kill >= *processes ||
+		!(*seconds > 0 && *seconds <= day) || *timeout <= 0 || flag.NArg() > 0 {
+		fmt.Fprintln(os.Stderr, "fleet: give -redis ADDR or -postgres URL, fewer to -kill than there are -processes, and up to a day of -seconds")
 		os.Exit(2)
 	}
-	if *worker != "" {
-		store, err := openStore(context.WithoutCancel(ctx), *redisAddr, *postgresURL)
-		if err == nil {
-			err = work(ctx, *worker, *policies, store, *timeout, *processes)
-		}
+	fail := func(err error) {
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "fleet: worker:", err)
-			os.Exit(1)
+			fmt.Fprintln(os.Stderr, "fleet:", err)
+			os.Exit(2)
 		}
+	}
+	store, err := openStore(context.WithoutCancel(ctx), *redisAddr, *postgresURL)
+	fail(err)
+	if *worker != "" {
+		fail(work(ctx, *worker, *policies, store, *timeout, *processes))
 		return
 	}
+	fail(check(ctx, store))
 	f := &fleet{processes: *processes, args: []string{
 		"-redis", *redisAddr, "-postgres", *postgresURL, "-timeout", timeout.String(), "-processes", fmt.Sprint(*processes),
 	}}
-	r, err := f.run(ctx, *kill, time.Duration(*seconds*float64(time.Second)))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "fleet:", err)
-		os.Exit(1)
-	}
+	r, err := f.run(ctx, *kill, d)
+	fail(err)
 	r.Store = "redis"
 	if *postgresURL != "" {
 		r.Store = "postgres"
@@ -86,4 +89,17 @@ func main() {
 	if r.OverLimit > 0 || r.PeakConcurrency > r.ConcurrencyLimit {
 		os.Exit(1)
 	}
+}
+
+const day = 24 * 60 * 60
+
+// check says what is wrong with a store, if it says so itself.
+func check(ctx context.Context, store limiter.Store) error {
+	c, ok := store.(interface{ Check(context.Context) error })
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return c.Check(ctx)
 }

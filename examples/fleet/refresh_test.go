@@ -251,19 +251,6 @@ func (s telling) Credential(ctx context.Context, r *limiter.CredentialRequest) (
 	return s.credentials.Credential(ctx, r)
 }
 
-func TestMain(m *testing.M) {
-	if url := os.Getenv("FLEET_REFRESH_WORKER"); url != "" {
-		err := refreshWorker(url, os.Getenv("FLEET_ACCOUNT"), os.Getenv("FLEET_REDIS"), os.Getenv("FLEET_POSTGRES"))
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	if os.Getenv("FLEET_WORKER") != "" {
-		main()
-		return
-	}
-	os.Exit(m.Run())
-}
-
 // refreshProcess is a worker's process.
 type refreshProcess struct {
 	cmd *exec.Cmd
@@ -312,7 +299,7 @@ func (p *refreshProcess) await(within time.Duration, ends ...string) (string, bo
 
 func startRefresh(t *testing.T, url, account, redisAddr, postgresURL string) *refreshProcess {
 	p := &refreshProcess{cmd: exec.Command(os.Args[0])}
-	p.cmd.Env = append(os.Environ(), "FLEET_REFRESH_WORKER="+url, "FLEET_ACCOUNT="+account, "FLEET_REDIS="+redisAddr, "FLEET_POSTGRES="+postgresURL)
+	p.cmd.Env = append(os.Environ(), as+"="+asRefresh, "FLEET_URL="+url, "FLEET_ACCOUNT="+account, "FLEET_REDIS="+redisAddr, "FLEET_POSTGRES="+postgresURL)
 	p.cmd.Stdout, p.cmd.Stderr = p, os.Stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

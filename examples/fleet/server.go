@@ -179,7 +179,7 @@ func (p *provider) dropFull(names map[string]int, worker string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name := range names {
-		if m := p.mailboxes[name]; m.now[worker] == 0 && m.underWay() >= concurrency {
+		if m := p.mailbox(name); m.now[worker] == 0 && m.underWay() >= concurrency {
 			delete(names, name)
 		}
 	}

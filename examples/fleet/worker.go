@@ -41,8 +41,8 @@ type line struct {
 	Grants  int64     `json:"grants,omitempty"`  // and how many it gave
 }
 
-// openStore opens the store that the flags name.
-func openStore(ctx context.Context, redisAddr, postgresURL string) (limiter.Store, error) {
+// openStore opens the store that the flags name. Tests replace it.
+var openStore = func(ctx context.Context, redisAddr, postgresURL string) (limiter.Store, error) {
 	if redisAddr != "" {
 		o, err := redislimit.ClientOptions(redisAddr)
 		if err != nil {

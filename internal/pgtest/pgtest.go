@@ -101,6 +101,9 @@ func newServer(tb testing.TB) *Server {
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
+// Socket is the path of the server's socket, for a test that stands between.
+func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") }
+
 // database is the URL of one of the server's databases.
 func (s *Server) database(name string) string {
 	return "postgres://postgres@/" + name + "?sslmode=disable&host=" + url.QueryEscape(s.dir)
