@@ -46,9 +46,9 @@ func TestCommandFails(t *testing.T) {
 		{"no timeout", []string{"-redis", "localhost", "-timeout", "0s"}, "-redis"},
 		{"an argument", []string{"-redis", "localhost", "more"}, "give"},
 		{"an unknown flag", []string{"-rediss", "localhost"}, "not defined: -rediss"},
-		{"no Redis there", []string{"-redis", "127.0.0.1:1"}, "connection refused"},
+		{"no Redis there", []string{"-redis", "127.0.0.1:1"}, "the store does not answer"},
 		{"no address", []string{"-redis", "http://127.0.0.1:1"}, "invalid URL scheme"},
-		{"no PostgreSQL there", []string{"-postgres", "postgres://127.0.0.1:1/x"}, "connection refused"},
+		{"no PostgreSQL there", []string{"-postgres", "postgres://127.0.0.1:1/x"}, "the store does not answer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			stdout, stderr, code := command(t, asCommand, c.args...)

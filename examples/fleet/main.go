@@ -63,12 +63,18 @@ func main() {
 		}
 	}
 	store, err := openStore(context.WithoutCancel(ctx), *redisAddr, *postgresURL)
-	fail(err)
 	if *worker != "" {
+		fail(err)
 		fail(work(ctx, *worker, *policies, store, *timeout, *processes))
 		return
 	}
-	fail(check(ctx, store))
+	if err == nil {
+		err = check(ctx, store)
+	}
+	if err != nil {
+		fail(fmt.Errorf("the store does not answer: %w", err))
+	}
+	fmt.Fprintf(os.Stderr, "fleet: %d processes start, and work for %v\n", *processes, d)
 	f := &fleet{processes: *processes, args: []string{
 		"-redis", *redisAddr, "-postgres", *postgresURL, "-timeout", timeout.String(), "-processes", fmt.Sprint(*processes),
 	}}
