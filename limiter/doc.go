@@ -57,8 +57,9 @@
 //   - call.go, limiter.go, reservation.go, acquirefunc.go, endwaits.go: the way of a call;
 //   - reload.go, evict.go, peek.go, held.go: new limits, old keys, and looking;
 //   - store.go, credential.go, pause.go: what a store does that several processes share;
-//   - store_member.go, store_ends.go, store_known.go, store_renew.go, store_watch.go: the
-//     process as a member of those, and what it tells, hears and knows beside its calls;
+//   - store_member.go, store_ends.go, store_known.go, store_renew.go,
+//     store_numbers.go, store_watch.go: the process as a member of those, and what it tells,
+//     hears and knows beside its calls;
 //   - store_closure.go, store_ask.go, store_outage.go: the way of a call that the store is
 //     asked about, also while it does not answer;
 //   - store_permit.go, store_change.go: what it is told of permits and of limits.

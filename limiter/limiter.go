@@ -141,6 +141,9 @@ func New(limits []Limit, o Options) (*Limiter, error) {
 		return nil, errors.Join(errs...)
 	}
 	l.config.Store(cfg)
+	if l.member != nil {
+		l.member.setLimits(l, cfg)
+	}
 	return l, nil
 }
 

@@ -134,6 +134,9 @@ func (l *Limiter) Update(limits []Limit) error {
 		return err
 	}
 	l.config.Store(cfg)
+	if l.member != nil {
+		l.member.setLimits(l, cfg)
+	}
 	var moved []*waiter
 	for i := range l.shards {
 		moved = append(moved, l.migrateShard(&l.shards[i], cfg, now)...)

@@ -263,6 +263,8 @@ type StoreDebt struct {
 type StoreRenewal struct {
 	Member  StoreID
 	Numbers [8]byte       // a digest of the process's limits and settings, so that differences are found
+	Table   []byte        // the numbers of its limits, which Numbers is a digest of, too: for members that have other ones
+	Apart   bool          // it lets calls through without the store at present: see [Limit.OnOutage]
 	Lease   time.Duration // for which leases are renewed; a member is known for as long as Expiry
 	Expiry  time.Duration
 	Leave   bool // the process ends: its leases end, and so does its membership
@@ -276,12 +278,21 @@ type StoreRenewed struct {
 	Members []StoreMember // those that are known, in the order of their ids
 	Lost    []StoreID     // leases that have run out, and belong to others now
 	Forgot  bool          // some value had a lower version than its lease said
+
+	// Tables are those of the members that are known whose Numbers are others than the process's: one
+	// for each such Numbers.
+	Tables [][]byte
+
+	// Warnings say what is wrong with how the store is set up or used, for people to read: a
+	// sentence each, always the same for the same thing.
+	Warnings []string
 }
 
 // StoreMember is one process that shares the store.
 type StoreMember struct {
 	ID      StoreID
 	Numbers [8]byte
+	Apart   bool
 	Seen    time.Duration // since it was last renewed
 }
 

@@ -140,7 +140,7 @@ func (l *Limiter) newStorePermit(p Permit, r *Request) *storePermit {
 			}
 		}
 		x := f.e.coldOf(m)
-		use := StoreUse{Limit: m.stored(x), Cost: cost}
+		use := StoreUse{Limit: l.lowered(m.stored(x)), Cost: cost}
 		if r.Priority == Backfill {
 			use.Headroom = x.specOf(m).headroom(cost)
 		}

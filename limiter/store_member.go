@@ -47,12 +47,13 @@ const (
 	StoreOutageEnded                              // it answers again; Duration is how long it did not
 	StoreForgot                                   // the store has lost what it knew, as by a restart: what is known here is put back
 	StoreLeasesLost                               // Count slots have run out while their calls were under way
-	StoreNumbersDiffer                            // Count members have other limits or settings
+	StoreNumbersDiffer                            // Count members have other limits or settings; of each limit the lower numbers are in force
+	StoreWarning                                  // Err says what is wrong with how the store is set up or used; each such thing is told once
 )
 
 var storeNotices = [...]string{
 	StoreOutageBegan: "outage began", StoreOutageEnded: "outage ended", StoreForgot: "forgot",
-	StoreLeasesLost: "leases lost", StoreNumbersDiffer: "numbers differ",
+	StoreLeasesLost: "leases lost", StoreNumbersDiffer: "numbers differ", StoreWarning: "warning",
 }
 
 // String is the kind's name.
@@ -89,7 +90,8 @@ type Member struct {
 
 	outage  atomic.Pointer[outage]
 	numbers atomic.Pointer[[8]byte]
-	contact atomic.Int64 // when the store last answered; ns since base
+	lowest  atomic.Pointer[map[uint64]numbered] // of the others; nil = they have the same
+	contact atomic.Int64                        // when the store last answered; ns since base
 	base    time.Time
 	settled atomic.Int64 // no slots are asked for before: in other processes an outage may go on
 	asking  atomic.Int64 // calls that ask the store, and may get slots
@@ -97,7 +99,9 @@ type Member struct {
 
 	mu      sync.Mutex
 	members []StoreMember
-	differ  int // how many of members had other numbers when that was last told
+	differ  int                   // how many of members had other numbers when that was last told
+	limits  map[string][]numbered // by the limiter's namespace
+	warned  map[string]bool
 	keys    map[[16]byte]*sharedKey
 	leases  map[StoreID]*lease
 	holds   map[holdKey]*knownState
@@ -125,7 +129,7 @@ func NewMember(store Store, o MemberOptions) *Member {
 	m := &Member{
 		store: store, o: o, base: time.Now(), done: make(chan struct{}),
 		keys: map[[16]byte]*sharedKey{}, leases: map[StoreID]*lease{}, holds: map[holdKey]*knownState{},
-		debts: map[holdKey]*StoreDebt{}, kickEnds: make(chan struct{}, 1), kickRenew: make(chan struct{}, 1),
+		debts: map[holdKey]*StoreDebt{}, limits: map[string][]numbered{}, warned: map[string]bool{}, kickEnds: make(chan struct{}, 1), kickRenew: make(chan struct{}, 1),
 	}
 	_, _ = rand.Read(m.id[:]) // it never fails
 	m.numbers.Store(new([8]byte))
@@ -133,8 +137,8 @@ func NewMember(store Store, o MemberOptions) *Member {
 	return m
 }
 
-// SetNumbers says what the limits and settings of the process are, by a digest. The process
-// is told when others have other ones.
+// SetNumbers says what the settings of the process are, by a digest. The process is told when
+// others have other ones, or limits with other numbers.
 func (m *Member) SetNumbers(digest [8]byte) { m.numbers.Store(&digest) }
 
 // newID is an id that no other permit has: the member's own half, and a number.
@@ -222,7 +226,7 @@ func (m *Member) leaveIfIdle() bool {
 	if m.outage.Load() == nil {
 		m.sendBatch()
 		ctx, stop := context.WithTimeout(m.ctx, m.o.Timeout)
-		_, _ = m.store.Renew(ctx, &StoreRenewal{Member: m.id, Numbers: *m.numbers.Load(), Lease: m.o.Lease, Expiry: m.o.Expiry, Leave: true})
+		_, _ = m.store.Renew(ctx, &StoreRenewal{Member: m.id, Lease: m.o.Lease, Expiry: m.o.Expiry, Leave: true})
 		stop()
 	}
 	m.cancel()

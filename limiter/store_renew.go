@@ -3,6 +3,7 @@ package limiter
 import (
 	"bytes"
 	"context"
+	"errors"
 	"time"
 )
 
@@ -111,8 +112,9 @@ func (m *Member) wait(d time.Duration) {
 // renew tells the store what the process holds and owes, and reports whether it answered.
 func (m *Member) renew() bool {
 	m.endSpare(m.o.Lease) // they have run out, and may be what the store does not answer to
-	r, sent := &StoreRenewal{Member: m.id, Numbers: *m.numbers.Load(), Lease: m.o.Lease, Expiry: m.o.Expiry}, m.now()
+	r, sent := &StoreRenewal{Member: m.id, Lease: m.o.Lease, Expiry: m.o.Expiry, Apart: m.outage.Load() != nil}, m.now()
 	m.mu.Lock()
+	r.Table, r.Numbers = m.tableLocked()
 	for id, v := range m.leases {
 		for i := range v.parts {
 			pt := &v.parts[i]
@@ -158,6 +160,7 @@ func (m *Member) renew() bool {
 	lost := 0
 	m.mu.Lock()
 	m.members = a.Members
+	m.lowest.Store(lowestOf(a.Tables))
 	told, m.differ = m.differ, differ
 	for _, id := range a.Lost {
 		if v := m.leases[id]; v != nil && !v.lost {
@@ -183,6 +186,9 @@ func (m *Member) renew() bool {
 	if differ > told {
 		m.notify(StoreNotice{Kind: StoreNumbersDiffer, Count: differ})
 	}
+	for _, text := range a.Warnings {
+		m.warn(text)
+	}
 	if lost > 0 {
 		m.stats.lost.Add(int64(lost))
 		m.notify(StoreNotice{Kind: StoreLeasesLost, Count: lost})
@@ -192,6 +198,17 @@ func (m *Member) renew() bool {
 		m.notify(StoreNotice{Kind: StoreForgot})
 	}
 	return true
+}
+
+// warn tells of something that is wrong with the store, once.
+func (m *Member) warn(text string) {
+	m.mu.Lock()
+	told := m.warned[text] || len(m.warned) >= 100
+	m.warned[text] = true
+	m.mu.Unlock()
+	if !told {
+		m.notify(StoreNotice{Kind: StoreWarning, Err: errors.New(text)})
+	}
 }
 
 // owe notes units that were granted without the store.

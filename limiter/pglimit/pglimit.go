@@ -30,6 +30,12 @@ type Options struct {
 	// "recourse". It has at most 63 bytes.
 	Schema string
 
+	// Fleet is the name of the processes that are to share limits; "" = all that use the database.
+	// Those of one fleet are warned where their Schema or Secret differs, since then they share
+	// nothing. So deployments that share a database on purpose, each with a Schema of its own, need a
+	// Fleet each.
+	Fleet string
+
 	// Timeout is how long one request may take, all in all; 0 = 250 ms.
 	Timeout time.Duration
 
@@ -67,9 +73,10 @@ type Store struct {
 	running chan struct{} // a place for each statement that runs
 	checked atomic.Bool
 	swept   atomic.Pointer[[16]byte] // the last key of Renew's latest sweep
-	clock   func() time.Time         // of tests; nil = the server's
+	fleets  fleets
+	clock   func() time.Time // of tests; nil = the server's
 
-	take, ends, change, renew, members, sweep, epochs, credential, pause string // statements
+	take, ends, change, renew, members, tables, sweep, epochs, credential, pause string // statements
 }
 
 var _ limiter.Store = (*Store)(nil)
@@ -98,8 +105,9 @@ func New(pool *pgxpool.Pool, o Options) (*Store, error) {
 		take:       "select r, cause from " + schema + ".take($1, $2, $3)",
 		ends:       "select " + schema + ".ends($1, $2, $3)",
 		change:     "select r, cause from " + schema + ".change($1, $2, $3, $4)",
-		renew:      "select " + schema + ".renew($1, $2, $3, $4, $5, $6, $7)",
-		members:    "select member, numbers, seen from " + schema + ".members where until > $1 order by member",
+		renew:      "select " + schema + ".renew($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+		members:    "select member, numbers, apart, secret, seen from " + schema + ".members where until > $1 order by member",
+		tables:     "select limits from " + schema + ".numbers where numbers <> $1 and numbers in (select numbers from " + schema + ".members where until > $2) order by numbers",
 		sweep:      "select " + schema + ".sweep($1, $2, $3)",
 		credential: "select r, ends_as from " + schema + ".credential($1, $2, $3, $4, $5)",
 		pause:      "select r, accounts, reasons from " + schema + ".pause($1, $2, $3, $4, $5)",

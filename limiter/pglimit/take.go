@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/recourse-go/recourse/limiter"
@@ -214,7 +215,7 @@ func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (a limiter.S
 	for begin := 0; begin == 0 || begin < len(records); begin += most {
 		chunk := records[begin:min(begin+most, len(records))]
 		var keys uuids
-		p := []int64{leaseOf(r.Lease), max(0, span(r.Expiry, true)), number(r.Leave)}
+		p := []int64{leaseOf(r.Lease), max(0, span(r.Expiry, true)), number(r.Leave), number(r.Apart)}
 		causes := make([][]byte, len(chunk))
 		for i, c := range chunk {
 			if n := len(keys); n == 0 || keys[n-1].Bytes != c.key.Name {
@@ -243,9 +244,9 @@ func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (a limiter.S
 				units(lease.State.Lowered), units(lease.State.Left), max(0, span(lease.State.Reset, true)), units(lease.State.Quota),
 				max(0, span(lease.State.Age, false)), number(l.Learn))
 		}
-		member, numbers := r.Member, r.Numbers
+		member, numbers, limits := r.Member, r.Numbers, append([]byte{}, r.Table...)
 		got, err := outlast(ctx, s, func(ctx context.Context) (got []int64, err error) {
-			err = s.pool.QueryRow(ctx, s.renew, s.at(), uuid(member), fold(member), numbers[:], keys, p, causes).Scan(&got)
+			err = s.pool.QueryRow(ctx, s.renew, s.at(), uuid(member), fold(member), numbers[:], keys, p, causes, limits, s.secret(), s.fleet()).Scan(&got)
 			return got, err
 		})
 		if err != nil {
@@ -267,32 +268,50 @@ func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (a limiter.S
 	for _, i := range lost {
 		a.Lost = append(a.Lost, r.Leases[i].ID)
 	}
-	if a.Members, err = s.membersAt(ctx, now); err != nil {
+	otherSecret := false
+	if a.Members, otherSecret, err = s.membersAt(ctx, now); err != nil {
 		return limiter.StoreRenewed{}, err
 	}
+	if slices.ContainsFunc(a.Members, func(m limiter.StoreMember) bool { return m.Numbers != r.Numbers }) {
+		if a.Tables, err = s.tablesAt(ctx, r.Numbers, now); err != nil {
+			return limiter.StoreRenewed{}, err
+		}
+	}
+	a.Warnings = s.warnings(ctx, otherSecret, now)
 	s.sweepSome(ctx)
 	return a, nil
 }
 
-func (s *Store) membersAt(ctx context.Context, now int64) (list []limiter.StoreMember, err error) {
+// membersAt returns who is known, and whether some of them have another secret.
+func (s *Store) membersAt(ctx context.Context, now int64) (list []limiter.StoreMember, otherSecret bool, err error) {
 	rows, err := s.pool.Query(ctx, s.members, now)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var m limiter.StoreMember
 		var id [16]byte
-		var numbers []byte
+		var numbers, secret []byte
 		seen := int64(0)
-		if err := rows.Scan(&id, &numbers, &seen); err != nil {
-			return nil, err
+		if err := rows.Scan(&id, &numbers, &m.Apart, &secret, &seen); err != nil {
+			return nil, false, err
 		}
+		otherSecret = otherSecret || !bytes.Equal(secret, s.secret())
 		m.ID, m.Seen = id, duration(max(0, now-seen))
 		copy(m.Numbers[:], numbers)
 		list = append(list, m)
 	}
-	return list, rows.Err()
+	return list, otherSecret, rows.Err()
+}
+
+// tablesAt returns what members say of their limits that have other numbers.
+func (s *Store) tablesAt(ctx context.Context, numbers [8]byte, now int64) ([][]byte, error) {
+	rows, err := s.pool.Query(ctx, s.tables, numbers[:], now)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[[]byte])
 }
 
 // sweepMany is how many keys one renewal looks at, for what is as good as new.

@@ -5,17 +5,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 )
 
-var errEvicts = errors.New("redislimit: the server may drop keys when its memory is full")
+var (
+	errEvicts = errors.New("redislimit: the server may drop keys when its memory is full")
+	errOld    = errors.New("redislimit: the server is too old")
+)
 
 // NewOn returns a store in a server that is reached in another way than by go-redis. It
 // does not check that server: see [Store.Check].
 func NewOn(server Server, o Options) *Store { return newStore(server, o) }
 
-// Check asks whether the server answers and keeps what it is given, and makes it note since when
-// it knows what it knows. [New] calls it.
+// Check asks whether the server answers, is new enough and keeps what it is given, and makes
+// it note since when it knows what it knows. [New] calls it. What a server does not tell of itself is no
+// error. See [Store.Warnings], too.
 func (s *Store) Check(ctx context.Context) error {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
@@ -26,14 +32,25 @@ func (s *Store) Check(ctx context.Context) error {
 			calls[i].Keys = s.epochs[i : i+1]
 		}
 	}
-	if err := s.server.EvalAll(ctx, memoryScript, calls); err != nil {
+	if err := s.server.EvalAll(ctx, infoScript, calls); err != nil {
 		return err
 	}
+	volatile := false
 	for i := range calls {
-		if policy := evicts(calls[i].Answer); policy != "" && !s.options.AllowEviction {
+		info := infoOf(calls[i].Answer)
+		if err := info.tooOld(); err != nil {
+			return err
+		}
+		if policy := info.evicts(); policy != "" && !s.options.AllowEviction {
 			return fmt.Errorf("%w, by its maxmemory-policy %s: set it to noeviction, or Options.AllowEviction", errEvicts, policy)
 		}
+		volatile = volatile || info["aof_enabled"] == "0"
 	}
+	var warnings []string
+	if volatile {
+		warnings = append(warnings, "redislimit: the server has appendonly off: a restart forgets who refreshes a credential, and a refresh token that can be used once can be spent twice; set appendonly yes")
+	}
+	s.warnings.Store(&warnings)
 	if err := s.makeEpochs(ctx); err != nil {
 		return err
 	}
@@ -41,20 +58,49 @@ func (s *Store) Check(ctx context.Context) error {
 	return nil
 }
 
-// evicts returns the policy by which a server drops keys, from its INFO; "" = it does not.
-func evicts(info string) string {
-	limit, policy := "", ""
-	lines := bufio.NewScanner(strings.NewReader(info))
+// Warnings are what Check has found of the server that is no error, a sentence each. The
+// observer of an engine is told of them, too.
+func (s *Store) Warnings() []string {
+	if w := s.warnings.Load(); w != nil {
+		return slices.Clone(*w)
+	}
+	return nil
+}
+
+// serverInfo is the INFO of a server. Managed servers leave out some of it, or all.
+type serverInfo map[string]string
+
+func infoOf(text string) serverInfo {
+	info := serverInfo{}
+	lines := bufio.NewScanner(strings.NewReader(text))
 	for lines.Scan() {
-		switch name, value, _ := strings.Cut(strings.TrimSpace(lines.Text()), ":"); name {
-		case "maxmemory":
-			limit = value
-		case "maxmemory_policy":
-			policy = value
+		if name, value, found := strings.Cut(strings.TrimSpace(lines.Text()), ":"); found {
+			info[name] = value
 		}
 	}
-	if limit == "0" || policy == "noeviction" {
+	return info
+}
+
+// The oldest versions that are tested: see package storetest.
+const oldestRedis, oldestValkey = 7, 8
+
+// tooOld returns an error where the server says that it is older than what is known to do.
+func (i serverInfo) tooOld() error {
+	name, version, oldest := "Redis", i["redis_version"], oldestRedis
+	if v := i["valkey_version"]; v != "" || i["server_name"] == "valkey" {
+		name, version, oldest = "Valkey", v, oldestValkey
+	}
+	first, _, _ := strings.Cut(version, ".")
+	if n, err := strconv.Atoi(first); err == nil && n < oldest {
+		return fmt.Errorf("%w: it is %s %s, and must be Redis %d or Valkey %d or later", errOld, name, version, oldestRedis, oldestValkey)
+	}
+	return nil
+}
+
+// evicts returns the policy by which the server drops keys; "" = it does not.
+func (i serverInfo) evicts() string {
+	if i["maxmemory"] == "0" || i["maxmemory_policy"] == "noeviction" {
 		return ""
 	}
-	return policy
+	return i["maxmemory_policy"]
 }

@@ -82,7 +82,8 @@ func checkClient(client redis.UniversalClient, most time.Duration) error {
 // context's deadline, repeats nothing by itself and has short timeouts, as [ClientOptions]
 // sets them. An error says what else to set.
 //
-// New asks whether the server keeps what it is given (see Options.AllowEviction), and
+// New asks whether the server is Redis 7 or Valkey 8 or later, and keeps what it is given (see
+// Options.AllowEviction), and
 // notes since when it knows what it knows. A server that does not answer is no error, so that
 // a process can start during an outage: it is asked again by [Store.Renew]. Who wants to
 // know at once calls [Store.Check].
@@ -96,7 +97,7 @@ func New(client redis.UniversalClient, o Options) (*Store, error) {
 	s := newStore(&goRedis{client: client}, o)
 	ctx, cancel := context.WithTimeout(context.Background(), 4*s.options.Timeout)
 	defer cancel()
-	if err := s.Check(ctx); err != nil && (errors.Is(err, errEvicts) || refused(err)) {
+	if err := s.Check(ctx); err != nil && (errors.Is(err, errEvicts) || errors.Is(err, errOld) || refused(err)) {
 		return nil, err
 	}
 	return s, nil

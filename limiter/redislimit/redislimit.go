@@ -25,6 +25,11 @@ type Options struct {
 	// Prefix is what the names of all keys and channels begin with; "" = "rc:".
 	Prefix string
 
+	// Fleet is the name of the processes that are to share limits; "" = all that use the server. Those
+	// of one fleet are warned where their Prefix or Secret differs, since then they share nothing. So
+	// deployments that share a server on purpose, each with a Prefix of its own, need a Fleet each.
+	Fleet string
+
 	// Timeout is how long one request may take, all in all; 0 = 250 ms. A client's own timeouts
 	// must not be longer.
 	Timeout time.Duration
@@ -52,8 +57,14 @@ type Store struct {
 	freed   [256]string // how, and on which channels by members, it is told that slots are free
 	changed [256]string // how, and on which channel, changes are told
 
-	checked atomic.Bool      // Check has found that the server is fit
-	clock   func() time.Time // of tests; nil = the server's
+	checked  atomic.Bool // Check has found that the server is fit
+	warnings atomic.Pointer[[]string]
+	fleets   struct {
+		mu       sync.Mutex
+		asked    time.Time
+		warnings []string
+	}
+	clock func() time.Time // of tests; nil = the server's
 }
 
 var _ limiter.Store = (*Store)(nil)

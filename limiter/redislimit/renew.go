@@ -88,35 +88,48 @@ func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (limiter.Sto
 	if err != nil {
 		return limiter.StoreRenewed{}, err
 	}
-	if a.Members, err = s.members(ctx, r); err != nil {
+	if a.Members, a.Tables, err = s.members(ctx, r); err != nil {
 		return limiter.StoreRenewed{}, err
 	}
+	a.Warnings = append(s.Warnings(), s.otherFleets(ctx)...)
 	return a, nil
 }
 
-// members notes that the process lives, or has ended, and returns all that live.
-func (s *Store) members(ctx context.Context, r *limiter.StoreRenewal) ([]limiter.StoreMember, error) {
+// members notes that the process lives, or has ended, and returns all that live, and the tables of
+// those with other numbers.
+func (s *Store) members(ctx context.Context, r *limiter.StoreRenewal) (list []limiter.StoreMember, tables [][]byte, err error) {
 	var w writer
 	w = append(w, r.Member[:]...)
 	w = append(w, r.Numbers[:]...)
 	w.span(max(r.Expiry, 0), true)
 	w.bool(r.Leave)
-	call := Call{Keys: []string{s.options.Prefix + "members"}, Args: []string{string(w), "", s.time()}}
+	w.bool(r.Apart)
+	w = append(w, r.Table[:min(len(r.Table), longestTable)]...)
+	call := Call{Keys: []string{s.tags[0] + "members", s.tags[0] + "numbers"}, Args: []string{string(w), "", s.time()}}
 	if err := s.server.Eval(ctx, membersScript, &call); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var list []limiter.StoreMember
 	read := reader{s: call.Answer}
-	for read.s != "" {
+	for n := read.short(); n > 0 && !read.bad; n-- {
 		var m limiter.StoreMember
 		copy(m.ID[:], read.next(len(m.ID)))
 		copy(m.Numbers[:], read.next(len(m.Numbers)))
-		m.Seen = read.span()
+		m.Apart, m.Seen = read.byte() != 0, read.span()
 		list = append(list, m)
 	}
+	for read.s != "" && !read.bad {
+		n := read.short()
+		if len(read.s) < n {
+			return nil, nil, errAnswer
+		}
+		tables, read.s = append(tables, []byte(read.s[:n])), read.s[n:]
+	}
 	if read.bad {
-		return nil, errAnswer
+		return nil, nil, errAnswer
 	}
 	slices.SortFunc(list, func(a, b limiter.StoreMember) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-	return list, nil
+	return list, tables, nil
 }
+
+// longestTable is how much of a table is kept.
+const longestTable = 1<<16 - 1

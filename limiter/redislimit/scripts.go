@@ -26,7 +26,8 @@ var (
 
 	credentialScript = scriptOf("credential")
 	pauseScript      = scriptOf("pause")
-	memoryScript     = newScript("return redis.call('INFO', 'memory')")
+	fleetsScript     = scriptOf("fleets")
+	infoScript       = scriptOf("info")
 )
 
 // scriptOf is the script that these files make.

@@ -28,6 +28,8 @@ type Memory struct {
 
 type member struct {
 	numbers     [8]byte
+	table       []byte
+	apart       bool
 	seen, until int64
 }
 
@@ -451,7 +453,7 @@ func (m *Memory) change(c *limiter.StoreChange) limiter.StoreState {
 // Renew is [limiter.Store.Renew].
 func (m *Memory) Renew(ctx context.Context, r *limiter.StoreRenewal) (limiter.StoreRenewed, error) {
 	renewal := *r
-	renewal.Leases, renewal.Debts = slices.Clone(r.Leases), slices.Clone(r.Debts)
+	renewal.Leases, renewal.Debts, renewal.Table = slices.Clone(r.Leases), slices.Clone(r.Debts), slices.Clone(r.Table)
 	var done limiter.StoreRenewed // apart from the result, since it may be done once this has returned
 	err := m.do(ctx, "renew", func() { done = m.renew(&renewal) })
 	if err != nil {
@@ -490,16 +492,23 @@ func (m *Memory) renew(r *limiter.StoreRenewal) (a limiter.StoreRenewed) {
 	if r.Leave {
 		delete(m.members, r.Member)
 	} else {
-		m.members[r.Member] = member{r.Numbers, clock, clock + max(0, span(r.Expiry, true))}
+		m.members[r.Member] = member{r.Numbers, r.Table, r.Apart, clock, clock + max(0, span(r.Expiry, true))}
 	}
 	for id, e := range m.members {
 		if clock < e.until {
-			a.Members = append(a.Members, limiter.StoreMember{ID: id, Numbers: e.numbers, Seen: duration(max(0, clock-e.seen))})
+			a.Members = append(a.Members, limiter.StoreMember{ID: id, Numbers: e.numbers, Apart: e.apart, Seen: duration(max(0, clock-e.seen))})
 		} else {
 			delete(m.members, id)
 		}
 	}
 	slices.SortFunc(a.Members, func(a, b limiter.StoreMember) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	sent := map[[8]byte]bool{r.Numbers: true}
+	for i := range a.Members {
+		if e := m.members[a.Members[i].ID]; !sent[e.numbers] {
+			sent[e.numbers] = true
+			a.Tables = append(a.Tables, e.table)
+		}
+	}
 	return a
 }
 

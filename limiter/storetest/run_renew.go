@@ -46,6 +46,42 @@ var renewTests = []suiteTest{
 			s.Errorf("one has run out: got %v", a)
 		}
 	}},
+	{"members with other numbers are told of, each kind once", false, func(s *suite) {
+		ids := []limiter.StoreID{newID(), newID(), newID(), newID()}
+		numbers := []byte{1, 2, 2, 3} // that no other test has
+		tables := func(i int, leave, apart bool) (got []string, members []limiter.StoreMember) {
+			a := s.renew(limiter.StoreRenewal{Member: ids[i], Numbers: [8]byte{numbers[i], 0xfe}, Table: []byte{0, numbers[i]}, Leave: leave, Apart: apart})
+			for _, t := range a.Tables {
+				if len(t) == 2 && t[0] == 0 {
+					got = append(got, string(t[1]+'0'))
+				}
+			}
+			slices.Sort(got)
+			return got, a.Members
+		}
+		for i := range ids {
+			tables(i, false, i == 3)
+		}
+		if got, _ := tables(0, false, false); !slices.Equal(got, []string{"2", "3"}) {
+			s.Errorf("got tables %q, want 2 and 3", got)
+		}
+		got, members := tables(1, false, false)
+		if !slices.Equal(got, []string{"1", "3"}) {
+			s.Errorf("got tables %q, want 1 and 3", got)
+		}
+		for _, m := range members {
+			if i := slices.Index(ids, m.ID); i >= 0 && m.Apart != (i == 3) {
+				s.Errorf("member %d: got apart %v, want %v", i, m.Apart, i == 3)
+			}
+		}
+		tables(3, true, false)
+		if got, _ := tables(0, false, false); !slices.Equal(got, []string{"2"}) {
+			s.Errorf("one has left: got tables %q, want 2", got)
+		}
+		for i := range ids {
+			tables(i, true, false)
+		}
+	}},
 	{"renewed leases are kept", false, func(s *suite) {
 		k := s.key()
 		p := s.granted("a slot", s.ask(caller{lease: short}, part(k, slotsOf(1, 1))))

@@ -31,7 +31,7 @@ declare
 	use_ int := 0; held boolean := false; worst boolean := false; causeat bigint := 0; causeof int := 0;
 	reserve boolean := p[5] > 0; anyheld boolean := false;
 	at bigint; ready bigint; fits boolean; owed boolean;
-	refused int[] := '{}';
+	refused int[] := '{}'; voidin int := 0;
 	blocks int[] := '{}';
 	noend boolean; learns boolean := false; slotuses int := 0; wanting boolean := true; ahead bigint; ownuntil bigint;
 	q int; blk int; b int;
@@ -75,7 +75,10 @@ begin
 			expires := greatest(expires, void[o*3-1]);
 			if void[o*3-2] = p[1] and now < void[o*3-1] then
 				answered := true;
-				held := held or void[o*3] <> 0; -- it has ended
+				if voidin = 0 or part < voidin then -- what the call's first key knows counts
+					held := void[o*3] <> 0; -- it has ended
+					voidin := part;
+				end if;
 				worst := true; -- it is void
 			end if;
 		end loop;

@@ -1,8 +1,9 @@
 -- renew notes that a member lives, what it holds, and what it owes. The keys are sorted, each
--- once. p is: lease, expiry, leave; then, of each lease or debt, sorted by key, the leases of a key before
+-- once. p is: lease, expiry, leave, apart; then, of each lease or debt, sorted by key, the leases of a key before
 -- its debts: key, index, debt, place, name, kind, units, time, id, slots (or units owed), version,
 -- held, refusals, when the cause was, lowered, left, reset, quota, age, learn. r is: forgot, then the indices of the leases that are lost.
-create function {schema}.renew(p_at bigint, p_member uuid, p_short bigint, p_numbers bytea, p_keys uuid[], p bigint[], p_causes bytea[], out r bigint[]) language plpgsql as $$
+create function {schema}.renew(p_at bigint, p_member uuid, p_short bigint, p_numbers bytea, p_keys uuid[], p bigint[], p_causes bytea[],
+	p_limits bytea, p_secret bytea, p_fleet bytea, out r bigint[]) language plpgsql as $$
 #variable_conflict use_variable
 declare
 	now bigint := case when p_at <> 0 then p_at else {clock} end;
@@ -10,7 +11,7 @@ declare
 	thekey uuid;
 	place bigint;
 	lease_ bigint := p[1]; leave boolean := p[3] <> 0;
-	i int := 0; q int := 3;
+	i int := 0; q int := 4;
 	lim bigint[]; lists bigint[]; ids bigint[]; void bigint[];
 	xversion bigint; xseen bigint; xsince bigint; xrestore bigint; xepoch bigint; expires bigint;
 	fresh boolean; dirty boolean;
@@ -196,9 +197,15 @@ begin
 	if leave then
 		delete from {schema}.members where member = p_member;
 	else
-		insert into {schema}.members (member, numbers, seen, until) values (p_member, p_numbers, now, now + p[2])
-			on conflict (member) do update set numbers = excluded.numbers, seen = excluded.seen, until = excluded.until;
+		insert into {schema}.members (member, numbers, apart, secret, fleet, seen, until)
+			values (p_member, p_numbers, p[4] <> 0, p_secret, p_fleet, now, now + p[2])
+			on conflict (member) do update set numbers = excluded.numbers, apart = excluded.apart, secret = excluded.secret,
+				fleet = excluded.fleet, seen = excluded.seen, until = excluded.until;
+		insert into {schema}.numbers (numbers, limits) values (p_numbers, p_limits) on conflict do nothing;
 	end if;
+	delete from {schema}.numbers d where d.numbers in (select e.numbers from {schema}.numbers e
+		where e.numbers <> p_numbers and not exists (select from {schema}.members o where o.numbers = e.numbers)
+		order by e.numbers for update skip locked);
 	delete from {schema}.members d where d.member in (select e.member from {schema}.members e where e.until <= now order by e.member for update skip locked);
 	r := array[forgot, now]::bigint[] || alllost;
 end

@@ -24,8 +24,17 @@ create unlogged table {schema}.epochs (
 create unlogged table {schema}.members (
 	member  uuid primary key,
 	numbers bytea not null,
+	apart   boolean not null,
+	secret  bytea not null, -- a digest
+	fleet   bytea not null, -- a digest
 	seen    bigint not null,
 	until   bigint not null
+);
+
+-- The numbers of the members' limits, by their digests.
+create unlogged table {schema}.numbers (
+	numbers bytea primary key,
+	limits  bytea not null
 );
 
 -- Names of keys, by who wants them to be seen.
