@@ -262,7 +262,7 @@ func (r *virtualRun) end(end *outcome) {
 	case deferred:
 		r.ended(virtual.Outcome{Until: end.until, State: r.decision.State})
 	default:
-		r.ended(virtual.Outcome{As: r.decision.As})
+		r.ended(virtual.Outcome{As: r.decision.As, Again: r.until})
 	}
 }
 

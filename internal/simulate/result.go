@@ -36,11 +36,12 @@ type Totals struct {
 	Failed     map[string]int `json:"failed"`     // given up, by the label; empty = none
 	Unfinished int            `json:"unfinished"` // neither done nor given up when the simulation ended
 	Deferrals  int            `json:"deferrals"`  // times that a call was handed back to come again later
+	ComeBacks  int            `json:"come_backs"` // times that a call was given up and made anew later, as the scenario's job engine does
 
 	Requests     int `json:"requests"`      // that the server was sent, each attempt one
 	Refusals     int `json:"refusals"`      // that it refused: answers of 400 and above, but for 401
 	Unanswered   int `json:"unanswered"`    // of which no answer came
-	EarlyReturns int `json:"early_returns"` // sent before the time that an earlier refusal had named to the same mailbox, or to all
+	EarlyReturns int `json:"early_returns"` // sent before the time that an earlier answer had named to the same mailbox
 
 	// ExtraLoad is how many requests were sent beyond one for each call, as a part of the
 	// calls: 0.25 = a quarter more than would have been needed.

@@ -18,9 +18,13 @@ type Scenario struct {
 	Tenants   int           // the mailboxes are spread over so many tenants; at least 1
 	Workers   int           // calls at once; those that wait in a worker count
 	MaxInline time.Duration // as of engine.Options; 0 = 1 minute
-	Duration  time.Duration // calls arrive for so long
-	Patience  time.Duration // the simulation ends so long after that at the latest; calls that have not ended then are unfinished
-	Interval  time.Duration // of the series
+	// ComeBack is how long after it was given up as exhausted, budget, deadline or
+	// unavailable a call is made anew, as job engines do: the first time; then twice as long
+	// each time, up to an hour, and at most maxRounds times. 0 = it is not.
+	ComeBack time.Duration
+	Duration time.Duration // calls arrive for so long
+	Patience time.Duration // the simulation ends so long after that at the latest; calls that have not ended then are unfinished
+	Interval time.Duration // of the series
 
 	Calls  []Arrival
 	Server Server
@@ -33,7 +37,8 @@ type Arrival struct {
 	Method    string
 	Mailboxes Subset
 	Rate      float64         // of each mailbox, a second, at random times; 0 = the calls come at At
-	At        []time.Duration // of every mailbox: a herd
+	At        []time.Duration // in order; of every mailbox: a herd
+	Times     int             // with At: so many calls of each mailbox; 0 = 1
 	Spread    time.Duration   // the calls of At come within so long, evenly
 	Priority  limiter.Priority
 	Once      bool // it must not be carried out twice, as a message that is sent
@@ -46,7 +51,7 @@ type Subset struct{ First, Count int }
 type Server struct {
 	Latency Latency
 	Limits  []ServerLimit
-	Tokens  *Tokens // nil = access tokens do not expire
+	Tokens  Tokens
 }
 
 // Latency is how long an answer takes: by a lognormal distribution with this median and
@@ -69,8 +74,8 @@ type ServerLimit struct {
 
 // Tokens are how the server's access tokens live, and the endpoint that renews them.
 type Tokens struct {
-	Life     time.Duration
-	Endpoint string // the policy that decides about the endpoint's failures
+	Life     time.Duration // 0 = they do not expire
+	Endpoint string        // the policy that decides about the endpoint's failures
 	Latency  Latency
 	Expired  Answer // of a request with an access token that has expired
 }

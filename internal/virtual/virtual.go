@@ -70,6 +70,7 @@ type Answer struct {
 // Outcome is how a call ended.
 type Outcome struct {
 	As    string    // given up, with this label; "" = it was not
+	Again time.Time // given up, and worth making again from then on; zero = not known
 	Until time.Time // handed back until then; zero = it was not
 	State any       // of a call that was handed back
 }

@@ -1,0 +1,53 @@
+package simulate
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/recourse-go/recourse/policy"
+)
+
+// mailboxName is the name of a mailbox.
+func mailboxName(i int) string { return "mailbox-" + strconv.Itoa(i+1) }
+
+// mailboxOf is the mailbox of a name.
+func mailboxOf(name string) int {
+	n, _ := strconv.Atoi(strings.TrimPrefix(name, "mailbox-"))
+	return n - 1
+}
+
+// tokenText is an access token, and tokenID which of its mailbox's it is.
+func tokenText(account string, id int) string { return account + "." + strconv.Itoa(id) }
+
+func tokenID(text string) int {
+	_, id, _ := strings.Cut(text, ".")
+	n, _ := strconv.Atoi(id)
+	return n
+}
+
+// endpointURL is where a policy's token endpoint is.
+func endpointURL(set *policy.Set, name string) (*url.URL, error) {
+	p, ok := set.Policy(name)
+	if !ok {
+		return nil, fmt.Errorf("simulate: no policy %q for the token endpoint", name)
+	}
+	u := &url.URL{Scheme: "https", Host: "tokens.example", Path: "/token"}
+	for _, m := range p.Match {
+		if !strings.HasPrefix(m.Host, "*") && !strings.Contains(m.Path, "*") {
+			u.Host = m.Host
+			if m.Path != "" {
+				u.Path = m.Path
+			}
+			break
+		}
+	}
+	return u, nil
+}
+
+func sortJobs(jobs []*job) {
+	slices.SortFunc(jobs, func(a, b *job) int { return cmp.Compare(a.id, b.id) })
+}
