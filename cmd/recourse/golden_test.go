@@ -21,6 +21,7 @@ func TestGolden(t *testing.T) {
 		{"help-test.txt", "", "help test", exitOK},
 		{"help-decide.txt", "", "help decide", exitOK},
 		{"help-diff.txt", "", "help diff", exitOK},
+		{"help-simulate.txt", "", "help simulate", exitOK},
 		{"help-explain.txt", "", "help explain", exitOK},
 		{"help-list.txt", "", "help list", exitOK},
 		{"help-show.txt", "", "help show", exitOK},

@@ -41,7 +41,7 @@ const (
 	exitUsage  exitCode = 2 // the command line makes no sense
 	exitCheck  exitCode = 3 // check: the policies have errors
 	exitTests  exitCode = 4 // test: a test failed, or there was none
-	exitDiff   exitCode = 5 // diff: a decision changes in a way that --fail-on names
+	exitDiff   exitCode = 5 // diff: a decision changes in a way that --fail-on names; simulate: --fail-if is true
 )
 
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }

@@ -24,7 +24,8 @@ func newRoot(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		Long: `Recourse decides what a sync worker does after a call to a provider fails.
 
 Exit codes: 0 fine, 1 could not run, 2 bad usage, 3 check failed,
-4 tests failed, 5 decisions changed (diff --fail-on).`,
+4 tests failed, 5 decisions changed (diff --fail-on) or a simulation came out
+so (simulate --fail-if).`,
 		SilenceErrors: true, // run prints them
 		SilenceUsage:  true,
 	}
@@ -45,6 +46,7 @@ Exit codes: 0 fine, 1 could not run, 2 bad usage, 3 check failed,
 		newTest(),
 		newDecide(),
 		newDiff(),
+		newSimulate(),
 		newExplain(),
 		newList(),
 		newShow(),

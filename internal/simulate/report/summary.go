@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/recourse-go/recourse/internal/simulate"
@@ -17,7 +18,7 @@ func summary(r *simulate.Result) []string {
 			wrong(r.Faults),
 			fmt.Sprintf("The %s decided what became of each call.", called(r.Policies)),
 		}, " "),
-		strings.Join([]string{outcome(t), traffic(t), sends(t), delay(r)}, " "),
+		strings.Join(slices.DeleteFunc([]string{outcome(t), madeAnew(t), traffic(t), sends(t), delay(r)}, func(s string) bool { return s == "" }), " "),
 	}
 }
 
@@ -56,6 +57,14 @@ func outcome(t *simulate.Totals) string {
 		parts = append(parts, fmt.Sprintf("%s had not ended when the simulation did", count(n)))
 	}
 	return "Of the calls " + list(parts) + "."
+}
+
+// madeAnew says how often calls came back.
+func madeAnew(t *simulate.Totals) string {
+	if t.ComeBacks == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s a call was given up for the time being and made anew later, as the scenario says.", times(t.ComeBacks, "time", "times"))
 }
 
 func traffic(t *simulate.Totals) string {
@@ -100,12 +109,19 @@ func sends(t *simulate.Totals) string {
 	if t.DuplicateSends == 0 && t.LostSends == 0 && t.AmbiguousSends == 0 {
 		return "No call that may be carried out only once was carried out twice, or lost."
 	}
-	said := fmt.Sprintf("Of the calls that may be carried out only once %s %s carried out again, and %s %s lost",
-		none(t.DuplicateSends), were(t.DuplicateSends), none(t.LostSends), were(t.LostSends))
+	said := fmt.Sprintf("Of the calls that may be carried out only once %s %s carried out again.", none(t.DuplicateSends), were(t.DuplicateSends))
 	if t.AmbiguousSends > 0 {
-		said += fmt.Sprintf("; of %s nobody knows, so somebody has to look", count(t.AmbiguousSends))
+		said += fmt.Sprintf(" %s ended as ambiguous: the worker cannot know whether they were carried out, and has to look.", count(t.AmbiguousSends))
 	}
-	return said + "."
+	switch {
+	case t.LostSends > 0 && t.AmbiguousSends > 0:
+		said += fmt.Sprintf(" In truth %s of those given up %s not.", count(t.LostSends), were(t.LostSends))
+	case t.LostSends > 0:
+		said += fmt.Sprintf(" %s %s given up, and never carried out.", count(t.LostSends), were(t.LostSends))
+	default:
+		said += " None that was given up was lost: all had been carried out."
+	}
+	return said
 }
 
 // none is a count in a sentence.

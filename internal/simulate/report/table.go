@@ -86,6 +86,7 @@ func totals(c *simulate.Comparison) []group {
 	return []group{
 		{"What became of the calls", append(calls,
 			number("unfinished", "Not ended", "when the simulation did", func(t *simulate.Totals) int { return t.Unfinished }),
+			number("come_backs", "Made anew", "times that a call was given up for the time being, and made again later", func(t *simulate.Totals) int { return t.ComeBacks }),
 			number("deferrals", "Handed back", "times that a call left its worker, to come again later", func(t *simulate.Totals) int { return t.Deferrals }),
 		)},
 		{"What the server saw", []row{

@@ -1,0 +1,143 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/recourse-go/recourse/internal/explain"
+	"github.com/recourse-go/recourse/internal/simulate"
+)
+
+// textWidth is the longest line of a report as text.
+const textWidth = 100
+
+// WriteText writes what came of a simulation for a person at a terminal: what it shows, what
+// came out in sentences, the course of time, and what differs from c.Against.
+func WriteText(w io.Writer, c *simulate.Comparison) error {
+	b := &strings.Builder{}
+	r := c.Result
+	fmt.Fprintf(b, "%s (seed %d)\n", r.Scenario, r.Seed)
+	paragraph(b, "  ", r.Shows)
+	if c.Against != nil {
+		changesText(b, c)
+	}
+	for i, result := range []*simulate.Result{c.Result, c.Against} {
+		if result == nil {
+			continue
+		}
+		b.WriteByte('\n')
+		if c.Against != nil {
+			fmt.Fprintf(b, "== %s ==\n\n", names([]*simulate.Result{c.Result, c.Against})[i])
+		}
+		resultText(b, result)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// paragraph wraps text; the lines begin with indent.
+func paragraph(b *strings.Builder, indent, text string) {
+	for line := range explain.Lines(indent, text, textWidth) {
+		b.WriteString(strings.TrimRight(line, " "))
+		b.WriteByte('\n')
+	}
+}
+
+func changesText(b *strings.Builder, c *simulate.Comparison) {
+	b.WriteByte('\n')
+	paragraph(b, "", changesSummary(c))
+	last := ""
+	for _, change := range c.Changes {
+		heading := "better, or neither"
+		if change.Worse {
+			heading = "worse"
+		}
+		if heading != last {
+			fmt.Fprintf(b, "\n%s:\n", heading)
+			last = heading
+		}
+		paragraph(b, "  - ", change.Text)
+	}
+}
+
+func resultText(b *strings.Builder, r *simulate.Result) {
+	for i, text := range summary(r) {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		paragraph(b, "", text)
+	}
+	courseText(b, r)
+	if t := operations([]*simulate.Result{r}); t != nil {
+		fmt.Fprintf(b, "\n%s\n", t.Name)
+		tableText(b, t.Columns, t.Rows)
+	}
+}
+
+// textTimes is how many rows the course of time has.
+const textTimes = 15
+
+// courseText is the course of time, with a bar of the calls that wait.
+func courseText(b *strings.Builder, r *simulate.Result) {
+	s := &r.Series
+	step := max((len(s.Seconds)+textTimes-1)/textTimes, 1)
+	most := 1
+	for _, n := range s.Waiting {
+		most = max(most, n)
+	}
+	var rows [][]string
+	for i := 0; i < len(s.Seconds); i += step {
+		end := min(i+step, len(s.Seconds))
+		sum := func(counts []int) string {
+			n := 0
+			for _, x := range counts[i:end] {
+				n += x
+			}
+			return count(n)
+		}
+		wrong := ""
+		for _, f := range r.Faults {
+			if f.From < s.Seconds[i]+float64(end-i)*s.Interval && f.To > s.Seconds[i] {
+				wrong = "!"
+			}
+		}
+		bar := strings.Repeat("#", (s.Waiting[end-1]*30+most-1)/most)
+		rows = append(rows, []string{
+			clock(s.Seconds[i]) + wrong, sum(s.Arrivals), sum(s.Requests), sum(s.Refusals), sum(s.Done), sum(s.Failed), count(s.Waiting[end-1]), bar,
+		})
+	}
+	heading := "The course of time"
+	if len(r.Faults) > 0 {
+		heading += " (! = something was wrong)"
+	}
+	fmt.Fprintf(b, "\n%s\n", heading)
+	tableText(b, []string{"from", "arrived", "requests", "refused", "done", "given up", "waiting", ""}, rows)
+}
+
+// tableText is a table whose first column and last, if it has no heading, are texts.
+func tableText(b *strings.Builder, columns []string, rows [][]string) {
+	widths := make([]int, len(columns))
+	for _, row := range append([][]string{columns}, rows...) {
+		for i, cell := range row {
+			widths[i] = max(widths[i], len([]rune(cell)))
+		}
+	}
+	line := func(row []string) {
+		var cells []string
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-len([]rune(cell)))
+			if i == 0 || columns[i] == "" {
+				cells = append(cells, cell+pad)
+			} else {
+				cells = append(cells, pad+cell)
+			}
+		}
+		b.WriteString(strings.TrimRight("  "+strings.Join(cells, "  "), " "))
+		b.WriteByte('\n')
+	}
+	line(columns)
+	for _, row := range rows {
+		line(row)
+	}
+}
