@@ -57,7 +57,7 @@ also below against, as in "early_returns > against.early_returns":
 	policies := policiesFlag(cmd)
 	against := dirFlag(cmd, "against", "play it with these policies too, and compare: `DIR`")
 	flags := cmd.Flags()
-	flags.Uint64Var(&o.seed, "seed", 1, "decides what is chance: same `N`, same result")
+	flags.Uint64Var(&o.seed, "seed", 1, "decides all chance: same `N`, same result")
 	flags.StringVar(&o.html, "html", "", "write a report with charts to `FILE`, too")
 	flags.StringVar(&o.failIf, "fail-if", "", "end with 5 if `EXPR` is true of the result")
 	flags.BoolVar(&o.list, "list", false, "list the scenarios that ship")

@@ -62,10 +62,10 @@ func (b *reader) scenario(v *yamlfile.Value) *Scenario {
 	}
 	b.s = s
 	s.Workers = whole(v, "workers", s.Mailboxes)
-	for _, name := range []string{"duration", "patience"} {
-		if d := duration(v, name, 0); d > maxDuration {
+	for name, d := range map[string]*time.Duration{"duration": &s.Duration, "patience": &s.Patience} {
+		if *d > maxDuration {
 			b.errorf(v.Child(name), "out-of-range", "", "%q must be at most %s", name, units.FormatDuration(maxDuration))
-			return s
+			*d = maxDuration
 		}
 	}
 	s.Interval = interval(s.Duration, s.Patience, duration(v, "interval", 0))
