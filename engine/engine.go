@@ -11,6 +11,7 @@ import (
 	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
+	"github.com/recourse-go/recourse/engine/internal/pause"
 	"github.com/recourse-go/recourse/internal/virtual"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
@@ -33,7 +34,7 @@ type Engine struct {
 	shadows *policy.Set // the candidates of Shadow; nil = none. mu guards it.
 
 	limiters []*limiter.Limiter // of all providers. mu guards it.
-	pauses   pauses
+	pauses   *pause.Set
 
 	origins httpattempt.Origins
 
@@ -100,6 +101,7 @@ func newEngine(o Options, clock virtual.Clock) (*Engine, error) {
 	e.start = e.time()
 	e.credentials = credential.New(o.Reauth.Interval, o.Reauth.Timeout, e.done, credentialFleet(&e.o))
 	e.audience.any.Store(o.Observer != nil)
+	e.pauses = e.newPauses()
 	e.member = e.newMember()
 	if err := e.replace(o.Policies); err != nil {
 		return nil, err

@@ -18,8 +18,9 @@ import (
 // What the processes that share a store keep together.
 
 const (
-	credentialTimeout = time.Second      // of one request to the store about a credential
-	credentialLease   = 15 * time.Second // of a refresh whose process says nothing more, unless Options.StoreLease is set
+	storeTimeout      = 50 * time.Millisecond // of a call, unless Options.StoreTimeout is set
+	credentialTimeout = time.Second           // of one request to the store about a credential
+	credentialLease   = 15 * time.Second      // of a refresh whose process says nothing more, unless Options.StoreLease is set
 )
 
 // credentialFleet returns how the engine shares its refreshes with other processes; nil = it
@@ -67,6 +68,7 @@ func (e *Engine) newMember() *limiter.Member {
 	}
 	return limiter.NewMember(e.o.Store, limiter.MemberOptions{
 		Timeout: e.o.StoreTimeout, Lease: e.o.StoreLease, Shadow: e.o.StoreShadow, Workers: e.o.Workers, Notify: e.storeNotice,
+		Pauses: e.pauses.Look,
 	})
 }
 

@@ -166,7 +166,8 @@ func (r *run) loop(ctx context.Context) *outcome {
 		if err := r.limit(ctx); err != nil {
 			return r.limited(ctx, err)
 		}
-		if r.p.engine.pauses.any.Load() {
+		if pauses := r.p.engine.pauses; pauses.Any() {
+			pauses.Await(ctx)
 			if end := r.paused(); end != nil {
 				r.permit.Cancel()
 				return end

@@ -27,8 +27,8 @@ type Options struct {
 	// `reauth` rules fail as needs_user.
 	Reauth Reauth
 	// Store is what this process shares with others that work for the same accounts: their
-	// limits, and who refreshes a credential (where it is a limiter.CredentialStore too). nil
-	// = this process keeps them by itself.
+	// limits, and where it is a limiter.CredentialStore and a limiter.PauseStore too, who refreshes
+	// a credential, and which accounts are paused. nil = this process keeps them by itself.
 	//
 	// All limits are shared then, but for those whose policy says `scope: process`. No call
 	// waits for the store for longer than StoreTimeout: while it does not answer, each limit

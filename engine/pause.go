@@ -1,23 +1,27 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
-	"sync"
-	"sync/atomic"
+	"strings"
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/decision"
+	"github.com/recourse-go/recourse/engine/internal/pause"
+	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
 
-// The kill switch of one account.
+// The kill switch of one account. What is known of pauses, and how the processes that share
+// a store tell each other, is in package pause.
 
 // Pause says that nothing is sent for an account: see Engine.PauseAccount.
 type Pause struct {
-	Account string
+	Account string    // "" = another process has paused it, and this one has seen no call of it since
 	Since   time.Time // when it was paused
 	Until   time.Time // when that ends; zero = when ResumeAccount ends it
 	Reason  string    // as it was given
@@ -44,6 +48,10 @@ var pausedRule = decision.OwnRule(policy.Rule{Name: "paused", Action: policy.Fai
 // pauseLook is when a call comes back whose account is paused until it is resumed.
 const pauseLook = 10 * time.Minute
 
+// ErrFleetUntold is the error of a pause, or of its end, that is in force in this process alone,
+// since Options.Store has not heard of it. It is told once it answers, as long as this process lives.
+var ErrFleetUntold = redact.New("engine: the store does not answer, so only this process has done it yet")
+
 // PauseAccount stops sending for an account, at every provider of the engine, until the
 // given time (zero = until ResumeAccount). Calls that begin, and those that wait, for a
 // limit, for credentials or between two attempts, are handed back at once as a *DeferError
@@ -51,8 +59,17 @@ const pauseLook = 10 * time.Minute
 // minutes from now where none is known. Nor are the account's credentials refreshed
 // any more for a call that was refused. An attempt or a refresh that is under way is not cut.
 //
-// reason is for people, and is shown in error texts. A pause replaces an earlier one; one until a time that is
-// past ends it. An account must be named. The pause is the process's own.
+// With an Options.Store that is a limiter.PauseStore, as those of this module are, it is so in all
+// processes that share it, within a second. They keep it when the store does not answer, and put it
+// back where a store was restarted without its data. A process that starts while the
+// store does not answer hears of it within a second after it does, and sends until then what
+// its limits allow. Processes know the account by the store's digest of its name.
+// An error that wraps ErrFleetUntold says that the account is paused in this process and nowhere else yet.
+// PauseAccount waits for the store for a second at most.
+//
+// reason is for people, and is shown in error texts; its first 200 bytes are kept. It stands in the
+// store as it is, so it should name nobody. A pause replaces an earlier one; one until a time that is
+// past ends it. An account must be named. No more than 10,000 accounts can be paused at once.
 func (e *Engine) PauseAccount(account string, until time.Time, reason string) error {
 	if account == "" {
 		return errors.New("engine: pause of an account without a name")
@@ -61,141 +78,92 @@ func (e *Engine) PauseAccount(account string, until time.Time, reason string) er
 	if !until.IsZero() && !until.After(now) {
 		return e.ResumeAccount(account)
 	}
-	p := Pause{Account: account, Since: now, Until: until, Reason: reason}
-	e.pauses.set(p)
-	e.toldOfPause(NoticePaused, p)
+	return untold(e.pauses.Pause(pause.Pause{Account: account, Since: now, Until: until, Reason: shortReason(reason)}))
+}
+
+// ResumeAccount ends a pause at once, in a fleet as PauseAccount begins it, with the same errors. An
+// account that is not paused stays as it is.
+func (e *Engine) ResumeAccount(account string) error {
+	if account == "" {
+		return nil
+	}
+	return untold(e.pauses.Resume(account))
+}
+
+// Paused are the accounts that are paused, in no order.
+func (e *Engine) Paused() (list []Pause) {
+	e.pauses.Await(context.Background())
+	for _, p := range e.pauses.All() {
+		list = append(list, Pause(p))
+	}
+	return list
+}
+
+// untold is an error of package pause as callers see it.
+func untold(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case err == pause.ErrTooMany:
+		return fmt.Errorf("engine: %w: at most %d at once", err, limiter.MaxPauses)
+	case err == pause.ErrUntold:
+		return ErrFleetUntold
+	}
+	return &bothErrors{ErrFleetUntold, err}
+}
+
+// shortReason is what is kept of a reason.
+func shortReason(s string) string {
+	if len(s) <= limiter.MaxPauseReason {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limiter.MaxPauseReason], "")
+}
+
+// newPauses is what the engine knows of pauses.
+func (e *Engine) newPauses() *pause.Set {
+	var fleet *pause.Fleet
+	if store, ok := e.o.Store.(limiter.PauseStore); ok {
+		fleet = &pause.Fleet{
+			Store: store, Timeout: cmp.Or(max(e.o.StoreTimeout, 0), storeTimeout), Done: e.done,
+			Key: func(account string) [16]byte {
+				name := "account\x00" + account
+				return e.o.Store.Key(name, name).Name
+			},
+		}
+	}
+	return pause.New(fleet, pause.Hooks{Begun: e.endPaused, Tell: e.toldOfPause})
+}
+
+// endPaused ends the waits of accounts that are paused.
+func (e *Engine) endPaused() {
 	e.mu.Lock()
 	limiters := slices.Clone(e.limiters)
 	e.mu.Unlock()
 	for _, l := range limiters {
-		l.EndWaits(account)
+		l.EndWaits(e.isPaused)
 	}
-	return nil
 }
 
-// ResumeAccount ends a pause at once. An account that is not paused stays as it is.
-func (e *Engine) ResumeAccount(account string) error {
-	if p, was := e.pauses.end(account); was {
-		e.toldOfPause(NoticeResumed, p)
+func (e *Engine) toldOfPause(p pause.Pause, ended bool) {
+	if !e.observed() {
+		return
 	}
-	return nil
-}
-
-// Paused are the accounts that are paused, in no order.
-func (e *Engine) Paused() []Pause { return e.pauses.all() }
-
-func (e *Engine) toldOfPause(kind NoticeKind, p Pause) {
-	if e.observed() {
-		e.tell(context.Background(), &Notice{
-			Kind: kind, Time: time.Now(), Account: p.Account, Until: p.Until, Cause: p.cause(), Err: &PausedError{p},
-		})
+	kind, of := NoticePaused, Pause(p)
+	if ended {
+		kind = NoticeResumed
 	}
+	e.tell(context.Background(), &Notice{
+		Kind: kind, Time: time.Now(), Account: of.Account, Until: of.Until, Cause: of.cause(), Err: &PausedError{of},
+	})
 }
 
 // cause is what a pause says to those who wait.
 func (p *Pause) cause() limiter.Cause { return limiter.Cause{Rule: "paused", At: p.Since} }
 
-// pauses are the accounts of which nothing is sent. The zero value is ready to use. All that
-// is known of pauses is here, and calls ask only of.
-type pauses struct {
-	any atomic.Bool // false = no account is paused
-
-	mu    sync.RWMutex
-	known map[string]Pause
-	last  time.Time     // when the last of them ends; zero = not known
-	wake  chan struct{} // closed when an account is paused; nil = nobody asks
-}
-
-// set begins a pause, and wakes those who sleep.
-func (s *pauses) set(p Pause) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.known == nil {
-		s.known = map[string]Pause{}
-	}
-	s.known[p.Account] = p
-	s.dropLocked()
-	if s.wake != nil {
-		close(s.wake)
-		s.wake = nil
-	}
-}
-
-// end ends a pause, and returns it.
-func (s *pauses) end(account string) (p Pause, was bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p, was = s.known[account]
-	was = was && !p.over(time.Now())
-	delete(s.known, account)
-	s.dropLocked()
-	return p, was
-}
-
-// dropLocked forgets what is over.
-func (s *pauses) dropLocked() {
-	now := time.Now()
-	endless := false
-	s.last = time.Time{}
-	for account, p := range s.known {
-		if p.over(now) {
-			delete(s.known, account)
-			continue
-		}
-		endless = endless || p.Until.IsZero()
-		s.last = later(s.last, p.Until)
-	}
-	if endless {
-		s.last = time.Time{}
-	}
-	s.any.Store(len(s.known) > 0)
-}
-
-func (p *Pause) over(now time.Time) bool { return !p.Until.IsZero() && !now.Before(p.Until) }
-
-// of is the pause of an account; ok is false where it is not paused.
-func (s *pauses) of(account string) (p Pause, ok bool) {
-	if !s.any.Load() {
-		return Pause{}, false
-	}
-	s.mu.RLock()
-	p, ok = s.known[account]
-	last := s.last
-	s.mu.RUnlock()
-	if now := time.Now(); ok && p.over(now) || !last.IsZero() && !now.Before(last) {
-		s.mu.Lock()
-		s.dropLocked()
-		s.mu.Unlock()
-		return Pause{}, false
-	}
-	return p, ok
-}
-
-// begun is closed when an account is paused next.
-func (s *pauses) begun() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.wake == nil {
-		s.wake = make(chan struct{})
-	}
-	return s.wake
-}
-
-func (s *pauses) all() (list []Pause) {
-	now := time.Now()
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for _, p := range s.known {
-		if !p.over(now) {
-			list = append(list, p)
-		}
-	}
-	return list
-}
-
 // paused hands a call back whose account is paused; nil = it is not.
 func (r *run) paused() *outcome {
-	p, ok := r.p.engine.pauses.of(r.call.Account)
+	p, ok := r.p.engine.pauses.Of(r.call.Account)
 	if !ok {
 		return nil
 	}
@@ -204,16 +172,16 @@ func (r *run) paused() *outcome {
 		until = time.Now().Add(pauseLook)
 	}
 	r.wait = nil // it is not the limit that keeps it
-	return &outcome{kind: deferred, rule: pausedRule, reason: decision.ReasonPaused, until: later(r.until, until), cause: &PausedError{p}}
+	return &outcome{kind: deferred, rule: pausedRule, reason: decision.ReasonPaused, until: later(r.until, until), cause: &PausedError{Pause(p)}}
 }
 
 // sleep waits for d, or until the call or the engine ends, or the account is paused.
 func (r *run) sleep(ctx context.Context, d time.Duration) error {
 	end := time.Now().Add(d)
 	for {
-		begun := r.p.engine.pauses.begun()
-		if p, ok := r.p.engine.pauses.of(r.call.Account); ok {
-			return &PausedError{p}
+		begun := r.p.engine.pauses.Begun()
+		if p, ok := r.p.engine.pauses.Of(r.call.Account); ok {
+			return &PausedError{Pause(p)}
 		}
 		err := sleep(ctx, r.canceled, r.p.engine.done, begun, d)
 		if err != errWoken {
@@ -229,7 +197,7 @@ func (r *run) pausable(ctx context.Context) (context.Context, context.CancelFunc
 	e, account := r.p.engine, r.call.Account
 	go func() {
 		for ctx.Err() == nil {
-			begun := e.pauses.begun()
+			begun := e.pauses.Begun()
 			if e.isPaused(account) {
 				cancel()
 			}
@@ -244,6 +212,6 @@ func (r *run) pausable(ctx context.Context) (context.Context, context.CancelFunc
 
 // isPaused reports whether nothing is sent for an account.
 func (e *Engine) isPaused(account string) bool {
-	_, ok := e.pauses.of(account)
+	_, ok := e.pauses.Of(account)
 	return ok
 }

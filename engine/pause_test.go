@@ -179,7 +179,7 @@ func TestPause(t *testing.T) {
 		if sent, err := send("test", "a"); !sent || err != nil {
 			t.Errorf("after its end: sent %v, %v", sent, err)
 		}
-		if e.pauses.any.Load() || len(e.Paused()) > 0 {
+		if e.pauses.Any() || len(e.Paused()) > 0 {
 			t.Error("a pause that is over is still asked for")
 		}
 
@@ -197,7 +197,7 @@ func TestPause(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		send("test", "a") // of which nothing is known any more
-		if e.pauses.any.Load() {
+		if e.pauses.Any() {
 			t.Error("the pause of another account that is over is still asked for")
 		}
 		if err := e.PauseAccount("", time.Time{}, ""); err == nil {

@@ -60,7 +60,8 @@ const maxWhyDecisions = 20
 // time under a lock.
 func (e *Engine) Why(account string) Why {
 	w := Why{Account: account, Time: time.Now()}
-	if p, ok := e.pauses.of(account); ok {
+	if p, ok := e.pauses.Of(account); ok {
+		p := Pause(p)
 		w.Paused = &p
 	}
 	for _, p := range e.InUse() {

@@ -1,22 +1,50 @@
 package limiter
 
-// EndWaits ends the wait of every call of an account as though its MaxWait were over.
-// Calls that come later wait as ever, unless [Options.Closed] says otherwise: where that
-// does so before EndWaits is called, none is missed.
-func (l *Limiter) EndWaits(account string) {
+// EndWaits ends the wait of every call of the accounts for which ended returns true, as
+// though its MaxWait were over. It asks of each account whose calls wait, without locks. Calls that
+// come later wait as ever, unless [Options.Closed] says otherwise: where that does so
+// before EndWaits is called, none is missed.
+func (l *Limiter) EndWaits(ended func(account string) bool) {
 	const atATime = 256 // cells looked at under the lock
 	for i := range l.shards {
 		sh := &l.shards[i]
+		size := -1
 		for from, more := 0, true; more; from += atATime {
-			var found []*waiter
+			accounts := map[string]bool{}
 			sh.mu.Lock()
 			cells := sh.table.cells
-			for j := from; j < min(from+atATime, len(cells)); j++ {
-				if e := cells[j].e; e != nil && e.cold != nil {
-					found = e.cold.waitersLocked(account, found)
+			if len(cells) != size { // the table has grown, and keys have other places in it
+				from, size = 0, len(cells)
+			}
+			look := func(f func(*likeCalls)) {
+				for j := from; j < min(from+atATime, len(cells)); j++ {
+					if e := cells[j].e; e != nil && e.cold != nil {
+						e.cold.eachQueueLocked(f)
+					}
 				}
 			}
-			more = from+atATime < len(cells)
+			look(func(calls *likeCalls) { accounts[calls.account] = true })
+			more = from+atATime < size
+			sh.mu.Unlock()
+			for account := range accounts {
+				if !ended(account) {
+					delete(accounts, account)
+				}
+			}
+			if len(accounts) == 0 {
+				continue
+			}
+			var found []*waiter
+			sh.mu.Lock()
+			if cells = sh.table.cells; len(cells) != size {
+				from, more = -atATime, true
+			} else {
+				look(func(calls *likeCalls) {
+					for w := calls.head; w != nil && accounts[calls.account]; w = w.next {
+						found = append(found, w)
+					}
+				})
+			}
 			sh.mu.Unlock()
 			for _, w := range found {
 				l.endWait(w)
@@ -25,18 +53,13 @@ func (l *Limiter) EndWaits(account string) {
 	}
 }
 
-// waitersLocked adds the calls of an account that wait in the queues whose home x is.
-func (x *coldState) waitersLocked(account string, to []*waiter) []*waiter {
+// eachQueueLocked calls f for the queues whose home x is.
+func (x *coldState) eachQueueLocked(f func(*likeCalls)) {
 	for _, calls := range x.queues {
 		for ; calls != nil; calls = calls.twin {
-			if calls.account == account {
-				for w := calls.head; w != nil; w = w.next {
-					to = append(to, w)
-				}
-			}
+			f(calls)
 		}
 	}
-	return to
 }
 
 // endWait fails w if it waits.

@@ -44,14 +44,16 @@ type AccountPause struct {
 type PauseChange struct {
 	// Version is 0 for what somebody has just asked for: the store then chooses one that is
 	// higher than that of the entry it has. Otherwise the process puts back an entry that it
-	// has heard of, which replaces only an older one.
+	// has heard of, which replaces an older one only.
 	AccountPause
 
-	// Late says of a change with Version 0 that the store could not be told at once. Then it
-	// is as old as Ago says, and later changes of others stand; but it replaces an entry
-	// of the version After, which was known when it was made.
-	Late  bool
+	// After is, for a change with Version 0, the version of the entry that was known when it
+	// was made, which it replaces even where the store does not know that any more.
 	After uint64
+
+	// Late says of a change with Version 0 that the store could not be told at once. Then it
+	// is as old as Ago says, and later changes of others stand.
+	Late bool
 }
 
 // PauseMark says what a process has heard of a store's entries. The zero value says nothing.

@@ -36,6 +36,10 @@ type MemberOptions struct {
 	// Notify is told what happens to the store. It must be quick and safe for concurrent
 	// use, and must not call the member or its limiters; nil = nobody is told.
 	Notify func(StoreNotice)
+
+	// Pauses is called when the store has told that accounts were paused or resumed, or may
+	// have while nobody listened: see [PauseStore]. It must be quick; nil = nobody asks.
+	Pauses func()
 }
 
 // StoreNoticeKind says what a StoreNotice is about.

@@ -83,8 +83,14 @@ func (m *Member) watch() {
 
 // event is what another process did.
 func (m *Member) event(v StoreEvent) {
-	if v == (StoreEvent{}) {
+	none := v == (StoreEvent{})
+	if (none || v.Paused) && m.o.Pauses != nil {
+		m.o.Pauses()
+	}
+	if none {
 		m.reopen() // what happened before it began to listen is not known
+	}
+	if none || v.Paused {
 		return
 	}
 	m.mu.Lock()

@@ -17,8 +17,8 @@ func TestPauses(t *testing.T) {
 	for _, program := range programs {
 		t.Run(program, func(t *testing.T) {
 			server := redistest.Start(t, program)
-			for seed := range uint64(9) {
-				storetest.ComparePauses(t, seed, 400, func(t *testing.T, clock func() time.Time) limiter.Store {
+			for seed := range uint64(6) {
+				storetest.ComparePauses(t, seed, 250, func(t *testing.T, clock func() time.Time) limiter.Store {
 					s := open(t, server.Addr, Options{Prefix: strconv.FormatUint(seed, 10) + ":"})
 					s.clock = clock
 					return s

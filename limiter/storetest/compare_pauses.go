@@ -22,8 +22,12 @@ func ComparePauses(t *testing.T, seed uint64, requests int, start func(t *testin
 	want, got := NewMemory(clock), store.(limiter.PauseStore)
 	accounts := []int{3, 30, 1000}[seed%3]
 	var marks [4]limiter.PauseMark
-	var seen []limiter.AccountPause // whose Account is as the Memory names it
-	names := map[[16]byte]string{}
+	var seen []limiter.AccountPause                               // whose Account is as the Memory names it
+	names, back := map[[16]byte]string{}, map[[16]byte][16]byte{} // of accounts: as they are, and as the Memory names them
+	for name := range accounts {
+		name := fmt.Sprint("account", name)
+		back[store.Key("pause", name).Name] = want.Key("pause", name).Name
+	}
 	for i := range requests {
 		m := rnd.IntN(len(marks))
 		r := limiter.PauseRequest{Known: marks[m]}
@@ -58,11 +62,6 @@ func ComparePauses(t *testing.T, seed uint64, requests int, start func(t *testin
 			names[r.Changes[j].Account.Name] = name
 		}
 		a, errA = want.Pause(context.Background(), &r)
-		back := map[[16]byte][16]byte{} // as the Memory names an account
-		for name := range accounts {
-			name := fmt.Sprint("account", name)
-			back[store.Key("pause", name).Name] = want.Key("pause", name).Name
-		}
 		for j, name := range plain {
 			r.Changes[j].Account = store.Key("pause", name)
 		}

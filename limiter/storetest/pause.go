@@ -137,7 +137,7 @@ func (p *pauses) change(c *limiter.PauseChange, now int64) (done limiter.PauseRe
 	case c.Late:
 		e.version = max(now-ago, version(c.After)+1)
 	default:
-		e.version, e.at = max(p.next(now), known+1), now
+		e.version, e.at = max(p.next(now), known+1, version(c.After)+1), now
 	}
 	if left > 0 {
 		e.end = now + left

@@ -58,6 +58,9 @@ var pauseTests = []suiteTest{
 		if got := b.told(limiter.PauseChange{AccountPause: limiter.AccountPause{Account: k, Resumed: true}}); !got.Resumed || got.Version <= newer.Version {
 			s.Errorf("what somebody asks for now counts always: got %+v", got)
 		}
+		if got := b.told(limiter.PauseChange{After: 1 << 51, AccountPause: limiter.AccountPause{Account: s.key(), Resumed: true}}); got.Version <= 1<<51 {
+			s.Errorf("what the store does not know any more is replaced, too: got %+v", got)
+		}
 		if got := b.told(limiter.PauseChange{AccountPause: limiter.AccountPause{Account: other, Resumed: true}}); !got.Resumed || got.Version == 0 {
 			s.Errorf("what was never paused is noted as resumed, too: got %+v", got)
 		}

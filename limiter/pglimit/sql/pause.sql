@@ -82,7 +82,7 @@ begin
 		if version_ = 0 and p[q+2] <> 0 then
 			version_ := greatest(now - p[q+5], p[q+3] + 1);
 		elsif version_ = 0 then
-			version_ := greatest(last_ + 1, now, coalesce(old.version, 0) + 1);
+			version_ := greatest(last_ + 1, now, coalesce(old.version, 0) + 1, p[q+3] + 1);
 			at_ := now;
 		end if;
 		if p[q+6] > 0 then

@@ -100,7 +100,7 @@ for _ = 1, changes do
   if version == 0 and late == 1 then
     version = max(now - ago, newer + 1)
   elseif version == 0 then
-    version, at = max(last + 1, now, known + 1), now
+    version, at = max(last + 1, now, known + 1, newer + 1), now
   end
   if left > 0 then till = now + left end
   if ends == 1 then
