@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -131,6 +132,7 @@ func (e *Engine) newPauses() *pause.Set {
 				return e.o.Store.Key(name, name).Name
 			},
 		}
+		rand.Read(fleet.Member[:])
 	}
 	return pause.New(fleet, pause.Hooks{Begun: e.endPaused, Tell: e.toldOfPause})
 }

@@ -8,7 +8,7 @@ import (
 // PauseStore is what a [Store] has besides, if it lets the processes that share it pause
 // accounts together: nothing is sent for an account that is paused, by any of them.
 //
-// What it keeps is one entry an account: the latest pause of it, or that it was resumed. An
+// What it keeps is one entry an account: the latest pause of it, or that that is over. An
 // entry with a higher version replaces one with a lower, so it does not matter in which order, and how
 // often, a store hears of them. Processes keep a copy of all entries. A process asks at
 // least once a second what has changed, and where the store has lost something, it
@@ -23,21 +23,27 @@ type PauseStore interface {
 
 // What a PauseStore keeps, and how much of it goes into one request.
 const (
-	MaxPauses       = 10_000              // accounts that are paused at once; and so many that were resumed
+	MaxPauses       = 10_000              // accounts that are paused at once; and so many of which it is known that they are not any more
 	MaxPauseReason  = 200                 // bytes; what is longer is cut
 	MaxPauseChanges = 256                 // in one request
 	MaxPausesTold   = 500                 // in one answer
-	PauseKept       = 30 * 24 * time.Hour // for so long it is remembered that an account was resumed
+	PauseKept       = 30 * 24 * time.Hour // for so long it is remembered that a pause is over, so that nobody puts it back
 )
 
-// AccountPause is the entry of one account: that it is paused, or that it was resumed.
+// AccountPause is the entry of one account: that it is paused, or that it is not any more.
 type AccountPause struct {
 	Account StoreKey // only Name counts, and is set in answers
 	Version uint64   // of the entry; each change has a higher one than those before it
-	Resumed bool     // the pause was ended; false = the account is paused
+	Resumed bool     // the pause is over, by itself or since somebody has ended it; false = the account is paused
 	Ago     time.Duration
-	Left    time.Duration // until the pause ends, or the entry is forgotten; 0 = it does not end by itself
+	Left    time.Duration // until the pause ends, or its end is forgotten; 0 = it does not end by itself
 	Reason  string        // why it was paused, in clear
+
+	// By is the process whose change it was, and Number is that change's, which is higher than those of
+	// the process before it. So a change that is told twice counts once, and one that comes
+	// late does not undo a later one.
+	By     StoreID
+	Number uint64
 }
 
 // PauseChange is what a process tells a store of one account.
@@ -48,11 +54,12 @@ type PauseChange struct {
 	AccountPause
 
 	// After is, for a change with Version 0, the version of the entry that was known when it
-	// was made, which it replaces even where the store does not know that any more.
+	// was made. It replaces that also where the store does not know it any more. Where the store has
+	// a newer one, nothing is done: the request may have come much later than it was sent.
 	After uint64
 
 	// Late says of a change with Version 0 that the store could not be told at once. Then it
-	// is as old as Ago says, and later changes of others stand.
+	// is as old as Ago says: a newer entry than After stands if it was made later.
 	Late bool
 }
 
@@ -81,13 +88,13 @@ type PauseAnswer struct {
 	More    bool           // there are more entries: the process should ask again at once
 	Entries []AccountPause // that have changed, in the order in which the store heard of them
 
-	// Changed are the entries as they are after each of the request's changes. Where there are
-	// too many pauses for another, Full says so.
+	// Changed are the entries as they are after each of the request's changes.
 	Changed []PauseResult
 }
 
 // PauseResult is what came of a change: the account's entry; it has Version 0 where there is none.
 type PauseResult struct {
 	AccountPause
-	Full bool // MaxPauses accounts are paused: this one is not
+	Full  bool // nothing was done, since MaxPauses accounts are paused already
+	Newer bool // nothing was done, since the entry is newer than PauseChange.After: who still wants it may ask again
 }

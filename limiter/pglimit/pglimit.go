@@ -110,7 +110,7 @@ func New(pool *pgxpool.Pool, o Options) (*Store, error) {
 		tables:     "select limits from " + schema + ".numbers where numbers <> $1 and numbers in (select numbers from " + schema + ".members where until > $2) order by numbers",
 		sweep:      "select " + schema + ".sweep($1, $2, $3)",
 		credential: "select r, ends_as from " + schema + ".credential($1, $2, $3, $4, $5)",
-		pause:      "select r, accounts, reasons from " + schema + ".pause($1, $2, $3, $4, $5)",
+		pause:      "select r, accounts, bys, reasons from " + schema + ".pause($1, $2, $3, $4, $5, $6)",
 		epochs:     "select " + schema + ".begin_epochs($1)",
 	}
 	s.swept.Store(&[16]byte{})

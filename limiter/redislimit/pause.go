@@ -42,12 +42,14 @@ func (s *Store) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.Pau
 		} else {
 			w.pause(c.Left)
 		}
+		w = append(w, c.By[:]...)
+		w.change(c.Number)
 		reason := c.Reason[:min(len(c.Reason), limiter.MaxPauseReason)]
 		w.short(len(reason))
 		w = append(w, reason...)
 	}
 	name := s.tags[0] + "pauses"
-	call := Call{Keys: []string{name, name + ":order", name + ":paused", name + ":resumed", name + ":meta"}, Args: s.args(w, 0, true)}
+	call := Call{Keys: []string{name, name + ":order", name + ":ends", name + ":meta"}, Args: s.args(w, 0, true)}
 	// Not within Options.Timeout: no call waits for it for longer than its process lets it.
 	if err := s.server.Eval(ctx, pauseScript, &call); err != nil {
 		return a, err
@@ -57,8 +59,8 @@ func (s *Store) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.Pau
 	a.Lost, a.More = bits&1 != 0, bits&2 != 0
 	a.Known = limiter.PauseMark{Store: uint64(read.number()), Change: uint64(read.number()), Page: uint64(read.number())}
 	for range read.short() {
-		full := read.byte() != 0
-		a.Changed = append(a.Changed, limiter.PauseResult{Full: full, AccountPause: read.pause()})
+		bits := read.byte()
+		a.Changed = append(a.Changed, limiter.PauseResult{Full: bits == 1, Newer: bits == 2, AccountPause: read.pause()})
 	}
 	for read.s != "" {
 		a.Entries = append(a.Entries, read.pause())
@@ -88,6 +90,8 @@ func (r *reader) pause() (p limiter.AccountPause) {
 	p.Version, p.Resumed = uint64(r.number()), r.byte() != 0
 	p.Ago = time.Duration(r.number()) * time.Microsecond
 	p.Left = time.Duration(r.number()) * time.Microsecond
+	copy(p.By[:], r.next(len(p.By)))
+	p.Number = uint64(r.number())
 	n := r.short()
 	if len(r.s) < n {
 		r.s, r.bad = "", true

@@ -22,6 +22,7 @@ func ComparePauses(t *testing.T, seed uint64, requests int, start func(t *testin
 	want, got := NewMemory(clock), store.(limiter.PauseStore)
 	accounts := []int{3, 30, 1000}[seed%3]
 	var marks [4]limiter.PauseMark
+	number := uint64(0)
 	var seen []limiter.AccountPause                               // whose Account is as the Memory names it
 	names, back := map[[16]byte]string{}, map[[16]byte][16]byte{} // of accounts: as they are, and as the Memory names them
 	for name := range accounts {
@@ -44,12 +45,18 @@ func ComparePauses(t *testing.T, seed uint64, requests int, start func(t *testin
 				Resumed: rnd.IntN(3) == 0, Ago: time.Duration(rnd.Int64N(int64(10 * time.Second))), Reason: []string{"", "why", "a\x00'\xff", string(make([]byte, 300))}[rnd.IntN(4)],
 				Left: []time.Duration{0, -1, 1, time.Second, time.Minute + 1, 50 * 24 * time.Hour, 1 << 62}[rnd.IntN(7)],
 			}, Late: rnd.IntN(3) == 0}
+			c.By[0] = byte(rnd.IntN(3))
+			if number++; rnd.IntN(3) > 0 {
+				c.Number = number
+			} else {
+				c.Number = number - uint64(rnd.IntN(int(min(number, 20))))
+			}
 			name := fmt.Sprint("account", rnd.IntN(accounts))
 			if len(seen) > 0 && rnd.IntN(3) == 0 {
 				c.AccountPause = seen[rnd.IntN(len(seen))]
 				name = names[c.Account.Name]
-				if c.Version += uint64(rnd.IntN(3)); c.Late {
-					c.After, c.Version = c.Version, 0
+				if c.Version += uint64(rnd.IntN(3)); c.Late || rnd.IntN(3) == 0 {
+					c.After, c.Version, c.Number = c.Version, 0, number
 				}
 			}
 			plain = append(plain, name)

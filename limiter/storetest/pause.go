@@ -12,9 +12,10 @@ import (
 var _ limiter.PauseStore = (*Memory)(nil)
 
 const (
+	maxVersion   = int64(1) << 52                              // that is believed
 	pauseMarks   = 200                                         // of the latest requests with changes, which are known
 	longestPause = 100 * 366 * 24 * hour                       // what is longer is cut
-	pauseKept    = int64(limiter.PauseKept / time.Microsecond) // of an account that was resumed
+	pauseKept    = int64(limiter.PauseKept / time.Microsecond) // how long it is remembered that a pause is over
 )
 
 // pauses are the entries of accounts that are paused or were resumed.
@@ -32,12 +33,16 @@ type pauseEntry struct {
 	version int64
 	change  int64 // when the store heard of it: its place in the order
 	at      int64 // when it was paused or resumed
-	end     int64 // of the pause, or when the entry is forgotten; 0 = never
+	end     int64 // of the pause, by itself or by who resumed it; 0 = it has none
 	resumed bool
 	reason  string
+	by      limiter.StoreID
+	number  int64
 }
 
-func (e *pauseEntry) over(now int64) bool { return e.end != 0 && now >= e.end }
+// over reports whether the account is not paused any more. That is remembered, so that nobody
+// puts an older pause back.
+func (e *pauseEntry) over(now int64) bool { return e.resumed || e.end != 0 && now >= e.end }
 
 // Pause is [limiter.PauseStore.Pause].
 func (m *Memory) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.PauseAnswer, error) {
@@ -83,7 +88,7 @@ func (p *pauses) request(r *limiter.PauseRequest, now int64) (a limiter.PauseAns
 	}
 	var changed []*pauseEntry
 	for _, e := range p.entries {
-		if e.change > after && !e.over(now) {
+		if e.change > after && !e.forgotten(now) {
 			changed = append(changed, e)
 		}
 	}
@@ -99,24 +104,28 @@ func (p *pauses) request(r *limiter.PauseRequest, now int64) (a limiter.PauseAns
 	return a
 }
 
-// forget drops what is over, and the oldest of too many that were resumed.
+// forgotten reports whether nobody puts an older pause back any more.
+func (e *pauseEntry) forgotten(now int64) bool { return e.over(now) && now >= e.end+pauseKept }
+
+// forget drops what is forgotten, and the oldest of too many pauses that are over.
 func (p *pauses) forget(now int64) {
 	p.paused = 0
-	var resumed []*pauseEntry
+	var over []*pauseEntry
 	for k, e := range p.entries {
-		if e.over(now) {
+		switch {
+		case e.forgotten(now):
 			delete(p.entries, k)
-		} else if e.resumed {
-			resumed = append(resumed, e)
-		} else {
+		case e.over(now):
+			over = append(over, e)
+		default:
 			p.paused++
 		}
 	}
-	if n := len(resumed) - limiter.MaxPauses; n > 0 {
-		slices.SortFunc(resumed, func(a, b *pauseEntry) int {
+	if n := len(over) - limiter.MaxPauses; n > 0 {
+		slices.SortFunc(over, func(a, b *pauseEntry) int {
 			return cmp.Or(cmp.Compare(a.end, b.end), slices.Compare(a.account[:], b.account[:]))
 		})
-		for _, e := range resumed[:n] {
+		for _, e := range over[:n] {
 			delete(p.entries, e.account)
 		}
 	}
@@ -126,37 +135,41 @@ func (p *pauses) change(c *limiter.PauseChange, now int64) (done limiter.PauseRe
 	k := c.Account.Name
 	old := p.entries[k]
 	ago, left := pauseSpan(c.Ago), pauseSpan(c.Left)
-	e := &pauseEntry{account: k, at: now - ago, resumed: c.Resumed, reason: c.Reason[:min(len(c.Reason), limiter.MaxPauseReason)]}
-	known := int64(0)
+	e := &pauseEntry{account: k, at: now - ago, resumed: c.Resumed, reason: c.Reason[:min(len(c.Reason), limiter.MaxPauseReason)], by: c.By, number: version(c.Number)}
+	known, after, again := int64(0), version(c.After), false
 	if old != nil {
 		known = old.version
+		if c.Version == 0 && old.by == c.By { // who made that knows it
+			after, again = max(after, known), e.number <= old.number
+		}
 	}
 	switch {
 	case c.Version != 0:
 		e.version = version(c.Version)
 	case c.Late:
-		e.version = max(now-ago, version(c.After)+1)
+		e.version = max(now-ago, after+1)
 	default:
-		e.version, e.at = max(p.next(now), known+1, version(c.After)+1), now
+		e.version, e.at = max(p.next(now), after+1, known+1), now
+		done.Newer = min(known, maxVersion) > after
 	}
-	if left > 0 {
+	switch {
+	case c.Resumed && c.Version != 0 && left > 0:
+		e.end = now - pauseKept + min(left, pauseKept)
+	case c.Resumed:
+		e.end = now
+	case left > 0:
 		e.end = now + left
 	}
-	if c.Resumed {
-		e.reason = ""
-		if e.end == 0 || e.end > now+pauseKept {
-			e.end = now + pauseKept
-		}
-	}
 	more := 0
-	if !c.Resumed {
+	if !e.over(now) {
 		more++
 	}
-	if old != nil && !old.resumed {
+	if old != nil && !old.over(now) {
 		more--
 	}
 	switch {
-	case e.version <= known, c.Left < 0:
+	case again, done.Newer, e.version <= known, c.Left < 0:
+		done.Newer = done.Newer && !again
 	case more > 0 && p.paused >= limiter.MaxPauses:
 		done.Full = true
 	default:
@@ -179,15 +192,21 @@ func (p *pauses) change(c *limiter.PauseChange, now int64) (done limiter.PauseRe
 func (p *pauses) next(now int64) int64 { return max(p.last+1, now) }
 
 // version is what is believed of a version, or of a mark.
-func version(v uint64) int64 { return int64(min(v, 1<<52)) }
+func version(v uint64) int64 { return int64(min(v, uint64(maxVersion))) }
 
 func (e *pauseEntry) tell(now int64) limiter.AccountPause {
 	a := limiter.AccountPause{
-		Account: limiter.StoreKey{Name: e.account}, Version: uint64(e.version), Resumed: e.resumed,
-		Ago: duration(max(0, now-e.at)), Reason: e.reason,
+		Account: limiter.StoreKey{Name: e.account}, Version: uint64(e.version), Resumed: e.over(now), Ago: duration(max(0, now-e.at)),
+		By: e.by, Number: uint64(e.number),
 	}
-	if e.end != 0 {
-		a.Left = duration(max(1, e.end-now))
+	switch {
+	case a.Resumed:
+		a.Left = duration(max(1, e.end+pauseKept-now))
+	case e.end != 0:
+		a.Left = duration(e.end - now)
+		fallthrough
+	default:
+		a.Reason = e.reason
 	}
 	return a
 }

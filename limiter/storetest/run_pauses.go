@@ -55,8 +55,14 @@ var pauseTests = []suiteTest{
 		if e := a.entry(k); e.Resumed || e.Version != newer.Version {
 			s.Errorf("a newer pause, as another process sees it: got %+v", e)
 		}
-		if got := b.told(limiter.PauseChange{AccountPause: limiter.AccountPause{Account: k, Resumed: true}}); !got.Resumed || got.Version <= newer.Version {
-			s.Errorf("what somebody asks for now counts always: got %+v", got)
+		for _, after := range []uint64{0, now.Version} {
+			got := b.request(limiter.PauseChange{After: after, AccountPause: limiter.AccountPause{Account: k, Resumed: true}}).Changed[0]
+			if !got.Newer || got.Resumed || got.Version != newer.Version {
+				s.Errorf("a change by somebody who does not know the newer one, %d: got %+v, want that it is newer", after, got)
+			}
+		}
+		if got := b.told(limiter.PauseChange{AccountPause: limiter.AccountPause{Account: k, Resumed: true}}); got.Newer || !got.Resumed || got.Version <= newer.Version {
+			s.Errorf("a change by somebody who knows it: got %+v", got)
 		}
 		if got := b.told(limiter.PauseChange{After: 1 << 51, AccountPause: limiter.AccountPause{Account: s.key(), Resumed: true}}); got.Version <= 1<<51 {
 			s.Errorf("what the store does not know any more is replaced, too: got %+v", got)
@@ -66,10 +72,10 @@ var pauseTests = []suiteTest{
 		}
 	}},
 	{"a change that comes late", false, func(s *suite) {
-		a := s.pauser()
+		a, b := s.pauser(), s.pauser()
 		late := func(k limiter.StoreKey, resumed bool, ago time.Duration, after uint64) limiter.PauseResult {
 			s.Helper()
-			return a.told(limiter.PauseChange{Late: true, After: after, AccountPause: limiter.AccountPause{Account: k, Resumed: resumed, Ago: ago, Reason: "late"}})
+			return b.told(limiter.PauseChange{Late: true, After: after, AccountPause: limiter.AccountPause{Account: k, Resumed: resumed, Ago: ago, Reason: "late"}})
 		}
 		k := s.key()
 		if got := late(k, false, time.Minute, 0); got.Resumed || got.Reason != "late" || got.Ago < time.Minute {
@@ -84,10 +90,28 @@ var pauseTests = []suiteTest{
 			s.Errorf("whoever made it knew that one: got %+v, want the pause", got)
 		}
 		k = s.key()
-		first := a.told(limiter.PauseChange{AccountPause: limiter.AccountPause{Account: k, Reason: "once"}})
-		s.advance(ms)
-		if got := late(k, false, s.now()+time.Minute, 0); got.Version != first.Version {
-			s.Errorf("asked twice, since the answer was lost: got %+v, want %+v", got, first)
+		by := newID()
+		numbered := func(n uint64, late, resumed bool, after uint64) limiter.PauseResult {
+			s.Helper()
+			s.advance(ms)
+			return a.request(limiter.PauseChange{Late: late, After: after, AccountPause: limiter.AccountPause{Account: k, Resumed: resumed, By: by, Number: n}}).Changed[0]
+		}
+		first := numbered(1, false, false, 0)
+		if first.Resumed || first.Version == 0 || first.By != by || first.Number != 1 {
+			s.Errorf("the first one: got %+v, want it", first)
+		}
+		for _, late := range []bool{true, false} {
+			if got := numbered(1, late, false, first.Version); got.Version != first.Version || got.Newer {
+				s.Errorf("asked twice, since the answer was lost: got %+v, want %+v", got, first)
+			}
+		}
+		if got := numbered(3, false, true, 0); !got.Resumed || got.Newer || got.Number != 3 {
+			s.Errorf("a process knows its own changes, whether it was told of them or not: got %+v", got)
+		}
+		for _, late := range []bool{true, false} {
+			if got := numbered(2, late, false, first.Version); !got.Resumed || got.Newer || got.Number != 3 {
+				s.Errorf("a request that comes after a later one of the same process: got %+v", got)
+			}
 		}
 	}},
 	{"a pause ends by itself", false, func(s *suite) {
@@ -95,8 +119,8 @@ var pauseTests = []suiteTest{
 		k := s.key()
 		a.told(limiter.PauseChange{AccountPause: limiter.AccountPause{Account: k, Left: short}})
 		s.advance(short)
-		if e := b.entry(k); e.Version != 0 {
-			s.Errorf("after its end: got %+v, want nothing", e)
+		if e := b.entry(k); !e.Resumed || e.Reason != "" || e.Left > limiter.PauseKept || e.Left < limiter.PauseKept-time.Hour {
+			s.Errorf("after its end: got %+v, want that it is over", e)
 		}
 		if got := a.told(limiter.PauseChange{AccountPause: limiter.AccountPause{Account: s.key(), Left: -1}}); got.Version != 0 || got.Full {
 			s.Errorf("a pause that is over: got %+v, want nothing", got)
@@ -173,7 +197,7 @@ var pauseTests = []suiteTest{
 		a.told(limiter.PauseChange{AccountPause: limiter.AccountPause{Account: k}})
 		a.ask()
 		for range 300 {
-			b.request(limiter.PauseChange{AccountPause: limiter.AccountPause{Account: k, Left: time.Hour}})
+			b.told(limiter.PauseChange{AccountPause: limiter.AccountPause{Account: k, Left: time.Hour}})
 		}
 		if got := a.request(); !got.Lost {
 			s.Error("300 changes later: got lost false, want true")
@@ -223,7 +247,7 @@ var pauseTests = []suiteTest{
 		for from := 0; from < len(keys); from += limiter.MaxPauseChanges {
 			var changes []limiter.PauseChange
 			for _, k := range keys[from:min(from+limiter.MaxPauseChanges, len(keys))] {
-				changes = append(changes, limiter.PauseChange{AccountPause: limiter.AccountPause{Account: k, Resumed: true}})
+				changes = append(changes, limiter.PauseChange{After: 1 << 51, AccountPause: limiter.AccountPause{Account: k, Resumed: true}})
 			}
 			a.request(changes...)
 		}
@@ -292,6 +316,8 @@ var pauseTests = []suiteTest{
 // pauser is a process that asks for pauses.
 type pauser struct {
 	s     *suite
+	id    limiter.StoreID
+	n     uint64 // changes
 	store limiter.PauseStore
 	mark  limiter.PauseMark
 	more  bool
@@ -306,7 +332,7 @@ func (s *suite) pauser() *pauser {
 	if !ok {
 		s.Skip("the store knows no pauses")
 	}
-	p := &pauser{s: s, store: store}
+	p := &pauser{s: s, store: store, id: newID()}
 	for p.more = true; p.more; {
 		p.request()
 	}
@@ -316,6 +342,12 @@ func (s *suite) pauser() *pauser {
 // request asks once, with these changes.
 func (p *pauser) request(changes ...limiter.PauseChange) limiter.PauseAnswer {
 	p.s.Helper()
+	for i := range changes {
+		if c := &changes[i]; c.Version == 0 && c.Number == 0 {
+			p.n++
+			c.By, c.Number = p.id, p.n
+		}
+	}
 	a, err := p.store.Pause(context.Background(), &limiter.PauseRequest{Known: p.mark, Changes: changes})
 	if err != nil {
 		p.s.Fatalf("Pause: %v", err)
@@ -337,9 +369,12 @@ func (p *pauser) ask() []limiter.AccountPause {
 	return p.all[from:]
 }
 
-// told makes a change, and returns what came of it.
+// told makes a change, knowing the account's entry, and returns what came of it.
 func (p *pauser) told(c limiter.PauseChange) limiter.PauseResult {
 	p.s.Helper()
+	if c.Version == 0 && !c.Late && c.After == 0 {
+		c.After = p.entry(c.Account).Version
+	}
 	return p.request(c).Changed[0]
 }
 

@@ -16,6 +16,7 @@ import (
 // has changed something. It runs from the first use on until Done is closed.
 type Fleet struct {
 	Store   limiter.PauseStore
+	Member  limiter.StoreID               // the process, which no other has ever been
 	Key     func(account string) [16]byte // as the store names it
 	Timeout time.Duration                 // how long Await waits for the first answer
 	Done    <-chan struct{}               // closed when the process's part in it ends
@@ -39,27 +40,19 @@ var ErrUntold = errors.New("the store did not answer")
 type known struct {
 	key     [16]byte
 	version uint64 // of what the store has told; 0 = nothing
+	by      limiter.StoreID
+	number  uint64
 	round   uint64 // in which it was last told: see fleet.round
 	asked   *asked // what somebody here has asked for, and the store has not heard; nil = nothing
 }
 
 // asked is a change that somebody here has asked for.
 type asked struct {
-	said
-	at    time.Time
-	after uint64     // the version that was known then
-	tries int        // how often the store was told
-	done  chan error // of capacity 1: what came of the first try, or of the whole
-
-	// undoes is what was asked for before, if the store may hear of that later: a server
-	// that was stopped does what it was sent when it goes on. nil = nothing.
-	undoes *said
-}
-
-// said is what a change says.
-type said struct {
-	resumed bool
-	reason  string
+	number uint64 // of this process's changes
+	at     time.Time
+	after  uint64     // the version that was known then
+	tries  int        // how often the store was told
+	done   chan error // of capacity 1: what came of the first try, or of the whole
 }
 
 // answer tells whoever waits what came of it, if he was not told before.
@@ -77,7 +70,7 @@ func (e *entry) answer(err error) {
 	}
 }
 
-// fleet is what a Set has for the store's sake. Set.mu guards toTell, heard and closed.
+// fleet is what a Set has for the store's sake. Set.mu guards number, toTell and heard.
 type fleet struct {
 	o      Fleet
 	start  sync.Once
@@ -85,6 +78,7 @@ type fleet struct {
 	kicked chan struct{} // something was asked for here
 	told   chan struct{} // the store has told of changes
 
+	number uint64          // of the latest change that was asked for here
 	toTell map[*entry]bool // what somebody has asked for, or is to be put back
 	heard  bool            // first is closed
 
@@ -152,13 +146,10 @@ func (s *Set) askLocked(e *entry, now time.Time) *asked {
 		return nil
 	}
 	e.answer(nil) // what was asked before is not to be told any more
-	a := &asked{said: said{e.resumed, e.Reason}, at: now, after: e.version, done: make(chan error, 1)}
-	if e.asked != nil && e.asked.tries > 0 {
-		a.undoes = &e.asked.said
-	}
-	e.asked = a
+	s.fleet.number++
+	e.asked = &asked{number: s.fleet.number, at: now, after: e.version, done: make(chan error, 1)}
 	s.fleet.toTell[e] = true
-	return a
+	return e.asked
 }
 
 // told waits until the store has heard of what was asked for.
@@ -262,23 +253,19 @@ func (s *Set) requestLocked(now time.Time) (r *limiter.PauseRequest, entries []*
 		if len(entries) == limiter.MaxPauseChanges {
 			break
 		}
-		end := e.end()
-		if !end.IsZero() && !now.Before(end) {
-			e.answer(nil)
-			delete(s.fleet.toTell, e)
-			continue // it is over, of which all know by themselves
-		}
 		c := limiter.PauseChange{AccountPause: limiter.AccountPause{
-			Account: limiter.StoreKey{Name: e.key}, Resumed: e.resumed, Ago: max(0, now.Sub(e.Since)), Reason: e.Reason,
+			Account: limiter.StoreKey{Name: e.key}, Resumed: e.over(now), Ago: max(0, now.Sub(e.Since)),
 		}}
-		if !end.IsZero() {
-			c.Left = end.Sub(now)
+		if end := e.forgotten(); c.Resumed {
+			c.Left = max(1, end.Sub(now))
+		} else if c.Reason = e.Reason; !end.IsZero() {
+			c.Left = e.Until.Sub(now)
 		}
 		if a := e.asked; a != nil {
-			c.Ago, c.After, c.Late = max(0, now.Sub(a.at)), a.after, a.tries > 0
+			c.Ago, c.After, c.Late, c.By, c.Number = max(0, now.Sub(a.at)), a.after, a.tries > 0, s.fleet.o.Member, a.number
 			a.tries++
 		} else {
-			c.Version = e.version
+			c.Version, c.By, c.Number = e.version, e.by, e.number
 		}
 		r.Changes = append(r.Changes, c)
 		entries, asks = append(entries, e), append(asks, e.asked)
@@ -307,14 +294,11 @@ func (s *Set) hearLocked(a *limiter.PauseAnswer, entries []*entry, asks []*asked
 		r := &a.Changed[i]
 		asked := asks[i]
 		if e.asked != asked { // something else was asked for meanwhile
-			if asked != nil && asked.tries == 1 {
-				e.asked.after = max(e.asked.after, r.Version)
-			}
 			continue
 		}
-		if asked != nil && asked.undoes != nil && *asked.undoes == (said{r.Resumed, r.Reason}) && *asked.undoes != asked.said {
-			asked.after, asked.undoes = max(asked.after, r.Version), nil
-			continue // that has come late, and does not stand: once more
+		if asked != nil && r.Newer { // it was not known here, but whoever has asked wants it now
+			asked.after, asked.tries = r.Version, 0
+			continue
 		}
 		delete(f.toTell, e)
 		e.asked = nil
@@ -327,7 +311,8 @@ func (s *Set) hearLocked(a *limiter.PauseAnswer, entries []*entry, asks []*asked
 		if asked != nil {
 			asked.answer(nil)
 		}
-		if asked != nil && asked.tries == 1 {
+		if asked != nil && r.By == f.o.Member && r.Number == asked.number {
+			e.by, e.number = r.By, r.Number
 			e.version, e.round = r.Version, f.round // as it was asked for, so its times are right
 			continue
 		}
@@ -342,9 +327,11 @@ func (s *Set) hearLocked(a *limiter.PauseAnswer, entries []*entry, asks []*asked
 			switch {
 			case e.version == 0 || e.round == f.round || e.asked != nil:
 			case f.trusted:
-				if s.countLocked(e, -1); !e.resumed && !e.over(now) {
+				if !e.over(now) {
 					c.ended = append(c.ended, e.Pause)
 				}
+				e.resumed = true
+				s.countLocked(e, now)
 				s.dropLocked(e)
 			default:
 				f.toTell[e] = true
@@ -366,7 +353,7 @@ func (s *Set) entryLocked(r *limiter.AccountPause, now time.Time, c *changes) {
 	e := s.keys[r.Account.Name]
 	switch {
 	case e == nil:
-		if len(s.keys) >= mostKept {
+		if s.roomLocked(now); len(s.keys) >= mostKept {
 			return
 		}
 		e = &entry{known: known{key: r.Account.Name}, resumed: true}
@@ -379,19 +366,15 @@ func (s *Set) entryLocked(r *limiter.AccountPause, now time.Time, c *changes) {
 		e.round = s.fleet.round
 		return
 	}
-	before, was := e.Pause, !e.resumed && !e.over(now)
-	s.countLocked(e, -1)
-	e.version, e.round, e.resumed = r.Version, s.fleet.round, r.Resumed
-	e.Since, e.Until, e.Reason, e.forget = now.Add(-r.Ago), time.Time{}, r.Reason, time.Time{}
+	before, was := e.Pause, !e.over(now)
+	e.version, e.by, e.number, e.round, e.resumed = r.Version, r.By, r.Number, s.fleet.round, r.Resumed
+	e.Since, e.Until, e.Reason = now.Add(-r.Ago), time.Time{}, r.Reason
 	if r.Resumed {
-		e.forget = now.Add(limiter.PauseKept)
-	}
-	if r.Left > 0 && r.Resumed {
 		e.forget = now.Add(min(r.Left, limiter.PauseKept))
 	} else if r.Left > 0 {
 		e.Until = now.Add(r.Left)
 	}
-	s.countLocked(e, 1)
+	s.countLocked(e, now)
 	delete(s.fleet.toTell, e)
 	switch {
 	case was && e.resumed:

@@ -5,6 +5,9 @@ package pause
 
 import (
 	"errors"
+	"iter"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,17 +48,33 @@ type Set struct {
 	names  map[string]*entry   // those whose account's name is known
 	keys   map[[16]byte]*entry // all, where there is a fleet
 	hashed map[string][16]byte // keys of accounts that were asked for, while any is paused
-	paused int                 // how many entries are pauses
-	next   time.Time           // when the next entry may be over; zero = none ends
+	paused int                 // how many entries are pauses that are not over, as far as that was noticed
+	next   time.Time           // when the next of them may be over; zero = none ends
 	wake   chan struct{}       // closed when an account is paused; nil = nobody waits for that
 }
 
-// entry is what is known of an account.
+// entry is what is known of an account: its latest pause, or that it is over. Where there is a fleet that
+// is remembered, so that no older pause is put back.
 type entry struct {
 	Pause
-	resumed bool      // the pause was ended: until forget this is remembered
-	forget  time.Time // of one that was resumed
+	resumed bool      // the pause was ended
+	forget  time.Time // of one that was resumed: so long it is remembered
+	counted bool      // in Set.paused
 	known             // to the store
+}
+
+// over reports whether the account is not paused any more.
+func (e *entry) over(now time.Time) bool { return e.resumed || e.Pause.over(now) }
+
+// forgotten is when the entry is not needed any more; zero = never, as it is.
+func (e *entry) forgotten() time.Time {
+	switch {
+	case e.resumed:
+		return e.forget
+	case e.Until.IsZero():
+		return time.Time{}
+	}
+	return e.Until.Add(limiter.PauseKept)
 }
 
 const (
@@ -88,7 +107,7 @@ func (s *Set) Of(account string) (p Pause, ok bool) {
 	e, sure := s.findLocked(account)
 	sweep := !s.next.IsZero() && !now.Before(s.next)
 	if e != nil {
-		p, ok = e.Pause, !e.resumed && !e.over(now)
+		p, ok = e.Pause, !e.over(now)
 	}
 	s.mu.RUnlock()
 	if sure && !sweep {
@@ -100,7 +119,7 @@ func (s *Set) Of(account string) (p Pause, ok bool) {
 		e = s.lookLocked(account)
 	}
 	if e != nil {
-		p, ok = e.Pause, !e.resumed && !e.over(now)
+		p, ok = e.Pause, !e.over(now)
 	}
 	if sweep {
 		s.sweepLocked(now)
@@ -154,18 +173,10 @@ func (s *Set) All() (list []Pause) {
 	now := time.Now()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	add := func(e *entry) {
-		if !e.resumed && !e.over(now) {
+	for e := range s.entriesLocked() {
+		if !e.over(now) {
 			list = append(list, e.Pause)
 		}
-	}
-	if s.keys == nil {
-		for _, e := range s.names {
-			add(e)
-		}
-	}
-	for _, e := range s.keys {
-		add(e)
 	}
 	return list
 }
@@ -176,7 +187,7 @@ func (s *Set) Pause(p Pause) error {
 	s.mu.Lock()
 	now := time.Now()
 	e := s.lookLocked(p.Account)
-	was := e != nil && !e.resumed && !e.over(now)
+	was := e != nil && !e.over(now)
 	if !was && s.paused >= limiter.MaxPauses {
 		s.sweepLocked(now)
 		if s.paused >= limiter.MaxPauses {
@@ -189,9 +200,8 @@ func (s *Set) Pause(p Pause) error {
 		e = s.addLocked(p.Account)
 	}
 	before := *e
-	s.countLocked(e, -1)
 	e.Pause, e.resumed = p, false
-	s.countLocked(e, 1)
+	s.countLocked(e, now)
 	a := s.askLocked(e, now)
 	s.settleLocked()
 	s.wakeLocked()
@@ -202,9 +212,8 @@ func (s *Set) Pause(p Pause) error {
 	if err == ErrTooMany {
 		s.mu.Lock()
 		if s.keys[e.key] == e && e.asked == nil && e.version == before.version { // nobody has changed it since
-			s.countLocked(e, -1)
 			e.Pause, e.resumed, e.forget = before.Pause, before.resumed, before.forget
-			s.countLocked(e, 1)
+			s.countLocked(e, time.Now())
 			if before.version == 0 {
 				s.dropLocked(e)
 			}
@@ -228,26 +237,18 @@ func (s *Set) Resume(account string) error {
 		return nil
 	}
 	if e == nil {
-		if len(s.keys) >= mostKept {
-			s.sweepLocked(now)
-		}
-		if len(s.keys) >= mostKept {
+		if s.roomLocked(now); len(s.keys) >= mostKept {
 			s.mu.Unlock()
 			return ErrTooMany
 		}
 		e = s.addLocked(account)
-		e.resumed = true
 	}
-	p, was := e.Pause, !e.resumed && !e.over(now)
-	s.countLocked(e, -1)
-	e.Pause = Pause{Account: account, Since: now}
-	e.resumed, e.forget = true, now.Add(limiter.PauseKept)
-	var a *asked
+	p, was := e.Pause, !e.over(now)
+	e.Pause, e.resumed, e.forget = Pause{Account: account, Since: now}, true, now.Add(limiter.PauseKept)
+	s.countLocked(e, now)
+	a := s.askLocked(e, now)
 	if s.fleet == nil {
-		delete(s.names, account)
-	} else {
-		s.countLocked(e, 1)
-		a = s.askLocked(e, now)
+		s.dropLocked(e)
 	}
 	s.settleLocked()
 	s.mu.Unlock()
@@ -270,7 +271,7 @@ func (s *Set) addLocked(account string) *entry {
 	return e
 }
 
-// dropLocked forgets an entry. It is not counted any more.
+// dropLocked forgets an entry that is over.
 func (s *Set) dropLocked(e *entry) {
 	if s.names[e.Account] == e {
 		delete(s.names, e.Account)
@@ -281,50 +282,58 @@ func (s *Set) dropLocked(e *entry) {
 	}
 }
 
-// countLocked counts an entry, or does not any more (n = -1), and notes when it is over.
-func (s *Set) countLocked(e *entry, n int) {
-	if !e.resumed {
-		s.paused += n
+// countLocked counts an entry that has changed, and notes when it is over.
+func (s *Set) countLocked(e *entry, now time.Time) {
+	if e.counted {
+		s.paused--
 	}
-	if end := e.end(); n > 0 && !end.IsZero() && (s.next.IsZero() || end.Before(s.next)) {
-		s.next = end
+	if e.counted = !e.over(now); e.counted {
+		s.paused++
+		if !e.Until.IsZero() && (s.next.IsZero() || e.Until.Before(s.next)) {
+			s.next = e.Until
+		}
 	}
 }
 
-// end is when the entry is over; zero = never by itself.
-func (e *entry) end() time.Time {
-	if e.resumed {
-		return e.forget
-	}
-	return e.Until
-}
-
-// sweepLocked forgets what is over.
+// sweepLocked notes which pauses are over, and forgets what is not needed any more.
 func (s *Set) sweepLocked(now time.Time) {
 	s.next = time.Time{}
-	look := func(e *entry) {
-		switch end := e.end(); {
-		case end.IsZero():
-		case !now.Before(end):
-			s.countLocked(e, -1)
-			e.answer(nil)
+	for e := range s.entriesLocked() {
+		s.countLocked(e, now)
+		if end := e.forgotten(); e.over(now) && e.asked == nil && (s.fleet == nil || !now.Before(end)) {
 			s.dropLocked(e)
-		case s.next.IsZero() || end.Before(s.next):
-			s.next = end
 		}
-	}
-	if s.keys == nil {
-		for _, e := range s.names {
-			look(e)
-		}
-	}
-	for _, e := range s.keys {
-		look(e)
 	}
 	if least := now.Add(sweepEvery); !s.next.IsZero() && s.next.Before(least) {
 		s.next = least
 	}
 	s.settleLocked()
+}
+
+// entriesLocked are all entries, in no order.
+func (s *Set) entriesLocked() iter.Seq[*entry] {
+	if s.fleet == nil {
+		return maps.Values(s.names)
+	}
+	return maps.Values(s.keys)
+}
+
+// roomLocked forgets the oldest pauses that are over, where there are too many.
+func (s *Set) roomLocked(now time.Time) {
+	if len(s.keys) < mostKept {
+		return
+	}
+	s.sweepLocked(now)
+	var over []*entry
+	for _, e := range s.keys {
+		if e.over(now) && e.asked == nil {
+			over = append(over, e)
+		}
+	}
+	slices.SortFunc(over, func(a, b *entry) int { return a.forgotten().Compare(b.forgotten()) })
+	for _, e := range over[:max(0, len(over)-limiter.MaxPauses)] {
+		s.dropLocked(e)
+	}
 }
 
 // settleLocked lets calls ask, or not any more.

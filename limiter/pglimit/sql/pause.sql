@@ -1,4 +1,4 @@
--- Accounts that are paused, and that were resumed. These tables are logged, since a pause must
+-- Accounts that are paused, and of which it is remembered that they are not any more. These tables are logged, since a pause must
 -- outlive a crash.
 create table {schema}.pauses (
 	account uuid primary key,
@@ -7,7 +7,9 @@ create table {schema}.pauses (
 	at      bigint not null,
 	until   bigint not null,
 	resumed boolean not null,
-	reason  bytea not null
+	reason  bytea not null,
+	process uuid not null,
+	number  bigint not null
 ) with (fillfactor = 50);
 create unique index on {schema}.pauses (change);
 
@@ -21,9 +23,10 @@ insert into {schema}.pause_marks default values;
 
 -- pause makes changes to the accounts that are paused, and tells what others have changed. What is
 -- right here is what package storetest's Memory does. p_mark is: store, change, page. p is, for each
--- change: version, late, after, resumed, ago, left. r is: lost, more, store, change, page; then, for
--- each change and each entry: full, version, resumed, ago, left.
-create function {schema}.pause(p_at bigint, p_mark bigint[], p_accounts uuid[], p bigint[], p_reasons bytea[], out r bigint[], out accounts uuid[], out reasons bytea[]) language plpgsql as $$
+-- change: version, late, after, resumed, ago, left, number. r is: lost, more, store, change, page; then, for
+-- each change and each entry: full 1 or newer 2, version, resumed, ago, left, number.
+create function {schema}.pause(p_at bigint, p_mark bigint[], p_accounts uuid[], p_by uuid[], p bigint[], p_reasons bytea[],
+	out r bigint[], out accounts uuid[], out bys uuid[], out reasons bytea[]) language plpgsql as $$
 #variable_conflict use_variable
 declare
 	now bigint := p_at;
@@ -31,9 +34,10 @@ declare
 	after bigint := 0; lost int := 0; more int := 0;
 	account_ uuid; version_ bigint; resumed_ boolean; at_ bigint; until_ bigint; reason_ bytea; full_ int;
 	old {schema}.pauses; e {schema}.pauses;
-	none boolean; paused bigint; n bigint; q int;
+	none boolean; again boolean; known bigint; after_ bigint; paused bigint; n bigint; q int;
 begin
 	accounts := '{}';
+	bys := '{}';
 	reasons := '{}';
 	if cardinality(p_accounts) > 0 then
 		select m.store, m.last, m.marks into store_, last_, marks_ from {schema}.pause_marks m for update;
@@ -61,15 +65,15 @@ begin
 	r := array[lost, 0, 0, 0, 0];
 
 	if cardinality(p_accounts) > 0 then
-		delete from {schema}.pauses d where d.until <> 0 and d.until <= now;
-		select count(*) filter (where not c.resumed), count(*) filter (where c.resumed) into paused, n from {schema}.pauses c;
-		if n > {pausesMost} then
-			delete from {schema}.pauses d where d.account in (
-				select o.account from {schema}.pauses o where o.resumed order by o.until, o.account limit n - {pausesMost});
+		delete from {schema}.pauses d where d.until <> 0 and d.until + {pauseKept} <= now;
+		select count(*) filter (where not o.resumed and (o.until = 0 or o.until > now)), count(*) into paused, n from {schema}.pauses o;
+		if n - paused > {pausesMost} then
+			delete from {schema}.pauses d where d.account in (select o.account from {schema}.pauses o
+				where o.resumed or o.until <> 0 and o.until <= now order by o.until, o.account limit n - paused - {pausesMost});
 		end if;
 	end if;
 	for i in 1..cardinality(p_accounts) loop
-		q := (i - 1) * 6;
+		q := (i - 1) * 7;
 		account_ := p_accounts[i];
 		version_ := p[q+1];
 		resumed_ := p[q+4] <> 0;
@@ -79,44 +83,57 @@ begin
 		full_ := 0;
 		select * into old from {schema}.pauses k where k.account = account_;
 		none := not found;
+		n := case when resumed_ then 0 else 1 end - case when none or old.resumed or old.until <> 0 and old.until <= now then 0 else 1 end;
+		known := coalesce(old.version, 0);
+		after_ := p[q+3];
+		again := false;
+		if version_ = 0 and old.process = p_by[i] then -- who made that knows it
+			after_ := greatest(after_, known);
+			again := p[q+7] <= old.number;
+		end if;
 		if version_ = 0 and p[q+2] <> 0 then
-			version_ := greatest(now - p[q+5], p[q+3] + 1);
+			version_ := greatest(now - p[q+5], after_ + 1);
 		elsif version_ = 0 then
-			version_ := greatest(last_ + 1, now, coalesce(old.version, 0) + 1, p[q+3] + 1);
+			version_ := greatest(last_ + 1, now, after_ + 1, known + 1);
 			at_ := now;
-		end if;
-		if p[q+6] > 0 then
-			until_ := now + p[q+6];
-		end if;
-		if resumed_ then
-			reason_ := '';
-			if until_ = 0 or until_ > now + {pauseKept} then
-				until_ := now + {pauseKept};
+			if least(known, 4503599627370496) > after_ and not again then
+				full_ := 2;
 			end if;
 		end if;
-		if version_ <= coalesce(old.version, 0) or p[q+6] < 0 then
+		if resumed_ then
+			until_ := now;
+			if p[q+1] <> 0 and p[q+6] > 0 then
+				until_ := now - {pauseKept} + least(p[q+6], {pauseKept});
+			end if;
+		elsif p[q+6] > 0 then
+			until_ := now + p[q+6];
+		end if;
+		if again or full_ = 2 or version_ <= known or p[q+6] < 0 then
 			null; -- it stays as it is
-		elsif not resumed_ and (none or old.resumed) and paused >= {pausesMost} then
+		elsif n > 0 and paused >= {pausesMost} then
 			full_ := 1;
 		else
 			if store_ = 0 then
 				store_ := now;
 			end if;
 			last_ := greatest(last_ + 1, now);
-			paused := paused + case when resumed_ then 0 else 1 end - case when none or old.resumed then 0 else 1 end;
-			insert into {schema}.pauses as k (account, version, change, at, until, resumed, reason)
-				values (account_, version_, last_, at_, until_, resumed_, reason_)
-				on conflict (account) do update set version = version_, change = last_, at = at_, until = until_, resumed = resumed_, reason = reason_
+			paused := paused + n;
+			insert into {schema}.pauses as k (account, version, change, at, until, resumed, reason, process, number)
+				values (account_, version_, last_, at_, until_, resumed_, reason_, p_by[i], p[q+7])
+				on conflict (account) do update set version = version_, change = last_, at = at_, until = until_, resumed = resumed_, reason = reason_, process = p_by[i], number = p[q+7]
 				returning k.* into old;
 			none := false;
 		end if;
 		if none then
-			r := r || array[full_, 0, 0, 0, 0];
+			r := r || array[full_, 0, 0, 0, 0, 0];
+		elsif old.resumed or old.until <> 0 and old.until <= now then
+			r := r || array[full_, old.version, 1, greatest(0, now - old.at), greatest(1, old.until + {pauseKept} - now), old.number];
+			old.reason := '';
 		else
-			r := r || array[full_, old.version, case when old.resumed then 1 else 0 end, greatest(0, now - old.at),
-				case when old.until <> 0 then greatest(1, old.until - now) else 0 end];
+			r := r || array[full_, old.version, 0, greatest(0, now - old.at), case when old.until <> 0 then old.until - now else 0 end, old.number];
 		end if;
 		accounts := accounts || old.account;
+		bys := bys || old.process;
 		reasons := reasons || old.reason;
 	end loop;
 	if last_ <> before then
@@ -129,15 +146,20 @@ begin
 	end if;
 
 	n := 0;
-	for e in select * from {schema}.pauses k where k.change > after and (k.until = 0 or k.until > now) order by k.change limit {pausesTold} + 1 loop
+	for e in select * from {schema}.pauses k where k.change > after and (k.until = 0 or k.until + {pauseKept} > now) order by k.change limit {pausesTold} + 1 loop
 		n := n + 1;
 		if n > {pausesTold} then
 			more := 1;
 			exit;
 		end if;
-		r := r || array[0, e.version, case when e.resumed then 1 else 0 end, greatest(0, now - e.at),
-			case when e.until <> 0 then greatest(1, e.until - now) else 0 end];
+		if e.resumed or e.until <> 0 and e.until <= now then
+			r := r || array[0, e.version, 1, greatest(0, now - e.at), greatest(1, e.until + {pauseKept} - now), e.number];
+			e.reason := '';
+		else
+			r := r || array[0, e.version, 0, greatest(0, now - e.at), case when e.until <> 0 then e.until - now else 0 end, e.number];
+		end if;
 		accounts := accounts || e.account;
+		bys := bys || e.process;
 		reasons := reasons || e.reason;
 		after := e.change;
 	end loop;
