@@ -119,6 +119,7 @@
 			}))
 		}, data, place);
 		plot.shape = shape;
+		plot.root.setAttribute('aria-hidden', 'true'); // its place says what it is
 	}
 	draw();
 	if (main.dataset.stream) tell();
