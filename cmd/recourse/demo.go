@@ -26,6 +26,11 @@ by the retry loop that an API's error page recommends, and by Recourse. The
 table at the end is what the servers counted. Nothing leaves this machine; it
 takes less than a minute.
 
+With --page, or --page=:8080 for a port of your choice, the debug page of the
+engine is open meanwhile, on this machine only: it shows which mailboxes wait
+for what, and lets you pause one. The first line says where. Recourse then comes
+first, and goes on after the table, until Ctrl-C.
+
 --json prints one object instead:
   {"passes": [{"name": "naive"|"recourse", "seconds", "providers": [{"provider",
     "synced", "lost", "requests", "refused", "early_retries", "reauths",
@@ -36,42 +41,87 @@ Peaks are the worst mailbox's; a limit that the provider lacks is 0.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	flags := cmd.Flags()
-	seed := flags.Uint64("seed", 1, "decides what goes wrong: same `N`, same faults")
-	workers := flags.Int("workers", 64, "`N` workers in all, a quarter for each provider")
+	seed := flags.Uint64("seed", 1, "chooses the faults: same `N`, same faults")
+	workers := flags.Int("workers", 64, "`N` workers, a quarter for each provider")
 	asJSON := flags.Bool("json", false, "print one JSON object, and no progress")
+	page := flags.String("page", "", "open the debug page at `ADDR`, a port here")
+	flags.Lookup("page").NoOptDefVal = anyPort
+	completeFlag(cmd, "page", cobra.NoFileCompletions)
 	completeFlag(cmd, "seed", cobra.NoFileCompletions)
 	completeFlag(cmd, "workers", cobra.NoFileCompletions)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *workers < 1 || *workers > maxDemoWorkers {
 			return fmt.Errorf("--workers %d: want 1 to %d", *workers, maxDemoWorkers)
 		}
-		return failed(runDemo(cmd.Context(), cmd.OutOrStdout(), demo.Options{Seed: *seed, Workers: *workers}, *asJSON))
+		if *page != "" && !onThisMachine(*page) {
+			return fmt.Errorf("--page %q: want a port of this machine, such as :8080 or 127.0.0.1:8080", *page)
+		}
+		run := &demoRun{out: cmd.OutOrStdout(), errOut: cmd.ErrOrStderr(), json: *asJSON, page: *page}
+		return failed(run.run(cmd.Context(), demo.Options{Seed: *seed, Workers: *workers, RecourseFirst: *page != ""}))
 	}
 	return cmd
 }
 
-func runDemo(ctx context.Context, w io.Writer, o demo.Options, asJSON bool) error {
-	progress := &progressLine{w: w, live: isTerminal(w)}
-	if !asJSON {
-		fmt.Fprintf(w, "Seed %d, %d workers. The servers misbehave as follows:\n", o.Seed, o.Workers)
-		if err := demo.WriteFaults(w, demo.Servers(o)); err != nil {
-			return err
-		}
-		fmt.Fprintln(w)
+// demoRun is one run of the command.
+type demoRun struct {
+	out, errOut io.Writer
+	json        bool
+	page        string // where the debug page is to be; "" = nowhere
+}
+
+func (r *demoRun) run(ctx context.Context, o demo.Options) error {
+	progress := &progressLine{w: r.out, live: isTerminal(r.out)}
+	if !r.json {
 		o.Progress = progress.show
 	}
-	report, err := demo.Run(ctx, o)
+	d, err := demo.Start(o)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	url := ""
+	if r.page != "" {
+		page, err := openPage(r.page, d.Engine())
+		if err != nil {
+			return err
+		}
+		defer page.close()
+		url = page.url
+		fmt.Fprintf(r.beside(), "Debug page: %s\n", url)
+	}
+	if !r.json {
+		fmt.Fprintf(r.out, "Seed %d, %d workers. The servers misbehave as follows:\n", o.Seed, o.Workers)
+		if err := demo.WriteFaults(r.out, demo.Servers(o)); err != nil {
+			return err
+		}
+		fmt.Fprintln(r.out)
+	}
+	report, err := d.Run(ctx)
 	progress.end()
 	switch {
 	case errors.Is(err, context.Canceled):
 		return errInterrupted
 	case err != nil:
 		return err
-	case asJSON:
-		return report.WriteJSON(w)
+	case r.json:
+		err = report.WriteJSON(r.out)
+	default:
+		fmt.Fprintln(r.out)
+		err = report.WriteTable(r.out)
 	}
-	fmt.Fprintln(w)
-	return report.WriteTable(w)
+	if err != nil || url == "" {
+		return err
+	}
+	fmt.Fprintf(r.beside(), "\nThe job goes on, and the debug page stays at %s, until Ctrl-C.\n", url)
+	return d.Repeat(ctx)
+}
+
+// beside is where lines go that are no part of the result.
+func (r *demoRun) beside() io.Writer {
+	if r.json {
+		return r.errOut
+	}
+	return r.out
 }
 
 // progressLine shows how far the demo is: a line that is written over on a

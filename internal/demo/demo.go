@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/enginetest"
 )
 
@@ -24,6 +25,9 @@ type Options struct {
 	Mailboxes int    // of each provider; 0 = 3
 	Messages  int    // to sync in each mailbox; 0 = 80, less for fewer than 20 workers so that a run takes less than a minute
 	Sends     int    // messages to send from each mailbox; 0 = 4
+
+	// RecourseFirst has the pass by Recourse come first, for whoever looks at its engine meanwhile.
+	RecourseFirst bool
 
 	// Progress is told how far the run is, from one goroutine at a time; nil = nobody.
 	Progress func(Progress)
@@ -53,18 +57,82 @@ type ProviderProgress struct {
 	Total    int
 }
 
-// Run runs both passes over servers on loopback. It ends early, with the
-// context's error, when ctx does.
-func Run(ctx context.Context, o Options) (*Report, error) {
+// Demo is the job, with servers to do it with.
+type Demo struct {
+	o        Options
+	servers  []*enginetest.Server
+	recourse *recourse // the client of the pass by Recourse
+}
+
+// Start starts servers on loopback. Close stops them.
+func Start(o Options) (*Demo, error) {
 	o.fill()
 	servers := Servers(o)
 	for _, s := range servers {
-		defer s.Close()
 		if _, err := s.Listen(); err != nil {
+			closeAll(servers)
 			return nil, err
 		}
 	}
-	return run(ctx, o, servers)
+	d, err := newDemo(o, servers)
+	if err != nil {
+		closeAll(servers)
+	}
+	return d, err
+}
+
+// newDemo is a demo with the servers, which clients reach in memory where they do not listen.
+func newDemo(o Options, servers []*enginetest.Server) (*Demo, error) {
+	client, err := newRecourse(enginetest.NewTransport(servers...), servers)
+	if err != nil {
+		return nil, err
+	}
+	return &Demo{o, servers, client}, nil
+}
+
+// Engine is the engine of the pass by Recourse.
+func (d *Demo) Engine() *engine.Engine { return d.recourse.engine }
+
+// Close ends the engine and the servers.
+func (d *Demo) Close() {
+	d.recourse.close()
+	closeAll(d.servers)
+}
+
+func closeAll(servers []*enginetest.Server) {
+	for _, s := range servers {
+		s.Close()
+	}
+}
+
+// Run runs both passes. It ends early, with the context's error, when ctx does.
+func (d *Demo) Run(ctx context.Context) (*Report, error) {
+	names := []string{Naive, Recourse}
+	if d.o.RecourseFirst {
+		slices.Reverse(names)
+	}
+	r := &Report{Seed: d.o.Seed, Workers: d.o.Workers}
+	for _, name := range names {
+		p, err := d.pass(ctx, name, d.o)
+		if err != nil {
+			return nil, fmt.Errorf("demo: %s pass: %w", name, err)
+		}
+		r.Passes = append(r.Passes, p)
+	}
+	slices.SortFunc(r.Passes, func(a, b Pass) int { return cmp.Compare(a.Name, b.Name) }) // the naive one first
+	return r, nil
+}
+
+// Repeat does the job by Recourse again and again, until ctx ends. Nobody is told how far it is.
+func (d *Demo) Repeat(ctx context.Context) error {
+	o := d.o
+	o.Progress = nil
+	for ctx.Err() == nil {
+		if _, err := d.pass(ctx, Recourse, o); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("demo: %s pass: %w", Recourse, err)
+		}
+	}
+	return nil
 }
 
 // fill replaces zeros by their defaults.
@@ -76,19 +144,7 @@ func (o *Options) fill() {
 	o.Every = cmp.Or(max(o.Every, 0), 100*time.Millisecond)
 }
 
-func run(ctx context.Context, o Options, servers []*enginetest.Server) (*Report, error) {
-	r := &Report{Seed: o.Seed, Workers: o.Workers}
-	for _, name := range []string{Naive, Recourse} {
-		p, err := runPass(ctx, o, name, servers)
-		if err != nil {
-			return nil, fmt.Errorf("demo: %s pass: %w", name, err)
-		}
-		r.Passes = append(r.Passes, p)
-	}
-	return r, nil
-}
-
-// Servers are the providers that Run starts, for whoever wants to state their
+// Servers are the providers that Start starts, for whoever wants to state their
 // faults. Until a client dials them there is nothing to close.
 func Servers(o Options) []*enginetest.Server {
 	f := enginetest.Options{Seed: o.Seed, Mailboxes: o.Mailboxes, Messages: o.Messages}
@@ -130,25 +186,24 @@ func sendItem(mailbox string, i int) item {
 	return item{mailbox, fmt.Sprintf("demo-%d.%s", i+1, mailbox), true}
 }
 
-func runPass(ctx context.Context, o Options, name string, servers []*enginetest.Server) (Pass, error) {
-	transport := enginetest.NewTransport(servers...)
-	defer transport.CloseIdleConnections()
-
+func (d *Demo) pass(ctx context.Context, name string, o Options) (Pass, error) {
 	p := &pass{o: o, name: name}
-	for _, s := range servers {
+	for _, s := range d.servers {
 		s.Reset()
 		p.tasks = append(p.tasks, &task{
-			server: s, workers: max(1, o.Workers/len(servers)),
+			server: s, workers: max(1, o.Workers/len(d.servers)),
 			total: o.Mailboxes * (o.Messages + o.Sends),
 			done:  map[item]bool{}, deferred: map[item]bool{},
 		})
 	}
-	tokens := enginetest.NewTokens(servers...)
-	var err error
+	tokens := enginetest.NewTokens(d.servers...)
 	if name == Naive {
-		p.client = newNaive(transport, tokens, servers)
-	} else if p.client, err = newRecourse(transport, tokens, servers); err != nil {
-		return Pass{}, err
+		transport := enginetest.NewTransport(d.servers...)
+		defer transport.CloseIdleConnections()
+		p.client = newNaive(transport, tokens, d.servers)
+	} else {
+		d.recourse.tokens.Store(tokens)
+		p.client = d.recourse
 	}
 
 	start := time.Now()

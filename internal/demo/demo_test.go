@@ -19,19 +19,26 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// inMemory is a demo over in-memory connections, which ends with the test.
+func inMemory(t *testing.T, o Options) *Demo {
+	t.Helper()
+	o.fill()
+	d, err := newDemo(o, Servers(o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d
+}
+
 // runInBubble runs the demo over in-memory connections, in a bubble's time.
 func runInBubble(t *testing.T, o Options) *Report {
 	t.Helper()
 	var r *Report
 	synctest.Test(t, func(t *testing.T) {
-		o.fill()
-		servers := Servers(o)
+		d := inMemory(t, o)
 		var err error
-		r, err = run(t.Context(), o, servers)
-		for _, s := range servers {
-			s.Close()
-		}
-		if err != nil {
+		if r, err = d.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -91,21 +98,50 @@ func TestPasses(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := Options{}
-		o.fill()
-		servers := Servers(o)
-		for _, s := range servers {
-			defer s.Close()
-		}
+		d := inMemory(t, Options{})
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		r, err := run(ctx, o, servers)
+		r, err := d.Run(ctx)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("run returned %+v, %v, want context.DeadlineExceeded", r, err)
 		}
 		if d := time.Since(start); d > 1600*time.Millisecond {
 			t.Errorf("ended %v after the context did", d-1500*time.Millisecond)
+		}
+	})
+}
+
+// With a page open on the engine the pass by Recourse comes first, and goes on after the
+// report; the report is the same.
+func TestRecourseFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var order []string
+		d := inMemory(t, Options{Seed: 1, RecourseFirst: true, Progress: func(p Progress) {
+			if p.Finished {
+				order = append(order, p.Pass)
+			}
+		}})
+		r, err := d.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{Recourse, Naive}; !slices.Equal(order, want) {
+			t.Errorf("passes in the order %q, want %q", order, want)
+		}
+		if r.Passes[0].Name != Naive || r.Passes[1].Name != Recourse {
+			t.Errorf("reported in the order %s, %s, want %s, %s", r.Passes[0].Name, r.Passes[1].Name, Naive, Recourse)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		if err := d.Repeat(ctx); err != nil {
+			t.Errorf("Repeat returned %v when its context ended, want nil", err)
+		}
+		if len(order) != 2 {
+			t.Errorf("progress of %q, want none of the repeated passes", order)
+		}
+		if requests := d.servers[0].Counts().Requests; requests == 0 {
+			t.Error("the job was not done again")
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/recourse-go/recourse/engine"
@@ -15,25 +16,29 @@ import (
 
 // recourse is a client whose transport decides by the built-in policies.
 type recourse struct {
-	client *http.Client
-	calls  map[string]engine.Call // by mailbox
+	engine    *engine.Engine
+	transport *enginetest.Transport
+	client    *http.Client
+	calls     map[string]engine.Call            // by mailbox
+	tokens    atomic.Pointer[enginetest.Tokens] // of the pass: each begins with new ones
 }
 
-func newRecourse(transport http.RoundTripper, tokens *enginetest.Tokens, servers []*enginetest.Server) (*recourse, error) {
+func newRecourse(transport *enginetest.Transport, servers []*enginetest.Server) (*recourse, error) {
+	c := &recourse{transport: transport, calls: map[string]engine.Call{}}
 	eng, err := engine.New(engine.Options{
 		Reauth: engine.Reauth{
 			Refresh: func(ctx context.Context, r engine.ReauthRequest) error {
-				return tokens.Renew(ctx, r.Account)
+				return c.tokens.Load().Renew(ctx, r.Account)
 			},
 			// These tokens live for seconds, where real ones live for an hour.
 			Interval: 100 * time.Millisecond,
 		},
-		Authorize: tokens.Authorize,
+		Authorize: func(r *http.Request, mailbox string) error { return c.tokens.Load().Authorize(r, mailbox) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	c := &recourse{&http.Client{Transport: eng.Transport(transport)}, map[string]engine.Call{}}
+	c.engine, c.client = eng, &http.Client{Transport: eng.Transport(transport)}
 	for _, s := range servers {
 		for _, mailbox := range s.Mailboxes() {
 			call := engine.Call{Keys: limiter.Keys{Account: mailbox}}
@@ -45,6 +50,12 @@ func newRecourse(transport http.RoundTripper, tokens *enginetest.Tokens, servers
 		}
 	}
 	return c, nil
+}
+
+// close ends the engine, and the connections that nobody uses any more.
+func (c *recourse) close() {
+	_ = c.engine.Close() // a second close is none
+	c.transport.CloseIdleConnections()
 }
 
 func (c *recourse) do(ctx context.Context, mailbox string, r *http.Request) answer {
