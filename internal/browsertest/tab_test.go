@@ -18,7 +18,7 @@ import (
 
 // patience is how long a test waits for what the browser always does. Only a test that
 // fails waits that long.
-const patience = time.Minute
+const patience = 30 * time.Second
 
 // view is how a person looks at a page.
 type view struct {
@@ -69,6 +69,11 @@ func open(tb testing.TB, url string, v view) *tab {
 	tab.look(v)
 	tab.do(chromedp.Navigate(url))
 	return tab
+}
+
+// on is the tab for a part of the test, which is what fails then.
+func (t *tab) on(tb testing.TB) *tab {
+	return &tab{TB: tb, ctx: t.ctx}
 }
 
 // listen collects what goes wrong in the page.
