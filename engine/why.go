@@ -56,7 +56,7 @@ const maxWhyDecisions = 20
 
 // Why says why an account's calls wait: what is held or used up, its credentials,
 // whether it is paused, and what was decided last. It is for people, as on a
-// debug page: it looks at every key of every limit that is in use, a few hundred at a
+// debug page: it looks at every key of every limit that is in use, a few at a
 // time under a lock.
 func (e *Engine) Why(account string) Why {
 	w := Why{Account: account, Time: time.Now()}
@@ -66,7 +66,7 @@ func (e *Engine) Why(account string) Why {
 	}
 	for _, p := range e.InUse() {
 		if l := p.limiter.Load(); l != nil {
-			for s := range l.All() {
+			for s := range l.Of(account) {
 				if keepsBack(&s, account) {
 					w.Limits = append(w.Limits, LimitState{p.name, s})
 				}

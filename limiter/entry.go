@@ -83,6 +83,21 @@ func (g *group) keys(key []byte) (k Keys) {
 	return k
 }
 
+// part is the part of a key that g.dims[i] names.
+func (g *group) part(key []byte, i int) []byte {
+	if len(g.dims) == 1 {
+		return key
+	}
+	for {
+		n, w := binary.Uvarint(key)
+		key = key[w:]
+		if i == 0 {
+			return key[:n]
+		}
+		key, i = key[n:], i-1
+	}
+}
+
 // entry is the state of a group's limits for one key. All of it is guarded by
 // its shard's lock. What only few keys have is behind cold.
 type entry struct {

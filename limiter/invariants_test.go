@@ -107,7 +107,7 @@ func check(t interface {
 				}
 				for ci := range x.q.classes {
 					c := &x.q.classes[ci]
-					queues, units := 0, int64(0)
+					queues, waiting, units := 0, 0, int64(0)
 					for fi, f := range c.flows {
 						if f.at != fi || fi > 0 && c.flows.Less(fi, (fi-1)/2) {
 							t.Fatalf("key %q: flows out of order", e.key())
@@ -124,11 +124,12 @@ func check(t interface {
 								t.Fatalf("key %q: bad place of queue %+v", e.key(), calls)
 							}
 							queues++
+							waiting += calls.n
 							units += calls.units[calls.use]
 						}
 					}
-					if queues != c.queues || units != c.units {
-						t.Fatalf("key %q: queue says %d queues, %d units; it has %d, %d", e.key(), c.queues, c.units, queues, units)
+					if queues != c.queues || waiting != c.calls || units != c.units {
+						t.Fatalf("key %q: queue says %d queues, %d calls, %d units; it has %d, %d, %d", e.key(), c.queues, c.calls, c.units, queues, waiting, units)
 					}
 				}
 			}

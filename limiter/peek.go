@@ -125,11 +125,7 @@ func (l *Limiter) stateLocked(g *group, m *limit, e *entry, now int64) State {
 		st.Cause = x.causeOf(1, now)
 		if x.q != nil {
 			for i := range x.q.classes {
-				for _, f := range x.q.classes[i].flows {
-					for _, calls := range f.queues {
-						st.Waiting += calls.n
-					}
-				}
+				st.Waiting += x.q.classes[i].calls
 			}
 		}
 	}
@@ -149,44 +145,37 @@ func (l *Limiter) stateLocked(g *group, m *limit, e *entry, now int64) State {
 // All iterates over the state of every limit of every live key, in no order.
 // Each key is seen as it is at one moment; the limiter is not stopped
 // meanwhile, and may be used by the loop.
-func (l *Limiter) All() iter.Seq[State] { return l.all(func(State) bool { return true }) }
+func (l *Limiter) All() iter.Seq[State] { return l.all(nil, nil) }
 
 // Held iterates over the limits and keys that are held now.
 func (l *Limiter) Held() iter.Seq[State] {
-	return l.all(func(s State) bool { return !s.Held.IsZero() })
+	return l.all(func(_ *group, e *entry) bool { return e.cold != nil }, func(s *State) bool { return !s.Held.IsZero() })
 }
 
-func (l *Limiter) all(want func(State) bool) iter.Seq[State] {
-	const atATime = 256 // cells looked at under the lock
+// Of iterates over the states that concern an account: of its own keys, and of those that no
+// account is a part of, as an application's. Other accounts' keys cost a comparison each.
+func (l *Limiter) Of(account string) iter.Seq[State] {
+	return l.all(func(g *group, e *entry) bool {
+		at := slices.Index(g.dims, Account)
+		return at < 0 || string(g.part(e.key(), at)) == account
+	}, nil)
+}
+
+// What all looks at under one lock: so many cells of a table, of which so many states are worked
+// out, at some 100 ns each. Calls of these keys wait meanwhile.
+const (
+	cellsAtATime  = 256
+	statesAtATime = 48
+)
+
+// all iterates over the states for which want holds, of the entries for which of does; nil =
+// all.
+func (l *Limiter) all(of func(*group, *entry) bool, want func(*State) bool) iter.Seq[State] {
 	return func(yield func(State) bool) {
 		var batch []State
 		for i := range l.shards {
-			sh := &l.shards[i]
-			for from, more := 0, true; more; from += atATime {
-				batch = batch[:0]
-				sh.mu.Lock()
-				now, cfg := sh.clampLocked(l.now()), l.config.Load()
-				for j := from; j < min(from+atATime, len(sh.table.cells)); j++ {
-					e := sh.table.cells[j].e
-					if e == nil {
-						continue
-					}
-					now := max(now, e.touched)
-					if e.gen < cfg.gen {
-						e.migrate(cfg, now)
-					}
-					g := cfg.groups[e.group]
-					for _, m := range g.limits {
-						if !slices.Contains(cfg.limits, m) {
-							continue // an earlier reload dropped it
-						}
-						if st := l.stateLocked(g, m, e, now); want(st) {
-							batch = append(batch, st)
-						}
-					}
-				}
-				more = from+atATime < len(sh.table.cells)
-				sh.mu.Unlock()
+			for from := 0; from >= 0; {
+				batch, from = l.someStates(batch[:0], &l.shards[i], from, of, want)
 				for _, st := range batch {
 					if !yield(st) {
 						return
@@ -195,6 +184,39 @@ func (l *Limiter) all(want func(State) bool) iter.Seq[State] {
 			}
 		}
 	}
+}
+
+// someStates appends states of the shard's cells from one on, as all wants them. It returns
+// the cell to go on with; -1 = there is none.
+func (l *Limiter) someStates(batch []State, sh *shard, from int, of func(*group, *entry) bool, want func(*State) bool) ([]State, int) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now, cfg := sh.clampLocked(l.now()), l.config.Load()
+	states := 0
+	for at := from; at < len(sh.table.cells); at++ {
+		if at-from >= cellsAtATime || states >= statesAtATime {
+			return batch, at
+		}
+		e := sh.table.cells[at].e
+		if e == nil || of != nil && !of(cfg.groups[e.group], e) {
+			continue
+		}
+		now := max(now, e.touched)
+		if e.gen < cfg.gen {
+			e.migrate(cfg, now)
+		}
+		g := cfg.groups[e.group]
+		for _, m := range g.limits {
+			if !slices.Contains(cfg.limits, m) {
+				continue // an earlier reload dropped it
+			}
+			states++
+			if st := l.stateLocked(g, m, e, now); want == nil || want(&st) {
+				batch = append(batch, st)
+			}
+		}
+	}
+	return batch, -1
 }
 
 // Fullest returns the n limits and keys of which most is used, the fullest first.

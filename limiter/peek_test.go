@@ -90,3 +90,53 @@ func TestRefundAfterHold(t *testing.T) {
 		}
 	}
 }
+
+// Of finds an account's keys, whatever else its limits count by, and those of nobody.
+func TestOf(t *testing.T) {
+	l, err := New([]Limit{
+		{Name: "user", Key: byAccount, Rate: 10, Burst: 100},
+		{Name: "folder", Key: []Dimension{Host, Account, Operation}, Concurrency: 4},
+		{Name: "app", Key: byApp, Rate: 10, Burst: 100},
+	}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1000 {
+		for _, op := range []string{"a", "b"} {
+			k := Keys{Account: fmt.Sprint(i), Host: "h", Operation: op, App: fmt.Sprint(i % 3)}
+			if _, ok := l.TryAcquire(&Request{Keys: k, Uses: []Use{{Limit: "user", Cost: 1}, {Limit: "folder"}, {Limit: "app"}}}); !ok {
+				t.Fatal("refused")
+			}
+		}
+	}
+	for _, tt := range []struct {
+		account string
+		want    []string
+	}{
+		{"7", []string{"app /0", "app /1", "app /2", "folder 7a/", "folder 7b/", "user 7/"}},
+		{"", []string{"app /0", "app /1", "app /2"}},
+		{"nobody", []string{"app /0", "app /1", "app /2"}},
+	} {
+		var got []string
+		for s := range l.Of(tt.account) {
+			got = append(got, s.Limit+" "+s.Keys.Account+s.Keys.Operation+"/"+s.Keys.App)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("of account %q: got %q, want %q", tt.account, got, tt.want)
+		}
+	}
+	n := 0
+	for range l.All() {
+		n++
+	}
+	if want := 1000 + 2000 + 3; n != want {
+		t.Errorf("%d states in all, want %d", n, want)
+	}
+	for range l.All() {
+		break // and nothing is locked any more
+	}
+	if p := l.Peek("user", Keys{Account: "7"}); p.Level > 99 {
+		t.Errorf("%+v", p)
+	}
+}

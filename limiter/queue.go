@@ -104,6 +104,7 @@ type class struct {
 	v        float64          // virtual time: the start tag of what was served last
 	units    int64            // what all that wait here would take
 	queues   int
+	calls    int // that wait here
 }
 
 // flow is who waits of one account, in the queue of a limit that counts several; in
@@ -197,6 +198,7 @@ func (q *queue) park(calls *likeCalls, use int) {
 	c.units += calls.units[use]
 	f.units += calls.units[use]
 	c.queues++
+	c.calls += calls.n
 }
 
 // unpark removes calls from here.
@@ -212,6 +214,7 @@ func (q *queue) unpark(calls *likeCalls) {
 	c.units -= calls.units[calls.use]
 	f.units -= calls.units[calls.use]
 	c.queues--
+	c.calls -= calls.n
 	if c.queues == 0 {
 		*c = class{}
 	}
@@ -379,6 +382,7 @@ func (calls *likeCalls) add(w *waiter, sign int64) {
 		calls.units[i] += sign * w.refs[i].cost
 	}
 	if calls.q != nil {
+		calls.q.classes[calls.prio].calls += int(sign)
 		calls.q.classes[calls.prio].units += sign * w.refs[calls.use].cost
 		calls.flow.units += sign * w.refs[calls.use].cost
 	}

@@ -29,7 +29,7 @@ extract:
 limits:
   - {name: requests, key: account, rate: 10/s, burst: 20}
   - {name: inflight, key: account, concurrency: 2}
-  - {name: project, key: app, quota: 1000/1h}
+  - {name: project, key: app, quota: 100000/1h}
   - {name: sending, key: account, operations: [send]}
 breaker: {key: host, failures: 3, open: 30s}
 budget: {key: account, ratio: 0.1, min: 1/s}
@@ -88,7 +88,11 @@ func (w *world) call(account, operation string, status int, body string, header 
 }
 
 func (w *world) do(account, operation string, fn func(context.Context) error) error {
-	c := engine.Call{Provider: "shop", Method: "GET", Keys: limiter.Keys{Account: account, Operation: operation, Host: "shop.example", App: "sync"}}
+	return w.to("shop.example", account, operation, fn)
+}
+
+func (w *world) to(host, account, operation string, fn func(context.Context) error) error {
+	c := engine.Call{Provider: "shop", Method: "GET", Keys: limiter.Keys{Account: account, Operation: operation, Host: host, App: "sync"}}
 	return w.engine.Do(w.t.Context(), c, fn)
 }
 
@@ -180,4 +184,11 @@ func TestAccount(t *testing.T) {
 			t.Errorf("an account that nothing happened to: %+v", other)
 		}
 	})
+}
+
+// watcher writes down what the observer is told.
+type watcher struct{ told *[]string }
+
+func (w *watcher) Observe(_ context.Context, n *engine.Notice) {
+	*w.told = append(*w.told, strings.TrimSpace(n.Kind.String()+" "+n.Limit))
 }
