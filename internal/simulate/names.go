@@ -29,13 +29,13 @@ func tokenID(text string) int {
 	return n
 }
 
-// endpointURL is where a policy's token endpoint is.
+// endpointURL is a URL that the policy claims, if it claims any without a wildcard.
 func endpointURL(set *policy.Set, name string) (*url.URL, error) {
 	p, ok := set.Policy(name)
 	if !ok {
-		return nil, fmt.Errorf("simulate: no policy %q for the token endpoint", name)
+		return nil, fmt.Errorf("simulate: no policy %q", name)
 	}
-	u := &url.URL{Scheme: "https", Host: "tokens.example", Path: "/token"}
+	u := &url.URL{Scheme: "https", Host: name + ".example", Path: "/token"}
 	for _, m := range p.Match {
 		if !strings.HasPrefix(m.Host, "*") && !strings.Contains(m.Path, "*") {
 			u.Host = m.Host

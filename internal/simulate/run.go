@@ -35,6 +35,11 @@ func Run(ctx context.Context, s *Scenario, set *policy.Set, seed uint64) (*Resul
 	if r.endpoint, err = endpointURL(set, s.Server.Tokens.Endpoint); err != nil {
 		return nil, err
 	}
+	api, err := endpointURL(set, s.Provider)
+	if err != nil {
+		return nil, err
+	}
+	r.host = api.Host
 	for i := range s.Calls {
 		a := newArrivals(s, i, seed)
 		r.comes(a, i)
@@ -78,6 +83,7 @@ type run struct {
 	names     []string // of mailboxes
 	refreshes []int    // by mailbox
 	endpoint  *url.URL // of tokens
+	host      string   // of the API
 	lastEnd   time.Duration
 }
 
@@ -129,7 +135,7 @@ func (r *run) dequeue() {
 func (r *run) work(j *job) {
 	of := &r.s.Calls[j.arrival]
 	c := &virtual.Call{Method: of.Method, Priority: of.Priority, State: j.state, Tag: j}
-	c.Account, c.Operation, c.App = r.names[j.mailbox], of.Operation, "app"
+	c.Account, c.Operation, c.App, c.Host = r.names[j.mailbox], of.Operation, "app", r.host
 	c.Tenant = fmt.Sprintf("tenant-%d", r.s.tenant(j.mailbox)+1)
 	r.engine.Do(c, func(out virtual.Outcome) {
 		now := r.now()
@@ -213,18 +219,18 @@ func (r *run) Refresh(account string, ended func(error)) {
 			return
 		}
 		r.count.failed++
-		ended(r.refreshError(&v))
+		ended(refreshError(r.s, r.endpoint, &v))
 	})
 }
 
 // refreshError is the error that a Reauth hook returns.
-func (r *run) refreshError(v *verdict) error {
+func refreshError(s *Scenario, endpoint *url.URL, v *verdict) error {
 	if v.answer == nil {
-		return &url.Error{Op: "Post", URL: r.endpoint.String(), Err: v.err}
+		return &url.Error{Op: "Post", URL: endpoint.String(), Err: v.err}
 	}
 	return &engine.ResponseError{
 		Status: v.answer.Status, Header: v.answer.Header, Body: v.answer.Body, Method: "POST",
-		Provider: r.s.Server.Tokens.Endpoint, Operation: "token.refresh",
+		Provider: s.Server.Tokens.Endpoint, Operation: "token.refresh",
 	}
 }
 
