@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -206,6 +207,70 @@ func TestIMAPSetUp(t *testing.T) {
 				}
 				if n := server.Appended(account, "draft-1@example.com"); n != tt.appended {
 					t.Errorf("appended %d times, want %d", n, tt.appended)
+				}
+			})
+		})
+	}
+}
+
+// Whatever goes wrong by chance, ten workers an account get everything, nothing is appended
+// twice, and no call ends for a reason that the server does not give.
+func TestIMAPSetUpUnderFaults(t *testing.T) {
+	for _, host := range []func(enginetest.Options) *enginetest.IMAP{
+		enginetest.NewIMAP, enginetest.NewGmailIMAP, enginetest.NewYahooIMAP, enginetest.NewOutlookIMAP,
+	} {
+		t.Run(host(enginetest.Options{}).Name(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := host(enginetest.Options{Seed: 1, Mailboxes: 2, Messages: 5})
+				server.FailOnEarlyReturn(t)
+				eng, err := engine.New(engine.Options{Reauth: engine.Reauth{
+					Refresh: func(context.Context, engine.ReauthRequest) error { return nil },
+				}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				provider, err := eng.Provider(server.Name())
+				if err != nil {
+					t.Fatal(err)
+				}
+				var workers sync.WaitGroup
+				for _, account := range server.Mailboxes() {
+					for worker := range 10 {
+						workers.Go(func() {
+							s := &session{
+								provider: provider, account: account, dial: server.Dial,
+								password: func(context.Context) (string, error) { return "any", nil },
+							}
+							defer s.close()
+							for n := range 10 {
+								var err error
+								id, as := fmt.Sprintf("draft-%d-%d@example.com", worker, n), ""
+								for {
+									if n%2 == 0 {
+										_, err = s.subjects(t.Context(), "INBOX")
+									} else {
+										err = s.save(t.Context(), "Drafts", []byte("Message-ID: <"+id+">\r\n\r\nhello\r\n"))
+									}
+									later, ok := errors.AsType[*engine.DeferError](err)
+									if !ok {
+										break
+									}
+									time.Sleep(time.Until(later.Until))
+								}
+								if gave, ok := errors.AsType[*engine.GiveUpError](err); ok {
+									as = gave.Decision.As
+								}
+								times := server.Appended(account, id)
+								if n%2 == 0 && as != "" || as != "" && as != engine.AsAmbiguous || times > 1 || n%2 == 1 && as == "" && times != 1 {
+									t.Errorf("call %d of worker %d: error %v, label %q, appended %d times", n, worker, err, as, times)
+								}
+							}
+						})
+					}
+				}
+				workers.Wait()
+				if c := server.Counts(); c.RefusedTotal() == 0 || c.RepliesLost == 0 {
+					t.Errorf("nothing went wrong: %+v", c)
 				}
 			})
 		})
