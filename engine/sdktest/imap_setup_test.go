@@ -213,6 +213,25 @@ func TestIMAPSetUp(t *testing.T) {
 	}
 }
 
+// An OK that says that the account is throttled is a success, and keeps the next command back.
+func TestIMAPThrottledOK(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eng, err := engine.New(engine.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		call := engine.Call{Provider: "gmail_imap", Keys: limiter.Keys{Account: "ann", Operation: "FETCH"}, Method: "FETCH"}
+		began := time.Now()
+		for n, answer := range []error{&imap.Error{Type: imap.StatusResponseTypeOK, Code: "THROTTLED"}, nil} {
+			attempts := 0
+			err := eng.Do(t.Context(), call, func(context.Context) error { attempts++; return answer })
+			if took := time.Since(began); err != nil || attempts != 1 || (n == 1) != (took >= time.Second) {
+				t.Errorf("command %d: error %v after %d attempts and %v; want none after one, and the second later", n, err, attempts, took)
+			}
+		}
+	})
+}
+
 // Whatever goes wrong by chance, ten workers an account get everything, nothing is appended
 // twice, and no call ends for a reason that the server does not give.
 func TestIMAPSetUpUnderFaults(t *testing.T) {
