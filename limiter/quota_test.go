@@ -579,7 +579,8 @@ func (s *quotaSchedule) exceeded() error {
 	for i, first := range s.spent {
 		n, logged := int64(0), true
 		for _, b := range s.bucket {
-			logged = logged && (first.at.Add(quotaWindow).Before(b[0]) || !b[1].IsZero() && first.at.After(b[1]))
+			// A grant may be ahead of the change by a window, and a bucket does not hand it on to the log.
+			logged = logged && (first.at.Add(quotaWindow).Before(b[0]) || !b[1].IsZero() && first.at.After(b[1].Add(quotaWindow)))
 		}
 		var in []string
 		for _, x := range s.spent[i:] {
