@@ -22,7 +22,7 @@ func (s *Store) Credential(ctx context.Context, r *limiter.CredentialRequest) (l
 	}
 	member, key, as := uuid(r.Member), uuid(r.Key.Name), r.As
 	a, err := outlast(ctx, s, func(ctx context.Context) (a answer, err error) {
-		err = s.pool.QueryRow(ctx, s.credential, s.at(), key, member, p, as).Scan(&a.r, &a.as)
+		err = s.row(ctx, []any{&a.r, &a.as}, s.credential, s.at(), key, member, p, as)
 		return a, err
 	})
 	if err != nil {

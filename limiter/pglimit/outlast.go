@@ -48,7 +48,7 @@ type answer struct {
 // ask calls a function that returns numbers and a cause.
 func (s *Store) ask(ctx context.Context, sql string, args ...any) (answer, error) {
 	return outlast(ctx, s, func(ctx context.Context) (a answer, err error) {
-		err = s.pool.QueryRow(ctx, sql, args...).Scan(&a.r, &a.cause)
+		err = s.row(ctx, []any{&a.r, &a.cause}, sql, args...)
 		return a, err
 	})
 }

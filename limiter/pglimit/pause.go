@@ -45,7 +45,7 @@ func (s *Store) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.Pau
 		reasons  [][]byte
 	}
 	got, err := outlast(ctx, s, func(ctx context.Context) (g answer, err error) {
-		err = s.pool.QueryRow(ctx, s.pause, s.at(), mark, accounts, bys, p, reasons).Scan(&g.r, &g.accounts, &g.bys, &g.reasons)
+		err = s.row(ctx, []any{&g.r, &g.accounts, &g.bys, &g.reasons}, s.pause, s.at(), mark, accounts, bys, p, reasons)
 		return g, err
 	})
 	if err != nil {

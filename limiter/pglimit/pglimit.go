@@ -76,7 +76,7 @@ type Store struct {
 	fleets  fleets
 	clock   func() time.Time // of tests; nil = the server's
 
-	take, ends, change, renew, members, tables, sweep, epochs, credential, pause string // statements
+	take, ends, change, drop, renew, members, tables, sweep, epochs, credential, pause string // statements
 }
 
 var _ limiter.Store = (*Store)(nil)
@@ -105,6 +105,7 @@ func New(pool *pgxpool.Pool, o Options) (*Store, error) {
 		take:       "select r, cause from " + schema + ".take($1, $2, $3)",
 		ends:       "select " + schema + ".ends($1, $2, $3)",
 		change:     "select r, cause from " + schema + ".change($1, $2, $3, $4)",
+		drop:       "delete from " + schema + ".keys where key = $1",
 		renew:      "select " + schema + ".renew($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
 		members:    "select member, numbers, apart, secret, seen from " + schema + ".members where until > $1 order by member",
 		tables:     "select limits from " + schema + ".numbers where numbers <> $1 and numbers in (select numbers from " + schema + ".members where until > $2) order by numbers",
@@ -151,11 +152,16 @@ func (s *Store) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Release()
 	if err := s.check(ctx, conn.Conn()); err != nil {
+		conn.Release()
 		return err
 	}
 	s.checked.Store(true)
+	if isWarm(conn) {
+		conn.Release()
+	} else {
+		s.warm(ctx, conn)
+	}
 	return nil
 }
 

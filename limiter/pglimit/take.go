@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/recourse-go/recourse/limiter"
 )
@@ -42,11 +41,8 @@ func checkParts(parts []limiter.StorePart) error {
 	return nil
 }
 
-// Take is [limiter.Store.Take].
-func (s *Store) Take(ctx context.Context, t *limiter.StoreTake) (a limiter.StoreAnswer, err error) {
-	if err := checkParts(t.Parts); err != nil {
-		return a, err
-	}
+// takeArgs are the arguments of the function take.
+func takeArgs(t *limiter.StoreTake) (uuids, []int64) {
 	keys := make(uuids, len(t.Parts))
 	order := make([]int, len(t.Parts))
 	p := make([]int64, 0, 6+3*len(t.Parts)+8*4)
@@ -69,6 +65,15 @@ func (s *Store) Take(ctx context.Context, t *limiter.StoreTake) (a limiter.Store
 			p = append(p, int64(i+1), nameOf(l.Name), int64(l.Kind), units(l.Units), window(l), units(u.Cost), units(u.Headroom), number(l.Learn))
 		}
 	}
+	return keys, p
+}
+
+// Take is [limiter.Store.Take].
+func (s *Store) Take(ctx context.Context, t *limiter.StoreTake) (a limiter.StoreAnswer, err error) {
+	if err := checkParts(t.Parts); err != nil {
+		return a, err
+	}
+	keys, p := takeArgs(t)
 	ctx, cancel := s.within(ctx)
 	defer cancel()
 	s.noteNames(ctx, t.Parts)
@@ -105,44 +110,56 @@ func (s *Store) Take(ctx context.Context, t *limiter.StoreTake) (a limiter.Store
 // most is how many records one statement has.
 const most = 200
 
+// endRecord is what a permit that ends has of one key.
+type endRecord struct {
+	end  *limiter.StoreEnd
+	part *limiter.StorePart
+}
+
+// endArgs are the arguments of the function ends. The records are in the order of their keys.
+func endArgs(records []endRecord) (keys uuids, p []int64) {
+	for _, r := range records {
+		if n := len(keys); n == 0 || keys[n-1].Bytes != r.part.Key.Name {
+			keys = append(keys, uuid(r.part.Key.Name))
+		}
+		p = append(p, int64(len(keys)), fold(r.end.ID), int64(r.end.Ending), span(r.end.Ago, false), leaseOf(r.end.Lease),
+			int64(r.part.Key.Place[0]), int64(len(r.part.Uses)))
+		for i := range r.part.Uses {
+			u := &r.part.Uses[i]
+			p = append(p, nameOf(u.Limit.Name), int64(u.Limit.Kind), units(u.Limit.Units), window(&u.Limit), units(u.Cost))
+		}
+	}
+	return keys, p
+}
+
 // End is [limiter.Store.End].
 func (s *Store) End(ctx context.Context, ends []limiter.StoreEnd) error {
-	type record struct {
-		end  *limiter.StoreEnd
-		part *limiter.StorePart
-	}
-	var records []record
+	var records []endRecord
 	for i := range ends {
 		e := &ends[i]
 		if err := checkParts(e.Parts); err != nil {
 			return err
 		}
 		for j := range e.Parts {
-			records = append(records, record{e, &e.Parts[j]})
+			records = append(records, endRecord{e, &e.Parts[j]})
 		}
 	}
 	if len(records) == 0 {
 		return ctx.Err()
 	}
-	slices.SortStableFunc(records, func(a, b record) int { return bytes.Compare(a.part.Key.Name[:], b.part.Key.Name[:]) })
+	slices.SortStableFunc(records, func(a, b endRecord) int { return bytes.Compare(a.part.Key.Name[:], b.part.Key.Name[:]) })
 	ctx, cancel := s.within(ctx)
 	defer cancel()
 	for chunk := range slices.Chunk(records, most) {
-		var keys uuids
-		var p []int64
-		for _, r := range chunk {
-			if n := len(keys); n == 0 || keys[n-1].Bytes != r.part.Key.Name {
-				keys = append(keys, uuid(r.part.Key.Name))
+		keys, p := endArgs(chunk)
+		if _, err := outlast(ctx, s, func(ctx context.Context) (struct{}, error) {
+			c, err := s.conn(ctx)
+			if err != nil {
+				return struct{}{}, err
 			}
-			p = append(p, int64(len(keys)), fold(r.end.ID), int64(r.end.Ending), span(r.end.Ago, false), leaseOf(r.end.Lease),
-				int64(r.part.Key.Place[0]), int64(len(r.part.Uses)))
-			for i := range r.part.Uses {
-				u := &r.part.Uses[i]
-				p = append(p, nameOf(u.Limit.Name), int64(u.Limit.Kind), units(u.Limit.Units), window(&u.Limit), units(u.Cost))
-			}
-		}
-		if _, err := outlast(ctx, s, func(ctx context.Context) (pgconn.CommandTag, error) {
-			return s.pool.Exec(ctx, s.ends, s.at(), keys, p)
+			defer c.Release()
+			_, err = c.Exec(ctx, s.ends, s.at(), keys, p)
+			return struct{}{}, err
 		}); err != nil {
 			return err
 		}
@@ -150,8 +167,8 @@ func (s *Store) End(ctx context.Context, ends []limiter.StoreEnd) error {
 	return nil
 }
 
-// Change is [limiter.Store.Change].
-func (s *Store) Change(ctx context.Context, c *limiter.StoreChange) (st limiter.StoreState, err error) {
+// changeArgs are the numbers that the function change takes.
+func changeArgs(c *limiter.StoreChange) []int64 {
 	remaining, reset := units(c.Remaining), span(c.Reset, true)
 	if c.Remaining < 0 || c.Reset < 0 {
 		remaining = -1
@@ -165,9 +182,14 @@ func (s *Store) Change(ctx context.Context, c *limiter.StoreChange) (st limiter.
 	for _, step := range c.Steps[:min(len(c.Steps), most)] {
 		p = append(p, span(step, true))
 	}
+	return p
+}
+
+// Change is [limiter.Store.Change].
+func (s *Store) Change(ctx context.Context, c *limiter.StoreChange) (st limiter.StoreState, err error) {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
-	got, err := s.ask(ctx, s.change, s.at(), uuid(c.Key.Name), p, encodeCause(&c.Cause))
+	got, err := s.ask(ctx, s.change, s.at(), uuid(c.Key.Name), changeArgs(c), encodeCause(&c.Cause))
 	if err != nil {
 		return st, err
 	}
@@ -177,7 +199,7 @@ func (s *Store) Change(ctx context.Context, c *limiter.StoreChange) (st limiter.
 	}
 	st = limiter.StoreState{Refusals: int(r[0]), Held: duration(r[1]), Version: uint64(r[2]),
 		Lowered: r[4], Left: r[5], Reset: duration(r[6]), Quota: r[7]}
-	if l.Learn {
+	if c.Limit.Learn {
 		st.Count = r[8]
 	}
 	if st.Cause, err = decodeCause(cause, r[3]); err != nil {
@@ -246,7 +268,7 @@ func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (a limiter.S
 		}
 		member, numbers, limits := r.Member, r.Numbers, append([]byte{}, r.Table...)
 		got, err := outlast(ctx, s, func(ctx context.Context) (got []int64, err error) {
-			err = s.pool.QueryRow(ctx, s.renew, s.at(), uuid(member), fold(member), numbers[:], keys, p, causes, limits, s.secret(), s.fleet()).Scan(&got)
+			err = s.row(ctx, []any{&got}, s.renew, s.at(), uuid(member), fold(member), numbers[:], keys, p, causes, limits, s.secret(), s.fleet())
 			return got, err
 		})
 		if err != nil {
@@ -321,7 +343,7 @@ const sweepMany = 500
 // they are dropped another time.
 func (s *Store) sweepSome(ctx context.Context) {
 	var last *[16]byte
-	if err := s.pool.QueryRow(ctx, s.sweep, s.at(), uuid(*s.swept.Load()), sweepMany).Scan(&last); err != nil {
+	if err := s.row(ctx, []any{&last}, s.sweep, s.at(), uuid(*s.swept.Load()), sweepMany); err != nil {
 		return
 	}
 	if last == nil {
