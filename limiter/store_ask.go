@@ -422,7 +422,8 @@ func (l *Limiter) askPlace(ctx context.Context, sp *storePermit, pl *askedPlace,
 
 // listen lets changed be told of holds of the place's keys. It returns how far ahead the
 // call may reserve: less, the more calls of this process have or ask for reservations, so
-// that no process keeps the others from theirs.
+// that no process keeps the others from theirs; and as long again as its own units take, or a dear
+// call would never find room between those of others.
 func (m *Member) listen(changed chan struct{}, pl *askedPlace) time.Duration {
 	ahead := int32(0)
 	m.mu.Lock()
@@ -433,7 +434,24 @@ func (m *Member) listen(changed chan struct{}, pl *askedPlace) time.Duration {
 		k.listeners = append(k.listeners, changed)
 		ahead = max(ahead, k.ahead.Add(1))
 	}
-	return maxReserve / time.Duration(ahead)
+	return maxReserve/time.Duration(ahead) + pl.dearest()
+}
+
+// dearest is how long the units take that a call wants of a bucket.
+func (pl *askedPlace) dearest() (d time.Duration) {
+	for i := range pl.parts {
+		for j := range pl.parts[i].Uses {
+			if u := &pl.parts[i].Uses[j]; u.Limit.Kind == StoreBucket {
+				d = max(d, u.takes())
+			}
+		}
+	}
+	return d
+}
+
+// takes is how long the units of a bucket take to come back.
+func (u *StoreUse) takes() time.Duration {
+	return time.Duration(min(float64(u.Limit.Time)/float64(max(1, u.Limit.Units))*float64(u.Cost), float64(longestWait)))
 }
 
 func (m *Member) unlisten(changed chan struct{}, pl *askedPlace) {

@@ -221,7 +221,7 @@ func (l *Limiter) granted(pl *askedPlace, prio Priority, wait time.Duration) {
 		for j := range refs {
 			f, u := &refs[j], &pl.parts[part].Uses[j]
 			if wait > 0 && u.Limit.Kind == StoreBucket && u.Cost > 0 {
-				next := wait + time.Duration(float64(u.Limit.Time)/float64(u.Limit.Units)*float64(u.Cost))
+				next := wait + u.takes()
 				if next > most {
 					now := l.now()
 					l.closeFor(f.e, f.lim, closure{until: now, ask: now + int64(next), event: true, ahead: next, backfill: prio == Backfill})

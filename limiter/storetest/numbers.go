@@ -25,7 +25,7 @@ const (
 
 	// Slots.
 	leaseMost   = 1000
-	waiterMost  = 64
+	waiterMost  = 256
 	waiterFor   = second      // how long somebody who was refused counts as waiting
 	keptFor     = 250 * milli // how long a free slot is kept for whose turn it is
 	claimLate   = 5 * milli   // how much later than need be a call is told to come that has claimed units, so that it does not come in vain

@@ -34,7 +34,7 @@ local function claimUnits(x, member, priority, n, till)
       return
     end
   end
-  if #claims < 64 then claims[#claims + 1] = {member = member, priority = priority, units = n, till = till} end
+  if #claims < WAITERS_MOST then claims[#claims + 1] = {member = member, priority = priority, units = n, till = till} end
 end
 
 -- unclaim ends what a member has claimed, since it got it.
@@ -117,7 +117,7 @@ local function claim(x, member, priority, n, all, key)
     if o.member == member and o.priority == priority then w = o end
   end
   if not w then
-    if #x.waiters >= 64 then
+    if #x.waiters >= WAITERS_MOST then
       offer(x, all, key)
       return false
     end
