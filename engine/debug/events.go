@@ -13,7 +13,7 @@ import (
 func (h *handler) eventRow(e *event) eventRow {
 	row := eventRow{
 		At: e.at, Kind: e.kind.String(), Provider: shown(e.provider, maxShown), Account: h.names.account(e.account), Operation: shown(e.operation, maxShown),
-		Host: shown(e.host, maxShown), Status: e.status, Attempt: e.attempt, Rule: e.rule, Action: e.action, As: shown(e.as, maxShown), Because: e.because,
+		Host: shown(e.host, maxShown), Status: e.status, Attempt: e.attempt, Rule: shown(e.rule, maxName), Action: e.action, As: shown(e.as, maxShown), Because: e.because,
 		Limit: shown(e.limit, maxShown), Seconds: round(e.duration.Seconds()), Until: e.until, Cause: causeOf(e.cause), Failure: h.names.without(e.text, e.account), Times: e.times,
 	}
 	row.Says = says(e, &row)

@@ -212,7 +212,7 @@ func (h *handler) keyTable(now time.Time, t *top[limitState]) table[keyRow] {
 
 func (h *handler) keyRow(provider string, s *limiter.State) keyRow {
 	return keyRow{
-		Provider: shown(provider, maxShown), Limit: shown(s.Limit, maxShown), Account: h.names.account(s.Keys.Account), Key: h.otherKeys(&s.Keys),
+		Provider: shown(provider, maxName), Limit: shown(s.Limit, maxName), Account: h.names.account(s.Keys.Account), Key: h.otherKeys(&s.Keys),
 		State: stateOf(s), Used: s.Used(), Level: s.Level, Burst: s.Burst, Rate: s.Rate,
 		InFlight: s.InFlight, Concurrency: s.Concurrency, Waiting: s.Waiting, Held: s.Held, Reset: s.Reset,
 		Refused: s.Refused, Factor: s.Factor, Cause: causeOf(s.Cause), Ref: h.names.ref(provider, s),
@@ -287,7 +287,7 @@ func (h *handler) waitTable(now time.Time, waiting map[waitKey]int) table[waitRo
 	since := h.seen.waits.since(now)
 	var rows []waitRow
 	for k, slots := range since {
-		row := waitRow{Provider: shown(k.provider, maxShown), Limit: shown(k.limit, maxShown), WaitingNow: waiting[k], Points: make([]float64, spans)}
+		row := waitRow{Provider: shown(k.provider, maxName), Limit: shown(k.limit, maxName), WaitingNow: waiting[k], Points: make([]float64, spans)}
 		for i, s := range slots {
 			row.Waits += s.waits
 			row.Seconds += s.waited.Seconds()
@@ -341,7 +341,7 @@ func (h *handler) ruleRow(s *ruleSum) ruleRow {
 		failure = "limit " + quoted(shown(l.limit, maxShown)) + closedBy(causeOf(l.cause))
 	}
 	return ruleRow{
-		Policy: s.policy, Rule: s.rule, Own: s.own, Lately: s.lately, Total: s.total, Last: l.at, Action: l.action, As: shown(l.as, maxShown),
+		Policy: shown(s.policy, maxName), Rule: shown(s.rule, maxName), Own: s.own, Lately: s.lately, Total: s.total, Last: l.at, Action: l.action, As: shown(l.as, maxShown),
 		Because: l.because, Status: l.status, Failure: failure, Account: h.names.account(l.account), Operation: shown(l.operation, maxShown),
 	}
 }

@@ -113,7 +113,8 @@ func (n *names) without(text, account string) string {
 }
 
 const (
-	maxShown = 80  // runes of a name
+	maxShown = 80  // runes of what comes from outside
+	maxName  = 128 // runes of a name that a policy gives
 	maxText  = 500 // runes of a text
 )
 

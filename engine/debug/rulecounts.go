@@ -108,7 +108,7 @@ func showable(e *rules.Event) rules.Event {
 	s.Body, s.Header, s.Facts, s.Codes = "", nil, nil, nil
 	s.Elapsed, s.RetryAfter = e.Elapsed.Round(time.Millisecond), e.RetryAfter.Round(time.Millisecond)
 	code := func(v string) string { return strings.Clone(redact.Code(v)) }
-	s.Operation, s.Method, s.Type, s.IMAPStatus, s.Network = kept(e.Operation), kept(e.Method), code(e.Type), code(e.IMAPStatus), code(e.Network)
+	s.Operation, s.Method, s.Type, s.IMAPStatus, s.Network = shown(e.Operation, maxShown), shown(e.Method, maxShown), code(e.Type), code(e.IMAPStatus), code(e.Network)
 	s.Message = strings.Clone(redact.Message(e.Message))
 	for _, v := range e.Codes[:min(len(e.Codes), maxFacts)] {
 		s.Codes = append(s.Codes, code(v))
