@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,19 +74,17 @@ func (j *job) run(ctx context.Context, client *http.Client, t tokens) ([]byte, e
 		return nil, t.SignIn(ctx, j.Mailbox, d.Rule.Name)
 	case d.As == engine.AsCanceled: // a deploy, say: the job is as it was
 		return nil, ctx.Err()
-	case slices.Contains(comeBack, d.As): // with fresh attempts
-		j.Due, j.State = out.Until, engine.State{}
+	case d.As == engine.AsExhausted, d.As == engine.AsBudget, d.As == engine.AsDeadline, d.As == engine.AsUnavailable:
+		j.Due, j.State = out.Until, engine.State{} // with fresh attempts
 		if j.Due.IsZero() {
 			j.Due = time.Now().Add(10 * time.Minute)
 		}
 		return nil, nil
-	default: // resync, gone, ambiguous, permanent … : see the table
+	default: // resync, gone, ambiguous, permanent, misconfigured …: see the table
 		j.Stopped = d.As
 		return nil, err
 	}
 }
-
-var comeBack = []string{engine.AsExhausted, engine.AsBudget, engine.AsDeadline, engine.AsUnavailable, engine.AsMisconfigured}
 
 // What a job does with each kind of end.
 func Example_worker() {
