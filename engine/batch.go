@@ -91,8 +91,7 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 			r.notify(ctx, NoticeDecision, d.Delay, nil)
 		}
 		holds.add(&r)
-		switch d.Action {
-		case policy.Retry, policy.Wait, policy.Reauth:
+		if d.Action.Repeats() {
 			b.Again = append(b.Again, i)
 			b.Delay = max(b.Delay, d.Delay)
 			b.Defer = b.Defer || d.Defer || d.Delay > r.maxInline()

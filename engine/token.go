@@ -208,10 +208,10 @@ func (e *Engine) decideRefresh(err error, now time.Time) *credential.Failure {
 	}
 	ev.Attempt = 1
 	d := p.Decide(State{}, &ev, e.o.Rand())
-	switch d.Action {
-	case policy.Retry, policy.Wait:
+	switch {
+	case d.Action.Waits():
 		f.As, f.Until = "", now.Add(d.Delay)
-	case policy.Fail:
+	case d.Action == policy.Fail:
 		f.As = d.As
 		f.Spent = d.As == AsAmbiguous
 	}

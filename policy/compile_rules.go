@@ -126,7 +126,7 @@ func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
 	}
 	action, known := yamlfile.Get[string](v, "action")
 	r.Action = actionOf(action)
-	again := r.Action == Retry || r.Action == Wait
+	again := r.Action.Waits()
 	if known {
 		// Fields that only go with some actions.
 		for _, f := range []struct {
@@ -139,7 +139,7 @@ func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
 			{"hint", "retry and wait, or with hold", again || v.ByName["hold"] != nil},
 			{"max_wait", "retry and wait", again},
 			{"over", "retry and wait", again},
-			{"replay", "retry, wait and reauth", again || r.Action == Reauth},
+			{"replay", "retry, wait and reauth", r.Action.Repeats()},
 		} {
 			if x := v.ByName[f.name]; x != nil && !f.fits {
 				hint := "remove it, or change the action"

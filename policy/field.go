@@ -167,7 +167,7 @@ var ruleObject = &yamlfile.Object{
 	Fields: []yamlfile.Field{
 		{Name: "name", Kind: yamlfile.Name, Required: true, Doc: "Unique name; decisions, metrics and tests show it."},
 		{Name: "when", Kind: kindExpr, Required: true, Doc: `Expression over the event, such as: status == 429 and "quotaExceeded" in codes.`},
-		{Name: "action", Required: true, Enum: Actions(), Foreign: foreignActions, Doc: "accept: no error after all. retry: again after a backoff. wait: again when the server said. reauth: refresh the credentials once, then again. fail: give up."},
+		{Name: "action", Required: true, Enum: Actions(), Foreign: foreignActions, Doc: actionDocs()},
 		{Name: "as", Enum: []string{"permanent", "needs_user", "resync", "ambiguous"}, Open: true, NotAllowed: engineLabels, Default: "permanent", Doc: "With fail: the kind of failure, or a label of your own."},
 		{Name: "backoff", Kind: yamlfile.Name, Default: "default", Doc: "With retry and wait: the schedule."},
 		{Name: "wait", Kind: yamlfile.Duration, Positive: true, Doc: "With wait: a fixed time in place of a schedule."},

@@ -42,13 +42,11 @@ func (c *compiler) lint() {
 	c.successes()
 	c.probes = 4_000_000 / (len(c.ruleOf) + 1)
 	for i, v := range c.ruleOf {
-		switch r := &c.p.Rules[i]; r.Action {
-		case Reauth:
+		switch r := &c.p.Rules[i]; {
+		case r.Action == Reauth:
 			c.reauthOnToken(i, v)
-		case Retry, Wait:
-			if !r.Safe && v.ByName["replay"] == nil && v.File == c.top.src {
-				c.sendRetry(i, v)
-			}
+		case r.Action.Repeats() && !r.Safe && v.ByName["replay"] == nil && v.File == c.top.src:
+			c.sendRetry(i, v)
 		}
 	}
 }

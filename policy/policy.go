@@ -3,6 +3,7 @@ package policy
 import (
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/recourse-go/recourse/internal/yamlfile"
@@ -172,19 +173,62 @@ const (
 	Reauth               // refresh the credentials once, then try again
 )
 
-// actionNames are the actions as a policy file has them.
-var actionNames = [...]string{Fail: "fail", Accept: "accept", Retry: "retry", Wait: "wait", Reauth: "reauth"}
+// actions are the actions, with what the code that meets them asks. repeats says that
+// another attempt follows, and waits that a schedule, a fixed time or the server says when.
+var actions = [...]struct {
+	name           string // in a policy file
+	doc            string // for the schema
+	repeats, waits bool
+}{
+	Fail:   {name: "fail", doc: "give up."},
+	Accept: {name: "accept", doc: "no error after all."},
+	Retry:  {name: "retry", doc: "again after a backoff.", repeats: true, waits: true},
+	Wait:   {name: "wait", doc: "again when the server said.", repeats: true, waits: true},
+	Reauth: {name: "reauth", doc: "refresh the credentials once, then again.", repeats: true},
+}
 
 // String is the action's name in a policy file.
 func (a Action) String() string {
-	return nameOf(actionNames[:], int(a))
+	if int(a) >= len(actions) {
+		a = Fail
+	}
+	return actions[a].name
 }
 
+// Repeats reports whether another attempt follows the action.
+func (a Action) Repeats() bool { return int(a) < len(actions) && actions[a].repeats }
+
+// Waits reports whether another attempt follows the action when a schedule, a fixed time or
+// the server says.
+func (a Action) Waits() bool { return int(a) < len(actions) && actions[a].waits }
+
 // Actions are the names of all actions, "fail" last.
-func Actions() []string { return append(slices.Clone(actionNames[Fail+1:]), actionNames[Fail]) }
+func Actions() []string {
+	var names []string
+	for _, a := range actions[Fail+1:] {
+		names = append(names, a.name)
+	}
+	return append(names, actions[Fail].name)
+}
+
+// actionDocs says what each action does.
+func actionDocs() string {
+	var docs []string
+	for _, name := range Actions() {
+		docs = append(docs, name+": "+actions[actionOf(name)].doc)
+	}
+	return strings.Join(docs, " ")
+}
 
 // actionOf finds an action by its name; Fail where there is none.
-func actionOf(name string) Action { return Action(indexOf(actionNames[:], name)) }
+func actionOf(name string) Action {
+	for a := range actions {
+		if actions[a].name == name {
+			return Action(a)
+		}
+	}
+	return Fail
+}
 
 // indexOf is a name's place in a table of names, that of the zero value where it is none of them.
 func indexOf(names []string, name string) int { return max(slices.Index(names, name), 0) }

@@ -5,10 +5,10 @@ import (
 	"github.com/recourse-go/recourse/rules/internal/fact"
 )
 
-// BodyWords finds the part of a rule's condition that looks for words in the body
-// of a response with that status, as a byte range of its When; ok is false where
-// there is none. It may be a larger part than that. A body that only keeps the rule from matching (`not (body
-// contains "x")`) does not count.
+// BodyWords finds the part of a rule's condition that looks for words in the body of a
+// response with that status. It returns the bytes of the rule's When that the part covers,
+// or more around it; ok is false if there is no such part. A part that only keeps the rule
+// from matching, such as `not (body contains "x")`, does not count.
 func (s *Set) BodyWords(rule, status int) (from, to int, ok bool) {
 	e := &fact.Event{Status: status}
 	for _, c := range s.compiled()[rule].conjuncts {

@@ -191,7 +191,7 @@ var usualOperators = map[string]string{
 	"xor":      "write a != b",
 }
 
-// listed tells whether a bracket that is open holds more than one value.
+// listed reports whether a bracket that is open holds more than one value.
 func listed(tokens []lexer.Token) bool {
 	for _, t := range tokens {
 		switch {
@@ -204,7 +204,7 @@ func listed(tokens []lexer.Token) bool {
 	return false
 }
 
-// operand tells whether a value can end with t.
+// operand reports whether a value can end with t.
 func operand(t lexer.Token) bool {
 	switch t.Kind {
 	case lexer.Identifier, lexer.Number, lexer.String, lexer.Bytes:

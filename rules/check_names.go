@@ -34,7 +34,7 @@ func (c *check) names(n ast.Node) {
 		}
 	case *ast.CallNode:
 		if id, ok := n.Callee.(*ast.IdentifierNode); ok {
-			c.call(n, id)
+			c.call(id)
 			if id.Value == "header" && len(n.Arguments) == 1 && c.unquoted(n.Arguments[0]) {
 				return
 			}
@@ -122,7 +122,7 @@ func (c *check) factNames() []string {
 	return fact.Names
 }
 
-// isKnown tells whether a name stands for anything, or nearly so.
+// isKnown reports whether a name stands for anything, or nearly so.
 func (c *check) isKnown(name string) bool {
 	return slices.Contains(c.vars, name) || name == "header" || name == "$env" || slices.Contains(fact.Names, name) ||
 		slices.Contains(functionNames, name) || c.known[name] || closest.Hint(name, fact.Names) != ""
@@ -172,8 +172,8 @@ func (c *check) customFact(n *ast.MemberNode) {
 	c.addAt(name.Location(), CodeUnknownFact, hint, "unknown fact \"facts.%s\"", name.Value)
 }
 
-// call checks a call of something that is none of expr's own functions.
-func (c *check) call(n *ast.CallNode, id *ast.IdentifierNode) {
+// call checks the name of a function that is not one of expr's own.
+func (c *check) call(id *ast.IdentifierNode) {
 	switch {
 	case id.Value == "header":
 		c.allowed(id)

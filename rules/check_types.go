@@ -59,7 +59,7 @@ func (c *check) operands(n ast.Node, source file.Source) {
 	}
 }
 
-// hasError tells whether a problem is already known inside n, which would
+// hasError reports whether a problem is already known inside n, which would
 // only make the checker complain once more.
 func (c *check) hasError(n ast.Node) bool {
 	from, to := c.offsets(n.Location())
@@ -201,7 +201,6 @@ func typeName(n ast.Node) string {
 	return nature.String()
 }
 
-// operatorHint says how to write a comparison whose types do not fit.
 // statusClass is how other tools write a class of statuses.
 var statusClass = regexp.MustCompile(`^([1-5])([xX*]{2}|[xX*])$`)
 
@@ -210,6 +209,7 @@ func isConstant(n ast.Node) bool {
 	return ok
 }
 
+// operatorHint says how to write a comparison whose types do not fit.
 func operatorHint(b *ast.BinaryNode, l, r string) string {
 	const list = "a list of strings"
 	value := func(n ast.Node) string {

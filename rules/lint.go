@@ -105,7 +105,7 @@ func (r *compiledRule) satisfiable() []*clause.Possible {
 	return r.possible
 }
 
-// mayBeShadowed tells whether an own rule may match a part of what one of clauses
+// mayBeShadowed reports whether an own rule may match a part of what one of clauses
 // does.
 func (l *linter) mayBeShadowed(clauses []*clause.Possible) bool {
 	for _, c := range clauses {
@@ -161,7 +161,7 @@ func contradict(a, b *condition.Condition) bool {
 	return a.Key() == condition.Negate(b).Key() || excludes(a, b) || excludes(b, a)
 }
 
-// excludes tells whether b holds for none of the texts that a asks for.
+// excludes reports whether b holds for none of the texts that a asks for.
 func excludes(a, b *condition.Condition) bool {
 	f, v, ok := clause.ValuesOf(a)
 	if !ok || f.IsNum() {

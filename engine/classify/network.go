@@ -178,7 +178,7 @@ func is(err, target error) bool {
 	return ok && x.Is(target)
 }
 
-// sentOf tells whether the request was sent, as far as err itself knows.
+// sentOf reports whether the request was sent, as far as err itself knows.
 func sentOf(err error) (known, sent bool) {
 	switch e := err.(type) {
 	case *net.OpError:

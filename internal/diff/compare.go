@@ -167,9 +167,7 @@ func (v *verdict) outcome() Outcome {
 }
 
 // goesOn reports whether the call goes on.
-func (v *verdict) goesOn() bool {
-	return v.decision.Action == policy.Retry || v.decision.Action == policy.Wait || v.decision.Action == policy.Reauth
-}
+func (v *verdict) goesOn() bool { return v.decision.Action.Repeats() }
 
 // mayHaveHappened reports whether a repeat could do it twice: the request is not
 // idempotent, and may have been carried out.

@@ -154,7 +154,7 @@ func then(p *policy.Policy, r *policy.Rule) string {
 	if r.Action == policy.Fail && r.As != "" {
 		words[0] += " as " + r.As
 	}
-	if r.Action == policy.Retry || r.Action == policy.Wait {
+	if r.Action.Waits() {
 		switch {
 		case r.Wait > 0:
 			words = append(words, "fixed wait "+units.FormatDuration(r.Wait))

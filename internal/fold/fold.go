@@ -78,7 +78,7 @@ func indexFrom(s string, from int, c byte) int {
 	return len(s)
 }
 
-// HasPrefix tells whether s, which is no shorter than x, starts with x.
+// HasPrefix reports whether s, which is no shorter than x, starts with x.
 func HasPrefix(s, x string) bool {
 	for i := 0; i < len(x); i++ {
 		if LowerByte(s[i]) != x[i] {
@@ -137,10 +137,10 @@ func Lower(s string) string {
 	return s
 }
 
-// IsLetter tells whether r is a letter of ASCII.
+// IsLetter reports whether r is a letter of ASCII.
 func IsLetter(r rune) bool { return 'a' <= r|0x20 && r|0x20 <= 'z' }
 
-// IsASCII tells whether all bytes of s are ASCII.
+// IsASCII reports whether all bytes of s are ASCII.
 func IsASCII(s string) bool {
 	const high = 0x8080808080808080
 	for len(s) >= 32 {
@@ -170,7 +170,7 @@ func eight(s string) uint64 {
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// HasOddLetter tells whether s has one of the letters outside ASCII that match
+// HasOddLetter reports whether s has one of the letters outside ASCII that match
 // a letter inside it when case is ignored: the long s, the Kelvin sign, and,
 // for lower(), the capital I with a dot.
 func HasOddLetter(s string) bool {

@@ -17,7 +17,7 @@ type List struct {
 	Start, End bool     // at the start, at the end, as the whole
 }
 
-// Match tells whether s has one of the texts where they must be. Letters that
+// Match reports whether s has one of the texts where they must be. Letters that
 // fold.HasOddLetter is about are not looked for.
 func (p *List) Match(s string) bool {
 	for _, text := range p.Texts {

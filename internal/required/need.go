@@ -193,7 +193,7 @@ func (n *Need) Index(lower string) int {
 	return first
 }
 
-// goesOn tells whether s can be what stands behind one of the texts.
+// goesOn reports whether s can be what stands behind one of the texts.
 func (n *Need) goesOn(s string) bool {
 	i := 0
 	if n.run != nil {

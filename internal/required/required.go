@@ -22,7 +22,7 @@ const (
 	Scannable = 6
 )
 
-// foundAsOdd tells whether fold.HasOddLetter finds r where it stands for a letter of
+// foundAsOdd reports whether fold.HasOddLetter finds r where it stands for a letter of
 // ASCII among members. Without that letter nothing would look for r.
 func foundAsOdd(r rune, members []rune) bool {
 	switch r {

@@ -96,7 +96,7 @@ func (sc *Scanner) Next(s string, at int) (int, uint16) {
 	return at, 0
 }
 
-// Contains tells whether s holds one of the texts.
+// Contains reports whether s holds one of the texts.
 func (sc *Scanner) Contains(s string) bool {
 	for at, list := sc.Next(s, 0); list != 0; at, list = sc.Next(s, at+sc.Step) {
 		for _, o := range sc.Blocks[list-1] {
@@ -108,13 +108,13 @@ func (sc *Scanner) Contains(s string) bool {
 	return false
 }
 
-// MayContain tells whether s holds one of the texts, or a letter that may stand for one
+// MayContain reports whether s holds one of the texts, or a letter that may stand for one
 // of theirs.
 func (sc *Scanner) MayContain(s string) bool {
 	return sc.Contains(s) || sc.Odd && fold.HasOddLetter(s)
 }
 
-// Found tells whether the text of o is where its block was seen.
+// Found reports whether the text of o is where its block was seen.
 func (sc *Scanner) Found(s string, at int, o occurrence) bool {
 	text, from := sc.texts[o.Text], at-int(o.offset)
 	return from >= 0 && len(s)-from >= len(text) && fold.HasPrefix(s[from:], text)

@@ -78,14 +78,13 @@ func (p *player) play(i int) bool {
 		p.test.failed(a, p.compare(step.Want, a, i+1))
 	}
 	p.state = a.decision.State
-	switch a.decision.Action {
-	case policy.Retry, policy.Wait:
+	switch action := a.decision.Action; {
+	case action.Waits():
 		p.waited += a.decision.Delay
 		p.clock = p.clock.Add(a.decision.Delay)
 		p.over = a.decision.Defer
-	case policy.Reauth:
 	default:
-		p.over = true
+		p.over = !action.Repeats()
 	}
 	return len(p.test.Failures) == 0
 }
@@ -113,7 +112,7 @@ func (p *player) compareWhole() {
 	}
 	var waits []*attempt
 	for _, a := range p.attempts {
-		if a.decision.Action == policy.Retry || a.decision.Action == policy.Wait {
+		if a.decision.Action.Waits() {
 			waits = append(waits, a)
 		}
 	}

@@ -461,7 +461,7 @@ func (s *File) escape(line, off int) (syntaxError, bool) {
 	return syntaxError{}, false
 }
 
-// openQuote tells whether a value of the line begins with a quote that is not closed on it.
+// openQuote reports whether a value of the line begins with a quote that is not closed on it.
 func (s *File) openQuote(text []byte, line int) (syntaxError, bool) {
 	l := s.maskedLine(text, line)
 	if len(l) > 4<<10 {

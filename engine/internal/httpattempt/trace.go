@@ -167,7 +167,7 @@ func (t *Trace) body(get func() (io.ReadCloser, error)) func() (io.ReadCloser, e
 // NewTrace is the trace of a try of req over base that is expected to go by
 // a version of HTTP. cut ends the try; nil where net/http cannot repeat the request.
 //
-// It tells whether the request ever had a connection, since one that had none can
+// It reports whether the request ever had a connection, since one that had none can
 // be repeated whatever it does. Whether it was written is no proof that it was not
 // sent: over HTTP/2 net/http writes in another goroutine, and says so only after the
 // bytes are gone.

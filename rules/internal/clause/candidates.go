@@ -15,11 +15,13 @@ type Candidate struct {
 	*Possible
 }
 
-// Candidates finds which clauses of earlier rules a clause is to be compared with; with
-// all of them the time would grow with the square of the number of rules. It finds, of many clauses, those that could match all, or a part, of what
-// another one does. Each stands where its rarest need, its anchor, leads to: a
-// condition that the other one has to imply, or a value that it has to allow. Of
-// those that have one anchor in common only the first are found.
+// Candidates finds the clauses of earlier rules that could match all, or a part, of what a
+// clause matches. Only those need be compared with it: to compare each clause with all others
+// would take time that grows with the square of the number of rules.
+//
+// A clause is found by its anchor, which is the rarest thing that it needs: a condition that
+// the other clause must imply, or a value that it must allow. Of the clauses with the same
+// anchor only the first mostOfOne are found.
 type Candidates struct {
 	all []Candidate // of a small set: everything; nil of a large one
 
@@ -44,7 +46,7 @@ const (
 	mostValues = 64  // numbers that are looked up one by one
 )
 
-// Prepare counts what so many rules need.
+// Prepare counts what the clauses of so many rules need. It must be called before Add.
 func (cs *Candidates) Prepare(rules int, clausesOf func(rule int) []*Possible) {
 	if rules <= smallSet {
 		cs.all = []Candidate{}
@@ -76,7 +78,7 @@ func (c *Possible) anchors(to [][]anchor) [][]anchor {
 	return to
 }
 
-// anchorsOf lists the values v of a field; nil if they are no list, or more numbers than most.
+// anchorsOf lists the values in v of a field; nil if v is no list, or has more numbers than most.
 func anchorsOf(f valueset.Field, v valueset.Set, most int64) (list []anchor) {
 	if !f.IsNum() {
 		if v.Not {

@@ -148,7 +148,7 @@ func multiplied(c *condition.Condition) [][]*condition.Condition {
 	return ways
 }
 
-// isIndexable tells whether c says something about a field.
+// isIndexable reports whether c says something about a field.
 func isIndexable(c *condition.Condition) bool {
 	_, _, exact := ValuesOf(c)
 	_, _, words := wordsOf(c)

@@ -14,7 +14,7 @@ type Possible struct {
 	keys []string // of each of rest
 }
 
-// Overlaps tells whether no constraint keeps c and d apart.
+// Overlaps reports whether no constraint keeps c and d apart.
 func (c *Clause) Overlaps(d *Clause) bool {
 	for i := range d.Constraints {
 		con := &d.Constraints[i]
@@ -77,7 +77,7 @@ func (c Clause) narrowed() (Clause, bool) {
 	return c, !slices.ContainsFunc(c.Rest, c.RulesOut)
 }
 
-// RulesOut tells whether c's constraints leave no text for which cond holds.
+// RulesOut reports whether c's constraints leave no text for which cond holds.
 func (c *Clause) RulesOut(cond *condition.Condition) bool {
 	if cond.Op == condition.HasCode && cond.Not {
 		for _, first := range []fact.ID{fact.Codes, fact.Code} {
@@ -91,10 +91,10 @@ func (c *Clause) RulesOut(cond *condition.Condition) bool {
 	return ok && !some
 }
 
-// finite tells whether a constraint lists texts.
+// finite reports whether a constraint lists texts.
 func (c *Constraint) finite() bool { return !c.Field.IsNum() && !c.Not }
 
-// texts tells whether cond holds for all, and for some, of the texts that c
+// texts reports whether cond holds for all, and for some, of the texts that c
 // allows in the one field that cond is about; not ok if it is about anything
 // else, or if c does not list the texts.
 func (c *Clause) texts(cond *condition.Condition) (all, some, ok bool) {
@@ -142,7 +142,7 @@ func CoverTogether(c *Clause, earlier []Candidate, some []int) (by []int) {
 // maxPieces bounds what is left of a clause while rules are taken from it.
 const maxPieces = 32
 
-// WithinAll tells whether all values that c allows are among those that d does.
+// WithinAll reports whether all values that c allows are among those that d does.
 func (c *Clause) WithinAll(d *Clause) bool {
 	for i := range d.Constraints {
 		if !c.within(&d.Constraints[i]) {
@@ -152,7 +152,7 @@ func (c *Clause) WithinAll(d *Clause) bool {
 	return true
 }
 
-// within tells whether c's values of one field are among those of con.
+// within reports whether c's values of one field are among those of con.
 func (c *Clause) within(con *Constraint) bool {
 	if own := c.constraint(con.Field); own != nil && con.Field.Within(own.Set, con.Set) {
 		return true
@@ -165,7 +165,7 @@ func (c *Clause) within(con *Constraint) bool {
 	return false
 }
 
-// ImpliesRest tells whether c has, or implies, the conditions of d that are no
+// ImpliesRest reports whether c has, or implies, the conditions of d that are no
 // constraints.
 func (c *Possible) ImpliesRest(d *Possible) bool {
 	for i, cond := range d.Rest {

@@ -7,8 +7,8 @@ import (
 	"github.com/recourse-go/recourse/internal/fold"
 )
 
-// NeverHolds tells of a single condition that is no constraint whether it asks
-// for capitals in a lower-case text.
+// NeverHolds reports whether a condition, by itself, surely holds for no event: it is
+// constant, or looks for capitals in a lower-case text.
 func NeverHolds(c *Condition) bool {
 	if c.Op == True {
 		return c.Not
@@ -16,7 +16,7 @@ func NeverHolds(c *Condition) bool {
 	return !c.Not && AsksForCapitals(c)
 }
 
-// AsksForCapitals tells whether c looks for a capital in a text of lower-case letters.
+// AsksForCapitals reports whether c looks for a capital in a text of lower-case letters.
 func AsksForCapitals(c *Condition) bool {
 	switch c.Op {
 	case LowerEq, LowerContains:
@@ -32,8 +32,8 @@ func AsksForCapitals(c *Condition) bool {
 	return false
 }
 
-// Implies tells of the plainest cases whether d, which is another condition, holds
-// where c does.
+// Implies reports whether d holds wherever c does. It knows the plainest cases only; false
+// means that it is not known.
 func (c *Condition) Implies(d *Condition) bool {
 	implied := func(c, d *Condition) bool { return c.Key() == d.Key() || c.Implies(d) }
 	if c.Op == Or && !c.Not {
@@ -59,7 +59,8 @@ func (c *Condition) Implies(d *Condition) bool {
 	return false
 }
 
-// IsSearch tells of a condition whether a longer text implies a shorter one.
+// IsSearch reports whether c looks for a text, so that finding a longer one implies finding
+// any shorter part of it.
 func (c *Condition) IsSearch() bool {
 	switch c.Op {
 	case Contains, StartsWith, EndsWith, LowerContains:
@@ -68,7 +69,7 @@ func (c *Condition) IsSearch() bool {
 	return false
 }
 
-// equal tells whether two values are written alike.
+// equal reports whether two values are written alike.
 func (v *Value) equal(w *Value) bool {
 	a, ok := v.Field()
 	b, ok2 := w.Field()

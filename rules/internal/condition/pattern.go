@@ -52,7 +52,7 @@ func (p *Pattern) match(s string) bool {
 	return p.re.MatchString(s)
 }
 
-// mayHold tells whether s can hold one of p's literals.
+// mayHold reports whether s can hold one of p's literals.
 func (p *Pattern) mayHold(s string) bool {
 	for _, text := range p.Literals {
 		if fold.Index(s, text) >= 0 {

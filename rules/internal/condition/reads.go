@@ -7,7 +7,7 @@ import (
 	"github.com/recourse-go/recourse/rules/internal/valueset"
 )
 
-// MayFail tells whether evaluating c can fail at run time.
+// MayFail reports whether evaluating c can fail at run time.
 func (c *Condition) MayFail() bool {
 	if c.Op == Program || c.Left.MayFail() {
 		return true
@@ -18,7 +18,7 @@ func (c *Condition) MayFail() bool {
 	return c.More.Right.MayFail() || slices.ContainsFunc(c.More.Kids, (*Condition).MayFail)
 }
 
-// MayFail tells whether computing v can fail at run time. A nil v cannot.
+// MayFail reports whether computing v can fail at run time. A nil v cannot.
 func (v *Value) MayFail() bool {
 	if v == nil {
 		return false

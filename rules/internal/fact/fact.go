@@ -99,8 +99,8 @@ const (
 	List
 )
 
-// Table holds every fact. A new one is an entry here, a field of the event and
-// a case of textOf or numOf.
+// Table holds every fact. A new one is an entry here, a field of the event, and a case of
+// Event.text or NumOf.
 var Table = [...]Info{
 	Provider:   {Name: "provider", kind: Text, Most: MaxWord},
 	Operation:  {Name: "operation", kind: Text, Most: MaxWord},
@@ -125,7 +125,7 @@ var Table = [...]Info{
 	Body:       {Name: "body", kind: Text, Most: MaxBody},
 }
 
-// ByName by their name in the language.
+// ByName has the facts by their names in the language.
 var ByName = func() map[string]ID {
 	byName := map[string]ID{}
 	for f, info := range Table {
@@ -139,13 +139,13 @@ var ByName = func() map[string]ID {
 // Info is f's entry in the table.
 func (f ID) Info() *Info { return &Table[f] }
 
-// IsText tells whether f yields a text.
+// IsText reports whether f yields a text.
 func (f ID) IsText() bool { return f.Info().kind == Text }
 
 // IsDuration tells durations from plain numbers.
 func (f ID) IsDuration() bool { return f.Info().kind == Duration }
 
-// IsBool tells whether f is true or false.
+// IsBool reports whether f is true or false.
 func (f ID) IsBool() bool { return f.Info().kind == Bool }
 
 // IsNum tells numbers and durations.
@@ -165,7 +165,7 @@ func Cut(s string, most int) string {
 	return s[:most]
 }
 
-// CodesOf are the codes that a rule sees. Each is to be cut to maxWord.
+// CodesOf returns the codes that a rule sees. The caller must cut each of them to MaxWord.
 func CodesOf(e *Event) []string {
 	if len(e.Codes) > MaxCodes {
 		return e.Codes[:MaxCodes]
@@ -213,8 +213,8 @@ var textAt = func() (at [Body + 1]uintptr) {
 // Header.
 func TextOf(e *Event, f ID, name string) string {
 	if f <= Body {
-		// A field is read by its place, since a switch over the facts of one event is one
-		// that no processor foresees.
+		// A field is read by its place in memory: processors predict a switch over the facts
+		// of an event badly.
 		return Cut(*(*string)(unsafe.Add(unsafe.Pointer(e), textAt[f])), Table[f].Most)
 	}
 	switch f {

@@ -120,7 +120,7 @@ func Build(clauses []clause.Clause) *Tree {
 	return ix.tree(list, path{})
 }
 
-// testsCode tells whether c holds where some code passes a test that looks at nothing else.
+// testsCode reports whether c holds where some code passes a test that looks at nothing else.
 func testsCode(c *condition.Condition) bool {
 	if c.Op != condition.AnyCode || c.Not || c.MayFail() {
 		return false

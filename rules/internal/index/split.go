@@ -52,7 +52,7 @@ func (ix *indexer) choose(list []int32, p path) *split {
 		}
 		expected := 0.0
 		if f.IsNum() {
-			expected = ix.splitNums(s, f, p)
+			expected = ix.splitNums(s, p)
 		} else {
 			expected = ix.splitTexts(s, f, p)
 		}
@@ -139,7 +139,7 @@ func (ix *indexer) splitTexts(s *split, f valueset.Field, p path) (expected floa
 	return expected
 }
 
-// mayCopy tells whether copying s.outside below every value is within bounds.
+// mayCopy reports whether copying s.outside below every value is within bounds.
 func (ix *indexer) mayCopy(s *split, p path) bool {
 	values := len(s.texts)
 	if ix.fields[s.Field].IsNum() {
@@ -186,7 +186,7 @@ func (ix *indexer) mayCopy(s *split, p path) bool {
 const maxShared = 512
 
 // splitNums does for numbers what splitTexts does.
-func (ix *indexer) splitNums(s *split, f valueset.Field, p path) (expected float64) {
+func (ix *indexer) splitNums(s *split, p path) (expected float64) {
 	s.bounds = ix.boundsOf(s.inside, s.Field)
 	covered, total := ix.cover(s)
 	if s.copied = total <= max(8*len(s.inside), (ix.budget-ix.placed)/4) && ix.mayCopy(s, p); !s.copied && total > 8*len(s.inside)+64 {

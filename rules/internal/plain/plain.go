@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// said is what a message of theirs says here; in the text, {n} is the n-th group, and
-// {t:n} the n-th group as the name of a type.
+// said is a message of theirs, and the text for it here, in which {n} is the pattern's n-th
+// group and {t:n} the n-th group as the name of a type.
 type said struct {
 	pattern *regexp.Regexp
 	text    string

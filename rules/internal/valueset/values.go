@@ -30,11 +30,11 @@ const (
 // LongWord is the length in bytes from which a text counts as long.
 const LongWord = 8
 
-// IsList tells whether a field has several values at once, of which any may
+// IsList reports whether a field has several values at once, of which any may
 // satisfy a constraint.
 func (f Field) IsList() bool { return f.Fact == fact.Codes || f.Words != 0 }
 
-// IsNum tells whether a field holds numbers; true and false count as 1 and 0.
+// IsNum reports whether a field holds numbers; true and false count as 1 and 0.
 func (f Field) IsNum() bool { return f.Fact.IsNum() || f.Fact.IsBool() }
 
 // Set is a set of values that a field may have.
@@ -137,16 +137,16 @@ func (f Field) Union(a, b Set) Set {
 	return f.Complement(f.Intersect(f.Complement(a), f.Complement(b)))
 }
 
-// HasText tells whether s is in v.
+// HasText reports whether s is in v.
 func (v Set) HasText(s string) bool {
 	_, found := slices.BinarySearch(v.Texts, s)
 	return found != v.Not
 }
 
-// Empty tells whether nothing is in v.
+// Empty reports whether nothing is in v.
 func (v Set) Empty() bool { return !v.Not && len(v.Texts) == 0 && len(v.Spans) == 0 }
 
-// Within tells whether every value of a is one of b.
+// Within reports whether every value of a is one of b.
 func (f Field) Within(a, b Set) bool {
 	if f.IsNum() {
 		for i, j := 0, 0; i < len(a.Spans); i++ {
@@ -165,7 +165,7 @@ func (f Field) Within(a, b Set) bool {
 	return !slices.ContainsFunc(a.Texts, func(s string) bool { return !b.HasText(s) })
 }
 
-// Overlap tells whether a and b have a value in common.
+// Overlap reports whether a and b have a value in common.
 func (f Field) Overlap(a, b Set) bool {
 	if f.IsNum() {
 		for i, j := 0, 0; i < len(a.Spans) && j < len(b.Spans); {
