@@ -43,7 +43,7 @@ var extractorFields = []yamlfile.Field{
 // anything has been extracted.
 var extractorFacts = []string{"status", "header", "method", "operation"}
 
-var extractorKinds = extractNames[FromJSON:]
+var extractorKinds = extractNames()
 
 var extractorObject = &yamlfile.Object{
 	ID: "extractor", Title: "an extractor", Example: "{json: error.code}",

@@ -75,16 +75,32 @@ const (
 	FromText                           // a regular expression over the message, else the first 4 KiB of the body
 )
 
-// extractNames are the kinds as a policy file has them.
-var extractNames = [...]string{FromJSON: "json", FromXML: "xml", FromXMLName: "xml_name", FromHeader: "header", FromText: "text"}
+// extractKinds are the kinds: the field of a policy file, and whether it reads the body.
+var extractKinds = [...]struct {
+	name string
+	body bool
+}{
+	FromJSON: {"json", true}, FromXML: {"xml", true}, FromXMLName: {"xml_name", true}, FromHeader: {"header", false}, FromText: {"text", true},
+}
+
+// extractNames are the names of the kinds, from FromJSON on.
+func extractNames() (names []string) {
+	for _, k := range extractKinds[FromJSON:] {
+		names = append(names, k.name)
+	}
+	return names
+}
 
 // String is the kind's field in a policy file.
 func (k ExtractKind) String() string {
-	if int(k) < len(extractNames) {
-		return extractNames[k]
+	if int(k) < len(extractKinds) {
+		return extractKinds[k].name
 	}
 	return ""
 }
+
+// ReadsBody reports whether the kind reads the response's body rather than its headers.
+func (k ExtractKind) ReadsBody() bool { return int(k) < len(extractKinds) && extractKinds[k].body }
 
 // Extractor reads one fact from a response.
 type Extractor struct {

@@ -220,6 +220,9 @@ func (u *Unknown) readFromMissing(name string) bool {
 		}
 	}
 	return slices.ContainsFunc(list, func(x policy.Extractor) bool {
-		return (u.body || u.inspected) && x.Kind != policy.FromHeader || u.header && x.Kind == policy.FromHeader
+		if x.Kind.ReadsBody() {
+			return u.body || u.inspected
+		}
+		return u.header
 	})
 }
