@@ -18,6 +18,8 @@ func TestHints(t *testing.T) {
 		{`response.status == 429`, `unknown fact "response"`, `did you mean "status"?`},
 		{`error.reason == "x"`, `unknown fact "error"`, "a rule reads facts, not the body: name it under `extract`, such as facts: {reason: [{json: error.reason}]}"},
 		{`facts.reason == "x"`, `unknown fact "facts.reason"`, "name it under `extract`, such as facts: {reason: [{json: error.reason}]}"},
+		{`elapsed == provider`, `"==" does not take duration and string`, ""},
+		{`elapsed == "10m"`, `"==" does not take duration and string`, `write duration("10m")`},
 		{`network == timeout`, `unknown fact "timeout"`, `a text needs quotes: "timeout"`},
 		{`retry_after == null`, `unknown fact "null"`, `nothing is null: what is missing is "", 0 or duration("0s")`},
 		{`elapsed > 10m`, `"10m" is no number`, `write duration("10m")`},

@@ -191,3 +191,31 @@ func TestIndexKnowsTexts(t *testing.T) {
 		}
 	}
 }
+
+// Rules with wide ranges, which the index keeps beside its node for the status, stay in the
+// order of the rules with those that say nothing of the status.
+func TestWideRangesKeepTheirOrder(t *testing.T) {
+	var list []Rule
+	add := func(format string, args ...any) { list = append(list, Rule{When: fmt.Sprintf(format, args...)}) }
+	for i := range 160 {
+		add(`status == %d and attempt %% 11 == 10`, 100+i)
+	}
+	for i := range 60 {
+		add(`status in 100..%d and attempt %% 11 == %d`, 240+i%15, i%7)
+	}
+	for i := range 7 {
+		add(`attempt %% 11 == %d`, i)
+	}
+	s, err := Compile(list, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for status := 95; status < 270; status += 5 {
+		for attempt := 1; attempt <= 11; attempt++ {
+			e := &Event{Status: status, Attempt: attempt}
+			if got, want := s.Match(e), s.MatchLinear(e); got != want {
+				t.Errorf("status %d, attempt %d: rule %d, want %d", status, attempt, got, want)
+			}
+		}
+	}
+}

@@ -493,3 +493,27 @@ func TestClosed(t *testing.T) {
 		}
 	})
 }
+
+// A credential is forgotten only where nothing that is known of it can matter any more.
+func TestOld(t *testing.T) {
+	now := time.Now()
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	for _, tt := range []struct {
+		name string
+		e    entry
+		want bool
+	}{
+		{"refreshed lately", entry{finished: ago(memory / 2)}, false},
+		{"refreshed long ago", entry{finished: ago(2 * memory)}, true},
+		{"renewed lately", entry{finished: ago(2 * memory), renewed: ago(memory / 2)}, false},
+		{"its first refresh is under way", entry{flight: &flight{}}, false},
+		{"a refresh is under way, long after another", entry{flight: &flight{}, finished: ago(2 * memory)}, false},
+		{"its refresh token may be spent", entry{finished: ago(2 * memory), backoff: backoff{failure: &Failure{Spent: true}}}, false},
+		{"failed, and to be tried later", entry{finished: ago(2 * memory), backoff: backoff{failure: &Failure{Until: now.Add(time.Minute)}}}, false},
+		{"failed, and could be tried long ago", entry{finished: ago(3 * memory), backoff: backoff{failure: &Failure{Until: ago(2 * memory)}}}, true},
+	} {
+		if got := tt.e.oldLocked(now); got != tt.want {
+			t.Errorf("%s: old %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}

@@ -98,3 +98,21 @@ func TestTimedOut(t *testing.T) {
 		}
 	}
 }
+
+// Outside of an attempt with a timer a response stays as it is.
+func TestTimeBodyWithoutTimer(t *testing.T) {
+	body := io.NopCloser(strings.NewReader("mail"))
+	for _, tt := range []struct {
+		name string
+		ctx  context.Context
+	}{
+		{"no attempt", context.Background()},
+		{"the attempt is over", WithoutTimer(NewContext(context.Background(), nil))},
+	} {
+		resp := &http.Response{Body: body}
+		TimeBody(tt.ctx, resp)
+		if resp.Body != body {
+			t.Errorf("%s: the body is %T, want it as it was", tt.name, resp.Body)
+		}
+	}
+}
