@@ -60,7 +60,7 @@ func TestGraphSetUp(t *testing.T) {
 		{name: "get, told to wait for long", client: newGraphHTTP, call: get, status: 429, header: "170", want: 1, defers: true},
 		{name: "send, told to wait for long", client: newGraphHTTP, call: send, status: 429, header: "170", want: 1, defers: true},
 		{name: "send, lost", client: newGraphHTTP, call: send, status: 504, want: 1, as: engine.AsAmbiguous},
-		{name: "moved", client: newGraphHTTP, call: get, status: 302, want: 2, as: "gone"},
+		{name: "moved", client: newGraphHTTP, call: get, status: http.StatusFound, want: 2, as: "gone"},
 		{name: "Graph's own: get, told to wait for long", client: own, call: get, status: 429, header: "170", want: -1, sleeps: 170 * time.Second, defers: true},
 		{name: "Graph's own: send, lost", client: own, call: send, status: 504, want: -1, sleeps: 3 * time.Second, as: engine.AsAmbiguous},
 	} {
@@ -71,8 +71,8 @@ func TestGraphSetUp(t *testing.T) {
 				switch {
 				case r.URL.Path == "/moved":
 					refuse(rw, 404, "ErrorItemNotFound", "")
-				case tt.status == 302:
-					http.Redirect(rw, r, "/moved", 302)
+				case tt.status == http.StatusFound:
+					http.Redirect(rw, r, "/moved", http.StatusFound)
 				default:
 					refuse(rw, tt.status, "ApplicationThrottled", tt.header)
 				}
