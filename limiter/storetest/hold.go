@@ -66,9 +66,11 @@ func (s *state) restore(l *limiter.StoreLease, now int64) {
 	}
 }
 
-// lift ends a hold as if it had never been.
+// lift ends a hold as if it had never been. That is remembered for liftedFor, and at least until the hold
+// would have ended: so long a process may know of it that was not told.
 func (s *state) lift(now int64) {
-	s.hold, s.cause, s.lifted = 0, limiter.Cause{}, now
+	s.lifted = max(now, s.hold-liftedFor)
+	s.hold, s.cause = 0, limiter.Cause{}
 	s.open()
 	s.learned.forget()
 }

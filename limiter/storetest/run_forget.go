@@ -60,6 +60,23 @@ var forgetTests = []suiteTest{
 		s.waits("of a later window", p.Wait, time.Minute, s.now())
 		s.restored()
 	}},
+	{"a hold that was lifted is not put back until it would have ended", true, func(s *suite) {
+		k, u := s.key(), gate("gate")
+		const length = 24 * time.Hour
+		st := s.hold(k, u, length)
+		s.change(limiter.StoreChange{Kind: limiter.StoreLifted, Key: k, Limit: u.Limit})
+		for _, passed := range []time.Duration{0, ms, 19 * time.Minute, 2 * time.Minute, 12 * time.Hour, 11 * time.Hour} { // by one that was not told
+			s.advance(passed)
+			st.Age += passed
+			st.Held = length - st.Age
+			if r := s.renew(limiter.StoreRenewal{Leases: []limiter.StoreLease{{Key: k, Limit: u.Limit, Version: st.Version, State: st}}}); r.Forgot {
+				s.Errorf("%v after the lift: the value was forgotten", st.Age)
+			}
+			if q := s.ask(caller{}, part(k, u)); !q.Granted {
+				s.Fatalf("%v after the lift: got %s, want granted", st.Age, q)
+			}
+		}
+	}},
 	{"what was lifted since is not put back", true, func(s *suite) {
 		for _, forget := range []struct {
 			name string

@@ -49,7 +49,7 @@ type state struct {
 	lapse   int64
 	probes  []probe
 
-	lifted int64 // when it was lifted last; 0 = that is long ago
+	lifted int64 // what was known until then was lifted; 0 = nothing was, or that is long ago
 
 	refusals, refusedAt int64
 	cut, cutAt, cutNext int64 // what refusals have taken, in millionths

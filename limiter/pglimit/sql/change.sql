@@ -42,7 +42,7 @@ begin
 		until := now + p[9];
 	elsif p[1] = {lifted} then
 		told := true;
-		lim[b+{liftedAt}] := now;
+		lim[b+{liftedAt}] := greatest(now, lim[b+{hold}] - {liftedFor}); -- remembered at least until the hold would have ended
 		lim[b+{hold}] := 0;
 		lim[b+{causeAt}] := 0;
 		lim[b+{allowed}] := 0;

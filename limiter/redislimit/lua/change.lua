@@ -59,7 +59,8 @@ elseif change == 1 then
   told = close(x, now + hold, cause)
 elseif change == 2 then
   held(x)
-  x.hold, x.cause, x.allowed, x.probes, x.lifted, told = 0, '', 0, {}, now, true
+  x.lifted = max(now, x.hold - HOUR / 3) -- remembered at least until the hold would have ended
+  x.hold, x.cause, x.allowed, x.probes, told = 0, '', 0, {}, true
   if x.reset then x.reset, x.left, x.quota, x.guessed = 0, 0, 0, 0 end
 else
   learn(x, remaining, reset, quota, count)
