@@ -243,3 +243,72 @@ func TestPauseBounds(t *testing.T) {
 		t.Errorf("%d are paused", n)
 	}
 }
+
+// A hold that one process sets by hand is in force in the others at once, and its lift when they are told,
+// or within 30 s where that is lost; no process that was not told puts it back.
+func TestHoldInFleet(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		events bool
+		within time.Duration
+	}{{"told", true, 10 * time.Millisecond}, {"events are lost", false, 30*time.Second + 10*time.Millisecond}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, es := fleetEngines(t, 3, Options{})
+				if !tt.events {
+					store.SetFault(func(op string) (f storetest.Fault) {
+						if op == "event" {
+							f.Before = errors.New("lost")
+						}
+						return f
+					})
+				}
+				var s fleetServer
+				var ps []*Provider
+				for _, e := range es {
+					if err := fleetCall(t.Context(), e, &s); err != nil {
+						t.Fatal(err)
+					}
+					p, err := e.Provider("fleet")
+					if err != nil {
+						t.Fatal(err)
+					}
+					ps = append(ps, p)
+				}
+				ann := limiter.Keys{Account: "ann"}
+				for round := range 3 {
+					if err := ps[0].Hold("requests", ann, time.Now().Add(24*time.Hour), limiter.Cause{Rule: "by hand"}); err != nil {
+						t.Fatal(err)
+					}
+					n := len(s.seen)
+					for i, e := range es {
+						if later, ok := errors.AsType[*DeferError](fleetCall(t.Context(), e, &s)); !ok || time.Until(later.Until).Round(time.Minute) != 24*time.Hour {
+							t.Errorf("round %d: process %d: got %v, want it handed back for a day", round, i, later)
+						}
+					}
+					if len(s.seen) != n {
+						t.Errorf("round %d: %d were sent", round, len(s.seen)-n)
+					}
+					time.Sleep(time.Hour)
+					if err := ps[2].Lift("requests", ann); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(tt.within)
+					for i, e := range es {
+						began := time.Now()
+						if err := fleetCall(t.Context(), e, &s); err != nil || time.Since(began) > time.Second {
+							t.Errorf("round %d: process %d: lifted: after %v: %v", round, i, time.Since(began), err)
+						}
+					}
+					time.Sleep(2 * time.Hour) // all have renewed what they know, often
+					for i, e := range es {
+						began := time.Now()
+						if err := fleetCall(t.Context(), e, &s); err != nil || time.Since(began) > time.Second {
+							t.Errorf("round %d: process %d: later: after %v: %v", round, i, time.Since(began), err)
+						}
+					}
+				}
+			})
+		})
+	}
+}
