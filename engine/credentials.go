@@ -33,7 +33,7 @@ func (r *run) reauth(ctx context.Context) *outcome {
 	if r.p.engine.o.Reauth.Refresh == nil {
 		return &outcome{kind: gaveUp, as: AsNeedsUser, reason: decision.ReasonNoReauth}
 	}
-	if end := r.paused(); end != nil {
+	if end := r.paused(ctx); end != nil {
 		return end // a refresh would be sent for the account, too
 	}
 	wait, end := r.pausable(wait)
@@ -49,7 +49,7 @@ func (r *run) reauth(ctx context.Context) *outcome {
 		return r.interrupted(ctx, ErrClosed)
 	default:
 		if err := wait.Err(); err != nil {
-			if end := r.paused(); end != nil && ctx.Err() == nil {
+			if end := r.paused(ctx); end != nil && ctx.Err() == nil {
 				return end
 			}
 			return r.interrupted(ctx, err)

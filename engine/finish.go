@@ -185,7 +185,7 @@ func (r *run) interrupted(ctx context.Context, cause error) *outcome {
 		return &outcome{kind: deferred, rule: closedRule, reason: decision.ReasonClosed, until: later(r.until, time.Now()), cause: cause}
 	}
 	if _, ok := cause.(*PausedError); ok {
-		if end := r.paused(); end != nil {
+		if end := r.paused(ctx); end != nil {
 			return end
 		}
 		// It was resumed just now: whoever comes back is served.
@@ -211,7 +211,7 @@ func (r *run) limited(ctx context.Context, err error) *outcome {
 		r.until = wait.Until
 	}
 	if ctx.Err() == nil {
-		if end := r.paused(); end != nil {
+		if end := r.paused(ctx); end != nil {
 			return end
 		}
 	}

@@ -166,9 +166,8 @@ func (r *run) loop(ctx context.Context) *outcome {
 		if err := r.limit(ctx); err != nil {
 			return r.limited(ctx, err)
 		}
-		if pauses := r.p.engine.pauses; pauses.Any() {
-			pauses.Await(ctx)
-			if end := r.paused(); end != nil {
+		if r.p.engine.pauses.Any() {
+			if end := r.paused(ctx); end != nil {
 				r.permit.Cancel()
 				return end
 			}

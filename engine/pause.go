@@ -164,8 +164,13 @@ func (e *Engine) toldOfPause(p pause.Pause, ended bool) {
 func (p *Pause) cause() limiter.Cause { return limiter.Cause{Rule: "paused", At: p.Since} }
 
 // paused hands a call back whose account is paused; nil = it is not.
-func (r *run) paused() *outcome {
-	p, ok := r.p.engine.pauses.Of(r.call.Account)
+func (r *run) paused(ctx context.Context) *outcome {
+	pauses := r.p.engine.pauses
+	if !pauses.Any() {
+		return nil
+	}
+	pauses.Await(ctx)
+	p, ok := pauses.Of(r.call.Account)
 	if !ok {
 		return nil
 	}
