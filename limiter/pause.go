@@ -25,8 +25,8 @@ type PauseStore interface {
 const (
 	MaxPauses       = 10_000              // accounts that are paused at once; and so many of which it is known that they are not any more
 	MaxPauseReason  = 200                 // bytes; what is longer is cut
-	MaxPauseChanges = 256                 // in one request
-	MaxPausesTold   = 500                 // in one answer
+	MaxPauseChanges = 100                 // in one request
+	MaxPausesTold   = 200                 // in one answer
 	PauseKept       = 30 * 24 * time.Hour // for so long it is remembered that a pause is over, so that nobody puts it back
 )
 

@@ -14,7 +14,7 @@
 --   c16 account, d version, B resumed, d ago, d left, c16 by, d number, I2 size, and the reason
 local unpack, pack, call, list = struct.unpack, struct.pack, redis.call, unpack
 local max, min, sub = math.max, math.min, string.sub
-local MOST, TOLD, MARKS, KEPT = 10000, 500, 200, 30 * 24 * 3600 * 1e6
+local MOST, TOLD, MARKS, KEPT = 10000, 200, 200, 30 * 24 * 3600 * 1e6
 local entries, order, ends, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local NOTHING = string.rep('\0', 67)
 
