@@ -1,10 +1,11 @@
 package decision
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math"
-	"strings"
 	"testing"
 	"time"
 
@@ -130,7 +131,7 @@ func TestStateUnmarshalRefuses(t *testing.T) {
 		``, `[]`, `{}`, `{"v":2}`, `{"v":1,"n":-1}`, `{"v":1,"n":65536}`, `{"v":1,"s":-1}`, `{"v":1,"wt":9223372036854775807}`,
 		`{"v":1,"t":-1}`, `{"v":1,"t":99999999999999}`, `{"v":1,"b":[1,2,3,4]}`, `{"v":1,"b":"*"}`, `{"v":1,"b":"AAAA"}`,
 		`{"v":1,"b":"AAAAAAEBAQ"}`, `{"v":1,"b":"AAAAAQIBAQ"}`, `{"v":1,"b":"AAAAAQ"}`,
-		`{"v":1,"b":"` + strings.Repeat("AAAAAQEBAQ", 5) + `"}`,
+		`{"v":1,"b":"` + base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{0, 0, 0, 1, 1, 1, 1}, maxUsed+1)) + `"}`,
 	} {
 		s := State{Attempts: 7}
 		if err := json.Unmarshal([]byte(in), &s); err == nil {
