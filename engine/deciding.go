@@ -35,7 +35,7 @@ func (r *run) decide(ctx context.Context, now time.Time) {
 	if d.Action == policy.Fail && d.As == AsPermanent && d.Reason == decision.ReasonRule && e.Status == 0 && errtree.Is(ctx.Err(), context.DeadlineExceeded) {
 		d.As, d.Reason = AsDeadline, decision.ReasonTimeUp
 	}
-	if m := r.call.MaxAttempts; m > 0 && d.Action == policy.Retry && d.State.Retries() >= m {
+	if m := r.call.MaxAttempts; m > 0 && d.Action == policy.Retry && decision.Retries(&d.State) >= m {
 		decision.Exhaust(d, decision.ReasonAttempts)
 	}
 	if d.State.Began.IsZero() {

@@ -160,8 +160,8 @@ func TestDecideSequence(t *testing.T) {
 			t.Fatalf("step %d, HTTP %d: got %v after %v (%v), want %v after %v", i, want.status, d.Action, d.Delay, d.Reason, want.action, want.delay)
 		}
 	}
-	if s.Attempts != 8 || s.Waits != 2 || s.Retries() != 6 {
-		t.Errorf("got %d attempts, %d waits and %d retries, want 8, 2 and 6", s.Attempts, s.Waits, s.Retries())
+	if s.Attempts != 8 || s.Waits != 2 || Retries(&s) != 6 {
+		t.Errorf("got %d attempts, %d waits and %d retries, want 8, 2 and 6", s.Attempts, s.Waits, Retries(&s))
 	}
 }
 

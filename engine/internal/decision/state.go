@@ -31,9 +31,9 @@ type State struct {
 // min holds again, although the rule says that hints are to be obeyed exactly.
 const maxShort = 3
 
-// Retries is how many failures have burnt an attempt of some backoff: all but
-// those that were answered by an asked-for wait or a re-authentication.
-func (s *State) Retries() int {
+// Retries returns how many failures have used up an attempt of some backoff: all but those
+// that were answered by an asked-for wait or a re-authentication.
+func Retries(s *State) int {
 	n := 0
 	for _, u := range s.used {
 		n += int(u.attempts)

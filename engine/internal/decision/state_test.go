@@ -92,8 +92,8 @@ func TestThrottlingBurnsNoAttempts(t *testing.T) {
 			t.Fatalf("step %d, HTTP %d: got %v as %q (%v), want %v", i, want.status, d.Action, d.As, d.Reason, want.action)
 		}
 	}
-	if s.Attempts != 8 || s.Waits != 2 || s.Retries() != 6 {
-		t.Errorf("%d attempts, %d waits, %d retries; want 8, 2, 6", s.Attempts, s.Waits, s.Retries())
+	if s.Attempts != 8 || s.Waits != 2 || Retries(&s) != 6 {
+		t.Errorf("%d attempts, %d waits, %d retries; want 8, 2, 6", s.Attempts, s.Waits, Retries(&s))
 	}
 	s = State{}
 	for i := range 4 {
