@@ -76,9 +76,15 @@
 		var text = count('held') + ' held, ' + count('waiting') + ' waiting';
 		var now = Date.now();
 		if (text !== told && now - toldAt > 10000) {
-			told = live.textContent = text;
+			told = text;
 			toldAt = now;
+			say(text, false);
 		}
+	}
+	// say tells a screen reader something, and others where they do not see it anyway.
+	function say(text, shown) {
+		live.textContent = text;
+		live.classList.toggle('hidden', !shown);
 	}
 	function count(name) {
 		var e = document.getElementById('count-' + name);
@@ -137,10 +143,10 @@
 		if (source || stopped || document.hidden || !main.dataset.stream) return;
 		source = new EventSource(main.dataset.stream);
 		source.addEventListener('page', function (e) { refreshed(JSON.parse(e.data)); });
-		source.addEventListener('closed', function () { stopped = true; close(); live.textContent = 'The engine was closed.'; button.hidden = true; });
+		source.addEventListener('closed', function () { stopped = true; close(); say('The engine was closed.', true); button.hidden = true; });
 		source.onerror = function () {
 			if (source && source.readyState === 2) {
-				live.textContent = 'Not refreshed: too many pages are, or the process has ended.';
+				say('Not refreshed: too many pages are, or the process has ended.', true);
 				close();
 			}
 		};
