@@ -48,6 +48,7 @@ func reportFile(t *testing.T, c *simulate.Comparison) string {
 
 // The report can be read in every window and in both colours, by eye, keyboard and ear.
 func TestReport(t *testing.T) {
+	t.Parallel()
 	both := comparison(t)
 	alone := comparison(t)
 	alone.Against, alone.Changes = nil, nil
@@ -55,14 +56,15 @@ func TestReport(t *testing.T) {
 		name string
 		c    *simulate.Comparison
 		n    int // results
-	}{{"one set of policies", alone, 1}, {"two sets of policies", both, 2}} {
+		in   []view
+	}{{"one set of policies", alone, 1, views[:1]}, {"two sets of policies", both, 2, views}} {
 		t.Run(test.name, func(t *testing.T) {
 			tab := open(t, reportFile(t, test.c), view{})
 			tab.await(fmt.Sprintf("document.querySelectorAll('.plot canvas').length === %d", 4*test.n))
 			if got := eval[int](tab, "document.querySelectorAll('tbody tr.is-worse').length > 0 ? 2 : 1"); got != test.n {
 				t.Errorf("rows are marked as worse: %d results", got)
 			}
-			for _, v := range views {
+			for _, v := range test.in {
 				t.Run(v.String(), func(t *testing.T) {
 					tab.look(v)
 					tab.await("[...document.querySelectorAll('.plot')].every(p => p.querySelector('canvas').getBoundingClientRect().right <= innerWidth)")
@@ -108,6 +110,7 @@ func chartNames(all []spoken) (names []string) {
 // The same numbers are drawn at the same height, whichever set of policies they are of, and
 // the columns stand beside each other where there is room.
 func TestReportSideBySide(t *testing.T) {
+	t.Parallel()
 	c := comparison(t)
 	c.Against.Series = c.Result.Series
 	tab := open(t, reportFile(t, c), view{width: 1600})
@@ -130,35 +133,32 @@ func TestReportSideBySide(t *testing.T) {
 
 // Names that hold markup are shown as they are, and do nothing.
 func TestReportHostileNames(t *testing.T) {
-	for _, name := range []string{
-		`</script><script>document.title='taken'</script>`, `"><img src=x onerror="document.title='taken'">`, `<!--<script>`, `javascript:alert(1)`,
-		strings.Repeat("unbroken", 40),
-	} {
-		t.Run(short(name), func(t *testing.T) {
-			c := comparison(t)
-			for _, r := range []*simulate.Result{c.Result, c.Against} {
-				r.Scenario, r.Shows, r.Policies, r.Provider, r.Totals.Worst.Mailbox = name, name, name, name, name
-				r.Faults[0].Name, r.Operations[0].Operation, r.Totals.Failed = name, name, map[string]int{name: 1}
-			}
-			c.Changes = []simulate.Change{{Metric: "failed." + name, Text: name, Worse: true}}
-			tab := open(t, reportFile(t, c), view{width: 400})
-			tab.await("document.querySelectorAll('.plot canvas').length === 8")
-			if got, want := eval[string](tab, "document.querySelector('h1').textContent"), "Simulation: "+name; got != want {
-				t.Errorf("heading: got %q, want %q", got, want)
-			}
-			if got, want := eval[string](tab, "document.title"), "Simulation: "+name; got != want {
-				t.Errorf("title: got %q, want %q", got, want)
-			}
-			if n := eval[int](tab, "document.images.length"); n != 0 {
-				t.Errorf("%d pictures, want none", n)
-			}
-			tab.readable()
-		})
+	t.Parallel()
+	const script, picture = `</script><script>document.title='taken'</script>`, `"><img src=x onerror="document.title='taken'">`
+	c := comparison(t)
+	c.Result.Policies, c.Against.Policies = script, picture
+	for _, r := range []*simulate.Result{c.Result, c.Against} {
+		r.Scenario, r.Shows, r.Provider = script, `<!--<script>`+picture, picture
+		r.Totals.Worst.Mailbox, r.Faults[0].Name, r.Operations[0].Operation = strings.Repeat("unbroken", 40), picture, script
+		r.Totals.Failed = map[string]int{script: 1, picture: 2}
 	}
+	c.Changes = []simulate.Change{{Metric: "failed." + script, Text: picture, Worse: true}}
+	tab := open(t, reportFile(t, c), view{width: 400})
+	tab.await("document.querySelectorAll('.plot canvas').length === 8")
+	for _, expression := range []string{"document.querySelector('h1').textContent", "document.title"} {
+		if got, want := eval[string](tab, expression), "Simulation: "+script; got != want {
+			t.Errorf("%s: got %q, want %q", expression, got, want)
+		}
+	}
+	if n := eval[int](tab, "document.images.length"); n != 0 {
+		t.Errorf("%d pictures, want none", n)
+	}
+	tab.readable()
 }
 
 // On paper the colours are for white, whatever the screen's are, and all numbers are open.
 func TestReportPrint(t *testing.T) {
+	t.Parallel()
 	tab := open(t, reportFile(t, comparison(t)), view{dark: true})
 	tab.await("document.querySelectorAll('.plot canvas').length === 8")
 	eval[bool](tab, `addEventListener('beforeprint', () => { window.printed = {

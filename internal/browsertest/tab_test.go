@@ -18,7 +18,7 @@ import (
 
 // patience is how long a test waits for what the browser always does. Only a test that
 // fails waits that long.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // view is how a person looks at a page.
 type view struct {
@@ -141,6 +141,10 @@ func (t *tab) look(v view) {
 	t.do(
 		chromedp.EmulateViewport(int64(cmp.Or(v.width, 1000)), height, chromedp.EmulateScale(float64(cmp.Or(v.scale, 1)))),
 		chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+			// Tabs are used at the same time; each is to behave as if it were the one in front.
+			if _, err := cdp.Call(ctx, target, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}); err != nil {
+				return err
+			}
 			_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
 			})
