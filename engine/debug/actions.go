@@ -2,11 +2,13 @@ package debug
 
 import (
 	"crypto/subtle"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/limiter"
 )
 
@@ -145,7 +147,10 @@ func pauseAccount(h *handler, form url.Values) (next, problem string) {
 	if d > 0 {
 		until = time.Now().Add(d)
 	}
-	if err := h.engine.PauseAccount(account, until, kept(strings.ToValidUTF8(form.Get("reason"), ""))); err != nil {
+	switch err := h.engine.PauseAccount(account, until, kept(strings.ToValidUTF8(form.Get("reason"), ""))); {
+	case errors.Is(err, engine.ErrFleetUntold):
+		return h.backTo(account, "pause-here"), ""
+	case err != nil:
 		return "", "the account was not paused"
 	}
 	return h.backTo(account, "pause"), ""
@@ -156,7 +161,10 @@ func resumeAccount(h *handler, form url.Values) (next, problem string) {
 	if account == "" {
 		return "", "no account is named"
 	}
-	if err := h.engine.ResumeAccount(account); err != nil {
+	switch err := h.engine.ResumeAccount(account); {
+	case errors.Is(err, engine.ErrFleetUntold):
+		return h.backTo(account, "resume-here"), ""
+	case err != nil:
 		return "", "the account was not resumed"
 	}
 	return h.backTo(account, "resume"), ""

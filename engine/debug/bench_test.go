@@ -14,14 +14,19 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// manyKeys is a world with so many accounts' keys in use, and some of them held.
-func manyKeys(tb testing.TB, accounts int) *world {
-	yaml := strings.NewReplacer("100000/1h", "1000000000/1h", "10/s, burst: 20", "1000000/s, burst: 1000000").Replace(shop)
+// wideSet has the policy of the tests with limits that keep no benchmark back.
+func wideSet(tb testing.TB) *policy.Set {
+	yaml := strings.NewReplacer("100000/1h", "1000000000/1h", "10/s, burst: 20", "1000000/s, burst: 1000000", "concurrency: 2", "concurrency: 1000").Replace(shop)
 	set, found := policy.Load([]policy.File{{Name: "shop.yaml", Data: []byte(yaml)}}, policy.LoadOptions{Over: policy.Builtin()})
 	if set == nil {
 		tb.Fatal(found.Err())
 	}
-	w := newWorld(tb, Options{}, engine.Options{Policies: set})
+	return set
+}
+
+// manyKeys is a world with so many accounts' keys in use, and some of them held.
+func manyKeys(tb testing.TB, accounts int) *world {
+	w := newWorld(tb, Options{}, engine.Options{Policies: wideSet(tb)})
 	p, err := w.engine.Provider("shop")
 	if err != nil {
 		tb.Fatal(err)
@@ -126,7 +131,7 @@ func BenchmarkCallMeanwhile(b *testing.B) {
 func BenchmarkFailure(b *testing.B) {
 	for _, mounted := range []bool{false, true} {
 		b.Run(fmt.Sprintf("mounted=%v", mounted), func(b *testing.B) {
-			eng, err := engine.New(engine.Options{Policies: shopSet(b, "")})
+			eng, err := engine.New(engine.Options{Policies: wideSet(b)})
 			if err != nil {
 				b.Fatal(err)
 			}

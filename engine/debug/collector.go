@@ -84,7 +84,11 @@ func eventOf(n *engine.Notice) event {
 	if s := n.Store; s != nil {
 		e.action = s.Kind.String()
 	}
-	if n.Limit == "" || n.Kind != engine.NoticeDefer { // else the limit and its cause say it
+	switch ended := n.Kind == engine.NoticeDefer || n.Kind == engine.NoticeGiveUp; {
+	case ended && n.Limit != "": // the limit and its cause say it
+	case ended && n.Event != nil: // the decision before has said it
+	case n.Kind == engine.NoticeHold && n.Event != nil: // so it has
+	default:
 		e.text = textOf(n)
 	}
 	return e

@@ -89,6 +89,8 @@ func (h *handler) content(title string) *content {
 // dones are what the page says after an action.
 var dones = map[string]string{
 	"hold": "The limit is held.", "lift": "The hold is lifted.", "pause": "The account is paused.", "resume": "The account is resumed.",
+	"pause-here":  "The account is paused in this process. The others are told once the store answers.",
+	"resume-here": "The account is resumed in this process. The others are told once the store answers.",
 }
 
 // index is the page that shows all.

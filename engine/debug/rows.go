@@ -124,7 +124,7 @@ type credentialRow struct {
 
 // pauseRow is an account that nothing is sent for.
 type pauseRow struct {
-	Account string    `json:"account"`
+	Account string    `json:"account"` // "" = another process has paused it, and this one has seen no call of it
 	Since   time.Time `json:"since"`
 	Until   time.Time `json:"until,omitzero"` // left out: until it is resumed
 	Reason  string    `json:"reason,omitempty"`
