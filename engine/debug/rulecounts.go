@@ -137,8 +137,10 @@ func showable(e *rules.Event) rules.Event {
 
 // headerText is what may be shown of a header's value: a number, a name or a date.
 func headerText(v string) string {
-	if _, err := http.ParseTime(v); err == nil {
-		return strings.Clone(v)
+	if strings.HasSuffix(v, " GMT") {
+		if _, err := http.ParseTime(v); err == nil {
+			return strings.Clone(v)
+		}
 	}
 	return strings.Clone(redact.Code(v))
 }

@@ -184,8 +184,10 @@ func startsWithLetter(s string) bool {
 // plainWord reports whether a word of a message is one of a language, a small
 // number or a time.
 func plainWord(word string) bool {
-	if _, err := time.Parse(time.RFC3339, strings.TrimRight(word, ".,;)")); err == nil {
-		return true
+	if len(word) >= len("2006-01-02T15:04:05Z") && isDigit(word[0]) {
+		if _, err := time.Parse(time.RFC3339, strings.TrimRight(word, ".,;)")); err == nil {
+			return true
+		}
 	}
 	word = strings.TrimRight(word, ".,:;!?")
 	if number := strings.Trim(word, "0123456789.-/%"); number == "" {
