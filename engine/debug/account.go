@@ -57,14 +57,17 @@ func (v *accountView) judge(w *engine.Why) {
 			v.Resumes = t
 		}
 	}
-	waiting, own := 0, 0
+	var own, shared struct{ limits, waiting int }
 	for i := range w.Limits {
 		l := &w.Limits[i]
-		if l.Keys.Account == "" && l.Waiting == 0 && l.Held.IsZero() {
-			continue
+		whose := &own
+		if l.Keys.Account == "" {
+			if whose = &shared; l.Waiting == 0 && l.Held.IsZero() {
+				continue
+			}
 		}
-		own++
-		waiting += l.Waiting
+		whose.limits++
+		whose.waiting += l.Waiting
 		resume(l.Held)
 		resume(l.Reset)
 	}
@@ -81,10 +84,14 @@ func (v *accountView) judge(w *engine.Why) {
 		v.State, v.Says, v.Resumes = "credentials", "Its credentials are refused: nothing is sent before they are renewed.", time.Time{}
 	case len(w.Credentials) > 0:
 		v.State, v.Says = "credentials", "Its credentials cannot be used for now."
-	case waiting > 0:
-		v.State, v.Says = "waiting", "Calls are waiting for a limit."
-	case own > 0:
+	case own.waiting > 0:
+		v.State, v.Says = "waiting", "Calls of it are waiting for a limit."
+	case own.limits > 0:
 		v.State, v.Says = "held", "Nothing waits, but a limit is closed or used up: the next call that needs it waits, or is handed back."
+	case shared.waiting > 0:
+		v.State, v.Says = "waiting", "Calls are waiting for a limit that it shares with other accounts; whose they are is not known."
+	case shared.limits > 0:
+		v.State, v.Says = "held", "A limit that it shares with other accounts is closed: a call that needs it waits, or is handed back."
 	default:
 		v.State, v.Says = "free", "Nothing that this process knows keeps it waiting."
 	}

@@ -101,13 +101,22 @@ func (h *handler) index(r *http.Request) *content {
 	c.Stream = "stream"
 	q := r.URL.Query()
 	c.Done = dones[q.Get("done")]
-	if typed := strings.TrimSpace(q.Get("account")); typed != "" {
+	if typed := typedAccount(q); typed != "" {
 		c.Typed = typed
 		c.Account = h.account(typed)
 		c.Now = c.Account.Time
 		c.Stream += "?" + url.Values{"account": {typed}}.Encode()
 	}
 	return c
+}
+
+// maxTyped is how many bytes of a search are looked at.
+const maxTyped = 1 << 10
+
+// typedAccount is the account that somebody searches.
+func typedAccount(q url.Values) string {
+	typed := strings.TrimSpace(q.Get("account"))
+	return typed[:min(len(typed), maxTyped)]
 }
 
 // rulePage explains the latest decision of a rule.
@@ -184,7 +193,7 @@ func (h *handler) serveJSON(w http.ResponseWriter, r *http.Request, name string)
 func (h *handler) tableNamed(name string, q url.Values) any {
 	switch name {
 	case "account":
-		if typed := strings.TrimSpace(q.Get("account")); typed != "" {
+		if typed := typedAccount(q); typed != "" {
 			return h.account(typed)
 		}
 		return nil

@@ -1,6 +1,7 @@
 package debug
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -182,6 +183,82 @@ func TestAccount(t *testing.T) {
 		w.json("account.json?account=bob", &other)
 		if other.State != "free" || len(other.Events) != 0 {
 			t.Errorf("an account that nothing happened to: %+v", other)
+		}
+	})
+}
+
+// The answer says whether the account itself waits, and for what.
+func TestAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{}, engine.Options{})
+		p, err := w.engine.Provider("shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := func(d time.Duration) time.Time { return time.Now().Add(d) }
+		ann := limiter.Keys{Account: "ann"}
+		hold := func(limit string, k limiter.Keys, d time.Duration) func() func() {
+			return func() func() {
+				if err := p.Hold(limit, k, in(d)); err != nil {
+					t.Fatal(err)
+				}
+				return func() { _ = p.Lift(limit, k) }
+			}
+		}
+		waits := func(account string) func() func() {
+			return func() func() {
+				undo := hold("project", limiter.Keys{App: "sync"}, 30*time.Second)()
+				if account != "" {
+					undo()
+					undo = hold("requests", limiter.Keys{Account: account}, 30*time.Second)()
+				}
+				go func() { _ = w.call(cmp.Or(account, "bob"), "get", 200, "{}") }()
+				synctest.Wait()
+				return func() { undo(); synctest.Wait() }
+			}
+		}
+		pause := func(d time.Duration) func() func() {
+			return func() func() {
+				until := time.Time{}
+				if d > 0 {
+					until = in(d)
+				}
+				_ = w.engine.PauseAccount("ann", until, "")
+				return func() { _ = w.engine.ResumeAccount("ann") }
+			}
+		}
+		for _, tt := range []struct {
+			name    string
+			do      func() func()
+			state   string
+			says    string
+			resumes time.Duration // from now on; 0 = not known
+		}{
+			{"nothing", func() func() { return func() {} }, "free", "Nothing that this process knows", 0},
+			{"a limit of its own is held", hold("sending", ann, time.Hour), "held", "the next call that needs it", time.Hour},
+			{"somebody else's limit is held", hold("sending", limiter.Keys{Account: "bob"}, time.Hour), "free", "Nothing", 0},
+			{"a shared limit is held", hold("project", limiter.Keys{App: "sync"}, time.Hour), "held", "shares with other accounts", time.Hour},
+			{"its own call waits", waits("ann"), "waiting", "Calls of it", 30 * time.Second},
+			{"somebody's call waits for a shared limit", waits(""), "waiting", "whose they are is not known", 30 * time.Second},
+			{"paused for a time", pause(time.Minute), "paused", "It is paused.", time.Minute},
+			{"paused for good", pause(0), "paused", "until somebody resumes it", 0},
+		} {
+			undo := tt.do()
+			w.page.(*handler).changed()
+			var v accountView
+			w.json("account.json?account=ann", &v)
+			resumes := time.Duration(0)
+			if !v.Resumes.IsZero() {
+				resumes = v.Resumes.Sub(v.Time).Round(time.Second)
+			}
+			if v.State != tt.state || !strings.Contains(v.Says, tt.says) || resumes != tt.resumes {
+				t.Errorf("%s: got %s, %q, resumes in %v; want %s, %q, %v", tt.name, v.State, v.Says, resumes, tt.state, tt.says, tt.resumes)
+			}
+			undo()
+		}
+		long := strings.Repeat("x", 1<<20)
+		if page := w.get("?account=" + long); len(page) > 200<<10 {
+			t.Errorf("a search for a megabyte is answered by %d bytes", len(page))
 		}
 	})
 }
