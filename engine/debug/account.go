@@ -85,7 +85,7 @@ func (v *accountView) judge(w *engine.Why) {
 	case len(w.Credentials) > 0:
 		v.State, v.Says = "credentials", "Its credentials cannot be used for now."
 	case own.waiting > 0:
-		v.State, v.Says = "waiting", "Calls of it are waiting for a limit."
+		v.State, v.Says = "waiting", "Calls are waiting for a limit."
 	case own.limits > 0:
 		v.State, v.Says = "held", "Nothing waits, but a limit is closed or used up: the next call that needs it waits, or is handed back."
 	case shared.waiting > 0:

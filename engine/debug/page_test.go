@@ -238,7 +238,7 @@ func TestAnswer(t *testing.T) {
 			{"a limit of its own is held", hold("sending", ann, time.Hour), "held", "the next call that needs it", time.Hour},
 			{"somebody else's limit is held", hold("sending", limiter.Keys{Account: "bob"}, time.Hour), "free", "Nothing", 0},
 			{"a shared limit is held", hold("project", limiter.Keys{App: "sync"}, time.Hour), "held", "shares with other accounts", time.Hour},
-			{"its own call waits", waits("ann"), "waiting", "Calls of it", 30 * time.Second},
+			{"its own call waits", waits("ann"), "waiting", "Calls are waiting for a limit.", 30 * time.Second},
 			{"somebody's call waits for a shared limit", waits(""), "waiting", "whose they are is not known", 30 * time.Second},
 			{"paused for a time", pause(time.Minute), "paused", "It is paused.", time.Minute},
 			{"paused for good", pause(0), "paused", "until somebody resumes it", 0},
