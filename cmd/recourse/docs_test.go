@@ -26,6 +26,7 @@ var builtinLine = regexp.MustCompile(`(policy/provider/[a-z_]+\.yaml):\d+`)
 // commands print is written into them.
 func TestWritingPolicies(t *testing.T)  { testPage(t, "../../docs/writing-policies.md", 4) }
 func TestChangingPolicies(t *testing.T) { testPage(t, "../../docs/changing-policies.md", 2) }
+func TestSimulatePage(t *testing.T)     { testPage(t, "../../docs/simulate.md", 3) }
 func TestWatchAndShadow(t *testing.T)   { testPage(t, "../../docs/watch-and-shadow.md", 0) }
 
 // testPage holds that a page is true, which shows at least so many commands.

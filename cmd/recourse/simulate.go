@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,8 +39,8 @@ and what goes wrong. SCENARIO is a file, or the name of one that ships:
 ` + scenarioTable() + `
 With --against the same calls, with the same luck, are played with other
 policies too, and what differs is said in words, the worst first. The policies
-of each DIR lie over the built-in ones. The same scenario, policies and seed
-give the same output.
+of each DIR lie over the built-in ones; built-in stands for these alone. The
+same scenario, policies and seed give the same output.
 
 With --fail-if the exit code is 5 if an expression is true of the result, such
 as "duplicate_sends > 0 or failed.needs_user > 0". Its names, with --against
@@ -55,7 +56,7 @@ also below against, as in "early_returns > against.early_returns":
 	}
 	o := &simulateFlags{}
 	policies := policiesFlag(cmd)
-	against := dirFlag(cmd, "against", "play it with these policies too, and compare: `DIR`")
+	against := dirFlag(cmd, "against", "play it with these too, and compare: `DIR`, or built-in")
 	flags := cmd.Flags()
 	flags.Uint64Var(&o.seed, "seed", 1, "decides all chance: same `N`, same result")
 	flags.StringVar(&o.html, "html", "", "write a report with charts to `FILE`, too")
@@ -121,7 +122,7 @@ func runSimulate(cmd *cobra.Command, args []string, o *simulateFlags) error {
 		return err
 	}
 	c := &simulate.Comparison{Changes: []simulate.Change{}}
-	if c.Result, err = played(cmd, s, o.policies, o.seed); err != nil {
+	if c.Result, err = played(cmd, s, cmp.Or(o.policies, builtInPolicies), o.seed); err != nil {
 		return err
 	}
 	if o.against != "" {
@@ -196,29 +197,32 @@ func readScenarioFile(name string) ([]byte, error) {
 	return data, err
 }
 
+// builtInPolicies stands for the built-in policies alone.
+const builtInPolicies = "built-in"
+
 // played plays a scenario with the policies of dir.
 func played(cmd *cobra.Command, s *simulate.Scenario, dir string, seed uint64) (*simulate.Result, error) {
-	set, err := overlaid(cmd, dir)
-	if err != nil {
-		return nil, err
+	set := policy.Builtin()
+	if dir != builtInPolicies {
+		var err error
+		if set, err = overlaid(cmd, dir); err != nil {
+			return nil, err
+		}
 	}
 	for _, name := range []string{s.Provider, s.Server.Tokens.Endpoint} {
 		if !slices.Contains(set.Names(), name) {
 			return nil, failed(fmt.Errorf("there is no policy %q (%s)", name, closest.HintOf(name, set.Names(), "policies")))
 		}
 	}
-	r, err := simulate.Run(cmd.Context(), s, set, seed)
+	result, err := simulate.Run(cmd.Context(), s, set, seed)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return nil, failed(errInterrupted)
 	case err != nil:
 		return nil, failed(err)
 	}
-	r.Policies = "built-in"
-	if dir != "" {
-		r.Policies = dir
-	}
-	return r, nil
+	result.Policies = dir
+	return result, nil
 }
 
 func writeSimulation(w io.Writer, c *simulate.Comparison, format string) error {

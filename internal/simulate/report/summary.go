@@ -118,8 +118,8 @@ func sends(t *simulate.Totals) string {
 		said += fmt.Sprintf(" In truth %s of those given up %s not.", count(t.LostSends), were(t.LostSends))
 	case t.LostSends > 0:
 		said += fmt.Sprintf(" %s %s given up, and never carried out.", count(t.LostSends), were(t.LostSends))
-	default:
-		said += " None that was given up was lost: all had been carried out."
+	case t.AmbiguousSends > 0:
+		said += " In truth all of them were."
 	}
 	return said
 }
