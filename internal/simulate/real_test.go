@@ -33,6 +33,8 @@ type realRun struct {
 	api      *url.URL
 	client   http.RoundTripper
 	began    time.Time
+	account  func(mailbox int) string
+	request  func(j *job) *http.Request
 
 	mu        sync.Mutex
 	wake      *sync.Cond // something is in the queue, or over
@@ -52,8 +54,8 @@ func (r *realRun) now() time.Duration { return time.Since(r.began) }
 
 func playReal(t *testing.T, s *Scenario, set *policy.Set, seed uint64) (result *Result) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &realRun{s: s, seed: seed, server: newServer(s, seed), count: newCounter(s), began: time.Now(), refreshes: make([]int, s.Mailboxes)}
-		r.wake = sync.NewCond(&r.mu)
+		r := newRealRun(s, seed)
+		r.account = mailboxName
 		var err error
 		if r.endpoint, err = endpointURL(set, s.Server.Tokens.Endpoint); err != nil {
 			t.Fatal(err)
@@ -61,7 +63,14 @@ func playReal(t *testing.T, s *Scenario, set *policy.Set, seed uint64) (result *
 		if r.api, err = endpointURL(set, s.Provider); err != nil {
 			t.Fatal(err)
 		}
-		e, err := engine.New(engine.Options{
+		r.request = func(j *job) *http.Request {
+			req, err := http.NewRequest(s.Calls[j.arrival].Method, r.api.String(), http.NoBody)
+			if err != nil {
+				panic(err) // the method and the URL are the test's own
+			}
+			return req
+		}
+		r.play(t, r, engine.Options{
 			Policies: set, MaxInline: s.MaxInline,
 			Reauth: engine.Reauth{Refresh: r.refresh},
 			Authorize: func(req *http.Request, account string) error {
@@ -71,28 +80,40 @@ func playReal(t *testing.T, s *Scenario, set *policy.Set, seed uint64) (result *
 				return nil
 			},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer e.Close()
-		r.client = e.Transport(r)
-		var workers sync.WaitGroup
-		for range s.Workers {
-			workers.Go(r.work)
-		}
-		for i := range s.Calls {
-			r.open.Add(1)
-			go r.comes(newArrivals(s, i, seed), i)
-		}
-		r.open.Wait()
-		r.mu.Lock()
-		r.over = true
-		r.wake.Broadcast()
-		r.mu.Unlock()
-		workers.Wait()
 		result = r.count.result(r.lastEnd, nil)
 	})
 	return result
+}
+
+func newRealRun(s *Scenario, seed uint64) *realRun {
+	r := &realRun{s: s, seed: seed, server: newServer(s, seed), count: newCounter(s), began: time.Now(), refreshes: make([]int, s.Mailboxes)}
+	r.wake = sync.NewCond(&r.mu)
+	return r
+}
+
+// play makes all calls over base, and waits for their end.
+func (r *realRun) play(t *testing.T, base http.RoundTripper, o engine.Options) {
+	t.Helper()
+	e, err := engine.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	r.client = e.Transport(base)
+	var workers sync.WaitGroup
+	for range r.s.Workers {
+		workers.Go(r.work)
+	}
+	for i := range r.s.Calls {
+		r.open.Add(1)
+		go r.comes(newArrivals(r.s, i, r.seed), i)
+	}
+	r.open.Wait()
+	r.mu.Lock()
+	r.over = true
+	r.wake.Broadcast()
+	r.mu.Unlock()
+	workers.Wait()
 }
 
 func (r *realRun) comes(a *arrivals, i int) {
@@ -147,17 +168,13 @@ func (r *realRun) call(j *job) {
 	of := &r.s.Calls[j.arrival]
 	var out engine.Result
 	c := engine.Call{Provider: r.s.Provider, Priority: of.Priority, Outcome: &out}
-	c.Account, c.Operation, c.App = mailboxName(j.mailbox), of.Operation, "app"
+	c.Account, c.Operation, c.App = r.account(j.mailbox), of.Operation, "app"
 	c.Tenant = fmt.Sprintf("tenant-%d", r.s.tenant(j.mailbox)+1)
 	if state, ok := j.state.(engine.State); ok {
 		c.State = state
 	}
 	ctx := context.WithValue(engine.WithCall(context.Background(), c), jobKey{}, j)
-	req, err := http.NewRequestWithContext(ctx, of.Method, r.api.String(), http.NoBody)
-	if err != nil {
-		panic(err) // the method and the URL are the test's own
-	}
-	if resp, err := r.client.RoundTrip(req); err == nil {
+	if resp, err := r.client.RoundTrip(r.request(j).WithContext(ctx)); err == nil {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
 	}
