@@ -170,6 +170,8 @@ func TestCommandLine(t *testing.T) {
 		{"simulate with a condition about nothing", []string{"simulate", "outage", "--fail-if", "done < against.done"}, exitUsage, "", "only with --against"},
 		{"simulate with a condition that panics", []string{"simulate", "testdata/simulate/small.yaml", "--policies", "testdata/policies", "--fail-if", "1 % (calls - calls) == 0"}, exitFailed, "small (seed 1)", "divide by zero"},
 		{"simulate into a missing folder", []string{"simulate", "testdata/simulate/small.yaml", "--policies", "testdata/policies", "--html", "testdata/none/report.html"}, exitFailed, "small (seed 1)", "no such file"},
+		{"simulate a policy of mail", []string{"simulate", "testdata/simulate/smtp.yaml"}, exitFailed, "", `the policy "smtp" speaks smtp, and only HTTP can be simulated`},
+		{"simulate a misspelt operation", []string{"simulate", "testdata/simulate/misspelt.yaml", "--policies", "testdata/policies"}, exitOK, "misspelt (seed 1)", `warning: acme has no operation "letter.send" (did you mean "letters.send"?)`},
 		{"schema of scenarios", []string{"schema", "scenario"}, exitOK, `"title": "Recourse scenario"`, ""},
 		{"explain a body from a file", []string{"explain", "status=400", "body=@testdata/cases.jsonl"}, exitOK, "no provider given, decided by http", ""},
 		{"explain a URL", []string{"explain", "url=https://gmail.googleapis.com/gmail/v1/users/me/messages/1", "status=404"}, exitOK, "messages.get", ""},

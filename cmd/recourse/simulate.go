@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -213,6 +214,10 @@ func played(cmd *cobra.Command, s *simulate.Scenario, dir string, seed uint64) (
 		if !slices.Contains(set.Names(), name) {
 			return nil, failed(fmt.Errorf("there is no policy %q (%s)", name, closest.HintOf(name, set.Names(), "policies")))
 		}
+	}
+	misspelt := s.Misspelt(set)
+	for _, name := range slices.Sorted(maps.Keys(misspelt)) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "recourse simulate: warning: %s has no operation %q (did you mean %q?)\n", s.Provider, name, misspelt[name])
 	}
 	result, err := simulate.Run(cmd.Context(), s, set, seed)
 	switch {

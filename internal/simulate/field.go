@@ -19,7 +19,7 @@ const (
 	maxMailboxes = 100_000
 	maxWorkers   = 1_000_000
 	maxDuration  = 7 * 24 * time.Hour
-	maxCalls     = 5_000_000 // that are expected to arrive
+	maxCalls     = 2_000_000 // that are expected to arrive
 	maxList      = 1000      // entries of a list
 )
 

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -46,6 +47,26 @@ func endpointURL(set *policy.Set, name string) (*url.URL, error) {
 		}
 	}
 	return u, nil
+}
+
+// Misspelt are the scenario's operations that the policy of its provider has no name for, but
+// one that is much like it, which may have been meant.
+func (s *Scenario) Misspelt(set *policy.Set) map[string]string {
+	p, ok := set.Policy(s.Provider)
+	if !ok || len(p.Operations) == 0 {
+		return nil
+	}
+	var names []string
+	for _, o := range p.Operations {
+		names = append(names, o.Operation)
+	}
+	misspelt := map[string]string{}
+	for _, a := range s.Calls {
+		if near := closest.Word(a.Operation, names); near != "" && !slices.Contains(names, a.Operation) {
+			misspelt[a.Operation] = near
+		}
+	}
+	return misspelt
 }
 
 func sortJobs(jobs []*job) {

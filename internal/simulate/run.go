@@ -26,6 +26,9 @@ func Run(ctx context.Context, s *Scenario, set *policy.Set, seed uint64) (*Resul
 		r.names[i] = mailboxName(i)
 	}
 	jitter := rand.New(rand.NewPCG(seed, 1<<32))
+	if p, ok := set.Policy(s.Provider); ok && p.Protocol != "http" {
+		return nil, fmt.Errorf("simulate: the policy %q speaks %s, and only HTTP can be simulated", s.Provider, p.Protocol)
+	}
 	var err error
 	if r.engine, err = virtual.New(virtual.Options{
 		Policies: set, Provider: s.Provider, MaxInline: s.MaxInline, Rand: jitter.Float64, Clock: r.clock, Network: r,
