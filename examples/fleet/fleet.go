@@ -23,8 +23,9 @@ import (
 // The parent's part: it starts the provider and the workers, kills some of these, and gives
 // them other policies in the middle.
 
-// reloaded is how long the workers may take to find another policy.
-const reloaded = 2 * time.Second
+// reloaded is how long the workers may take to find another policy, and to hear that all others
+// have found it, since the lower number holds until then.
+const reloaded = 3 * time.Second
 
 // fleet is the provider and the workers.
 type fleet struct {
@@ -192,8 +193,8 @@ func (f *fleet) setPolicy(unitsASecond float64) error {
 	return os.Rename(name+".new", name)
 }
 
-// inTheMiddle kills workers, and lowers the rate for a while by other policies. It returns the
-// times in which that keeps the workers from using all that the provider allows.
+// inTheMiddle lowers the rate for a while by other policies, and kills workers after that: one
+// that is killed counts for half a minute more, and so do its numbers. It returns the times in which that keeps the workers from using all that the provider allows.
 func (f *fleet) inTheMiddle(ctx context.Context, kill int, d time.Duration) (without []span) {
 	type step struct {
 		at    time.Duration
@@ -201,12 +202,13 @@ func (f *fleet) inTheMiddle(ctx context.Context, kill int, d time.Duration) (wit
 		do    func()
 	}
 	lower := span{}
-	steps := []step{{d / 4, reloaded, func() {
+	steps := []step{{d / 20, reloaded, func() {
 		f.reload(lowerRate)
 		lower.from = time.Now().Add(reloaded)
-	}}, {d * 3 / 4, reloaded, func() {
-		lower.to = time.Now()
-		f.provider.lowered(lower)
+	}}, {d * 3 / 10, reloaded, func() {
+		if lower.to = time.Now(); lower.to.After(lower.from) {
+			f.provider.lowered(lower)
+		}
 		f.reload(rate)
 	}}}
 	for i := range kill {

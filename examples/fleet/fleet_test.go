@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ const (
 	asAlone   = "alone"   // the same, and each worker has a store of its own
 	asTimed   = "timed"   // the same, and workers write down how long the store takes
 	asRefresh = "refresh" // a worker of TestRefreshKilled
+	asShare   = "share"   // a worker of TestOutageShares
 )
 
 func TestMain(m *testing.M) {
@@ -58,6 +60,12 @@ func TestMain(m *testing.M) {
 		err := refreshWorker(os.Getenv("FLEET_URL"), os.Getenv("FLEET_ACCOUNT"), os.Getenv("FLEET_REDIS"), os.Getenv("FLEET_POSTGRES"))
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	case asShare:
+		n, _ := strconv.Atoi(os.Getenv("FLEET_PROCESSES"))
+		if err := shareWorker(os.Getenv("FLEET_REDIS"), os.Getenv("FLEET_URL"), n); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	default:
 		os.Exit(m.Run())
 	}
@@ -84,7 +92,7 @@ func stores(t *testing.T, test func(t *testing.T, redisAddr, postgresURL string)
 // their leases run out. How much is used of the limits is a measurement: it is logged, and
 // asserted only in the long run.
 func TestFleet(t *testing.T) {
-	d, timeout := 12*time.Second, busy
+	d, timeout := 14*time.Second, busy
 	if *long {
 		d, timeout = time.Minute, 50*time.Millisecond
 	}
