@@ -42,7 +42,7 @@ type mailbox struct {
 }
 
 // arrival is one request: when it came, when its worker asked the store for it, when it had its
-// permit, and as of when the store had granted that, by the store's own clock.
+// permit, and as of when the store had granted that, by the store's own clock; zero = it had not.
 type arrival struct {
 	at, asked, granted, asOf time.Time
 	cost                     float64
@@ -100,13 +100,13 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case len(parts) == 4:
 		what = "get"
 	}
-	stamp := func(name string) time.Time {
+	stamp := func(name string, otherwise time.Time) time.Time {
 		if t, err := time.Parse(time.RFC3339Nano, r.Header.Get(name)); err == nil {
 			return t
 		}
-		return came
+		return otherwise
 	}
-	a := arrival{came, stamp("X-Asked"), stamp("X-Granted"), stamp("X-As-Of"), costs[what]}
+	a := arrival{came, stamp("X-Asked", came), stamp("X-Granted", came), stamp("X-As-Of", time.Time{}), costs[what]}
 	worker := r.Header.Get("X-Worker")
 	slow := what == "attachment"
 
@@ -255,9 +255,11 @@ func (m *mailbox) early(slowest time.Duration) (n int) {
 // burst and what the rate gives, and a request may have been under way for as long as the
 // slowest one was.
 func (m *mailbox) over(slowest time.Duration, lower []span) int {
-	byStore := slices.Clone(m.arrivals)
-	for i := range byStore {
-		byStore[i].at = byStore[i].asOf
+	var byStore []arrival // not what passed by a share, while the store did not answer
+	for _, a := range m.arrivals {
+		if a.at = a.asOf; !a.at.IsZero() {
+			byStore = append(byStore, a)
+		}
 	}
 	slices.SortStableFunc(byStore, func(a, b arrival) int { return a.at.Compare(b.at) })
 	return max(above(byStore, burst+rate*rounding.Seconds(), lower), above(m.arrivals, burst+rate*slowest.Seconds(), lower))

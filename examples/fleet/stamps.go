@@ -81,6 +81,7 @@ func (s stamping) RoundTrip(r *http.Request) (*http.Response, error) {
 		s.mu.Lock()
 		set("X-Asked", s.asked)
 		set("X-As-Of", s.asOf)
+		s.asked, s.asOf = time.Time{}, time.Time{} // the next attempt asks anew, or has a share
 		s.mu.Unlock()
 	}
 	r.Header.Set("X-Worker", strconv.Itoa(os.Getpid()))

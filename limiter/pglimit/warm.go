@@ -55,7 +55,7 @@ func (s *Store) warm(ctx context.Context, c *pgxpool.Conn) {
 	}}}}
 	_, _ = rand.Read(t.Parts[0].Key.Name[:]) // it never fails
 	var ends []endRecord
-	for range 2 { // the first is about a key that is not known, and decided in another way
+	for _, t.Priority = range []limiter.Priority{limiter.Interactive, limiter.Backfill} { // they are decided in two ways
 		_, _ = rand.Read(t.ID[:])
 		keys, p := takeArgs(t)
 		var a answer

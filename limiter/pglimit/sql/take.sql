@@ -12,12 +12,23 @@ begin
 	<<general>>
 	begin
 		exit general when cardinality(p_keys) <> 1;
-		select k.version, k.seen, k.since, k.restore, k.epoch, k.lim, k.lists, k.ids, k.void, k.expires
-			into xversion, xseen, xsince, xrestore, xepoch, lim, lists, ids, void, expires
-			from {schema}.keys k
-			where k.key = p_keys[1] and k.version >= p[9] and not p[1] = any (k.ids) and not p[1] = any (k.void)
-			for no key update;
-		exit general when not found;
+		for attempt in 1..2 loop
+			select k.version, k.seen, k.since, k.restore, k.epoch, k.lim, k.lists, k.ids, k.void, k.expires
+				into xversion, xseen, xsince, xrestore, xepoch, lim, lists, ids, void, expires
+				from {schema}.keys k
+				where k.key = p_keys[1] and k.version >= p[9] and not p[1] = any (k.ids) and not p[1] = any (k.void)
+				for no key update;
+			exit when found;
+			-- A key that is new becomes one that is as good as new.
+			exit general when attempt > 1 or p[9] > 0;
+			lim := '{}';
+			for q in 9..cardinality(p)-8 by 8 loop
+				exit general when p[q+3] = {log} or p[q+3] = {fixed};
+				lim := lim || array[p[q+2], p[q+3], p[q+5], p[q+4]{zeros}];
+			end loop;
+			insert into {schema}.keys (key, epoch, lim)
+				select p_keys[1], e.since, lim from {schema}.epochs e where e.place = p[8] on conflict do nothing;
+		end loop;
 		now := greatest(xseen, case when p_at <> 0 then p_at else {clock} end);
 		size := cardinality(ids);
 		if now >= expires then -- it is as good as new
