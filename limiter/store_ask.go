@@ -104,7 +104,7 @@ type sharedRef struct {
 	onOutage OnOutage
 }
 
-// newStorePermit is what to ask the store about p; nil = nothing.
+// newStorePermit returns what to ask the store about p; nil = the store keeps none of its limits.
 func (l *Limiter) newStorePermit(p Permit, r *Request) *storePermit {
 	locks, rec := p.lockRecord()
 	defer l.unlock(locks)
@@ -174,7 +174,7 @@ func (l *Limiter) newStorePermit(p Permit, r *Request) *storePermit {
 	return sp
 }
 
-// refusedLately is when a key of the place last refused a call, if that was not long ago.
+// refusedLately returns when a key of the place last refused a call; 0 = not lately.
 func (a *askedPlace) refusedLately(now int64) (at int64) {
 	for _, k := range a.keys {
 		if t := k.refused.Load(); t != 0 && now-t < int64(refusedFirst) {
@@ -205,7 +205,7 @@ func (sp *storePermit) add(k *sharedKey, use StoreUse, ref sharedRef) {
 
 func (m *limit) byAccount() bool { return slices.Contains(m.Key, Account) }
 
-// stored is m with the numbers that are in force for a key, as a store is told of it.
+// stored returns m as a store is told of it, with the numbers that are in force for a key.
 func (m *limit) stored(x *coldLimit) StoreLimit {
 	w := m.spec
 	switch {

@@ -49,7 +49,7 @@ func (s *closure) closes(prio Priority) bool {
 // shuts reports whether Backfill alone cannot pass now. s may be nil.
 func (s *closure) shuts(now int64) bool { return s != nil && s.backfill && s.ask > now }
 
-// ready is when a call may ask that otherwise could pass at the time at.
+// ready returns when a call that otherwise could pass at the time at may ask the store.
 func (s *closure) ready(prio Priority, at, now int64) int64 {
 	switch {
 	case !s.closes(prio) || s.ask <= now || at == onEvent:
@@ -60,8 +60,8 @@ func (s *closure) ready(prio Priority, at, now int64) int64 {
 	return max(at, s.ask)
 }
 
-// told is when a call could pass, as far as the store has said, that otherwise could at the
-// time at.
+// told returns when a call that otherwise could pass at the time at may pass, as far as the
+// store has said.
 func (s *closure) told(prio Priority, at int64) int64 {
 	if !s.closes(prio) {
 		return at
@@ -69,7 +69,7 @@ func (s *closure) told(prio Priority, at int64) int64 {
 	return max(at, s.until)
 }
 
-// closedUntil is the end of a hold that the store has told of; 0 = there is none.
+// closedUntil returns the end of a hold that the store has told of; 0 = there is none.
 func (s *closure) closedUntil(now int64) int64 {
 	if s == nil || !s.held || s.until <= now {
 		return 0
@@ -77,12 +77,13 @@ func (s *closure) closedUntil(now int64) int64 {
 	return s.until
 }
 
-// idle reports whether s says nothing any more that matters.
+// idle reports whether nothing that s says matters any more.
 func (s *closure) idle(now int64) bool {
 	return s == nil || s.until <= now && s.ask <= now && now-s.ask > int64(recheck)
 }
 
-// resetClosures lets others ask in place of sp's call, but not at the limit that refused it.
+// resetClosures lets other calls ask the store in place of sp's, but not at the key but, which
+// refused it; nil = at all of its keys.
 func (l *Limiter) resetClosures(sp *storePermit, but *entry) {
 	now := l.now()
 	for i := range sp.places {
@@ -106,7 +107,7 @@ func (l *Limiter) resetClosures(sp *storePermit, but *entry) {
 	}
 }
 
-// askInstead lets others ask the store where a call does not that was to ask.
+// askInstead lets other calls ask the store in place of one that was to ask and has given up.
 func (l *Limiter) askInstead(refs []ref) {
 	now := l.now()
 	for i := range refs {
@@ -212,9 +213,9 @@ func (l *Limiter) closeFor(e *entry, m *limit, c closure) {
 	}
 }
 
-// granted lets others ask, since the store has granted what was asked of a place: at once, or as
-// of a time to come. Where another reservation of the same size would be refused, nobody asks
-// until there are fewer.
+// granted lets other calls ask after the store has granted what was asked of a place, at once
+// or as of a time to come. If the store would refuse another reservation of the same size,
+// nobody asks until there are fewer.
 func (l *Limiter) granted(pl *askedPlace, prio Priority, wait time.Duration) {
 	for part, refs := range pl.refs {
 		most := maxReserve / time.Duration(pl.keys[part].ahead.Load()+1)
@@ -237,7 +238,8 @@ func (l *Limiter) granted(pl *askedPlace, prio Priority, wait time.Duration) {
 	}
 }
 
-// opened lets the next call ask that waits for f, which was the only one that asked.
+// opened lets the next call that waits for f ask the store, now that the only one which asked
+// was granted.
 func (l *Limiter) opened(f *sharedRef) {
 	now := l.now()
 	sh := &l.shards[f.e.shard]

@@ -45,7 +45,7 @@ func (h *knownState) over(now int64) bool {
 	return h.until <= now && h.reset <= now && h.lowered(now) == 0 && (h.st.Quota == 0 || now-h.at >= int64(quotaKept))
 }
 
-// told is h as the store is told of it at the time now.
+// told returns what to tell the store of h at the time now.
 func (h *knownState) told(now int64) StoreLease {
 	st := StoreState{Age: time.Duration(now - h.at), Lowered: h.lowered(now)}
 	if h.until > now {
@@ -118,10 +118,10 @@ func (m *Member) forgetState(k *sharedKey, limit string) {
 	m.pinLocked(k)
 }
 
-// doubtLocked forgets what is known of a key of which another process has lifted a limit, so that
-// it is not put back. Who has set a hold just now keeps it, and a call that is refused notes it
-// again.
-func (m *Member) doubtLocked(k *sharedKey) {
+// forgetLiftedLocked forgets what is known of a key of which another process has lifted a limit,
+// so that it is not put back. A hold that was set here just now is kept; any other that is
+// still in force becomes known again when it refuses a call.
+func (m *Member) forgetLiftedLocked(k *sharedKey) {
 	now := m.now()
 	for at, h := range m.holds {
 		if at.name == k.key.Name && (h.set == 0 || now-h.set >= int64(eventLate)) {

@@ -143,16 +143,16 @@ func (l *Limiter) confirmAlone(p Permit, sp *storePermit, o *outage, r *Request)
 	for i := range sp.places {
 		l.granted(&sp.places[i], sp.prio, 0)
 	}
-	now2, ok := p.restamp(l.now())
+	restamped, ok := p.restamp(l.now())
 	if !ok {
 		l.withdraw(p, sp)
 		return Permit{}, errRefused
 	}
-	return now2, nil
+	return restamped, nil
 }
 
-// heldByStore is the end of the hold that the store has told of, and its cause; 0 = there is
-// none.
+// heldByStore returns the end of the hold that the store has told of, and its cause; 0 =
+// there is none.
 func (l *Limiter) heldByStore(f *sharedRef) (until int64, cause Cause) {
 	sh := &l.shards[f.e.shard]
 	sh.mu.Lock()
@@ -202,7 +202,7 @@ type share struct {
 	none   bool  // too small to be of use
 }
 
-// outageShare is the share for the outage o.
+// outageShare returns this process's share in the outage o, and makes it at the first call.
 func (l *Limiter) outageShare(o *outage) *outageShare {
 	cfg := l.config.Load()
 	if s := l.share.Load(); s != nil && s.o == o && s.gen == cfg.gen {
@@ -371,7 +371,8 @@ func (m *Member) keepSpare(sp *storePermit) bool {
 	return true
 }
 
-// takeSpare is the permit whose slots a call may have, all that it wants; nil = there is none.
+// takeSpare returns an ended permit with all the slots that a call wants, which may have
+// them; nil = there is none.
 func (m *Member) takeSpare(uses []sharedUse) *storePermit {
 	slots := 0
 	for _, u := range uses {
@@ -383,7 +384,6 @@ func (m *Member) takeSpare(uses []sharedUse) *storePermit {
 		return nil
 	}
 	m.mu.Lock()
-
 	defer m.mu.Unlock()
 	now := m.now()
 	for _, v := range m.leases {

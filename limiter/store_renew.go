@@ -112,33 +112,8 @@ func (m *Member) wait(d time.Duration) {
 // renew tells the store what the process holds and owes, and reports whether it answered.
 func (m *Member) renew() bool {
 	m.endSpare(m.o.Lease) // they have run out, and may be what the store does not answer to
-	r, sent := &StoreRenewal{Member: m.id, Lease: m.o.Lease, Expiry: m.o.Expiry, Apart: m.outage.Load() != nil}, m.now()
-	m.mu.Lock()
-	r.Table, r.Numbers = m.tableLocked()
-	for id, v := range m.leases {
-		for i := range v.parts {
-			pt := &v.parts[i]
-			r.Leases = append(r.Leases, StoreLease{Key: pt.key.key, Limit: pt.limit, ID: id, Slots: pt.slots, Version: pt.key.version})
-		}
-	}
-	told := 0
-	for at, h := range m.holds {
-		if h.over(sent) {
-			delete(m.holds, at)
-			continue
-		}
-		if told++; told > maxToldHolds {
-			break
-		}
-		r.Leases = append(r.Leases, h.told(sent))
-	}
-	var owed []holdKey
-	for at, d := range m.debts {
-		r.Debts = append(r.Debts, *d)
-		owed = append(owed, at)
-	}
-	m.mu.Unlock()
-
+	sent := m.now()
+	r, owed := m.renewal(sent)
 	ctx, cancel := context.WithTimeout(m.ctx, max(m.o.Timeout, time.Second))
 	defer cancel()
 	m.stats.requests.Add(1)
@@ -151,9 +126,46 @@ func (m *Member) renew() bool {
 		return false
 	}
 	m.contact.Store(m.now())
-	numbers, differ := r.Numbers, 0
+	m.renewed(r, &a, owed, sent)
+	return true
+}
+
+// renewal returns what to tell the store at the time now. owed are the debts that it names, in
+// their order.
+func (m *Member) renewal(now int64) (r *StoreRenewal, owed []holdKey) {
+	r = &StoreRenewal{Member: m.id, Lease: m.o.Lease, Expiry: m.o.Expiry, Apart: m.outage.Load() != nil}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r.Table, r.Numbers = m.tableLocked()
+	for id, v := range m.leases {
+		for i := range v.parts {
+			pt := &v.parts[i]
+			r.Leases = append(r.Leases, StoreLease{Key: pt.key.key, Limit: pt.limit, ID: id, Slots: pt.slots, Version: pt.key.version})
+		}
+	}
+	told := 0
+	for at, h := range m.holds {
+		if h.over(now) {
+			delete(m.holds, at)
+			continue
+		}
+		if told++; told > maxToldHolds {
+			break
+		}
+		r.Leases = append(r.Leases, h.told(now))
+	}
+	for at, d := range m.debts {
+		r.Debts = append(r.Debts, *d)
+		owed = append(owed, at)
+	}
+	return r, owed
+}
+
+// renewed takes note of the store's answer to a renewal that was sent at the time sent.
+func (m *Member) renewed(r *StoreRenewal, a *StoreRenewed, owed []holdKey, sent int64) {
+	differ := 0
 	for i := range a.Members {
-		if a.Members[i].ID != m.id && a.Members[i].Numbers != numbers {
+		if a.Members[i].ID != m.id && a.Members[i].Numbers != r.Numbers {
 			differ++
 		}
 	}
@@ -161,7 +173,8 @@ func (m *Member) renew() bool {
 	m.mu.Lock()
 	m.members = a.Members
 	m.lowest.Store(lowestOf(a.Tables))
-	told, m.differ = m.differ, differ
+	differed := m.differ
+	m.differ = differ
 	for _, id := range a.Lost {
 		if v := m.leases[id]; v != nil && !v.lost {
 			v.lost = true
@@ -183,7 +196,7 @@ func (m *Member) renew() bool {
 		}
 	}
 	m.mu.Unlock()
-	if differ > told {
+	if differ > differed {
 		m.notify(StoreNotice{Kind: StoreNumbersDiffer, Count: differ})
 	}
 	for _, text := range a.Warnings {
@@ -197,7 +210,6 @@ func (m *Member) renew() bool {
 		m.stats.forgotten.Add(1)
 		m.notify(StoreNotice{Kind: StoreForgot})
 	}
-	return true
 }
 
 // warn tells of something that is wrong with the store, once.

@@ -100,7 +100,7 @@ func (m *Member) event(v StoreEvent) {
 			kick(c)
 		}
 		if v.Lifted {
-			m.doubtLocked(k)
+			m.forgetLiftedLocked(k)
 		}
 	}
 	m.mu.Unlock()
@@ -110,7 +110,7 @@ func (m *Member) event(v StoreEvent) {
 	}
 }
 
-// reopen lets the calls ask again that wait for what the store has said.
+// reopen lets all calls ask again that wait since the store has refused them.
 func (m *Member) reopen() {
 	m.mu.Lock()
 	ks := make([]*sharedKey, 0, len(m.keys))
@@ -126,7 +126,7 @@ func (m *Member) reopen() {
 // askAnew lets the next call of a key ask the store again.
 func (k *sharedKey) askAnew() { k.askWhere(func(*closure) bool { return true }) }
 
-// askWhere is askAnew at the limits of which f says so.
+// askWhere does what askAnew does, at those of the key's limits whose closure f selects.
 func (k *sharedKey) askWhere(f func(*closure) bool) {
 	l, e, now := k.l, k.e, k.l.now()
 	sh := &l.shards[e.shard]
