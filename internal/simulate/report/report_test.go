@@ -167,6 +167,25 @@ func TestTotals(t *testing.T) {
 	}
 }
 
+// Whatever may be said to differ stands in the table of totals, where it is marked if it is worse.
+func TestEveryMetricHasItsRow(t *testing.T) {
+	for _, m := range metrics {
+		c := comparison(t)
+		c.Changes = []simulate.Change{{Metric: m.name, Worse: true}}
+		var marked []string
+		for _, g := range totals(c) {
+			for _, r := range g.Rows {
+				if r.Worse {
+					marked = append(marked, r.Text)
+				}
+			}
+		}
+		if len(marked) != 1 {
+			t.Errorf("%s: the rows %q are marked, want one", m.name, marked)
+		}
+	}
+}
+
 // The charts of two results have the same axes, and no more points than they have pixels.
 func TestCharts(t *testing.T) {
 	c := comparison(t)
