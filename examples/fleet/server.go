@@ -28,7 +28,9 @@ type provider struct {
 	mu        sync.Mutex
 	mailboxes map[string]*mailbox
 	sent      map[string]int // messages by their id
-	slowest   time.Duration  // the longest that a request took from its permit to here
+	slowest   time.Duration  // the longest that a request took from its permit to here, and from its grant
+	latest    time.Duration  // the longest from a grant to here, by the store's clock and this one
+	earliest  time.Duration  // and the shortest: so much at least the clocks differ by
 	lower     []span         // when the rate was the lower one
 }
 
@@ -113,6 +115,13 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	m := p.mailbox(name)
 	p.slowest = max(p.slowest, came.Sub(a.granted))
+	if took := came.Sub(a.asOf); !a.asOf.IsZero() {
+		if p.latest == 0 && p.earliest == 0 {
+			p.latest, p.earliest = took, took
+		}
+		p.latest, p.earliest = max(p.latest, took), min(p.earliest, took)
+		p.slowest = max(p.slowest, p.latest-p.earliest)
+	}
 	m.arrivals = append(m.arrivals, a)
 	m.now[worker]++
 	m.peak = max(m.peak, m.underWay())
