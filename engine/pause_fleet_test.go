@@ -126,6 +126,8 @@ func TestPauseInFleet(t *testing.T) {
 					}
 				}
 				text := "ann engine: the account is paused until " + until.UTC().Format(time.RFC3339) + ": spam"
+				seen.mu.Lock()
+				defer seen.mu.Unlock()
 				if got, want := strings.Join(seen.told, "\n"), strings.Join([]string{"paused " + text, "paused " + text, "resumed " + text, "resumed " + text}, "\n"); got != want {
 					t.Errorf("told:\n%s\nwant\n%s", got, want)
 				}

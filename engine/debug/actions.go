@@ -151,7 +151,7 @@ func pauseAccount(h *handler, form url.Values) (next, problem string) {
 	case errors.Is(err, engine.ErrFleetUntold):
 		return h.backTo(account, "pause-here"), ""
 	case err != nil:
-		return "", "the account was not paused"
+		return "", untold(err, "paused")
 	}
 	return h.backTo(account, "pause"), ""
 }
@@ -165,9 +165,17 @@ func resumeAccount(h *handler, form url.Values) (next, problem string) {
 	case errors.Is(err, engine.ErrFleetUntold):
 		return h.backTo(account, "resume-here"), ""
 	case err != nil:
-		return "", "the account was not resumed"
+		return "", untold(err, "resumed")
 	}
 	return h.backTo(account, "resume"), ""
+}
+
+// untold says of an error what became of a pause.
+func untold(err error, what string) string {
+	if errors.Is(err, engine.ErrFleetUntold) {
+		return "the account is " + what + " in this process alone: the store does not answer, and is told once it does"
+	}
+	return "the account was not " + what
 }
 
 // backTo is the page of an account after an action.
