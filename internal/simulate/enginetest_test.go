@@ -154,7 +154,7 @@ func spread(t *testing.T, s *Scenario, seed uint64, endpoint *enginetest.OAuth, 
 	}
 	slices.SortFunc(order, func(a, b int) int { return int(left[a].expires - left[b].expires) })
 	for _, i := range order {
-		time.Sleep(began.Add(left[i].expires).Sub(time.Now()))
+		time.Sleep(time.Until(began.Add(left[i].expires)))
 		if err := tokens.Renew(t.Context(), mailboxes[i]); err != nil {
 			t.Fatal(err)
 		}
