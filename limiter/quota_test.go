@@ -14,9 +14,8 @@ import (
 )
 
 // A quota that is kept by a log of its window is never exceeded, as measured at
-// Permit.Granted, whatever calls do and however late they are. Each schedule is
-// random, and the same for the same seed.
-// RECOURSE_SCHEDULES sets how many run.
+// Permit.Granted, whatever calls do and however late they are. Each schedule is random,
+// and the same for the same seed. RECOURSE_SCHEDULES sets how many run.
 func TestQuotaSchedules(t *testing.T) {
 	schedules := uint64(3000)
 	if n, err := strconv.Atoi(os.Getenv("RECOURSE_SCHEDULES")); err == nil {
