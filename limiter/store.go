@@ -294,6 +294,10 @@ type StoreMember struct {
 	Numbers [8]byte
 	Apart   bool
 	Seen    time.Duration // since it was last renewed
+
+	// Gone says of a member that was not seen for half a lease that nobody watches for it any
+	// more: so it has died, and is not merely cut off. false where that is not known.
+	Gone bool
 }
 
 // StoreEvent tells a member what others did. The zero StoreEvent says that events are seen from now on.

@@ -102,12 +102,14 @@ func New(pool *pgxpool.Pool, o Options) (*Store, error) {
 	schema := pgx.Identifier{o.Schema}.Sanitize()
 	s := &Store{
 		pool: pool, options: o, keys: storekey.New(o.Secret), running: make(chan struct{}, pool.Config().MaxConns),
-		take:       "select r, cause from " + schema + ".take($1, $2, $3)",
-		ends:       "select " + schema + ".ends($1, $2, $3)",
-		change:     "select r, cause from " + schema + ".change($1, $2, $3, $4)",
-		drop:       "delete from " + schema + ".keys where key = $1",
-		renew:      "select " + schema + ".renew($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-		members:    "select member, numbers, apart, secret, seen from " + schema + ".members where until > $1 order by member",
+		take:   "select r, cause from " + schema + ".take($1, $2, $3)",
+		ends:   "select " + schema + ".ends($1, $2, $3)",
+		change: "select r, cause from " + schema + ".change($1, $2, $3, $4)",
+		drop:   "delete from " + schema + ".keys where key = $1",
+		renew:  "select " + schema + ".renew($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+		members: "select member, numbers, apart, secret, seen, $1 - seen > $2 and not exists (select from pg_locks l where l.locktype = 'advisory'" +
+			" and l.classid = ((short >> 32) & 4294967295)::oid and l.objid = (short & 4294967295)::oid and l.objsubid = 1 and l.granted)" +
+			" from " + schema + ".members where until > $1 order by member",
 		tables:     "select limits from " + schema + ".numbers where numbers <> $1 and numbers in (select numbers from " + schema + ".members where until > $2) order by numbers",
 		sweep:      "select " + schema + ".sweep($1, $2, $3)",
 		credential: "select r, ends_as from " + schema + ".credential($1, $2, $3, $4, $5)",

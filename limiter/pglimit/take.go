@@ -291,7 +291,7 @@ func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (a limiter.S
 		a.Lost = append(a.Lost, r.Leases[i].ID)
 	}
 	otherSecret := false
-	if a.Members, otherSecret, err = s.membersAt(ctx, now); err != nil {
+	if a.Members, otherSecret, err = s.membersAt(ctx, now, leaseOf(r.Lease)/2); err != nil {
 		return limiter.StoreRenewed{}, err
 	}
 	if slices.ContainsFunc(a.Members, func(m limiter.StoreMember) bool { return m.Numbers != r.Numbers }) {
@@ -304,9 +304,10 @@ func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (a limiter.S
 	return a, nil
 }
 
-// membersAt returns who is known, and whether some of them have another secret.
-func (s *Store) membersAt(ctx context.Context, now int64) (list []limiter.StoreMember, otherSecret bool, err error) {
-	rows, err := s.pool.Query(ctx, s.members, now)
+// membersAt returns who is known, and whether some of them have another secret. Who was not seen
+// for longer than quiet is gone if it does not listen.
+func (s *Store) membersAt(ctx context.Context, now, quiet int64) (list []limiter.StoreMember, otherSecret bool, err error) {
+	rows, err := s.pool.Query(ctx, s.members, now, quiet)
 	if err != nil {
 		return nil, false, err
 	}
@@ -316,7 +317,7 @@ func (s *Store) membersAt(ctx context.Context, now int64) (list []limiter.StoreM
 		var id [16]byte
 		var numbers, secret []byte
 		seen := int64(0)
-		if err := rows.Scan(&id, &numbers, &m.Apart, &secret, &seen); err != nil {
+		if err := rows.Scan(&id, &numbers, &m.Apart, &secret, &seen, &m.Gone); err != nil {
 			return nil, false, err
 		}
 		otherSecret = otherSecret || !bytes.Equal(secret, s.secret())

@@ -18,7 +18,7 @@ const (
 
 // Watch is [limiter.Store.Watch]. It listens on a connection of its own.
 func (s *Store) Watch(ctx context.Context, member limiter.StoreID, f func(limiter.StoreEvent)) error {
-	conn, err := s.listen(ctx)
+	conn, err := s.listen(ctx, member)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (s *Store) Watch(ctx context.Context, member limiter.StoreID, f func(limite
 }
 
 // listen connects and listens.
-func (s *Store) listen(ctx context.Context) (*pgx.Conn, error) {
+func (s *Store) listen(ctx context.Context, member limiter.StoreID) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectWithin)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
@@ -63,6 +63,9 @@ func (s *Store) listen(ctx context.Context) (*pgx.Conn, error) {
 	}
 	if err = s.check(ctx, conn); err == nil {
 		_, err = conn.Exec(ctx, "listen "+pgx.Identifier{s.options.Schema}.Sanitize())
+	}
+	if err == nil { // so that the others see that it lives, while they do not hear of it: see the query of members
+		_, err = conn.Exec(ctx, "select pg_advisory_lock_shared($1)", fold(member))
 	}
 	if err != nil {
 		_ = conn.Close(ctx)

@@ -100,12 +100,14 @@ func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (limiter.Sto
 func (s *Store) members(ctx context.Context, r *limiter.StoreRenewal) (list []limiter.StoreMember, tables [][]byte, err error) {
 	var w writer
 	w = append(w, r.Member[:]...)
+	w.id(r.Member)
 	w = append(w, r.Numbers[:]...)
 	w.span(max(r.Expiry, 0), true)
 	w.bool(r.Leave)
 	w.bool(r.Apart)
+	w.lease(r.Lease)
 	w = append(w, r.Table[:min(len(r.Table), longestTable)]...)
-	call := Call{Keys: []string{s.tags[0] + "members", s.tags[0] + "numbers"}, Args: []string{string(w), "", s.time()}}
+	call := Call{Keys: []string{s.tags[0] + "members", s.tags[0] + "numbers"}, Args: []string{string(w), s.freed[0], s.time()}}
 	if err := s.server.Eval(ctx, membersScript, &call); err != nil {
 		return nil, nil, err
 	}
@@ -114,7 +116,8 @@ func (s *Store) members(ctx context.Context, r *limiter.StoreRenewal) (list []li
 		var m limiter.StoreMember
 		copy(m.ID[:], read.next(len(m.ID)))
 		copy(m.Numbers[:], read.next(len(m.Numbers)))
-		m.Apart, m.Seen = read.byte() != 0, read.span()
+		bits := read.byte()
+		m.Apart, m.Gone, m.Seen = bits&1 != 0, bits&2 != 0, read.span()
 		list = append(list, m)
 	}
 	for read.s != "" && !read.bad {

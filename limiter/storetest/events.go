@@ -148,6 +148,16 @@ func (m *Memory) tell(e limiter.StoreEvent, member *limiter.StoreID) {
 	}
 }
 
+// watched reports whether somebody watches for the member. The store is locked.
+func (m *Memory) watched(member limiter.StoreID) bool {
+	for w := range m.watchers {
+		if w.member == member {
+			return true
+		}
+	}
+	return false
+}
+
 // freed tells members that it is their turn to ask for slots of the key.
 func (m *Memory) freed(k limiter.StoreKey, members []limiter.StoreID) {
 	for i := range members {

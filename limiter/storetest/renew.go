@@ -55,7 +55,9 @@ func (m *Memory) renew(r *limiter.StoreRenewal) (a limiter.StoreRenewed) {
 	}
 	for id, e := range m.members {
 		if clock < e.until {
-			a.Members = append(a.Members, limiter.StoreMember{ID: id, Numbers: e.numbers, Apart: e.apart, Seen: duration(max(0, clock-e.seen))})
+			seen := max(0, clock-e.seen)
+			a.Members = append(a.Members, limiter.StoreMember{ID: id, Numbers: e.numbers, Apart: e.apart, Seen: duration(seen),
+				Gone: seen > lease/2 && !m.watched(id)})
 		} else {
 			delete(m.members, id)
 		}

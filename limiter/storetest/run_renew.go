@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"time"
 
@@ -80,6 +81,44 @@ var renewTests = []suiteTest{
 		}
 		for i := range ids {
 			tables(i, true, false)
+		}
+	}},
+	{"who was not seen for long is gone, unless it watches", true, func(s *suite) {
+		lives, gone, ctx := newID(), newID(), context.Background()
+		watching, cancel := context.WithCancel(ctx)
+		defer cancel()
+		ready := make(chan struct{}, 10)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = s.h.Store.Watch(watching, lives, func(limiter.StoreEvent) { ready <- struct{}{} })
+		}()
+		<-ready
+		for _, id := range []limiter.StoreID{lives, gone} {
+			s.renew(limiter.StoreRenewal{Member: id})
+		}
+		is := func() (of [2]bool) {
+			for _, m := range s.renew(limiter.StoreRenewal{}).Members {
+				of[0] = of[0] || m.ID == lives && m.Gone
+				of[1] = of[1] || m.ID == gone && m.Gone
+			}
+			return of
+		}
+		s.advance(10 * time.Second)
+		if got := is(); got != [2]bool{} {
+			s.Errorf("after half a lease: got gone %v, want none", got)
+		}
+		s.advance(ms)
+		if got := is(); got != [2]bool{false, true} {
+			s.Errorf("after more than that: got gone %v, want only who does not watch", got)
+		}
+		cancel()
+		<-done
+		for until := time.Now().Add(patience); is() != [2]bool{true, true}; {
+			if time.Now().After(until) {
+				s.Fatal("nobody watches: got that one is not gone")
+			}
+			time.Sleep(time.Millisecond)
 		}
 	}},
 	{"renewed leases are kept", false, func(s *suite) {

@@ -197,8 +197,8 @@ begin
 	if leave then
 		delete from {schema}.members where member = p_member;
 	else
-		insert into {schema}.members (member, numbers, apart, secret, fleet, seen, until)
-			values (p_member, p_numbers, p[4] <> 0, p_secret, p_fleet, now, now + p[2])
+		insert into {schema}.members (member, short, numbers, apart, secret, fleet, seen, until)
+			values (p_member, p_short, p_numbers, p[4] <> 0, p_secret, p_fleet, now, now + p[2])
 			on conflict (member) do update set numbers = excluded.numbers, apart = excluded.apart, secret = excluded.secret,
 				fleet = excluded.fleet, seen = excluded.seen, until = excluded.until;
 		insert into {schema}.numbers (numbers, limits) values (p_numbers, p_limits) on conflict do nothing;

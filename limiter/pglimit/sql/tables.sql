@@ -23,6 +23,7 @@ create unlogged table {schema}.epochs (
 
 create unlogged table {schema}.members (
 	member  uuid primary key,
+	short   bigint not null, -- its digest, and the advisory lock that it has while it listens
 	numbers bytea not null,
 	apart   boolean not null,
 	secret  bytea not null, -- a digest
