@@ -60,8 +60,8 @@
 //   - store_member.go, store_ends.go, store_known.go, store_renew.go,
 //     store_numbers.go, store_watch.go: the process as a member of those, and what it tells,
 //     hears and knows beside its calls;
-//   - store_closure.go, store_ask.go, store_outage.go: the way of a call that the store is
-//     asked about, also while it does not answer;
+//   - store_closure.go, store_ask.go, store_outage.go, store_cutoff.go: the way of a call that the
+//     store is asked about, also while it does not answer, here or elsewhere;
 //   - store_permit.go, store_change.go: what it is told of permits and of limits.
 //
 // Short names stand for the same everywhere: l is a Limiter, m a limit, e an entry (the

@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -22,6 +23,9 @@ import (
 // says nothing of whether the store has done what it was asked for. So whatever is asked
 // twice must count once: takes and ends by the permit's id, renewals by the leases' ids.
 // A method keeps none of its arguments.
+//
+// An error that wraps [ErrStoreValue] is about what is kept for one of the keys. Any other is
+// taken for an outage of the store.
 type Store interface {
 	// Key names a key in the store. Keys of one place are kept where one step can change
 	// them together. Both strings are plain, and name people: a store hashes them.
@@ -44,6 +48,10 @@ type Store interface {
 	// sure to be seen from then on. An event may be lost all the same: it only saves time.
 	Watch(ctx context.Context, member StoreID, f func(StoreEvent)) error
 }
+
+// ErrStoreValue is in errors that say that the value of one key cannot be read, such as one that a
+// newer version of the store's package has written. Calls of that key wait; others go on.
+var ErrStoreValue = errors.New("limiter: the store's value of a key cannot be read")
 
 // StoreKey names a key in a store. It is made by [Store.Key], and shows nothing of what it names.
 type StoreKey struct {

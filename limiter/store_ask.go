@@ -64,9 +64,10 @@ type storePermit struct {
 	prio    Priority
 	instant int64 // by the member's clock: when the call may be made
 	places  []askedPlace
-	share   Permit       // what an outage's share has granted instead; mostly zero
-	slotsOf *storePermit // whose slots the permit has in an outage; mostly nil
-	noEnd   bool         // the store need not hear how the permit ends, if it was used
+	share   Permit        // what an outage's share has granted instead; mostly zero
+	slotsOf *storePermit  // whose slots the permit has in an outage; mostly nil
+	asked   time.Duration // how long it has waited for the store's answers
+	noEnd   bool          // the store need not hear how the permit ends, if it was used
 	leased  bool
 	tree    *lendingTree // of a call inside another, until it is granted
 	// The lock of the permit's home shard guards these, once it is granted.
@@ -140,7 +141,11 @@ func (l *Limiter) newStorePermit(p Permit, r *Request) *storePermit {
 			}
 		}
 		x := f.e.coldOf(m)
+		k := f.e.sharedLocked(l, cfg)
 		use := StoreUse{Limit: l.lowered(m.stored(x)), Cost: cost}
+		if cut := sp.m.cutOff.Load(); cut != nil && sp.m.outage.Load() == nil {
+			use.Limit = cut.withhold(use.Limit, m, x.specOf(m), k.key.Place)
+		}
 		if r.Priority == Backfill {
 			use.Headroom = x.specOf(m).headroom(cost)
 		}
@@ -148,7 +153,7 @@ func (l *Limiter) newStorePermit(p Permit, r *Request) *storePermit {
 		if x != nil && x.store.closes(r.Priority) {
 			ref.asks = x.store
 		}
-		sp.add(f.e.sharedLocked(l, cfg), use, ref)
+		sp.add(k, use, ref)
 	}
 	if len(sp.places) == 0 {
 		return nil
@@ -325,6 +330,8 @@ func (l *Limiter) confirm(ctx context.Context, p Permit, r *Request, wait bool) 
 				o = m.newOutage(m.now()) // it is over already; this call cannot wait any more
 			}
 			return l.confirmAlone(p, sp, o, r)
+		case errors.Is(err, ErrStoreValue): // it is not known by which key: the first stands for all
+			return l.refusedAlone(p, sp, &pl.refs[0][0], pl.keys[0], l.now()+int64(askUnread), false, Cause{})
 		case err != nil:
 			return Permit{}, l.giveUp(p, sp, l.time(l.now()), err)
 		case !a.Granted && m.o.Shadow:
@@ -397,7 +404,9 @@ func (l *Limiter) askPlace(ctx context.Context, sp *storePermit, pl *askedPlace,
 		t.MaxWait = pl.maxWait
 	}
 	pl.state = unanswered
-	a, err = m.take(ctx, t)
+	asked := m.now()
+	a, err = m.take(ctx, t, sp.asked)
+	sp.asked += time.Duration(m.now() - asked)
 	if err != nil {
 		m.unlisten(changed, pl)
 		return a, nil, err

@@ -54,7 +54,6 @@ func (m *Member) change(k *sharedKey, c StoreChange) (StoreState, bool) {
 		st, err := m.store.Change(ctx, &c)
 		cancel()
 		if err == nil {
-			m.contact.Store(m.now())
 			m.seen(k, st.Version, st.Held)
 			if c.Kind == StoreLifted {
 				m.forgetState(k, c.Limit.Name)
@@ -63,7 +62,7 @@ func (m *Member) change(k *sharedKey, c StoreChange) (StoreState, bool) {
 			return st, true
 		}
 		m.stats.errors.Add(1)
-		m.failed(err)
+		m.failedBy(err)
 	}
 	return StoreState{}, false
 }

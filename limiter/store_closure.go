@@ -34,6 +34,7 @@ const (
 	opensAfter   = 2                      // grants one after another until calls ask side by side again
 	maxReserve   = time.Second            // how far ahead units are reserved
 	backfillMost = 500 * time.Millisecond // between two asks of Backfill that units may pass
+	askUnread    = time.Second            // how often a key is asked for whose value the store cannot read
 	minAskAgain  = time.Millisecond       // how soon, at the earliest, a call asks again that was refused
 	refusedFirst = 10 * time.Second       // a limit is asked first for so long after it refused
 )

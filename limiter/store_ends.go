@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -111,9 +112,9 @@ func (m *Member) sendBatch() bool {
 		return false
 	}
 	if n > 0 {
-		if err := m.request(func(ctx context.Context) error { return m.store.End(ctx, batch) }); err != nil {
+		if done, err := m.tellEnds(batch); err != nil {
 			m.mu.Lock()
-			m.ends = append(sent, m.ends...)
+			m.ends = append(sent[done:], m.ends...)
 			m.changes = append(changes, m.changes...)
 			m.mu.Unlock()
 			return false
@@ -131,7 +132,11 @@ func (m *Member) sendBatch() bool {
 			c.Sent += waited
 		}
 		var st StoreState
-		if err := m.request(func(ctx context.Context) (err error) { st, err = m.store.Change(ctx, &c); return err }); err != nil {
+		err := m.request(func(ctx context.Context) (err error) { st, err = m.store.Change(ctx, &c); return err })
+		if errors.Is(err, ErrStoreValue) {
+			continue
+		}
+		if err != nil {
 			m.mu.Lock()
 			m.changes = append(changes[i:], m.changes...)
 			m.mu.Unlock()
@@ -142,7 +147,28 @@ func (m *Member) sendBatch() bool {
 	return true
 }
 
-// request asks the store for something that no call waits for. An error begins an outage.
+// tellEnds sends ends, and returns how many of them need not be sent again. Those of a key whose value
+// the store cannot read are dropped.
+func (m *Member) tellEnds(batch []StoreEnd) (done int, err error) {
+	tell := func(ends []StoreEnd) error {
+		return m.request(func(ctx context.Context) error { return m.store.End(ctx, ends) })
+	}
+	if err := tell(batch); !errors.Is(err, ErrStoreValue) {
+		return 0, err
+	}
+	for i := range batch {
+		err := tell(batch[i : i+1])
+		if errors.Is(err, ErrStoreValue) {
+			m.stats.dropped.Add(1)
+		} else if err != nil {
+			return i, err
+		}
+	}
+	return len(batch), nil
+}
+
+// request asks the store for something that no call waits for. An error begins an outage, unless
+// it is about one value.
 func (m *Member) request(f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(m.ctx, max(m.o.Timeout, time.Second))
 	defer cancel()
@@ -150,9 +176,7 @@ func (m *Member) request(f func(context.Context) error) error {
 	err := f(ctx)
 	if err != nil && m.ctx.Err() == nil {
 		m.stats.errors.Add(1)
-		m.failed(err)
-	} else if err == nil {
-		m.contact.Store(m.now())
+		m.failedBy(err)
 	}
 	return err
 }

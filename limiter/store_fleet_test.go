@@ -21,6 +21,7 @@ type fleet struct {
 	notices  []StoreNotice
 	mu       sync.Mutex
 	stopped  atomic.Bool
+	cut      []*atomic.Bool // of each process: it alone does not reach the store
 }
 
 var byAccount = []Dimension{Account}
@@ -44,7 +45,9 @@ func (f *fleet) add(t *testing.T, o MemberOptions, limits ...Limit) *Limiter {
 		f.notices = append(f.notices, n)
 		f.mu.Unlock()
 	}
-	m := NewMember(stopped{f.store, &f.stopped}, o)
+	cut := &atomic.Bool{}
+	m := NewMember(stopped{f.store, &f.stopped, cut}, o)
+	f.cut = append(f.cut, cut)
 	l, err := New(limits, Options{Member: m, Namespace: "test"})
 	if err != nil {
 		t.Fatal(err)

@@ -92,20 +92,24 @@ type Member struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when nothing runs any more
 
-	outage  atomic.Pointer[outage]
-	numbers atomic.Pointer[[8]byte]
-	lowest  atomic.Pointer[map[uint64]numbered] // of the others; nil = they have the same
-	contact atomic.Int64                        // when the store last answered; ns since base
-	base    time.Time
-	settled atomic.Int64 // no slots are asked for before: in other processes an outage may go on
-	asking  atomic.Int64 // calls that ask the store, and may get slots
-	stats   memberStats
+	outage      atomic.Pointer[outage]
+	numbers     atomic.Pointer[[8]byte]
+	lowest      atomic.Pointer[map[uint64]numbered] // of the others; nil = they have the same
+	lastRenewed atomic.Int64                        // when the renewal was sent that the store has answered last; ns since base, 0 = none
+	cutOff      atomic.Pointer[cutOff]              // who goes without the store, while it answers here; nil = nobody
+	base        time.Time
+	settled     atomic.Int64 // no slots are asked for before: in other processes an outage may go on
+	asking      atomic.Int64 // calls that ask the store, and may get slots
+	stats       memberStats
 
 	mu      sync.Mutex
 	members []StoreMember
 	differ  int                   // how many of members had other numbers when that was last told
 	limits  map[string][]numbered // by the limiter's namespace
 	warned  map[string]bool
+	ended   int64         // when the last outage ended; 0 = there was none
+	before  []StoreMember // who was known in it
+	flaps   int           // outages that came soon after another, in a row
 	keys    map[[16]byte]*sharedKey
 	leases  map[StoreID]*lease
 	holds   map[holdKey]*knownState
@@ -289,7 +293,7 @@ func (m *Member) State() MemberState {
 	}
 	if o := m.outage.Load(); o != nil {
 		st.Outage = max(1, time.Duration(m.now()-o.began))
-		st.Share = o.share(m.now())
+		st.Share = m.shareOf(o)
 	}
 	m.mu.Lock()
 	st.Members, st.Leases = len(m.members), len(m.leases)
@@ -302,12 +306,17 @@ const longestWait = 366 * 24 * time.Hour
 
 var errLate = errors.New("limiter: the store grants a call for later than the call can wait")
 
-// take asks the store over one place. An error is the context's, or errOutage.
-func (m *Member) take(ctx context.Context, t *StoreTake) (StoreAnswer, error) {
+// overall is how much longer than MemberOptions.Timeout a call waits for the store at most that asks
+// about several places.
+const overall = 50 * time.Millisecond
+
+// take asks the store over one place, for a call that has waited for it for so long by now. An error
+// is the context's, errOutage, or wraps ErrStoreValue.
+func (m *Member) take(ctx context.Context, t *StoreTake, waited time.Duration) (StoreAnswer, error) {
 	m.begin()
 	for again := true; ; again = false {
 		began := time.Now()
-		limited, cancel := context.WithTimeout(ctx, m.o.Timeout)
+		limited, cancel := context.WithTimeout(ctx, min(m.o.Timeout, m.o.Timeout+overall-waited))
 		a, err := m.store.Take(limited, t)
 		cancel()
 		took := time.Since(began)
@@ -318,7 +327,6 @@ func (m *Member) take(ctx context.Context, t *StoreTake) (StoreAnswer, error) {
 		case err == nil && a.Granted && a.Wait > t.MaxWait+time.Millisecond:
 			err = errLate
 		case err == nil:
-			m.contact.Store(m.now())
 			a.Wait = min(a.Wait, longestWait)
 			if a.Forgot {
 				m.forgot()
@@ -330,6 +338,10 @@ func (m *Member) take(ctx context.Context, t *StoreTake) (StoreAnswer, error) {
 			continue // this process was not running, which says nothing of the store
 		}
 		m.stats.errors.Add(1)
+		if errors.Is(err, ErrStoreValue) {
+			m.warn(err.Error())
+			return StoreAnswer{}, err
+		}
 		m.failed(err)
 		return StoreAnswer{}, errOutage
 	}

@@ -2,6 +2,8 @@ package limiter
 
 import (
 	"context"
+	"encoding/hex"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -9,16 +11,20 @@ import (
 
 // What calls do while the store does not answer.
 //
-// One request that fails begins an outage for the whole process: from then on no call waits
-// for the store. Renewals go on beside the calls, and some good answers one after another
-// end it. Meanwhile each limit goes by its OnOutage. What a share lets through is noted
+// One request of a call that takes longer than MemberOptions.Timeout, or fails, begins an outage for
+// the whole process: from then on no call waits for the store. Renewals go on beside the
+// calls, and some that are answered within that same time, one after another, end it. So a store that
+// is always slower stays out, and does not come and go. Meanwhile each limit goes by its OnOutage. What a share lets through is noted
 // and charged to the store's buckets when it is back, since these have filled meanwhile.
 
 const (
 	probeEvery    = 250 * time.Millisecond // after a failed request
 	maxProbeEvery = time.Second
-	settle        = 2500 * time.Millisecond // until all processes have noticed that the store answers again
-	probeGood     = 100 * time.Millisecond  // after a good answer
+	settle        = 2500 * time.Millisecond // until all processes have noticed that the store answers again, at most
+	settleEvery   = 100 * time.Millisecond  // between two looks whether they have
+	flapsWithin   = 30 * time.Second        // an outage that begins so soon after another takes twice the good answers to end
+	mostFlaps     = 5
+	probeGood     = 100 * time.Millisecond // after a good answer
 	goodAnswers   = 3
 	shareMargin   = 0.9 // of a limit is shared out in an outage
 )
@@ -26,35 +32,95 @@ const (
 // outage is a time in which the store does not answer. It does not change.
 type outage struct {
 	began   int64 // by the member's clock
-	contact int64 // the last answer before it; when it began, if there was none
-	expiry  int64
-	members int // that the limits are divided by; 0 = not known
+	members int   // that the limits are divided by; 0 = not known
 	known   []StoreMember
 }
 
-// over reports whether the others count this process no more.
-func (o *outage) over(now int64) bool { return now-o.contact >= o.expiry }
+// uncounted reports whether the others count this process no more: the store has not answered a
+// renewal for so long.
+func (m *Member) uncounted(o *outage) bool { return m.uncountedFor(o, m.o.Expiry) }
 
-// share is the part of a divided limit that this process has.
-func (o *outage) share(now int64) float64 {
-	if o.members == 0 || o.over(now) {
+func (m *Member) uncountedFor(o *outage, d time.Duration) bool {
+	last := m.lastRenewed.Load()
+	if last == 0 {
+		last = o.began
+	}
+	return m.now()-last >= int64(d)
+}
+
+// shareOf is the part of a divided limit that this process has.
+func (m *Member) shareOf(o *outage) float64 {
+	if o.members == 0 || m.uncounted(o) {
 		return 0
 	}
 	return shareMargin / float64(o.members)
 }
 
 func (m *Member) newOutage(now int64) *outage {
-	o := &outage{began: now, contact: m.contact.Load(), expiry: int64(m.o.Expiry)}
-	if o.contact == 0 {
-		o.contact = now
-	}
 	m.mu.Lock()
-	o.known = m.members
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	return m.outageLocked(now)
+}
+
+func (m *Member) outageLocked(began int64) *outage {
+	o := &outage{began: began, known: m.members}
 	if o.members = len(o.known); o.members == 0 {
 		o.members = max(0, m.o.Workers)
 	}
 	return o
+}
+
+// noteMembersLocked takes note of a list of members that is new.
+func (m *Member) noteMembersLocked(members []StoreMember) {
+	now := m.now()
+	m.cutOff.Store(cutOffOf(members, m.id, m.o.Lease))
+	same := func(a, b StoreMember) bool { return a.ID == b.ID }
+	if o := m.outage.Load(); o != nil && !slices.EqualFunc(o.known, members, same) {
+		m.outage.CompareAndSwap(o, m.outageLocked(o.began)) // the store is slow, and others come and go
+	}
+	if m.settled.Load() > now && m.allBackLocked(members, now) {
+		m.settled.Store(now)
+		go m.reopen() // without the lock
+	}
+}
+
+// allBackLocked reports whether all that were known before the outage have renewed since it ended, and
+// go by the store again, or have died.
+func (m *Member) allBackLocked(members []StoreMember, now int64) bool {
+	for _, before := range m.before {
+		at := slices.IndexFunc(members, func(k StoreMember) bool { return k.ID == before.ID })
+		if before.ID == m.id {
+			continue
+		}
+		if at < 0 || !members[at].Gone && (members[at].Apart || int64(members[at].Seen) >= now-m.ended) {
+			return false
+		}
+	}
+	return true
+}
+
+// probe reports whether the store answers as fast as a call waits for it.
+func (m *Member) probe() bool {
+	ctx, cancel := context.WithTimeout(m.ctx, m.o.Timeout)
+	defer cancel()
+	name := "probe/" + hex.EncodeToString(m.id[:])
+	m.stats.requests.Add(1)
+	began := m.now()
+	_, err := m.store.Take(ctx, &StoreTake{ID: m.newID(), Member: m.id, Lease: m.o.Lease,
+		Parts: []StorePart{{Key: m.store.Key(name, name), Uses: []StoreUse{{Limit: StoreLimit{Name: "probe"}}}}}})
+	return err == nil && m.now()-began <= int64(m.o.Timeout)
+}
+
+// goodAnswers is how many good answers one after another end the outage that has just begun.
+func (m *Member) goodAnswers() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if o := m.outage.Load(); o != nil && m.ended != 0 && o.began-m.ended < int64(flapsWithin) {
+		m.flaps = min(m.flaps+1, mostFlaps)
+	} else {
+		m.flaps = 0
+	}
+	return goodAnswers << m.flaps
 }
 
 // failed begins an outage, unless there is one.
@@ -66,6 +132,15 @@ func (m *Member) failed(err error) {
 	}
 }
 
+// failedBy begins an outage, or warns where the error is about one value.
+func (m *Member) failedBy(err error) {
+	if errors.Is(err, ErrStoreValue) {
+		m.warn(err.Error())
+	} else {
+		m.failed(err)
+	}
+}
+
 // recovered ends the outage.
 func (m *Member) recovered() {
 	o := m.outage.Swap(nil)
@@ -73,6 +148,9 @@ func (m *Member) recovered() {
 		return
 	}
 	m.endSpare(0)
+	m.mu.Lock()
+	m.ended, m.before = m.now(), o.known
+	m.mu.Unlock()
 	if m.now()-o.began > int64(m.o.Lease)/2 {
 		m.settled.Store(m.now() + int64(settle))
 	}
@@ -108,7 +186,7 @@ func (l *Limiter) confirmAlone(p Permit, sp *storePermit, o *outage, r *Request)
 				case f.onOutage == OutageClosed:
 					closed = again
 				case f.onOutage == OutageOpen:
-				case o.members == 0 || o.over(now):
+				case o.members == 0 || m.uncounted(o):
 					closed = again
 				default:
 					shares = append(shares, sharedUse{k, f, u})
@@ -211,8 +289,9 @@ func (l *Limiter) outageShare(o *outage) *outageShare {
 	l.reload.Lock()
 	defer l.reload.Unlock()
 	cfg = l.config.Load()
-	if s := l.share.Load(); s != nil && s.o == o && s.gen == cfg.gen {
-		return s
+	old := l.share.Load()
+	if old != nil && old.o == o && old.gen == cfg.gen {
+		return old
 	}
 	s := &outageShare{o: o, gen: cfg.gen, limits: map[string]*share{}}
 	var limits []Limit
@@ -222,6 +301,19 @@ func (l *Limiter) outageShare(o *outage) *outageShare {
 		s.limits[m.Name] = &part
 		late[m.Name] = after
 		limits = append(limits, lim)
+	}
+	if old != nil && old.l != nil && old.o.began == o.began && old.gen == cfg.gen { // others have come or gone
+		if old.l.Update(limits) == nil {
+			s.l = old.l
+			l.share.Store(s)
+			return s
+		}
+	}
+	members := func() int {
+		if now := l.member.outage.Load(); now != nil && now.began == o.began {
+			return now.members
+		}
+		return o.members
 	}
 	options := Options{Clock: l.clock, BackfillShare: l.backfill, Shards: 1}
 	if l.limitFor != nil {
@@ -240,7 +332,7 @@ func (l *Limiter) outageShare(o *outage) *outageShare {
 			if err != nil {
 				return Limit{}, false
 			}
-			lim, _, _ = w.shareOf(&lim, o.members)
+			lim, _, _ = w.shareOf(&lim, members())
 			return lim, true
 		}
 	}
@@ -328,7 +420,7 @@ func (s *outageShare) take(sp *storePermit, r *Request, uses []sharedUse, now in
 			if free := s.o.began + int64(m.o.Lease); now < free {
 				return Permit{}, u.f, u.k, l.now() + free - now
 			}
-			if u.u.Cost > 1 {
+			if u.u.Cost > 1 || owners == 0 || m.uncountedFor(s.o, m.o.Expiry*9/10) { // a call takes time
 				return Permit{}, u.f, u.k, 0
 			}
 		}

@@ -16,11 +16,11 @@ import (
 // stopped is a store that may answer nothing, as a server that is stopped.
 type stopped struct {
 	Store
-	is *atomic.Bool
+	is, cut *atomic.Bool
 }
 
 func (s stopped) wait(ctx context.Context) error {
-	if s.is.Load() {
+	if s.is.Load() || s.cut.Load() {
 		<-ctx.Done()
 	}
 	return ctx.Err()
@@ -52,6 +52,14 @@ func (s stopped) Renew(ctx context.Context, r *StoreRenewal) (StoreRenewed, erro
 		return StoreRenewed{}, err
 	}
 	return s.Store.Renew(ctx, r)
+}
+
+func (s stopped) Watch(ctx context.Context, m StoreID, g func(StoreEvent)) error {
+	if s.cut.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.Store.Watch(ctx, m, g)
 }
 
 func (f *fleet) stop() { f.stopped.Store(true) }

@@ -1,9 +1,9 @@
 package limiter
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -81,12 +81,16 @@ func (m *Member) renewAlways() {
 			if n != known { // others are just starting, too: a share counts them all
 				known, pause = n, min(pause, time.Second)
 			}
+			if m.settled.Load() > m.now() {
+				pause = min(pause, settleEvery)
+			}
 			m.wait(pause)
 			continue
 		}
-		// Some good answers end an outage.
-		for good, pause := 0, probeEvery; good < goodAnswers && m.ctx.Err() == nil; {
-			if m.renew() {
+		// Some good answers end an outage: the more, the sooner it has come after another.
+		wanted := m.goodAnswers()
+		for good, pause := 0, probeEvery; good < wanted && m.ctx.Err() == nil; {
+			if m.renew() && m.probe() {
 				good, pause = good+1, probeEvery
 				m.sleep(probeGood)
 			} else {
@@ -118,6 +122,10 @@ func (m *Member) renew() bool {
 	defer cancel()
 	m.stats.requests.Add(1)
 	a, err := m.store.Renew(ctx, r)
+	if errors.Is(err, ErrStoreValue) {
+		m.warn(err.Error())
+		a, err = m.renewReadable(ctx, r)
+	}
 	if err != nil {
 		if m.ctx.Err() == nil {
 			m.stats.errors.Add(1)
@@ -125,7 +133,7 @@ func (m *Member) renew() bool {
 		}
 		return false
 	}
-	m.contact.Store(m.now())
+	m.lastRenewed.Store(sent + 1)
 	m.renewed(r, &a, owed, sent)
 	return true
 }
@@ -172,6 +180,7 @@ func (m *Member) renewed(r *StoreRenewal, a *StoreRenewed, owed []holdKey, sent 
 	lost := 0
 	m.mu.Lock()
 	m.members = a.Members
+	m.noteMembersLocked(a.Members)
 	m.lowest.Store(lowestOf(a.Tables))
 	differed := m.differ
 	m.differ = differ
@@ -186,7 +195,7 @@ func (m *Member) renewed(r *StoreRenewal, a *StoreRenewed, owed []holdKey, sent 
 			v.renewed = sent
 		}
 	}
-	for i, at := range owed {
+	for i, at := range owed[:len(r.Debts)] {
 		if d := m.debts[at]; d != nil {
 			if d.Units -= r.Debts[i].Units; d.Units <= 0 {
 				delete(m.debts, at)
@@ -210,6 +219,30 @@ func (m *Member) renewed(r *StoreRenewal, a *StoreRenewed, owed []holdKey, sent 
 		m.stats.forgotten.Add(1)
 		m.notify(StoreNotice{Kind: StoreForgot})
 	}
+}
+
+// renewReadable renews what r says of keys whose values the store can read, one after another. The
+// rest is taken out of r: its leases run out.
+func (m *Member) renewReadable(ctx context.Context, r *StoreRenewal) (StoreRenewed, error) {
+	leases, one := r.Leases, *r
+	one.Leases, one.Debts, r.Leases, r.Debts = nil, nil, nil, nil // debts are told another time
+	a, err := m.store.Renew(ctx, &one)
+	bad := map[StoreKey]bool{}
+	for i := 0; i < len(leases) && err == nil; i++ {
+		if bad[leases[i].Key] {
+			continue
+		}
+		one.Leases = leases[i : i+1]
+		b, e := m.store.Renew(ctx, &one)
+		if errors.Is(e, ErrStoreValue) {
+			bad[leases[i].Key] = true
+			continue
+		}
+		err = e
+		r.Leases = append(r.Leases, leases[i])
+		a.Lost, a.Forgot = append(a.Lost, b.Lost...), a.Forgot || b.Forgot
+	}
+	return a, err
 }
 
 // warn tells of something that is wrong with the store, once.
@@ -239,33 +272,8 @@ func (m *Member) owe(key StoreKey, limit StoreLimit, units int64) {
 	d.Units += units
 }
 
-// owner reports whether this process is one of the n that own a limit of a key: those
-// whose hash with the key's place is highest (rendezvous hashing). All limits of a mailbox have
-// the same order of owners, or a call that takes two of them could pass nowhere.
+// owner reports whether this process is one of the n that own the limits of a place in an outage.
 func (m *Member) owner(o *outage, place [16]byte, n int64) bool {
-	type rank struct {
-		hash uint64
-		id   StoreID
-	}
-	score := func(id StoreID) rank {
-		h := uint64(14695981039346656037)
-		for _, s := range [][]byte{id[:], place[:]} {
-			for _, c := range s {
-				h = (h ^ uint64(c)) * 1099511628211
-			}
-		}
-		return rank{mix(h), id}
-	}
-	mine, before := score(m.id), int64(0)
-	known := false
-	for i := range o.known {
-		if o.known[i].ID == m.id {
-			known = true
-			continue
-		}
-		if s := score(o.known[i].ID); s.hash > mine.hash || s.hash == mine.hash && bytes.Compare(s.id[:], mine.id[:]) > 0 {
-			before++
-		}
-	}
-	return known && before < n
+	known := slices.ContainsFunc(o.known, func(k StoreMember) bool { return k.ID == m.id })
+	return known && rankOf(o.known, m.id, place) < n
 }

@@ -3,6 +3,7 @@ package limiter_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -159,59 +160,104 @@ func TestLiftElsewhere(t *testing.T) {
 	})
 }
 
-// unread is a store that fails where a lease is renewed or ended, as if its value could not be read.
+// unread is a store that cannot read the values of one place.
 type unread struct {
 	Store
-	failing bool
+	place [16]byte
 }
 
-var errUnread = errors.New("the value cannot be read")
+func (s *unread) of(parts []StorePart) error {
+	for _, p := range parts {
+		if p.Key.Place == s.place {
+			return fmt.Errorf("test: %w", ErrStoreValue)
+		}
+	}
+	return nil
+}
 
 func (s *unread) Take(ctx context.Context, t *StoreTake) (StoreAnswer, error) {
-	if s.failing {
-		return StoreAnswer{}, errUnread
+	if err := s.of(t.Parts); err != nil {
+		return StoreAnswer{}, err
 	}
 	return s.Store.Take(ctx, t)
 }
 
 func (s *unread) End(ctx context.Context, ends []StoreEnd) error {
-	if s.failing {
-		return errUnread
+	for i := range ends {
+		if err := s.of(ends[i].Parts); err != nil {
+			return err
+		}
 	}
 	return s.Store.End(ctx, ends)
 }
 
+func (s *unread) Change(ctx context.Context, c *StoreChange) (StoreState, error) {
+	if err := s.of([]StorePart{{Key: c.Key}}); err != nil {
+		return StoreState{}, err
+	}
+	return s.Store.Change(ctx, c)
+}
+
 func (s *unread) Renew(ctx context.Context, r *StoreRenewal) (StoreRenewed, error) {
-	if s.failing && len(r.Leases) > 0 {
-		return StoreRenewed{}, errUnread
+	for i := range r.Leases {
+		if err := s.of([]StorePart{{Key: r.Leases[i].Key}}); err != nil {
+			return StoreRenewed{}, err
+		}
 	}
 	return s.Store.Renew(ctx, r)
 }
 
-// A value that the store cannot read does not keep a process in an outage for longer than its
-// leases of that value last.
-func TestOutageByOneValueEnds(t *testing.T) {
+// A value that the store cannot read concerns its key alone: others pass, their slots are kept and
+// come back, and there is no outage.
+func TestOneUnreadValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 0, MemberOptions{})
 		s := &unread{Store: f.store}
-		m := NewMember(s, MemberOptions{})
+		warned := 0
+		m := NewMember(s, MemberOptions{Notify: func(n StoreNotice) {
+			if n.Kind == StoreWarning {
+				warned++
+			}
+		}})
+		defer m.Close(context.Background())
 		l, err := New([]Limit{{Name: "inflight", Key: byAccount, Concurrency: 2}}, Options{Member: m})
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := l.Acquire(context.Background(), request(Use{Limit: "inflight"}))
+		bad := request(Use{Limit: "inflight"})
+		good := &Request{Keys: Keys{Account: "bob@example.com"}, Uses: bad.Uses, MaxWait: time.Second}
+		bad.MaxWait = 3 * time.Second
+		p, err := l.Acquire(context.Background(), bad)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.failing = true
-		if _, ok := l.TryAcquire(request(Use{Limit: "inflight"})); ok {
-			t.Error("got a slot that nobody has granted")
+		kept, err := l.Acquire(context.Background(), good)
+		if err != nil {
+			t.Fatal(err)
 		}
-		p.Complete() // its slot is spare now
-		time.Sleep(time.Minute)
-		if st := m.State(); st.Outage != 0 || st.Leases != 0 {
-			t.Errorf("a minute later: got an outage of %v and %d leases, want none", st.Outage, st.Leases)
+		s.place = s.Key("/account=ann@example.com", "").Place
+		var w *WaitError
+		if _, err := l.Acquire(context.Background(), bad); !errors.As(err, &w) || w.Limit != "inflight" {
+			t.Errorf("a call of the key: got error %v, want that it has waited for its limit", err)
 		}
-		_ = m.Close(context.Background())
+		l.Refuse("inflight", bad.Keys, Refusal{})
+		p.Complete()
+		time.Sleep(20 * time.Second) // longer than a lease, with renewals
+		other, err := l.Acquire(context.Background(), good)
+		if err != nil {
+			t.Fatalf("a call of another key: %v", err)
+		}
+		if _, ok := l.TryAcquire(good); ok {
+			t.Error("a third slot of two: the first was not kept")
+		}
+		kept.Complete()
+		other.Complete()
+		time.Sleep(time.Second)
+		if st := m.State(); st.Outages != 0 || st.Leases != 0 || st.Lost != 0 {
+			t.Errorf("got %d outages, %d leases, %d lost, want none", st.Outages, st.Leases, st.Lost)
+		}
+		if warned != 1 {
+			t.Errorf("got %d warnings, want 1", warned)
+		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/recourse-go/recourse/limiter"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -147,9 +148,22 @@ func (g *goRedis) Eval(ctx context.Context, script *Script, c *Call) error {
 		err = g.client.Process(ctx, cmd)
 	}
 	if err != nil {
-		return fmt.Errorf("redislimit: %w", err)
+		return wrapped(err)
 	}
 	return c.read(cmd)
+}
+
+// wrapped is an error of a script. One that has met a value that it can't read says so.
+func wrapped(err error) error {
+	var reply redis.Error
+	if errors.As(err, &reply) {
+		for _, text := range []string{"recourse: the value", "data string too short", "attempt to"} { // of load, of struct.unpack, of Lua
+			if strings.Contains(reply.Error(), text) {
+				return fmt.Errorf("redislimit: %w: %w", limiter.ErrStoreValue, err)
+			}
+		}
+	}
+	return fmt.Errorf("redislimit: %w", err)
 }
 
 func (c *Call) read(cmd *redis.Cmd) error {
@@ -181,7 +195,7 @@ func (g *goRedis) EvalAll(ctx context.Context, script *Script, calls []Call) err
 		case unknownScript(err):
 			err = g.Eval(ctx, script, &calls[i])
 		case err != nil:
-			err = fmt.Errorf("redislimit: %w", err)
+			err = wrapped(err)
 		default:
 			err = calls[i].read(cmd)
 		}

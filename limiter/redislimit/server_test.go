@@ -4,6 +4,7 @@ package redislimit
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -314,7 +315,7 @@ func TestNewerFormat(t *testing.T) {
 	_, errRenew := s.Renew(t.Context(), &limiter.StoreRenewal{Leases: []limiter.StoreLease{{Key: k, Limit: take.Parts[0].Uses[0].Limit, ID: take.ID, Slots: 1}}})
 	errEnd := s.End(t.Context(), []limiter.StoreEnd{{ID: take.ID, Parts: take.Parts}})
 	for what, err := range map[string]error{"Take": errTake, "Change": errChange, "Renew": errRenew, "End": errEnd} {
-		if err == nil || !strings.Contains(err.Error(), "newer format 2") {
+		if !errors.Is(err, limiter.ErrStoreValue) || !strings.Contains(err.Error(), "newer format 2") {
 			t.Errorf("%s: got error %v, want that the format is newer", what, err)
 		}
 	}
