@@ -477,7 +477,7 @@ func TestOutageKeepsOwnSlots(t *testing.T) {
 			t.Errorf("%d calls in 9 s after an outage, %d before it", n, before)
 		}
 		f.stop()
-		time.Sleep(25 * time.Second) // the owners have it then
+		time.Sleep(18 * time.Second) // the owners have it then
 		if n := passed(3 * time.Second); n < 40 {
 			t.Errorf("%d calls in 3 s of the owners", n)
 		}
