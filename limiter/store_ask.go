@@ -67,6 +67,7 @@ type storePermit struct {
 	share   Permit        // what an outage's share has granted instead; mostly zero
 	slotsOf *storePermit  // whose slots the permit has in an outage; mostly nil
 	asked   time.Duration // how long it has waited for the store's answers
+	alone   bool          // it has slots by share
 	noEnd   bool          // the store need not hear how the permit ends, if it was used
 	leased  bool
 	tree    *lendingTree // of a call inside another, until it is granted
@@ -531,6 +532,7 @@ func (sp *storePermit) cancel() {
 		return
 	}
 	sp.ended = true
+	sp.endAlone()
 	for i := range sp.places {
 		sp.tell(&sp.places[i], StoreCancelled)
 	}

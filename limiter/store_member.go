@@ -99,6 +99,8 @@ type Member struct {
 	cutOff      atomic.Pointer[cutOff]              // who goes without the store, while it answers here; nil = nobody
 	base        time.Time
 	settled     atomic.Int64 // no slots are asked for before: in other processes an outage may go on
+	alone       atomic.Int64 // calls that have slots by share
+	hurry       atomic.Int64 // until when it renews often, since other processes wait to hear that it is back
 	asking      atomic.Int64 // calls that ask the store, and may get slots
 	stats       memberStats
 

@@ -87,6 +87,9 @@ func (m *Member) noteMembersLocked(members []StoreMember) {
 // allBackLocked reports whether all that were known before the outage have renewed since it ended, and
 // go by the store again, or have died.
 func (m *Member) allBackLocked(members []StoreMember, now int64) bool {
+	if m.alone.Load() > 0 {
+		return false
+	}
 	for _, before := range m.before {
 		at := slices.IndexFunc(members, func(k StoreMember) bool { return k.ID == before.ID })
 		if before.ID == m.id {
@@ -109,6 +112,12 @@ func (m *Member) probe() bool {
 	_, err := m.store.Take(ctx, &StoreTake{ID: m.newID(), Member: m.id, Lease: m.o.Lease,
 		Parts: []StorePart{{Key: m.store.Key(name, name), Uses: []StoreUse{{Limit: StoreLimit{Name: "probe"}}}}}})
 	return err == nil && m.now()-began <= int64(m.o.Timeout)
+}
+
+// apart reports whether the process goes without the store, or has calls under way with slots that the
+// store does not know of. Some seconds after an outage such calls are not waited for any more.
+func (m *Member) apart() bool {
+	return m.outage.Load() != nil || m.alone.Load() > 0 && m.settled.Load() > m.now()
 }
 
 // goodAnswers is how many good answers one after another end the outage that has just begun.
@@ -153,6 +162,7 @@ func (m *Member) recovered() {
 	m.mu.Unlock()
 	if m.now()-o.began > int64(m.o.Lease)/2 {
 		m.settled.Store(m.now() + int64(settle))
+		m.hurry.Store(m.now() + int64(settle))
 	}
 	m.notify(StoreNotice{Kind: StoreOutageEnded, Duration: time.Duration(m.now() - o.began)})
 	kick(m.kickEnds)
@@ -207,6 +217,10 @@ func (l *Limiter) confirmAlone(p Permit, sp *storePermit, o *outage, r *Request)
 			return l.refusedAlone(p, sp, f, k, until, false, Cause{})
 		}
 		sp.share = permit
+		if sp.slotsOf == nil && slices.ContainsFunc(shares, func(u sharedUse) bool { return u.u.Limit.Kind == StoreSlots }) {
+			sp.alone = true
+			m.alone.Add(1)
+		}
 	}
 	for i := range sp.places {
 		for part := range sp.places[i].parts {

@@ -134,6 +134,7 @@ func (sp *storePermit) end(how ending) {
 		return
 	}
 	sp.ended = true
+	sp.endAlone()
 	if sp.share.l != nil {
 		sp.share.end(how)
 	}
@@ -181,6 +182,14 @@ func (sp *storePermit) end(how ending) {
 	}
 	if over == StoreCancelled || !sp.noEnd {
 		sp.tellAll(over)
+	}
+}
+
+// endAlone notes that a call with slots by share is over.
+func (sp *storePermit) endAlone() {
+	if sp.alone {
+		sp.alone = false
+		sp.m.alone.Add(-1)
 	}
 }
 

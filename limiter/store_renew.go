@@ -81,7 +81,7 @@ func (m *Member) renewAlways() {
 			if n != known { // others are just starting, too: a share counts them all
 				known, pause = n, min(pause, time.Second)
 			}
-			if m.settled.Load() > m.now() {
+			if m.now() < m.hurry.Load() { // others wait for it
 				pause = min(pause, settleEvery)
 			}
 			m.wait(pause)
@@ -141,7 +141,7 @@ func (m *Member) renew() bool {
 // renewal returns what to tell the store at the time now. owed are the debts that it names, in
 // their order.
 func (m *Member) renewal(now int64) (r *StoreRenewal, owed []holdKey) {
-	r = &StoreRenewal{Member: m.id, Lease: m.o.Lease, Expiry: m.o.Expiry, Apart: m.outage.Load() != nil}
+	r = &StoreRenewal{Member: m.id, Lease: m.o.Lease, Expiry: m.o.Expiry, Apart: m.apart()}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r.Table, r.Numbers = m.tableLocked()

