@@ -365,6 +365,11 @@ func (s *Set) entryLocked(r *limiter.AccountPause, now time.Time, c *changes) {
 	case r.Version == e.version:
 		e.round = s.fleet.round
 		return
+	case r.By == s.fleet.o.Member && r.By == e.by && r.Number < e.number:
+		// A request of this process came very late, when the store had lost what was asked for since.
+		e.version = r.Version + 1
+		s.fleet.toTell[e] = true
+		return
 	}
 	before, was := e.Pause, !e.over(now)
 	e.version, e.by, e.number, e.round, e.resumed = r.Version, r.By, r.Number, s.fleet.round, r.Resumed
