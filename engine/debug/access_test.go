@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/recourse-go/recourse/engine"
@@ -180,7 +181,9 @@ func TestActionsAreGuarded(t *testing.T) {
 }
 
 // What the forms do, and that the observer is told.
-func TestActions(t *testing.T) {
+func TestActions(t *testing.T) { synctest.Test(t, testActions) }
+
+func testActions(t *testing.T) {
 	var told []string
 	watch := &watcher{told: &told}
 	w := newWorld(t, Options{Actions: true}, engine.Options{Observer: watch})
