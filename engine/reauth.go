@@ -109,9 +109,10 @@ type ReauthRequest struct {
 	Load bool
 	// Fence is the number of this refresh, higher than that of each one before it in any
 	// process; of Load it is the number of the refresh whose credential is to be loaded. 0
-	// without a store. A hook saves it with the credential, and does not replace one
-	// that was saved with a higher number: so a process that was stopped for long in the
-	// middle of its refresh cannot undo a later one.
+	// without a store. A hook saves it with the credential, in one step that compares what is
+	// saved: it replaces the credential only where the old refresh token is still the one
+	// that the hook has sent, and the saved number is lower. So a process that was stopped for
+	// long in the middle of its refresh cannot undo a later one.
 	Fence uint64
 
 	sent credential.Fingerprint // of what the refused attempt had

@@ -162,7 +162,7 @@ func (p Permit) end(how ending) {
 	}
 	rec.gen++ // from here on this permit is released, and the record ours
 	if rec.stored != nil {
-		rec.stored.end(how)
+		rec.stored.endLocked(how)
 		rec.stored = nil
 	}
 	n := rec.nested

@@ -389,7 +389,7 @@ func (l *Limiter) askPlace(ctx context.Context, sp *storePermit, pl *askedPlace,
 	pl.events = 0
 	m.mu.Lock()
 	for i, k := range pl.keys {
-		if pl.parts[i].Version = k.version; !k.pinned(now) {
+		if pl.parts[i].Version = k.version; !k.pinnedLocked(now) {
 			pl.parts[i].Version = 0 // its value may have been dropped since
 		}
 		if !reserve {

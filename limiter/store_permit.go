@@ -128,8 +128,8 @@ func (sp *storePermit) unknow() {
 	sp.m.mu.Unlock()
 }
 
-// end tells the store how the permit has ended. The permit's home shard is locked.
-func (sp *storePermit) end(how ending) {
+// endLocked tells the store how the permit has ended. The permit's home shard is locked.
+func (sp *storePermit) endLocked(how ending) {
 	if sp.ended {
 		return
 	}

@@ -51,15 +51,15 @@ func (m *Member) purge() {
 	m.mu.Unlock()
 }
 
-// pinned reports whether the store must not have dropped the key's value, since the
+// pinnedLocked reports whether the store must not have dropped the key's value, since the
 // process has slots of it or knows of a hold. Member.mu is locked.
-func (k *sharedKey) pinned(now int64) bool { return k.leases > 0 || k.held > now }
+func (k *sharedKey) pinnedLocked(now int64) bool { return k.leases > 0 || k.held > now }
 
 // seen notes the version of a key's value, and how long it is held.
 func (m *Member) seen(k *sharedKey, version uint64, held time.Duration) {
 	m.mu.Lock()
 	now := m.now()
-	if !k.pinned(now) || version > k.version {
+	if !k.pinnedLocked(now) || version > k.version {
 		k.version = version
 	}
 	if held > 0 {
