@@ -7,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// What a body is, going by its bytes: servers and proxies mislabel error
-// bodies too often for Content-Type to be believed.
+// bodyKind says what a body is. The body's bytes decide it and not its
+// Content-Type, since servers and proxies often mislabel error bodies.
 type bodyKind uint8
 
 const (
@@ -18,13 +18,13 @@ const (
 	kindHTML
 )
 
-// sniffLen is how much of a body tells text from binary.
+// sniffLen is how many bytes of a body are looked at to tell text from binary data.
 const sniffLen = 512
 
-// text is the body as valid UTF-8 and what it is, without the codings of its
-// Content-Encoding that are known. One that is still compressed, or binary, has
-// no text; WBXML, which is binary as well, is turned into XML. Nothing is
-// copied where the body is UTF-8 already. At most so many bytes of it count.
+// text returns the body as valid UTF-8, and its kind. It first decodes the codings
+// of Content-Encoding that it knows. A body that is then still compressed, or is
+// binary, has no text, except WBXML, which is turned into XML. A body that is UTF-8
+// already is not copied. At most `most` bytes of the body, and of the text, are used.
 func text(b []byte, h map[string][]string, most int) (string, bodyKind) {
 	b, coded := decode(b, h, most)
 	if len(b) > most {
@@ -47,7 +47,7 @@ func text(b []byte, h map[string][]string, most int) (string, bodyKind) {
 	}
 	if !utf8.ValidString(s) {
 		if coded {
-			return "", kindText // compressed without a magic number
+			return "", kindText // compressed by a coding that has no magic number, such as br
 		}
 		s = toUTF8(s, get(h, "Content-Type"))
 	}
@@ -55,7 +55,7 @@ func text(b []byte, h map[string][]string, most int) (string, bodyKind) {
 	return s, kindOf(s)
 }
 
-// capText cuts text that grew while it was decoded.
+// capText cuts s to at most `most` bytes, between two runes.
 func capText(s string, most int) string {
 	if len(s) <= most {
 		return s
@@ -65,10 +65,10 @@ func capText(s string, most int) string {
 			return s[:i]
 		}
 	}
-	return s[:most] // not UTF-8
+	return s[:most] // s is not UTF-8, so there is no better place
 }
 
-// cutRune drops a rune that is cut in two at the end of b.
+// cutRune drops an incomplete rune at the end of b.
 func cutRune(b []byte) []byte {
 	for i := 1; i < utf8.UTFMax && i <= len(b); i++ {
 		if c := b[len(b)-i]; utf8.RuneStart(c) {
@@ -100,10 +100,10 @@ func isBinary(s string) bool {
 	return false
 }
 
-// kindOf goes by the first bytes of s.
+// kindOf tells the kind of a body by the first bytes of its text.
 func kindOf(s string) bodyKind {
 	s = skipSpace(s)
-	if strings.HasPrefix(s, ")]}'") { // guard against script inclusion, as Google sends
+	if strings.HasPrefix(s, ")]}'") { // Google puts this before JSON so that no page can include it as a script
 		return kindJSON
 	}
 	if s == "" {
@@ -120,7 +120,7 @@ func kindOf(s string) bodyKind {
 
 // markupKind tells HTML from other XML by the first element or doctype.
 func markupKind(s string) bodyKind {
-	for range 16 { // prologs longer than this are not worth the look
+	for range 16 { // a longer prolog is not worth reading
 		s = skipSpace(s)
 		var end string
 		switch {
@@ -157,13 +157,13 @@ func skipSpace(s string) string {
 	return s
 }
 
-// hasPrefixFold is strings.HasPrefix without regard to ASCII case; prefix is lower case.
+// hasPrefixFold is strings.HasPrefix, ignoring the case of letters.
 func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
-// toUTF8 reads s by the charset of its content type, and where that is not a
-// Latin one replaces what is not UTF-8.
+// toUTF8 decodes s if its content type names a Latin charset. Otherwise it replaces
+// the bytes that are not UTF-8.
 func toUTF8(s, contentType string) string {
 	ct := strings.ToLower(contentType)
 	if strings.Contains(ct, "8859-1") || strings.Contains(ct, "windows-1252") || strings.Contains(ct, "latin1") {
@@ -172,7 +172,8 @@ func toUTF8(s, contentType string) string {
 	return strings.ToValidUTF8(s, "\ufffd")
 }
 
-// decodeLatin1 reads ISO 8859-1; windows-1252 differs only in typography.
+// decodeLatin1 decodes ISO 8859-1. It also serves for windows-1252, which differs
+// only in dashes, quotes and the like.
 func decodeLatin1(s string) string {
 	var b strings.Builder
 	b.Grow(len(s) + len(s)/8)
@@ -182,7 +183,7 @@ func decodeLatin1(s string) string {
 	return b.String()
 }
 
-// decodeUTF16 reads s, which starts with a byte order mark.
+// decodeUTF16 decodes s, which starts with a byte order mark.
 func decodeUTF16(s string) string {
 	little := s[0] == 0xff
 	u := make([]uint16, 0, len(s)/2)

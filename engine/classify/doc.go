@@ -3,18 +3,19 @@
 //
 // It reads raw HTTP responses ([HTTP]), SMTP replies ([SMTP]), IMAP responses
 // ([IMAP]), errors of the Go libraries that talk to providers ([Error]), and
-// batches of answers inside one response ([Batch]). Where in a response a fact
-// is found is the policy's business ([policy.Extract]); what a server asked
-// for in its headers is read here ([Hint]).
+// batches of answers inside one response ([Batch]). The policy says where in a
+// response each fact is found ([policy.Extract]); the standard headers that ask a
+// client to wait, such as Retry-After, are read here.
 //
-// Nothing here fails. A body that is not what it says, cut short, empty,
-// compressed, binary or not UTF-8 yields fewer facts, never an error, a panic
-// or work out of proportion: bodies count up to [MaxBody] bytes, text patterns
-// see the message or else the first 4 KiB of the body (those for the time to
-// come back both, one after the other), a fact holds at most 64 values.
+// Reading a response never fails. A body that is cut short, empty, compressed,
+// binary, not UTF-8 or of another type than it says yields fewer facts, but never
+// an error or a panic. The work is bounded: at most [MaxBody] bytes of a body are
+// read (unless the policy's `inspect` says otherwise), text patterns see the message
+// or else the first 4 KiB of the body (those for retry_after see both, one after
+// the other), and a fact holds at most 64 values.
 //
-// The …Trace functions do the same and tell where each fact came from.
+// A [Trace] in the argument of each function records where each fact came from.
 //
 // All functions are safe for concurrent use. The caller owns the event and
-// says when now is.
+// passes the current time.
 package classify

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// maxHint is the longest wait that is believed to be what a server meant.
+// maxHint is the longest wait that is believed. A longer one is likely to be a mistake.
 const maxHint = 7 * 24 * time.Hour
 
-// Numbers from epochSeconds up are points in time and not lengths: it is 31
-// years in seconds. From epochMillis up they count milliseconds: as seconds it
-// is the year 5138.
+// A number of at least epochSeconds is a point in time and not a length, since it would
+// be 31 years. One of at least epochMillis counts milliseconds since 1970, since as
+// seconds it would be in the year 5138.
 const (
 	epochSeconds = 1_000_000_000
 	epochMillis  = 100_000_000_000
 )
 
-// Why a value asks for nothing.
+// The reasons why a value does not count, as a trace shows them.
 const (
 	whyUnreadable = "unreadable"
 	whyPast       = "zero or past"
@@ -26,17 +26,17 @@ const (
 	whyWhen       = "its `when` does not hold"
 )
 
-// clock turns points in time into lengths. It prefers the server's own clock,
-// the response's Date, since the caller's may be off.
+// clock turns points in time into waits. It prefers the server's clock, which is the
+// response's Date header, since the caller's may be wrong.
 type clock struct {
 	now  time.Time // when the response arrived; zero = the current time
 	date string    // the Date header
 
-	known bool
-	base  time.Time
+	known bool      // base is set
+	base  time.Time // what at returns
 }
 
-// at is the time at which the response was made.
+// at returns the time at which the response was made.
 func (c *clock) at() time.Time {
 	if !c.known {
 		c.known = true
@@ -53,7 +53,7 @@ func (c *clock) at() time.Time {
 	return c.base
 }
 
-// until is the time from the response to t.
+// until returns the wait from the response to t, or 0 and the reason.
 func (c *clock) until(t time.Time) (time.Duration, string) {
 	return positive(t.Sub(c.at()))
 }
@@ -65,9 +65,9 @@ func positive(d time.Duration) (time.Duration, string) {
 	return d, ""
 }
 
-// read is the wait that s means, read as `as` says: "s", "ms", "duration",
-// "time", "epoch", or by its form if as is empty. It is 0, with the reason,
-// where s means none. It may exceed maxHint; what overflows does.
+// read returns the wait that s means. It reads s as `as` says ("s", "ms", "duration",
+// "time" or "epoch"), or by its form if as is empty. If s means no wait, the result is 0
+// and the reason. The wait may exceed maxHint; an overflow yields math.MaxInt64.
 func (c *clock) read(s, as string) (time.Duration, string) {
 	s = strings.TrimSpace(s)
 	switch as {
@@ -104,8 +104,8 @@ func (c *clock) read(s, as string) (time.Duration, string) {
 	return 0, whyUnreadable
 }
 
-// number reads a plain number of units; a number of seconds that can only be a
-// point in time is one.
+// number reads a plain number of units. A number of seconds that is too large to be a
+// length is read as a point in time.
 func (c *clock) number(s string, unit time.Duration) (time.Duration, string) {
 	n, ok := parseDecimal(s)
 	if !ok {
@@ -124,7 +124,7 @@ func (c *clock) seconds(n decimal) (time.Duration, string) {
 	return positive(n.times(time.Second))
 }
 
-// epoch reads seconds or milliseconds since 1970, by magnitude.
+// epoch reads n as seconds or milliseconds since 1970, by its magnitude.
 func (c *clock) epoch(n decimal) (time.Duration, string) {
 	if n.whole >= 1000*epochMillis {
 		return math.MaxInt64, ""
@@ -135,22 +135,24 @@ func (c *clock) epoch(n decimal) (time.Duration, string) {
 	return c.until(time.Unix(n.whole, n.nanos))
 }
 
-// decimal is a number that is not negative, to nine places, rounded up.
+// decimal is a non-negative number with nine decimal places. Further places are
+// rounded up, so that no wait becomes shorter than asked for.
 type decimal struct {
 	whole int64 // math.MaxInt64 where it overflows
 	nanos int64 // 0 to 999,999,999
 }
 
-// times is n units, math.MaxInt64 where that overflows.
+// times returns n units, or math.MaxInt64 on overflow. unit is from 1 ms to 1 h; method
+// of takes any.
 func (n decimal) times(unit time.Duration) time.Duration {
 	if n.whole > (math.MaxInt64-int64(unit))/int64(unit) {
 		return math.MaxInt64
 	}
-	part := (n.nanos*int64(unit/time.Microsecond) + 999_999) / 1_000_000 // of 1 ms to 1 h
+	part := (n.nanos*int64(unit/time.Microsecond) + 999_999) / 1_000_000
 	return time.Duration(n.whole)*unit + time.Duration(part)
 }
 
-// parseDecimal reads digits with or without a fraction: no sign, no exponent.
+// parseDecimal reads digits with an optional fraction, without sign and exponent.
 func parseDecimal(s string) (n decimal, ok bool) {
 	i := 0
 	for ; i < len(s) && isDigit(s[i]); i++ {
@@ -190,7 +192,7 @@ func parseDecimal(s string) (n decimal, ok bool) {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// units are the words for lengths of time that servers use in prose.
+// units are the units of time that servers write, in prose and elsewhere.
 var units = [...]struct {
 	name string
 	unit time.Duration
@@ -204,9 +206,9 @@ var units = [...]struct {
 	{"d", 24 * time.Hour}, {"day", 24 * time.Hour}, {"days", 24 * time.Hour},
 }
 
-// parseDuration reads Go's and protobuf's durations ("1m30s", "1.5s"), ISO
-// 8601's ("PT30S") and prose ("30 seconds", "1 hour 5 minutes"): numbers, each
-// with its unit. It is math.MaxInt64 where that overflows.
+// parseDuration reads durations of Go and protobuf ("1m30s", "1.5s"), of ISO 8601
+// ("PT30S") and of prose ("30 seconds", "1 hour 5 minutes"). Each number must have a
+// unit. An overflow yields math.MaxInt64.
 func parseDuration(s string) (time.Duration, bool) {
 	s = strings.TrimSpace(s)
 	if s == "" || len(s) > 64 {
@@ -241,7 +243,8 @@ func parseDuration(s string) (time.Duration, bool) {
 	return sum, true
 }
 
-// parseISODuration reads what follows the P; years and months have no fixed length.
+// parseISODuration reads what follows the P. It rejects years and months, which have no
+// fixed length.
 func parseISODuration(s string) (time.Duration, bool) {
 	var sum time.Duration
 	clockPart, any := false, false
@@ -290,7 +293,7 @@ func unitOf(s string) time.Duration {
 	return 0
 }
 
-// of is times for units of any length.
+// of returns n units, of any length, or math.MaxInt64 on overflow.
 func (n decimal) of(unit time.Duration) time.Duration {
 	switch {
 	case unit > time.Hour: // days and weeks
@@ -307,7 +310,7 @@ func (n decimal) of(unit time.Duration) time.Duration {
 	return time.Duration(n.whole) * unit
 }
 
-// add is the sum of two lengths, math.MaxInt64 where that overflows.
+// add returns a+b, or math.MaxInt64 on overflow. Neither may be negative.
 func add(a, b time.Duration) time.Duration {
 	if a > math.MaxInt64-b {
 		return math.MaxInt64
@@ -315,7 +318,8 @@ func add(a, b time.Duration) time.Duration {
 	return a + b
 }
 
-// Layouts of points in time that begin with a digit; those without a zone are UTC.
+// isoLayouts are the layouts of points in time that begin with a digit. Those without a
+// zone are UTC.
 var isoLayouts = [...]string{
 	time.RFC3339Nano, // reads RFC 3339 with and without a fraction
 	"2006-01-02T15:04:05.999999999",
@@ -326,9 +330,9 @@ var isoLayouts = [...]string{
 	"2006-01-02T15:04Z07:00",
 }
 
-// parseTime reads RFC 3339 and its usual deviations, and the three forms of
-// HTTP-date (RFC 9110, section 5.6.7, which asks to be robust) also with "UTC" or
-// an offset, in any case, and with a day of one digit.
+// parseTime reads a point in time. It knows RFC 3339 and its usual deviations, and the
+// three forms of HTTP-date, of which RFC 9110, section 5.6.7, asks recipients to be
+// robust: they may have "UTC" or an offset, letters of any case, and a day of one digit.
 func parseTime(s string) (time.Time, bool) {
 	s = strings.TrimSpace(s)
 	if len(s) < len("2006-01-02T15:04") || len(s) > 64 {
@@ -348,7 +352,7 @@ func parseTime(s string) (time.Time, bool) {
 	if t, ok := parseHTTPDate(s); ok {
 		return t, true
 	}
-	s = strings.ToUpper(s) // names of days and months are read in any case, GMT is not
+	s = strings.ToUpper(s) // package time reads names of days and months in any case, but not GMT
 	if i := strings.Index(s, ", ") + 2; i >= 2 && i+1 < len(s) && isDigit(s[i]) && !isDigit(s[i+1]) {
 		s = s[:i] + "0" + s[i:] // "Sun, 6 Nov 1994", "Sunday, 6-Nov-94"
 	}
@@ -366,9 +370,9 @@ func parseTime(s string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// parseHTTPDate reads the form of HTTP-date that servers send, as "Sun, 06 Nov 1994
-// 08:49:37 GMT", as [http.ParseTime] does but in a tenth of its time. ok is false for
-// whatever else; that may be a time in another form.
+// parseHTTPDate reads the one form of HTTP-date that servers send, "Sun, 06 Nov 1994
+// 08:49:37 GMT", in a tenth of the time of [http.ParseTime]. ok is false for everything
+// else, which may be a time in another form.
 func parseHTTPDate(s string) (t time.Time, ok bool) {
 	if len(s) != len(http.TimeFormat) || s[3:5] != ", " || s[7] != ' ' || s[11] != ' ' || s[16] != ' ' ||
 		s[19] != ':' || s[22] != ':' || s[25:] != " GMT" {
@@ -392,5 +396,5 @@ func parseHTTPDate(s string) (t time.Time, ok bool) {
 		return t, false
 	}
 	t = time.Date(n[1], time.Month(month/3+1), n[0], n[2], n[3], n[4], 0, time.UTC)
-	return t, t.Day() == n[0] // not the 31st of a month of 30 days
+	return t, t.Day() == n[0] // false for such as the 31st of a month of 30 days
 }

@@ -7,12 +7,13 @@ import (
 	"github.com/recourse-go/recourse/internal/fold"
 )
 
-// What a refusal quotes is not the server's word either: the subject of a mail,
-// the name of a mailbox or of a calendar, an address. Whoever can send a mail to
-// somebody, or share a folder with them, chooses those.
+// The message of a refusal may repeat text that other people chose: the subject of a
+// mail, the name of a mailbox or a calendar, an address. Anyone who can send a mail to
+// the account, or share a folder with it, could so make a refusal say what he likes.
+// The functions of this file remove such text before rules read the message.
 
-// unquoted is s with nothing left between its quotes. From the first quote to
-// the last of a kind all is data: a name can have quotes in it too.
+// unquoted returns s without what stands between quotes. Everything from the first
+// quote of a kind to the last one goes, since a quoted name may itself hold quotes.
 func unquoted(s string) string {
 	if strings.ContainsAny(s, "\"'`") || !fold.IsASCII(s) && strings.ContainsAny(s, "“”‘’„«»") {
 		s = betweenQuotes(s, `"`, `"`)
@@ -24,7 +25,8 @@ func unquoted(s string) string {
 }
 
 // betweenQuotes drops what stands between the first opening quote and the last
-// closing one. Quotes open a word and close one, so that an apostrophe is none.
+// closing one. An opening quote stands before a word and a closing one after a word, so
+// an apostrophe within a word counts as neither.
 func betweenQuotes(s, opening, closing string) string {
 	from, end := -1, -1
 	before := ' '
@@ -43,7 +45,7 @@ func betweenQuotes(s, opening, closing string) string {
 		return s
 	}
 	if end < from {
-		return s[:from] // it does not close: cut short
+		return s[:from] // the quote does not close, so the text was cut short
 	}
 	return s[:from] + s[end:]
 }
@@ -56,7 +58,7 @@ var (
 	echoedAddress = regexp.MustCompile(`<[^<>]*>|[^\s<>()\[\],;:"']+@[^\s<>()\[\],;"']+`)
 	echoedSubject = regexp.MustCompile(`(?i)\b(?:subject(?: line| was| is)?|(?:file|attachment)[ _-]?names?|attachments?|banned|header from)\s*[:=].*`)
 
-	// In front of a mailbox's name, and behind it.
+	// What an IMAP server writes before, and after, the name of a mailbox.
 	beforeMailbox = regexp.MustCompile(`(?i)` + strings.Join([]string{
 		`(?:unknown|invalid|bad|illegal|no such|non-?existent|duplicate|missing|(?:could ?n.?t|could not|can ?not|unable to) find(?: the)?) (?:mailbox|folder|mbox|namespace)(?: name)?\b`,
 		`\b(?:mailbox|folder)(?: name)? ?(?:does ?n.?t exist|does not exist|(?:is |was )?not found|(?:already )?exists|has children|(?:is ?n.?t|is not) (?:selectable|allowed))[^:]*:`,
@@ -66,9 +68,8 @@ var (
 	behindMailbox = regexp.MustCompile(`(?i)(?:does ?n.?t exist|does not exist|(?:is |was |could not be |cannot be )?not found|(?:could not|cannot) be found|(?:already )?exists|no such (?:mailbox|folder))[.!]?(?:\s*\([^()]*\))?\s*$`)
 )
 
-// withoutEcho is a line of a server's reply without what it repeats of what
-// it was sent, or of what somebody has stored: quotes, addresses, a subject, the name
-// of a file.
+// withoutEcho returns a line of a server's reply without the text that it may repeat
+// from the request or from stored mail: quotes, addresses, a subject, the name of a file.
 func withoutEcho(line string) string {
 	if strings.ContainsAny(line, "<@") {
 		line = echoedAddress.ReplaceAllString(line, "<>")
@@ -80,9 +81,9 @@ func withoutEcho(line string) string {
 	return line
 }
 
-// withoutMailbox is the text of an IMAP refusal without the name of the mailbox
-// that it says is not there: "Mailbox doesn't exist: INBOX.Throttled", "Throttled
-// doesn't exist.". first is true where the name came first.
+// withoutMailbox returns the text of an IMAP refusal without the name of the mailbox
+// that it complains about, as in "Mailbox doesn't exist: INBOX.Throttled" or "Throttled
+// doesn't exist.". first reports that the name stood at the start.
 func withoutMailbox(text string) (rest string, first bool) {
 	before := beforeMailbox.FindStringIndex(text)
 	if before != nil && strings.Trim(text[before[1]:], " .!") != "" {

@@ -10,16 +10,16 @@ import (
 	"unicode/utf8"
 )
 
-// maxCodings bounds how many codings are taken off a body. Nobody applies more
-// than one; each can make a thousand bytes of one.
+// maxCodings bounds how many codings of a body are decoded. Nobody applies more than
+// one, and each one decoded can turn one byte into a thousand.
 const maxCodings = 2
 
-// decode takes the codings of Content-Encoding off a body: gzip and deflate, which
-// net/http leaves alone where the caller asked for them itself. It reads at most
-// so many bytes and yields as many; of a body that is cut short it yields the
-// part that is there. coded reports that one is left that is not known. A body
-// that is not what the header says was decoded by somebody else already, and is
-// returned as it is.
+// decode decodes a body by its Content-Encoding. It knows gzip and deflate, which
+// net/http leaves alone if the caller asked for them itself. It reads at most `most`
+// bytes and returns at most as many; of a body that is cut short it returns the part
+// that can be read. coded reports that plain still has a coding that is not known. If
+// the body does not have the coding that the header names, something has decoded it
+// already, and it is returned as it is.
 func decode(b []byte, h map[string][]string, most int) (plain []byte, coded bool) {
 	list := h["Content-Encoding"]
 	if len(list) == 0 {
@@ -45,7 +45,8 @@ func decode(b []byte, h map[string][]string, most int) (plain []byte, coded bool
 			if isText(b) {
 				return b, false
 			}
-			// zlib by RFC 9110, section 8.4.1.2; bare by Microsoft's servers of old.
+			// RFC 9110, section 8.4.1.2, has it in zlib's format. Old servers of
+			// Microsoft's send the bare deflate data.
 			if r, err = zlib.NewReader(in); err != nil {
 				in.Reset(b[:min(len(b), most)])
 				r, err = flate.NewReader(in), nil
@@ -65,7 +66,7 @@ func decode(b []byte, h map[string][]string, most int) (plain []byte, coded bool
 	return b, false
 }
 
-// isText reports whether a body starts as text: compressed data does not.
+// isText reports whether a body starts like a text, which compressed data does not.
 func isText(b []byte) bool {
 	b = cutRune(b[:min(len(b), sniffLen)])
 	return utf8.Valid(b) && !isBinary(string(b))

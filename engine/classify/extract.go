@@ -13,28 +13,29 @@ import (
 // maxValues bounds how many values one fact can have.
 const maxValues = 64
 
-// maxHeader is how much of one value of a header counts, in bytes.
+// maxHeader is how many bytes of one header value are read.
 const maxHeader = 16 << 10
 
-// patternWindow is how much of a body text patterns see.
+// patternWindow is how many bytes of a body text patterns search.
 const patternWindow = 4 << 10
 
 // finder finds the facts of one answer.
 type finder struct {
 	header  map[string][]string
-	success bool // text patterns see no more than the message
+	success bool // the answer is a success, or a reply, whose text is the message: text patterns do not search the body
 	batch   bool // body holds the refusals of a batch
 	body    string
 	json    jsonDoc
 	xml     string // body if that is XML, else ""
-	window  window // what text patterns see
+	window  window // what text patterns search
 	clock   clock
 	trace   *Trace
 	event   *rules.Event // for the conditions of extractors
 }
 
-// fill sets what the policy extracts. What e holds already of codes and
-// message comes first and is the default.
+// fill sets the facts that the policy extracts. Codes that e holds already come
+// before those of the policy. The message that e holds stays if the policy finds none.
+// hint is the wait that the response's headers ask for.
 func (f *finder) fill(p *policy.Policy, e *rules.Event, hint asked) Report {
 	e.Type, e.Facts, f.event = "", nil, e
 	if p != nil {
@@ -70,7 +71,8 @@ func (f *finder) fill(p *policy.Policy, e *rules.Event, hint asked) Report {
 	return Report{}
 }
 
-// first is the first value that any of the extractors yields.
+// first returns the first value that any of the extractors yields, or "". fact+name is
+// what a trace calls the fact.
 func (f *finder) first(xs []source, fact, name string) string {
 	var buf [1]string
 	for i := range xs {
@@ -87,7 +89,7 @@ func (f *finder) first(xs []source, fact, name string) string {
 	return ""
 }
 
-// union appends to codes all values of all extractors, without repeats.
+// union appends to codes all values of all extractors, without duplicates.
 func (f *finder) union(codes []string, xs []source) []string {
 	var buf [8]string
 	for i := range xs {
@@ -116,8 +118,8 @@ func (f *finder) union(codes []string, xs []source) []string {
 	return codes
 }
 
-// asked raises h to the longest wait that the extractors yield, or only those
-// of text, and reports whether they yielded anything.
+// asked raises h to the longest wait that the extractors yield, and reports whether
+// they yielded any value. With onlyText it uses the text patterns only.
 func (f *finder) asked(xs []source, h *asked, onlyText bool) bool {
 	var buf [8]string
 	found := false
@@ -140,9 +142,9 @@ func (f *finder) asked(xs []source, h *asked, onlyText bool) bool {
 	return found
 }
 
-// askMessages reads hints by text patterns. A pattern sees every text that stands where the
-// policy says that messages stand, such as each part of an error or of a batch, without
-// what these texts quote.
+// askMessages raises h by the text patterns for retry_after. They search all the messages
+// that the policy's message extractors find, and not only the first: those of each part of
+// an error or of a batch. What the messages quote is left out.
 func (f *finder) askMessages(x *plan, h *asked) {
 	f.window.set(f.body[:min(len(f.body), patternWindow)])
 	if !f.batch && !slices.ContainsFunc(x.retryAfter, func(x source) bool {
@@ -162,8 +164,8 @@ func (f *finder) askMessages(x *plan, h *asked) {
 	}
 }
 
-// applies reports whether the condition of x holds. A trace is told what is not
-// looked at for that reason.
+// applies reports whether the `when` of x holds. If it does not, a trace records the
+// value that is not used for that reason.
 func (f *finder) applies(x *source, fact, name string) bool {
 	if x.Holds == nil || x.Holds.Match(f.event) == 0 {
 		return true
@@ -176,8 +178,8 @@ func (f *finder) applies(x *source, fact, name string) bool {
 	return false
 }
 
-// values appends to dst what x yields, trimmed and without empty values, at
-// most limit.
+// values appends to dst the values that x yields, trimmed and without empty ones, until
+// dst has limit.
 func (f *finder) values(dst []string, x *source, limit int) []string {
 	n := len(dst)
 	switch x.Kind {
@@ -208,7 +210,7 @@ func (f *finder) values(dst []string, x *source, limit int) []string {
 			continue
 		}
 		if x.Text != nil {
-			v = v[:min(len(v), room)] // all values together are as much as a text pattern sees
+			v = v[:min(len(v), room)] // a pattern reads at most patternWindow bytes of all values together
 			room -= len(v)
 			if v = match(x.Text, v); v == "" {
 				continue
@@ -219,8 +221,8 @@ func (f *finder) values(dst []string, x *source, limit int) []string {
 	return kept
 }
 
-// look lets text patterns see the message, and where there is none the start
-// of a refusal's body. Of one in a success they do not see what it quotes.
+// look makes text patterns search the message or, if a refusal has none, the start of
+// its body. If the answer is a success, what the message quotes is left out.
 func (f *finder) look(message string) {
 	s := message
 	if f.success {
@@ -234,7 +236,7 @@ func (f *finder) look(message string) {
 	f.window.set(s)
 }
 
-// matches appends what the pattern of x yields in the window.
+// matches appends the values that the pattern of x yields in the window.
 func (f *finder) matches(dst []string, x *source, limit int) []string {
 	if x.Text == nil {
 		return dst
@@ -270,7 +272,7 @@ func folded(x *policy.Extractor, v string) string {
 	return v
 }
 
-// match is what re yields in s, "" if nothing.
+// match returns the value that re yields in s, or "".
 func match(re *regexp.Regexp, s string) string {
 	if len(s) > patternWindow {
 		s = s[:patternWindow]
@@ -282,8 +284,8 @@ func match(re *regexp.Regexp, s string) string {
 	return strings.TrimSpace(group(s, loc))
 }
 
-// group is the first group that took part in a match, or the whole match
-// where the pattern has no group.
+// group returns the first group of a match that is not empty, or the whole match if
+// the pattern has no group. loc is as of [regexp.Regexp.FindStringSubmatchIndex].
 func group(s string, loc []int) string {
 	if len(loc) == 2 {
 		return s[loc[0]:loc[1]]
@@ -296,7 +298,7 @@ func group(s string, loc []int) string {
 	return ""
 }
 
-// shown is v as a trace may show it.
+// shown returns v as a trace may show it: without the value of a secret header.
 func (f *finder) shown(x *policy.Extractor, v string) string {
 	if x.Kind == policy.FromHeader && secretheader.Is(x.Path) {
 		return "[hidden]"

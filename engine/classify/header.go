@@ -5,7 +5,8 @@ import (
 	"sort"
 )
 
-// canonical returns h with canonical names: h itself where they are already.
+// canonical returns h with canonical names; it returns h itself if all of its names
+// are canonical already.
 func canonical(h map[string][]string) map[string][]string {
 	for k := range h {
 		if !isCanonical(k) && http.CanonicalHeaderKey(k) != k {
@@ -15,8 +16,9 @@ func canonical(h map[string][]string) map[string][]string {
 	return h
 }
 
-// isCanonical reports whether a name is surely canonical: letters, digits and
-// hyphens, of which only those after a hyphen are capitals.
+// isCanonical reports whether a name is certainly canonical: it has only letters,
+// digits and hyphens, and exactly the letters at its start and after a hyphen are
+// capitals. A false answer is to be checked with http.CanonicalHeaderKey.
 func isCanonical(name string) bool {
 	first := true
 	for i := 0; i < len(name); i++ {
@@ -46,7 +48,7 @@ func canonicalCopy(h map[string][]string) map[string][]string {
 	for k := range h {
 		names = append(names, k)
 	}
-	sort.Strings(names) // so that values of names that differ in case only have one order
+	sort.Strings(names) // so that the values of names that differ only in case are always in the same order
 	c := make(map[string][]string, len(h))
 	for _, k := range names {
 		ck := http.CanonicalHeaderKey(k)
@@ -55,7 +57,7 @@ func canonicalCopy(h map[string][]string) map[string][]string {
 	return c
 }
 
-// get is the first value of a header under its canonical name.
+// get returns the first value of a header, or "". name must be canonical.
 func get(h map[string][]string, name string) string {
 	if v := h[name]; len(v) > 0 {
 		return v[0]

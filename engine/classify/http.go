@@ -9,12 +9,13 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// MaxBody is how many bytes of a body are read, unless a policy's `inspect` says
-// otherwise; the rest is ignored.
+// MaxBody is how many bytes of a body are read unless the policy's `inspect` says
+// otherwise. The rest is ignored.
 const MaxBody = 64 << 10
 
-// BodyLimit is how many bytes of a response's body are read under the policy p:
-// what the `inspect` entry for it says, else MaxBody.
+// BodyLimit returns how many bytes of a response's body are read under the policy
+// p: as many as the `inspect` entry that covers the response says, else MaxBody.
+// p may be nil.
 func BodyLimit(p *policy.Policy, status int, operation, contentType string) int {
 	if p != nil && len(p.Inspect) > 0 {
 		if in := p.InspectFor(status, operation, contentType); in != nil && in.Max > 0 {
@@ -28,23 +29,25 @@ func BodyLimit(p *policy.Policy, status int, operation, contentType string) int 
 type Response struct {
 	Operation string      // the policy's name of the request; "" = unnamed
 	Method    string      // of the request
-	Status    int         // of the final answer; below 200 it is unreadable, see HTTP
+	Status    int         // of the final answer; HTTP says what becomes of one below 200
 	Header    http.Header // of the response, names in any case
-	// Body is what was read of the response's body, as it came: gzip and deflate
-	// of its Content-Encoding are taken off here, up to the same length. The event refers to these
-	// bytes without a copy: they must not change while the event is in use.
+	// Body is what was read of the response's body, still encoded as its
+	// Content-Encoding says: HTTP decodes gzip and deflate, up to the same limit.
+	// The event refers to these bytes without a copy, so they must not change while
+	// the event is in use.
 	Body []byte
-	// Now is when the response arrived. It counts only where the response has
-	// no Date of its own. Zero means the current time.
+	// Now is when the response arrived. It is used only if the response has no Date
+	// header. Zero means the current time.
 	Now time.Time
-	// Trace, where it is not nil, gets where each fact came from.
+	// Trace, if it is not nil, records where each fact came from.
 	Trace *Trace
 }
 
-// Report is what a caller may want to log about a response besides its facts.
+// Report holds what a caller may want to log about a response besides its facts.
+// The zero Report holds nothing.
 type Report struct {
-	// TooLong is the longest wait that the server asked for and that was
-	// ignored because it is above 7 days; 0 = none.
+	// TooLong is the longest wait that the server asked for but that was ignored
+	// because it is longer than 7 days; 0 = there was none.
 	TooLong time.Duration
 	// From is where TooLong was found, such as "header Retry-After".
 	From string
@@ -56,10 +59,9 @@ type Report struct {
 // Attempt, Elapsed and Idempotent are the caller's. Without a policy (p nil)
 // only the facts that need none are filled, and Provider stays as it is.
 //
-// A final answer with a status below 200 is none that HTTP knows (RFC 9110,
-// section 15.2: 1xx is interim), and whatever sent it may have carried the
-// request out: Network is [rules.NetworkOther]. 101 is final where the server
-// says what it switches to (its Upgrade header).
+// HTTP has no final answer with a status below 200 (RFC 9110, section 15.2: 1xx is
+// interim), except 101 with an Upgrade header. Whatever sent another one may have
+// carried the request out, so Network is then [rules.NetworkOther].
 func HTTP(p *policy.Policy, r *Response, e *rules.Event) Report {
 	t := r.Trace
 	h := canonical(r.Header)

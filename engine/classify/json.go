@@ -14,19 +14,20 @@ const maxDepth = 512
 
 // jsonDoc is a body that can be read as JSON, in whole or in part.
 //
-// Policies ask for a dozen paths or more, of which most are not there, and
-// most of the others begin alike. So the members of the outermost object, and
-// of the objects that are its members, are noted on the way through.
+// Policies ask for a dozen paths or more. Most of them are not in the document,
+// and most of the others begin alike. So read, which passes through the document
+// once, notes the members of the outermost object and the members of those.
 type jsonDoc struct {
-	text    string // what can be read; "" = nothing
+	text    string // the part that can be read; "" = none
 	members [maxMembers]member
-	n       int
-	noted   bool   // members holds all there are
-	cut     bool   // there was more, which cannot be read
-	keys    keySet // of all objects, at whatever depth
+	n       int    // how many of members are in use
+	noted   bool   // members holds all members of the first two levels
+	cut     bool   // the body goes on after text, but cannot be read
+	keys    keySet // the keys of all objects, at any depth
 }
 
-// keySet is a set of keys, by a hash: what it does not have is in no object.
+// keySet is a set of keys, kept by their hashes (a Bloom filter): a key that is not
+// in the set is in no object, while one that is in it may still be in none.
 type keySet uint64
 
 const allKeys = ^keySet(0)
@@ -44,10 +45,10 @@ func keySetOf(key string) keySet {
 type jsonPath struct {
 	text  string
 	plain bool       // see isPlain
-	keys  []string   // its first two, if they are plain
-	rest  []string   // what is behind each of them; "" = nothing
-	each  [][]string // the keys of each of rest, where it is for each object of an array
-	needs keySet     // keys that a document must have
+	keys  []string   // its first two keys, as far as they are plain
+	rest  []string   // for each of keys, the path that follows it; "" = none
+	each  [][]string // for each of rest, what eachOf says of it
+	needs keySet     // the keys that a document must have for the path to match
 }
 
 func newJSONPath(text string) jsonPath {
@@ -71,28 +72,28 @@ const maxMembers = 24
 
 // member is one member of an object: text[start:end] is its value.
 type member struct {
-	in         int // the member whose value holds this one; -1 = none, the outermost object
+	in         int // index of the member whose value holds this one; -1 = it is in the outermost object
 	key        string
 	start, end int
 }
 
-// read sets d to the part of s that can be read as JSON: all of a sound
-// document, and of one that is cut short or broken everything before the
-// mistake, with what was open closed. Trailing commas, which Google's
-// published samples have, and control characters in strings are let through.
-// Nothing is copied unless something has to be closed.
+// read sets d to the part of s that can be read as JSON. Of a valid document that
+// is all of it. Of one that is cut short or broken it is everything before the
+// fault, with the open arrays and objects closed; only then is the text copied.
+// Trailing commas, which Google's published samples have, and control characters
+// in strings are accepted.
 func (d *jsonDoc) read(s string) {
 	s = strings.TrimPrefix(skipSpace(s), ")]}'")
 	var buf [64]byte
 	open := buf[:0]            // the closing brackets that are due
-	safe := 0                  // s is sound up to here; no bracket opens or closes after it
+	safe := 0                  // s is valid up to here, and no bracket opens or closes between here and i
 	key := false               // the next string is an object's key
-	named, due := false, false // a key is what came last; its value comes next
-	ended := false             // a value is what came last
-	cur := [3]int{0: -1}       // by depth: the member being read, -1 = one that is not noted
+	named, due := false, false // the last token was a key; the last one was a colon, so a value comes next
+	ended := false             // the last token ended a value
+	cur := [3]int{0: -1}       // by depth: the index of the member being read; -1 = it is not noted
 	d.noted = true
 	i := 0
-	// ends is called where a value ends, at the depth of what holds it.
+	// ends is called after each value, when open holds only the brackets around it.
 	ends := func() {
 		safe, ended = i, true
 		if n := len(open); n <= 2 && n > 0 && cur[n] >= 0 && open[n-1] == '}' {
@@ -110,7 +111,7 @@ scan:
 			continue
 		}
 		if named != (c == ':') {
-			d.keys = allKeys // gjson may take other strings for keys
+			d.keys = allKeys // not JSON to the letter: gjson may take other strings for keys
 		}
 		switch c {
 		case ',':
@@ -201,7 +202,8 @@ scan:
 	d.text = b.String()
 }
 
-// note notes the key of a member whose value comes next.
+// note records the key of the member whose value comes next, if it stands on one of
+// the first two levels.
 func (d *jsonDoc) note(key string, open []byte, cur *[3]int) {
 	n := len(open)
 	if n > 2 || n == 2 && open[0] != '}' {
@@ -224,7 +226,8 @@ func (d *jsonDoc) note(key string, open []byte, cur *[3]int) {
 	d.n++
 }
 
-// find is the index of the first member of that key, -1 if there is none.
+// find returns the index of the first member with that key inside the member in, or
+// -1 if there is none.
 func (d *jsonDoc) find(in int, key string) int {
 	for i := 0; i < d.n; i++ {
 		if m := &d.members[i]; m.in == in && m.key == key {
@@ -234,14 +237,15 @@ func (d *jsonDoc) find(in int, key string) int {
 	return -1
 }
 
-// stringEnd is the index after the string that starts at s[i], or -1 if it does not end.
+// stringEnd returns the index after the string that starts at s[i], or -1 if the
+// string does not end.
 func stringEnd(s string, i int) int {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	b := unsafe.Slice(unsafe.StringData(s), len(s))
 	i++
 	for i+8 <= len(b) { // eight bytes at a time
 		x := binary.LittleEndian.Uint64(b[i:])
-		quote, escape := x^'"'*ones, x^'\\'*ones // zero where the byte is
+		quote, escape := x^'"'*ones, x^'\\'*ones // a byte is zero where x has a quote, or a backslash
 		found := ((quote-ones)&^quote | (escape-ones)&^escape) & high
 		if found == 0 {
 			i += 8
@@ -275,14 +279,14 @@ func (d *jsonDoc) values(dst []string, p *jsonPath, limit int) (out []string) {
 		return out
 	}
 	defer func() {
-		// gjson is fed foreign bytes by paths of foreign making: should it
-		// ever trip over them, the fact is not there.
+		// gjson gets bytes and paths from outside. If it ever panics on them,
+		// the fact counts as absent.
 		_ = recover()
 	}()
 	noted := d.noted && d.text[0] == '{'
 	if !p.plain {
 		if noted && len(p.keys) > 0 && d.find(-1, p.keys[0]) < 0 {
-			return out // most policies ask for parts of a batch, and few answers are one
+			return out // a quick way out: most policies ask for parts of a batch, and few answers are batches
 		}
 		return scalars(out, gjson.Get(d.text, p.text), limit, 0)
 	}
@@ -311,8 +315,8 @@ func (d *jsonDoc) values(dst []string, p *jsonPath, limit int) (out []string) {
 	return out
 }
 
-// isPlain reports whether a path is made of keys, indices and "#" alone,
-// without gjson's patterns, queries, modifiers and the like.
+// isPlain reports whether a path consists of keys, indices and "#" only, without
+// gjson's patterns, queries, modifiers and the like.
 func isPlain(path string) bool {
 	for i := 0; i < len(path); i++ {
 		switch c := path[i]; c {
@@ -327,8 +331,8 @@ func isPlain(path string) bool {
 	return path != ""
 }
 
-// walk takes a plain path apart at its "#", which gjson would answer with a
-// newly built array.
+// walk appends to dst the scalars at a plain path. It goes through the elements of
+// each "#" itself, since gjson would build a new array for them.
 func walk(dst []string, doc, path string, limit int) []string {
 	i := strings.Index(path, "#.")
 	if i < 0 || i > 0 && path[i-1] != '.' {
@@ -353,7 +357,7 @@ func walk(dst []string, doc, path string, limit int) []string {
 	return dst
 }
 
-// scalarsOf is scalars for a value that is not parsed yet.
+// scalarsOf does what scalars does, for a value that is not parsed yet.
 func scalarsOf(dst []string, value string, limit int) []string {
 	if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' && strings.IndexByte(value, '\\') < 0 {
 		return append(dst, value[1:n-1])
@@ -361,8 +365,8 @@ func scalarsOf(dst []string, value string, limit int) []string {
 	return scalars(dst, gjson.Parse(value), limit, 0)
 }
 
-// scalars appends the text of a string, number or boolean, and of those in an
-// array; objects and null have none.
+// scalars appends the text of a string, number or boolean, and of those inside an
+// array. Objects and null have no text.
 func scalars(dst []string, v gjson.Result, limit, depth int) []string {
 	switch v.Type {
 	case gjson.String:

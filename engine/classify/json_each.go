@@ -2,8 +2,8 @@ package classify
 
 import "strings"
 
-// eachOf returns the keys of a path like "#.metadata.unit", which is for each object of an
-// array; nil if it has other parts than keys.
+// eachOf returns the keys of a path such as "#.metadata.unit", which applies to each
+// object of an array. It returns nil for any other path.
 func eachOf(path string) []string {
 	path, ok := strings.CutPrefix(path, "#.")
 	if !ok {
@@ -19,9 +19,8 @@ func eachOf(path string) []string {
 }
 
 // inEach appends to dst the scalars at keys in each object of array, at most limit of
-// them: what walk appends, but in one pass. It can be used only where no key of the
-// document has an escape. ok is false, and out is dst, where it meets what is not JSON to
-// the letter.
+// them. The result is that of walk, but it takes one pass only. No key of the document
+// may have an escape. ok is false, and out is dst, if array is not strict JSON.
 func inEach(dst []string, array string, keys []string, limit int) (out []string, ok bool) {
 	out = dst
 	i := afterSpace(array, 1)
@@ -51,8 +50,8 @@ func inEach(dst []string, array string, keys []string, limit int) (out []string,
 	return dst, false
 }
 
-// inObject finds the value at keys in the object that begins at s[at]: s[start:end]. end
-// is 0 if there is none. next is behind the object, or -1 where that is not JSON.
+// inObject finds the value s[start:end] at keys in the object that begins at s[at]. end
+// is 0 if there is none. next is the index after the object, or -1 if it is not JSON.
 func inObject(s string, at int, keys []string) (start, end, next int) {
 	i := afterSpace(s, at+1)
 	if i < len(s) && s[i] == '}' {
@@ -94,7 +93,7 @@ func inObject(s string, at int, keys []string) (start, end, next int) {
 	return 0, 0, -1
 }
 
-// afterSpace is the index of the first byte from s[i] on that is no space.
+// afterSpace returns the index of the first byte at or after s[i] that is no space.
 func afterSpace(s string, i int) int {
 	for i < len(s) && (s[i] == ' ' || s[i] == '\n' || s[i] == '\t' || s[i] == '\r') {
 		i++
@@ -102,7 +101,8 @@ func afterSpace(s string, i int) int {
 	return i
 }
 
-// valueEnd is behind the value that begins at s[i]; -1 if it is none of JSON's.
+// valueEnd returns the index after the value that begins at s[i], or -1 if that is
+// not a JSON value.
 func valueEnd(s string, i int) int {
 	switch c := s[i]; {
 	case c == '"':

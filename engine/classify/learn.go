@@ -9,18 +9,18 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// Learned is what a response says of a limit.
+// Learned is what a response says about a limit, in units of the limit.
 type Learned struct {
 	Remaining int64         // units that are left
-	Reset     time.Duration // until the limit begins anew; 0 = it does not say
-	Limit     int64         // the limit in all; 0 = it does not say
+	Reset     time.Duration // time until the limit is reset; 0 = the response does not say
+	Limit     int64         // the whole limit; 0 = the response does not say
 }
 
-// Learn reads what a response says of a limit, by the limit's `learn`. The event has the
-// response's Status and Header and the request's Operation and Method. ok is false if the
-// response lacks the number of what is left, or if the policy names a reset and the
-// response has none within the next 7 days. now is when the response came; the zero time
-// is the current time.
+// Learn reads what a response says about a limit, as the limit's `learn` describes it. The
+// event has the response's Status and Header and the request's Operation and Method. ok is
+// false if the response does not say how much remains, or if the policy names a reset and
+// the response has none within the next 7 days. now is when the response arrived; it is
+// used only if the response has no Date. The zero time means the current time.
 func Learn(l *policy.Learn, e *rules.Event, now time.Time) (_ Learned, ok bool) {
 	if len(e.Header) == 0 || l.Holds != nil && l.Holds.Match(e) != 0 {
 		return Learned{}, false
@@ -50,7 +50,8 @@ func Learn(l *policy.Learn, e *rules.Event, now time.Time) (_ Learned, ok bool) 
 	return v, true
 }
 
-// mostUnits is more than any limit has, and can be counted with.
+// mostUnits caps numbers of units. It is more than any limit has, and small enough that
+// sums of such numbers do not overflow.
 const mostUnits = 1 << 53
 
 func timesUnit(n, unit int64) int64 {
@@ -60,7 +61,7 @@ func timesUnit(n, unit int64) int64 {
 	return min(n*max(unit, 1), mostUnits)
 }
 
-// learnedNumber is the first number that one of the extractors yields.
+// learnedNumber returns the first number that one of the extractors yields.
 func learnedNumber(xs []policy.Extractor, h map[string][]string, e *rules.Event) (int64, bool) {
 	for i := range xs {
 		if s := learnedText(&xs[i], h, e); s != "" {
@@ -72,7 +73,7 @@ func learnedNumber(xs []policy.Extractor, h map[string][]string, e *rules.Event)
 	return 0, false
 }
 
-// learnedText is what an extractor yields of the first value of its header.
+// learnedText returns what an extractor yields from the first value of its header, or "".
 func learnedText(x *policy.Extractor, h map[string][]string, e *rules.Event) string {
 	if x.Holds != nil && x.Holds.Match(e) != 0 {
 		return ""

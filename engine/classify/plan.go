@@ -11,24 +11,24 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// plan is what a policy extracts, with all that can be known before an answer comes.
+// plan holds a policy's extractors, prepared as far as possible before an answer comes.
 type plan struct {
 	typ, codes, message, retryAfter []source
 
-	facts   [][]source    // of each of the policy's facts
-	scanner *scan.Scanner // for what the patterns of text need; nil if that is not to be looked for at once
+	facts   [][]source    // one list for each of the policy's facts
+	scanner *scan.Scanner // finds the texts that the text patterns require, all in one pass; nil if there are none or too many
 }
 
 // source is one extractor.
 type source struct {
 	*policy.Extractor
-	path   jsonPath      // of FromJSON
-	header string        // of FromHeader, its canonical name
-	need   required.Need // of FromText
-	texts  textSet       // those of the scanner that need asks for
+	path   jsonPath      // FromJSON only
+	header string        // FromHeader only: the canonical name
+	need   required.Need // FromText only: the texts of which a match contains one
+	texts  textSet       // need's texts, by their places among the scanner's
 }
 
-// textSet is a set of a scanner's texts, by their places.
+// textSet is a set of a scanner's texts, as bits by their places.
 type textSet [scan.MaxWords / 64]uint64
 
 func (s *textSet) add(i int) { s[i/64] |= 1 << (i % 64) }
@@ -42,8 +42,8 @@ func (s *textSet) meets(other *textSet) bool {
 	return false
 }
 
-// plans holds the plan of each *policy.Policy seen. Policies that are loaded again and
-// again leave old ones behind, so it is emptied when it grows.
+// plans caches the plan of each *policy.Policy. Each reload leaves the plans of old
+// policies behind, so the cache is emptied when it has maxPlans entries.
 var plans struct {
 	sync.Map
 	n atomic.Int64

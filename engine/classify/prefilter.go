@@ -9,21 +9,22 @@ import (
 	"github.com/recourse-go/recourse/internal/scan"
 )
 
-// window is a text that patterns look at. Most texts do not match most patterns, so
-// before a pattern is run, what it needs is looked for: once for all patterns of a policy.
+// window is the text that text patterns search. Most texts do not match most patterns,
+// so before the first pattern is run, one pass looks for the texts that the patterns of
+// the policy require. A pattern that requires texts of which none is there is not run.
 type window struct {
 	text    string
-	scanner *scan.Scanner // for the texts that patterns need
-	looked  bool
-	found   textSet              // of the scanner's
-	odd     bool                 // some letter of text is in no case that is looked for
-	lower   *[patternWindow]byte // text in lower case, once a pattern asks for it
+	scanner *scan.Scanner        // of the texts that the patterns require; may be nil
+	looked  bool                 // found and odd are set
+	found   textSet              // the scanner's texts that are in text
+	odd     bool                 // text has a letter that fold cannot look for, so nothing is certain
+	lower   *[patternWindow]byte // text in lower case; nil until a pattern needs it
 }
 
 var windows = sync.Pool{New: func() any { return new([patternWindow]byte) }}
 
-// start is from where in w's text the pattern of x is to be run, or -1 where it certainly
-// does not match, if it is to match from the given place on.
+// start returns the index, at least from, at which the pattern of x is to be run on w's
+// text, or -1 if the pattern certainly does not match at or after from.
 func (w *window) start(from int, x *source) int {
 	if len(x.need.Texts) == 0 || len(w.text) > patternWindow {
 		return from
@@ -51,7 +52,7 @@ func (w *window) start(from int, x *source) int {
 	return at
 }
 
-// look finds all texts of the scanner.
+// look sets found and odd.
 func (w *window) look() {
 	w.looked = true
 	if w.odd = fold.HasOddLetter(w.text); w.odd || w.scanner == nil {
@@ -67,7 +68,7 @@ func (w *window) look() {
 	}
 }
 
-// set makes s the text to look at. A text that is looked at already stays as it is.
+// set makes s the text to search. If it is so already, what was found in it is kept.
 func (w *window) set(s string) {
 	if s == w.text && s != "" {
 		return
@@ -78,7 +79,7 @@ func (w *window) set(s string) {
 	*w = window{text: s, scanner: w.scanner}
 }
 
-// lowerASCII copies s to dst, which is as long, with A to Z in lower case.
+// lowerASCII copies s to dst with A to Z in lower case. dst must be as long as s.
 func lowerASCII(dst []byte, s string) {
 	const ones = 0x0101010101010101
 	copy(dst, s)

@@ -8,20 +8,19 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// What a success carries is mostly what people have written: mails, events, files,
-// the names of folders. None of it is the server's word, so nobody who can send a
-// mail must be able to have it read as a refusal. Of a 2xx therefore nothing is
-// read unless an `inspect` of the policy says that an error can hide in it, and
-// then only what stands where the policy says: text patterns do not search it.
-// Of the answers of a batch only those that are refusals are kept.
+// The body of a success holds mostly what people have written: mails, events, files, the
+// names of folders. Nobody who can send a mail must be able to have it read as a refusal.
+// So the body of a 2xx is not read unless an `inspect` of the policy says that it can
+// hide an error, and then only at the places that the policy names: text patterns do not
+// search it. Of the answers of a batch only the refusals are kept.
 
-// covers reports whether the policy looks for errors in a success like this one.
-// A response without a Content-Type could be any.
+// covers reports whether an `inspect` of the policy covers the response. A response
+// without a Content-Type is covered by those for any content type.
 func covers(p *policy.Policy, r *Response, contentType string) bool {
 	return p != nil && p.InspectFor(r.Status, r.Operation, contentType) != nil
 }
 
-// read takes in the body of a response, at most so many bytes of it.
+// read reads the body of a response, at most `most` bytes of it.
 func (f *finder) read(b []byte, h map[string][]string, most int) {
 	if f.success {
 		if boundary := boundaryOf(get(h, "Content-Type")); boundary != "" {
@@ -43,9 +42,9 @@ func (f *finder) read(b []byte, h map[string][]string, most int) {
 	}
 }
 
-// readBatch takes in the refusals of a batch.
+// readBatch makes the refusals of a batch the body in which facts are looked for.
 func (f *finder) readBatch(answers func(yield func(*batchAnswer) bool) error) {
-	f.success, f.batch = true, true // as a whole, whatever its status
+	f.success, f.batch = true, true // text patterns must not search it, whatever the status of the whole
 	f.body = refusals(answers)
 	f.json = jsonDoc{}
 	f.json.read(f.body)
@@ -61,14 +60,14 @@ func (d *jsonDoc) isBatch() bool {
 	return first.Get("id").Exists() && status.Type == gjson.Number && 100 <= status.Num && status.Num <= 599
 }
 
-// refusals is what may be read of the answers of a batch, in one form for all
-// kinds of batches: the JSON of Microsoft Graph,
+// refusals returns the parts of a batch's answers in which facts may be looked for. The
+// form is the same for all kinds of batches, the JSON of Microsoft Graph:
 //
 //	{"responses":[{"id":"1","status":200},{"id":"2","status":429,"headers":{"Retry-After":["7"]},"body":{…}}],"incomplete":true}
 //
-// with headers under canonical names and bodies of refusals (4xx and 5xx) only.
-// incomplete is there where some answer is missing or cannot be read. It is ""
-// where there are no answers.
+// Header names are canonical. Only refusals (4xx and 5xx) have headers and a body.
+// "incomplete" is there if an answer is missing or cannot be read. The result is "" if
+// there are no answers.
 func refusals(read func(yield func(*batchAnswer) bool) error) string {
 	out := []byte(`{"responses":[`)
 	n, kept, incomplete := 0, 0, false
@@ -105,19 +104,19 @@ func refusals(read func(yield func(*batchAnswer) bool) error) string {
 	return string(append(out, '}'))
 }
 
-// appendBody appends an answer's body as JSON: what is none is a string.
+// appendBody appends an answer's body as JSON; a body that is not JSON becomes a string.
 func appendBody(out, body []byte, h map[string][]string) []byte {
 	s, kind := text(body, h, MaxBody)
 	if kind == kindJSON {
 		var d jsonDoc
 		if d.read(s); d.text != "" {
-			return append(out, d.text...) // sound, and closed where it was cut short
+			return append(out, d.text...) // d.read has closed what was cut short
 		}
 	}
 	return appendJSON(out, s)
 }
 
 func appendJSON(out []byte, v any) []byte {
-	b, _ := json.Marshal(v) // strings and lists of strings: it cannot fail
+	b, _ := json.Marshal(v) // v holds only strings and lists of strings, so this cannot fail
 	return append(out, b...)
 }

@@ -12,23 +12,24 @@ import (
 // Reply is what an SMTP or IMAP server answered to a command.
 type Reply struct {
 	Command string // such as "RCPT" or "UID FETCH", in any case
-	Text    string // what the server sent, of one line or more
-	Status  string // of IMAP, the status whatever the text says; "" = as the text says
+	Text    string // what the server sent, one line or more
+	Status  string // IMAP only: overrides the status in the text; "" = the text's own
 	// Now is when the reply arrived. Zero means the current time.
 	Now time.Time
-	// Trace, where it is not nil, gets where each fact came from.
+	// Trace, if it is not nil, records where each fact came from.
 	Trace *Trace
 }
 
-// readers read the replies of the protocols whose replies are text.
+// readers holds the function that reads the replies of each protocol whose replies
+// are text.
 var readers = map[*protocol.Protocol]func(*policy.Policy, *Reply, *rules.Event) Report{
 	protocol.SMTP: SMTP,
 	protocol.IMAP: IMAP,
 }
 
-// Read fills e with the facts of a reply by the function of its protocol, such as
-// [SMTP]. Of "http" and of protocols that there are not it fills in nothing: their
-// replies are no text.
+// Read fills e with the facts of a reply, by the function for its protocol: [SMTP]
+// for "smtp", [IMAP] for "imap". For any other name, "http" among them, it leaves e
+// as it is, since an HTTP response is not a text.
 func Read(p *policy.Policy, protocolName string, r *Reply, e *rules.Event) Report {
 	if read := readers[protocol.Of(protocolName)]; read != nil {
 		return read(p, r, e)
@@ -44,10 +45,10 @@ func protocolEvent(e *rules.Event, protocol, command, body string) {
 	e.Header, e.Body = nil, body
 }
 
-// plainText is s as valid UTF-8, capped at MaxBody.
+// plainText returns s as valid UTF-8, cut to MaxBody bytes.
 func plainText(s string) string {
 	return capText(strings.ToValidUTF8(capText(s, MaxBody), "\ufffd"), MaxBody)
 }
 
-// upper is strings.ToUpper after trimming; no copy is made of what is upper case already.
+// upper trims s and turns it into upper case, without a copy if it is so already.
 func upper(s string) string { return strings.ToUpper(strings.TrimSpace(s)) }

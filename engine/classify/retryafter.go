@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// asked is what a server asked for.
+// asked is the wait that a server asked for.
 type asked struct {
-	wait        time.Duration // 0 = nothing
-	from        string        // header that wait came from
-	tooLong     time.Duration // longest that was ignored for being above maxHint
-	tooLongFrom string
+	wait        time.Duration // 0 = none
+	from        string        // the header that asked for wait
+	tooLong     time.Duration // the longest wait that was ignored because it is above maxHint
+	tooLongFrom string        // where tooLong was found
 }
 
-// take raises the wait to d unless d is too long to be believed.
+// take raises the wait to d, unless d is above maxHint.
 func (a *asked) take(d time.Duration) {
 	if d <= maxHint && d > a.wait {
 		a.wait = d
@@ -29,22 +29,22 @@ func note(d time.Duration, why string) string {
 	return why
 }
 
-// serverHint reads what a response's headers ask for; their names are canonical.
+// serverHint reads the wait that a response's headers ask for. The names in h must be
+// canonical.
 //
-//   - Retry-After (RFC 9110, section 10.2.3): seconds, decimals (Microsoft
-//     Graph has sent them), an HTTP-date, which is read against the response's
-//     own Date so that clocks need not agree, or seconds since 1970. Of
+//   - Retry-After (RFC 9110, section 10.2.3) is a number of seconds, which may have a
+//     fraction (Microsoft Graph has sent such), or an HTTP-date, which is compared with
+//     the response's own Date so that clocks need not agree, or seconds since 1970. Of
 //     several values the longest counts.
-//   - retry-after-ms and x-ms-retry-after-ms (Azure) refine Retry-After: where
-//     both say the same to the second the finer counts, else the longer.
-//   - RateLimit (draft-ietf-httpapi-ratelimit-headers), RateLimit-Reset (its
-//     older form), X-RateLimit-Reset, in this order, count only if the headers
-//     above ask for nothing, and only if nothing remains or status is 429. The
-//     resets are seconds from now, or seconds or milliseconds since 1970, by
-//     magnitude.
+//   - retry-after-ms and x-ms-retry-after-ms (Azure) refine Retry-After: if they differ
+//     from it by a second at most, they count; otherwise the longer wait does.
+//   - RateLimit (draft-ietf-httpapi-ratelimit-headers), RateLimit-Reset (its older form)
+//     and X-RateLimit-Reset, in this order, count only if the headers above ask for
+//     nothing, and only if nothing remains or the status is 429. A reset is seconds from
+//     now, or seconds or milliseconds since 1970, by its magnitude.
 //
-// What is zero, past, negative or unreadable counts as absent. So does a wait
-// above maxHint, which is kept apart.
+// A value that is zero, past, negative or unreadable counts as absent. So does a wait
+// above maxHint, which is reported as tooLong.
 func serverHint(h map[string][]string, status int, c *clock, t *Trace) asked {
 	var a asked
 	if len(h) == 0 {
@@ -80,7 +80,7 @@ func serverHint(h map[string][]string, status int, c *clock, t *Trace) asked {
 	return a
 }
 
-// written is a canonical name as people write it.
+// written returns a canonical header name as people usually write it.
 func written(name string) string {
 	switch name {
 	case "Retry-After-Ms", "X-Ms-Retry-After-Ms":
@@ -91,7 +91,7 @@ func written(name string) string {
 	return name
 }
 
-// longest is the longest wait that the values of a header ask for.
+// longest returns the longest wait, up to maxHint, that the values of a header ask for.
 func (a *asked) longest(h map[string][]string, name, as string, c *clock, t *Trace) time.Duration {
 	var longest time.Duration
 	read := 0
@@ -123,8 +123,8 @@ func (a *asked) ignore(d time.Duration, name string) {
 	}
 }
 
-// nextValue splits the first value off a comma-separated list in which dates
-// contain a comma after the day's name.
+// nextValue splits the first value off a comma-separated list. A date in the list has a
+// comma of its own, after the name of the day.
 func nextValue(s string) (first, rest string) {
 	i := strings.IndexByte(s, ',')
 	if i < 0 {
@@ -149,17 +149,18 @@ func isDay(s string) bool {
 	return false
 }
 
-// rateLimit reads the headers that tell when a window starts anew.
+// rateLimit reads the headers that say when a limit is reset.
 type rateLimit struct {
 	c         *clock
 	t         *Trace
 	a         *asked
 	throttled bool // the status is 429
-	beaten    bool // a header that wins has spoken; what follows is only traced
+	beaten    bool // a header of higher rank has asked for a wait; the others are only traced
 }
 
-// read takes what one header says: the longest wait of what is exhausted or, for a
-// 429 where nothing is, the longest of all.
+// read uses what one header says. exhausted is the longest wait of the limits of which
+// nothing remains, and all the longest wait of all limits. The latter counts for a 429
+// of which no limit is exhausted.
 func (r *rateLimit) read(name, value string, exhausted, all time.Duration) {
 	d := exhausted
 	if d == 0 && r.throttled {
@@ -185,10 +186,10 @@ func (r *rateLimit) read(name, value string, exhausted, all time.Duration) {
 	}
 }
 
-// structured reads RateLimit in all forms that its drafts have had:
+// structured reads the header RateLimit in each form that its drafts have had:
 // `"default";r=0;t=30` (-08 and later, also with l=) and
-// `limit=100, remaining=0, reset=30` (-07). Malformed, it is ignored whole, as
-// the drafts demand.
+// `limit=100, remaining=0, reset=30` (-07). As the drafts demand, a malformed header is
+// ignored as a whole.
 func (r *rateLimit) structured(lines []string) {
 	if len(lines) == 0 {
 		return
@@ -199,7 +200,7 @@ func (r *rateLimit) structured(lines []string) {
 		value = strings.Join(lines, ",")
 	}
 	var exhausted, all time.Duration
-	// members of the dictionary form
+	// of the form of -07
 	remaining, reset := int64(-1), int64(-1)
 	ok := len(value) <= 4096
 	for s := value; ok && s != ""; {
@@ -270,7 +271,8 @@ func (r *rateLimit) structured(lines []string) {
 	r.read(name, value, exhausted, all)
 }
 
-// reset reads a header with the time of the reset, whose sibling has what remains.
+// reset reads a header that has the time of the reset. remaining are the values of the
+// header beside it that says what remains.
 func (r *rateLimit) reset(name string, resets, remaining []string) {
 	var exhausted, all time.Duration
 	left := splitValues(remaining)
@@ -278,7 +280,8 @@ func (r *rateLimit) reset(name string, resets, remaining []string) {
 	for i, v := range values {
 		d, _ := r.c.read(v, "")
 		all = max(all, d)
-		// Each reset has its own remainder, or one remainder is for all.
+		// If there are as many remainders as resets, they belong together one by one.
+		// Otherwise each remainder is for all resets.
 		if len(left) == len(values) {
 			if isZero(left[i]) {
 				exhausted = max(exhausted, d)
@@ -307,8 +310,8 @@ func splitValues(lines []string) []string {
 	return out
 }
 
-// isZero reports whether what remains is nothing: 0, 0.0, or negative, as
-// servers send that let requests overshoot.
+// isZero reports whether nothing remains: s is 0, 0.0 or negative. Servers that let
+// requests exceed a limit send negative numbers.
 func isZero(s string) bool {
 	if s, _, _ = strings.Cut(s, ";"); s == "" {
 		return false
@@ -317,8 +320,7 @@ func isZero(s string) bool {
 	return err == nil && n <= 0
 }
 
-// parseCount reads an integer that is not negative, of at most 15 digits as in
-// RFC 9651, section 3.3.1.
+// parseCount reads a non-negative integer of at most 15 digits (RFC 9651, section 3.3.1).
 func parseCount(s string) (int64, bool) {
 	s = strings.TrimSpace(s)
 	if len(s) == 0 || len(s) > 15 {
@@ -341,8 +343,8 @@ func isItem(s string) bool {
 	return s != ""
 }
 
-// cutUnquoted cuts s at the first sep outside of quotes; ok is false where a
-// quote does not close.
+// cutUnquoted cuts s at the first sep outside quotes. ok is false if a quote does not
+// close.
 func cutUnquoted(s string, sep byte) (before, after string, ok bool) {
 	quoted := false
 	for i := 0; i < len(s); i++ {

@@ -2,17 +2,17 @@ package classify
 
 import "github.com/recourse-go/recourse/internal/errtree"
 
-// tree is an error and what it wraps. It is made once, since the methods of
-// foreign errors may answer differently each time.
+// tree is an error and the errors that it wraps. It is built once, because the
+// Unwrap method of a foreign error may answer differently each time.
 type tree struct {
 	err    error
 	kids   []tree
-	joined bool // kids are branches of which none wraps another
+	joined bool // err joins kids, as errors.Join does
 }
 
-// grow makes the tree of err. whole is false where err wraps more than
-// errtree.Max, such as itself, or where a foreign method panics, as that of a nil
-// pointer may: then nothing is known.
+// grow builds the tree of err. whole is false if err wraps more than errtree.Max
+// errors (it may wrap itself) or if a method of a foreign error panics, as that of
+// a nil pointer may. The tree is then not to be used.
 func grow(err error) (t tree, whole bool) {
 	budget := errtree.Max
 	return growTo(err, &budget)

@@ -6,21 +6,21 @@ import (
 	"unicode/utf8"
 )
 
-// Exchange ActiveSync answers in WBXML, and nearly all of its errors are a
-// Status inside of a 200. So a body of it is turned into the XML that it
-// stands for, as far as errors need it: the elements around a Status have
-// their names, others stand for themselves as T and their code page and token
-// ("T2-14"), and opaque data, which is people's mail, is left out.
+// Exchange ActiveSync answers in WBXML, and reports nearly all of its errors as a
+// Status element in a response of status 200. So a WBXML body is turned into the
+// XML that it encodes, as far as errors need it: the elements around a Status get
+// their names, others are named by T, their code page and their token in
+// hexadecimal ("T2-14"), and opaque data, which holds people's mail, is left out.
 //
 // Code pages and tokens: MS-ASWBXML, section 2.1.2.1
 // (https://learn.microsoft.com/openspecs/exchange_server_protocols/ms-aswbxml).
 
-// wbxmlHeader is WBXML 1.3, an unknown public identifier, UTF-8, no string
-// table: the only header that ActiveSync has (MS-ASWBXML, section 2.1.2).
+// wbxmlHeader says: WBXML 1.3, unknown public identifier, UTF-8, no string table.
+// ActiveSync has no other header (MS-ASWBXML, section 2.1.2).
 const wbxmlHeader = "\x03\x01\x6a\x00"
 
-// wbxmlNames are the elements that carry a status or hold one, by code page
-// and token.
+// wbxmlNames are the names of Status elements and of the elements around them, by
+// code page and token.
 var wbxmlNames = map[[2]byte]string{
 	{0, 0x05}: "Sync", {0, 0x06}: "Responses", {0, 0x07}: "Add", {0, 0x08}: "Change", {0, 0x09}: "Delete", {0, 0x0A}: "Fetch",
 	{0, 0x0B}: "SyncKey", {0, 0x0D}: "ServerId", {0, 0x0E}: "Status", {0, 0x0F}: "Collection", {0, 0x12}: "CollectionId",
@@ -40,8 +40,8 @@ var wbxmlNames = map[[2]byte]string{
 	{21, 0x05}: "SendMail", {21, 0x06}: "SmartForward", {21, 0x07}: "SmartReply", {21, 0x12}: "Status",
 }
 
-// decodeWBXML is the XML that s, which starts with wbxmlHeader, stands for. It
-// stops at what it does not know and at MaxBody.
+// decodeWBXML returns the XML that s encodes; s starts with wbxmlHeader. It stops at
+// the first byte that it does not know, and after about MaxBody bytes of XML.
 func decodeWBXML(s string) string {
 	var b strings.Builder
 	var open []string
@@ -96,7 +96,8 @@ func decodeWBXML(s string) string {
 	return b.String()
 }
 
-// mbUint reads a multi-byte integer of WBXML and its length, 0 if there is none.
+// mbUint reads a multi-byte integer of WBXML and returns it with its length in
+// bytes, which is 0 if s does not start with one.
 func mbUint(s string) (n, size int) {
 	for size < len(s) && size < 4 {
 		c := s[size]
@@ -111,7 +112,7 @@ func mbUint(s string) (n, size int) {
 
 func writeXMLText(b *strings.Builder, s string) {
 	if len(s) > patternWindow || !utf8.ValidString(s) {
-		return // somebody's mail
+		return // likely to be somebody's mail
 	}
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; c {

@@ -8,19 +8,19 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// The XML reader goes through a document once, from token to token, and knows
-// just what facts need: elements by local name, their attributes and their own
-// text. It does not check that a document is well formed, so a fault that is
-// cut short still has its codes. It expands no entity but the five that XML
-// has built in and character references, and it never looks outside of the
-// document, so it costs no more than the document is long.
+// The XML reader goes through a document token by token and knows only what facts
+// need: elements by local name, their attributes and their own text. It does not
+// check that a document is well formed, so that a fault that is cut short still
+// yields its codes. It expands only the five predefined entities and character
+// references, and never reads anything outside the document, so that its work is
+// bounded by the document's length.
 
 // xmlToken is one tag, or the text before it.
 type xmlToken struct {
 	kind  xmlKind
 	name  string // local name of a tag
 	attrs string // what follows the name of a start tag
-	empty bool   // a start tag that is its own end
+	empty bool   // a tag such as <a/>
 	text  string // raw text
 	cdata bool   // text that holds no references
 }
@@ -33,15 +33,15 @@ const (
 	xmlText
 )
 
-// xmlNext returns the token at the start of s and what follows it; kind is 0
-// at the end of what can be read. Comments, processing instructions and
-// doctypes are passed over.
+// xmlNext returns the token at the start of s and the text after it. The token's
+// kind is 0 if nothing more can be read. Comments, processing instructions and
+// doctypes are skipped.
 func xmlNext(s string) (t xmlToken, rest string) {
 	for s != "" {
 		if s[0] != '<' {
 			i := strings.IndexByte(s, '<')
 			if i < 0 {
-				return xmlToken{}, "" // text that was cut short: not to be trusted
+				return xmlToken{}, "" // the text may have been cut short, so it is not used
 			}
 			return xmlToken{kind: xmlText, text: s[:i]}, s[i:]
 		}
@@ -73,8 +73,8 @@ func xmlNext(s string) (t xmlToken, rest string) {
 	return xmlToken{}, ""
 }
 
-// skipDoctype returns what follows the declaration at the start of s, which
-// may hold others in brackets.
+// skipDoctype returns what follows the declaration at the start of s. The
+// declaration may hold others in brackets.
 func skipDoctype(s string) string {
 	depth := 0
 	var quote byte
@@ -111,7 +111,7 @@ func xmlTag(s string) (xmlToken, string) {
 	start := i
 	for i < len(s) && s[i] != '>' && s[i] != '/' && s[i] > ' ' {
 		if s[i] == ':' {
-			start = i + 1 // what came before is a prefix
+			start = i + 1 // skip the namespace prefix
 		}
 		i++
 	}
@@ -139,19 +139,19 @@ func xmlTag(s string) (xmlToken, string) {
 	return xmlToken{}, ""
 }
 
-// local is a name without its namespace prefix.
+// local returns a name without its namespace prefix.
 func local(name string) string {
 	return name[strings.IndexByte(name, ':')+1:]
 }
 
-// xmlAttr reports whether attrs, what follows a tag's name, has the attribute
-// of that local name and value.
+// xmlAttr reports whether attrs, the text after a tag's name, has the attribute of
+// that local name with that value.
 func xmlAttr(attrs, name, value string) bool {
 	v, ok := xmlAttrValue(attrs, name)
 	return ok && v == value
 }
 
-// xmlAttrValue is the value of the first attribute of that local name.
+// xmlAttrValue returns the value of the first attribute of that local name.
 func xmlAttrValue(attrs, name string) (value string, ok bool) {
 	for {
 		attrs = skipSpace(attrs)
@@ -175,20 +175,19 @@ func xmlAttrValue(attrs, name string) (value string, ok bool) {
 	}
 }
 
-// xmlElement is an element that is open.
+// xmlElement is an element whose end has not come yet.
 type xmlElement struct{ name, attrs string }
 
-// xmlValues appends to dst the own text of the elements that x names, at most
-// limit of them. An element that has other elements inside yields only the text
-// that is its own. Text that is a qualified name, as a SOAP fault's code is, yields
-// the local name.
+// xmlValues appends to dst the text of the elements that x names, at most limit of
+// them. The text of the elements inside such an element is left out. A text that is
+// a qualified name, as a SOAP fault's code is, yields the local name.
 func xmlValues(dst []string, doc string, x *policy.Extractor, limit int) []string {
-	next := -1 // where the name occurs next
-	// Elements of one name inside each other are read again and again: not
-	// more often than this many times the document.
+	next := -1 // see occurs
+	// Elements of the same name inside each other are read once for each of them.
+	// This bounds the bytes that are read so.
 	work := 8 * len(doc)
 	placed := x.Root || len(x.In) > 0
-	var around []xmlElement // where that matters
+	var around []xmlElement // the open elements; kept only if placed
 	for s := doc; len(dst) < limit && work > 0; {
 		var t xmlToken
 		if !occurs(doc, x.Path, len(doc)-len(s), &next) {
@@ -220,7 +219,8 @@ func xmlValues(dst []string, doc string, x *policy.Extractor, limit int) []strin
 	return dst
 }
 
-// standsIn reports whether an element inside those around it stands where x says.
+// standsIn reports whether an element inside the open elements around stands where
+// x says.
 func standsIn(around []xmlElement, x *policy.Extractor) bool {
 	if len(around) < len(x.In) || x.Root && len(around) != len(x.In) {
 		return false
@@ -241,8 +241,8 @@ func standsIn(around []xmlElement, x *policy.Extractor) bool {
 	return true
 }
 
-// occurs reports whether doc contains name from i on. next is where it was
-// found last.
+// occurs reports whether doc contains name at or after i. *next is where name was
+// found last, so that doc is searched once only; it must be -1 at first.
 func occurs(doc, name string, i int, next *int) bool {
 	if *next < i {
 		j := strings.Index(doc[i:], name)
@@ -254,8 +254,9 @@ func occurs(doc, name string, i int, next *int) bool {
 	return true
 }
 
-// xmlOwnText is the text of the element whose content s starts with, "" if
-// the element does not end, and how many bytes it read for that.
+// xmlOwnText returns the text of the element whose content s starts with, without
+// that of the elements inside it, and how many bytes it read. The text is "" if the
+// element does not end.
 func xmlOwnText(s string) (own string, read int) {
 	whole := len(s)
 	text, copied := "", false
@@ -334,8 +335,8 @@ func xmlNames(dst []string, doc, parent string, limit int) []string {
 	return dst
 }
 
-// unqualified is v without its namespace prefix if v is a qualified name
-// whose prefix doc declares.
+// unqualified returns v without its namespace prefix if v is a qualified name whose
+// prefix doc declares, else v.
 func unqualified(doc, v string) string {
 	i := strings.IndexByte(v, ':')
 	if i <= 0 || i == len(v)-1 || len(v) > 256 {
@@ -367,8 +368,8 @@ func declares(doc, prefix string) bool {
 	}
 }
 
-// unescapeXML decodes the references that XML has built in; what it does not
-// know stays as it is.
+// unescapeXML decodes the predefined entities and character references of s.
+// Others stay as they are.
 func unescapeXML(s string) string {
 	if strings.IndexByte(s, '&') < 0 {
 		return s
@@ -399,7 +400,7 @@ func unescapeXML(s string) string {
 	return b.String()
 }
 
-// reference is what stands between & and ;, decoded, or -1.
+// reference decodes s, which stands between & and ;. It returns -1 if it cannot.
 func reference(s string) rune {
 	switch s {
 	case "lt":
