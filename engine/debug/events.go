@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine"
+	"github.com/recourse-go/recourse/engine/internal/decision"
 )
 
 // What has happened, in words.
@@ -24,7 +25,7 @@ func (h *handler) eventRow(e *event) eventRow {
 func says(e *event, row *eventRow) string {
 	lasts := duration(e.duration)
 	because := ""
-	if e.because != "" {
+	if e.because != "" && e.because != decision.ReasonRule.String() { // which "rule … says" says
 		because = ": " + e.because
 	}
 	switch e.kind {

@@ -120,7 +120,8 @@ func checkSeries(t *testing.T, r *Result) {
 	}{
 		{"arrivals", s.Arrivals, r.Totals.Calls, of.Calls},
 		{"requests", s.Requests, r.Totals.Requests, of.Requests},
-		{"refusals", s.Refusals, r.Totals.Refusals + r.Totals.Unanswered, of.Refusals + of.Unanswered},
+		{"refusals", s.Refusals, r.Totals.Refusals, of.Refusals},
+		{"unanswered", s.Unanswered, r.Totals.Unanswered, of.Unanswered},
 		{"early returns", s.EarlyReturns, r.Totals.EarlyReturns, of.EarlyReturns},
 		{"done", s.Done, r.Totals.Done, of.Done},
 		{"failed", s.Failed, total(r.Totals.Failed), of.Unfinished},

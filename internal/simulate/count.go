@@ -75,7 +75,7 @@ func (c *counter) at(now time.Duration) int {
 
 func (s *Series) add(begin time.Duration, waiting int) {
 	s.Seconds = append(s.Seconds, begin.Seconds())
-	for _, list := range []*[]int{&s.Arrivals, &s.Requests, &s.Refusals, &s.EarlyReturns, &s.Done, &s.Failed} {
+	for _, list := range []*[]int{&s.Arrivals, &s.Requests, &s.Refusals, &s.Unanswered, &s.EarlyReturns, &s.Done, &s.Failed} {
 		*list = append(*list, 0)
 	}
 	s.Waiting = append(s.Waiting, waiting)
@@ -141,19 +141,19 @@ func (c *counter) carriedOut(j *job) {
 
 // answered notes what came back.
 func (c *counter) answered(now time.Duration, j *job, v *verdict) {
+	i := c.at(now)
 	switch {
 	case v.answer == nil:
 		for _, t := range c.both(j) {
 			t.Unanswered++
 		}
+		c.series.Unanswered[i]++
 	case v.answer.Status >= 400 && v.answer.Status != 401:
 		for _, t := range c.both(j) {
 			t.Refusals++
 		}
-	default:
-		return
+		c.series.Refusals[i]++
 	}
-	c.series.Refusals[c.at(now)]++
 }
 
 func (c *counter) deferred(j *job) {
@@ -194,10 +194,13 @@ func (c *counter) ended(now time.Duration, j *job, as string) {
 			t.Failed = map[string]int{}
 		}
 		t.Failed[as]++
+		if !c.s.Calls[j.arrival].Once {
+			continue
+		}
 		if as == "ambiguous" {
 			t.AmbiguousSends++
 		}
-		if j.carried == 0 && c.s.Calls[j.arrival].Once {
+		if j.carried == 0 {
 			t.LostSends++
 		}
 	}

@@ -61,7 +61,7 @@ type Totals struct {
 	// Worst is the mailbox of which a call took longest, whatever became of it.
 	Worst Worst `json:"worst"`
 
-	AmbiguousSends int `json:"ambiguous_sends"` // calls given up since nobody knows whether they were carried out
+	AmbiguousSends int `json:"ambiguous_sends"` // calls given up since nobody knows whether they were carried out, of those that may only be once
 	DuplicateSends int `json:"duplicate_sends"` // times that a call was carried out again that may only be once
 	LostSends      int `json:"lost_sends"`      // calls given up that were not carried out, of those that may only be once
 
@@ -96,7 +96,8 @@ type Series struct {
 
 	Arrivals     []int `json:"arrivals"`
 	Requests     []int `json:"requests"`
-	Refusals     []int `json:"refusals"`      // with requests that nobody answered
+	Refusals     []int `json:"refusals"`      // of the requests, when the answer came
+	Unanswered   []int `json:"unanswered"`    // of the requests, when the worker knew that no answer would come
 	EarlyReturns []int `json:"early_returns"` // of the requests
 	Done         []int `json:"done"`          // goodput
 	Failed       []int `json:"failed"`        // given up

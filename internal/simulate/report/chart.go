@@ -40,9 +40,9 @@ func charts(results []*simulate.Result) []chart {
 				return []named{{"requests", s.Requests}, {"calls that arrived", s.Arrivals}}
 			},
 		}, {
-			"refusals", "Refusals a second", "Requests that the server refused or never answered, and requests that were sent before the time that it had named.", "refusals a second", false,
+			"refusals", "Refusals a second", "Requests that the server refused, requests that brought no answer, and requests that were sent before the time that the server had named.", "refusals a second", false,
 			func(s *simulate.Series) []named {
-				return []named{{"refused", s.Refusals}, {"sent too early", s.EarlyReturns}}
+				return []named{{"refused", s.Refusals}, {"no answer", s.Unanswered}, {"sent too early", s.EarlyReturns}}
 			},
 		}, {
 			"goodput", "Calls done a second (goodput)", "Calls that succeeded, and calls that were given up.", "calls done a second", false,

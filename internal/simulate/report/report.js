@@ -39,7 +39,7 @@
           { label: 'at', value: (u, v) => v == null ? '–' : clock(v) },
           ...p.lines.map((l, i) => ({
             label: l.label, value: (u, v) => v == null ? '–' : number(v),
-            stroke: colour(i ? 'second' : 'first'), width: i ? 1.5 : 2, dash: i ? [6, 4] : undefined, points: { show: false },
+            stroke: colour(['first', 'second', 'third'][i]), width: i ? 1.5 : 2, dash: [undefined, [6, 4], [2, 3]][i], points: { show: false },
           })),
         ],
         hooks: { drawClear: [shade] },

@@ -78,7 +78,7 @@ func traffic(t *simulate.Totals) string {
 	case t.Unanswered == 0:
 		said += fmt.Sprintf("; it refused %s.", count(t.Refusals))
 	default:
-		said += fmt.Sprintf("; it refused %s, and %s brought no answer.", count(t.Refusals), count(t.Unanswered))
+		said += fmt.Sprintf("; it refused %s, and %s brought no answer.", none(t.Refusals), count(t.Unanswered))
 	}
 	if t.EarlyReturns == 0 {
 		return said + " None was sent earlier than the server had asked for."
@@ -90,9 +90,13 @@ func delay(r *simulate.Result) string {
 	t := &r.Totals
 	var said []string
 	if len(r.Faults) > 0 {
-		if t.Drain == 0 {
+		switch {
+		case t.Drain == 0 && t.Unfinished == 0:
 			said = append(said, "When the last fault ended no call was late.")
-		} else {
+		case t.Drain == 0: // the fault lasted to the end
+		case t.Unfinished > 0:
+			said = append(said, fmt.Sprintf("It took at least %s from the end of the last fault until no call was late any more.", duration(t.Drain)))
+		default:
 			said = append(said, fmt.Sprintf("It took %s from the end of the last fault until no call was late any more.", duration(t.Drain)))
 		}
 	}
@@ -109,17 +113,17 @@ func sends(t *simulate.Totals) string {
 	if t.DuplicateSends == 0 && t.LostSends == 0 && t.AmbiguousSends == 0 {
 		return "No call that may be carried out only once was carried out twice, or lost."
 	}
-	said := fmt.Sprintf("Of the calls that may be carried out only once %s %s carried out again.", none(t.DuplicateSends), were(t.DuplicateSends))
+	said := fmt.Sprintf("Of the calls that may be carried out only once %s %s carried out twice.", none(t.DuplicateSends), were(t.DuplicateSends))
 	if t.AmbiguousSends > 0 {
-		said += fmt.Sprintf(" %s ended as ambiguous: the worker cannot know whether they were carried out, and has to look.", count(t.AmbiguousSends))
+		said += fmt.Sprintf(" %s ended as ambiguous: the worker cannot know whether the server carried them out, and has to look.", count(t.AmbiguousSends))
 	}
 	switch {
 	case t.LostSends > 0 && t.AmbiguousSends > 0:
-		said += fmt.Sprintf(" In truth %s of those given up %s not.", count(t.LostSends), were(t.LostSends))
+		said += fmt.Sprintf(" In truth the server never carried out %s of those that were given up.", count(t.LostSends))
 	case t.LostSends > 0:
 		said += fmt.Sprintf(" %s %s given up, and never carried out.", count(t.LostSends), were(t.LostSends))
 	case t.AmbiguousSends > 0:
-		said += " In truth all of them were."
+		said += " In truth the server carried out all of them."
 	}
 	return said
 }

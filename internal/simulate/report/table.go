@@ -140,7 +140,7 @@ func operations(results []*simulate.Result) *table {
 		return nil
 	}
 	names := names(results)
-	t := &table{Name: "By operation", Columns: []string{"Operation", "Calls", "Done", "Given up", "Not ended", "Requests", "Refused", "Too early", "Half took at most", "99 of 100 at most"}}
+	t := &table{Name: "By operation", Columns: []string{"Operation", "Calls", "Done", "Given up", "Not ended", "Requests", "Refused", "No answer", "Too early", "Half took at most", "99 of 100 at most"}}
 	for i, o := range results[0].Operations {
 		for j, r := range results {
 			if i >= len(r.Operations) {
@@ -150,7 +150,7 @@ func operations(results []*simulate.Result) *table {
 			if len(results) > 1 {
 				name += ", " + names[j]
 			}
-			t.Rows = append(t.Rows, []string{name, count(n.Calls), count(n.Done), count(givenUp(n)), count(n.Unfinished), count(n.Requests), count(n.Refusals), count(n.EarlyReturns), duration(n.Wait.Half), duration(n.Wait.Most)})
+			t.Rows = append(t.Rows, []string{name, count(n.Calls), count(n.Done), count(givenUp(n)), count(n.Unfinished), count(n.Requests), count(n.Refusals), count(n.Unanswered), count(n.EarlyReturns), duration(n.Wait.Half), duration(n.Wait.Most)})
 		}
 	}
 	return t
@@ -163,7 +163,7 @@ const maxTimes = 40
 func seriesTables(results []*simulate.Result) (tables []table) {
 	for _, r := range results {
 		s := &r.Series
-		t := table{Name: "The course of time", Columns: []string{"From", "Arrived", "Requests", "Refused", "Too early", "Done", "Given up", "Waiting at the end"}}
+		t := table{Name: "The course of time", Columns: []string{"From", "Arrived", "Requests", "Refused", "No answer", "Too early", "Done", "Given up", "Waiting at the end"}}
 		if len(results) > 1 {
 			t.Name += ", " + names(results)[len(tables)]
 		}
@@ -171,7 +171,7 @@ func seriesTables(results []*simulate.Result) (tables []table) {
 		for i := 0; i < len(s.Seconds); i += step {
 			end := min(i+step, len(s.Seconds))
 			cells := []string{clock(s.Seconds[i])}
-			for _, counts := range [][]int{s.Arrivals, s.Requests, s.Refusals, s.EarlyReturns, s.Done, s.Failed} {
+			for _, counts := range [][]int{s.Arrivals, s.Requests, s.Refusals, s.Unanswered, s.EarlyReturns, s.Done, s.Failed} {
 				n := 0
 				for _, v := range counts[min(i, len(counts)):min(end, len(counts))] {
 					n += v

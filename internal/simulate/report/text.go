@@ -104,7 +104,7 @@ func courseText(b *strings.Builder, r *simulate.Result) {
 		}
 		bar := strings.Repeat("#", (s.Waiting[end-1]*30+most-1)/most)
 		rows = append(rows, []string{
-			clock(s.Seconds[i]) + wrong, sum(s.Arrivals), sum(s.Requests), sum(s.Refusals), sum(s.Done), sum(s.Failed), count(s.Waiting[end-1]), bar,
+			clock(s.Seconds[i]) + wrong, sum(s.Arrivals), sum(s.Requests), sum(s.Refusals), sum(s.Unanswered), sum(s.Done), sum(s.Failed), count(s.Waiting[end-1]), bar,
 		})
 	}
 	heading := "The course of time"
@@ -112,7 +112,7 @@ func courseText(b *strings.Builder, r *simulate.Result) {
 		heading += " (! = something was wrong)"
 	}
 	fmt.Fprintf(b, "\n%s\n", heading)
-	tableText(b, []string{"from", "arrived", "requests", "refused", "done", "given up", "waiting", ""}, rows)
+	tableText(b, []string{"from", "arrived", "requests", "refused", "no answer", "done", "given up", "waiting", ""}, rows)
 }
 
 // tableText is a table whose first column and last, if it has no heading, are texts.
