@@ -290,6 +290,64 @@ var bounds = map[string]bound{
 	"wait.p99":        {0.15, 1},
 }
 
+// badPolicy repeats whatever fails, at once and whatever the server has asked for, so that
+// requests come too early and messages go out twice.
+const badPolicy = `
+version: 1
+provider: gmail
+extends: [gmail]
+backoff:
+  quick: {initial: 200ms, min: 200ms, max: 2s, multiplier: 2, jitter: equal, attempts: 8}
+rules:
+  - {name: backend, override: true, when: status >= 500, action: retry, hint: ignore, backoff: quick, replay: safe}
+  - {name: network, override: true, when: network != "", action: retry, backoff: quick, replay: safe}
+`
+
+const badScenario = `
+version: 1
+scenario: bad
+shows: what a bad policy does
+provider: gmail
+mailboxes: 40
+workers: 120
+duration: 10m
+come_back: 1m
+calls:
+  - {operation: messages.get, rate: 6/m}
+  - {operation: messages.send, method: POST, rate: 2/m, once: true}
+faults:
+  - {name: replies lost, from: 3m, to: 6m, share: 0.3, fails: reply_lost}
+  - {name: outage, from: 4m, to: 5m, share: 0.5, answer: {status: 503, retry_after: 5s}}
+`
+
+// What the policies that ship never do is counted alike too.
+func TestHeldToTheEngineByABadPolicy(t *testing.T) {
+	set, ds := policy.Load([]policy.File{{Name: "gmail.yaml", Data: []byte(badPolicy)}}, policy.LoadOptions{Over: policy.Builtin()})
+	if err := ds.Err(); err != nil {
+		t.Fatal(err)
+	}
+	s, ds := Parse(policy.File{Name: "bad.yaml", Data: []byte(badScenario)})
+	if s == nil {
+		t.Fatal(ds.Err())
+	}
+	a, b := map[string]float64{}, map[string]float64{}
+	for seed := range uint64(seeds) {
+		add(t, a, play(t, s, set, seed))
+		add(t, b, playReal(t, s, set, seed))
+	}
+	for _, name := range []string{"calls", "done", "requests", "refusals", "unanswered", "early_returns", "duplicate_sends"} {
+		limit := bound{0.02, 5}
+		x, y := a[name]/seeds, b[name]/seeds
+		t.Logf("%-16s simulated %9.2f  engine %9.2f", name, x, y)
+		if math.Abs(x-y) > max(limit.part*max(x, y), limit.most) {
+			t.Errorf("%s: %v in the simulation, %v with the engine: want at most %v %% or %v between them", name, x, y, 100*limit.part, limit.most)
+		}
+	}
+	if a["early_returns"] == 0 || a["duplicate_sends"] == 0 {
+		t.Error("the bad policy does no harm")
+	}
+}
+
 func TestHeldToTheEngine(t *testing.T) {
 	for _, tt := range []struct {
 		scenario string

@@ -38,7 +38,7 @@ func wrong(faults []simulate.Fault) string {
 	for _, f := range faults {
 		parts = append(parts, fmt.Sprintf("“%s” from %s to %s", f.Name, clock(f.From), clock(f.To)))
 	}
-	return "The server was given " + list(parts) + "."
+	return "Something was wrong with the server: " + list(parts) + "."
 }
 
 func outcome(t *simulate.Totals) string {
