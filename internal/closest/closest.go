@@ -1,4 +1,4 @@
-// Package closest finds the word that somebody meant who wrote another one.
+// Package closest finds the known word that somebody meant by a misspelled one.
 package closest
 
 import (
@@ -6,18 +6,19 @@ import (
 	"strings"
 )
 
-// Bounds of what is compared: longer words, and words beyond so many, are no
-// candidates.
+// These bound the work: longer words, and known words after the first maxWords,
+// are not compared.
 const (
 	maxWord  = 64 // bytes
 	maxWords = 500
 )
 
-// Word is the known word that written was surely meant to be, or "" if there is
-// none: the one at the smallest edit distance, which may be a third of the known
-// word's length. A word that written begins, or that begins written, is close
-// enough at any distance. Letter case counts as no difference, nor does an
-// underscore in the place of a hyphen or a space. The first of equals wins.
+// Word returns the known word that was most likely meant by written, or "" if none
+// is close enough: the one at the smallest edit distance, and the first of those
+// at the same distance. The distance may be at most about a third of the shorter
+// word, but one is always allowed. Where one of the two words is a prefix of the
+// other, and both have four bytes or more, any distance is close enough. Letter case
+// does not count, and hyphens, spaces and underscores are the same character.
 func Word(written string, known []string) string {
 	if len(written) > maxWord || written == "" {
 		return ""
@@ -43,7 +44,7 @@ func Word(written string, known []string) string {
 	return best
 }
 
-// Hint asks whether [Word] was meant; it is "" where there is none.
+// Hint returns the question whether [Word] was meant, or "" if there is no such word.
 func Hint(written string, known []string) string {
 	if best := Word(written, known); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
@@ -51,7 +52,7 @@ func Hint(written string, known []string) string {
 	return ""
 }
 
-// normal writes a word in the form in which words are compared.
+// normal returns a word in the form in which words are compared.
 func normal(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '-' || r == ' ' {
@@ -61,8 +62,8 @@ func normal(s string) string {
 	}, strings.ToLower(s))
 }
 
-// Distance counts the insertions, deletions, replacements and swaps of
-// neighbours that make b of a, in bytes (the optimal string alignment distance).
+// Distance returns how many insertions, deletions, replacements and swaps of
+// neighbouring bytes turn a into b (the optimal string alignment distance).
 func Distance(a, b string) int {
 	before, last, this := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {
@@ -85,7 +86,8 @@ func Distance(a, b string) int {
 	return last[len(b)]
 }
 
-// HintOf is Hint, or failing that the list of what is known, after what it is.
+// HintOf returns [Hint]. Where that is "" and at most twelve words are known, it
+// returns their list, introduced by what they are.
 func HintOf(written string, known []string, what string) string {
 	if h := Hint(written, known); h != "" {
 		return h

@@ -20,13 +20,13 @@ import (
 )
 
 // Case is one recorded error. The zero value of a field means that the case
-// does not say; fields that Case does not know are ignored.
+// does not say. Fields of the JSON that Case does not have are ignored.
 type Case struct {
 	// ID names the case in the answer: a string or a number, as JSON text.
 	ID json.RawMessage
 
 	Provider  string // the policy's name
-	Protocol  string // what the answer speaks; "" = as the policy says
+	Protocol  string // of the answer; "" = the policy's
 	Operation string // the policy's name of the request
 	Method    string // HTTP method
 
@@ -44,25 +44,25 @@ type Case struct {
 	IdempotencyKey string // the request carried this key
 	State          json.RawMessage
 
-	base64 []byte // of body_base64, until it is clear that it is Body
+	base64 []byte // the decoded body_base64; parse moves it to Body once all fields are read
 
-	URL   string // of the request: names the provider and the operation where they are not given
-	Facts Facts  // stand in place of what the response yields; ParseCase reads them from "facts" and "extracted"
+	URL   string // of the request: tells the provider and the operation where they are not given
+	Facts Facts  // replace what the response yields; ParseCase reads them from "facts" and "extracted"
 
-	path map[string]string // the facts that URL names
+	path map[string]string // the facts that the path of URL holds
 }
 
-// maxNesting bounds how deep a case's JSON may nest; deeper is refused before
-// anything recursive reads it.
+// maxNesting bounds how deep a case's JSON may nest. Deeper JSON is refused before
+// a recursive reader sees it.
 const maxNesting = 1000
 
 // ParseCase reads a case from one line of JSON. The error says which field is
 // wrong and how.
 func ParseCase(line []byte) (Case, error) { return parse(line, (*Case).set) }
 
-// ParseEvent reads a case that may also say what a case of a corpus cannot:
-// elapsed (a duration such as "1m30s"), and the facts type, code, codes,
-// message, network and retry_after.
+// ParseEvent reads a case that may have more fields than one of a corpus: elapsed
+// (a duration such as "1m30s"), and the facts type, code, codes, message, network
+// and retry_after.
 func ParseEvent(data []byte) (Case, error) { return parse(data, (*Case).setEvent) }
 
 func parse(line []byte, set func(*Case, string, gjson.Result) error) (Case, error) {
@@ -93,7 +93,7 @@ func parse(line []byte, set func(*Case, string, gjson.Result) error) (Case, erro
 	return c, err
 }
 
-// set sets one field, which v is not null for.
+// set sets the field of that name to v, which is not null.
 func (c *Case) set(name string, v gjson.Result) (err error) {
 	switch name {
 	case "id":
@@ -174,8 +174,8 @@ func (c *Case) set(name string, v gjson.Result) (err error) {
 	return err
 }
 
-// setExtracted reads facts that were read from a response which is not here: what is not
-// among them was not there.
+// setExtracted reads facts that were extracted from a response which the case does not
+// hold. A fact that is missing here was missing there, so it is set to its zero value.
 func (c *Case) setExtracted(v gjson.Result) (err error) {
 	if !v.IsObject() {
 		return fmt.Errorf("want an object, got %s", kind(v))
@@ -195,10 +195,10 @@ func (c *Case) setExtracted(v gjson.Result) (err error) {
 	return err
 }
 
-// extractedFacts are what setExtracted reads.
+// extractedFacts are the facts that setExtracted reads.
 var extractedFacts = []string{"type", "codes", "message", "network", "retry_after"}
 
-// setEvent is set, for what only ParseEvent reads too.
+// setEvent sets one field, including those that only ParseEvent reads.
 func (c *Case) setEvent(name string, v gjson.Result) (err error) {
 	fact := func() *string {
 		var s string
@@ -263,8 +263,8 @@ func duration(v gjson.Result) (time.Duration, error) {
 	return d, nil
 }
 
-// salvageID finds the id in a line that could not be read, as JSON text, or
-// nil. The line may be cut short.
+// salvageID returns the id in a line that could not be parsed, as JSON text, or nil
+// if it finds none. The line may be cut short.
 func salvageID(line []byte) json.RawMessage {
 	const near = 64 << 10
 	id := gjson.GetBytes(line[:min(len(line), near)], "id")
@@ -283,7 +283,7 @@ func (c *Case) setID(v gjson.Result) error {
 	return nil
 }
 
-// validate reports what is wrong with data as JSON, nil if nothing.
+// validate returns an error that says why data is not valid JSON, or nil if it is.
 func validate(data []byte) error {
 	if len(data) == 0 {
 		return fmt.Errorf("not JSON: nothing there")
@@ -294,7 +294,7 @@ func validate(data []byte) error {
 	if gjson.ValidBytes(data) {
 		return nil
 	}
-	// encoding/json is slower, and says where.
+	// encoding/json is slower, but says where the error is.
 	var v struct{}
 	err := json.Unmarshal(data, &v)
 	var syntax *json.SyntaxError
@@ -311,8 +311,8 @@ func validate(data []byte) error {
 	return fmt.Errorf("not JSON: it ends in the middle of a value, at byte %d", syntax.Offset)
 }
 
-// tooDeep reports whether data may nest deeper than maxNesting. It errs only
-// on the side of counting brackets inside strings.
+// tooDeep reports whether data nests deeper than maxNesting. Most data has so few
+// brackets, those inside strings included, that counting them answers.
 func tooDeep(data []byte) bool {
 	if bytes.Count(data, []byte{'['})+bytes.Count(data, []byte{'{'}) <= maxNesting {
 		return false
@@ -356,7 +356,7 @@ func kind(v gjson.Result) string {
 	return "null"
 }
 
-// clip shortens what a message quotes.
+// clip shortens a value that an error message quotes.
 func clip(s string) string {
 	const most = 60
 	if len(s) <= most {
@@ -400,8 +400,8 @@ func seconds(v gjson.Result) (time.Duration, error) {
 	return time.Duration(v.Num * 1e9), nil
 }
 
-// headers reads {"Name": "value"}, {"Name": ["value", …]} and, since YAML and
-// hand-written cases have them, numbers as values.
+// headers reads {"Name": "value"} and {"Name": ["value", …]}. A value may also be a
+// number, since people write Retry-After: 30 without quotes in YAML and JSON.
 func headers(v gjson.Result) (map[string][]string, error) {
 	if !v.IsObject() {
 		return nil, fmt.Errorf("want an object, got %s", kind(v))
@@ -436,7 +436,7 @@ func headers(v gjson.Result) (map[string][]string, error) {
 	return h, err
 }
 
-// decodeBase64 reads the standard and the URL alphabet, padded or not.
+// decodeBase64 decodes base64 of the standard or the URL alphabet, padded or not.
 func decodeBase64(s string) ([]byte, error) {
 	s = strings.TrimRight(s, "=")
 	e := base64.RawStdEncoding

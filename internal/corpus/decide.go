@@ -19,14 +19,15 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// Chance is the u that answers are given with, so that they do not vary.
+// Chance is the u (the random number from 0 to 1 that jitter uses) of every answer, so
+// that answers do not vary.
 const Chance = 0.5
 
-// maxInline is the longest wait that engine.Do sits out when its options say
-// nothing; a longer one is handed back.
+// maxInline is the longest wait that engine.Do sits out by default. It defers a call
+// that must wait longer.
 const maxInline = time.Minute
 
-// Answer is the decision about one case. Its fields are printed in this order.
+// Answer is the decision about one case. Its JSON has the fields in this order.
 type Answer struct {
 	ID       json.RawMessage `json:"id"`
 	Provider string          `json:"provider"` // as the case names it
@@ -42,13 +43,13 @@ type Answer struct {
 	Defer     bool     `json:"defer"` // the wait is too long to sit out
 	Exhausted bool     `json:"exhausted"`
 	Hold      []string `json:"hold"` // limits to close
-	// HoldSeconds is how long, with u = 0.5 and as at the first refusal; of several
-	// limits the longest. 0 = none is closed.
+	// HoldSeconds is how long the limits of Hold are closed, with u = 0.5 and as after a
+	// first refusal; the longest, if there are several. 0 = none is closed.
 	HoldSeconds float64 `json:"hold_seconds"`
 	Reason      string  `json:"reason"`
 }
 
-// Failure stands in the place of the answer to a line that cannot be read.
+// Failure is printed in place of the Answer to a line that cannot be read.
 type Failure struct {
 	ID    json.RawMessage `json:"id"`
 	Error string          `json:"error"`
@@ -60,7 +61,8 @@ type Decider struct {
 	set    *policy.Set
 }
 
-// NewDecider prepares to decide by the policies of set.
+// NewDecider returns a Decider that uses the policies of set. The error is that of
+// engine.New.
 func NewDecider(set *policy.Set) (*Decider, error) {
 	e, err := engine.New(engine.Options{Policies: set})
 	if err != nil {
@@ -69,21 +71,21 @@ func NewDecider(set *policy.Set) (*Decider, error) {
 	return &Decider{engine: e, set: set}, nil
 }
 
-// Subject is a case made ready to decide: the policy, the event, the state.
+// Subject is a case that is ready to be decided: with its policy, event and state.
 type Subject struct {
 	Provider *engine.Provider
 	Policy   *policy.Policy
 	Event    rules.Event
 	State    engine.State
 	Now      time.Time
-	Note     string          // why this policy, when the case's provider has none; else ""
-	Report   classify.Report // what was asked for in vain
-	Trace    classify.Trace  // where the facts came from; only of Explain
-	Unread   bool            // the body of a success that no `inspect` entry of the policy covers
+	Note     string          // why Policy decides where the case's provider has no policy; else ""
+	Report   classify.Report // which wait the server asked for that is too long to be obeyed
+	Trace    classify.Trace  // where the facts came from; only Explain fills it
+	Unread   bool            // the answer is a success with a body that no `inspect` entry of the policy covers
 	tracing  bool
 }
 
-// Explain is Prepare, and records where the facts came from.
+// Explain does what Prepare does, and records where the facts came from.
 func (d *Decider) Explain(c *Case) (Subject, error) { return d.prepare(c, true) }
 
 // Prepare finds the case's policy and turns the case into an event.
@@ -101,14 +103,14 @@ func (d *Decider) prepare(c *Case, trace bool) (Subject, error) {
 	return s, err
 }
 
-// Subject is the case as p sees it. It has no Provider to decide by.
+// Subject returns the case as p reads it. Its Provider is nil, so that it cannot be decided.
 func (c *Case) Subject(p *policy.Policy) (Subject, error) {
 	s := Subject{Policy: p}
 	err := c.fill(&s)
 	return s, err
 }
 
-// fill turns the case into the state and the event of s, whose policy is known.
+// fill reads the state and the event of s from the case. s.Policy must be set.
 func (c *Case) fill(s *Subject) error {
 	if len(c.State) > 0 {
 		if err := json.Unmarshal(c.State, &s.State); err != nil {
@@ -136,7 +138,8 @@ func (c *Case) fill(s *Subject) error {
 	return nil
 }
 
-// Decide answers a case.
+// Decide returns the decision about a case, or an error if the case cannot be read or
+// has no policy.
 func (d *Decider) Decide(c *Case) (Answer, error) {
 	s, err := d.Prepare(c)
 	if err != nil {
@@ -145,7 +148,7 @@ func (d *Decider) Decide(c *Case) (Answer, error) {
 	return s.Answer(c, s.Provider.Decide(s.State, &s.Event, Chance)), nil
 }
 
-// choose finds the policy that decides c.
+// choose sets the policy that decides c: that of its provider, else that of its protocol.
 func (d *Decider) choose(c *Case, s *Subject) error {
 	if p, ok := d.set.Policy(c.Provider); ok {
 		s.Policy = p
@@ -167,8 +170,8 @@ func (d *Decider) choose(c *Case, s *Subject) error {
 	return err
 }
 
-// spoken is the protocol of the case: as it says, else the policy's, else, where
-// there is no policy, what the provider's name tells.
+// spoken returns the protocol of the case: the one that it names, else the policy's,
+// else, where p is nil, the one that the provider's name suggests.
 func (c *Case) spoken(p *policy.Policy) *protocol.Protocol {
 	switch {
 	case c.Protocol != "":
@@ -202,7 +205,7 @@ func (c *Case) event(s *Subject, spoken *protocol.Protocol) {
 		}
 		s.Report = classify.HTTP(s.Policy, &r, e)
 		if c.Status == 0 {
-			e.Network = "" // the case does not say, or says so below
+			e.Network = "" // classify.HTTP took the missing status for a network error; network_error is read below
 		}
 		s.Unread = 200 <= c.Status && c.Status <= 299 && len(c.Body) > 0 &&
 			s.Policy.InspectFor(c.Status, operation, r.Header.Get("Content-Type")) == nil
@@ -232,8 +235,8 @@ func (c *Case) event(s *Subject, spoken *protocol.Protocol) {
 	}
 }
 
-// command is the SMTP verb or IMAP command of the case: the operation, else
-// the method.
+// command returns the SMTP verb or IMAP command of the case: its operation, else
+// its method.
 func (c *Case) command() string {
 	if c.Operation != "" {
 		return strings.ToUpper(c.Operation)
@@ -241,7 +244,7 @@ func (c *Case) command() string {
 	return c.Method
 }
 
-// Answer puts a decision about the subject in the words of the output.
+// Answer returns the decision d about the subject, which was made of c, as it is printed.
 func (s *Subject) Answer(c *Case, d engine.Decision) Answer {
 	a := Answer{
 		ID:       c.ID,
@@ -266,12 +269,12 @@ func (s *Subject) Answer(c *Case, d engine.Decision) Answer {
 	return a
 }
 
-// Defers reports whether engine.Do with its default options would hand the
-// call back instead of waiting.
+// Defers reports whether engine.Do with its default options would defer the call
+// instead of waiting.
 func Defers(d *engine.Decision) bool { return d.Defer || d.Delay > maxInline }
 
-// RuleOf is what p says of the rule that a decision goes by. Of a rule of the engine's own
-// it is what there is to say.
+// RuleOf returns the rule of p by which d was made. For a rule of the engine itself, which
+// stands in no policy, it returns one with the name and the action that d gives.
 func RuleOf(p *policy.Policy, d *engine.Decision) *policy.Rule {
 	for i := range p.Rules {
 		if r := &p.Rules[i]; d.Rule.Policy == p.Name && d.Rule.Name == r.Name {
@@ -281,7 +284,7 @@ func RuleOf(p *policy.Policy, d *engine.Decision) *policy.Rule {
 	return &policy.Rule{Name: d.Rule.Name, Action: d.Rule.Action, As: d.Rule.As, Backoff: -1}
 }
 
-// Limits names the limits that a rule holds.
+// Limits returns the names of the limits that a rule of p holds.
 func Limits(p *policy.Policy, r *policy.Rule) []string {
 	names := make([]string, 0, len(r.Hold))
 	for _, h := range r.Hold {
@@ -290,7 +293,7 @@ func Limits(p *policy.Policy, r *policy.Rule) []string {
 	return names
 }
 
-// HoldLength is how long a decision closes limits, the longest of them.
+// HoldLength returns the longest time for which a decision closes a limit; 0 = it closes none.
 func HoldLength(d *engine.Decision, e *rules.Event, u float64) time.Duration {
 	var longest time.Duration
 	for _, h := range d.Holds(e, u) {
@@ -299,8 +302,8 @@ func HoldLength(d *engine.Decision, e *rules.Event, u float64) time.Duration {
 	return longest
 }
 
-// Counting are the names of the limits that count a request of an operation with these
-// facts, in the policy's order.
+// Counting returns the names of the limits that count a request of an operation with these
+// facts, in the policy's order. It is never nil.
 func Counting(p *policy.Policy, operation string, facts map[string]string) []string {
 	names := []string{}
 	for i := range p.Limits {
@@ -311,16 +314,16 @@ func Counting(p *policy.Policy, operation string, facts map[string]string) []str
 	return names
 }
 
-// Tally counts what Run did.
+// Tally is how many lines Run answered.
 type Tally struct {
 	Answered int // lines with a decision
 	Failed   int // lines that could not be read
 }
 
-// Run answers r's lines on w, one line each and in order, in constant memory.
-// A line that cannot be read is answered with a Failure; blank lines are
-// skipped. What has been answered goes out before Run waits for more. The
-// error is one of r, w or ctx; the answers before it have been written.
+// Run writes the answer to each line of r to w, one line each and in order, in
+// constant memory. It answers a line that cannot be read with a Failure, and skips
+// blank lines. It flushes its answers before it waits for more input. The error is
+// one of r, w or ctx; after one of r or ctx the answers so far have been written.
 func (d *Decider) Run(ctx context.Context, r io.Reader, w io.Writer) (Tally, error) {
 	var t Tally
 	lines := newLineReader(r)

@@ -1,5 +1,5 @@
 // Package corpus reads recorded provider errors, one JSON object a line, and
-// decides each of them: what `recourse decide` does.
+// decides each of them. The command `recourse decide` prints its answers.
 //
 // A case says what came back from a provider (a status, headers, a body, or an
 // error of the network) and what the caller knew (the operation, the attempt).

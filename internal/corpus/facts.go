@@ -12,8 +12,8 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// Facts are facts that are given outright, in place of those that a response
-// yields. What is nil is not given.
+// Facts are facts that a case gives itself. They replace those that its response
+// yields. A nil field is not given.
 type Facts struct {
 	Type, Message, Network *string
 	Codes                  []string
@@ -21,14 +21,14 @@ type Facts struct {
 	RetryAfter             *time.Duration
 }
 
-// Given is the From of facts that were given outright.
+// Given is the source (classify.Source.From) of facts that the case gives itself.
 const Given = "given"
 
 // replace puts the given facts into the subject's event.
 func (f *Facts) replace(s *Subject) {
 	e := &s.Event
 	text := func(fact string, given, was *string) {
-		if given != nil && (*given != "" || *was != "") { // that nothing is there needs no source
+		if given != nil && (*given != "" || *was != "") { // a fact that stays empty needs no source
 			s.note(fact, Given, *given)
 		}
 		if given != nil {
@@ -63,8 +63,8 @@ func (f *Facts) replace(s *Subject) {
 	}
 }
 
-// addPath adds the facts that the request's path names. What the response says goes
-// before them.
+// addPath adds the facts that the request's path holds. Where the response has a fact
+// of the same name, that one counts.
 func (c *Case) addPath(s *Subject) {
 	if len(c.path) == 0 {
 		return
@@ -93,13 +93,14 @@ func (s *Subject) note(fact, from, value string) {
 	s.Trace = append(kept, classify.Source{Fact: fact, From: from, Value: value})
 }
 
-// Parts are the parts of a policy, and where each stands.
+// Parts returns the parts of the policy of that name, and where each stands in its files.
 func (d *Decider) Parts(name string) []policy.Part {
 	parts, _ := d.set.Parts(name)
 	return parts
 }
 
-// Claims is the name of the policy that claims a request to a URL, "" if none does.
+// Claims returns the name of the policy whose `match` covers a URL, or "" if none does.
+// The error says that address is no URL.
 func (d *Decider) Claims(address string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -111,8 +112,9 @@ func (d *Decider) Claims(address string) (string, error) {
 	return "", nil
 }
 
-// request fills what the case's URL tells: the method, the provider by the
-// policies' `match`, the operation by the policy's `operations`.
+// request sets what the case leaves out and its URL tells: the provider, by the
+// policies' `match`, and the operation, by the policy's `operations`. The method is
+// then GET by default.
 func (d *Decider) request(c *Case) error {
 	if c.URL == "" {
 		return nil

@@ -10,14 +10,14 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// Learned is what a response says of one limit.
+// Learned is what a response says about one limit.
 type Learned struct {
 	Limit string
 	classify.Learned
 }
 
-// LearnedOf is what the response of e, which came at the time now, says of the limits that
-// count its request, in the policy's order.
+// LearnedOf returns what the response of e, which came at the time now, says about the
+// limits of p that count its request, in the policy's order.
 func LearnedOf(p *policy.Policy, e *rules.Event, now time.Time) (list []Learned) {
 	for i := range p.Limits {
 		l := &p.Limits[i]
@@ -31,7 +31,7 @@ func LearnedOf(p *policy.Policy, e *rules.Event, now time.Time) (list []Learned)
 	return list
 }
 
-// String is one phrase, such as "core: 30 left of 60, anew in 10m".
+// String returns one phrase, such as "core: 30 left of 60, anew in 10m".
 func (l Learned) String() string {
 	s := fmt.Sprintf("%s: %d left", l.Limit, l.Remaining)
 	if l.Learned.Limit > 0 {

@@ -65,16 +65,17 @@ func (l *lineReader) collect(begin []byte) ([]byte, error) {
 	}
 }
 
-// waiting reports whether the next line is not there yet, so that what has
-// been written so far should go out.
+// waiting reports whether the next call of next may have to wait for input, since the
+// buffer holds no whole line. The caller should flush its output first.
 func (l *lineReader) waiting() bool {
 	ahead, _ := l.r.Peek(l.r.Buffered())
 	return bytes.IndexByte(ahead, '\n') < 0
 }
 
-// Lines calls f with every line of r that is not blank, and its number, in bounded memory. A
-// line is valid until f returns. Of one that is longer than MaxLine err says so. It ends with
-// f's error, r's or ctx's.
+// Lines calls f for every line of r that is not blank, with its number from 1, in bounded
+// memory. The line is valid until f returns. Where it is longer than MaxLine, f gets its
+// beginning and an err that says so. Lines stops at the first error of f, r or ctx, and
+// returns it.
 func Lines(ctx context.Context, r io.Reader, f func(number int, line []byte, err error) error) error {
 	lines := newLineReader(r)
 	for number := 1; ; number++ {

@@ -17,18 +17,18 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// Record is a case as a recorder writes it: the facts that were read from a response, in
-// place of the response.
+// Record is a case as engine's recorder writes it. It holds the facts that were read from a
+// response, and not the response, which may hold secrets.
 type Record struct {
 	ID         string              `json:"id"`
 	Provider   string              `json:"provider"`
 	Protocol   string              `json:"protocol"`
-	Account    string              `json:"account,omitempty"` // hashed; nothing reads it
+	Account    string              `json:"account,omitempty"` // hashed; for people: no code reads it
 	Operation  string              `json:"operation"`
 	Method     string              `json:"method"`
 	Status     int                 `json:"status"`
 	IMAPStatus string              `json:"imap_status,omitempty"`
-	Headers    map[string][]string `json:"headers"` // an empty list: it was looked for, and was not there
+	Headers    map[string][]string `json:"headers"` // an empty list means that the response had no such header
 	Body       *string             `json:"body,omitempty"`
 	Now        string              `json:"now"`
 	Attempt    int                 `json:"attempt"`
@@ -39,10 +39,10 @@ type Record struct {
 	Facts      map[string]string   `json:"facts,omitempty"`
 	Extracted  Extracted           `json:"extracted"`
 
-	ReadBy      map[string]string `json:"read_by"`                // of each fact, a hash of what read it: see Readers
+	ReadBy      map[string]string `json:"read_by"`                // by fact, a hash of how the policy reads it: see Readers
 	NotRecorded []string          `json:"not_recorded,omitempty"` // facts that were left out, cut or redacted
 	Decided     Decided           `json:"decided"`                // what the engine did
-	OneIn       int               `json:"one_in,omitempty"`       // how many such failures this one stands for; 0 = one
+	OneIn       int               `json:"one_in,omitempty"`       // how many failures of this kind the record stands for; 0 = one
 }
 
 // Extracted are facts that were read from a response.
@@ -54,19 +54,19 @@ type Extracted struct {
 	RetryAfter string   `json:"retry_after,omitempty"`
 }
 
-// Decided is the decision that a recorded failure met.
+// Decided is the decision that the engine made about a recorded failure.
 type Decided struct {
 	Version string `json:"version"` // of the policy
 	Rule    string `json:"rule"`
 	Action  string `json:"action"`
 	As      string `json:"as,omitempty"`
-	// Replay is false where the same facts decide otherwise: something else than the
-	// policy had a say, such as the calling code, or what was not recorded.
+	// Replay is false if the recorded facts alone lead to another decision: the calling
+	// code changed it, or it depends on something that was not recorded.
 	Replay bool `json:"replay"`
 }
 
-// Readers are, of each fact that a policy reads from a response or a request, a hash of
-// how it does: two policies with the same hash read the same.
+// Readers returns, by the name of each fact that p reads from a response or a request, a
+// hash of how p reads it. Two policies with the same hash read the fact alike.
 func Readers(p *policy.Policy) map[string]string {
 	hash := func(format string, args ...any) string {
 		h := sha256.Sum256(fmt.Appendf(nil, format, args...))
@@ -85,10 +85,10 @@ func Readers(p *policy.Policy) map[string]string {
 	}
 	readers := map[string]string{
 		"type": of(p.Extract.Type), "codes": of(p.Extract.Codes), "message": of(p.Extract.Message),
-		// What text patterns see depends on what the message is.
+		// The patterns for waits in prose read the message.
 		"retry_after": hash("%s %s", of(p.Extract.RetryAfter), of(p.Extract.Message)),
 		"operation":   hash("%+v", p.Operations),
-		"inspect":     hash("%+v", p.Inspect), // no fact, but whether a success is read at all
+		"inspect":     hash("%+v", p.Inspect), // not a fact: it tells whether a success is read at all
 	}
 	for _, f := range p.Extract.Facts {
 		readers["facts."+f.Name] = of(f.From)
@@ -96,8 +96,8 @@ func Readers(p *policy.Policy) map[string]string {
 	return readers
 }
 
-// StandardHeaders are the response's headers that are read of every answer, whatever the
-// policy, under their canonical names.
+// StandardHeaders are the canonical names of the headers that are read in every response,
+// whatever its policy says.
 var StandardHeaders = func() []string {
 	names := []string{
 		"Content-Type", "Date", "Retry-After", "Retry-After-Ms", "X-Ms-Retry-After-Ms", "X-Should-Retry", "Stripe-Should-Retry", "Upgrade",
@@ -110,24 +110,24 @@ var StandardHeaders = func() []string {
 	return names
 }()
 
-// Unknown tells which facts of a case are not known to a policy, by their names in rules,
-// since the line does not say them: a fact is never guessed from a field that is missing.
+// Unknown tells which facts a policy cannot know about a case, since the case's line does
+// not have them. A missing field says nothing about its fact: it does not mean "empty".
 type Unknown struct {
 	policy *policy.Policy
 	spoken *protocol.Protocol
 
-	body, header      bool // the response's body and its headers are missing
-	operation, method bool
-	idempotent        bool              // nobody says whether a repeat is harmless
-	inspected         bool              // nobody says whether this success is read at all
-	headers           map[string]bool   // the headers that the line is about; nil = all there were
-	readBy            map[string]string // nil = the facts are read from the response here
-	readers           map[string]string
-	left              []string
+	body, header      bool              // the response's body is missing, its headers are
+	operation, method bool              // the request's operation is missing, its method is
+	idempotent        bool              // the line does not tell whether a repeat is harmless
+	inspected         bool              // the line does not tell whether the policy reads this success's body
+	headers           map[string]bool   // the headers that were recorded; nil = all that the response had
+	readBy            map[string]string // Record.ReadBy; nil = the line has the response, not facts of it
+	readers           map[string]string // the policy's Readers
+	left              []string          // Record.NotRecorded
 }
 
-// UnknownOf tells of the case c, which was read from a line, what it does not say for p,
-// whose Readers are given.
+// UnknownOf returns which facts p cannot know about c, which was parsed from line. readers
+// is what Readers returns for p.
 func UnknownOf(line []byte, c *Case, p *policy.Policy, readers map[string]string) *Unknown {
 	root := gjson.ParseBytes(line)
 	missing := func(name string) bool { return !root.Get(name).Exists() }
@@ -159,13 +159,14 @@ func UnknownOf(line []byte, c *Case, p *policy.Policy, readers map[string]string
 	return u
 }
 
-// success reports whether a case is that of a 2xx, whose body is read only where a policy says so.
+// success reports whether the status of a case is a 2xx. The body of a success is read only
+// where an `inspect` entry of the policy says so.
 func success(c *Case) bool { return 200 <= c.Status && c.Status <= 299 }
 
-// ReadBy is a hash of how the policy reads a fact; see Readers.
+// ReadBy returns a hash of how the policy reads a fact: see Readers.
 func (u *Unknown) ReadBy(fact string) string { return u.readers[fact] }
 
-// Fact reports whether a fact is not known.
+// Fact reports whether the fact of that name in rules is not known.
 func (u *Unknown) Fact(name string) bool {
 	if slices.Contains(u.left, name) {
 		return true
@@ -185,7 +186,7 @@ func (u *Unknown) Fact(name string) bool {
 	}
 	reader, read := u.readers[name]
 	if !read {
-		return false // the attempt's own, and facts that a path names
+		return false // facts of the attempt, and facts that the request's path holds, are always known
 	}
 	if u.readBy != nil {
 		return u.inspected || u.readBy[name] != reader

@@ -26,10 +26,11 @@ type Options struct {
 	Messages  int    // to sync in each mailbox; 0 = 80, less for fewer than 20 workers so that a run takes less than a minute
 	Sends     int    // messages to send from each mailbox; 0 = 4
 
-	// RecourseFirst has the pass by Recourse come first, for whoever looks at its engine meanwhile.
+	// RecourseFirst runs the pass by Recourse first, so that somebody who watches its engine
+	// need not wait for the other pass.
 	RecourseFirst bool
 
-	// Progress is told how far the run is, from one goroutine at a time; nil = nobody.
+	// Progress is called with how far the run is, by one goroutine at a time; nil = not called.
 	Progress func(Progress)
 	// Every is the time between two calls of Progress; 0 = 100 ms.
 	Every time.Duration
@@ -57,7 +58,7 @@ type ProviderProgress struct {
 	Total    int
 }
 
-// Demo is the job, with servers to do it with.
+// Demo is the job and the servers that it talks to.
 type Demo struct {
 	o        Options
 	servers  []*enginetest.Server
@@ -81,7 +82,8 @@ func Start(o Options) (*Demo, error) {
 	return d, err
 }
 
-// newDemo is a demo with the servers, which clients reach in memory where they do not listen.
+// newDemo returns a demo with these servers. Clients reach a server that does not listen in
+// memory.
 func newDemo(o Options, servers []*enginetest.Server) (*Demo, error) {
 	client, err := newRecourse(enginetest.NewTransport(servers...), servers)
 	if err != nil {
@@ -123,7 +125,8 @@ func (d *Demo) Run(ctx context.Context) (*Report, error) {
 	return r, nil
 }
 
-// Repeat does the job by Recourse again and again, until ctx ends. Nobody is told how far it is.
+// Repeat does the job by Recourse again and again, until ctx ends. It does not call
+// Options.Progress. The error is nil when ctx ends.
 func (d *Demo) Repeat(ctx context.Context) error {
 	o := d.o
 	o.Progress = nil
@@ -144,8 +147,8 @@ func (o *Options) fill() {
 	o.Every = cmp.Or(max(o.Every, 0), 100*time.Millisecond)
 }
 
-// Servers are the providers that Start starts, for whoever wants to state their
-// faults. Until a client dials them there is nothing to close.
+// Servers returns the providers that Start would start, for WriteFaults. They need not be
+// closed unless a client dials them.
 func Servers(o Options) []*enginetest.Server {
 	f := enginetest.Options{Seed: o.Seed, Mailboxes: o.Mailboxes, Messages: o.Messages}
 	return []*enginetest.Server{enginetest.NewGmail(f), enginetest.NewGraph(f), enginetest.NewNylas(f), enginetest.NewWarpflow(f)}
@@ -171,7 +174,7 @@ type task struct {
 	done     map[item]bool // synced, as far as the worker knows
 	deferred map[item]bool
 	looked   int // ambiguous sends that were looked up
-	resent   int // of these, the ones that had not gone out
+	resent   int // those of looked that had not gone out, and were sent again
 	took     time.Duration
 }
 
@@ -298,7 +301,7 @@ func (p *pass) run(ctx context.Context, t *task) {
 	workers.Wait()
 }
 
-// list returns the messages of a mailbox, as far as its pages could be had.
+// list returns the messages of a mailbox up to the first page that could not be fetched.
 func (p *pass) list(ctx context.Context, t *task, mailbox string) []item {
 	var items []item
 	for page := ""; ctx.Err() == nil; {
@@ -332,14 +335,14 @@ func (p *pass) work(ctx context.Context, t *task, it item) {
 	} else {
 		a = p.client.do(ctx, it.mailbox, t.server.GetRequest(it.mailbox, it.id))
 		if a.ok() {
-			// What is stored must be the message: a 202 "not ready" is none.
+			// A 202 "not ready" is a success by its status, but holds no message.
 			if m, err := t.server.ParseMessage(a.body); err != nil || m.ID != it.id {
 				a = answer{status: a.status, err: fmt.Errorf("demo: an answer without message %q: %w", it.id, err)}
 			}
 		}
 	}
 	if ctx.Err() != nil {
-		return // interrupted, and neither done nor given up
+		return // the call was interrupted: it counts neither as done nor as failed
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -354,8 +357,8 @@ func (p *pass) work(ctx context.Context, t *task, it item) {
 	}
 }
 
-// maxSends bounds how often a message is sent whose earlier sends turned out
-// not to have gone out.
+// maxSends bounds how often a message is sent again after a lookup has shown that it
+// had not gone out.
 const maxSends = 5
 
 // send sends a message. Where the client says that it cannot know whether the
@@ -388,8 +391,8 @@ func (p *pass) send(ctx context.Context, t *task, it item) answer {
 	return a
 }
 
-// shuffle puts items into an order that depends on the seed alone, as a queue
-// fed by many mailboxes would.
+// shuffle mixes the items of all mailboxes, as in a queue that many mailboxes feed. The
+// order depends on the seed alone.
 func shuffle(items []item, seed uint64) {
 	slices.SortFunc(items, func(a, b item) int {
 		return cmp.Or(cmp.Compare(a.mailbox, b.mailbox), cmp.Compare(a.id, b.id))

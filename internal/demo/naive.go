@@ -21,16 +21,16 @@ type client interface {
 	do(ctx context.Context, mailbox string, r *http.Request) answer
 }
 
-// answer is what became of a call.
+// answer is the outcome of a call.
 type answer struct {
 	status    int // of the last response; 0 = none
 	body      []byte
 	err       error
-	ambiguous bool      // it cannot be known whether the provider has done what was asked
+	ambiguous bool      // the client cannot know whether the provider carried out the request
 	deferred  time.Time // when to call again; zero = not deferred
 }
 
-// ok reports whether the call did what it was to do.
+// ok reports whether the call succeeded.
 func (a *answer) ok() bool {
 	return a.err == nil && a.deferred.IsZero() && a.status >= 200 && a.status <= 299
 }
@@ -55,9 +55,9 @@ func (a *answer) ok() bool {
 //	  throw new Error('Max retries exceeded')
 //	}
 //
-// The page's "do not retry 400, 401, 403, or 404" is what the loop does. So
-// that an expired token costs a message and not the rest of the mailbox, the
-// worker around the loop renews a token that was refused before its next message.
+// As the page says, the loop does not retry 400, 401, 403 or 404. The worker around
+// the loop renews a refused token before its next message, so that an expired token
+// costs one message and not the rest of the mailbox.
 type naive struct {
 	client   *http.Client
 	tokens   *enginetest.Tokens
@@ -85,8 +85,8 @@ func newNaive(transport http.RoundTripper, tokens *enginetest.Tokens, servers []
 	return n
 }
 
-// refused marks the mailbox's token as one to be renewed, if it is still the
-// one that r bore.
+// refused marks the mailbox's token for renewal, unless it has been renewed since r
+// was sent.
 func (n *naive) refused(r *http.Request, mailbox string) error {
 	a := n.accounts[mailbox]
 	a.mu.Lock()
@@ -161,13 +161,13 @@ func (n *naive) do(ctx context.Context, mailbox string, r *http.Request) answer 
 	return a
 }
 
-// naiveDelay is the loop's delay after the attempt of that number, from 0.
+// naiveDelay returns the loop's delay after an attempt; the first attempt is 0.
 func naiveDelay(retryAfter string, attempt int) time.Duration {
 	if retryAfter == "" {
 		return min(time.Second<<attempt, naiveMaxDelay)
 	}
-	// parseInt reads the digits that a text begins with. Where there are none,
-	// as in an HTTP-date, it is NaN, and setTimeout takes that for one millisecond.
+	// parseInt reads the digits at the beginning of a text. If there are none, as in
+	// an HTTP-date, it returns NaN, which setTimeout takes for one millisecond.
 	digits := len(retryAfter) - len(strings.TrimLeft(retryAfter, "0123456789"))
 	n, err := strconv.Atoi(retryAfter[:digits])
 	if err != nil {

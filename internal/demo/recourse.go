@@ -20,7 +20,7 @@ type recourse struct {
 	transport *enginetest.Transport
 	client    *http.Client
 	calls     map[string]engine.Call            // by mailbox
-	tokens    atomic.Pointer[enginetest.Tokens] // of the pass: each begins with new ones
+	tokens    atomic.Pointer[enginetest.Tokens] // of the running pass; each pass begins with new ones
 }
 
 func newRecourse(transport *enginetest.Transport, servers []*enginetest.Server) (*recourse, error) {
@@ -42,7 +42,8 @@ func newRecourse(transport *enginetest.Transport, servers []*enginetest.Server) 
 	for _, s := range servers {
 		for _, mailbox := range s.Mailboxes() {
 			call := engine.Call{Keys: limiter.Keys{Account: mailbox}}
-			// A policy is picked by the host, except where each customer has another.
+			// The engine finds the policy by the host, except where every customer has a
+			// host of its own.
 			if eng.Policies().Lookup(s.Host(), "/") == nil {
 				call.Provider = s.Name()
 			}
@@ -52,9 +53,9 @@ func newRecourse(transport *enginetest.Transport, servers []*enginetest.Server) 
 	return c, nil
 }
 
-// close ends the engine, and the connections that nobody uses any more.
+// close closes the engine and the idle connections.
 func (c *recourse) close() {
-	_ = c.engine.Close() // a second close is none
+	_ = c.engine.Close() // the error says only that the engine is closed already
 	c.transport.CloseIdleConnections()
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/recourse-go/recourse/engine/enginetest"
 )
 
-// Report is the outcome of a run. Its JSON form is relied on from outside.
+// Report is the outcome of a run. Others parse its JSON, so its fields must stay.
 type Report struct {
 	Passes []Pass `json:"passes"`
 
@@ -26,15 +26,15 @@ type Pass struct {
 	Providers []Provider `json:"providers"`
 }
 
-// Provider is what one provider saw in one pass. Peaks are the worst mailbox's;
-// a limit that the provider lacks is 0.
+// Provider is what one provider saw in one pass. A peak is that of the worst mailbox.
+// A limit of 0 means that the provider has no such limit.
 type Provider struct {
 	Provider           string `json:"provider"`
 	Synced             int    `json:"synced"` // messages fetched, or sent and delivered
-	Lost               int    `json:"lost"`   // asked for and not synced, without having been deferred or rightly given up
+	Lost               int    `json:"lost"`   // neither synced nor deferred, although the message exists
 	Requests           int    `json:"requests"`
 	Refused            int    `json:"refused"`
-	EarlyRetries       int    `json:"early_retries"` // sent after a refusal had been read, and before the time that it named
+	EarlyRetries       int    `json:"early_retries"` // sent after the client had read a refusal, before the time that the refusal named
 	Reauths            int    `json:"reauths"`
 	DuplicateSends     int    `json:"duplicate_sends"`
 	PeakConcurrency    int    `json:"peak_concurrency"`
@@ -42,17 +42,17 @@ type Provider struct {
 	PeakUnitsPerSecond int64  `json:"peak_units_per_second"` // over any sliding second
 	UnitsLimit         int64  `json:"units_limit"`           // the most that the provider's bucket lets through in a second
 
-	GaveUp     int                      `json:"-"` // rightly: deleted before they were fetched
+	GaveUp     int                      `json:"-"` // messages that had been deleted before they were fetched
 	Deferred   int                      `json:"-"`
 	Unread     int                      `json:"-"` // replies that the server withheld
 	LookedUp   int                      `json:"-"` // sends of unknown outcome that the worker looked up
-	Resent     int                      `json:"-"` // of these, the ones that had not gone out
+	Resent     int                      `json:"-"` // those of LookedUp that had not gone out
 	RefusedFor map[enginetest.Fault]int `json:"-"` // refusals by kind
 	Took       time.Duration            `json:"-"`
 }
 
-// result compares what was asked for with what the workers have and what the
-// servers counted.
+// result compares the items of the job with what the workers got and what the servers
+// counted.
 func (p *pass) result(took time.Duration) Pass {
 	r := Pass{Name: p.name, Seconds: took.Seconds()}
 	for _, t := range p.tasks {
@@ -80,7 +80,7 @@ func (p *pass) result(took time.Duration) Pass {
 	return r
 }
 
-// add counts one item. A message that is gone is rightly given up.
+// add counts one item. A message that is gone from the server is not lost.
 func (v *Provider) add(t *task, it item, done, gone bool) {
 	switch {
 	case done:
@@ -105,12 +105,13 @@ func (r *Report) WriteJSON(w io.Writer) error {
 type metric struct {
 	name string
 	of   func(v *Provider) int
-	// limit turns the row into "count / limit", and a worst case that has no sum; nil = a plain count.
+	// limit makes the row show "count / limit". Such a row is a worst case, so it has no
+	// sum. nil = a plain count.
 	limit func(v *Provider) int
 }
 
-// metrics are the rows of the table. Refusals are broken down by kind, each of
-// one or several of enginetest's faults.
+// metrics returns the rows of the table. Refusals are broken down by kind; a kind is one
+// or more of enginetest's faults.
 func metrics() []metric {
 	refused := func(of ...enginetest.Fault) func(v *Provider) int {
 		return func(v *Provider) int {
@@ -147,7 +148,7 @@ func metrics() []metric {
 	}
 }
 
-// cell is a metric of one provider.
+// cell returns the text of a metric of one provider.
 func (m *metric) cell(v *Provider) string {
 	n := strconv.Itoa(m.of(v))
 	if m.limit == nil {
@@ -159,7 +160,7 @@ func (m *metric) cell(v *Provider) string {
 	return n + " / -"
 }
 
-// sum is a metric of a whole pass.
+// sum returns the text of a metric of a whole pass.
 func (m *metric) sum(all []Provider) string {
 	if m.limit != nil {
 		return ""
@@ -176,7 +177,8 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) 
 // WriteTable writes the report as a table for people, the passes side by side,
 // with notes on how to read it.
 func (r *Report) WriteTable(w io.Writer) error {
-	// The first three rows are the heads: a pass, and a provider's name in two parts.
+	// The first three rows are the heads of the columns: the name of a pass, and that of
+	// a provider in two parts.
 	rows := [][]string{{""}, {""}, {""}}
 	for i := range r.Passes {
 		p := &r.Passes[i]
@@ -265,7 +267,7 @@ mailbox, and before the time that the refusal named.
 	return err
 }
 
-// String is the progress in one line.
+// String returns the progress as one line.
 func (g Progress) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-8s %5s", g.Pass, seconds(g.Elapsed))
@@ -278,7 +280,7 @@ func (g Progress) String() string {
 	return b.String()
 }
 
-// Short is the progress for a line that is written over.
+// Short returns the progress as a short line, for a terminal that overwrites it.
 func (g Progress) Short() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s", g.Pass, seconds(g.Elapsed))
@@ -293,7 +295,7 @@ func (g Progress) Short() string {
 	return b.String()
 }
 
-// WriteFaults states what goes wrong at each server, and how often.
+// WriteFaults writes which faults each server has, and how often.
 func WriteFaults(w io.Writer, servers []*enginetest.Server) error {
 	var b strings.Builder
 	for _, s := range servers {

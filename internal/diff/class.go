@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// Class is what a change of a decision does to users, the worst first.
+// Class says what a change of a decision does to users. A smaller value is worse.
 type Class int
 
-// The classes.
+// The classes, the worst first.
 const (
 	Repeat    Class = iota // a request that may have been carried out is sent again
-	GiveUp                 // what was repeated, waited for or accepted is given up
+	GiveUp                 // a call is given up that was repeated, delayed or accepted before
 	NeedsUser              // a person is asked to act
-	Early                  // it comes back before the server asked it to
-	HoldLost               // a limit is not closed any more, or for a shorter time
+	Early                  // a call comes back earlier than the server asked it to
+	HoldLost               // a limit is no longer closed, or for a shorter time
 	Swallow                // a failure counts as a success
-	Uncertain              // nobody knows: what decides was not recorded
-	Label                  // it fails with another label
-	GoOn                   // a failure is repeated
-	Delay                  // it waits longer or shorter, or has more or fewer attempts
-	HoldMore               // a limit is closed, or for a longer time
-	OtherRule              // nothing: another rule says the same
+	Uncertain              // nobody can tell: a fact that the decision depends on was not recorded
+	Label                  // a call fails with another label
+	GoOn                   // a call that failed is repeated
+	Delay                  // a call waits longer or shorter, or has more or fewer attempts
+	HoldMore               // a limit is now closed, or for a longer time
+	OtherRule              // nothing changes for users: another rule says the same
 )
 
 // classes are the names of the classes, and what they mean in a sentence about several cases.
@@ -41,19 +41,19 @@ var classes = [...]struct{ name, means string }{
 	OtherRule: {"rule", "another rule says the same"},
 }
 
-// String is the class's name.
+// String returns the class's name.
 func (c Class) String() string { return classes[c].name }
 
-// Means says what the class is about.
+// Means returns a phrase that says what happens to the cases of the class.
 func (c Class) Means() string { return classes[c].means }
 
 // Harmless reports whether users are none the worse for such a change.
 func (c Class) Harmless() bool { return c > Uncertain }
 
-// MarshalText is String.
+// MarshalText returns the class's name.
 func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// ClassNames are the names of all classes, the worst first.
+// ClassNames returns the names of all classes, the worst first.
 func ClassNames() []string {
 	var names []string
 	for _, c := range classes {
@@ -62,7 +62,7 @@ func ClassNames() []string {
 	return names
 }
 
-// ClassOf finds a class by its name.
+// ClassOf returns the class of that name. The error lists all names.
 func ClassOf(name string) (Class, error) {
 	i := slices.IndexFunc(classes[:], func(c struct{ name, means string }) bool { return c.name == name })
 	if i < 0 {

@@ -20,14 +20,14 @@ import (
 // Comparer compares the decisions of two sets of policies. It is safe for concurrent use.
 type Comparer struct{ old, new *side }
 
-// side is one of the two sets.
+// side is one of the two sets of policies. mu guards readers.
 type side struct {
 	decider *corpus.Decider
 	mu      sync.Mutex
-	readers map[*policy.Policy]map[string]string
+	readers map[*policy.Policy]map[string]string // corpus.Readers, computed once for each policy
 }
 
-// New prepares to compare.
+// New returns a Comparer of two sets of policies. The error is that of engine.New.
 func New(old, new *policy.Set) (*Comparer, error) {
 	c := &Comparer{&side{readers: map[*policy.Policy]map[string]string{}}, &side{readers: map[*policy.Policy]map[string]string{}}}
 	for _, x := range []struct {
@@ -47,7 +47,7 @@ func New(old, new *policy.Set) (*Comparer, error) {
 type Outcome struct {
 	Policy string `json:"policy"` // whose rules decided
 	Rule   string `json:"rule"`
-	File   string `json:"file"` // that the rule stands in
+	File   string `json:"file"` // the file of the rule
 	Line   int    `json:"line"`
 	Action string `json:"action"`
 	As     string `json:"as"`
@@ -55,35 +55,35 @@ type Outcome struct {
 	MinDelaySeconds float64            `json:"min_delay_seconds"`
 	DelaySeconds    float64            `json:"delay_seconds"`
 	HintSeconds     float64            `json:"hint_seconds"`
-	HoldSeconds     map[string]float64 `json:"hold_seconds"` // of each limit that is closed
+	HoldSeconds     map[string]float64 `json:"hold_seconds"` // by limit, how long it is closed
 	Schedule        string             `json:"schedule"`     // of the rule, in words; empty if it has none
 	Reason          string             `json:"reason"`
 }
 
-// Change is a decision that is not the same.
+// Change is a case about which the two sets decide differently.
 type Change struct {
 	Class    Class
-	Old, New Outcome // of an Uncertain change without an action: the first rule that may hold
-	Because  string  // Uncertain: what was not recorded
+	Old, New Outcome // where it is not known which rule holds, the first that may hold, without an action
+	Because  string  // which fact was not recorded; only of the class Uncertain
 }
 
-// verdict is what one side makes of a case.
+// verdict is what one side decides about a case.
 type verdict struct {
 	subject  corpus.Subject
 	decision engine.Decision
-	possible []candidate
+	possible []candidate // in order; one alone if nothing that matters is unknown
 	unknown  *corpus.Unknown
-	holds    map[string]time.Duration
+	holds    map[string]time.Duration // by limit, how long it is closed
 }
 
-// candidate is a rule that may decide.
+// candidate is a rule that may decide the case.
 type candidate struct {
 	rule  *policy.Rule
 	reads []string // the unknown facts that it depends on
 }
 
-// Compare decides a case, which was read from a line, by both sets. changed is false if
-// both decide the same.
+// Compare decides the case k, which was parsed from line, by both sets. changed is false
+// if both decide the same. The error says why the case cannot be decided.
 func (c *Comparer) Compare(line []byte, k *corpus.Case) (ch Change, changed bool, err error) {
 	old, err := c.old.judge(line, *k)
 	if err != nil {
@@ -129,7 +129,7 @@ func (s *side) judge(line []byte, k corpus.Case) (*verdict, error) {
 	}
 	v.decision = v.subject.Provider.Decide(v.subject.State, &v.subject.Event, corpus.Chance)
 	if n := len(v.possible); n == 0 || len(v.possible[n-1].reads) > 0 {
-		// No rule surely holds: the default follows, or a success.
+		// No rule is certain to hold, so the default may decide, or the case is a success.
 		rest := &policy.Rule{Name: "success", Action: policy.Accept}
 		if !engine.Succeeded(&v.subject.Event) {
 			rest = &p.Rules[len(p.Rules)-1]
@@ -143,10 +143,10 @@ func (s *side) judge(line []byte, k corpus.Case) (*verdict, error) {
 	return v, nil
 }
 
-// sure reports whether what is known is enough to tell which rule decides.
+// sure reports whether the known facts tell which rule decides.
 func (v *verdict) sure() bool { return len(v.possible) == 1 }
 
-// outcome is the verdict in words.
+// outcome returns the verdict as it is printed.
 func (v *verdict) outcome() Outcome {
 	d := &v.decision
 	rule := v.possible[0].rule
@@ -166,14 +166,14 @@ func (v *verdict) outcome() Outcome {
 	return o
 }
 
-// goesOn reports whether the call goes on.
+// goesOn reports whether the call is repeated.
 func (v *verdict) goesOn() bool { return v.decision.Action.Repeats() }
 
-// mayHaveHappened reports whether a repeat could do it twice: the request is not
-// idempotent, and may have been carried out.
+// mayHaveHappened reports whether a repeat could carry the request out twice: it is
+// not idempotent, and the server may have carried it out.
 func (v *verdict) mayHaveHappened() bool {
 	e := &v.subject.Event
-	return !e.Idempotent && e.Sent && !protocol.Of(e.Protocol).Refused(e) // also an error inside of a success
+	return !e.Idempotent && e.Sent && !protocol.Of(e.Protocol).Refused(e) // an error in the body of a success is not Refused
 }
 
 // early reports whether the call comes back before the server asked it to.
@@ -181,7 +181,8 @@ func (v *verdict) early(asked time.Duration) bool {
 	return v.goesOn() && asked > 0 && v.decision.MinDelay < asked
 }
 
-// classify says what the change from old to new does, the worst of it.
+// classify returns the worst class that the change from old to new belongs to; false if
+// nothing changes. For an Uncertain change it sets ch.Because.
 func classify(old, new *verdict, ch *Change) (Class, bool) {
 	was, is := &old.decision, &new.decision
 	asked := max(old.subject.Event.RetryAfter, new.subject.Event.RetryAfter)
@@ -233,31 +234,31 @@ func classify(old, new *verdict, ch *Change) (Class, bool) {
 // hintUnknown reports whether the time that the server asked for is not known.
 func (v *verdict) hintUnknown() bool { return v.unknown.Fact("retry_after") }
 
-// mayBeTooLong reports whether the rule gives up where the server asks for too long.
+// mayBeTooLong reports whether the rule gives up if the server asks for too long a wait.
 func (v *verdict) mayBeTooLong() bool {
 	r := v.rule()
 	return r.MaxWait > 0 && r.Over == policy.OverFail
 }
 
-// gateUnknown reports whether the decision depends on whether a repeat is harmless, and
-// nobody knows that: see the idempotency gate in package engine.
+// gateUnknown reports whether the decision depends on whether the request is idempotent,
+// and that is not known: see the idempotency gate in package engine.
 func (v *verdict) gateUnknown() bool {
 	r := v.rule()
 	return v.unknown.Fact("idempotent") && v.mayHaveHappened() && !r.Safe && r.Action != policy.Accept
 }
 
-// vetoUnknown reports whether nobody knows if the server said not to retry.
+// vetoUnknown reports whether it is not known if the server forbade a retry.
 func (v *verdict) vetoUnknown() bool { return v.unknown.Fact(`header("X-Should-Retry")`) }
 
-// sameTiming reports whether both sides do the same with whatever the server asked for: it
-// is read and obeyed alike.
+// sameTiming reports whether both sides read the wait that a server asks for in the same
+// way, and obey it alike.
 func sameTiming(old, new *verdict) bool {
 	a, b := old.subject.Policy, new.subject.Policy
 	return corpus.Readers(a)["retry_after"] == corpus.Readers(b)["retry_after"] &&
 		sameRule(a, old.rule(), b, new.rule())
 }
 
-// sameSchedule reports whether the next delays are the same too.
+// sameSchedule reports whether both sides have the same delays after later attempts too.
 func sameSchedule(old, new *verdict) bool {
 	return scheduleOf(old.subject.Policy, old.rule()) == scheduleOf(new.subject.Policy, new.rule())
 }
@@ -273,7 +274,8 @@ func scheduleOf(p *policy.Policy, r *policy.Rule) policy.Backoff {
 	return b
 }
 
-// holdsChanged compares the limits that are closed.
+// holdsChanged reports whether a limit is closed for a shorter time or no longer (lost),
+// and whether one is closed for a longer time or newly (gained).
 func holdsChanged(old, new map[string]time.Duration) (lost, gained bool) {
 	for limit, length := range old {
 		lost = lost || new[limit] < length
@@ -284,9 +286,9 @@ func holdsChanged(old, new map[string]time.Duration) (lost, gained bool) {
 	return lost, gained
 }
 
-// diverge looks for the first rule that the two sides do not have in common, among those
-// that may hold, and says which unknown fact it depends on. open is false if both come to
-// the same whatever that fact is.
+// diverge compares the rules that may hold on each side, and finds the first at which the
+// sides differ. because says which unknown fact that rule, or else one before it, depends
+// on. open is false if both sides decide the same whatever the unknown facts are.
 func diverge(old, new *verdict) (because string, open bool) {
 	a, b := old.possible, new.possible
 	facts := func(c candidate) string {
@@ -296,7 +298,7 @@ func diverge(old, new *verdict) (because string, open bool) {
 		if i < len(a) && i < len(b) && sameCandidate(old, new, a[i], b[i]) {
 			continue
 		}
-		// What was open before it stays open; the rule itself is named where it is.
+		// Prefer an unknown fact of the rules from here on; else take one of the rules before.
 		for _, list := range [][]candidate{b, a} {
 			for _, c := range list[min(i, len(list)):] {
 				if len(c.reads) > 0 {
@@ -315,7 +317,7 @@ func diverge(old, new *verdict) (because string, open bool) {
 	return "", false
 }
 
-// sameCandidate reports whether two rules hold under the same circumstances, and then do the same.
+// sameCandidate reports whether two rules hold under the same conditions, and do the same.
 func sameCandidate(old, new *verdict, a, b candidate) bool {
 	if !slices.Equal(a.reads, b.reads) || len(a.reads) > 0 && a.rule.When != b.rule.When ||
 		old.subject.Event.Idempotent != new.subject.Event.Idempotent {
@@ -329,7 +331,8 @@ func sameCandidate(old, new *verdict, a, b candidate) bool {
 	return sameRule(old.subject.Policy, a.rule, new.subject.Policy, b.rule)
 }
 
-// sameRule reports whether two rules say the same about what they hold for.
+// sameRule reports whether two rules have the same name and do the same. It does not compare
+// their conditions.
 func sameRule(p *policy.Policy, a *policy.Rule, q *policy.Policy, b *policy.Rule) bool {
 	holds := func(p *policy.Policy, r *policy.Rule) string {
 		var list []string

@@ -13,7 +13,7 @@ import (
 	"github.com/recourse-go/recourse/internal/corpus"
 )
 
-// What a report holds is bounded, however many cases there are.
+// These bound the memory of a report, however many cases there are.
 const (
 	maxGroups     = 5000
 	maxExamples   = 3
@@ -23,33 +23,33 @@ const (
 
 // Report says which decisions change. It marshals to what `recourse diff --format json` prints.
 type Report struct {
-	Cases     int          `json:"cases"` // that were decided by both
+	Cases     int          `json:"cases"` // decided by both sets: Same + Changed + Unknown
 	Same      int          `json:"same"`
 	Changed   int          `json:"changed"`
-	Unknown   int          `json:"unknown"` // of which nobody knows whether they change
-	Left      int          `json:"left"`    // changed or unknown, and in no group: there were too many groups
-	Failed    int          `json:"failed"`  // lines that could not be read
-	Groups    []*Group     `json:"groups"`  // the worst first
-	Unread    []Unreadable `json:"unreadable"`
+	Unknown   int          `json:"unknown"`    // cases of the class Uncertain
+	Left      int          `json:"left"`       // cases of Changed and Unknown that are in no group, since there were too many groups
+	Failed    int          `json:"failed"`     // lines that could not be read
+	Groups    []*Group     `json:"groups"`     // the worst first, after Sort
+	Unread    []Unreadable `json:"unreadable"` // the first of Failed
 	groupOf   map[key]*Group
-	worstLeft Class
+	worstLeft Class // of the cases of Left
 }
 
-// Group are the cases that change in one way.
+// Group is a set of cases that change in the same way.
 type Group struct {
 	Class    Class     `json:"class"`
 	Harmless bool      `json:"harmless"`
 	Cases    int       `json:"cases"`
 	Old      Outcome   `json:"old"` // of the first case
 	New      Outcome   `json:"new"`
-	Because  string    `json:"because"` // of the class unknown: what was not recorded; else empty
-	Examples []Example `json:"examples"`
+	Because  string    `json:"because"`  // which fact was not recorded; empty unless the class is Uncertain
+	Examples []Example `json:"examples"` // the first cases
 }
 
 // Example is one case of a group.
 type Example struct {
 	ID        string `json:"id"`
-	File      string `json:"file"` // that it was read from
+	File      string `json:"file"`
 	Line      int    `json:"line"`
 	Operation string `json:"operation"`
 	Status    int    `json:"status"`
@@ -62,7 +62,7 @@ type Unreadable struct {
 	Error string `json:"error"`
 }
 
-// key is what the cases of a group have in common.
+// key identifies a group: the cases of a group agree in all of its fields.
 type key struct {
 	class                  Class
 	policy, newPolicy      string
@@ -71,13 +71,13 @@ type key struct {
 	because                string
 }
 
-// NewReport is a report about nothing so far.
+// NewReport returns an empty report.
 func NewReport() *Report {
 	return &Report{Groups: []*Group{}, Unread: []Unreadable{}, groupOf: map[key]*Group{}, worstLeft: OtherRule + 1}
 }
 
 // Read compares the decisions about the cases of r, one a line, and adds them to the
-// report. The error is one of r or ctx.
+// report. file is the name of r in the report. The error is one of r or ctx.
 func (rep *Report) Read(ctx context.Context, c *Comparer, file string, r io.Reader) error {
 	return corpus.Lines(ctx, r, func(number int, line []byte, err error) error {
 		var k corpus.Case
@@ -105,7 +105,7 @@ func (rep *Report) Read(ctx context.Context, c *Comparer, file string, r io.Read
 	})
 }
 
-// name is a case's ID without its quotes.
+// name returns a case's ID without its quotes.
 func name(id json.RawMessage) string {
 	var s string
 	if json.Unmarshal(id, &s) != nil {
@@ -114,7 +114,7 @@ func name(id json.RawMessage) string {
 	return cut(s)
 }
 
-// cut is the beginning of a text from outside.
+// cut returns a text from outside as valid UTF-8 of at most maxName bytes.
 func cut(s string) string {
 	if len(s) <= maxName {
 		return strings.ToValidUTF8(s, "")
@@ -152,7 +152,7 @@ func (rep *Report) add(ch *Change, x Example) {
 	}
 }
 
-// Sort puts the worst first, and of the same class what concerns most cases.
+// Sort sorts the groups: the worst class first, and within a class the largest group.
 func (rep *Report) Sort() {
 	slices.SortStableFunc(rep.Groups, func(a, b *Group) int {
 		return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(b.Cases, a.Cases), cmp.Compare(a.Old.Policy, b.Old.Policy),
@@ -160,7 +160,7 @@ func (rep *Report) Sort() {
 	})
 }
 
-// Has reports whether some change is of that class or worse.
+// Has reports whether there is a change of that class or a worse one.
 func (rep *Report) Has(c Class) bool {
 	return rep.worstLeft <= c || slices.ContainsFunc(rep.Groups, func(g *Group) bool { return g.Class <= c })
 }

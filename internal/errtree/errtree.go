@@ -1,18 +1,17 @@
 // Package errtree looks into errors that foreign code has made. It does what
-// package errors does, but always ends and never panics: an error may wrap
-// itself, or thousands of others, and a nil pointer that became an error may
-// dereference itself in any of its methods.
+// package errors does, but always ends and never panics. Foreign errors need that
+// care: an error may wrap itself or thousands of others, and the methods of a nil
+// pointer that became an error may dereference it.
 package errtree
 
 import "reflect"
 
-// Max is how many errors one error may wrap, all branches counted. What lies
-// beyond is not looked at.
+// Max is how many errors of one error's tree are looked at, all branches counted.
 const Max = 1000
 
-// Wrapped is what err itself wraps. joined says that these are branches of which
-// none wraps another. Some libraries name but the last of several errors in
-// Unwrap, so a list counts first. ok is false where the method panics.
+// Wrapped returns the errors that err itself wraps. joined is true if err has a method
+// that lists several errors. Such a method is called before Unwrap() error, in which
+// some libraries return only the last of several errors. ok is false if the method panics.
 func Wrapped(err error) (inner []error, joined, ok bool) {
 	defer func() {
 		if recover() != nil {
@@ -32,9 +31,8 @@ func Wrapped(err error) (inner []error, joined, ok bool) {
 	return nil, false, true
 }
 
-// Alone reports whether there is nothing to err but itself: it wraps nothing, and
-// has no method by which it answers for another error. Most errors are alone, and
-// to look into one takes neither a walk nor care.
+// Alone reports whether err has none of the methods by which it could wrap or equal
+// another error. Most errors have none, so that no walk is needed to look into them.
 func Alone(err error) bool {
 	switch err.(type) {
 	case interface{ Unwrap() error }, interface{ Unwrap() []error }, interface{ WrappedErrors() []error }, interface{ Errors() []error },
@@ -44,9 +42,8 @@ func Alone(err error) bool {
 	return true
 }
 
-// Walk calls f for err and for what it wraps, outermost first and each branch to
-// its end, until f is true. It reports whether f was. What f panics with counts
-// as false.
+// Walk calls f for err and for the errors that it wraps, depth first and the outermost
+// first, until f returns true. It reports whether f did. A panic of f counts as false.
 func Walk(err error, f func(error) bool) bool {
 	w := walker{f: f, left: Max}
 	if err != nil && Alone(err) {
@@ -55,7 +52,7 @@ func Walk(err error, f func(error) bool) bool {
 	return w.walk(err)
 }
 
-// Bounded reports whether package errors can look into err: it wraps at most
+// Bounded reports whether package errors can look into err safely: its tree has at most
 // Max errors, and none of the methods that package errors calls panics.
 func Bounded(err error) bool {
 	w := walker{f: probe, left: Max}
@@ -63,7 +60,7 @@ func Bounded(err error) bool {
 	return w.left >= 0 && !w.panicked
 }
 
-// probe calls the methods that package errors calls beside Unwrap.
+// probe calls the methods besides Unwrap that package errors calls.
 func probe(err error) bool {
 	if x, can := err.(interface{ Is(error) bool }); can {
 		x.Is(probeError{})
@@ -74,15 +71,15 @@ func probe(err error) bool {
 	return false
 }
 
-// probeError is an error that nobody else has.
+// probeError is a type that no foreign method knows.
 type probeError struct{}
 
 func (probeError) Error() string { return "errtree: probe" }
 
 type walker struct {
 	f        func(error) bool
-	left     int
-	panicked bool
+	left     int  // errors that may still be looked at; below 0 = there were more
+	panicked bool // f or a method that unwraps has panicked
 }
 
 func (w *walker) walk(err error) bool {
@@ -122,7 +119,7 @@ func isNil(v any) bool {
 	return r.Kind() == reflect.Pointer && r.IsNil()
 }
 
-// As is [errors.AsType], but a nil pointer is no find.
+// As does what [errors.AsType] does, but does not accept a nil pointer.
 func As[T error](err error) (found T, ok bool) {
 	if Alone(err) {
 		if e, is := err.(T); is && !isNil(e) {
@@ -147,7 +144,7 @@ func As[T error](err error) (found T, ok bool) {
 	return found, ok
 }
 
-// AsTarget is [errors.As] for a target that errors.As has accepted already.
+// AsTarget does what [errors.As] does. The target must be one that errors.As accepts.
 func AsTarget(err error, target any) bool {
 	to := reflect.ValueOf(target).Elem()
 	return Walk(err, func(err error) bool {
@@ -160,7 +157,7 @@ func AsTarget(err error, target any) bool {
 	})
 }
 
-// Is is [errors.Is].
+// Is does what [errors.Is] does.
 func Is(err, target error) bool {
 	if err == nil || target == nil {
 		return err == target
@@ -178,8 +175,8 @@ func Is(err, target error) bool {
 	})
 }
 
-// Timeout reports whether the outermost part of err that knows about timeouts
-// says that it is one, as net.Error has it.
+// Timeout returns what the Timeout method of net.Error says, of the outermost error in
+// err that has it; false if none has.
 func Timeout(err error) (timeout bool) {
 	Walk(err, func(err error) bool {
 		t, can := err.(interface{ Timeout() bool })
@@ -191,8 +188,8 @@ func Timeout(err error) (timeout bool) {
 	return timeout
 }
 
-// Text is err's text; where its method panics, what fmt shows of a nil pointer,
-// or the type's name.
+// Text returns err.Error(). If that panics, it returns "<nil>" for a nil pointer, as
+// fmt does, or a text with the type's name.
 func Text(err error) (text string) {
 	defer func() {
 		if recover() != nil {

@@ -1,5 +1,5 @@
-// Package explain says why a policy decides as it does: which rule, why not
-// the ones before it, where each fact came from, and what comes next.
+// Package explain says why a policy decides as it does: which rule decided, why the
+// rules before it did not hold, where each fact came from, and what comes next.
 package explain
 
 import (
@@ -24,7 +24,7 @@ type Explanation struct {
 	Limits   []string      `json:"limits"`            // those that count a request of this operation
 	Learned  []string      `json:"learned,omitempty"` // what the response says of them
 	Facts    []Fact        `json:"facts"`
-	Passed   []Passed      `json:"passed"` // the rules before, which did not hold
+	Passed   []Passed      `json:"passed"` // the rules before the one that decided, which did not hold
 	Next     []Attempt     `json:"next"`   // what follows if every attempt ends like this one
 	Notes    []string      `json:"notes"`  // what else a reader should know
 }
@@ -35,13 +35,13 @@ type Rule struct {
 	When      string `json:"when"` // empty for the default and for a plain success
 	File      string `json:"file"`
 	Line      int    `json:"line"`
-	Inherited string `json:"inherited"`      // the policy that it came from, when not this one
-	InPlaceOf string `json:"in_place_of"`    // the inherited rule of its name that it replaces; empty if there is none
-	Then      string `json:"then"`           // what it says, in words
-	Text      string `json:"text,omitempty"` // what its file says, as YAML; empty where no file does
+	Inherited string `json:"inherited"`      // the policy that it was inherited from; empty if it is this policy's own
+	InPlaceOf string `json:"in_place_of"`    // the inherited rule of the same name that it replaces; empty if there is none
+	Then      string `json:"then"`           // what it does, in words
+	Text      string `json:"text,omitempty"` // its YAML, from its file; empty if it stands in no file
 }
 
-// Fact is what a rule could read.
+// Fact is a fact that rules can read, and its source.
 type Fact struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
@@ -57,9 +57,9 @@ type Passed struct {
 	Error  string `json:"error"`  // why it could not be evaluated; empty if it could
 }
 
-// Attempt is what follows an attempt.
+// Attempt is what the policy decides after an attempt.
 type Attempt struct {
-	Number     int     `json:"number"` // of the attempt that ends like this
+	Number     int     `json:"number"` // of the attempt, from 1
 	Action     string  `json:"action"`
 	As         string  `json:"as"`
 	MinSeconds float64 `json:"min_delay_seconds"`
@@ -70,10 +70,10 @@ type Attempt struct {
 // almostOne is the greatest chance below 1.
 const almostOne = 1 - 1.0/(1<<53)
 
-// horizon bounds how many attempts are foreseen.
+// horizon is the most attempts that next returns.
 const horizon = 100
 
-// Explain decides a case and tells why.
+// Explain decides a case and says why. The error says that the case cannot be decided.
 func Explain(d *corpus.Decider, c *corpus.Case) (*Explanation, error) {
 	s, err := d.Explain(c)
 	if err != nil {
@@ -84,13 +84,14 @@ func Explain(d *corpus.Decider, c *corpus.Case) (*Explanation, error) {
 	return x, nil
 }
 
-// RuleText is what the files of set say of a rule of a policy, as YAML; "" where none does.
+// RuleText returns the YAML of a rule of a policy, from the files of set; "" if the rule
+// stands in no file.
 func RuleText(set *policy.Set, policyName, rule string) string {
 	parts, _ := set.Parts(policyName)
 	return text(parts, rule)
 }
 
-// text is what the file of a policy says of a rule.
+// text returns the YAML of a rule, from the parts of its policy; "" if it is not there.
 func text(parts []policy.Part, name string) string {
 	for i := range parts {
 		if p := &parts[i]; p.Section == "rules" && p.Name == name || p.Section == "default" && name == "default" {
@@ -100,7 +101,7 @@ func text(parts []policy.Part, name string) string {
 	return ""
 }
 
-// Of explains the decision about a subject that [corpus.Decider.Explain] made of c.
+// Of explains the decision about s, which [corpus.Decider.Explain] made of c.
 func Of(s *corpus.Subject, c *corpus.Case) *Explanation {
 	decision := s.Provider.Decide(s.State, &s.Event, corpus.Chance)
 	x := &Explanation{
@@ -148,7 +149,7 @@ func rule(p *policy.Policy, r *policy.Rule) Rule {
 	return x
 }
 
-// then is what a rule says, in words.
+// then returns what a rule does, in words.
 func then(p *policy.Policy, r *policy.Rule) string {
 	words := []string{r.Action.String()}
 	if r.Action == policy.Fail && r.As != "" {
@@ -191,7 +192,7 @@ func then(p *policy.Policy, r *policy.Rule) string {
 	return strings.Join(words, "; ")
 }
 
-// Schedule is a backoff in words.
+// Schedule returns a backoff in words.
 func Schedule(b *policy.Backoff) string {
 	words := []string{fmt.Sprintf("%s (%s to %s, ×%s", b.Name, units.FormatDuration(b.Initial), units.FormatDuration(b.Max), strconv.FormatFloat(b.Multiplier, 'g', 4, 64))}
 	if add, share := b.Jitter.Spread(); add > 0 || share > 0 {
@@ -206,7 +207,8 @@ func Schedule(b *policy.Backoff) string {
 	return strings.Join(words, ", ") + ")"
 }
 
-// facts lists what is known, in the order of the documentation, with its sources.
+// facts lists the facts that are known, in the order of the documentation, with their
+// sources.
 func facts(s *corpus.Subject, c *corpus.Case) []Fact {
 	e := &s.Event
 	spoken := protocol.Of(e.Protocol)
@@ -296,7 +298,8 @@ func facts(s *corpus.Subject, c *corpus.Case) []Fact {
 	return list
 }
 
-// next foresees what follows, should every attempt end like this one.
+// next returns what the policy decides after this attempt, whose decision is d, and after
+// each of the following ones if they all end like it.
 func next(s *corpus.Subject, d engine.Decision) []Attempt {
 	list := []Attempt{}
 	e := s.Event

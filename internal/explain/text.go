@@ -16,10 +16,10 @@ import (
 type Style struct {
 	Width int  // columns; 0 = 80
 	Color bool // emphasise with ANSI colours
-	Rule  bool // print the rule as its file says it, too
+	Rule  bool // also print the rule's YAML
 }
 
-// foreseen is how many rows of attempts are printed before the last one.
+// foreseen is how many rows of attempts are printed; of more, the last one is printed too.
 const foreseen = 8
 
 // WriteText prints the explanation for a person.
@@ -132,7 +132,7 @@ func (x *Explanation) WriteText(w io.Writer, style Style) error {
 	return t.w.Flush()
 }
 
-// rows are the foreseen attempts in words, those alike in one row.
+// rows returns the attempts of Next in words. Attempts that are alike share a row.
 func (x *Explanation) rows() [][2]string {
 	var rows [][2]string
 	for i := 0; i < len(x.Next); {
@@ -158,7 +158,7 @@ func (x *Explanation) rows() [][2]string {
 	return rows
 }
 
-// headline says the decision in one line.
+// headline returns the decision in one line.
 func headline(x *Explanation) string {
 	d := &x.Decision
 	var b strings.Builder
@@ -200,13 +200,13 @@ func span(low, high float64) string {
 	return seconds(high)
 }
 
-// page lays out lines.
+// page writes lines for a person. style.Width is set.
 type page struct {
 	w     *bufio.Writer
 	style Style
 }
 
-// ANSI colours, on and off.
+// ANSI colours: what turns each on, and off again.
 var (
 	bold  = [2]string{"\x1b[1m", "\x1b[0m"}
 	cyan  = [2]string{"\x1b[36m", "\x1b[0m"}
@@ -229,7 +229,7 @@ func (p *page) heading(s string) {
 	p.line(p.paint(cyan, s))
 }
 
-// fit cuts s so that it ends at the right margin.
+// fit cuts s so that it ends at the right margin, on a line of which some columns are used.
 func (p *page) fit(s string, used int) string {
 	room := p.style.Width - used
 	if columns(s) <= room {
@@ -237,7 +237,7 @@ func (p *page) fit(s string, used int) string {
 	}
 	at := 0
 	for i, r := range s {
-		if room -= columns(string(r)); room < 1 { // one is for the ellipsis
+		if room -= columns(string(r)); room < 1 { // one column is for the ellipsis
 			at = i
 			break
 		}
@@ -245,15 +245,16 @@ func (p *page) fit(s string, used int) string {
 	return s[:at] + "…"
 }
 
-// wrapped prints text after left, on as many lines as it takes.
+// wrapped prints text behind left, on as many lines as it needs: see Lines.
 func (p *page) wrapped(left, text string) {
 	for line := range Lines(left, text, p.style.Width) {
 		p.line(line)
 	}
 }
 
-// Lines yields text after left, on as many lines of at most width columns as it
-// takes, and with nothing in it that could confuse a terminal.
+// Lines yields text behind left, in as many lines of at most width columns as it
+// needs. Later lines are indented by the width of left. Characters that could confuse a
+// terminal are replaced.
 func Lines(left, text string, width int) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		indent := strings.Repeat(" ", columns(left))
@@ -266,8 +267,7 @@ func Lines(left, text string, width int) func(yield func(string) bool) {
 	}
 }
 
-// broken yields text in pieces of at most width columns, broken at spaces
-// where there are any, else after hyphens.
+// broken yields text in pieces of at most width columns: see cut.
 func broken(text string, width int) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		rest := []rune(text)
@@ -290,7 +290,9 @@ func broken(text string, width int) func(yield func(string) bool) {
 	}
 }
 
-// cut takes a line of at most n runes off rest, and the spaces after it.
+// cut removes the first line, of at most n runes, and the spaces behind it from rest,
+// and returns the line. It breaks at a space if there is one, else after a hyphen, else
+// after n runes. A break in the first third of the line is not considered.
 func cut(rest *[]rune, n int) []rune {
 	text := *rest
 	at, least := n, n/3
@@ -314,8 +316,8 @@ func cut(rest *[]rune, n int) []rune {
 	return text[:at]
 }
 
-// columns is how wide a terminal shows s: two columns for the letters of East
-// Asia, none for marks that stand on the letter before.
+// columns returns how wide a terminal shows s. Letters of East Asia take two columns,
+// and marks that combine with the letter before take none.
 func columns(s string) int {
 	n := 0
 	for _, r := range s {
@@ -332,7 +334,7 @@ func columns(s string) int {
 	return n
 }
 
-// clean replaces what could confuse a terminal.
+// clean replaces the characters that could confuse a terminal.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -1,9 +1,10 @@
-// Package fold searches texts whose letter case does not count, without building
-// a lower-case copy.
+// Package fold searches texts without regard to letter case, and without building a
+// lower-case copy.
 //
-// What is looked for is lower-case ASCII. Some letters outside of ASCII are equal
-// to one inside of it when case is ignored; a search looks for none of them, and
-// HasOddLetter tells where that matters.
+// The text that is searched for is lower-case ASCII. When case is ignored, a few
+// letters outside ASCII equal a letter of ASCII (the Kelvin sign is a k, for example).
+// Functions that search do not find those unless they say so; [HasOddLetter] tells
+// whether a text has any.
 package fold
 
 import (
@@ -13,11 +14,13 @@ import (
 	"unicode/utf8"
 )
 
+// hasOddCapital reports whether s has a capital outside ASCII whose lower case, in
+// strings.ToLower, begins with a letter of ASCII: the Kelvin sign or the I with a dot.
 func hasOddCapital(s string) bool {
 	return strings.Contains(s, "\u212a") || strings.Contains(s, "\u0130")
 }
 
-// EqualLower is strings.ToLower(s) == x, for an x of plain ASCII.
+// EqualLower reports whether strings.ToLower(s) == x. x must be ASCII.
 func EqualLower(s, x string) bool {
 	if len(s) == len(x) {
 		for i := 0; i < len(x); i++ {
@@ -30,8 +33,7 @@ func EqualLower(s, x string) bool {
 	return len(s) > len(x) && hasOddCapital(s) && strings.ToLower(s) == x
 }
 
-// ContainsLower is strings.Contains(strings.ToLower(s), x), for an x of plain
-// ASCII.
+// ContainsLower reports whether strings.ToLower(s) contains x. x must be ASCII.
 func ContainsLower(s, x string) bool {
 	if x == "" || Index(s, x) >= 0 {
 		return true
@@ -39,7 +41,8 @@ func ContainsLower(s, x string) bool {
 	return hasOddCapital(s) && strings.Contains(strings.ToLower(s), x)
 }
 
-// Index finds the lower-case ASCII x in s, ASCII case ignored.
+// Index returns the first place of x in s without regard to the case of ASCII letters,
+// or -1. x must be lower-case ASCII and not empty.
 func Index(s, x string) int {
 	first := x[0]
 	if 'A' <= first && first <= 'Z' {
@@ -88,7 +91,7 @@ func HasPrefix(s, x string) bool {
 	return true
 }
 
-// LowerByte is c, in lower case where it is a letter of ASCII.
+// LowerByte returns c, in lower case if it is a letter of ASCII.
 func LowerByte(c byte) byte {
 	if 'A' <= c && c <= 'Z' {
 		return c + ('a' - 'A')
@@ -98,8 +101,8 @@ func LowerByte(c byte) byte {
 
 var loweredPool = sync.Pool{New: func() any { return new([]byte) }}
 
-// WithLower calls f with strings.ToLower(s) in a reused buffer, which f must
-// not keep.
+// WithLower calls f with strings.ToLower(s), and returns its result. The bytes are in a
+// buffer that is reused, so f must not keep them.
 func WithLower(s string, f func([]byte) bool) bool {
 	buf := loweredPool.Get().(*[]byte)
 	*buf = appendLowered((*buf)[:0], s)
@@ -122,7 +125,7 @@ func appendLowered(b []byte, s string) []byte {
 	return b
 }
 
-// Lower is s with the letters of ASCII in lower case. It copies nothing where there are
+// Lower returns s with the letters of ASCII in lower case. It returns s itself if that has
 // no capitals.
 func Lower(s string) string {
 	for i := 0; i < len(s); i++ {
@@ -163,16 +166,16 @@ func IsASCII(s string) bool {
 	return true
 }
 
-// eight reads the first eight bytes of s.
+// eight returns the first eight bytes of s as a little-endian number.
 func eight(s string) uint64 {
 	_ = s[7]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// HasOddLetter reports whether s has one of the letters outside ASCII that match
-// a letter inside it when case is ignored: the long s, the Kelvin sign, and,
-// for lower(), the capital I with a dot.
+// HasOddLetter reports whether s has one of the letters outside ASCII that equal an
+// ASCII letter when case is ignored: the long s, the Kelvin sign and, for the rules'
+// function lower(), the capital I with a dot.
 func HasOddLetter(s string) bool {
 	if IsASCII(s) {
 		return false

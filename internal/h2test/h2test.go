@@ -1,6 +1,6 @@
-// Package h2test is a hand-made HTTP/2 server for tests that want a say in each
-// frame: it knows the nine bytes of a frame's header and one line of HPACK's
-// static table, and nothing of what a correct server does. Its connections are in
+// Package h2test is an HTTP/2 server for tests that decide about every frame
+// themselves. It knows the nine bytes of a frame's header and one line of HPACK's
+// static table, and nothing that makes a server correct. Its connections are in
 // memory, so that it works inside a synctest bubble.
 package h2test
 
@@ -39,8 +39,8 @@ const (
 	EndHeaders = 0x4
 )
 
-// The error codes that tests need by name (RFC 9113, section 7). There are
-// fourteen, from 0 to CodeHTTP11Required.
+// The error codes that tests need by name (RFC 9113, section 7). All fourteen are
+// the numbers from 0 to CodeHTTP11Required.
 const (
 	CodeNo             = 0x0
 	CodeProtocol       = 0x1
@@ -52,8 +52,8 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // Server is a server whose connections are served by a function.
 type Server struct {
-	// HTTP1 says whether the n-th connection, from 1, speaks HTTP/1.1 alone; nil =
-	// none does. Only over TLS.
+	// HTTP1 reports whether the n-th connection, from 1, offers HTTP/1.1 only; nil =
+	// none does. It works only over TLS.
 	HTTP1 func(n int) bool
 
 	serve func(*Conn)
@@ -66,7 +66,7 @@ type Server struct {
 	open  map[net.Conn]bool
 }
 
-// certificate is that of net/http/httptest, for example.com.
+// certificate returns the certificate of net/http/httptest, which is for example.com.
 var certificate = sync.OnceValues(func() (*tls.Certificate, *x509.CertPool) {
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
@@ -75,25 +75,26 @@ var certificate = sync.OnceValues(func() (*tls.Certificate, *x509.CertPool) {
 	return &s.TLS.Certificates[0], roots
 })
 
-// TLS makes a server over TLS; serve is called with each connection, in a
-// goroutine of its own, after the client's preface has come. It must return when
-// Conn.Next says that there is no more; then the connection is closed. Call Warm
-// outside of the bubble first.
+// TLS returns a server over TLS. It calls serve with each connection, in a goroutine of
+// its own, after the client's preface has come. serve must return when Conn.Next says
+// that the connection has ended; then the connection is closed. In a synctest bubble,
+// call Warm outside of it first.
 func TLS(serve func(*Conn)) *Server {
 	s := &Server{serve: serve, open: map[net.Conn]bool{}}
 	s.cert, s.roots = certificate()
 	return s
 }
 
-// Plain is [TLS] without TLS, with prior knowledge.
+// Plain returns a server like that of [TLS], but unencrypted: its clients know that it
+// speaks HTTP/2.
 func Plain(serve func(*Conn)) *Server {
 	return &Server{serve: serve, open: map[net.Conn]bool{}}
 }
 
-// Warm makes what belongs to no bubble.
+// Warm makes the certificate, which must not be made inside a synctest bubble.
 func Warm() { certificate() }
 
-// URL is where the server is.
+// URL returns the server's URL.
 func (s *Server) URL() string {
 	if s.cert == nil {
 		return "http://example.com"
@@ -101,7 +102,7 @@ func (s *Server) URL() string {
 	return "https://example.com"
 }
 
-// Transport is a new transport to the server, whatever the address.
+// Transport returns a new transport that connects to the server, whatever the address.
 func (s *Server) Transport() *http.Transport {
 	t := &http.Transport{DialContext: s.dial, Protocols: new(http.Protocols)}
 	if s.cert == nil {
@@ -114,10 +115,10 @@ func (s *Server) Transport() *http.Transport {
 	return t
 }
 
-// Conns is how many connections there have been.
+// Conns returns how many connections have been made.
 func (s *Server) Conns() int { return int(s.conns.Load()) }
 
-// Down says whether connections are refused from now on.
+// Down sets whether new connections are refused.
 func (s *Server) Down(down bool) { s.down.Store(down) }
 
 // Close closes all connections and waits for their functions.
@@ -180,7 +181,7 @@ func (errRefused) Error() string { return "connect: connection refused" }
 // goroutine at a time.
 type Conn struct {
 	N     int  // the first is 1
-	HTTP1 bool // the client speaks HTTP/1.1: see Net
+	HTTP1 bool // the connection speaks HTTP/1.1: use Net
 
 	raw, rw net.Conn
 	mu      sync.Mutex
@@ -188,15 +189,16 @@ type Conn struct {
 	in, out cut
 }
 
-// cut ends a connection after so many bytes of one direction.
+// cut ends a connection after a number of bytes in one direction.
 type cut struct {
 	mu   sync.Mutex
 	on   bool
-	left int
-	done func()
+	left int    // bytes that may still pass
+	done func() // called when the connection is cut
 }
 
-// take is how many of n bytes may pass; more is false where that was the last.
+// take returns how many of n bytes may pass. more is false if the connection must be
+// closed after them.
 func (c *cut) take(n int) (passed int, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -211,8 +213,8 @@ func (c *cut) take(n int) (passed int, more bool) {
 	return c.left, false
 }
 
-// Cut closes the connection after n more bytes of what the server writes
-// (answer), or has read of what it is sent, above TLS. Then done is called.
+// Cut closes the connection after n more bytes that the server writes, if answer is
+// true, or else reads. The bytes are those inside TLS. Then it calls done.
 func (c *Conn) Cut(n int, answer bool, done func()) {
 	at := &c.in
 	if answer {
@@ -223,7 +225,7 @@ func (c *Conn) Cut(n int, answer bool, done func()) {
 	at.mu.Unlock()
 }
 
-// Net is the connection itself, for HTTP/1.1.
+// Net returns the connection itself, for HTTP/1.1.
 func (c *Conn) Net() net.Conn { return c.rw }
 
 // Frame is one frame.
@@ -233,7 +235,7 @@ type Frame struct {
 	Payload     []byte
 }
 
-// Bytes is the frame as it is sent.
+// Bytes returns the frame as it is sent.
 func (f Frame) Bytes() []byte {
 	b := binary.BigEndian.AppendUint32(nil, uint32(len(f.Payload))<<8|uint32(f.Type))
 	b = binary.BigEndian.AppendUint32(append(b, f.Flags), f.Stream)
@@ -260,11 +262,11 @@ func (c *Conn) read() {
 	}
 }
 
-// Next is the client's next frame; ok is false at the end of the connection.
+// Next returns the client's next frame; ok is false at the end of the connection.
 func (c *Conn) Next() (f Frame, ok bool) { f, ok = <-c.frames; return f, ok }
 
-// Request waits for the end of the next request and is its stream. Settings and
-// pings are acknowledged on the way. ok is false at the end of the connection.
+// Request waits for the end of the next request and returns its stream. It
+// acknowledges SETTINGS and PING while it waits. ok is false at the end of the connection.
 func (c *Conn) Request() (stream uint32, ok bool) {
 	for f, ok := c.Next(); ok; f, ok = c.Next() {
 		switch {
@@ -315,7 +317,7 @@ func Reset(stream, code uint32) Frame {
 	return Frame{Type: RSTStream, Stream: stream, Payload: binary.BigEndian.AppendUint32(nil, code)}
 }
 
-// Away is a GOAWAY: streams above last have not been looked at.
+// Away returns a GOAWAY, which says that the server has not processed any stream above last.
 func Away(last, code uint32) Frame {
 	p := binary.BigEndian.AppendUint32(nil, last)
 	return Frame{Type: GoAway, Payload: binary.BigEndian.AppendUint32(p, code)}

@@ -1,12 +1,12 @@
-// Package hostport takes the authority of a URL, a host and perhaps a port, apart.
+// Package hostport splits the authority of a URL into its host and its port.
 package hostport
 
 import "strings"
 
-// Host is an authority without its port, if it has one. The address of IPv6 keeps
-// its brackets; one that stands alone, without any, is taken as it is.
+// Host returns an authority without its port, if it has one. An IPv6 address keeps its
+// brackets. An IPv6 address without brackets has no port.
 func Host(authority string) string {
-	if strings.IndexByte(authority, ':') < 0 { // most have none, and this way round is faster
+	if strings.IndexByte(authority, ':') < 0 { // most have no colon, and IndexByte is faster than LastIndexByte
 		return authority
 	}
 	i := strings.LastIndexByte(authority, ':')

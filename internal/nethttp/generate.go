@@ -1,10 +1,10 @@
 //go:build ignore
 
-// Command generate prints the text of every error in the sources that the
-// client of net/http is made of: one a line, sorted, with … in the place of what
-// is filled in. Those of its SOCKS client are left out, since a *net.OpError
-// stands around each, and what begins too generally to be told from an error of
-// the caller's.
+// Command generate prints the text of every error in the sources of net/http's
+// client, one a line and sorted, with … in place of each value that is filled in.
+// It leaves out the errors of the SOCKS client, since a *net.OpError wraps each of
+// them, and texts whose beginning is so general that an error of the caller may
+// begin alike.
 //
 //	go run generate.go > nethttp.txt
 package main
@@ -95,10 +95,10 @@ func name(e ast.Expr) string {
 	return ""
 }
 
-// verbs are what something is filled in for.
+// verbs matches the verbs of a format, for which values are filled in.
 var verbs = regexp.MustCompile(`"?%[a-zA-Z]"?`)
 
-// general are the beginnings of texts that anybody may use for errors of their own.
+// general matches texts that begin so generally that other errors may begin alike.
 var general = regexp.MustCompile(`^(\W*|invalid base |at offset \d+: |parsing |stream |target must |method )…|^(x|tcp|unused|proxyconnect)$`)
 
 func add(texts map[string]bool, args []ast.Expr, suffix string) {

@@ -1,5 +1,5 @@
-// Package nethttp knows the error texts of net/http's client, most of which have
-// no type that others can name.
+// Package nethttp knows the error texts of net/http's client. Most of its errors have
+// no exported type, so that they can be recognised only by their text.
 package nethttp
 
 import (
@@ -13,11 +13,11 @@ import (
 //go:embed nethttp.txt
 var file string
 
-// filled stands in the file for what is filled into a text.
+// filled stands in the file for a value that is filled into a text.
 const filled = "…"
 
-// texts are the whole texts, and the beginnings of those that something is filled
-// into.
+// texts returns the texts that are constant, and the beginnings of those into which a
+// value is filled.
 var texts = sync.OnceValue(func() (t struct {
 	whole map[string]bool
 	start []string
@@ -35,9 +35,8 @@ var texts = sync.OnceValue(func() (t struct {
 	return t
 })
 
-// Known finds the text of one of net/http's errors. fixed is the part of it that
-// stands in the sources of net/http, up to the first place where something is
-// filled in.
+// Known reports whether text is that of an error of net/http's client. fixed is its
+// constant beginning, up to the first place where a value is filled in.
 func Known(text string) (fixed string, ok bool) {
 	t := texts()
 	if t.whole[text] {

@@ -22,7 +22,8 @@ import (
 	"github.com/recourse-go/recourse/internal/testserver"
 )
 
-// folders are where Debian puts the server's programs, outside PATH.
+// folders is a pattern for the folders in which Debian puts the server's programs. They
+// are not in PATH.
 const folders = "/usr/lib/postgresql/*/bin"
 
 var (
@@ -31,8 +32,9 @@ var (
 	databases atomic.Int64
 )
 
-// Start returns the URL of a new, empty database for a test. Its server is shared by all
-// tests of the process and ends with that. Where PostgreSQL is not installed the test is skipped.
+// Start returns the URL of a new, empty database for a test. All tests of the process share
+// its server, which ends with the process. Where PostgreSQL is not installed, the test is
+// skipped.
 func Start(tb testing.TB) (url string) {
 	tb.Helper()
 	mu.Lock()
@@ -49,13 +51,13 @@ func Start(tb testing.TB) (url string) {
 	return shared.database(name)
 }
 
-// Server is a server of one test, for tests that stop or pause it. The methods fail
-// the test where they cannot do what they say.
+// Server is the server of one test, which may stop or pause it. A method fails the test
+// where it cannot do what it says.
 type Server struct {
 	URL string // of its database "postgres"
 	PID int    // of its first process
 
-	dir     string // the socket is here, and "data"
+	dir     string // holds the socket and the folder "data"
 	owner   *syscall.Credential
 	process *testserver.Process
 }
@@ -71,14 +73,14 @@ func StartServer(tb testing.TB) *Server {
 	return s
 }
 
-// newServer makes a cluster of databases and starts its server.
+// newServer makes a database cluster and starts its server.
 func newServer(tb testing.TB) *Server {
 	tb.Helper()
 	s := &Server{}
 	initdb := s.program(tb, "initdb")
 	var err error
-	// Not tb.TempDir(): the path of a socket has at most 107 bytes, and the server's
-	// user must be able to enter each folder above.
+	// tb.TempDir() will not do: its path may be longer than the 107 bytes that a socket's
+	// path may have, and the server's user may not be allowed to enter it.
 	if s.dir, err = os.MkdirTemp("", "pgtest"); err != nil {
 		tb.Fatal(err)
 	}
@@ -101,10 +103,10 @@ func newServer(tb testing.TB) *Server {
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
-// Socket is the path of the server's socket, for a test that stands between.
+// Socket returns the path of the server's socket, for a test that puts a proxy before it.
 func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") }
 
-// database is the URL of one of the server's databases.
+// database returns the URL of one of the server's databases.
 func (s *Server) database(name string) string {
 	return "postgres://postgres@/" + name + "?sslmode=disable&host=" + url.QueryEscape(s.dir)
 }
@@ -118,7 +120,8 @@ func (s *Server) program(tb testing.TB, name string) string {
 	return path
 }
 
-// giveAway makes the folder, and what runs in it, another user's.
+// giveAway gives the folder to another user, as whom the server will run: PostgreSQL
+// refuses to run as root.
 func (s *Server) giveAway() error {
 	account, err := user.Lookup("postgres")
 	if err != nil {
@@ -138,13 +141,13 @@ func (s *Server) giveAway() error {
 	return os.Chown(s.dir, int(uid), int(gid))
 }
 
-// as runs a command as the folder's owner.
+// as makes a command run as the folder's owner, in the folder.
 func (s *Server) as(cmd *exec.Cmd) {
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner}
 }
 
-// Restart starts the server again after Kill or Stop, with what it had committed.
+// Restart starts the server again after Kill or Stop. It has everything that was committed.
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
 	cmd := exec.Command(s.program(tb, "postgres"), "-D", s.data(), "-k", s.dir, "-h", "",
@@ -172,10 +175,10 @@ func (s *Server) ready() bool {
 	return err == nil && len(lines) >= 8 && lines[0] == strconv.Itoa(s.PID) && strings.TrimSpace(lines[7]) == "ready"
 }
 
-// Stop ends the server and all its connections at once. What was committed stays.
+// Stop ends the server and all its connections at once.
 func (s *Server) Stop() { s.process.Stop() }
 
-// Kill ends the server's first process by SIGKILL; the others notice and end.
+// Kill ends all processes of the server by SIGKILL.
 func (s *Server) Kill(tb testing.TB) {
 	tb.Helper()
 	children := s.children(tb)
@@ -190,7 +193,7 @@ func (s *Server) Kill(tb testing.TB) {
 // Pause stops every process of the server, so that it answers nothing, until Resume.
 func (s *Server) Pause(tb testing.TB) {
 	tb.Helper()
-	s.process.Signal(syscall.SIGSTOP) // first, so that it makes no further ones
+	s.process.Signal(syscall.SIGSTOP) // before the children, so that it makes no more of them
 	for _, pid := range s.children(tb) {
 		_ = syscall.Kill(pid, syscall.SIGSTOP)
 	}
@@ -205,7 +208,7 @@ func (s *Server) Resume(tb testing.TB) {
 	s.process.Signal(syscall.SIGCONT)
 }
 
-// children are the processes that the server's first one has made.
+// children returns the processes that the server's first process has made.
 func (s *Server) children(tb testing.TB) (pids []int) {
 	tb.Helper()
 	out, err := exec.Command("ps", "-o", "pid=", "--ppid", strconv.Itoa(s.PID)).Output()

@@ -7,16 +7,16 @@ var HTTP = &Protocol{
 	Name:    "http",
 	Replied: func(e *rules.Event) bool { return e.Status != 0 },
 	Succeeded: func(e *rules.Event) bool {
-		return e.Status >= 200 && e.Status < 400 || e.Status == 101 // one that was asked for
+		return e.Status >= 200 && e.Status < 400 || e.Status == 101 // a 101 comes only if the request asked for it
 	},
 	Refused:    func(e *rules.Event) bool { return e.Status >= 400 && e.Status < 500 },
 	HostDown:   func(e *rules.Event) bool { return e.Status >= 500 },
 	Idempotent: IdempotentMethod,
 }
 
-// IdempotentMethod reports whether the HTTP Method Registry of IANA
-// (www.iana.org/assignments/http-methods, checked 2026-11) calls a method
-// idempotent. The others there are CONNECT, LOCK, PATCH and POST.
+// IdempotentMethod reports whether IANA's HTTP Method Registry
+// (www.iana.org/assignments/http-methods, checked 2026-11) lists a method, in upper
+// case, as idempotent. The registry's other methods are CONNECT, LOCK, PATCH and POST.
 func IdempotentMethod(method string) bool {
 	switch method {
 	case "ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "COPY", "DELETE", "GET", "HEAD", "LABEL", "LINK",

@@ -18,8 +18,10 @@ var IMAP = &Protocol{
 	Reply:      func(_ int, text string) string { return text },
 }
 
-// idempotentIMAP is true of all commands but those that add a message, and STORE
-// unless it is known to set flags absolutely.
+// idempotentIMAP reports whether repeating a command does no harm. That is so for all
+// commands except those that add or move messages, and STORE. A STORE is idempotent if
+// the command shows that it replaces the flags (FLAGS), and not if it adds or removes
+// some (+FLAGS, -FLAGS) or does not say.
 func idempotentIMAP(command string) bool {
 	words := strings.Fields(command)
 	if len(words) > 0 && words[0] == "UID" {

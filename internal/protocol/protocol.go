@@ -1,5 +1,5 @@
-// Package protocol has one value for each protocol that Recourse decides about.
-// Whatever depends on the protocol of a call asks that value.
+// Package protocol has one value for each protocol that Recourse knows. All code that
+// depends on the protocol of a call asks that value.
 package protocol
 
 import (
@@ -9,39 +9,39 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// Protocol answers what the engine asks about a protocol. Its functions read the
-// facts of an attempt's reply only: whether there was a failure below the protocol
-// (Event.Network) is for the caller to look at first.
+// Protocol is what the engine needs to know about a protocol. Its functions read only
+// the facts of an attempt's reply. The caller must check first whether the attempt
+// failed below the protocol (Event.Network).
 type Protocol struct {
 	Name string
 
-	// Replied reports whether a reply came at all.
+	// Replied reports whether a reply came.
 	Replied func(e *rules.Event) bool
 	// Succeeded reports whether the reply is a success.
 	Succeeded func(e *rules.Event) bool
 	// Refused reports whether the reply says that the request was not carried out.
-	// Of every other reply that is no success the outcome is unknown.
+	// After any other reply that is not a success, the request may have been carried out.
 	Refused func(e *rules.Event) bool
 	// HostDown reports whether the reply says that the host as a whole is in trouble.
 	HostDown func(e *rules.Event) bool
-	// Idempotent reports whether to repeat a request does no harm. The method is
-	// that of HTTP, or the command, in upper case.
+	// Idempotent reports whether repeating a request does no harm. method is the HTTP
+	// method, or the command, in upper case.
 	Idempotent func(method string) bool
 
-	// Commands reports whether what a client sends are commands: then the
-	// operation is the command, and the method too. Else requests have a method,
-	// headers and a body, and the policy names their operations.
+	// Commands is true if clients send commands, as in SMTP and IMAP: then the command
+	// is both the operation and the method. If false, requests have a method, headers
+	// and a body, and the policy names their operations.
 	Commands bool
-	// Reply is the reply as the server sends it, where it is known as a status code
-	// and a text, either of which may be missing; "" = there was none. Nil = the
-	// protocol's replies are no text.
+	// Reply puts a reply together, as the server sends it, from its status code (0 = not
+	// known) and its text ("" = not known). It returns "" if there was no reply. It is
+	// nil if the protocol's replies are more than a text.
 	Reply func(status int, text string) string
 }
 
-// protocols are all protocols. The first is that of a policy which names none.
+// protocols are all protocols. The first is the protocol of a policy that names none.
 var protocols = []*Protocol{HTTP, SMTP, IMAP}
 
-// Of finds a protocol by its name; "" and unknown names are HTTP.
+// Of returns the protocol of that name; HTTP for "" and for unknown names.
 func Of(name string) *Protocol {
 	for _, p := range protocols {
 		if p.Name == name {
@@ -51,7 +51,7 @@ func Of(name string) *Protocol {
 	return protocols[0]
 }
 
-// Names are the names of all protocols.
+// Names returns the names of all protocols.
 func Names() []string {
 	names := make([]string, len(protocols))
 	for i, p := range protocols {
@@ -60,8 +60,8 @@ func Names() []string {
 	return names
 }
 
-// OfProvider guesses the protocol of a provider that has no policy by the end of
-// its name, such as "example_imap".
+// OfProvider guesses the protocol of a provider without a policy from the end of its
+// name, such as "example_imap"; HTTP by default.
 func OfProvider(name string) *Protocol {
 	i := slices.IndexFunc(protocols, func(p *Protocol) bool { return name == p.Name || strings.HasSuffix(name, "_"+p.Name) })
 	return protocols[max(i, 0)]

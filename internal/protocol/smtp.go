@@ -7,7 +7,7 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// SMTP is RFC 5321, LMTP included.
+// SMTP is RFC 5321, and LMTP (RFC 2033).
 var SMTP = &Protocol{
 	Name:      "smtp",
 	Replied:   func(e *rules.Event) bool { return e.Status != 0 },
@@ -27,9 +27,9 @@ var SMTP = &Protocol{
 	},
 }
 
-// beforeDot are the SMTP commands whose loss cannot have sent a message. DATA
-// and BDAT are not among them: their failure may be that of the reply to the
-// final dot, or to the last chunk.
+// beforeDot are the SMTP commands after whose failure no message can have been sent.
+// DATA and BDAT are not among them: what failed may be the reply to the final dot or to
+// the last chunk, after which the server sends the message.
 var beforeDot = map[string]bool{
 	"CONNECT": true, "EHLO": true, "HELO": true, "LHLO": true, "STARTTLS": true, "AUTH": true, "MAIL": true,
 	"RCPT": true, "RSET": true, "NOOP": true, "VRFY": true, "EXPN": true, "HELP": true, "QUIT": true, "ETRN": true,

@@ -12,11 +12,11 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// maxCodes is how many of an answer's codes are shown.
+// maxCodes is the most codes of an answer that are shown.
 const maxCodes = 3
 
-// Facts is what may be shown of the answer that an event is about: its status, its
-// codes and its message; "" where there was none. e may be nil.
+// Facts returns what may be shown of the answer of an event: its status, its codes and
+// its message. It returns "" if there was no answer, or e is nil.
 func Facts(e *rules.Event) string {
 	if e == nil {
 		return ""
@@ -42,7 +42,7 @@ func Facts(e *rules.Event) string {
 	return join(text, strings.TrimRight(Message(e.Message), ".:"))
 }
 
-// Status is an HTTP status with the name that RFC 9110 gives it.
+// Status returns an HTTP status with its name, such as "HTTP 404 Not Found".
 func Status(status int) string {
 	return strings.TrimSuffix(fmt.Sprintf("HTTP %d %s", status, http.StatusText(status)), " ")
 }
@@ -52,11 +52,11 @@ const (
 	maxRun  = 32 // letters or digits in a row
 )
 
-// Code is a name as providers, protocols and URLs use them, as it is:
-// rateLimitExceeded, AADSTS50196, 5.7.139, invalid_grant, urn:ietf:params:jmap.
-// Whatever does not look like one may be a secret, as where a server puts the
-// token that it was sent in the place of a code; it is hidden. A name has letters
-// and digits in groups, where a token has them mixed.
+// Code returns s if it looks like a code or a name as providers, protocols and URLs
+// use them: rateLimitExceeded, AADSTS50196, 5.7.139, invalid_grant,
+// urn:ietf:params:jmap. Anything else is hidden, since it may be a secret: some
+// servers put the token that they were sent in the place of a code. A name has its
+// letters and digits in groups, while a token has them mixed.
 func Code(s string) string {
 	if s == "" || len(s) > maxCode {
 		return short(s)
@@ -69,7 +69,7 @@ func Code(s string) string {
 	return s
 }
 
-// short is hidden for any text but the empty one.
+// short returns "" for an empty text, and hidden for any other.
 func short(s string) string {
 	if s == "" {
 		return ""
@@ -79,7 +79,7 @@ func short(s string) string {
 
 func isSeparator(r rune) bool { return strings.ContainsRune("_.:/-#$*{}[]()+,", r) }
 
-// name reports whether a run of letters and digits looks like one of a name.
+// name reports whether a run of letters and digits looks like a part of a name.
 func name(run string) bool {
 	if hex, ok := strings.CutPrefix(run, "0x"); ok {
 		_, err := strconv.ParseUint(hex, 16, 32)
@@ -109,12 +109,12 @@ const (
 	maxWord    = 15  // letters of a word: Google's app passwords have 16
 )
 
-// Message is what may be shown of a text that a server wrote for people. Such a
-// text may quote what the server was sent, a subject or a token: "Invalid token:
-// ya29…". So only its plain words, small numbers and times are shown. What stands
-// in quotes or brackets is hidden, and so are the word behind a colon and all that
-// is not a word, as mixed letters and digits, addresses and URLs. What remains is
-// that a server quotes plain words in the middle of a sentence.
+// Message returns what may be shown of a text that a server wrote for people. Such a
+// text may quote what the server was sent, such as a subject or a token: "Invalid
+// token: ya29…". So only plain words, small numbers and times are shown. Hidden are
+// whatever stands in quotes or brackets, the word behind a colon, and all that is not
+// a plain word, such as mixed letters and digits, addresses and URLs. One risk
+// remains: a server may quote plain words in the middle of a sentence.
 func Message(s string) string {
 	var b strings.Builder
 	cut := len(s) > 4*maxMessage
@@ -122,8 +122,8 @@ func Message(s string) string {
 		s = s[:4*maxMessage]
 		s = s[:strings.LastIndexByte(s, ' ')+1]
 	}
-	skipped := false // the last thing written is hidden
-	value := false   // a colon came before
+	skipped := false // the last text written was hidden
+	value := false   // the word before ended with a colon or an equals sign
 	var quoted quotation
 	for word := range strings.FieldsSeq(s) {
 		plain := !quoted.read(word) && !value && plainWord(word)
@@ -150,16 +150,18 @@ func Message(s string) string {
 	return b.String()
 }
 
-// quotes are pairs of what opens and what closes a quotation.
+// quotes are the runes that open a quotation, with the rune that closes it.
 var quotes = map[rune]rune{
 	'"': '"', '\'': '\'', '`': '`', '<': '>', '[': ']', '{': '}', '(': ')', '“': '”', '„': '“', '‘': '’', '«': '»', '‹': '›', '「': '」',
 }
 
-// quotation is the quotation that is open: what closes it, or 0.
+// quotation is the state of a reader of words: the rune that closes the open
+// quotation, or 0 if none is open.
 type quotation rune
 
-// read reads a word, and reports whether any of it stands in quotes. An apostrophe
-// is a quote only where no letter stands before it.
+// read reads the next word, and reports whether any of it stands in quotes. An
+// apostrophe opens a quotation only if there is no letter before it, and closes one
+// only if there is no letter behind it.
 func (q *quotation) read(word string) bool {
 	inside := *q != 0
 	before := ' '
@@ -181,7 +183,7 @@ func startsWithLetter(s string) bool {
 	return unicode.IsLetter(r)
 }
 
-// plainWord reports whether a word of a message is one of a language, a small
+// plainWord reports whether a word of a message is a word of a language, a small
 // number or a time.
 func plainWord(word string) bool {
 	if len(word) >= len("2006-01-02T15:04:05Z") && isDigit(word[0]) {
@@ -201,8 +203,9 @@ func plainWord(word string) bool {
 	return word != ""
 }
 
-// prose reports whether s is a word: letters, of which only the first or all may
-// be capitals, and an apostrophe.
+// prose reports whether s looks like a word of a language: it has letters and
+// apostrophes only, at most maxWord of them, and either the first letter, all or none
+// are capitals.
 func prose(s string) bool {
 	upper, lower, n := 0, 0, 0
 	for _, r := range s {

@@ -1,18 +1,18 @@
-// Package redact says what may be shown of errors, and of what servers have
-// answered. Texts of errors end up in logs, and quote what was sent: URLs,
-// headers, forms, the bodies of token endpoints, commands. A secret has no shape
-// of its own, so nothing is searched for secrets here. What is shown is what is
-// known to be harmless, and the rest is not:
+// Package redact says what may be shown of errors and of servers' answers. The texts
+// of errors end up in logs, and may quote what was sent: URLs, headers, forms, the
+// bodies of token endpoints, commands. A secret has no shape of its own, so this
+// package does not search for secrets. It shows what is known to be harmless, and
+// hides the rest. Harmless are:
 //
 //   - the texts of this project's own errors ([New], [Wrap]);
-//   - the texts of the standard library's errors, put together anew of parts that
-//     are harmless: what was done, hosts and addresses, the cause;
-//   - texts that are, as a whole, constants of the standard library;
-//   - URLs without user, query and fragment ([URL]), and of their path what looks
-//     like a name;
-//   - of a server's answer the status, the codes and the message, of which again
-//     only what looks like a name or a word is shown ([Facts]);
-//   - of any other error its type, and what it wraps.
+//   - the texts of the standard library's errors, built anew from harmless parts:
+//     the operation, hosts and addresses, the cause;
+//   - texts that are constants of the standard library;
+//   - URLs without user, query and fragment, and those segments of their path that
+//     look like names ([URL]);
+//   - a server's status, and those of its codes and of the words of its message that
+//     look like names and words ([Facts]);
+//   - the type of any other error, and what may be shown of the errors that it wraps.
 package redact
 
 import (
@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	// hidden stands for what is not shown.
+	// hidden stands in place of text that is not shown.
 	hidden = "…"
 
 	// maxText bounds what is shown of one error, in bytes.
@@ -34,17 +34,17 @@ const (
 	maxErrors = 32
 )
 
-// own is an error whose own words may be shown.
+// own is an error whose text may be shown. That of its cause may not: see Error.
 type own struct {
 	text  string
 	cause error // nil = none
 }
 
-// New is an error whose text may be shown: nothing of it comes from a caller, a
-// request or a server. Like that of errors.New each is another error.
+// New returns an error whose text may be shown. No part of the text may come from a
+// caller, a request or a server. Like errors.New, each call returns a distinct error.
 func New(text string) error { return &own{text: text} }
 
-// Wrap is an error whose own text may be shown, and that wraps cause.
+// Wrap returns an error that wraps cause, and whose own text may be shown, as with [New].
 func Wrap(text string, cause error) error { return &own{text, cause} }
 
 func (e *own) Error() string {
@@ -56,21 +56,21 @@ func (e *own) Error() string {
 
 func (e *own) Unwrap() error { return e.cause }
 
-// Error is what may be shown of an error, in one line. known is asked first about
-// each error in it, and gives the texts of those types that it knows; it may be
-// nil. Error always ends, and does not panic.
+// Error returns what may be shown of an error, in one line. For each error of its tree
+// it first calls known, which returns a text that may be shown if it knows the error's
+// type; known may be nil. Error always ends, and does not panic.
 func Error(err error, known func(error) (text string, ok bool)) string {
 	d := description{known: known, left: maxErrors}
 	return clip(d.of(err), maxText)
 }
 
-// description is the text of an error in the making.
+// description is the state of one call of Error.
 type description struct {
 	known func(error) (string, bool)
-	left  int
+	left  int // errors that may still be described
 }
 
-// of describes one error and what it wraps; "" for nil.
+// of returns what may be shown of one error and of those that it wraps; "" for nil.
 func (d *description) of(err error) (text string) {
 	if err == nil {
 		return ""
@@ -79,7 +79,7 @@ func (d *description) of(err error) (text string) {
 		return hidden
 	}
 	defer func() {
-		if recover() != nil { // as a nil pointer that became an error
+		if recover() != nil { // such as the methods of a nil pointer that became an error
 			text = typeName(err)
 		}
 	}()
@@ -118,7 +118,8 @@ func (d *description) of(err error) (text string) {
 	return join(kind, cause)
 }
 
-// transparent reports whether an error that wraps others says nothing by its type.
+// transparent reports whether the type of an error that wraps others tells nothing, so
+// that it is not shown.
 func transparent(err error) bool {
 	t := reflect.TypeOf(err)
 	if t.Kind() == reflect.Pointer {
@@ -131,7 +132,7 @@ func transparent(err error) bool {
 	return false
 }
 
-// typeName is the name of an error's type.
+// typeName returns the name of an error's type.
 func typeName(err error) string { return clip(fmt.Sprintf("%T", err), 100) }
 
 // join puts a text before its cause.
@@ -142,7 +143,7 @@ func join(text, cause string) string {
 	return text + ": " + cause
 }
 
-// clip is the beginning of a text of at most n bytes; it says where it is cut.
+// clip returns at most the first n bytes of a text, and hidden behind them if it is longer.
 func clip(s string, n int) string {
 	if len(s) <= n {
 		return s
