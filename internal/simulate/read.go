@@ -253,6 +253,7 @@ func (b *reader) fault(v *yamlfile.Value) {
 	switch {
 	case v.Child("answer") != nil:
 		f.Kind, f.Answer = FaultAnswer, b.answer(v.Child("answer"), http.StatusServiceUnavailable)
+		f.CarriedOut = yamlfile.GetOr(v, "carried_out", false)
 	case v.Child("limits") != nil:
 		f.Kind = FaultLimits
 		for _, name := range []string{"share", "mailboxes", "operations", "token_endpoint"} {
@@ -264,6 +265,9 @@ func (b *reader) fault(v *yamlfile.Value) {
 		f.Kind = map[string]FaultKind{
 			"reply_lost": FaultReplyLost, "no_connection": FaultNoConnect, "no_answer": FaultNoAnswer,
 		}[yamlfile.GetOr(v, "fails", "")]
+	}
+	if c := v.Child("carried_out"); c != nil && v.Child("answer") == nil {
+		b.r.Errorf(c.KeySpan(), "conflict", "reply_lost carries requests out, and nothing else that fails does", "%q without %q", "carried_out", "answer")
 	}
 	if to := v.Child("to"); to != nil && !to.Bad && v.Child("from") != nil {
 		switch {

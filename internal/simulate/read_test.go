@@ -82,6 +82,7 @@ func TestMistakes(t *testing.T) {
 		{"a fault of no kind", scenarioText(someCalls + "faults: [{name: x, from: 1m, to: 2m}]\n"), "8:10 missing-field"},
 		{"a fault of two kinds", scenarioText(someCalls + "faults: [{name: x, from: 1m, to: 2m, answer: 503, limits: 0.5}]\n"), "8:51 conflict"},
 		{"a share of limits", scenarioText(someCalls + "faults: [{name: x, from: 1m, to: 2m, share: 0.5, limits: 0.5}]\n"), "8:38 conflict"},
+		{"carried out without an answer", scenarioText(someCalls + "faults: [{name: x, from: 1m, to: 2m, fails: no_answer, carried_out: true}]\n"), "8:56 conflict"},
 		{"an unknown failure", scenarioText(someCalls + "faults: [{name: x, from: 1m, to: 2m, fails: answer_lost}]\n"), "8:45 unknown-value"},
 		{"an anchor", scenarioText("calls: &x [{operation: get, rate: 1/m}]\n"), "7:8 anchor"},
 	} {
@@ -126,7 +127,7 @@ server:
     - {concurrency: 4, answer: {status: 503, retry_after: 90s}}
   tokens: {life: 30m, endpoint: entra, latency: 3s, expired: 403}
 faults:
-  - {name: one, from: 1m, to: 2m, share: 0.25, mailboxes: 50.., operations: a, answer: 500}
+  - {name: one, from: 1m, to: 2m, share: 0.25, mailboxes: 50.., operations: a, answer: 500, carried_out: true}
   - {name: two, from: 2m, to: 3m, token_endpoint: true, fails: no_answer}
   - {name: three, from: 3m, to: 4m, limits: 0.5}
 `)})
@@ -146,9 +147,9 @@ faults:
 			"{Name: Per:all Rate:0 Burst:1 Quota:5 Window:1m0s Concurrency:0 Operations:[] Costs:map[] Answer:{Status:429 Header:map[] Body:[] RetryAfter:0s UntilFree:false}} " +
 			"{Name: Per:mailbox Rate:0 Burst:1 Quota:0 Window:0s Concurrency:4 Operations:[] Costs:map[] Answer:{Status:503 Header:map[] Body:[] RetryAfter:1m30s UntilFree:false}}]"},
 		{"tokens", fmt.Sprintf("%+v", s.Server.Tokens), "{Life:30m0s Endpoint:entra Latency:{Median:3s P99:3s} Expired:{Status:403 Header:map[] Body:[] RetryAfter:0s UntilFree:false}}"},
-		{"faults", fmt.Sprintf("%+v", s.Faults), "[{Name:one From:1m0s To:2m0s Share:0.25 Mailboxes:{First:49 Count:0} Operations:[a] Tokens:false Kind:0 Answer:{Status:500 Header:map[] Body:[] RetryAfter:0s UntilFree:false} Limits:1} " +
-			"{Name:two From:2m0s To:3m0s Share:1 Mailboxes:{First:0 Count:0} Operations:[] Tokens:true Kind:3 Answer:{Status:0 Header:map[] Body:[] RetryAfter:0s UntilFree:false} Limits:1} " +
-			"{Name:three From:3m0s To:4m0s Share:1 Mailboxes:{First:0 Count:0} Operations:[] Tokens:false Kind:4 Answer:{Status:0 Header:map[] Body:[] RetryAfter:0s UntilFree:false} Limits:0.5}]"},
+		{"faults", fmt.Sprintf("%+v", s.Faults), "[{Name:one From:1m0s To:2m0s Share:0.25 Mailboxes:{First:49 Count:0} Operations:[a] Tokens:false Kind:0 Answer:{Status:500 Header:map[] Body:[] RetryAfter:0s UntilFree:false} CarriedOut:true Limits:1} " +
+			"{Name:two From:2m0s To:3m0s Share:1 Mailboxes:{First:0 Count:0} Operations:[] Tokens:true Kind:3 Answer:{Status:0 Header:map[] Body:[] RetryAfter:0s UntilFree:false} CarriedOut:false Limits:1} " +
+			"{Name:three From:3m0s To:4m0s Share:1 Mailboxes:{First:0 Count:0} Operations:[] Tokens:false Kind:4 Answer:{Status:0 Header:map[] Body:[] RetryAfter:0s UntilFree:false} CarriedOut:false Limits:0.5}]"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s\ngot  %v\nwant %v", c.what, c.got, c.want)

@@ -318,6 +318,7 @@ calls:
 faults:
   - {name: replies lost, from: 3m, to: 6m, share: 0.3, fails: reply_lost}
   - {name: outage, from: 4m, to: 5m, share: 0.5, answer: {status: 503, retry_after: 5s}}
+  - {name: done in spite of 500, from: 7m, to: 8m, share: 0.2, answer: 500, carried_out: true}
 `
 
 // What the policies that ship never do is counted alike too.

@@ -100,9 +100,10 @@ type ServerFault struct {
 	Operations []string // that meet it; none = all
 	Tokens     bool     // requests to the token endpoint meet it, instead of those to the API
 
-	Kind   FaultKind
-	Answer Answer  // of FaultAnswer
-	Limits float64 // of FaultLimits: what the server's limits are multiplied by
+	Kind       FaultKind
+	Answer     Answer  // of FaultAnswer
+	CarriedOut bool    // with FaultAnswer: the request is carried out before it is answered so
+	Limits     float64 // of FaultLimits: what the server's limits are multiplied by
 }
 
 // FaultKind is what goes wrong.
@@ -110,7 +111,7 @@ type FaultKind uint8
 
 // The kinds of faults.
 const (
-	FaultAnswer    FaultKind = iota // requests get Answer, and are not carried out
+	FaultAnswer    FaultKind = iota // requests get Answer, and are carried out only with CarriedOut
 	FaultReplyLost                  // requests are carried out, and the connection breaks before the answer
 	FaultNoConnect                  // there is no connection: nothing is sent
 	FaultNoAnswer                   // requests are not carried out, and no answer ever comes

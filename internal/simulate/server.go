@@ -121,10 +121,14 @@ var (
 	errLost    = io.ErrUnexpectedEOF
 )
 
-// meets makes a fault the verdict. It reports whether the request gets no further.
+// meets makes a fault the verdict. It reports whether the request gets no further: else it
+// is carried out, if the server does not refuse it, and then after makes the fault the verdict.
 func (f *ServerFault) meets(v *verdict, now time.Duration) bool {
 	switch f.Kind {
 	case FaultAnswer:
+		if f.CarriedOut {
+			return false
+		}
 		v.refuse(&f.Answer, now, now)
 	case FaultNoConnect:
 		v.err, v.takes = errRefused, time.Millisecond
@@ -134,6 +138,15 @@ func (f *ServerFault) meets(v *verdict, now time.Duration) bool {
 		return false
 	}
 	return true
+}
+
+// after is what a request ends with that was carried out.
+func (f *ServerFault) after(v *verdict, now time.Duration) {
+	if f.Kind == FaultAnswer {
+		v.refuse(&f.Answer, now, now)
+	} else { // FaultReplyLost
+		v.err = errLost
+	}
 }
 
 // refuse makes an answer the verdict. free is when the limit lets the next request pass.
@@ -170,8 +183,8 @@ func (v *server) request(now time.Duration, r *request) (verdict, bool) {
 		return out, early
 	}
 	out.carried = true
-	if fault != nil { // FaultReplyLost
-		out.err = errLost
+	if fault != nil {
+		fault.after(&out, now)
 		return out, early
 	}
 	out.answer = &okay
@@ -293,8 +306,8 @@ func (v *server) refresh(now time.Duration, mailbox int, n int) verdict {
 	fault := v.faultOf(now, true, mailbox, "token.refresh", uint64(mailbox), uint64(n))
 	switch {
 	case fault != nil && fault.meets(&out, now):
-	case fault != nil: // FaultReplyLost
-		out.err = errLost
+	case fault != nil:
+		fault.after(&out, now)
 	default:
 		out.answer, out.carried = &okay, true
 	}

@@ -151,10 +151,10 @@ func changesSummary(c *simulate.Comparison) string {
 			worse++
 		}
 	}
-	what := fmt.Sprintf("%s worse", times(worse, "number is", "numbers are"))
-	if worse == 0 {
-		what = "no number is worse"
+	are := "are"
+	if worse < 2 {
+		are = "is"
 	}
-	return fmt.Sprintf("The same calls, with the same faults, were played with %s and with %s. Seen from %s, %s with %s, of %s that differ:",
-		n[0], n[1], n[1], what, n[0], times(len(c.Changes), "number", "numbers"))
+	return fmt.Sprintf("The same calls, with the same faults, were played with %s and with %s. %s, and %s of them %s worse with %s than with %s:",
+		n[0], n[1], times(len(c.Changes), "number differs", "numbers differ"), none(worse), are, n[0], n[1])
 }
