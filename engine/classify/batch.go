@@ -8,31 +8,32 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// MaxBatch is how many bytes of the answer to a batch are read.
+// MaxBatch is how many bytes of the response to a batch are read. The rest is ignored.
 const MaxBatch = 8 << 20
 
-// maxBatchItems bounds the answers of a batch: Graph takes 20 requests at
-// once, Gmail 100, Google Calendar 1000.
+// maxBatchItems bounds the answers of a batch that are read. Graph takes 20 requests in
+// a batch, Gmail 100, Google Calendar 1000.
 const maxBatchItems = 2000
 
-// ErrBatch says that a response holds no batch of answers, or only part of one.
+// ErrBatch reports that a response holds no batch of answers, or only part of one. The
+// errors that [Batch] returns wrap it.
 var ErrBatch = errors.New("classify: no complete batch of answers")
 
 // BatchRequest is one request of a batch, as it was sent.
 type BatchRequest struct {
-	ID        string // as in the batch: `id` of Microsoft Graph, Content-ID of Google without its brackets
-	Operation string // the policy's name of the request
-	Method    string
+	ID        string // as in the batch: Microsoft Graph's `id`, or Google's Content-ID without its brackets
+	Operation string // the policy's name of the request; "" = unnamed
+	Method    string // the HTTP method
 }
 
 // BatchItem is what became of one request of a batch.
 type BatchItem struct {
 	ID    string
-	Index int         // of the request in what was sent; of the answer where that is not known
-	Event rules.Event // classified like the response to a request of its own
-	// Answered is false for a request that the response has no answer for. Its
-	// Event has no status and [rules.NetworkEOF], since what became of it is
-	// unknown.
+	Index int         // of the request among those that were sent, or, if sent is nil, of the answer
+	Event rules.Event // the same as for the response to a single request
+	// Answered is false if the response has no answer to the request. What became of
+	// the request is then unknown: its Event has no status, and Network is
+	// [rules.NetworkEOF].
 	Answered bool
 }
 
@@ -42,18 +43,19 @@ type BatchItem struct {
 // may have been refused, each with its own status, headers and body. Bodies of
 // answers that succeeded are not read.
 //
-// There is one item for every request in sent, in that order; with sent nil,
-// one for every answer, in theirs, as if its request were unnamed. Idempotent
-// is set for each item by its own method and operation, all else as by [HTTP].
-// Hints are read against the Date of the answer, else of r.
+// Batch returns one item for each request in sent, in that order. If sent is nil, it
+// returns one item for each answer, in the order of the answers, with neither operation
+// nor method. If there are requests, Idempotent is set by the item's own method and
+// operation. All other facts are those of [HTTP]. A point in time that a server asks to
+// wait for is compared with the Date of the answer or, if it has none, with that of r.
 //
-// To send again what was refused, decide about each item's event as about a
-// call of its own. Items of a common cause come with their own hints, so wait
-// for the longest before a batch of them all. Graph answers 424 to a request
-// whose dependency failed: send it again together with that one.
+// To send again what was refused, decide about each item's event as about a call of its
+// own. Each item has its own wait, so before a batch of several of them wait for the
+// longest. Graph answers 424 to a request whose dependency failed: send the two again
+// together.
 //
-// The error is nil or [ErrBatch]. The items that could be read are returned in
-// any case.
+// The error is nil or wraps [ErrBatch]. In either case the items that could be read are
+// returned.
 func Batch(p *policy.Policy, r *Response, sent []BatchRequest) ([]BatchItem, error) {
 	b := batch{p: p, r: r, header: canonical(r.Header), sent: sent}
 	if sent != nil {
@@ -86,12 +88,12 @@ type batch struct {
 	r      *Response
 	header map[string][]string
 	sent   []BatchRequest
-	index  map[string]int // of sent by id
+	index  map[string]int // the index in sent of each ID
 	items  []BatchItem
 	n      int // answers so far
 }
 
-// take takes in one answer, and reports whether there may be more.
+// take classifies one answer, and reports whether more answers are to be read.
 func (b *batch) take(a *batchAnswer) bool {
 	at := b.n
 	b.n++

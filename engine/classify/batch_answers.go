@@ -19,13 +19,13 @@ import (
 // batchAnswer is the response to one request of a batch.
 type batchAnswer struct {
 	id     string
-	status int // 0 = it cannot be read
+	status int // 0 = the answer cannot be read
 	header http.Header
 	body   []byte
 }
 
-// batchAnswers yields each answer in body, the response to a batch of requests, until
-// yield says that it wants no more. The error is nil or ErrBatch.
+// batchAnswers calls yield with each answer in body, the response to a batch of requests,
+// until yield returns false. The error is nil or wraps ErrBatch.
 func batchAnswers(contentType string, body []byte, yield func(*batchAnswer) bool) error {
 	if boundary := boundaryOf(contentType); boundary != "" {
 		return multipartAnswers(body, boundary, yield)
@@ -41,7 +41,7 @@ func batchAnswers(contentType string, body []byte, yield func(*batchAnswer) bool
 	return doc.answers(yield)
 }
 
-// boundaryOf is the boundary of a multipart content type, or "".
+// boundaryOf returns the boundary of a multipart content type, or "".
 func boundaryOf(contentType string) string {
 	mediaType, params, _ := mime.ParseMediaType(contentType)
 	if !strings.HasPrefix(mediaType, "multipart/") {
@@ -50,8 +50,9 @@ func boundaryOf(contentType string) string {
 	return params["boundary"]
 }
 
-// answers reads {"responses":[{"id":"1","status":429,"headers":{…},"body":{…}}]}.
-// https://learn.microsoft.com/graph/json-batching, checked 2026-11.
+// answers reads the answers of Microsoft Graph,
+// {"responses":[{"id":"1","status":429,"headers":{…},"body":{…}}]}.
+// Source: https://learn.microsoft.com/graph/json-batching, checked 2026-11.
 func (d *jsonDoc) answers(yield func(*batchAnswer) bool) (err error) {
 	defer func() {
 		if recover() != nil { // see jsonDoc.values
@@ -62,7 +63,8 @@ func (d *jsonDoc) answers(yield func(*batchAnswer) bool) (err error) {
 	if !list.IsArray() {
 		return fmt.Errorf("%w: no list of responses", ErrBatch)
 	}
-	// One behind, since the last one of a document that is cut short may lack its hint.
+	// Each answer is yielded only when the next one has come: the last one of a document
+	// that is cut short may lack the wait that it asks for, so it is not used.
 	var last gjson.Result
 	more := true
 	list.ForEach(func(_, v gjson.Result) bool {
@@ -96,15 +98,16 @@ func jsonAnswer(v gjson.Result) *batchAnswer {
 	case gjson.String:
 		a.body = []byte(content.Str)
 		if text, err := base64.StdEncoding.DecodeString(content.Str); err == nil && len(text) > 0 && utf8.Valid(text) {
-			a.body = text // what is no JSON comes in Base64
+			a.body = text // Graph encodes bodies that are not JSON in Base64
 		}
 	}
 	return a
 }
 
-// multipartAnswers reads parts of application/http, each an HTTP response, whose
-// Content-ID is "<response-" and the id of the request.
-// https://developers.google.com/workspace/gmail/api/guides/batch, checked 2026-11.
+// multipartAnswers reads the answers of Google's APIs: each part of type
+// application/http is an HTTP response, and its Content-ID is "<response-ID>", where ID
+// is that of the request.
+// Source: https://developers.google.com/workspace/gmail/api/guides/batch, checked 2026-11.
 func multipartAnswers(body []byte, boundary string, yield func(*batchAnswer) bool) error {
 	s := ""
 	if len(body) > 0 {
@@ -147,7 +150,7 @@ func multipartAnswers(body []byte, boundary string, yield func(*batchAnswer) boo
 	}
 }
 
-// read reads the HTTP response that a part holds.
+// read reads the HTTP response that a part holds. It leaves a as it is if there is none.
 func (a *batchAnswer) read(part string) {
 	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(part)), nil)
 	if err != nil {
@@ -174,10 +177,9 @@ func partHead(s string) (textproto.MIMEHeader, string) {
 	return h, s
 }
 
-// partSize is the length of the part's content that s starts with, or -1 if it
-// does not end. What the part, or the response in it, says of its own length
-// counts first: then the content may hold the delimiter, as a mail may that
-// somebody made for this.
+// partSize returns the length of the part's content at the start of s, or -1 if it does
+// not end. A Content-Length of the part, or of the response in it, counts before a
+// delimiter, so that a mail which somebody made to contain the delimiter ends nothing.
 func partSize(s, stated, delimiter string) int {
 	if n := lengthTo(s, 0, stated, delimiter); n >= 0 {
 		return n
@@ -195,7 +197,7 @@ func partSize(s, stated, delimiter string) int {
 	return at - before
 }
 
-// lengthTo is from plus the stated length, if the delimiter stands there; else -1.
+// lengthTo returns from plus the stated length if the delimiter follows there, else -1.
 func lengthTo(s string, from int, stated, delimiter string) int {
 	n, err := strconv.Atoi(stated)
 	if err != nil || n < 0 || n > len(s)-from {
@@ -208,9 +210,9 @@ func lengthTo(s string, from int, stated, delimiter string) int {
 	return from + n
 }
 
-// findDelimiter is where the delimiter stands at the start of a line of s, -1 if
-// nowhere, and how long the line break before it is, which belongs to it (RFC
-// 2046, section 5.1.1).
+// findDelimiter returns the index of the first delimiter that stands at the start of a
+// line of s, or -1. before is the length of the line break before it, which belongs to
+// the delimiter (RFC 2046, section 5.1.1).
 func findDelimiter(s, delimiter string) (at, before int) {
 	for from := 0; ; {
 		i := strings.Index(s[from:], delimiter)

@@ -16,18 +16,18 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// Failure is an error that came in place of an answer.
+// Failure is an error that a client library returned in place of an answer.
 type Failure struct {
-	Err error // of a client library
-	// Now is when it came up. It counts only where the answer has no Date of its
-	// own. Zero means the current time.
+	Err error
+	// Now is when the error occurred. It is used only if the answer inside the error
+	// has no Date. Zero means the current time.
 	Now time.Time
-	// Trace, where it is not nil, gets where each fact came from.
+	// Trace, if it is not nil, records where each fact came from.
 	Trace *Trace
 }
 
-// Error fills e with the facts of an error that a client library returned. It
-// looks through everything that it wraps for, in this order:
+// Error fills e with the facts of an error that a client library returned. In the error
+// and all errors that it wraps, Error looks for, in this order:
 //
 //   - an answer of the provider: *net/textproto.Error and the errors of
 //     emersion/go-smtp (SMTP), of emersion/go-imap v1 and v2 (IMAP), and those
@@ -36,26 +36,23 @@ type Failure struct {
 //     errors, and whatever has the same fields;
 //   - an error below the protocol, such as a timeout or a broken connection.
 //
-// These are recognised by the names and types of their exported fields, so
-// none of the libraries is a dependency. What is not recognised leaves e with
-// only its Provider: no status, no network kind, and Sent true. An error that
-// wraps more than 1000 others is not recognised.
+// These are recognised by the names and types of their exported fields, so that none of
+// the libraries is a dependency. An error that is not recognised, or that wraps more than
+// 1000 others, leaves e without status and network kind, and with Sent true.
 //
-// Where it joins several errors, an answer that leaves open whether the
-// request was carried out (HTTP 5xx) comes first, then a request that was lost,
-// then a refusal (HTTP 4xx): what refused one attempt does not speak for the
-// others.
+// If the error joins several others, an answer that leaves open whether the request was
+// carried out (HTTP 5xx) counts first, then a request that was lost, then a refusal (HTTP
+// 4xx), since the refusal of one attempt says nothing about the others.
 //
-// The error must be about one request. A client that follows redirects, repeats
-// requests by itself or makes several returns the last one's error: one of
-// "dial" that came after a request that had been carried out looks like any
-// other. Where that matters, let http.Client not follow redirects of requests
-// that change something (its CheckRedirect), turn the client's own retries
-// off, or set Sent in a hook that classifies.
+// The error must be about one request. A client that follows redirects, repeats requests
+// by itself or makes several returns the error of the last one, and an error of "dial" then
+// looks as if nothing had been sent although an earlier request was carried out. Where that
+// matters, turn the client's own retries off, keep http.Client from following redirects of
+// requests that change something (its CheckRedirect), or set Sent in a hook that classifies.
 //
-// e's Operation and Method are what the caller set, so is Protocol where the
-// error does not tell; where neither does, it is the policy's.
-// Attempt, Elapsed and Idempotent stay as they are.
+// The caller sets e's Operation, Method, Attempt, Elapsed and Idempotent; they stay as they
+// are. Protocol is that of the error, else what the caller set, else the policy's. p may be
+// nil.
 func Error(p *policy.Policy, f *Failure, e *rules.Event) (rep Report) {
 	err, t := f.Err, f.Trace
 	operation, method, spoken := e.Operation, e.Method, e.Protocol
@@ -101,17 +98,17 @@ func Error(p *policy.Policy, f *Failure, e *rules.Event) (rep Report) {
 	return rep
 }
 
-// answer is what an error holds of a provider's answer.
+// answer is a provider's answer, as far as an error holds it.
 type answer struct {
 	spoken *protocol.Protocol
-	reply  string   // where it is text
-	http   Response // of HTTP
+	reply  string   // SMTP and IMAP only
+	http   Response // HTTP only
 }
 
-// answer is the answer that an error holds, the outermost; nil = none. Of
-// joined errors it is one that leaves open whether the request was carried out.
-// Where there is none of these and another branch is a request that was lost,
-// a refusal says nothing: then it is nil, and the network's failure counts.
+// answer returns the outermost answer that an error holds, or nil. Of joined errors it
+// returns an answer that leaves open whether the request was carried out, else a refusal.
+// But if one of the others is a request that was lost, it returns nil instead of a refusal,
+// so that the failure of the network counts.
 func (t *tree) answer() *answer {
 	a := new(answer)
 	for ; !readShape(t.err, a); t = &t.kids[0] {
@@ -159,7 +156,7 @@ func (a *answer) refused() bool {
 // readShape reports whether err itself holds an answer.
 func readShape(err error, a *answer) (ok bool) {
 	defer func() {
-		if recover() != nil { // a foreign type may do anything in its methods
+		if recover() != nil { // a method of a foreign error may panic
 			ok = false
 		}
 	}()
@@ -183,8 +180,8 @@ func readShape(err error, a *answer) (ok bool) {
 	return readIMAPShape(v, a) || readSMTPShape(v, a) || readHTTPShape(err, v, a)
 }
 
-// readIMAPShape knows *imap.Error of go-imap v2, whose fields are Type, Code
-// and Text, and *imap.ErrStatusResp of v1, whose Resp has Type, Code and Info.
+// readIMAPShape recognises *imap.Error of go-imap v2, whose fields are Type, Code and Text,
+// and *imap.ErrStatusResp of v1, whose Resp has Type, Code and Info.
 func readIMAPShape(v reflect.Value, a *answer) bool {
 	if resp := v.FieldByName("Resp"); resp.Kind() == reflect.Pointer && resp.Elem().Kind() == reflect.Struct {
 		v = resp.Elem()
@@ -206,8 +203,8 @@ func readIMAPShape(v reflect.Value, a *answer) bool {
 	return true
 }
 
-// readSMTPShape knows *smtp.SMTPError of emersion/go-smtp: Code, EnhancedCode
-// and Message.
+// readSMTPShape recognises *smtp.SMTPError of emersion/go-smtp, whose fields are Code,
+// EnhancedCode and Message.
 func readSMTPShape(v reflect.Value, a *answer) bool {
 	enhanced := v.FieldByName("EnhancedCode")
 	code, ok1 := intField(v, "Code")
@@ -225,7 +222,7 @@ func readSMTPShape(v reflect.Value, a *answer) bool {
 	return true
 }
 
-// smtpReply puts a reply together as a server sends it.
+// smtpReply builds a reply as a server sends it. Without a valid code it is msg alone.
 func smtpReply(code int, enhanced, msg string) string {
 	if enhanced != "" {
 		msg = enhanced + " " + msg
@@ -236,8 +233,9 @@ func smtpReply(code int, enhanced, msg string) string {
 	return strconv.Itoa(code) + " " + strings.ReplaceAll(msg, "\n", "\n"+strconv.Itoa(code)+" ")
 }
 
-// readHTTPShape knows errors with an *http.Response, or with a status and at
-// least headers, a body, or a code of the provider's own.
+// readHTTPShape recognises errors that have an *http.Response, or a status together with
+// headers, a body, or a code of the provider's own, or a status in a field or type whose
+// name says that it is one of HTTP.
 func readHTTPShape(err error, v reflect.Value, a *answer) bool {
 	r := &a.http
 	*r, a.spoken = Response{}, protocol.HTTP
@@ -285,15 +283,16 @@ func readHTTPShape(err error, v reflect.Value, a *answer) bool {
 		body = gjson.AppendJSONString(body, message)
 		body = append(body, `}}`...)
 	case !hasHeader && !named && !strings.Contains(strings.ToLower(v.Type().Name()), "http"):
-		return false // a code of something else
+		return false // the number may be another kind of code
 	}
 	r.Status, r.Header, r.Body = status, header, body
 	return true
 }
 
-// retrievedBody is the body of golang.org/x/oauth2's RetrieveError, which has read
-// it. Some token endpoints answer in the form encoding, as GitHub does where
-// nobody asks for JSON.
+// retrievedBody returns the body of golang.org/x/oauth2's RetrieveError as JSON. Some token
+// endpoints answer in the form encoding, as GitHub does unless it is asked for JSON, so
+// the body is then built from the fields that the error has read from it. For other errors
+// it returns body.
 func retrievedBody(v reflect.Value, body []byte) []byte {
 	code, _ := stringField(v, "ErrorCode")
 	description, ok := stringField(v, "ErrorDescription")
@@ -305,8 +304,8 @@ func retrievedBody(v reflect.Value, body []byte) []byte {
 	return append(b, '}')
 }
 
-// headerField is the Header, Headers or ResponseHeaders of an error. Kiota's
-// keep theirs behind methods.
+// headerField returns the field Header, Headers or ResponseHeaders of an error. That of
+// Kiota's errors is a type with methods.
 func headerField(v reflect.Value) (http.Header, bool) {
 	for _, name := range [...]string{"Header", "Headers", "ResponseHeaders"} {
 		f := v.FieldByName(name)
@@ -335,10 +334,10 @@ func headerField(v reflect.Value) (http.Header, bool) {
 	return nil, false
 }
 
-// ownWords are the code and message of Microsoft Graph's ODataError, which
-// has parsed the body and kept none of it.
+// ownWords returns the code and message of Microsoft Graph's ODataError, which has parsed
+// the body but not kept it.
 func ownWords(err error) (code, message string) {
-	defer func() { _ = recover() }() // foreign methods: then it has no words
+	defer func() { _ = recover() }() // a foreign method may panic; then both are ""
 	get := reflect.ValueOf(err).MethodByName("GetErrorEscaped")
 	if !get.IsValid() || get.Type().NumIn() != 0 || get.Type().NumOut() != 1 {
 		return "", ""
@@ -365,9 +364,8 @@ func ownWords(err error) (code, message string) {
 	return code, message
 }
 
-// replayedBody is the body of a response if it was read before and can be
-// read again: then it is in memory. A body that is still on the network is the
-// caller's.
+// replayedBody returns the body of a response if it can be sought, which means that it is
+// in memory, else nil: a body that comes from the network is the caller's to read.
 func replayedBody(resp *http.Response) []byte {
 	s, ok := resp.Body.(io.ReadSeeker)
 	if !ok {

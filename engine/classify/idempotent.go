@@ -8,20 +8,19 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// Idempotent reports whether repeating a request whose outcome is unknown does
-// no harm: the policy lists its operation, or
+// Idempotent reports whether a request whose outcome is unknown can be repeated without
+// harm. That is so if the policy lists its operation as idempotent, or if
 //
-//   - http: IANA's registry calls its method idempotent (PROPFIND and REPORT
-//     too), or the request's headers h have an Idempotency-Key or an
-//     X-Idempotency-Key, which net/http takes for the same;
-//   - imap: it is any command but APPEND, COPY, MOVE, REPLACE, and STORE
-//     unless it is known to set flags absolutely ("STORE 1 FLAGS (\Seen)"),
-//     each with or without UID before it;
+//   - http: IANA's registry calls its method idempotent (PROPFIND and REPORT too), or
+//     its headers h have an Idempotency-Key or an X-Idempotency-Key, as net/http has it;
+//   - imap: it is any command except APPEND, COPY, MOVE, REPLACE and, unless it is known
+//     to set flags absolutely ("STORE 1 FLAGS (\Seen)"), STORE, with or without UID
+//     before it;
 //   - smtp: it is a command before the final dot of a message.
 //
-// method is the HTTP method, the SMTP verb or the IMAP command, where that is
-// empty the operation is taken for it. What is not known is not idempotent. p
-// and h may be nil.
+// method is the HTTP method, the SMTP verb or the IMAP command. For SMTP and IMAP, the
+// operation takes its place if it is empty. An unknown method is not idempotent. p and h
+// may be nil.
 func Idempotent(p *policy.Policy, protocolName, method, operation string, h http.Header) bool {
 	if p != nil && operation != "" && listed(p.Idempotent, operation) {
 		return true

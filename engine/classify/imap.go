@@ -9,28 +9,28 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// IMAP fills e with the facts of a server's response to a command: IMAPStatus,
-// Codes (response codes in upper case, as RFC 9051, section 7.1, and RFC 5530
-// have them; without their arguments), and Message, the text without tag,
-// status and codes; then the policy's extractors are applied, of which text
-// patterns read that message.
+// IMAP fills e with the facts of a server's response to a command: IMAPStatus, Codes (the
+// response codes of RFC 9051, section 7.1, and RFC 5530, in upper case and without their
+// arguments) and Message, which is the text without tag, status and codes. Then it applies
+// the policy's extractors, whose text patterns search that message. p may be nil.
 //
-// The text is one line or more: the tagged one decides, the last if there are several,
-// then BYE, then the other untagged ones; all that have a status contribute codes
-// and text. Other data of the server's is passed over, literals by their length, so
-// that a mail in them says nothing. Of a message the quotes and addresses, and the
-// name of a mailbox that is not there, are left out: somebody else chose them. Body
-// is what was read, without those. A
-// bracket that is not where a response code belongs ("OK Success [THROTTLED]")
-// is part of the message. The text may also be what a client library has left of
-// the response: only the text, or the code and the text. Attempt, Elapsed and
-// Idempotent stay as they are.
+// The text may have several lines. The status is that of the tagged line (the last one if
+// there are several), else that of a BYE, else that of another untagged line. All lines
+// that have a status contribute codes and text, except tagged ones that do not decide.
+// Data of the server's is skipped, literals by their length, so that a mail inside them
+// says nothing. Quotes, addresses and the name of a missing mailbox are left out of the
+// message, since other people chose them. Body is the part that was read, without those.
+//
+// A bracket that is not where a response code belongs ("OK Success [THROTTLED]") is part
+// of the message. The text may also be what a client library has left of the response:
+// the text alone, or the code and the text. Attempt, Elapsed and Idempotent stay as they
+// are.
 func IMAP(p *policy.Policy, r *Reply, e *rules.Event) Report {
 	t, status := r.Trace, upper(r.Status)
 	text := plainText(imapResponses(r.Text, status))
 	protocolEvent(e, "imap", r.Command, "")
 	e.Status = 0
-	named := e.Operation != "LOGIN" && e.Operation != "AUTHENTICATE" // a refusal may be about a mailbox
+	named := e.Operation != "LOGIN" && e.Operation != "AUTHENTICATE" // a refusal of other commands may name a mailbox
 	var codes []string
 	var message string
 	e.IMAPStatus, codes, message, e.Body = parseIMAP(text, status, named)
@@ -48,12 +48,12 @@ func IMAP(p *policy.Policy, r *Reply, e *rules.Event) Report {
 	return f.fill(p, e, asked{})
 }
 
-// imapResponses is what a server says in s: the lines that have a status, and
-// those that are no data of its. Data goes with its literals (RFC 9051, section
-// 4.3), which are counted in bytes, so s must be as it came.
+// imapResponses returns the lines of s that have a status, and those that do not belong to
+// the server's data. It skips data together with its literals (RFC 9051, section 4.3),
+// whose lengths are in bytes, so s must not be altered before.
 func imapResponses(s, want string) string {
 	var b strings.Builder
-	data := false // there was some, so a line that nothing explains is more of it
+	data := false // data has come, so an unknown line counts as more of it
 	for s != "" && b.Len() < MaxBody {
 		var line string
 		line, s = cutLine(s)
@@ -83,7 +83,7 @@ func imapResponses(s, want string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// cutLine cuts s after its first line, whose end stays with it.
+// cutLine splits the first line off s, with its line end.
 func cutLine(s string) (line, rest string) {
 	i := strings.IndexByte(s, '\n') + 1
 	if i == 0 {
@@ -92,8 +92,8 @@ func cutLine(s string) (line, rest string) {
 	return s[:i], s[i:]
 }
 
-// literalSize is the length of the literal that a line announces: {n}, {n+} or
-// {n-}, also of binary data (~{n}).
+// literalSize returns the length of the literal that a line announces at its end: {n},
+// {n+} or {n-}, or ~{n} for binary data.
 func literalSize(line string) (n int, ok bool) {
 	line, ended := strings.CutSuffix(line, "\n")
 	line, announced := strings.CutSuffix(strings.TrimSuffix(line, "\r"), "}")
@@ -106,8 +106,9 @@ func literalSize(line string) (n int, ok bool) {
 	return n, err == nil && n >= 0 && isDigit(line[0])
 }
 
-// skipLiteral is s after a literal of n bytes. Where the line before it ends in a
-// bare LF, somebody has rewritten line ends, each of which was two bytes.
+// skipLiteral returns s after a literal of n bytes. crlf is false if the line before it
+// ends in a bare LF: then something has rewritten the line ends, so each counts as two
+// bytes.
 func skipLiteral(s string, n int, crlf bool) string {
 	if crlf {
 		return s[min(n, len(s)):]
@@ -130,7 +131,7 @@ type imapLine struct {
 	text   string
 }
 
-// weight orders lines by how much they say about the command.
+// weight ranks lines: the line with the largest weight decides the status.
 func (l *imapLine) weight() int {
 	switch {
 	case l.tagged:
@@ -143,8 +144,9 @@ func (l *imapLine) weight() int {
 	return 0
 }
 
-// parseIMAP takes a response apart. want is its status, if that is known. named tells that
-// the command names a mailbox, which the response may repeat. body is what is read of it.
+// parseIMAP takes a response apart. want is its status if that is known, else "". named
+// says that the command may name a mailbox, which the response then may repeat. body is
+// the part of the response that was read.
 func parseIMAP(s, want string, named bool) (status string, codes []string, message, body string) {
 	var lines []imapLine
 	var plain []string
@@ -161,7 +163,7 @@ func parseIMAP(s, want string, named bool) (status string, codes []string, messa
 	}
 	best := -1
 	for i := range lines {
-		// A command has one tagged response, which is the last.
+		// A command has one tagged response, and it comes last.
 		if best < 0 || lines[i].weight() > lines[best].weight() || lines[i].tagged && lines[best].tagged {
 			best = i
 		}
@@ -201,8 +203,8 @@ func parseIMAP(s, want string, named bool) (status string, codes []string, messa
 	return status, codes, strings.Join(texts, " "), strings.TrimSpace(all.String())
 }
 
-// dropEcho drops what a line repeats, of a refusal also the name of the mailbox that
-// is not there.
+// dropEcho drops text that other people chose from a line: what withoutEcho drops, and of
+// a refusal the name of the mailbox that it is about.
 func (l *imapLine) dropEcho(want string, named bool) {
 	status := l.status
 	if status == "" {
@@ -211,7 +213,8 @@ func (l *imapLine) dropEcho(want string, named bool) {
 	if named && (status == "NO" || status == "BAD") {
 		var first bool
 		if l.text, first = withoutMailbox(l.text); first {
-			// "[THROTTLED] doesn't exist.": a name too, unless it says the same.
+			// "[THROTTLED] doesn't exist.": what looks like a code is the mailbox's
+			// name too, unless it is a code that says the same as the text.
 			l.codes = slices.DeleteFunc(l.codes, func(c string) bool { return c != "NONEXISTENT" && c != "TRYCREATE" && c != "ALREADYEXISTS" })
 		}
 	}
@@ -219,8 +222,8 @@ func (l *imapLine) dropEcho(want string, named bool) {
 }
 
 // parseIMAPLine reads `tag status [code] text`, `* status [code] text` or
-// `status [code] text`. Where the status is known already, a line that is not
-// untagged must have that one: "Server BAD weather" is no tagged BAD.
+// `status [code] text`. If want is not "", a line without "*" must have that status, so
+// that "Server BAD weather" is not taken for a tagged BAD.
 func parseIMAPLine(line, want string) (l imapLine, ok bool) {
 	first, rest, _ := strings.Cut(line, " ")
 	if s := imapStatus(first); s != "" && (want == "" || s == want) {
@@ -250,7 +253,7 @@ func imapStatus(s string) string {
 	return ""
 }
 
-// isTag reports whether s can be a tag (RFC 9051, section 9) or is "*".
+// isTag reports whether s is "*" or can be a tag (RFC 9051, section 9).
 func isTag(s string) bool {
 	if s == "*" {
 		return true
@@ -263,9 +266,9 @@ func isTag(s string) bool {
 	return s != "" && len(s) <= 64
 }
 
-// responseCodes splits the codes off the start of a response's text. RFC 9051
-// has at most one; Yahoo and others send more with refusals. With OK the text
-// behind it may begin with the name of a mailbox.
+// responseCodes splits the codes off the start of a response's text. RFC 9051 allows one;
+// Yahoo and others send several with a refusal. Of an OK only the first bracket is a code,
+// since the text after it may begin with the name of a mailbox.
 func responseCodes(status, s string) (codes []string, text string) {
 	s = strings.TrimSpace(s)
 	for strings.HasPrefix(s, "[") && (status != "OK" || len(codes) == 0) {
@@ -283,8 +286,8 @@ func responseCodes(status, s string) (codes []string, text string) {
 	return codes, s
 }
 
-// codeEnd is the index of the bracket that ends the code at the start of s, or
-// -1. Quoted strings inside may hold brackets.
+// codeEnd returns the index of the bracket that ends the code at the start of s, or -1.
+// Quoted strings inside the code may hold brackets.
 func codeEnd(s string) int {
 	quoted := false
 	for i := 1; i < len(s); i++ {

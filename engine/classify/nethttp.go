@@ -9,12 +9,12 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// The errors of net/http's client have no types that others can name, so their
-// texts tell them. A request that ended in one is lost, in whatever words, but
-// for those about the request itself and those of Unprocessed.
+// Most errors of net/http's client have no exported types, so they are recognised by
+// their texts. After any of them the request may have been sent, except those about the
+// request itself (aboutRequest) and those that Unprocessed knows.
 
-// netHTTPKind is the kind of an error of which s is the text, if that is one of
-// net/http's; "" = it is not.
+// netHTTPKind returns the kind of the failure if s is the whole text of an error of
+// net/http, else "".
 func netHTTPKind(s string) string {
 	_, known := nethttp.Known(s)
 	for _, start := range [...]string{"http: ", "net/http: ", "http2: "} {
@@ -29,10 +29,10 @@ func netHTTPKind(s string) string {
 	return rules.NetworkOther
 }
 
-// requestTexts are how net/http's errors about the request itself begin, and
-// those about where the server's redirects led it: no failure of the network, and
-// no repeat ends otherwise. What a server wrote comes later in a text, so only
-// the beginning counts.
+// requestTexts are the beginnings of net/http's errors about the request itself, or about
+// where a redirect led it. They are no failures of the network, and a repeat would fail
+// in the same way. Only the beginning of a text is compared, since text that a server
+// wrote comes later.
 var requestTexts = [...]string{
 	"unsupported protocol scheme", "http2: unsupported scheme", "net/http: invalid scheme ",
 	"http: no Host in request URL", "http: nil Request.URL", "http: nil Request.Header", "net/http: nil Context",
@@ -40,19 +40,19 @@ var requestTexts = [...]string{
 	"http: Request.Write on Request with no Host or URL set", "net/http: can't write control character in Request.URL",
 	"net/http: invalid header ", "net/http: invalid trailer ", "http: invalid header ", "http: invalid trailer ",
 	"net/http: invalid method ", "http: invalid method ", "invalid method ", "http: invalid Host header", "invalid Trailer key ",
-	// net/http/internal/httpcommon, by way of HTTP/2
+	// from net/http/internal/httpcommon, for HTTP/2
 	"http2: Request.URL is nil", "http2: invalid Host header", "http2: invalid :protocol header in non-CONNECT request",
 	"http2: invalid request :path ", "http2: invalid HTTP header ", "http2: invalid HTTP trailer ", "http2: invalid Trailer key ",
 	"http2: invalid Upgrade request header", "http2: invalid Transfer-Encoding request header", "http2: invalid Connection request header",
 	"http2: request header list larger than peer's advertised limit",
-	// the body is not as long as the request says
+	// the body has another length than the request says
 	"http: Request.ContentLength=", "http: ContentLength=", "http2: request body larger than specified content length",
-	// net/url
+	// from net/url
 	"missing protocol scheme", "invalid URL escape ", "net/url: invalid control character in URL", "first path segment in URL cannot contain colon",
 }
 
-// aboutRequest reports whether s is the text of such an error, alone or in what
-// net/http and net/url wrap it in.
+// aboutRequest reports whether s is the text of an error about the request itself, as it
+// is or as net/http and net/url wrap it.
 func aboutRequest(s string) bool {
 	if len(s) > patternWindow {
 		s = s[:patternWindow]
@@ -69,8 +69,8 @@ func aboutRequest(s string) bool {
 	return strings.HasPrefix(s, "stopped after ") && strings.HasSuffix(s, " redirects")
 }
 
-// withoutURL is the text of a *url.Error without its method and its URL, of
-// other errors all of it.
+// withoutURL returns s without the method and the URL with which the text of a
+// *url.Error begins. Other texts stay as they are.
 func withoutURL(s string) string {
 	for {
 		// Get "https://example.com/": ...
@@ -86,7 +86,7 @@ func withoutURL(s string) string {
 	}
 }
 
-// parses reports whether err is about a URL that cannot be read.
+// parses reports whether err is that of parsing a malformed URL.
 func parses(err error) bool {
 	e, ok := err.(*url.Error)
 	return ok && e.Op == "parse"

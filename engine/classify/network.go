@@ -17,20 +17,19 @@ import (
 
 // failure is what an error says about the network.
 type failure struct {
-	kind string
-	sent bool // or not known
+	kind string // one of the Network… constants of package rules; "" = nothing
+	sent bool   // the request was sent, or may have been
 }
 
-// network tells what went wrong below the protocol: one of the Network…
-// constants of package rules, or "" where the error says nothing about
-// the network. A *url.Error, and any error in net/http's words, does, but for
-// those about the request itself ("unsupported protocol scheme").
+// network tells what went wrong below the protocol. Its kind is "" if the error says
+// nothing about the network. A *url.Error and any error with a text of net/http's say
+// something, unless they are about the request itself ("unsupported protocol scheme").
 //
-// sent is false only where the request cannot have reached the server, and
-// unknown means sent. What is certain is told by types, never by text:
+// sent is false only if the request cannot have reached the server. Types prove that, and
+// not texts:
 //
-//   - no connection came about: a *net.OpError of Op "dial", "proxyconnect" or
-//     "socks connect" that stands inside no other, or an *os.SyscallError of
+//   - no connection was made: a *net.OpError of Op "dial", "proxyconnect" or
+//     "socks connect" that is not inside another one, or an *os.SyscallError of
 //     connect(2);
 //   - the name did not resolve: a *net.DNSError;
 //   - the TLS handshake failed before the client could write: a
@@ -38,26 +37,23 @@ type failure struct {
 //     [tls.RecordHeaderError] about the first record, or net/http's timeout of
 //     the handshake.
 //
-// Net/http's own words that the server never looked at the request count as
-// well, see [Unprocessed].
+// The one exception are the texts of net/http which say that the server never looked at
+// the request, see [Unprocessed].
 //
-// Other TLS errors are sent: an alert or a bad record in the middle of a
-// connection looks like one of the handshake (RFC 8446, section 6), and a
-// server refuses a client's certificate after the client may have written
-// (section 4.4.2.4). So are errors of crypto/x509 alone, since signatures in
-// an answer are verified too.
+// After other TLS errors sent is true: an alert or a bad record in the middle of a
+// connection looks like one of the handshake (RFC 8446, section 6), and a server may
+// refuse a client's certificate after the client has written (section 4.4.2.4). The same
+// holds for errors of crypto/x509 alone, since signatures in an answer are verified too.
 //
-// Where t joins several errors (Unwrap() []error, and the lists of common
-// libraries), sent is false only where it is for each of them: one attempt may
-// have lost its answer before the next found no server. kind is then that of
-// the first that was sent. An error that wraps more than 1000 others, itself
-// perhaps, says nothing.
+// If t joins several errors (Unwrap() []error, and the lists of common libraries), sent is
+// false only if it is false for each of them: one attempt may have lost its answer before
+// the next one found no server. kind is then that of the first that was sent.
 //
 // A context that the caller cancelled is [rules.NetworkCanceled]; one whose
 // deadline passed is [rules.NetworkTimeout].
 func (t *tree) network() (f failure) {
 	defer func() {
-		if recover() != nil { // the methods of foreign errors, nil pointers among them
+		if recover() != nil { // a method of a foreign error may panic, such as that of a nil pointer
 			f = failure{sent: true}
 		}
 	}()
@@ -68,12 +64,12 @@ func (t *tree) network() (f failure) {
 	return f
 }
 
-// chain is what the types of t and of what it wraps say. The outermost error
-// that knows whether the request was sent decides that.
+// chain returns what the types of t and of the errors inside it say. The outermost error
+// that knows whether the request was sent decides about sent.
 func (t *tree) chain() failure {
 	f := failure{sent: true}
 	if v := reflect.ValueOf(t.err); v.Kind() == reflect.Pointer && v.IsNil() {
-		return f // perhaps no error at all, which became one on its way through an interface
+		return f // perhaps there was no error: a nil pointer in an interface is not nil
 	}
 	switch {
 	case t.joined:
@@ -91,7 +87,7 @@ func (t *tree) chain() failure {
 	return f
 }
 
-// branches puts together what joined errors say.
+// branches combines what joined errors say.
 func (t *tree) branches() failure {
 	all := make([]failure, len(t.kids))
 	f := failure{sent: len(all) == 0}
@@ -114,7 +110,8 @@ func (t *tree) branches() failure {
 	return f
 }
 
-// kinds has what counts first where several errors of a chain say something.
+// kinds are the kinds by rank: where several errors of a chain have one, the first in
+// this list counts.
 var kinds = [...]string{
 	rules.NetworkCanceled, rules.NetworkTLS, rules.NetworkDNS, rules.NetworkTimeout,
 	rules.NetworkConnect, rules.NetworkReset, rules.NetworkEOF, rules.NetworkOther,
@@ -129,7 +126,7 @@ func graver(a, b string) string {
 	return ""
 }
 
-// networkKind is what err itself says, whatever it wraps.
+// networkKind returns the kind that err itself says, without the errors that it wraps.
 func networkKind(err error) string {
 	if is(err, context.Canceled) {
 		return rules.NetworkCanceled
@@ -169,7 +166,7 @@ func networkKind(err error) string {
 	return unprocessedKind(err)
 }
 
-// is tells what [errors.Is] does, but not of what err wraps.
+// is does what [errors.Is] does, without the errors that err wraps.
 func is(err, target error) bool {
 	if err == target {
 		return true
@@ -178,7 +175,7 @@ func is(err, target error) bool {
 	return ok && x.Is(target)
 }
 
-// sentOf reports whether the request was sent, as far as err itself knows.
+// sentOf reports whether err itself knows if the request was sent, and whether it was.
 func sentOf(err error) (known, sent bool) {
 	switch e := err.(type) {
 	case *net.OpError:
@@ -186,10 +183,10 @@ func sentOf(err error) (known, sent bool) {
 	case *net.DNSError, *tls.CertificateVerificationError, *tls.ECHRejectionError:
 		return true, false
 	case tls.RecordHeaderError:
-		// The others occur after the handshake too.
+		// Records with other messages occur after the handshake too.
 		return true, e.Msg != "first record does not look like a TLS handshake"
 	case *os.SyscallError:
-		return strings.HasPrefix(e.Syscall, "connect"), false // connectex of Windows
+		return strings.HasPrefix(e.Syscall, "connect"), false // on Windows it is connectex
 	}
 	t := reflect.TypeOf(err)
 	known = t.PkgPath() == "net/http" && t.Name() == "tlsHandshakeTimeoutError" || saysUnprocessed(err)
@@ -202,15 +199,15 @@ func dials(op string) bool {
 	return op == "dial" || op == "proxyconnect" || op == "socks connect"
 }
 
-// tellsMore reports whether an error tells in words of its own of a request
-// that was lost, or of several, beside what it wraps: "primary: unexpected EOF;
-// backup: %w". Words only ever turn what was not sent into what was.
+// tellsMore reports whether the text of an error, beside the texts of the errors that it
+// wraps, speaks of a lost request or of several: "primary: unexpected EOF; backup: %w".
+// Then the request counts as sent. A text never makes it count as not sent.
 func (t *tree) tellsMore() bool {
 	if _, ok := t.err.(*url.Error); ok {
-		return false // its words are the method and the URL
+		return false // its own text is only the method and the URL
 	}
 	own, rest := "", t.err.Error()
-	for i := range t.kids { // in their order: one's text may occur inside another's
+	for i := range t.kids { // in order, since the text of one may occur inside that of another
 		if before, after, ok := strings.Cut(rest, t.kids[i].err.Error()); ok {
 			own, rest = own+before+"\n", after
 		}
@@ -219,9 +216,9 @@ func (t *tree) tellsMore() bool {
 	return len(own) > patternWindow || tellsOfLoss(own)
 }
 
-// byText is the kind of an error that only its text tells: net/http's own,
-// HTTP/2's, and those that were turned into text on the way. The text of a
-// *url.Error holds the URL, which is not to be searched.
+// byText returns the kind of an error whose type tells nothing: those of net/http and
+// HTTP/2, and those that were turned into a text on the way. Of a *url.Error it reads the
+// error inside, since the URL in its text could contain anything.
 func (t *tree) byText() string {
 	inner, network := t.err, false
 	at := t

@@ -7,21 +7,21 @@ import (
 )
 
 // NetworkText reads the kind of a network failure from the text of an error, for logs and
-// test cases that hold no more than that. Text that names nothing known is
-// [rules.NetworkOther]; no text is "".
+// test cases that hold only the text. kind is [rules.NetworkOther] for an unknown text, and
+// "" for an empty one and for an error about the request itself.
 //
-// sent is false if the text proves that no request was sent. Then the whole text, or
-// what follows the method and the URL of a *url.Error, is that of an error before any
-// request ("dial tcp 192.0.2.1:443: connect: connection refused"), begins as people call
-// such an error ("connection refused"), or is one of the words dns and connect. The same
-// words further inside prove nothing: they may come from one of several errors, or from a
+// sent is false if the text proves that no request was sent: the text, or the part after
+// the method and the URL of a *url.Error, begins like an error that comes before any request
+// ("dial tcp 192.0.2.1:443: connect: connection refused") or as people call such an error
+// ("connection refused"), or it is one of the words dns and connect. The same words further
+// inside a text prove nothing, since they may be those of one of several errors, or of a
 // server.
 func NetworkText(s string) (kind string, sent bool) {
 	s = strings.TrimSpace(s)
 	if s == "" {
 		return "", true
 	}
-	// Bare names of the kinds themselves.
+	// The text may be just the name of a kind.
 	switch k := strings.ToLower(s); k {
 	case rules.NetworkDNS, rules.NetworkConnect:
 		return k, false
@@ -50,13 +50,13 @@ func NetworkText(s string) (kind string, sent bool) {
 	return rules.NetworkOther, sent
 }
 
-// starts are how the texts begin of errors that come up before a request is
-// sent, lower case.
+// starts are the beginnings, in lower case, of the texts of errors that occur before a
+// request is sent.
 var starts = [...]string{
 	"dial tcp", "dial udp", "dial unix", "dial: ", "proxyconnect tcp", "socks connect tcp",
 	"connect: ", "connect econn", // the second of Node.js
 	"lookup ", "getaddrinfo ",
-	// What people write who note an error down.
+	// as people write who note an error down
 	"connection refused", "econnrefused", "no route to host", "network is unreachable", "host is unreachable",
 	"could not connect", "couldn't connect", "failed to connect", "unable to connect",
 	"no such host", "name or service not known", "temporary failure in name resolution", "nodename nor servname provided",
@@ -65,8 +65,8 @@ var starts = [...]string{
 	"net/http: tls handshake timeout",
 }
 
-// beforeRequest reports whether s is the text of one error, and that one of
-// those that come up before a request is sent.
+// beforeRequest reports whether s is the text of a single error, and of one that occurs
+// before a request is sent.
 func beforeRequest(s string) bool {
 	if len(s) > patternWindow || strings.ContainsAny(s, "\n;") {
 		return false
@@ -80,7 +80,7 @@ func beforeRequest(s string) bool {
 					return false
 				}
 			}
-			// http.Client keeps but the text of what its timeout ended.
+			// Client.Timeout may have ended a later step than the text begins with.
 			return !hasWord(s, "eof") && !strings.Contains(s, "client.timeout")
 		}
 	}
@@ -94,14 +94,14 @@ type phrase struct {
 	kind string
 }
 
-// phrases are what the errors of Go's network packages, of C libraries and of
-// Windows say, lower case. The first that occurs counts, so the more special
-// come first.
+// phrases occur, here in lower case, in the errors of Go's network packages, of C
+// libraries and of Windows. The first one that occurs in a text counts, so the more
+// specific ones come first.
 var phrases = [...]phrase{
 	{"context canceled", rules.NetworkCanceled},
 	{"operation was canceled", rules.NetworkCanceled},
 	{"tls handshake timeout", rules.NetworkTimeout},
-	{"client.timeout", rules.NetworkTimeout}, // before "request canceled", which http.Client says as well
+	{"client.timeout", rules.NetworkTimeout}, // before "request canceled", which http.Client writes into the same text
 	{"net/http: request canceled", rules.NetworkCanceled},
 	{"x509: ", rules.NetworkTLS},
 	{"tls: ", rules.NetworkTLS},
@@ -151,7 +151,7 @@ var phrases = [...]phrase{
 	{"connection closed during command execution", rules.NetworkEOF}, // go-imap v1
 }
 
-// looseWords are believed only where the text is known to be that of a network error.
+// looseWords count only if the text is known to be that of a network error.
 var looseWords = [...]phrase{
 	{"canceled", rules.NetworkCanceled},
 	{"cancelled", rules.NetworkCanceled},
@@ -193,8 +193,8 @@ func networkPhrase(s string) (kind string) {
 	return ""
 }
 
-// tellsOfLoss reports whether a text speaks of a request that may have been
-// sent, or of more than one.
+// tellsOfLoss reports whether a text speaks of a request that may have been sent, or of
+// more than one request.
 func tellsOfLoss(s string) bool {
 	s = strings.ToLower(s)
 	for _, p := range phrases {
@@ -216,7 +216,8 @@ func tellsOfLoss(s string) bool {
 	return hasWord(s, "eof")
 }
 
-// hasWord reports whether word, lower case letters, stands in s by itself.
+// hasWord reports whether word, in lower case letters, occurs in s with no letter next
+// to it.
 func hasWord(s, word string) bool {
 	for i := 0; ; i += len(word) {
 		j := strings.Index(s[i:], word)

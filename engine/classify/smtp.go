@@ -7,17 +7,16 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// SMTP fills e with the facts of a server's reply to a command: Status is the
-// reply code, Codes start with the enhanced status codes (RFC 3463), Message
-// is the text without either, its lines joined by one space; then the policy's
-// extractors are applied, of which text patterns read that message. Body is
-// the reply. In both, quotes and addresses are left out, since they repeat what
-// somebody else has written, such as the subject of a mail or the name of a file.
+// SMTP fills e with the facts of a server's reply to a command: Status is the reply code,
+// Codes begin with the enhanced status codes (RFC 3463), and Message is the text without
+// either, its lines joined by spaces. Then it applies the policy's extractors, whose text
+// patterns search that message. Body is the reply. Quotes and addresses are left out of
+// Message and Body, since they may repeat what other people have written, such as the
+// subject of a mail or the name of a file. p may be nil.
 //
-// The text is what the server sent, of one line or more ("552-5.2.3 Your
-// message\r\n552 5.2.3 is too big"). Without a reply code it is only text,
-// and e.Status stays as the caller set it. Attempt, Elapsed and Idempotent stay
-// as they are.
+// The text may have several lines ("552-5.2.3 Your message\r\n552 5.2.3 is too big"). If
+// it has no reply code, e.Status stays as the caller set it. Attempt, Elapsed and
+// Idempotent stay as they are.
 func SMTP(p *policy.Policy, r *Reply, e *rules.Event) Report {
 	t, reply := r.Trace, replyWithoutEcho(plainText(r.Text))
 	protocolEvent(e, "smtp", r.Command, reply)
@@ -50,7 +49,7 @@ func replyWithoutEcho(reply string) string {
 	return b.String()
 }
 
-// parseSMTP takes a reply apart. status is 0 if the first line has none.
+// parseSMTP takes a reply apart. status is 0 if the first line has no reply code.
 func parseSMTP(reply string) (status int, codes []string, message string) {
 	var parts []string
 	for line := range strings.Lines(reply) {
@@ -92,8 +91,8 @@ func replyCode(line string) (code int, rest string, ok bool) {
 	return code, line[min(len(line), 4):], true
 }
 
-// enhancedCode splits an enhanced status code (RFC 3463, section 2) off the
-// start of a text. Some servers write # before it or brackets around it.
+// enhancedCode splits an enhanced status code (RFC 3463, section 2) off the start of a
+// text. Some servers write a # before it, or brackets around it.
 func enhancedCode(s string) (code, rest string) {
 	t := strings.TrimLeft(s, "#[(")
 	n := enhancedLen(t)
@@ -110,7 +109,7 @@ func enhancedCode(s string) (code, rest string) {
 	return t[:n], strings.TrimLeft(rest, " \t:-,")
 }
 
-// quotedCode is a code inside of a text, as qmail writes it: "(#5.1.1)".
+// quotedCode returns a code inside a text, as qmail writes it ("(#5.1.1)"), or "".
 func quotedCode(s string) string {
 	i := strings.Index(s, "#")
 	if i < 0 {
@@ -122,7 +121,7 @@ func quotedCode(s string) string {
 	return ""
 }
 
-// enhancedLen is the length of the code class.subject.detail at the start of s, or 0.
+// enhancedLen returns the length of the code class.subject.detail at the start of s, or 0.
 func enhancedLen(s string) int {
 	if len(s) < 5 || s[0] != '2' && s[0] != '4' && s[0] != '5' || s[1] != '.' {
 		return 0
@@ -144,7 +143,7 @@ func enhancedLen(s string) int {
 		}
 	}
 	if i+1 < len(s) && s[i] == '.' && isDigit(s[i+1]) {
-		return 0 // an address: 5.1.2.3
+		return 0 // an IP address such as 5.1.2.3
 	}
 	return i
 }

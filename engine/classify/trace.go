@@ -11,15 +11,16 @@ import (
 type Source struct {
 	Fact  string // as rules name it: "codes", "message", "facts.doc", "retry_after", …
 	From  string // "json error.status", "header Retry-After", "smtp reply", …
-	Value string // what was found, cut to 200 bytes; credentials are replaced
-	Note  string // "" or why the value does not count
+	Value string // what was found, cut to 200 bytes; "[hidden]" for the value of a secret header
+	Note  string // why the value does not count; "" = it counts
 }
 
-// Trace is where the facts of an event came from, in the order they were found.
+// Trace records where the facts of an event came from, in the order in which they were
+// found. The zero Trace is empty and ready to use. It must not be shared by goroutines.
 type Trace []Source
 
-// add is called for values that count and, with a note, for those that do not.
-// A nil t takes nothing.
+// add records a value. note says why the value does not count, if it does not. add does
+// nothing if t is nil.
 func (t *Trace) add(fact, from, value, note string) {
 	if t == nil {
 		return
@@ -30,7 +31,7 @@ func (t *Trace) add(fact, from, value, note string) {
 	*t = append(*t, Source{fact, from, value, note})
 }
 
-// describe is an extractor as a policy file writes it.
+// describe returns an extractor as a policy file writes it.
 func describe(x *policy.Extractor) string {
 	var b strings.Builder
 	if x.Kind != policy.FromText {
