@@ -22,8 +22,9 @@ type Loan struct {
 	of    Permit
 	outer *Loan // of the call around the permit's own; nil = there is none
 	tree  *lendingTree
-	parts []part // as the permit's refs; guarded by tree.mu
-	ended bool   // the permit was released; guarded by tree.mu
+	parts []part       // as the permit's refs; guarded by tree.mu
+	paid  *storePermit // what the store knows of the permit; nil = nothing
+	ended bool         // the permit was released; guarded by tree.mu
 }
 
 // lendingTree is shared by a permit and all those inside. Its lock is taken
@@ -99,7 +100,7 @@ func (p Permit) Lend(outer *Loan) *Loan {
 	if outer != nil {
 		n.tree = outer.tree
 	}
-	loan := &Loan{l: l, of: p, outer: outer, tree: n.tree, parts: make([]part, len(rec.refs))}
+	loan := &Loan{l: l, of: p, outer: outer, tree: n.tree, parts: make([]part, len(rec.refs)), paid: rec.stored}
 	for i := range rec.refs {
 		r, pt := &rec.refs[i], &loan.parts[i]
 		r.e.pins++ // it must stay the one that calls inside find
@@ -265,6 +266,7 @@ func repayLocked(debts []debt, units, slots, at int64) (u, s int64) {
 		d.units, d.slots = d.units-du, d.slots-ds
 		if d.loan.ended {
 			du, ds = repayLocked(d.part.from, du, ds, at)
+			d.loan.paid.refundPart(d.part, du)
 			u, s = u+du, s+ds
 			continue
 		}
@@ -305,43 +307,63 @@ func (n *Loan) watch() (freed <-chan struct{}, now bool) {
 	return t.freed, now
 }
 
-// attachLocked records the debts of a permit that was just granted. Slots that the calls
-// around had given back, and that the permit took, become debts too: these calls have
-// them again when the permit ends. All shards of the permit are locked.
+// attachLocked records the debts of a permit that was just granted. All shards of the permit
+// are locked.
 func (n *Loan) attachLocked(p Permit, debts []debt) {
 	rec := p.recordLocked()
+	for _, d := range debts {
+		rec.refs[d.ref].got += d.slots
+	}
+	rec.nested = &nested{tree: n.tree, debts: debts}
+	n.replaceLocked(rec, false)
+}
+
+// replaceLocked makes slots that the calls around had given back, and that the permit took
+// itself, debts too: these calls have them again when the permit ends. Where a store keeps
+// the limit, that is done (shared) once it has granted them. All shards of the permit are
+// locked.
+func (n *Loan) replaceLocked(rec *record, shared bool) {
 	n.tree.mu.Lock()
 	defer n.tree.mu.Unlock()
 	for i := range rec.refs {
 		r := &rec.refs[i]
-		if !r.lim.holds() {
+		if !r.lim.holds() || shared != (n.l.member != nil && !r.lim.Process) {
 			continue
 		}
 		own := r.got
+		for _, d := range rec.nested.debtsOf(i) {
+			own -= d.slots
+		}
 		for o := n; o != nil; o = o.outer {
 			for j := range o.parts {
 				pt := &o.parts[j]
 				if k := min(own, pt.away); k > 0 && !o.ended && pt.e == r.e && pt.lim.position == r.lim.position {
 					pt.away -= k
 					own -= k
-					debts = append(debts, debt{ref: i, loan: o, part: pt, slots: k})
-					r.got -= k // counted again below
+					rec.nested.debts = append(rec.nested.debts, debt{ref: i, loan: o, part: pt, slots: k})
 				}
 			}
 		}
 	}
-	for _, d := range debts {
-		rec.refs[d.ref].got += d.slots
-	}
-	rec.nested = &nested{tree: n.tree, debts: debts}
 }
 
 // refundLocked gives the lenders back what is left of the units that the permit borrowed,
-// and leaves in rec the units that the permit itself gives back. The home shard is locked.
+// and leaves in rec the units that the permit itself gives back, of which it tells the store.
+// The home shard is locked.
 func (n *nested) refundLocked(rec *record) {
 	t := n.tree
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if n.loan != nil {
+		for i := range rec.refs {
+			if r := &rec.refs[i]; r.lim.metered() {
+				r.got = min(r.got, n.loan.parts[i].units)
+			}
+		}
+	}
+	if rec.stored != nil {
+		rec.stored.refundLocked(rec)
+	}
 	for i := range rec.refs {
 		r := &rec.refs[i]
 		if !r.lim.metered() {
@@ -350,7 +372,6 @@ func (n *nested) refundLocked(rec *record) {
 		from, rest := n.debtsOf(i), int64(0)
 		if n.loan != nil {
 			pt := &n.loan.parts[i]
-			r.got = min(r.got, pt.units)
 			from, rest, pt.units = pt.from, pt.units-r.got, 0
 		} else {
 			for _, d := range from {

@@ -161,20 +161,20 @@ func (p Permit) end(how ending) {
 		return
 	}
 	rec.gen++ // from here on this permit is released, and the record ours
+	n := rec.nested
+	if n != nil && refund {
+		n.refundLocked(rec)
+	}
 	if rec.stored != nil {
 		rec.stored.endLocked(how)
 		rec.stored = nil
 	}
-	n := rec.nested
 	if n == nil && !refund && rec.giveBackUsualLocked(p.rec.home) {
 		l.recycleLocked(sh, p.rec.index)
 		sh.mu.Unlock()
 		return
 	}
 	if n != nil {
-		if refund {
-			n.refundLocked(rec)
-		}
 		n.endLocked(rec)
 		rec.nested = nil
 		if n.loan != nil {
@@ -314,11 +314,10 @@ func (p Permit) Refund() {
 	home.mu.Lock()
 	if rec := p.recordLocked(); rec != nil && rec.nested != nil {
 		rec.nested.refundLocked(rec)
+	} else if rec != nil && rec.stored != nil {
+		rec.stored.refundLocked(rec)
 	}
 	home.mu.Unlock()
-	if p.l.member != nil {
-		p.tellRefunded()
-	}
 	p.each(func(r *taken, at int64) (wake bool) {
 		wake = p.l.unusedLocked(r, at)
 		if r.lim.metered() {

@@ -143,7 +143,7 @@ func (l *Limiter) newStorePermit(p Permit, r *Request) *storePermit {
 		}
 		x := f.e.coldOf(m)
 		k := f.e.sharedLocked(l, cfg)
-		use := StoreUse{Limit: l.lowered(m.stored(x)), Cost: cost}
+		use := StoreUse{Limit: l.numbersOf(m, x), Cost: cost}
 		if cut := sp.m.cutOff.Load(); cut != nil && sp.m.outage.Load() == nil {
 			use.Limit = cut.withhold(use.Limit, m, x.specOf(m), k.key.Place)
 		}
@@ -376,6 +376,9 @@ func (l *Limiter) confirm(ctx context.Context, p Permit, r *Request, wait bool) 
 	}
 	if sp.tree != nil {
 		sp.join(sp.tree)
+		locks, rec := now.lockRecord()
+		r.Inside.replaceLocked(rec, true)
+		l.unlock(locks)
 	}
 	return now, nil
 }
@@ -547,9 +550,12 @@ func (sp *storePermit) cancel() {
 }
 
 // tell queues what became of what the permit has of one place.
-func (sp *storePermit) tell(pl *askedPlace, how StoreEnding) {
+func (sp *storePermit) tell(pl *askedPlace, how StoreEnding) { sp.tellOf(pl, pl.parts, how) }
+
+// tellOf queues what became of a part of that.
+func (sp *storePermit) tellOf(pl *askedPlace, parts []StorePart, how StoreEnding) {
 	if pl.state == notAsked {
 		return
 	}
-	sp.m.end(StoreEnd{ID: sp.id, Ending: how, Parts: pl.parts}, sp.instant)
+	sp.m.end(StoreEnd{ID: sp.id, Ending: how, Parts: parts}, sp.instant)
 }

@@ -40,7 +40,7 @@ func (l *Limiter) sharedLimit(limit string, k *Keys) (*sharedKey, StoreLimit) {
 		return nil, StoreLimit{}
 	}
 	defer l.unlock(c.locks)
-	return e.sharedLocked(l, c.cfg), l.lowered(m.stored(e.coldOf(m)))
+	return e.sharedLocked(l, c.cfg), l.numbersOf(m, e.coldOf(m))
 }
 
 // change tells the store, and waits for it no longer than a call does. Where it does not

@@ -90,6 +90,97 @@ func TestNestedCallsDoNotLock(t *testing.T) {
 	})
 }
 
+// What a call gives back, it gives back in the store, too: neither more nor less than here.
+func TestNestedRefundsOverStore(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  func(outer, inner Permit)
+		back int64 // of the 6 units
+	}{
+		{"the lender gives back what it has not lent", func(outer, inner Permit) { outer.Cancel(); inner.Complete() }, 2},
+		{"the lender refunds what it has not lent", func(outer, inner Permit) { outer.Refund(); outer.Complete(); inner.Complete() }, 2},
+		{"the lender gives back what was not spent", func(outer, inner Permit) { inner.Complete(); outer.Cancel() }, 2},
+		{"the call inside gives back to the lender", func(outer, inner Permit) { inner.Cancel(); outer.Cancel() }, 6},
+		{"the call inside gives back to a lender that has ended", func(outer, inner Permit) { outer.Complete(); inner.Cancel() }, 4},
+		{"the call inside refunds to a lender that has ended", func(outer, inner Permit) { outer.Complete(); inner.Refund(); inner.Release() }, 4},
+		{"neither", func(outer, inner Permit) { outer.Complete(); inner.Complete() }, 0},
+		{"both, the lender first: the store takes one refund of it", func(outer, inner Permit) { outer.Cancel(); inner.Cancel() }, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 2, MemberOptions{}, Limit{Name: "user", Key: byAccount, Rate: 1, Burst: 6})
+				outer, err := f.limiters[0].Acquire(context.Background(), request(Use{Limit: "user", Cost: 6}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := request(Use{Limit: "user", Cost: 4})
+				r.Inside = outer.Lend(nil)
+				inner, err := f.limiters[0].Acquire(context.Background(), r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.end(outer, inner)
+				time.Sleep(10 * time.Millisecond)
+				got := int64(0)
+				for f.try(1, -1, Use{Limit: "user", Cost: 1}) == nil {
+					got++
+				}
+				if got != c.back {
+					t.Errorf("another process gets %d units, want %d", got, c.back)
+				}
+			})
+		})
+	}
+}
+
+// A slot that a call gave back while one inside it waited is asked for again by the next call
+// inside that takes it.
+func TestSlotGivenBackIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2, MemberOptions{}, Limit{Name: "a", Key: byAccount, Concurrency: 1}, Limit{Name: "b", Key: byAccount, Concurrency: 1})
+		a, b := Use{Limit: "a"}, Use{Limit: "b"}
+		take := func(process int, inside *Loan, u Use) (Permit, error) {
+			r := request(u)
+			r.Inside, r.MaxWait = inside, 5*time.Second
+			return f.limiters[process].Acquire(context.Background(), r)
+		}
+		other, err := take(1, nil, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, other.Complete)
+		outer, err := take(0, nil, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		loan := outer.Lend(nil)
+		inner, err := take(0, loan, b) // waits for a second, and gives the slot of a back
+		if err != nil {
+			t.Fatal(err)
+		}
+		inner.Complete()
+		other, err = take(1, nil, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, err := take(0, loan, a); err == nil {
+			t.Error("a call inside passes by a slot that another process has")
+			p.Complete()
+		}
+		other.Complete()
+		p, err := take(0, loan, a)
+		if err != nil {
+			t.Error(err)
+		}
+		p.Complete()
+		outer.Complete()
+		time.Sleep(10 * time.Millisecond)
+		if err := f.try(1, time.Second, a); err != nil {
+			t.Errorf("the slot is lost: %v", err)
+		}
+	})
+}
+
 // No request is started by a slot whose lease was not renewed for two thirds of it.
 func TestStaleLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -108,6 +108,23 @@ func (a numbered) lower(b numbered) numbered {
 	return a
 }
 
+// numbersOf returns m as the store is told of it for a key with the state x.
+func (l *Limiter) numbersOf(m *limit, x *coldLimit) StoreLimit {
+	s := m.stored(x)
+	if !x.hasOwn() {
+		s = l.lowered(s)
+	}
+	return s
+}
+
+// hasOwn reports whether Options.LimitFor has given the key numbers of its own.
+func (x *coldLimit) hasOwn() bool {
+	if x == nil || x.learned == nil {
+		return x != nil && x.own != nil
+	}
+	return x.learned.base != nil
+}
+
 // lowered is a limit with the lower of its own numbers and those of other processes.
 func (l *Limiter) lowered(s StoreLimit) StoreLimit {
 	lowest := l.member.lowest.Load()

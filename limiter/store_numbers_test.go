@@ -97,3 +97,33 @@ func TestLowerNumbersWin(t *testing.T) {
 		}
 	})
 }
+
+// Numbers that a key has of its own are not lowered to those of other processes' limits.
+func TestOwnNumbersWhereOthersDiffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := []Limit{{Name: "inflight", Key: byAccount, Concurrency: 1}, {Name: "other", Key: byAccount, Concurrency: 1}}
+		f := newFleet(t, 0, MemberOptions{})
+		for i := range 2 {
+			limits[1].Concurrency = int64(1 + i)
+			m := NewMember(f.store, MemberOptions{})
+			l, err := New(limits, Options{Member: m, Namespace: "test", LimitFor: func(limit string, k Keys) (Limit, bool) {
+				return Limit{Concurrency: 3}, limit == "inflight"
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.members, f.limiters = append(f.members, m), append(f.limiters, l)
+			if err := f.try(i, -1, Use{Limit: "inflight"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(30 * time.Second)
+		for range 3 {
+			p, err := f.limiters[0].Acquire(context.Background(), request(Use{Limit: "inflight"}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Complete()
+		}
+	})
+}

@@ -136,7 +136,11 @@ func (sp *storePermit) endLocked(how ending) {
 	sp.ended = true
 	sp.endAlone()
 	if sp.share.l != nil {
-		sp.share.end(how)
+		if how == cancelled && sp.nested { // what of it was not spent is given back already
+			sp.share.Release()
+		} else {
+			sp.share.end(how)
+		}
 	}
 	if sp.slotsOf != nil {
 		sp.slotsOf.endSlots(!sp.nested)
@@ -230,16 +234,61 @@ func (p Permit) tellSucceeded() {
 	})
 }
 
-// tellRefunded tells the store what Permit.Refund says.
-func (p Permit) tellRefunded() {
-	p.stored(func(sp *storePermit) {
-		if sp.share.l != nil {
-			sp.share.Refund()
-		} else if !sp.refunded {
-			sp.refunded = true
-			sp.tellAll(StoreRefunded)
+// refundLocked tells the store what Permit.Refund says. Of a permit that has lent units, rec has
+// those that nobody has spent. The permit's home shard is locked.
+func (sp *storePermit) refundLocked(rec *record) {
+	if sp.ended || sp.refunded {
+		return
+	}
+	n, whole := rec.nested, true
+	for i := range sp.places {
+		pl := &sp.places[i]
+		parts := slices.Clone(pl.parts)
+		for j := range parts {
+			if n == nil || n.loan == nil {
+				break
+			}
+			parts[j].Uses = slices.Clone(parts[j].Uses)
+			for k := range parts[j].Uses {
+				u, f := &parts[j].Uses[k], &pl.refs[j][k]
+				if at := rec.refOf(f.e, f.lim.position); at >= 0 && f.lim.metered() && u.Cost > rec.refs[at].got {
+					u.Cost, whole = rec.refs[at].got, false
+				}
+			}
 		}
-	})
+		if sp.share.l == nil {
+			sp.refunded = true
+			sp.tellOf(pl, parts, StoreRefunded)
+		}
+	}
+	if sp.share.l != nil && whole { // else it keeps what was spent, and what was not
+		sp.share.Refund()
+	}
+}
+
+// refOf returns which of the permit's refs is that of a limit of a key, or -1.
+func (rec *record) refOf(e *entry, position int) int {
+	return slices.IndexFunc(rec.refs, func(r taken) bool { return r.e == e && r.lim.position == position })
+}
+
+// refundPart gives back in the store n units of a part that the permit had lent, and that were not
+// spent although it has ended. Of one permit the store believes that once. sp may be nil.
+func (sp *storePermit) refundPart(pt *part, n int64) {
+	if sp == nil || n <= 0 || sp.share.l != nil {
+		return
+	}
+	for i := range sp.places {
+		pl := &sp.places[i]
+		for j := range pl.refs {
+			for k := range pl.refs[j] {
+				if f := &pl.refs[j][k]; f.e == pt.e && f.lim.position == pt.lim.position {
+					u := pl.parts[j].Uses[k]
+					u.Cost = min(u.Cost, n)
+					sp.tellOf(pl, []StorePart{{Key: pl.parts[j].Key, Uses: []StoreUse{u}}}, StoreRefunded)
+				}
+			}
+		}
+	}
 }
 
 // tellLearned tells the store what Permit.Learn has believed.
