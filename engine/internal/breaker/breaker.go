@@ -1,13 +1,13 @@
-// Package breaker has circuit breakers, one a key, which is mostly a host. A closed
-// breaker lets every attempt pass, and counts those that found the host down. An
-// open one refuses, for the section's Open. Then it is half open: it lets a few
-// probes pass, closes when they found the host up, and opens again when one found
-// it down.
+// Package breaker provides circuit breakers, one for each key, which is usually a host.
+// A closed breaker lets every attempt pass, and counts those that found the host down.
+// An open one refuses attempts for the time Open of its policy section. Then it is half
+// open: it lets a few probes pass, closes when these found the host up, and opens again
+// when one found it down.
 //
-// Whoever passes has a [Ticket] and must return it, whatever became of the attempt.
-// A probe that takes longer than the breaker was open makes room for another, and
-// what it finds out in the end still counts. So no breaker stays half open for want
-// of a probe.
+// An attempt that passes gets a [Ticket], which must be returned whatever became of the
+// attempt. A probe that takes longer than Open no longer counts as under way, so that
+// another can start, but its result still counts. So no breaker stays half open because
+// a probe never ends.
 package breaker
 
 import (
@@ -21,40 +21,39 @@ import (
 // Evidence is what an attempt says about its host.
 type Evidence uint8
 
-// None is for what says nothing about the host; it counts neither way.
+// What an attempt can say about its host.
 const (
-	None Evidence = iota
+	None Evidence = iota // nothing; it counts neither way
 	Up
 	Down
 )
 
-// Key tells breakers apart. The policy's section is a part of it: a breaker whose
-// section a reload has changed begins closed, and tickets of before are of the old
-// one.
+// Key identifies a breaker. The policy's section is a part of it, so that a reload which
+// changes the section starts a new, closed breaker. Older tickets belong to the old one.
 type Key struct {
 	Section policy.Breaker
 	Name    string // the host, or whatever else the section counts by
 }
 
-// maxKeys is how many breakers a Set remembers before it forgets closed ones; with
-// twice as many it forgets any. Hosts are few.
+// maxKeys is how many breakers a Set has before it removes closed ones. When it has twice
+// as many, it removes any. Programs use far fewer hosts.
 const maxKeys = 4096
 
-// Set is a provider's breakers. The zero value is ready, and safe for concurrent
-// use.
+// Set is a provider's breakers. The zero value is ready to use. A Set is safe for
+// concurrent use.
 type Set struct {
 	mu   sync.Mutex
 	keys map[Key]*circuit
 }
 
-// Take asks the breaker of a key for a ticket. It is nil where the breaker refuses;
-// then until is when it is worth asking again: once it has been open for its time,
-// or once the oldest probe takes too long.
+// Take asks the breaker of a key for a ticket. The ticket is nil if the breaker refuses.
+// Then until is when to ask again: when the breaker has been open for its time, or when
+// the oldest probe will have taken too long.
 func (s *Set) Take(now time.Time, key Key) (t *Ticket, until time.Time) {
 	return s.find(key).take(now)
 }
 
-// find finds or makes the breaker of a key.
+// find returns the breaker of a key, and makes it if there is none.
 func (s *Set) find(key Key) *circuit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,13 +71,13 @@ func (s *Set) find(key Key) *circuit {
 	return c
 }
 
-// forgetLocked makes room for a breaker. It looks at a few only, so that no call
-// pays for a sweep.
+// forgetLocked removes breakers to make room. It looks at eight only, so that no call
+// pays for a sweep of all.
 func (s *Set) forgetLocked() {
 	looked := 0
 	for key, c := range s.keys {
 		if len(s.keys) >= 2*maxKeys || c.current() == Closed {
-			delete(s.keys, key) // it is made again when it is needed
+			delete(s.keys, key) // find makes it again when it is needed
 		}
 		if looked++; looked == 8 {
 			return
@@ -86,19 +85,20 @@ func (s *Set) forgetLocked() {
 	}
 }
 
-// State is what a breaker does with the next attempt.
+// State says what a breaker does with the next attempt.
 type State uint8
 
+// The states of a breaker.
 const (
-	Closed   State = iota // it lets it pass
-	Open                  // it refuses it, until its time is over
-	HalfOpen              // it lets a probe pass
+	Closed   State = iota // lets every attempt pass
+	Open                  // refuses every attempt, until its time is over
+	HalfOpen              // lets a few probes pass
 )
 
-// String names the state.
+// String returns the name of the state.
 func (s State) String() string { return [...]string{"closed", "open", "half open"}[s] }
 
-// States are the breakers that the set remembers, and the state of each.
+// States returns the state of each breaker of the set.
 func (s *Set) States() map[Key]State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,8 +109,8 @@ func (s *Set) States() map[Key]State {
 	return states
 }
 
-// Until is when an open breaker lets a probe pass; zero for one that is not open, or not
-// remembered.
+// Until returns when an open breaker lets a probe pass. It returns the zero time if the
+// breaker is not open, or is not in the set.
 func (s *Set) Until(key Key) time.Time {
 	s.mu.Lock()
 	c := s.keys[key]
@@ -132,12 +132,12 @@ type circuit struct {
 
 	mu       sync.Mutex
 	state    State
-	round    int       // changes of the state so far; tickets of earlier ones say nothing
+	round    int       // how often the state has changed; tickets of an earlier round do not count
 	opened   time.Time // when it opened last
-	failures int       // in a row, however far apart
-	window   window    // while it is closed, where the section has a Ratio
-	probes   []*Ticket // under way while it is half open, the oldest first
-	found    int       // probes that found the host up
+	failures int       // failures in a row while it is closed, however far apart
+	window   window    // attempts while it is closed, if the section has a Ratio
+	probes   []*Ticket // probes that are under way while it is half open, the oldest first
+	found    int       // probes that found the host up while it is half open
 }
 
 func (c *circuit) current() State {
@@ -159,7 +159,7 @@ func (c *circuit) take(now time.Time) (t *Ticket, until time.Time) {
 		if until = c.probes[0].taken.Add(c.section.Open); now.Before(until) {
 			return nil, until
 		}
-		c.probes = slices.Delete(c.probes, 0, 1) // it is late, and makes room
+		c.probes = slices.Delete(c.probes, 0, 1) // the oldest probe takes too long, so another may start
 	}
 	t = &Ticket{circuit: c, round: c.round, taken: now}
 	if c.state == HalfOpen {
@@ -179,10 +179,10 @@ type Ticket struct {
 	circuit  *circuit
 	round    int
 	taken    time.Time
-	returned bool // under the circuit's lock
+	returned bool // guarded by the circuit's lock
 }
 
-// Return says how the attempt went. Only the first time counts.
+// Return says how the attempt went. Only the first call counts.
 func (t *Ticket) Return(now time.Time, e Evidence) {
 	c := t.circuit
 	c.mu.Lock()
@@ -209,9 +209,9 @@ func (t *Ticket) Return(now time.Time, e Evidence) {
 	}
 }
 
-// failedLocked counts an attempt of a closed breaker, and reports whether that
-// opens it: by so many failures in a row, or by their share of the attempts in the
-// window that have ended and say something.
+// failedLocked counts an attempt of a closed breaker, and reports whether that opens
+// the breaker: by the number of failures in a row, or by the share of failures among the
+// attempts of the window that say something about the host.
 func (c *circuit) failedLocked(now time.Time, e Evidence) bool {
 	b := &c.section
 	if b.Ratio > 0 {
@@ -228,10 +228,10 @@ func (c *circuit) failedLocked(now time.Time, e Evidence) bool {
 	return b.Ratio > 0 && up+down >= b.Min && float64(down) >= b.Ratio*float64(up+down)
 }
 
-// window counts the attempts of the last while, in tenths of it.
+// window counts the attempts of the latest span of time, in ten parts of equal length.
 type window struct {
 	tenths [10]struct{ up, down int }
-	latest int64 // the tenth that is counted now, since the Unix epoch
+	latest int64 // the number of the current tenth, since the Unix epoch
 }
 
 func (w *window) count(now time.Time, length time.Duration, e Evidence) {

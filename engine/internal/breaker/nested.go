@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Calls are nested: a function around an HTTP client that has a breaker itself.
-// Were both to count, every failure would count twice, and where there is one
-// probe the outer call would hold it while the inner one is refused, for ever. So
-// the calls inside an attempt know of its ticket, and the one that really sends
-// returns it and takes its own: it knows how the host answers, and the breaker may
-// have opened since.
+// Calls can be nested: Do may run a function that uses an HTTP client with a breaker of
+// its own. If both counted, every failure would count twice, and the outer call could
+// hold the only probe while the inner one is refused for ever. So the context of an
+// attempt has its ticket, and the inner call, which really sends, returns that ticket and
+// takes one of its own: it learns how the host answers, and the breaker may have opened
+// in the meantime.
 
 type heldKey struct{}
 
@@ -19,14 +19,14 @@ type held struct {
 	outer  *held
 }
 
-// With is a context for an attempt that has a ticket, for the calls inside it.
+// With returns a context for the calls inside an attempt that has the ticket t.
 func With(ctx context.Context, t *Ticket) context.Context {
 	outer, _ := ctx.Value(heldKey{}).(*held)
 	return context.WithValue(ctx, heldKey{}, &held{t, outer})
 }
 
-// ReturnOuter returns the tickets that attempts around this one have from the
-// breaker of a key, without any evidence.
+// ReturnOuter returns, without evidence, the tickets that the attempts around ctx have
+// from the breaker of a key.
 func (s *Set) ReturnOuter(ctx context.Context, now time.Time, key Key) {
 	h, _ := ctx.Value(heldKey{}).(*held)
 	if h == nil {

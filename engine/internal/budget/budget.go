@@ -1,8 +1,8 @@
-// Package budget bounds how much load retries may add, a key (a provider, a host,
-// …) at a time. Every first attempt earns its key the policy's Ratio of a retry, and
-// every second Min retries; a retry that finds less than a whole one is not made. So
-// under a full outage the extra load is Ratio of the first attempts plus Min a
-// second, however many workers there are.
+// Package budget bounds how much load retries may add, for each key (a provider, a host,
+// …). Every first attempt earns its key a part of a retry, the policy's Ratio, and every
+// second earns it Min retries. A retry that finds less than one retry saved is not made. So
+// during a full outage the extra load is Ratio times the first attempts plus Min a second,
+// however many workers there are.
 package budget
 
 import (
@@ -13,21 +13,21 @@ import (
 )
 
 const (
-	// savings is of how many first attempts a key saves up the retries, besides
-	// one second of Min. What is saved when an outage begins adds to the load
-	// once, so it is little.
+	// savings bounds what a key can save: the retries that so many first attempts
+	// earn, or one second of Min, whichever is more. What is saved when an outage
+	// begins adds to the load once, so it is kept small.
 	savings = 100
 
-	// maxKeys is how many keys a Set remembers before it forgets those that are as
-	// good as new; with 16 times as many it forgets any.
+	// maxKeys is how many keys a Set has before it removes those that have as much
+	// as a new one. When it has 16 times as many, it removes any.
 	maxKeys = 4096
 
 	// maxWait bounds how far ahead Ready looks.
 	maxWait = 7 * 24 * time.Hour
 )
 
-// Set is a provider's budgets. The zero value is ready, and safe for concurrent
-// use.
+// Set is a provider's budgets. The zero value is ready to use. A Set is safe for
+// concurrent use.
 type Set struct {
 	mu   sync.Mutex
 	keys map[string]*account
@@ -36,7 +36,7 @@ type Set struct {
 // account is what one key has saved.
 type account struct {
 	retries float64
-	at      time.Time
+	at      time.Time // when retries was brought up to date
 }
 
 // Earn counts a first attempt.
@@ -46,7 +46,7 @@ func (s *Set) Earn(now time.Time, b *policy.Budget, key string) {
 	s.addLocked(now, b, key, b.Ratio)
 }
 
-// Spend takes one retry, and reports whether there was one.
+// Spend takes one retry, and reports whether the key had one.
 func (s *Set) Spend(now time.Time, b *policy.Budget, key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,13 +62,13 @@ func (s *Set) Spend(now time.Time, b *policy.Budget, key string) bool {
 func (s *Set) Refund(now time.Time, b *policy.Budget, key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.keys[key] != nil { // else it is as good as new
+	if s.keys[key] != nil { // a removed key begins anew anyway
 		s.addLocked(now, b, key, 1)
 	}
 }
 
-// Ready is when a key will have a retry that no first attempt need earn; the zero
-// time where there will be none.
+// Ready returns when a key will have a whole retry even if no first attempt earns any. It
+// returns the zero time if it never will.
 func (s *Set) Ready(now time.Time, b *policy.Budget, key string) time.Time {
 	if b.Min <= 0 {
 		return time.Time{}
@@ -79,7 +79,7 @@ func (s *Set) Ready(now time.Time, b *policy.Budget, key string) time.Time {
 	return now.Add(time.Duration(min(missing/b.Min*1e9, float64(maxWait))))
 }
 
-// All are the keys that the set remembers, and how many retries each has now.
+// All returns the keys of the set, and how many retries each has now.
 func (s *Set) All(now time.Time, b *policy.Budget) map[string]float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,10 +90,10 @@ func (s *Set) All(now time.Time, b *policy.Budget) map[string]float64 {
 	return all
 }
 
-// Most is how many retries a key can have.
+// Most returns how many retries a key can have.
 func Most(b *policy.Budget) float64 { return max(fresh(b), savings*b.Ratio) }
 
-// addLocked brings a key up to now, and adds so many retries to it.
+// addLocked brings a key up to date, adds retries to it, and returns it.
 func (s *Set) addLocked(now time.Time, b *policy.Budget, key string, retries float64) *account {
 	a := s.keys[key]
 	if a == nil {
@@ -114,11 +114,11 @@ func (s *Set) addLocked(now time.Time, b *policy.Budget, key string, retries flo
 	return a
 }
 
-// fresh is what a new key has.
+// fresh returns how many retries a new key has.
 func fresh(b *policy.Budget) float64 { return max(1, b.Min) }
 
-// forgetLocked makes room for a key. It looks at a few only, so that no call pays
-// for a sweep.
+// forgetLocked removes keys to make room. It looks at eight only, so that no call pays
+// for a sweep of all.
 func (s *Set) forgetLocked(now time.Time, b *policy.Budget) {
 	looked := 0
 	for key, a := range s.keys {

@@ -8,8 +8,8 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// Policy is a policy that is ready to decide. It does not change, and any number of
-// goroutines may use it at once.
+// Policy is a compiled policy. It does not change, so any number of goroutines may use it
+// at once.
 type Policy struct {
 	policy       *policy.Policy
 	rules        []Rule
@@ -18,14 +18,14 @@ type Policy struct {
 	maxTotalWait time.Duration
 }
 
-// What bounds the waits of a call where nobody says otherwise.
+// The bounds on the waits of a call if the options do not set others.
 const (
 	DefaultMaxWaits     = 20
 	DefaultMaxTotalWait = 24 * time.Hour
 )
 
-// Compile makes a policy ready. A call may wait maxWaits times where the server or a rule
-// asks for it, and maxTotalWait in all of these.
+// Compile prepares a policy for decisions. A call may wait maxWaits times because the server
+// or a rule asks for it, and in all these waits together maxTotalWait.
 func Compile(p *policy.Policy, maxWaits int, maxTotalWait time.Duration) *Policy {
 	c := &Policy{policy: p, maxWaits: maxWaits, maxTotalWait: maxTotalWait}
 	c.rules = make([]Rule, len(p.Rules))
@@ -39,16 +39,16 @@ func Compile(p *policy.Policy, maxWaits int, maxTotalWait time.Duration) *Policy
 	return c
 }
 
-// Success is the rule of successful replies that no rule matches.
+// Success is the rule for successful replies that no rule of the policy matches.
 var Success = OwnRule(policy.Rule{Name: "success", Action: policy.Accept})
 
-// Decide says what to do after the attempt that e is about. d.State is the call's state
-// before, and becomes the one after; whatever else is in d is overwritten. The decision is
-// made in place, since to copy one costs more than most rules do. u is the chance that
-// jitter uses, in [0,1).
+// Decide sets d to what is to be done after the attempt that e describes. d.State must be
+// the call's state before the attempt and becomes the one after it; the other fields of d
+// are overwritten. Decide writes into d, since copying a decision costs more than most rules
+// do. u, in [0,1), is the random number for jitter.
 func (p *Policy) Decide(d *Decision, e *rules.Event, u float64) { p.Apply(d, p.Rule(e), e, u) }
 
-// Apply is Decide by a rule that is known to hold.
+// Apply does what Decide does, with a rule that is known to match e.
 func (p *Policy) Apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
 	d.Rule, d.Action, d.As, d.Reason = rule, rule.Action, "", ReasonRule
 	d.Delay, d.MinDelay, d.Hint = 0, 0, e.RetryAfter
@@ -77,7 +77,7 @@ func (p *Policy) Apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
 			d.As = AsPermanent
 		}
 		if d.As == AsPermanent && e.Network != "" && !rule.spec.Safe && !e.Idempotent && unknownOutcome(e) {
-			d.As, d.Reason = AsAmbiguous, ReasonGate // it may well have worked
+			d.As, d.Reason = AsAmbiguous, ReasonGate // the request may have been carried out
 		}
 		if e.Network == rules.NetworkCanceled {
 			d.As, d.Reason = AsCanceled, ReasonCanceled
@@ -88,7 +88,7 @@ func (p *Policy) Apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
 		return
 	}
 
-	// The rule wants another attempt. What forbids it comes first.
+	// The rule asks for another attempt. First comes what forbids one.
 	switch {
 	case e.Network == rules.NetworkCanceled:
 		Fail(d, AsCanceled, ReasonCanceled)
@@ -107,21 +107,22 @@ func (p *Policy) Apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
 	}
 }
 
-// schedule works out when the next attempt is due, or that there is none.
+// schedule sets when the next attempt is due, or gives the call up if it has used up what
+// it may use. fresh says that the call has no earlier state.
 func (p *Policy) schedule(d *Decision, u float64, fresh bool) {
 	s := &d.State
-	// Something else than the credentials was refused, so they were good, or may
-	// well have expired before the next attempt: that has its own refresh. What
-	// bounds this is the schedule here, and Reauth.Interval.
+	// The failure is not about the credentials, so they were accepted this time, and a
+	// later refusal may have a refresh of its own. The schedule and Reauth.Interval
+	// bound how often that can happen.
 	s.reauths = 0
 
 	spec := d.Rule.spec
 	asked := d.asked()
 	exact := spec.Hint == policy.HintExact && d.Hint > 0
-	short := false // what was asked for is less than the schedule ever waits
+	short := false // the wait that was asked for is below the schedule's min
 	d.askedFor = asked > 0
 
-	// What the rule's own schedule says.
+	// The delay of the rule's own schedule.
 	if i := spec.Backoff; i >= 0 {
 		b := &p.schedules[i]
 		id := b.id[0]
@@ -170,8 +171,8 @@ func (p *Policy) schedule(d *Decision, u float64, fresh bool) {
 		return
 	}
 
-	// A wait that the server asked for, or that the rule fixes: a floor, to
-	// which jitter only adds.
+	// The server asked for a wait, or the rule fixes one. The delay is never shorter than
+	// that: jitter only adds to it.
 	d.Action = policy.Wait
 	d.MinDelay = max(d.MinDelay, asked)
 	d.Delay = max(d.Delay, asked+jitter(asked, u))
@@ -185,8 +186,8 @@ func (p *Policy) schedule(d *Decision, u float64, fresh bool) {
 	p.wait(d, asked)
 }
 
-// asked is the wait that was asked for: by the server, as far as the rule goes by
-// that, or by the rule itself. 0 = none.
+// asked returns the wait that the server asked for, unless the rule ignores it, or that the
+// rule fixes: the longer one, or the server's alone with `hint: exact`. 0 = none.
 func (d *Decision) asked() time.Duration {
 	hint := min(d.Hint, MaxAsked)
 	if hint > 0 && d.Rule.spec.Hint == policy.HintExact {
@@ -195,11 +196,12 @@ func (d *Decision) asked() time.Duration {
 	return max(hint, d.Rule.spec.Wait)
 }
 
-// wait counts a wait that was asked for, and bounds them.
+// wait counts a wait that was asked for, and gives the call up if these waits are too many
+// or too long in all.
 func (p *Policy) wait(d *Decision, asked time.Duration) {
 	s := &d.State
 	s.Waits++
-	s.Waited += asked // without jitter, which must not make a day too long
+	s.Waited += asked // without jitter, so that a wait of maxTotalWait is still allowed
 	switch {
 	case s.Waits > p.maxWaits:
 		Exhaust(d, ReasonWaits)
@@ -210,11 +212,11 @@ func (p *Policy) wait(d *Decision, asked time.Duration) {
 	}
 }
 
-// MaxAsked is the longest wait that a decision reckons with, so that no sum overflows. No
-// call may wait that long anyway.
+// MaxAsked caps the waits that servers ask for, so that no sum overflows.
 const MaxAsked = 365 * 24 * time.Hour
 
-// Rule is the first rule that holds for e.
+// Rule returns the first rule that matches e. If none does, it is Success for a successful
+// reply, else the policy's last rule.
 func (p *Policy) Rule(e *rules.Event) *Rule {
 	if i := p.policy.Matcher.Match(e); i >= 0 {
 		return &p.rules[i]
@@ -225,9 +227,9 @@ func (p *Policy) Rule(e *rules.Event) *Rule {
 	return &p.rules[len(p.rules)-1]
 }
 
-// jitter is what an asked-for wait is lengthened by: up to a tenth of it, so that
-// callers that were told the same time do not all come back at once, but up to 100 ms
-// at least and 30 s at most.
+// jitter returns by how much a wait that was asked for is lengthened, so that callers that
+// were told the same time do not all come back at once. It is a random part of a tenth of the
+// wait, where that tenth counts as at least 100 ms and at most 30 s.
 func jitter(wait time.Duration, u float64) time.Duration {
 	return time.Duration(u * float64(min(max(wait/10, 100*time.Millisecond), 30*time.Second)))
 }
@@ -239,10 +241,10 @@ func Succeeded(e *rules.Event) bool {
 	return e.Network == "" && protocol.Of(e.Protocol).Succeeded(e)
 }
 
-// unknownOutcome reports whether the request may have been carried out
-// although the caller cannot know. A refusal (HTTP 4xx, SMTP 4yz and 5yz, IMAP
-// NO and BAD) was not carried out; a reply that was lost after the request had
-// been sent, an HTTP 5xx, or an error hidden in a success, may have been.
+// unknownOutcome reports whether the request may have been carried out although the caller
+// cannot know. A request that was refused (HTTP 4xx, SMTP 4yz and 5yz, IMAP NO and BAD) was
+// not. One whose reply was lost after it had been sent, or was answered by an HTTP 5xx or by
+// an error hidden in a success, may have been.
 func unknownOutcome(e *rules.Event) bool {
 	return e.Sent && !protocol.Of(e.Protocol).Refused(e)
 }

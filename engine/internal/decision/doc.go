@@ -1,6 +1,6 @@
-// Package decision says what to do after an attempt of a call. It is pure: it reads no
-// clock, draws no chance, sleeps for nothing and sends nothing.
+// Package decision decides what to do after an attempt of a call. It is pure: it reads no
+// clock, draws no random numbers, does not sleep and sends nothing.
 //
-// Its Decision, Rule, Reason, State and Hold are the ones of package engine, which makes
-// the calls.
+// Package engine, which makes the calls, exports Decision, Rule, Reason, State and Hold as
+// its own.
 package decision

@@ -7,19 +7,18 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// ownWrite corrects what the rule of a refusal says where an attempt of unknown
-// outcome came before: that attempt may have been carried out, and what refuses
-// the repeat is then its own effect. It is the engine's to know and not a
-// policy's, whose rules see one answer at a time.
+// ownWrite corrects the decision about a refusal that follows an attempt of unknown
+// outcome. That attempt may have been carried out, and then its own effect is the reason
+// for the refusal. A policy cannot know that, since its rules see one answer at a time.
 //
-//   - DELETE answered 404 or 410: what was to go is gone, a success.
-//   - 412: what the condition forbids may be the first attempt's own write
-//     (RFC 9110, 13.1.1 and 13.1.2). Nobody answers so without a condition.
-//   - POST, PUT or PATCH answered 409, MKCOL or MKCALENDAR answered 405 (RFC
-//     4918, 9.3.1), MOVE answered 404: the same, without a condition.
+//   - DELETE answered by 404 or 410: the resource is gone, as was wanted: a success.
+//   - 412: the earlier attempt's own write may be what the condition forbids (RFC 9110,
+//     sections 13.1.1 and 13.1.2). Servers send 412 only if there is a condition.
+//   - POST, PUT or PATCH answered by 409, MKCOL or MKCALENDAR answered by 405 (RFC 4918,
+//     section 9.3.1), MOVE answered by 404: the same, without a condition.
 //
-// A rule that goes on, or that says that only the user can help, has recognised
-// something else in the answer, and stays.
+// A rule that asks for another attempt, or that says that only the user can help, has
+// recognised something else in the answer, so its decision stays.
 func (d *Decision) ownWrite(e *rules.Event) {
 	if d.Action != policy.Fail || d.As == AsNeedsUser || e.Protocol != "http" || e.Network != "" {
 		return

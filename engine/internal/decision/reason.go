@@ -3,7 +3,7 @@ package decision
 // Reason says how a rule's action became a decision.
 type Reason uint8
 
-// The reasons. What each of them says stands in reasons.
+// The reasons. The table reasons has the text of each.
 const (
 	ReasonRule Reason = iota
 	ReasonSuccess
@@ -74,7 +74,7 @@ var reasons = [...]string{
 	ReasonPaused:      "the account is paused",
 }
 
-// String is the reason as a phrase.
+// String returns the reason as a phrase.
 func (r Reason) String() string {
 	if int(r) < len(reasons) {
 		return reasons[r]

@@ -6,9 +6,10 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// LeaveToCredentials turns a second refusal of the credentials, which Decide has called
-// needs_user, back into reauth, and reports whether it was one: Decide does not know the
-// state of the credentials, and who calls it may.
+// LeaveToCredentials undoes the decision needs_user that Decide makes when the credentials
+// are refused a second time, so that d is reauth again. It reports whether d was such a
+// decision. Decide does not know the state of the credentials; a caller that does decides by
+// that instead.
 func LeaveToCredentials(d *Decision) bool {
 	if d.Reason != ReasonReauthed {
 		return false
@@ -18,14 +19,14 @@ func LeaveToCredentials(d *Decision) bool {
 	return true
 }
 
-// NotReauthed takes a re-authentication back out of the count, since none was made.
+// NotReauthed uncounts a re-authentication that was decided but not made.
 func NotReauthed(s *State) { s.reauths-- }
 
-// ForgetReauths lets the call re-authenticate anew.
+// ForgetReauths allows the call another re-authentication.
 func ForgetReauths(s *State) { s.reauths = 0 }
 
 // WaitToReauth makes d a wait of at least delay, after which the credentials can be
-// refreshed. It gives the call up instead where that has waited too often or too long.
+// refreshed. If the call has then waited too often or too long, it is given up instead.
 func (p *Policy) WaitToReauth(d *Decision, delay time.Duration, u float64, why Reason) {
 	d.Action, d.askedFor, d.Reason = policy.Wait, true, why
 	d.MinDelay, d.Delay = delay, delay+jitter(delay, u)

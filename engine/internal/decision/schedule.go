@@ -7,18 +7,17 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// Schedule is a policy's backoff, ready to answer: the capped delays before
-// jitter are worked out once.
+// Schedule is a policy's backoff with its capped delays, before jitter, computed once.
 type Schedule struct {
 	policy.Backoff
-	id    [2]uint32       // in a State: of failures that are retried, of throttling
-	steps []time.Duration // delay of step 1, 2, …; the last one repeats
-	add   time.Duration   // what jitter adds at most, of "+1s"
-	share float64         // the share of the delay that it adds or takes away at most, of "25%"
+	id    [2]uint32       // its ids in a State: for rules that retry, and for rules that wait
+	steps []time.Duration // the delays of step 1, 2, …; the last one repeats
+	add   time.Duration   // a jitter such as "+1s": the most that it adds
+	share float64         // a jitter such as "25%": the largest share of the delay that it adds or takes away
 }
 
-// maxSteps bounds the table of a schedule that grows very slowly; beyond it
-// the delay stays at the last step or, if that is below the cap, at the cap.
+// maxSteps bounds the table of a schedule that grows very slowly. Beyond it the delay
+// stays at the last step.
 const maxSteps = 256
 
 func newSchedule(b policy.Backoff) Schedule {
@@ -47,8 +46,8 @@ func newSchedule(b policy.Backoff) Schedule {
 	return s
 }
 
-// base is the capped delay of step n (from 1) before jitter: the formula of
-// backoff.ExponentialBackOff, initial·multiplier^(n−1), with the cap applied first.
+// base returns the delay of step n, counted from 1, before jitter. The formula is that of
+// backoff.ExponentialBackOff, initial·multiplier^(n−1), but the cap is applied before jitter.
 func (s *Schedule) base(n int) time.Duration {
 	if n < 1 {
 		n = 1
@@ -59,8 +58,8 @@ func (s *Schedule) base(n int) time.Duration {
 	return s.steps[n-1]
 }
 
-// Clamp keeps chance in [0,1), whatever a caller's source yields: beyond
-// it a delay would fall below its floor, or below zero.
+// Clamp forces u into [0,1), whatever a caller's random source yields. Otherwise a delay
+// could be below its minimum, or negative.
 func Clamp(u float64) float64 {
 	if !(u > 0) { // also NaN
 		return 0
@@ -68,8 +67,9 @@ func Clamp(u float64) float64 {
 	return min(u, 1-1.0/(1<<53))
 }
 
-// Delay is step n's delay with chance u in [0,1). last is the delay before
-// this one, which decorrelated jitter grows from. It is never below Min.
+// Delay returns the delay of step n with jitter by the random number u in [0,1). last is
+// the delay before this one, from which decorrelated jitter grows. The result is never below
+// Min.
 func (s *Schedule) Delay(n int, u float64, last time.Duration) time.Duration {
 	d := s.base(n)
 	switch s.Jitter {
@@ -92,7 +92,7 @@ func (s *Schedule) Delay(n int, u float64, last time.Duration) time.Duration {
 	return max(d, s.Min, 0)
 }
 
-// Schedule returns the policy's backoff of that name; nil = it has none.
+// Schedule returns the policy's backoff of that name, or nil.
 func (p *Policy) Schedule(name string) *Schedule {
 	for i := range p.schedules {
 		if p.schedules[i].Name == name {

@@ -15,24 +15,24 @@ import (
 // State is what one call has used up so far. Package engine says what it is for.
 type State struct {
 	Attempts int           // attempts finished, whatever became of them
-	Waits    int           // waits that a server or a rule asked for; these burn no attempt
+	Waits    int           // waits that a server or a rule asked for; these use up no attempt
 	Waited   time.Duration // time in such waits
-	Spent    time.Duration // time spent trying: attempts and own backoff, but no asked-for waits, holds or deferrals
+	Spent    time.Duration // time spent on attempts and the backoffs between them, without asked-for waits, holds and deferrals
 	Began    time.Time     // when the first attempt began; zero = not known
 
-	reauths int           // re-authentications since anything but the credentials was refused
+	reauths int           // re-authentications since the last failure that was not about the credentials
 	last    time.Duration // the delay before the latest attempt
-	unknown bool          // an attempt of unknown outcome came before: it may have been carried out
-	short   uint8         // waits in a row that were asked for, obeyed exactly and shorter than the schedule's min; at most maxShort
+	unknown bool          // an earlier attempt had an unknown outcome: it may have been carried out
+	short   uint8         // consecutive waits that obeyed a hint exactly and were below the schedule's min; at most maxShort
 	used    [maxUsed]usedBackoff
 }
 
-// maxShort is from which wait in a row that is shorter than a schedule's min this
-// min holds again, although the rule says that hints are to be obeyed exactly.
+// maxShort bounds `hint: exact`: from the third wait in a row that is shorter than the
+// schedule's min, that min counts again.
 const maxShort = 3
 
-// Retries returns how many failures have used up an attempt of some backoff: all but those
-// that were answered by an asked-for wait or a re-authentication.
+// Retries returns how many failures have used up an attempt of some backoff. These are all
+// failures except those that led to an asked-for wait or a re-authentication.
 func Retries(s *State) int {
 	n := 0
 	for _, u := range s.used {
@@ -41,23 +41,22 @@ func Retries(s *State) int {
 	return n
 }
 
-// maxUsed bounds how many backoffs a State tells apart. A call that runs
-// through more of them counts the rest together with the last, so it gives up
-// sooner, never later.
+// maxUsed bounds how many backoffs a State tells apart. A call that uses more of them
+// counts the others together with the last one, so it gives up sooner, never later.
 const maxUsed = 4
 
-// usedBackoff counts the failures that one backoff has answered.
+// usedBackoff counts the failures after which the call waited by one backoff.
 type usedBackoff struct {
-	id       uint32        // of the backoff and the action, see backoffID; 0 = free
-	attempts int32         // failures that burnt an attempt
-	steps    int32         // the schedule's step: attempts, and asked-for waits too
+	id       uint32        // see backoffID; 0 = the element is free
+	attempts int32         // failures that used up an attempt
+	steps    int32         // the step of the schedule: counts attempts and asked-for waits
 	since    time.Duration // State.Spent when this backoff was first used
 }
 
-// backoffID names a backoff in a State, for one action: throttling (`wait`
-// without a hint) burns no attempts of the failures that are retried, and both
-// are bounded. Names, not positions, are kept, since a policy may be reloaded
-// between two attempts of a call.
+// backoffID identifies a backoff in a State, for one action. `wait` without a hint has
+// counts of its own, so that throttling uses up no attempts of `retry`, and each of the two
+// is bounded. The id comes from the name and not from the position, since the policy may be
+// reloaded between two attempts of a call.
 func backoffID(name string, a policy.Action) uint32 {
 	h := fnv.New32a()
 	h.Write([]byte(name))
@@ -70,10 +69,10 @@ func backoffID(name string, a policy.Action) uint32 {
 	return 1
 }
 
-// OutcomeUnknown notes that an attempt may have been carried out although nobody knows.
+// OutcomeUnknown notes that an attempt of the call may have been carried out.
 func OutcomeUnknown(s *State) { s.unknown = true }
 
-// backoff finds the counts of a backoff, or the element for them.
+// backoff returns the counts of a backoff, or the element to count it in.
 func (s *State) backoff(id uint32) *usedBackoff {
 	for i := range s.used {
 		if s.used[i].id == id || s.used[i].id == 0 {
@@ -99,10 +98,10 @@ type stateJSON struct {
 	Last    int64  `json:"d,omitempty"`
 	Used    string `json:"b,omitempty"`
 	Short   uint8  `json:"h,omitempty"`
-	Unknown bool   `json:"u,omitempty"` // rows from before there was one lack it: not known to be
+	Unknown bool   `json:"u,omitempty"` // states that an older version wrote lack it, and count as false
 }
 
-// What the JSON form counts up to: a number beyond is written as this.
+// The largest numbers of the JSON form. A larger one is written as this.
 const (
 	maxCount  = math.MaxUint16
 	maxMillis = 365 * 24 * 60 * 60 * 1000
@@ -136,9 +135,9 @@ func (s State) MarshalJSON() ([]byte, error) {
 	return json.Marshal(j)
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote. A State of another version, with
-// a count or a time out of range or with too many backoffs is refused: a call
-// must not get fresh attempts from a damaged row.
+// UnmarshalJSON reads what MarshalJSON wrote. It refuses a State of another version, one
+// with a count or a time out of range, and one with too many backoffs, since a call must not
+// get new attempts because its saved state is damaged.
 func (s *State) UnmarshalJSON(b []byte) error {
 	var j stateJSON
 	if err := json.Unmarshal(b, &j); err != nil {

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// vetoed reports whether the server says that a retry is useless: the header
-// x-should-retry, or Stripe's name for it, with the value false
+// vetoed reports whether the server says that a retry is useless, by the header
+// x-should-retry, or by Stripe's stripe-should-retry, with the value false
 // (https://docs.stripe.com/error-low-level, checked 2026-11-22).
 func vetoed(h http.Header) bool {
-	// Once through the names, whatever their case, is faster than to look each up.
+	// One pass over the names, whatever their case, is faster than two lookups.
 	for name, values := range h {
 		switch len(name) {
 		case len("X-Should-Retry"), len("Stripe-Should-Retry"):

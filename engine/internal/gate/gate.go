@@ -1,4 +1,5 @@
-// Package gate keeps an account's requests back for a moment.
+// Package gate delays an account's requests for the moment in which a failed response
+// of the account is being decided.
 package gate
 
 import (
@@ -9,32 +10,33 @@ import (
 	"time"
 )
 
-// Gates keep an account's other requests back for the moment between the headers
-// of a failed response and the hold that may follow from its body. Without them a
-// worker that has its permit already would send right into the wall that another
-// has just been told of, and many providers count that against the account.
+// Gates are the gates of one provider's accounts. A gate delays an account's other
+// requests between the headers of a failed response and the hold that may follow from
+// its body. Without it a worker that already has its permit would send although the
+// provider has just told another worker to stop, and many providers count that against
+// the account.
 //
-// Accounts share a fixed number of gates, so a gate may keep back a stranger too:
-// for microseconds, and never longer than maxClosed.
+// The accounts share a fixed number of gates, so a gate may also delay the requests of
+// another account: for microseconds as a rule, and never longer than maxClosed.
 //
-// The zero value is ready; it is safe for concurrent use.
+// The zero value is ready to use. Gates are safe for concurrent use.
 type Gates struct {
-	made atomic.Pointer[[1024]Gate] // by the first call; few providers of many are used
+	made atomic.Pointer[[1024]Gate] // nil until the first use, since most providers are never used
 }
 
 // Gate is closed while responses of its accounts are being decided.
 type Gate struct {
-	deciding atomic.Int32 // how many
+	deciding atomic.Int32 // how many responses
 	mu       sync.Mutex
-	opened   chan struct{} // closed when deciding gets to zero
+	opened   chan struct{} // closed when deciding becomes zero
 }
 
-// maxClosed bounds the wait, for a response whose body does not come.
+// maxClosed bounds how long a request waits, since the body of a response may never come.
 const maxClosed = 50 * time.Millisecond
 
 var gateSeed = maphash.MakeSeed()
 
-// Of is the gate of an account.
+// Of returns the gate of an account.
 func (g *Gates) Of(account string) *Gate {
 	made := g.made.Load()
 	if made == nil {
@@ -44,7 +46,7 @@ func (g *Gates) Of(account string) *Gate {
 	return &made[maphash.String(gateSeed, account)%uint64(len(made))]
 }
 
-// Closed is how many responses are being decided.
+// Closed returns how many responses are being decided.
 func (g *Gates) Closed() (n int) {
 	if made := g.made.Load(); made != nil {
 		for i := range made {
@@ -54,7 +56,7 @@ func (g *Gates) Closed() (n int) {
 	return n
 }
 
-// Close keeps requests back until a response is decided.
+// Close closes the gate for a response that is being decided. It must be undone by Open.
 func (g *Gate) Close() {
 	g.mu.Lock()
 	if g.deciding.Add(1) == 1 {
@@ -63,7 +65,7 @@ func (g *Gate) Close() {
 	g.mu.Unlock()
 }
 
-// Open undoes one close.
+// Open undoes one Close. The gate opens when every Close is undone.
 func (g *Gate) Open() {
 	g.mu.Lock()
 	if g.deciding.Add(-1) == 0 {
@@ -72,8 +74,8 @@ func (g *Gate) Open() {
 	g.mu.Unlock()
 }
 
-// Wait waits until the gate is open, or for maxClosed, or until ctx ends or canceled,
-// which may be nil, is closed. It reports whether it had to.
+// Wait waits until the gate is open, but no longer than maxClosed, and only until ctx
+// ends or canceled, which may be nil, is closed. It reports whether the gate was closed.
 func (g *Gate) Wait(ctx context.Context, canceled <-chan struct{}) bool {
 	if g.deciding.Load() == 0 {
 		return false

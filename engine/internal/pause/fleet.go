@@ -9,53 +9,54 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// Fleet is with whom a process shares its pauses.
+// Fleet says how a process shares its pauses with other processes.
 //
-// A process keeps a copy of all that the store has, so no call asks the store. One goroutine asks
-// what has changed: every [Every], when the store tells of a change, and when this process
-// has changed something. It runs from the first use on until Done is closed.
+// A process keeps a copy of all pauses of the store, so that no call has to ask the store. One
+// goroutine fetches what has changed: every [Every], when the store notifies of a change, and
+// when this process has changed something itself. It runs from the first use of the Set until
+// Done is closed.
 type Fleet struct {
 	Store   limiter.PauseStore
-	Member  limiter.StoreID               // the process, which no other has ever been
-	Key     func(account string) [16]byte // as the store names it
+	Member  limiter.StoreID               // this process; no other process, past or present, has the same
+	Key     func(account string) [16]byte // the account's key in the store
 	Timeout time.Duration                 // how long Await waits for the first answer
-	Done    <-chan struct{}               // closed when the process's part in it ends
+	Done    <-chan struct{}               // closed when the process takes no part any more
 }
 
 const (
-	// Every is how often the store is asked at least: so often that a pause is in force in all
-	// processes within a second, also where nobody hears of it.
+	// Every is how often the store is asked at least. It is so often that a pause is in force in
+	// all processes within a second, even if no notification arrives.
 	Every = 900 * time.Millisecond
 
-	heardEvery   = 100 * time.Millisecond // how often it is asked at most because it has told of changes
-	toldWithin   = time.Second            // how long one request may take, and how long who pauses waits for it
-	mostKept     = 3 * limiter.MaxPauses  // entries
-	mostRequests = 200                    // one after another
+	heardEvery   = 100 * time.Millisecond // the least time between two requests that follow notifications
+	toldWithin   = time.Second            // how long one request may take, and how long Pause and Resume wait for the store
+	mostKept     = 3 * limiter.MaxPauses  // how many entries a Set has at most
+	mostRequests = 200                    // how many requests follow each other without a rest
 )
 
-// ErrUntold is the error where the store did not answer in time.
+// ErrUntold is the error if the store did not answer in time.
 var ErrUntold = errors.New("the store did not answer")
 
-// known is what an entry has for the store's sake.
+// known is the part of an entry that concerns the store.
 type known struct {
 	key     [16]byte
-	version uint64 // of what the store has told; 0 = nothing
-	by      limiter.StoreID
-	number  uint64
-	round   uint64 // in which it was last told: see fleet.round
-	asked   *asked // what somebody here has asked for, and the store has not heard; nil = nothing
+	version uint64          // the version in the store; 0 = the entry is not known to be there
+	by      limiter.StoreID // the process that has made that version
+	number  uint64          // the change of that process which has made it
+	round   uint64          // the round in which the store last sent the entry: see fleet.round
+	asked   *asked          // a change by this process that the store has not confirmed; nil = none
 }
 
-// asked is a change that somebody here has asked for.
+// asked is a change by this process that the store is to be told.
 type asked struct {
-	number uint64 // of this process's changes
-	at     time.Time
-	after  uint64     // the version that was known then
-	tries  int        // how often the store was told
-	done   chan error // of capacity 1: what came of the first try, or of the whole
+	number uint64     // counts this process's changes
+	at     time.Time  // when it was made
+	after  uint64     // the entry's version at that time
+	tries  int        // how many requests had it
+	done   chan error // capacity 1: the outcome of the first request that had it, or of the change
 }
 
-// answer tells whoever waits what came of it, if he was not told before.
+// answer gives the outcome to the call that waits for it, unless it has got one before.
 func (a *asked) answer(err error) {
 	select {
 	case a.done <- err:
@@ -63,31 +64,31 @@ func (a *asked) answer(err error) {
 	}
 }
 
-// answer is that of what was asked for, if there is something.
+// answer answers the entry's unconfirmed change, if it has one.
 func (e *entry) answer(err error) {
 	if e.asked != nil {
 		e.asked.answer(err)
 	}
 }
 
-// fleet is what a Set has for the store's sake. Set.mu guards number, toTell and heard.
+// fleet is the part of a Set that concerns the store. Set.mu guards number, toTell and heard.
 type fleet struct {
 	o      Fleet
 	start  sync.Once
-	first  chan struct{} // closed after the first request, whatever came of it
-	kicked chan struct{} // something was asked for here
-	told   chan struct{} // the store has told of changes
+	first  chan struct{} // closed after the first request, whether or not it succeeded
+	kicked chan struct{} // this process has made a change
+	told   chan struct{} // the store has notified of changes
 
-	number uint64          // of the latest change that was asked for here
-	toTell map[*entry]bool // what somebody has asked for, or is to be put back
-	heard  bool            // first is closed
+	number uint64          // the number of this process's latest change
+	toTell map[*entry]bool // the entries to send: changed here, or lost by the store and to be put back
+	heard  bool            // first is closed, or about to be
 
 	// Only the goroutine uses these.
-	mark    limiter.PauseMark
-	contact time.Time // when the store last answered
-	round   uint64    // counts the times that all entries were told
-	whole   bool      // all entries are being told
-	trusted bool      // what is not among them has been forgotten by all, not lost
+	mark    limiter.PauseMark // up to where this process knows the store's changes
+	contact time.Time         // when the store last answered
+	round   uint64            // counts how often the store has begun to send all its entries
+	whole   bool              // the store is sending all its entries
+	trusted bool              // the store has not lost the entries that it does not send, but forgotten them in time
 }
 
 func newFleet(o *Fleet) *fleet {
@@ -96,15 +97,15 @@ func newFleet(o *Fleet) *fleet {
 	}
 }
 
-// begin starts the goroutine at the first use.
+// begin starts the goroutine, if it is the first use.
 func (s *Set) begin() {
 	if s.fleet != nil {
 		s.fleet.start.Do(func() { go s.follow() })
 	}
 }
 
-// Await waits until the store has told of the pauses that there are, but no longer than
-// Fleet.Timeout, and only as long as the first request is under way.
+// Await waits until the process has learned the pauses of the store. It returns at the latest
+// after Fleet.Timeout, when ctx ends, or when the first request has failed.
 func (s *Set) Await(ctx context.Context) {
 	f := s.fleet
 	if f == nil {
@@ -126,7 +127,8 @@ func (s *Set) Await(ctx context.Context) {
 	}
 }
 
-// Look lets the store be asked soon, since it has told of changes, or may have.
+// Look makes the goroutine ask the store soon. It is called when the store has notified of
+// changes, or may have.
 func (s *Set) Look() {
 	if s.fleet != nil {
 		kick(s.fleet.told)
@@ -140,19 +142,19 @@ func kick(c chan struct{}) {
 	}
 }
 
-// askLocked notes that somebody has asked for what e says; nil = there is nobody to tell.
+// askLocked makes the state of e a change for the store. It returns nil if there is no fleet.
 func (s *Set) askLocked(e *entry, now time.Time) *asked {
 	if s.fleet == nil {
 		return nil
 	}
-	e.answer(nil) // what was asked before is not to be told any more
+	e.answer(nil) // this change replaces an earlier one that the store has not confirmed
 	s.fleet.number++
 	e.asked = &asked{number: s.fleet.number, at: now, after: e.version, done: make(chan error, 1)}
 	s.fleet.toTell[e] = true
 	return e.asked
 }
 
-// told waits until the store has heard of what was asked for.
+// told waits until the store has answered the change a. A nil a needs no answer.
 func (s *Set) told(a *asked) error {
 	if a == nil {
 		return nil
@@ -170,7 +172,7 @@ func (s *Set) told(a *asked) error {
 	return ErrUntold
 }
 
-// follow asks the store until the process's part in it ends.
+// follow asks the store again and again, until Fleet.Done is closed.
 func (s *Set) follow() {
 	f := s.fleet
 	ctx, cancel := context.WithCancel(context.Background())
@@ -193,7 +195,7 @@ func (s *Set) follow() {
 	}
 }
 
-// rest waits until the store is to be asked again, after a request that began then.
+// rest waits until the store is to be asked again. began is when the last request began.
 func (s *Set) rest(began time.Time) {
 	f := s.fleet
 	until := func(d time.Duration) *time.Timer { return time.NewTimer(time.Until(began.Add(d))) }
@@ -214,7 +216,7 @@ func (s *Set) rest(began time.Time) {
 	}
 }
 
-// exchange tells the store what it has not heard, and hears what has changed.
+// exchange sends the store this process's changes, and fetches those of the others.
 func (s *Set) exchange(ctx context.Context) {
 	for range mostRequests {
 		s.mu.Lock()
@@ -245,8 +247,8 @@ func (s *Set) exchange(ctx context.Context) {
 	}
 }
 
-// requestLocked is the next request, and for each of its changes the entry, and what was asked for; nil
-// = it is put back.
+// requestLocked returns the next request, with the entry of each of its changes, and with this
+// process's change of that entry; nil = the entry is only put back.
 func (s *Set) requestLocked(now time.Time) (r *limiter.PauseRequest, entries []*entry, asks []*asked) {
 	r = &limiter.PauseRequest{Known: s.fleet.mark}
 	for e := range s.fleet.toTell {
@@ -273,18 +275,18 @@ func (s *Set) requestLocked(now time.Time) (r *limiter.PauseRequest, entries []*
 	return r, entries, asks
 }
 
-// changes are what is to be told of.
+// changes are the pauses that other processes have begun and ended.
 type changes struct {
 	begun []*entry
 	ended []Pause
 }
 
-// hearLocked notes what the store has answered.
+// hearLocked applies an answer of the store to a request with the changes asks of entries.
 func (s *Set) hearLocked(a *limiter.PauseAnswer, entries []*entry, asks []*asked, now time.Time) (c changes) {
 	f := s.fleet
 	if a.Lost {
-		// What the store does not tell now it has either lost, or it has forgotten by itself
-		// that the account was resumed, while this process was away.
+		// The store sends all its entries now. An entry that it does not send it has lost, or,
+		// if this process has long been away, forgotten in time: the account was resumed then.
 		f.round++
 		f.whole = true
 		f.trusted = a.Known.Store == f.mark.Store && now.Round(0).Sub(f.contact.Round(0)) > limiter.PauseKept/2
@@ -293,10 +295,10 @@ func (s *Set) hearLocked(a *limiter.PauseAnswer, entries []*entry, asks []*asked
 	for i, e := range entries {
 		r := &a.Changed[i]
 		asked := asks[i]
-		if e.asked != asked { // something else was asked for meanwhile
+		if e.asked != asked { // this process has changed the entry again
 			continue
 		}
-		if asked != nil && r.Newer { // it was not known here, but whoever has asked wants it now
+		if asked != nil && r.Newer { // another process had changed it, but this change is later: send it again
 			asked.after, asked.tries = r.Version, 0
 			continue
 		}
@@ -306,14 +308,14 @@ func (s *Set) hearLocked(a *limiter.PauseAnswer, entries []*entry, asks []*asked
 			if asked != nil {
 				asked.answer(ErrTooMany)
 			}
-			continue // whoever has asked takes it back; who does not wait any more has it for this process alone
+			continue // Set.Pause takes the pause back; if it waits no more, the pause holds in this process alone
 		}
 		if asked != nil {
 			asked.answer(nil)
 		}
 		if asked != nil && r.By == f.o.Member && r.Number == asked.number {
 			e.by, e.number = r.By, r.Number
-			e.version, e.round = r.Version, f.round // as it was asked for, so its times are right
+			e.version, e.round = r.Version, f.round // the entry already has the times of the change
 			continue
 		}
 		s.entryLocked(&r.AccountPause, now, &c)
@@ -345,7 +347,7 @@ func (s *Set) hearLocked(a *limiter.PauseAnswer, entries []*entry, asks []*asked
 	return c
 }
 
-// entryLocked notes an entry of the store.
+// entryLocked applies an entry of the store, and adds to c what it changes.
 func (s *Set) entryLocked(r *limiter.AccountPause, now time.Time, c *changes) {
 	if r.Version == 0 {
 		return
@@ -361,12 +363,13 @@ func (s *Set) entryLocked(r *limiter.AccountPause, now time.Time, c *changes) {
 	case r.Version < e.version:
 		return
 	case e.asked != nil:
-		return // it is to be told first
+		return // this process's own change is to be sent first
 	case r.Version == e.version:
 		e.round = s.fleet.round
 		return
 	case r.By == s.fleet.o.Member && r.By == e.by && r.Number < e.number:
-		// A request of this process came very late, when the store had lost what was asked for since.
+		// An old request of this process arrived very late, after the store had lost the newer
+		// change: send that again.
 		e.version = r.Version + 1
 		s.fleet.toTell[e] = true
 		return
@@ -389,19 +392,19 @@ func (s *Set) entryLocked(r *limiter.AccountPause, now time.Time, c *changes) {
 	}
 }
 
-// alike reports whether two ends are the same, but for what requests take.
+// alike reports whether two ends of a pause are the same, apart from the time that requests take.
 func alike(a, b time.Time) bool {
 	return a.IsZero() == b.IsZero() && a.Sub(b).Abs() < 2*toldWithin
 }
 
-// announce tells of what others have changed.
+// announce calls the hooks for what other processes have changed.
 func (s *Set) announce(c changes) {
 	if len(c.begun) > 0 {
 		s.hooks.Begun()
 	}
 	for _, e := range c.begun {
 		s.mu.RLock()
-		p := e.Pause // whose account may be known by now
+		p := e.Pause // its account may have become known meanwhile
 		s.mu.RUnlock()
 		s.hooks.Tell(p, false)
 	}

@@ -1,6 +1,6 @@
-// Package pause knows the accounts of which nothing is sent. What a process pauses or resumes is
-// in force in it at once. With a store it is in force in all processes that share that: see
-// [Fleet].
+// Package pause keeps the accounts that are paused, for which nothing is sent. A pause or its end
+// is in force at once in the process that asked for it. With a store it soon is in all processes
+// that share the store: see [Fleet].
 package pause
 
 import (
@@ -17,56 +17,59 @@ import (
 
 // Pause says that nothing is sent for an account.
 type Pause struct {
-	Account string // "" = another process has paused it, and this one has seen no call of it
+	Account string // "" = not known: another process has paused it, and this one has seen no call of it
 	Since   time.Time
-	Until   time.Time // zero = when somebody resumes it
+	Until   time.Time // zero = until somebody resumes it
 	Reason  string
 }
 
 func (p *Pause) over(now time.Time) bool { return !p.Until.IsZero() && !now.Before(p.Until) }
 
-// ErrTooMany is the error of a pause where as many accounts are paused as may be.
+// ErrTooMany is the error of Pause if limiter.MaxPauses accounts are paused already, and of
+// Resume if the Set has no room for the entry.
 var ErrTooMany = errors.New("too many accounts are paused")
 
-// Hooks are what a Set calls when pauses begin and end. They are called without locks, by one
-// goroutine at a time or several.
+// Hooks are what a Set calls when pauses begin and end. No lock is held during a call, and
+// several goroutines may call them at the same time.
 type Hooks struct {
-	// Begun is called when accounts were paused, before Tell: calls that wait are to ask Of.
+	// Begun is called when accounts have been paused, before Tell, so that waiting calls ask Of
+	// again.
 	Begun func()
 
-	// Tell is called for each pause that has begun, and for each that somebody has ended.
+	// Tell is called for each pause that has begun, and for each that was ended by a Resume, but
+	// not for those whose time is over.
 	Tell func(p Pause, ended bool)
 }
 
-// Set is what a process knows of pauses. It is made by [New] and safe for concurrent use.
+// Set holds the pauses that a process knows. It is made by [New] and safe for concurrent use.
 type Set struct {
-	ask   atomic.Bool // there is something to ask for: false = no account is paused
+	ask   atomic.Bool // false = no account is paused, so calls need not look
 	hooks Hooks
 	fleet *fleet // nil = the process is alone
 
 	mu     sync.RWMutex
-	names  map[string]*entry   // those whose account's name is known
-	keys   map[[16]byte]*entry // all, where there is a fleet
-	hashed map[string][16]byte // keys of accounts that were asked for, while any is paused
-	paused int                 // how many entries are pauses that are not over, as far as that was noticed
-	next   time.Time           // when the next of them may be over; zero = none ends
+	names  map[string]*entry   // the entries whose account's name is known
+	keys   map[[16]byte]*entry // all entries by their keys in the store; nil without a fleet
+	hashed map[string][16]byte // a cache of the keys of accounts, emptied when none is paused
+	paused int                 // how many entries have counted set
+	next   time.Time           // when the next sweep is due, since a pause is over then; zero = none ends
 	wake   chan struct{}       // closed when an account is paused; nil = nobody waits for that
 }
 
-// entry is what is known of an account: its latest pause, or that it is over. Where there is a fleet that
-// is remembered, so that no older pause is put back.
+// entry is what is known of an account: its latest pause, or that it was resumed. With a fleet an
+// entry is kept for some time after its pause is over, so that no older pause is put back.
 type entry struct {
 	Pause
-	resumed bool      // the pause was ended
-	forget  time.Time // of one that was resumed: so long it is remembered
-	counted bool      // in Set.paused
-	known             // to the store
+	resumed bool      // somebody ended the pause
+	forget  time.Time // if resumed: until when the entry is kept
+	counted bool      // the pause is counted in Set.paused
+	known             // what concerns the store
 }
 
-// over reports whether the account is not paused any more.
+// over reports whether the account is no longer paused.
 func (e *entry) over(now time.Time) bool { return e.resumed || e.Pause.over(now) }
 
-// forgotten is when the entry is not needed any more; zero = never, as it is.
+// forgotten returns until when the entry is kept; zero = it has no end, as its pause has none.
 func (e *entry) forgotten() time.Time {
 	switch {
 	case e.resumed:
@@ -82,7 +85,7 @@ const (
 	sweepEvery = 100 * time.Millisecond
 )
 
-// New makes the set of a process. f is with whom it is shared; nil = with nobody.
+// New makes the Set of a process. f says how it is shared; nil = it is not.
 func New(f *Fleet, hooks Hooks) *Set {
 	s := &Set{hooks: hooks, names: map[string]*entry{}}
 	if f != nil {
@@ -96,7 +99,7 @@ func New(f *Fleet, hooks Hooks) *Set {
 // Any reports whether an account may be paused. It costs an atomic load.
 func (s *Set) Any() bool { return s.ask.Load() }
 
-// Of is the pause of an account; ok is false where it is not paused. It does not wait for the store.
+// Of returns the pause of an account; ok is false if it is not paused. It does not wait for the store.
 func (s *Set) Of(account string) (p Pause, ok bool) {
 	if !s.ask.Load() || account == "" {
 		return Pause{}, false
@@ -127,8 +130,8 @@ func (s *Set) Of(account string) (p Pause, ok bool) {
 	return p, ok
 }
 
-// findLocked finds an account's entry. It is not sure that there is none where the account's key must be
-// worked out, or its name noted.
+// findLocked returns an account's entry, or nil. It changes nothing, so a read lock is enough. sure is
+// false if only lookLocked can tell, which may compute the account's key and note its name.
 func (s *Set) findLocked(account string) (e *entry, sure bool) {
 	if e := s.names[account]; e != nil || s.keys == nil || len(s.keys) == len(s.names) {
 		return e, true
@@ -137,7 +140,7 @@ func (s *Set) findLocked(account string) (e *entry, sure bool) {
 	return nil, hashed && s.keys[key] == nil
 }
 
-// lookLocked is findLocked, and notes what it finds out.
+// lookLocked returns an account's entry, or nil, and notes the account's key and name.
 func (s *Set) lookLocked(account string) *entry {
 	if e, sure := s.findLocked(account); sure {
 		return e
@@ -158,7 +161,7 @@ func (s *Set) lookLocked(account string) *entry {
 	return e
 }
 
-// Begun is closed when an account is paused next.
+// Begun returns a channel that is closed when an account is paused next.
 func (s *Set) Begun() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,7 +171,7 @@ func (s *Set) Begun() <-chan struct{} {
 	return s.wake
 }
 
-// All are the pauses, in no order.
+// All returns the pauses that are in force, in no order.
 func (s *Set) All() (list []Pause) {
 	now := time.Now()
 	s.mu.RLock()
@@ -181,8 +184,9 @@ func (s *Set) All() (list []Pause) {
 	return list
 }
 
-// Pause pauses p.Account, at once in this process. An error other than ErrTooMany says that it is
-// paused here, and that the others have not heard of it yet.
+// Pause pauses p.Account, at once in this process. With a fleet it waits up to a second for the
+// store. After ErrTooMany the account is not paused. Any other error means that it is paused here,
+// but that the other processes may not know it yet.
 func (s *Set) Pause(p Pause) error {
 	s.mu.Lock()
 	now := time.Now()
@@ -211,7 +215,7 @@ func (s *Set) Pause(p Pause) error {
 	err := s.told(a)
 	if err == ErrTooMany {
 		s.mu.Lock()
-		if s.keys[e.key] == e && e.asked == nil && e.version == before.version { // nobody has changed it since
+		if s.keys[e.key] == e && e.asked == nil && e.version == before.version { // it was not changed since
 			e.Pause, e.resumed, e.forget = before.Pause, before.resumed, before.forget
 			s.countLocked(e, time.Now())
 			if before.version == 0 {
@@ -226,8 +230,9 @@ func (s *Set) Pause(p Pause) error {
 	return err
 }
 
-// Resume ends the pause of an account, at once in this process. An error says that the others have not
-// heard of it yet.
+// Resume ends the pause of an account, at once in this process. With a fleet it waits up to a second
+// for the store. ErrTooMany means that nothing was done. Any other error means that the other
+// processes may not know it yet.
 func (s *Set) Resume(account string) error {
 	s.mu.Lock()
 	now := time.Now()
@@ -260,7 +265,7 @@ func (s *Set) Resume(account string) error {
 	return err
 }
 
-// addLocked adds an entry.
+// addLocked adds an entry that is over, for the caller to fill.
 func (s *Set) addLocked(account string) *entry {
 	e := &entry{Pause: Pause{Account: account}, resumed: true}
 	s.names[account] = e
@@ -271,7 +276,7 @@ func (s *Set) addLocked(account string) *entry {
 	return e
 }
 
-// dropLocked forgets an entry that is over.
+// dropLocked removes an entry.
 func (s *Set) dropLocked(e *entry) {
 	if s.names[e.Account] == e {
 		delete(s.names, e.Account)
@@ -282,7 +287,7 @@ func (s *Set) dropLocked(e *entry) {
 	}
 }
 
-// countLocked counts an entry that has changed, and notes when it is over.
+// countLocked updates paused and next after an entry has changed.
 func (s *Set) countLocked(e *entry, now time.Time) {
 	if e.counted {
 		s.paused--
@@ -295,7 +300,8 @@ func (s *Set) countLocked(e *entry, now time.Time) {
 	}
 }
 
-// sweepLocked notes which pauses are over, and forgets what is not needed any more.
+// sweepLocked stops counting pauses that are over, and removes the entries that are not needed any
+// more.
 func (s *Set) sweepLocked(now time.Time) {
 	s.next = time.Time{}
 	for e := range s.entriesLocked() {
@@ -310,7 +316,7 @@ func (s *Set) sweepLocked(now time.Time) {
 	s.settleLocked()
 }
 
-// entriesLocked are all entries, in no order.
+// entriesLocked returns all entries, in no order.
 func (s *Set) entriesLocked() iter.Seq[*entry] {
 	if s.fleet == nil {
 		return maps.Values(s.names)
@@ -318,7 +324,7 @@ func (s *Set) entriesLocked() iter.Seq[*entry] {
 	return maps.Values(s.keys)
 }
 
-// roomLocked forgets the oldest pauses that are over, where there are too many.
+// roomLocked makes room if there are too many entries: of those that are over it keeps MaxPauses.
 func (s *Set) roomLocked(now time.Time) {
 	if len(s.keys) < mostKept {
 		return
@@ -336,7 +342,7 @@ func (s *Set) roomLocked(now time.Time) {
 	}
 }
 
-// settleLocked lets calls ask, or not any more.
+// settleLocked sets ask: whether calls have to look for a pause of their account.
 func (s *Set) settleLocked() {
 	any := s.paused > 0 || s.fleet != nil && !s.fleet.heard
 	if !any {
@@ -345,7 +351,7 @@ func (s *Set) settleLocked() {
 	s.ask.Store(any)
 }
 
-// wakeLocked wakes those who wait for Begun.
+// wakeLocked closes the channel that Begun has returned.
 func (s *Set) wakeLocked() {
 	if s.wake != nil {
 		close(s.wake)
