@@ -72,18 +72,21 @@ func traffic(t *simulate.Totals) string {
 	if t.ExtraLoad > 0 {
 		said += fmt.Sprintf(", %s more than one for each call", percent(t.ExtraLoad))
 	}
-	switch {
-	case t.Refusals == 0 && t.Unanswered == 0:
-		said += "; it refused none."
-	case t.Unanswered == 0:
-		said += fmt.Sprintf("; it refused %s.", count(t.Refusals))
-	default:
-		said += fmt.Sprintf("; it refused %s, and %s brought no answer.", none(t.Refusals), count(t.Unanswered))
+	said += fmt.Sprintf("; it refused %s", none(t.Refusals))
+	if t.Refreshes > 0 {
+		said += ", expired access tokens aside"
+	}
+	if t.Unanswered > 0 {
+		said += fmt.Sprintf(", and %s brought no answer", count(t.Unanswered))
+	}
+	said += "."
+	if t.RefreshesFailed > 0 {
+		said += fmt.Sprintf(" Of %s of an access token %s failed.", times(t.Refreshes, "refresh", "refreshes"), count(t.RefreshesFailed))
 	}
 	if t.EarlyReturns == 0 {
-		return said + " None was sent earlier than the server had asked for."
+		return said + " No request was sent earlier than the server had asked for."
 	}
-	return said + fmt.Sprintf(" %s %s sent earlier than the server had asked for.", count(t.EarlyReturns), were(t.EarlyReturns))
+	return said + fmt.Sprintf(" %s %s sent earlier than the server had asked for.", times(t.EarlyReturns, "request", "requests"), were(t.EarlyReturns))
 }
 
 func delay(r *simulate.Result) string {
