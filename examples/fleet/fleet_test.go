@@ -19,7 +19,7 @@ import (
 	"github.com/recourse-go/recourse/limiter/storetest"
 )
 
-// long makes the tests as long as one wants who measures: go test ./examples/fleet -long.
+// long makes the tests as long as one wants who measures: go test ./examples/fleet -long -timeout 1h.
 var long = flag.Bool("long", false, "run for a minute and with a hundred kills, not for seconds and with ten")
 
 // as names the environment variable that makes the test's program something else.
