@@ -48,7 +48,7 @@ func TestMetrics(t *testing.T) {
 			"recourse.decisions {decision} recourse.action=wait recourse.provider=test recourse.rule=throttled = 1",
 			"recourse.defer.duration s recourse.provider=test = 1, 600",
 			"recourse.give_ups {call} recourse.as=ambiguous recourse.operation=send recourse.provider=test recourse.rule=server = 1",
-			"recourse.hold.duration s recourse.limit=user recourse.provider=test = 1, 600",
+			"recourse.hold.duration s recourse.limit=user recourse.provider=test = 2, 602",
 			"recourse.queue.duration s recourse.limit=user recourse.provider=test = 1, 2",
 			"recourse.reauths {reauth} recourse.outcome=success recourse.provider=test = 1",
 			"recourse.wait.duration s recourse.action=retry recourse.provider=test = 2, 3",
