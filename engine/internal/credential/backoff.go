@@ -5,29 +5,29 @@ import (
 	"time"
 )
 
-// Failure is why calls cannot go on with a credential.
+// Failure says why calls cannot use a credential at present.
 type Failure struct {
 	Err   error
-	As    string    // they end as this; "" = they can go on at Until
-	Until time.Time // no refresh of the credential begins before
-	Spent bool      // the refresh may have spent the refresh token: no other one begins
-	Early bool      // no refresh has failed: it is too early for the next one
+	As    string    // the label with which these calls end; "" = they can go on at Until
+	Until time.Time // no refresh of the credential begins before this
+	Spent bool      // the failed refresh may have spent the refresh token, so no other one begins
+	Early bool      // no refresh has failed, but it is too early for the next one
 }
 
-// blocks reports whether no refresh may begin at a time.
+// blocks reports whether the failure forbids that a refresh begins now.
 func (f *Failure) blocks(now time.Time) bool { return f.Spent || now.Before(f.Until) }
 
-// backoff is what follows from refreshes that failed.
+// backoff is the state of a credential after refreshes that failed.
 type backoff struct {
-	failure  *Failure // why the latest refresh failed; nil = it did not, or that does not matter any more
-	owner    string   // for whom the failed refresh was begun
-	failures int      // in a row
+	failure  *Failure // why the latest refresh failed; nil = the credential is not in backoff
+	owner    string   // the provider of the call for which that refresh was begun
+	failures int      // failed refreshes in a row
 }
 
-// maxGrowth bounds how many times the interval a backoff grows to.
+// maxGrowth bounds a growing backoff to this many intervals.
 const maxGrowth = 16
 
-// beginBackoffLocked puts a credential into backoff whose refresh has failed for owner.
+// beginBackoffLocked puts a credential into backoff after its refresh for owner has failed.
 func (s *Set) beginBackoffLocked(e *entry, failure *Failure, owner string, now time.Time) {
 	if e.backoff.failure == nil {
 		s.inBackoff.Add(1)
@@ -46,17 +46,17 @@ func (s *Set) clearBackoffLocked(e *entry) {
 	s.watchLocked(e)
 }
 
-// growingLocked is how long after a failure that does not last the next refresh may
-// begin: twice as long with each failure in a row.
+// growingLocked returns how long after a temporary failure the next refresh may begin. It
+// doubles with each failure in a row.
 func (s *Set) growingLocked(e *entry) time.Duration {
 	return s.interval * time.Duration(min(1<<min(e.backoff.failures, 30), maxGrowth))
 }
 
-// InBackoff is how many credentials are in backoff.
+// InBackoff returns how many credentials are in backoff.
 func (s *Set) InBackoff() int64 { return s.inBackoff.Load() }
 
-// Backoff is why a call of an account must not be sent now; nil = nothing is known that
-// forbids it. What a refresh itself does for the account is never forbidden.
+// Backoff returns why a call of an account must not be sent now, or nil if it may. The
+// requests that a refresh itself makes for the account may always be sent.
 func (s *Set) Backoff(ctx context.Context, k Key, account string) *Failure {
 	failure := s.BackoffAt(time.Now, k)
 	if failure == nil || within(ctx, func(f *flight) bool { return f.account == account }) {
@@ -65,7 +65,7 @@ func (s *Set) Backoff(ctx context.Context, k Key, account string) *Failure {
 	return failure
 }
 
-// BackoffAt is Backoff by the clock now, for a call that no refresh makes.
+// BackoffAt does what Backoff does, by the clock now, for calls that no refresh makes.
 func (s *Set) BackoffAt(now func() time.Time, k Key) *Failure {
 	sh := s.shard(k)
 	sh.mu.Lock()

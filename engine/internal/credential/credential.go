@@ -1,12 +1,12 @@
-// Package credential keeps what an engine knows of the credentials that its calls use:
-// the refresh that is under way, how the latest one ended, and whether the new
-// credentials have worked for a call since.
+// Package credential keeps what an engine knows about the credentials of its calls: the
+// refresh that is under way, how the latest one ended, and whether the new credential has
+// worked for a call since.
 //
-// There is one refresh of a credential at a time, and everybody who needs it waits for
-// the same one. After a refresh, a credential has another generation; a refusal of an
-// older generation is answered by repeating the attempt. After a failed refresh the
-// credential is in backoff: no other refresh of it begins, and no call that needs it is
-// sent, until a time that grows with each failure in a row.
+// There is at most one refresh of a credential at a time, and all calls that need it wait
+// for the same one. A refresh gives the credential a new generation. If an attempt with an
+// older generation is refused, it is simply repeated. After a failed refresh the credential
+// is in backoff: no other refresh of it begins, and no call that needs it is sent, until a
+// time that grows with each failure in a row.
 package credential
 
 import (
@@ -18,27 +18,27 @@ import (
 	"time"
 )
 
-// Key names a credential: an account's own at one provider, or one that the caller has
-// named, whose Provider is "".
+// Key names a credential. It is that of an account at one provider or, if Provider is "",
+// one that the caller has named.
 type Key struct{ Provider, Name string }
 
-// Set is the credentials of one engine. It is safe for concurrent use.
+// Set holds the credentials of one engine. It is made by [New] and safe for concurrent use.
 type Set struct {
 	interval, timeout time.Duration
 	done              <-chan struct{}
-	fleet             *Fleet // nil = the process is by itself
+	fleet             *Fleet // nil = no other process shares the credentials
 
-	generation atomic.Uint64 // counts new credentials, by refreshes that succeeded and by Renewed
-	inBackoff  atomic.Int64  // credentials in backoff
-	watched    atomic.Int64  // credentials of which a success would tell something
-	_          [64]byte      // every call reads the counters, and the locks change often
+	generation atomic.Uint64 // counts new credentials: refreshes that succeeded, and calls of Renewed
+	inBackoff  atomic.Int64  // how many credentials are in backoff
+	watched    atomic.Int64  // how many credentials have watched set
+	_          [64]byte      // keeps the counters, which every call reads, off the cache line of the locks
 	shards     [64]shard
 }
 
 // New makes an empty Set. interval is the least time between two refreshes of one
-// credential, timeout the longest that one may take. From when done is closed nobody
-// waits for a refresh, and none begins; nil = never. fleet is the processes that share the
-// credentials; nil = there are no others.
+// credential, timeout the longest that one may take. When done is closed, calls stop waiting
+// for refreshes, and none begins; a nil done is never closed. fleet says with which processes
+// the credentials are shared; nil = with none.
 func New(interval, timeout time.Duration, done <-chan struct{}, fleet *Fleet) *Set {
 	return &Set{interval: interval, timeout: timeout, done: done, fleet: fleet}
 }
@@ -52,29 +52,29 @@ func (s *Set) closed() bool {
 	}
 }
 
-// shard is some of the credentials.
+// shard holds a part of the credentials, under a lock of its own.
 type shard struct {
 	mu      sync.Mutex
 	entries map[Key]*entry
 }
 
-// entry is what is known of one credential. It is under its shard's lock.
+// entry is what is known of one credential. Its shard's lock guards it.
 type entry struct {
-	generation uint64      // Set.generation when it was last new
-	claims     string      // that the latest successful refresh was asked for with
-	finished   time.Time   // when the latest refresh ended, in whatever way; zero after Renewed
+	generation uint64      // the value of Set.generation when the credential was last renewed
+	claims     string      // the claims challenge for which the latest successful refresh was made
+	finished   time.Time   // when the latest refresh ended, successful or not; zero after Renewed
 	renewed    time.Time   // when Renewed was last called
-	unproven   bool        // the latest refresh succeeded, and no call has succeeded since it began
-	settled    time.Time   // from when on a refusal of the latest refresh's credential is proof: see maxSettling
-	refused    Fingerprint // of the credential before the latest refresh
-	watched    bool        // counted in Set.watched
+	unproven   bool        // the latest refresh succeeded, but no call has succeeded since it began
+	settled    time.Time   // from then on a refusal of the new credential is proof: see maxSettling
+	refused    Fingerprint // the credential before the latest refresh
+	watched    bool        // a success would say something about the credential; counted in Set.watched
 	backoff    backoff
 	flight     *flight // the refresh that is under way; nil = none
-	shared     *uint64 // the newest generation in the fleet that the process has loaded; nil = not known
+	shared     *uint64 // the fleet's generation of the credential that this process has loaded; nil = not known
 }
 
-// maxEntries is how many credentials a shard remembers before it looks for ones to
-// forget, and memory how long it remembers them at least.
+// maxEntries is how many credentials a shard has before it looks for old ones to remove.
+// memory is how long it keeps a credential at least.
 const (
 	maxEntries = 1024
 	memory     = time.Hour
@@ -86,7 +86,7 @@ func (s *Set) shard(k Key) *shard {
 	return &s.shards[maphash.Comparable(seed, k)%uint64(len(s.shards))]
 }
 
-// entryLocked finds or makes a credential's entry.
+// entryLocked returns a credential's entry, and makes it if there is none.
 func (s *Set) entryLocked(sh *shard, k Key, now time.Time) *entry {
 	e := sh.entries[k]
 	if e != nil {
@@ -103,7 +103,7 @@ func (s *Set) entryLocked(sh *shard, k Key, now time.Time) *entry {
 	return e
 }
 
-// forgetLocked forgets what is old among a few entries: so few that no call pays for
+// forgetLocked removes old entries. It looks at eight only, so that no call pays for
 // looking at all.
 func (s *Set) forgetLocked(sh *shard, now time.Time) {
 	looked := 0
@@ -119,8 +119,8 @@ func (s *Set) forgetLocked(sh *shard, now time.Time) {
 	}
 }
 
-// oldLocked reports whether nothing is lost with what is known: no call that could ask
-// began before it, and it keeps none back.
+// oldLocked reports whether the entry can be removed without harm: it delays no call, and
+// its latest event is older than any call that is likely to be under way.
 func (e *entry) oldLocked(now time.Time) bool {
 	if e.flight != nil {
 		return false
@@ -140,7 +140,7 @@ func (e *entry) oldLocked(now time.Time) bool {
 	return now.Sub(latest) > memory
 }
 
-// watchLocked counts a credential while a success would tell something about it.
+// watchLocked updates watched after an entry has changed.
 func (s *Set) watchLocked(e *entry) {
 	watched := e.backoff.failure != nil || e.unproven || e.flight != nil
 	switch {
@@ -152,18 +152,18 @@ func (s *Set) watchLocked(e *entry) {
 	e.watched = watched
 }
 
-// Generation counts the credentials that have been renewed so far. An attempt notes it
-// when it begins, and its refusal is one of the credentials of then.
+// Generation returns how many credentials have been renewed so far. An attempt notes it when
+// it begins. If the attempt is refused, the credential of that generation was refused.
 func (s *Set) Generation() uint64 { return s.generation.Load() }
 
-// Watched reports whether there is a credential of which a success would tell
-// something: see Succeeded.
+// Watched reports whether a success would say something about any credential, so that
+// Succeeded must be called.
 func (s *Set) Watched() bool { return s.watched.Load() != 0 }
 
-// Succeeded notes that a credential was good for a call of owner's whose latest attempt
-// began at a time and at a generation. It proves new credentials. It ends a backoff
-// only where a refresh for the same owner has failed: that another owner still takes an
-// access token of its own says nothing about the grant.
+// Succeeded notes that a call of owner, a provider, has succeeded with a credential. The
+// call's latest attempt began at the time began and saw generation. The success proves a new
+// credential to be good. It ends a backoff only if the failed refresh was for the same owner:
+// if another provider accepts its own access token, that says nothing about the grant.
 func (s *Set) Succeeded(k Key, owner string, began time.Time, generation uint64) {
 	sh := s.shard(k)
 	sh.mu.Lock()
@@ -184,9 +184,9 @@ func (s *Set) Succeeded(k Key, owner string, began time.Time, generation uint64)
 	}
 }
 
-// Renewed notes that there is a new credential that no refresh here has brought. It ends
-// a backoff, and what a refresh that is under way waits for: that is one of the older
-// credential, and nobody has to wait for it any longer.
+// Renewed notes that there is a new credential that did not come from a refresh by this Set.
+// It ends a backoff. Calls that wait for a refresh go on at once, since that is a refresh of
+// the older credential.
 func (s *Set) Renewed(k Key) {
 	sh := s.shard(k)
 	now := time.Now()
@@ -203,7 +203,7 @@ func (s *Set) Renewed(k Key) {
 	}
 }
 
-// renewedLocked notes that there is a new credential that no refresh here has brought.
+// renewedLocked notes in e that there is a new credential from elsewhere.
 func (s *Set) renewedLocked(e *entry, now time.Time) {
 	e.generation, e.claims, e.finished, e.renewed = s.generation.Add(1), "", time.Time{}, now
 	e.unproven, e.refused = false, Fingerprint{}
@@ -218,8 +218,8 @@ type State struct {
 	Refreshing bool     // a refresh is under way
 }
 
-// All are the credentials that are remembered. They are copied a shard at a time, so the
-// loop may call the Set.
+// All iterates over the credentials that are remembered. They are copied one shard at a time,
+// so the body of the loop may call methods of the Set.
 func (s *Set) All() iter.Seq[State] {
 	return func(yield func(State) bool) {
 		for i := range s.shards {
@@ -232,7 +232,7 @@ func (s *Set) All() iter.Seq[State] {
 	}
 }
 
-// State is what is known of a credential; ok is false where nothing is.
+// State returns what is known of a credential; ok is false if nothing is.
 func (s *Set) State(k Key) (state State, ok bool) {
 	sh := s.shard(k)
 	sh.mu.Lock()
@@ -258,11 +258,11 @@ func (sh *shard) states() []State {
 	return states
 }
 
-// flightKey is where the context of a refresh has its *flight.
+// flightKey is the key of a refresh's *flight in its context.
 type flightKey struct{}
 
-// within reports whether ctx belongs to a refresh for which is holds and which has not
-// ended. A refresh that runs inside another one belongs to both.
+// within reports whether ctx belongs to a refresh that has not ended and for which is
+// returns true. A context of a refresh inside another refresh belongs to both.
 func within(ctx context.Context, is func(*flight) bool) bool {
 	f, _ := ctx.Value(flightKey{}).(*flight)
 	for ; f != nil; f = f.outer {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Flight is a refresh whose caller gets the credential, at times that it gives: for a
-// simulation, which has no goroutine that could wait.
+// Flight is a refresh that its caller makes, at times that the caller passes. It is for a
+// simulation, which has no goroutines that could wait.
 type Flight struct {
 	set *Set
 	key Key
@@ -14,9 +14,10 @@ type Flight struct {
 	end *flightEnd
 }
 
-// RefreshAt is Refresh at the time now without any waiting. Where the call has to wait
-// for a refresh, it returns that instead of a result: begun says that the caller has to
-// make it, and to end it by Flight.End. r.Hook is not used.
+// RefreshAt does what Refresh does, at the time now and without waiting. If the call has to
+// wait for a refresh, RefreshAt returns that refresh instead of a result. begun says that the
+// refresh begins now: then the caller must make it, and end it by Flight.End. r.Hook is not
+// used.
 func (s *Set) RefreshAt(now time.Time, r *Refusal) (result Result, wait *Flight, begun bool) {
 	sh := s.shard(r.Key)
 	sh.mu.Lock()
@@ -32,7 +33,7 @@ func (s *Set) RefreshAt(now time.Time, r *Refusal) (result Result, wait *Flight,
 	return Result{}, &Flight{set: s, key: r.Key, f: f, end: f.end}, begun
 }
 
-// End ends the refresh; failure nil = there is a new credential.
+// End ends the refresh. A nil failure means that there is a new credential.
 func (v *Flight) End(now time.Time, failure *Failure) {
 	sh := v.set.shard(v.key)
 	sh.mu.Lock()
@@ -40,5 +41,6 @@ func (v *Flight) End(now time.Time, failure *Failure) {
 	v.set.endLocked(sh.entries[v.key], v.f, failure, now)
 }
 
-// Result is what becomes of a call that has waited for the refresh, once that has ended.
+// Result returns what becomes of a call that has waited for the refresh. The refresh must
+// have ended.
 func (v *Flight) Result(r *Refusal, waited bool) Result { return v.f.resultOf(v.end, r, waited) }

@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// Fingerprint is what is kept of a credential: enough to tell one from another. The zero
-// value is that of one that is not known.
+// Fingerprint is a hash of a credential, enough to tell one from another. The zero value
+// stands for an unknown credential.
 type Fingerprint struct {
 	known bool
 	hash  uint64
 }
 
-// FingerprintOf is that of an Authorization header, or of the token alone: the scheme
-// before it does not count.
+// FingerprintOf returns the fingerprint of an Authorization header, or of the token alone.
+// The scheme before the token does not count.
 func FingerprintOf(authorization string) Fingerprint {
 	if authorization == "" {
 		return Fingerprint{}
@@ -24,5 +24,5 @@ func FingerprintOf(authorization string) Fingerprint {
 	return Fingerprint{true, maphash.String(seed, authorization)}
 }
 
-// Known reports whether it is that of a credential.
+// Known reports whether f is that of a known credential.
 func (f Fingerprint) Known() bool { return f.known }

@@ -8,40 +8,42 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// One refresh of a credential at a time in all processes that share a store.
+// All processes that share a store make at most one refresh of a credential at a time.
 //
-// A flight asks the store for its turn before its hook runs, and tells it how the refresh
-// ended. While another process has the lease, the flight waits; where that process has got
-// a new credential, the hook only loads it.
+// Before its hook runs, a flight asks the store for the lease of the credential, which makes
+// it this process's turn. Afterwards it tells the store how the refresh ended. While another
+// process has the lease, the flight waits. If that process has got a new credential, the
+// hook only loads it.
 
-// Fleet is the processes that share a store.
+// Fleet says how the processes that share a store coordinate their refreshes.
 type Fleet struct {
 	Store   limiter.CredentialStore
 	Member  limiter.StoreID              // this process
 	Key     func(k Key) limiter.StoreKey // names a credential in the store
 	Timeout time.Duration                // of one request to the store
-	Lease   time.Duration                // of a refresh; it is extended for as long as the process lives
-	Unknown time.Duration                // how long calls wait where a refresh token may have been spent
-	Dead    string                       // what they end as after that
+	Lease   time.Duration                // of a refresh; it is extended while the refresh runs
+	Unknown time.Duration                // how long calls are delayed if a process that died may have spent the refresh token
+	Dead    string                       // the label with which calls end after that
 }
 
-// Turn is how a hook is to get a credential. The zero Turn is that of a process without a
-// Fleet: it refreshes.
+// Turn says how a hook is to get a credential. The zero Turn is that of a process without a
+// Fleet: the hook refreshes.
 type Turn struct {
-	// Load says that the hook is not to refresh, but to load what is saved: another process
-	// has got a new credential.
+	// Load says that another process has got a new credential: the hook is to load the
+	// saved one instead of refreshing.
 	Load bool
-	// Unknown says that another process may have saved one. The hook is to say what it
-	// loads: see Found.
+	// Unknown says that another process died, and may have saved a new credential. The hook
+	// is to load what is saved, and to call Found.
 	Unknown bool
-	// Fence is the number of the lease by which the credential is got, or was.
+	// Fence is the number of the lease by which this or the other process gets the
+	// credential. Numbers grow from lease to lease.
 	Fence uint64
 
 	fleet      *Fleet
 	key        limiter.StoreKey
-	generation uint64        // the one that is to be replaced, or the one to load
-	since      time.Duration // of Unknown
-	stop       func()        // ends the extension of the lease; nil = there is no lease
+	generation uint64        // the generation to be replaced or, with Load, to be loaded
+	since      time.Duration // with Unknown: for how long the outcome has been unknown
+	stop       func()        // ends the extension of the lease; nil = this process has no lease
 
 	spent, reusable, lost, found atomic.Bool
 }
@@ -57,12 +59,12 @@ const (
 )
 
 const (
-	askAgain = 250 * time.Millisecond // how often a process asks whether the lease of another one has ended
-	noTurn   = time.Second            // when a flight is tried again that got no turn
-	tellFor  = time.Hour              // how long it is tried to tell the store how a refresh ended
+	askAgain = 250 * time.Millisecond // how often a process asks whether another one's lease has ended
+	noTurn   = time.Second            // how long after a flight that got no turn the next one may begin
+	tellFor  = time.Hour              // for how long a process tries to tell the store how a refresh ended
 )
 
-// ask takes one step.
+// ask sends one request to the store.
 func (f *Fleet) ask(ctx context.Context, r limiter.CredentialRequest) (limiter.CredentialState, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
@@ -70,8 +72,8 @@ func (f *Fleet) ask(ctx context.Context, r limiter.CredentialRequest) (limiter.C
 	return f.Store.Credential(ctx, &r)
 }
 
-// turn waits until it is the process's turn, at most until ctx ends. known is the generation
-// that the process has; nil where it does not know. The caller must end the turn.
+// turn waits until it is this process's turn, or until ctx ends. known is the generation that
+// this process has; nil = it does not know. The caller must call end on the Turn.
 func (f *Fleet) turn(ctx context.Context, k Key, known *uint64) (*Turn, *Failure) {
 	t := &Turn{fleet: f, key: f.Key(k)}
 	if known != nil {
@@ -93,8 +95,8 @@ func (f *Fleet) turn(ctx context.Context, k Key, known *uint64) (*Turn, *Failure
 		case limiter.CredentialNewer:
 			t.generation = state.Generation
 			if known == nil {
-				// Nobody knows of which generation the refused credential is. A hook that has
-				// the lease sees for itself whether a newer one is saved.
+				// The generation of the refused credential is not known. So ask for the lease:
+				// a hook that has it can see whether a newer credential is saved.
 				known = &t.generation
 				continue
 			}
@@ -114,7 +116,7 @@ func (f *Fleet) turn(ctx context.Context, k Key, known *uint64) (*Turn, *Failure
 	}
 }
 
-// step tells the store something of the turn's lease.
+// step sends the store one request about the turn's lease.
 func (t *Turn) step(ctx context.Context, r limiter.CredentialRequest) (limiter.CredentialState, error) {
 	r.Key, r.Known, r.Fence = t.key, t.generation, t.Fence
 	r.Spent, r.Reusable = t.spent.Load(), t.reusable.Load()
@@ -123,7 +125,8 @@ func (t *Turn) step(ctx context.Context, r limiter.CredentialRequest) (limiter.C
 
 // extend keeps the lease until ctx ends.
 func (t *Turn) extend(ctx context.Context) {
-	tick := time.NewTicker(max(t.fleet.Lease/4, time.Millisecond)) // a store that has forgotten the lease gives no other for a third of one
+	// A store that has forgotten its leases grants no other for a third of a lease, so this is often enough.
+	tick := time.NewTicker(max(t.fleet.Lease/4, time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
@@ -137,8 +140,8 @@ func (t *Turn) extend(ctx context.Context) {
 	}
 }
 
-// Spend says that the refresh token is about to be spent. It fails where that must not be.
-// reusable says that the token can be used more than once.
+// Spend must be called before the refresh token is spent. If it returns an error, the token
+// must not be spent. reusable says that the token can be used more than once.
 func (t *Turn) Spend(ctx context.Context, reusable bool) error {
 	switch {
 	case t.Load:
@@ -149,7 +152,7 @@ func (t *Turn) Spend(ctx context.Context, reusable bool) error {
 		return errLeaseLost
 	}
 	t.reusable.Store(reusable)
-	t.spent.Store(true) // where the answer is lost, too
+	t.spent.Store(true) // before the request, since its answer may be lost
 	state, err := t.step(ctx, limiter.CredentialRequest{Step: limiter.CredentialSpend})
 	switch {
 	case err != nil:
@@ -161,17 +164,17 @@ func (t *Turn) Spend(ctx context.Context, reusable bool) error {
 	return nil
 }
 
-// Found says that what the hook loads was got by the lease with this number.
+// Found says that the credential that the hook loads was got by the lease with this number.
 func (t *Turn) Found(fence uint64) {
 	if t.Unknown && fence == t.Fence {
 		t.found.Store(true)
 	}
 }
 
-// end ends a turn whose hook has failed, or has not: nil. It returns what that means, whether
-// the hook has only loaded a credential, and the generation that the process has now; nil =
-// it does not know. For interval after a failure no other process
-// refreshes.
+// end ends a turn after its hook has returned; a nil failure means that the hook succeeded. It
+// returns the failure as calls are to see it, whether the hook has only loaded a credential,
+// and the generation that this process has now, or nil if it does not know. After a failure no
+// other process refreshes for at least interval.
 func (t *Turn) end(failure *Failure, interval time.Duration, done <-chan struct{}) (_ *Failure, loaded bool, generation *uint64) {
 	if t.stop != nil {
 		t.stop()
@@ -188,16 +191,16 @@ func (t *Turn) end(failure *Failure, interval time.Duration, done <-chan struct{
 		return f, false, &t.generation
 	case t.Load:
 		return failure, true, &t.generation
-	case failure == nil && !t.spent.Load(): // a newer one was saved already
+	case failure == nil && !t.spent.Load(): // the hook has found a newer credential that was saved before
 		return nil, true, t.tell(limiter.CredentialRequest{Step: limiter.CredentialFailed}, done)
 	case failure == nil:
 		return nil, false, t.tell(limiter.CredentialRequest{Step: limiter.CredentialSaved}, done)
 	case t.lost.Load():
-		failure.Spent = false // the store knows
+		failure.Spent = false // the store knows, and says when calls may go on
 	case failure.Spent:
 		t.tell(limiter.CredentialRequest{Step: limiter.CredentialLost}, done)
 		failure.Spent = false
-	case failure.Early: // nothing was tried
+	case failure.Early: // the hook has tried nothing
 		t.tell(limiter.CredentialRequest{Step: limiter.CredentialFailed}, done)
 	default:
 		t.tell(limiter.CredentialRequest{Step: limiter.CredentialFailed, Retry: max(failure.Until.Sub(now), interval), As: failure.As}, done)
@@ -205,9 +208,9 @@ func (t *Turn) end(failure *Failure, interval time.Duration, done <-chan struct{
 	return failure, false, &t.generation
 }
 
-// tell tells the store how the refresh ended, and returns the generation after that; nil = it
-// is not known. It goes on in the background until the store has heard it, which else takes
-// the process for one that has died.
+// tell tells the store how the refresh ended, and returns the generation after that, or nil if
+// the store has not answered. In that case it tries again in the background, since the store
+// would otherwise believe that this process has died.
 func (t *Turn) tell(r limiter.CredentialRequest, done <-chan struct{}) (generation *uint64) {
 	if state, err := t.step(context.Background(), r); err == nil {
 		return &state.Generation
@@ -228,7 +231,7 @@ func (t *Turn) tell(r limiter.CredentialRequest, done <-chan struct{}) (generati
 	return nil
 }
 
-// renewed tells the store that there is a new credential from elsewhere.
+// renewed tells the store, in the background, that there is a new credential from elsewhere.
 func (f *Fleet) renewed(k Key, done <-chan struct{}) {
 	t := &Turn{fleet: f, key: f.Key(k)}
 	go t.tell(limiter.CredentialRequest{Step: limiter.CredentialRenewed}, done)

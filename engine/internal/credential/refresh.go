@@ -8,75 +8,76 @@ import (
 	"github.com/recourse-go/recourse/internal/errtree"
 )
 
-// Refusal is an attempt of a call that was refused for its credential.
+// Refusal describes an attempt of a call that was refused because of its credential.
 type Refusal struct {
 	Key       Key
 	Account   string // the call's
 	Owner     string // the call's provider: see Set.Succeeded
-	Unclaimed bool   // it went to a host that nobody claims, which may be the token endpoint
+	Unclaimed bool   // the request went to a host that no policy claims, which may be the token endpoint
 
-	Began      time.Time   // the attempt
-	Generation uint64      // that the attempt had seen
-	Claims     string      // the challenge that it was refused with; "" = none
-	Sent       Fingerprint // of what it had
-	Fixed      bool        // whoever made the request has put the credential there, and will again
+	Began      time.Time   // when the attempt began
+	Generation uint64      // Set.Generation at that time
+	Claims     string      // the claims challenge of the refusal; "" = none
+	Sent       Fingerprint // of the credential that was sent
+	Fixed      bool        // the maker of the request has set the credential, and a repeat will have the same
 
-	Refreshed bool // there was a refresh for the call
-	Confirmed bool // the call was repeated once already for Confirm
+	Refreshed bool // there was a refresh for the call before
+	Confirmed bool // the call was already repeated once by the verdict Confirm
 
-	Hook Hook // for a refresh, where one begins for the call
+	Hook Hook // makes the refresh, if one begins for the call
 }
 
-// Hook gets a new credential. Its methods are called once, in this order, in a goroutine
+// Hook gets a new credential. Its methods are called once each, in this order, in a goroutine
 // of their own, and must not panic.
 type Hook interface {
-	// Refresh gets the credential, as t says. ctx ends with the refresh's time, not with
-	// the call that it began for.
+	// Refresh gets the credential as t says. ctx ends when the time of the refresh is up,
+	// and not with the call for which it began.
 	Refresh(ctx context.Context, t *Turn) error
-	// Failure is what the error of Refresh means. It is not called after a success.
+	// Failure returns what the error of Refresh means. It is not called after a success.
 	Failure(err error, now time.Time) *Failure
-	// Ended is told how the refresh ended, before those who wait for it are.
+	// Ended is told how the refresh ended, before the calls that wait for it go on.
 	Ended(ctx context.Context, f *Failure, took time.Duration)
 }
 
 // Result is what becomes of a refused call.
 type Result struct {
 	Verdict Verdict
-	Fresh   bool     // Repeat: the credential was obtained by a refresh that the call began or waited for
-	Waited  bool     // the call has waited for a refresh that another one began
-	Failure *Failure // Failed and Unsettled: why; nil with any other verdict
+	Fresh   bool     // with Repeat: the credential comes from a refresh that the call began or waited for
+	Waited  bool     // the call has waited for a refresh that another call began
+	Failure *Failure // with Failed and Unsettled: the reason; nil otherwise
 }
 
 // Verdict says how a refused call goes on.
 type Verdict uint8
 
+// The verdicts.
 const (
-	Repeat      Verdict = iota // at once: there is a newer credential than the attempt had
-	Confirm                    // at once, one time: nobody can tell whether the attempt had the newest one
-	Unsettled                  // when the Failure says: another process may be about to bring a newer credential
-	Refused                    // not at all: the newest credential was refused before it worked for any call, which proves that it is no good
-	RefusedHere                // not at all: the newest credential was got for this call, and works for others
-	OwnRequest                 // not at all: a hook has made it, and it would have to wait for its own refresh
-	Failed                     // as the Failure says
-	Canceled                   // not at all: its context has ended
-	Closed                     // not here: it would have to wait, and the Set was closed
+	Repeat      Verdict = iota // repeat the attempt at once: there is a newer credential
+	Confirm                    // repeat it at once, one time: the attempt may not have had the newest credential
+	Unsettled                  // go on when the Failure says: another process may be about to save a newer credential
+	Refused                    // give up: the newest credential was refused before it worked for any call, so it is bad
+	RefusedHere                // give up: the newest credential was got for this call, and works for others
+	OwnRequest                 // give up: a hook has made the call, which would have to wait for its own refresh
+	Failed                     // go on, or give up, as the Failure says
+	Canceled                   // give up: the call's context has ended
+	Closed                     // hand back: the call would have to wait, but the Set was closed
 )
 
-// maxSettling bounds how long after a refresh a refusal proves nothing yet. Another process may have refreshed at the same time, which made this
-// credential worthless, and has not saved its own yet: that takes about as long as the
-// refresh here took.
+// maxSettling bounds for how long after a refresh a refusal proves nothing. Another process
+// may have refreshed at the same time, which made this process's credential worthless, and may
+// not have saved its own yet. That takes about as long as the refresh here took.
 const maxSettling = 5 * time.Second
 
-// Grace is how long after its context a hook may still return, so that one that heeds
-// its context has its own error told.
+// Grace is how long after the end of its context a hook may still return. A hook that heeds
+// its context can so report its own error.
 const Grace = time.Second
 
-// Error is an error of this package. Its text is a constant, so it may be shown.
+// Error is an error of this package. Its text is a constant, so that logs may show it.
 type Error string
 
 func (e Error) Error() string { return string(e) }
 
-// The errors of Failures that no hook has returned.
+// The errors of Failures that do not come from a hook.
 const (
 	ErrTooEarly   Error = "engine: the credentials were refreshed a moment ago, and cannot be again yet"
 	errSameAgain  Error = "engine: the request has the credentials still that were refused before the refresh"
@@ -84,45 +85,45 @@ const (
 	errHookExited Error = "engine: the Reauth hook ended its goroutine"
 )
 
-// flight is one refresh. What changes of it is under its shard's lock.
+// flight is one refresh. Its shard's lock guards the fields that change.
 type flight struct {
 	key     Key
-	account string  // of the call that it began for
-	owner   string  // that call's
+	account string  // the account of the call for which it began
+	owner   string  // that call's provider
 	outer   *flight // the refresh whose hook has made that call; nil = none
 	hook    Hook
 
-	generation uint64 // of the entry, when it began
+	generation uint64 // the entry's generation when the flight began
 	began      time.Time
 	claims     string
-	sent       Fingerprint // of what was refused
-	proven     bool        // a call that began later has succeeded, whichever credential it had
+	sent       Fingerprint // of the credential that was refused
+	proven     bool        // a call that began later has succeeded, with whichever credential
 
-	turn atomic.Pointer[Turn] // of the hook; nil = it has not begun
+	turn atomic.Pointer[Turn] // what the hook was given; nil = the hook has not begun
 
-	over atomic.Bool // the hook has returned
-	late *Failure    // it has not, and its time is up
-	end  *flightEnd  // what those who come now wait for
+	over atomic.Bool // the flight has ended
+	late *Failure    // set when the hook has not returned in time
+	end  *flightEnd  // what calls that come now wait for
 }
 
-// flightEnd is what those who wait for a flight are told. It is written before done is
-// closed.
+// flightEnd tells the calls that wait for a flight how it ended. It is written before done
+// is closed.
 type flightEnd struct {
 	done    chan struct{}
 	failure *Failure // nil = there is a new credential
-	renewed bool     // and it is not the hook's
+	renewed bool     // the new credential does not come from the hook
 }
 
-// tellLocked tells everybody who waits.
+// tellLocked tells all calls that wait for the flight how it ended.
 func (f *flight) tellLocked(failure *Failure, renewed bool) {
 	f.end.failure, f.end.renewed = failure, renewed
 	close(f.end.done)
 	f.end = &flightEnd{done: make(chan struct{})}
 }
 
-// Refresh gets a new credential for a refused call, or finds that there is a newer one
-// than the attempt had, or says why there is none. It waits for a refresh that is under
-// way, at most until ctx ends or the Set is closed.
+// Refresh gets a new credential for a refused call, or finds that there is one newer than
+// that of the attempt, or says why there is none. If a refresh is under way it waits for
+// that, at most until ctx ends or the Set is closed.
 func (s *Set) Refresh(ctx context.Context, r Refusal) Result {
 	if waitsForItself(ctx, &r) {
 		return Result{Verdict: OwnRequest}
@@ -157,7 +158,7 @@ func (s *Set) Refresh(ctx context.Context, r Refusal) Result {
 	return f.resultOf(end, &r, waited)
 }
 
-// resultOf is what the end of a flight means for a call that needs it.
+// resultOf returns what the end of a flight means for a call that has waited for it.
 func (f *flight) resultOf(end *flightEnd, r *Refusal, waited bool) Result {
 	switch {
 	case end.renewed:
@@ -165,26 +166,26 @@ func (f *flight) resultOf(end *flightEnd, r *Refusal, waited bool) Result {
 	case end.failure != nil:
 		return Result{Verdict: Failed, Waited: waited, Failure: end.failure}
 	}
-	// A refresh for others was not asked for with this call's claims.
+	// A refresh that another call began may not have asked for this call's claims.
 	return Result{Verdict: Repeat, Fresh: r.Claims == "" || r.Claims == f.claims, Waited: waited}
 }
 
-// waitsForItself reports whether a refused call is made by the hook that refreshes its
-// credential, or by one that this hook waits for. A host that nobody claims is taken for
-// the token endpoint's, whatever credential its requests would have: a hook that runs
-// inside itself would spend a refresh token twice.
+// waitsForItself reports whether a refused call was made by the hook that refreshes its own
+// credential, or by a hook that this one waits for. A host that no policy claims counts as
+// the token endpoint, whatever credential is sent there, since a hook that ran inside itself
+// would spend a refresh token twice.
 func waitsForItself(ctx context.Context, r *Refusal) bool {
 	return within(ctx, func(f *flight) bool { return f.key == r.Key || f.account == r.Account && r.Unclaimed })
 }
 
-// withoutRefreshLocked is what becomes of a refused call that needs no refresh, or may
-// have none now. decided is false where there is to be one, or where one is under way.
+// withoutRefreshLocked returns what becomes of a refused call that needs no refresh, or may
+// have none now. decided is false if a refresh is to begin, or is under way.
 func (s *Set) withoutRefreshLocked(e *entry, r *Refusal, now time.Time) (result Result, decided bool) {
 	failure := e.backoff.failure
 	if f := e.flight; f != nil {
 		switch {
 		case e.generation > max(f.generation, r.Generation):
-			return Result{Verdict: Repeat}, true // renewed meanwhile
+			return Result{Verdict: Repeat}, true // the credential was renewed in the meantime
 		case f.late != nil:
 			if failure == nil || !now.Before(failure.Until) {
 				failure = s.hookLateLocked(e, f, now)
@@ -200,8 +201,8 @@ func (s *Set) withoutRefreshLocked(e *entry, r *Refusal, now time.Time) (result 
 		return Result{Verdict: Repeat}, true // the refusal is of an older credential
 	}
 	early := !e.finished.IsZero() && now.Sub(e.finished) < s.interval
-	// Where the attempt began long after the call's refresh, as after a throttle, the
-	// new credential has expired too.
+	// If the attempt began long after the call's refresh, as it does after throttling, the
+	// new credential may have expired too, so the call may have another refresh.
 	had := r.Refreshed && r.Began.Sub(e.finished) < s.interval
 	if early || had {
 		return s.verdictLocked(e, r, had, now), true
@@ -209,10 +210,10 @@ func (s *Set) withoutRefreshLocked(e *entry, r *Refusal, now time.Time) (result 
 	return Result{}, false
 }
 
-// verdictLocked says what becomes of a call whose attempt had the newest credential and was
-// refused, when no refresh may follow: it is too early for one, or the call has had its
-// own (had). The credential is known to be bad only if no call has succeeded since its
-// refresh began.
+// verdictLocked returns what becomes of a call whose attempt was refused with the newest
+// credential, if no refresh may follow because it is too early for one or because the call
+// has had its own (had). The credential is known to be bad only if no call has succeeded
+// since its refresh began.
 func (s *Set) verdictLocked(e *entry, r *Refusal, had bool, now time.Time) Result {
 	later := func(err error) Result {
 		until := e.finished.Add(s.interval)
@@ -223,18 +224,18 @@ func (s *Set) verdictLocked(e *entry, r *Refusal, had bool, now time.Time) Resul
 	}
 	switch {
 	case r.Claims != "" && r.Claims != e.claims:
-		// The new token lacks what is asked for now, which is no refusal of the
-		// account; but it takes another refresh, and that has its time.
+		// The new token lacks the claims that are asked for now. That does not prove
+		// the account bad, but it takes another refresh, for which it is too early.
 		return later(ErrTooEarly)
 	case r.Fixed && r.Sent.known && r.Sent == e.refused:
 		return later(errSameAgain)
 	case !e.unproven && !had:
-		return later(ErrTooEarly) // it has expired, or the call is one that is always refused
+		return later(ErrTooEarly) // the credential has expired, or this call is always refused
 	case now.Before(e.settled):
 		return Result{Verdict: Unsettled, Failure: &Failure{Err: ErrTooEarly, Until: e.settled, Early: true}}
 	case !r.Sent.known && !r.Confirmed:
-		// What the attempt had may be older than the refresh, or somebody else may
-		// have refreshed it since.
+		// It is not known which credential the attempt had. It may be older than the
+		// refresh, or another process may have refreshed since.
 		return Result{Verdict: Confirm}
 	case e.unproven:
 		return Result{Verdict: Refused}
@@ -242,7 +243,7 @@ func (s *Set) verdictLocked(e *entry, r *Refusal, had bool, now time.Time) Resul
 	return Result{Verdict: RefusedHere}
 }
 
-// beginLocked begins a refresh.
+// beginLocked makes the flight of a refresh that begins.
 func (s *Set) beginLocked(ctx context.Context, e *entry, r *Refusal, now time.Time) *flight {
 	outer, _ := ctx.Value(flightKey{}).(*flight)
 	f := &flight{
@@ -295,7 +296,8 @@ func (s *Set) run(ctx context.Context, sh *shard, e *entry, f *flight, shared *u
 	err = f.hook.Refresh(ctx, t)
 }
 
-// end ends a flight. loaded says that its hook has only loaded a credential.
+// end ends a flight. loaded says that its hook has only loaded a credential. shared is the
+// fleet's generation that this process has now.
 func (s *Set) end(ctx context.Context, sh *shard, e *entry, f *flight, failure *Failure, loaded bool, shared *uint64) {
 	now := time.Now()
 	f.hook.Ended(ctx, failure, now.Sub(f.began))
@@ -305,8 +307,8 @@ func (s *Set) end(ctx context.Context, sh *shard, e *entry, f *flight, failure *
 		e.shared = shared
 	}
 	if loaded && failure == nil && e.generation == f.generation {
-		// Others have got it, perhaps long ago: if it is refused too, that proves nothing, and
-		// it is refreshed.
+		// Another process has got it, perhaps long ago. So if it is refused too, that proves
+		// nothing, and a refresh follows.
 		f.over.Store(true)
 		e.flight = nil
 		s.renewedLocked(e, now)
@@ -316,9 +318,10 @@ func (s *Set) end(ctx context.Context, sh *shard, e *entry, f *flight, failure *
 	s.endLocked(e, f, failure, now)
 }
 
-// Spend says that a refresh token is about to be spent by a request with this context: by
-// the hook of a refresh. reusable says that the token can be used more than once. It fails
-// where the request must not be sent, since another process may send it.
+// Spend must be called before a request with the context ctx spends a refresh token. If ctx
+// does not belong to a hook's refresh, Spend does nothing. If it returns an error, the request
+// must not be sent, since another process may send one. reusable says that the token can be
+// used more than once.
 func Spend(ctx context.Context, reusable bool) error {
 	f, _ := ctx.Value(flightKey{}).(*flight)
 	if f == nil || f.over.Load() {
@@ -342,12 +345,12 @@ func (s *Set) endLocked(e *entry, f *flight, failure *Failure, now time.Time) {
 		e.settled = now.Add(min(2*now.Sub(f.began), maxSettling))
 		s.clearBackoffLocked(e)
 	case e.generation != f.generation:
-		// Renewed meanwhile: it was a refresh of an older credential, and those who
-		// wait can go on with the newer.
+		// The credential was renewed in the meantime, so this was a refresh of an older
+		// one, and the calls that wait can go on with the newer one.
 		s.watchLocked(e)
 		f.tellLocked(nil, true)
 		return
-	case failure.Early: // there was no refresh: the fleet's turn did not come
+	case failure.Early: // the hook did not refresh, since it was not this process's turn
 		s.beginBackoffLocked(e, failure, f.owner, now)
 		e.backoff.failures--
 	default:
@@ -363,7 +366,8 @@ func (s *Set) endLocked(e *entry, f *flight, failure *Failure, now time.Time) {
 	f.tellLocked(failure, false)
 }
 
-// hookLate ends the wait for a hook that has not returned in time.
+// hookLate is called when the time of a hook is up. If the hook has not returned, it ends the
+// calls' wait.
 func (s *Set) hookLate(sh *shard, e *entry, f *flight) {
 	now := time.Now()
 	sh.mu.Lock()
@@ -373,13 +377,13 @@ func (s *Set) hookLate(sh *shard, e *entry, f *flight) {
 		return // it has
 	case e.generation == f.generation:
 		s.hookLateLocked(e, f, now)
-	default: // the credential is newer than the refresh: nobody is kept back for it
+	default: // the credential was renewed in the meantime, so no call is delayed
 		f.late = &Failure{Err: errHookLate, Until: now.Add(s.interval)}
 	}
 	f.tellLocked(f.late, false)
 }
 
-// hookLateLocked puts a credential into backoff whose hook is late.
+// hookLateLocked puts a credential into backoff because its hook is late.
 func (s *Set) hookLateLocked(e *entry, f *flight, now time.Time) *Failure {
 	f.late = &Failure{Err: errHookLate, Until: now.Add(s.growingLocked(e))}
 	s.beginBackoffLocked(e, f.late, f.owner, now)

@@ -8,28 +8,28 @@ import (
 )
 
 // attemptContext is the context of an attempt that holds a permit. It is never used for a
-// second attempt, so that whoever keeps it after the attempt never sees the permit of
-// another call. But for that it is its parent.
+// second attempt, so that code which keeps it after the attempt never sees the permit of
+// another call. Apart from that it behaves like its parent.
 //
-// Most attempts that follow each other have the same parent, a worker's. So what a context
-// has is kept once for many of them (siblings), and of its own each has only its address
-// and one byte, which leads from there to the others: 24 bytes a call, as an object of its
-// own needs, made a limited call of Do's a third slower, mostly by the garbage collector's
-// work.
-type attemptContext struct{ place uint8 } // in the array behind siblings
+// Consecutive attempts mostly have the same parent, the context of a worker. So one siblings
+// struct holds what many contexts share, and each context is only one byte in the array
+// behind that struct: the byte says how far away the struct is. A separate object of 24
+// bytes for each call made a limited call of Do a third slower, mostly by the work of the
+// garbage collector.
+type attemptContext struct{ place uint8 } // its index in the array
 
-// siblings are contexts with the same parent and Lender. Neither changes.
+// siblings is what contexts with the same parent and Lender share. It does not change.
 type siblings struct {
 	parent context.Context
 	lender *Lender
 }
 
 const (
-	fewSiblings  = 8   // an object of 32 bytes
-	manySiblings = 232 // … of 256
+	fewSiblings  = 8   // fewContexts is then an object of 32 bytes
+	manySiblings = 232 // manyContexts is then an object of 256 bytes
 )
 
-// What newSiblings allocates: the contexts stand right behind what they share.
+// The structs that newSiblings allocates. The contexts follow the siblings struct directly.
 type (
 	fewContexts struct {
 		siblings
@@ -58,8 +58,8 @@ func newSiblings(ctx context.Context, l *Lender, many bool) (s *siblings, unused
 	return s, unused
 }
 
-// isComparable reports whether ctx can be compared with other contexts for sure: those that
-// are not pointers could be such that it panics.
+// isComparable reports whether ctx can certainly be compared with other contexts. Comparing
+// contexts that are not pointers may panic.
 func isComparable(ctx context.Context) bool {
 	return reflect.TypeOf(ctx).Kind() == reflect.Pointer || ctx == context.Background() || ctx == context.TODO()
 }

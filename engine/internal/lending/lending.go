@@ -26,16 +26,16 @@ func From(ctx context.Context) *limiter.Loan {
 // Inside reports whether ctx belongs to an attempt that holds a permit, or held one.
 func Inside(ctx context.Context) bool { return ctx.Value(attemptContextKey{}) != nil }
 
-// Lender has the permit of one attempt at a time. It also has unused contexts for later
-// attempts with the same parent.
+// Lender holds the permit of one attempt at a time, and unused contexts for later attempts
+// with the same parent.
 type Lender struct {
 	mu     sync.Mutex
-	of     *attemptContext // the latest attempt's
+	of     *attemptContext // the context of the latest attempt
 	permit limiter.Permit
 
-	siblings   *siblings // the contexts that are given out at present
+	siblings   *siblings // what the unused contexts share
 	unused     []attemptContext
-	comparable bool // their parent is
+	comparable bool // siblings.parent is comparable
 }
 
 var lenders = sync.Pool{New: func() any { return new(Lender) }}
@@ -58,7 +58,7 @@ func (l *Lender) Over() { lenders.Put(l) }
 // UntilReleased returns a context in which calls find permit until it is released, which
 // may be after the attempt: a response's body holds the permit while it is read.
 func UntilReleased(ctx context.Context, permit limiter.Permit) context.Context {
-	var x struct { // one object
+	var x struct { // one allocation for both
 		Lender
 		fewContexts
 	}

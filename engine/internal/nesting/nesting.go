@@ -13,8 +13,8 @@ import (
 )
 
 // Detector remembers the latest requests that were given up, or handed back until a later
-// time. It reports, once, that such a request comes again too early. The zero value is
-// ready to use. It is safe for concurrent use.
+// time. When such a request comes again too early, it reports that, once in its life. The
+// zero value is ready to use. A Detector is safe for concurrent use.
 type Detector struct {
 	latest   atomic.Int64 // when the latest request in ring ended, in Unix nanoseconds; 0 = never
 	reported atomic.Bool
@@ -25,8 +25,8 @@ type Detector struct {
 
 type ended struct {
 	request uint64 // hash of account, method and URL
-	body    uint64 // hash of the body: two mails sent to one URL are two requests
-	until   int64  // a repeat before this time comes from a retry loop above, in Unix nanoseconds
+	body    uint64 // hash of the body, since two mails sent to one URL are two requests
+	until   int64  // in Unix nanoseconds: an earlier repeat comes from a retry loop above
 }
 
 // within is how soon after the end a repeat counts as one of a retry loop above. A job
@@ -38,7 +38,7 @@ const maxBody = 64 << 10
 
 var seed = maphash.MakeSeed()
 
-// requestKey returns a hash of all of a request but its body.
+// requestKey returns a hash of the account and of a request's method and URL.
 func requestKey(req *http.Request, account string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
