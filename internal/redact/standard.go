@@ -21,9 +21,9 @@ import (
 	"github.com/recourse-go/recourse/internal/nethttp"
 )
 
-// standard describes an error of one of the standard library's types. It builds
-// the text anew instead of taking the error's own: others make errors of these
-// types too, and put into them what they like.
+// standard returns what may be shown of an error of one of the standard library's
+// types; ok is false for other errors. It builds the text anew and does not use the
+// error's own, since other code makes errors of these types too, with any text in them.
 func (d *description) standard(err error) (text string, ok bool) {
 	switch e := err.(type) {
 	case *url.Error:
@@ -49,9 +49,9 @@ func (d *description) standard(err error) (text string, ok bool) {
 		return join(text, why), true
 	case *os.SyscallError:
 		return join(Code(e.Syscall), d.of(e.Err)), true
-	case *fs.PathError: // the path is the caller's
+	case *fs.PathError: // the path is left out, since it comes from the caller
 		return join(one(e.Op, verbs), d.of(e.Err)), true
-	case *textproto.Error: // the message is the server's: see Facts
+	case *textproto.Error: // the message is left out, since it comes from the server: see Facts
 		return "reply " + strconv.Itoa(e.Code), true
 	case *tls.CertificateVerificationError:
 		return join("tls: failed to verify certificate", d.of(e.Err)), true
@@ -78,9 +78,9 @@ func (d *description) standard(err error) (text string, ok bool) {
 	return number(err)
 }
 
-// number describes an error that is nothing but a number or an empty struct of
-// the standard library, as syscall.Errno and TLS alerts are: its text can be a
-// constant only.
+// number returns the text of an error whose type is a number or an empty struct of the
+// standard library, such as syscall.Errno or a TLS alert: such a text is always constant.
+// ok is false for other errors.
 func number(err error) (text string, ok bool) {
 	t := reflect.TypeOf(err)
 	pkg, _, _ := strings.Cut(t.PkgPath(), "/")
@@ -95,7 +95,7 @@ func number(err error) (text string, ok bool) {
 	return "", false
 }
 
-// constants are texts of the standard library without anything filled in.
+// constants are texts of the standard library's errors into which no value is filled.
 var constants = func() map[string]bool {
 	m := map[string]bool{}
 	for _, err := range [...]error{
@@ -121,9 +121,9 @@ var constants = func() map[string]bool {
 	return m
 }()
 
-// constant is what may be shown of a text for being a constant of the standard
-// library: all of it or, of a text of net/http's that something is filled into, the
-// part before and the HTTP/2 error codes.
+// constant returns what may be shown of a text that the standard library has as a
+// constant: all of it or, if net/http fills a value in, the part before the value and an
+// HTTP/2 error code, if the rest has one. ok is false for other texts.
 func constant(text string) (shown string, ok bool) {
 	if constants[text] {
 		return text, true
@@ -166,7 +166,7 @@ func set(words string) map[string]bool {
 	return m
 }
 
-// one is a word if it is one of those.
+// one returns word if the set has it, else hidden.
 func one(word string, of map[string]bool) string {
 	if of[word] {
 		return word
@@ -174,8 +174,8 @@ func one(word string, of map[string]bool) string {
 	return hidden
 }
 
-// address is a network address, of the types that hold nothing but one; "" for
-// others.
+// address returns the text of a TCP or UDP address; "" for other types, which may hold
+// more than an address.
 func address(a net.Addr) string {
 	switch a := a.(type) {
 	case *net.TCPAddr:
@@ -190,7 +190,7 @@ func address(a net.Addr) string {
 	return ""
 }
 
-// ipPort leaves out the zone, which is a text.
+// ipPort returns an address and a port without the zone, which may be any text.
 func ipPort(ip net.IP, port int) string {
 	if ip == nil {
 		return ":" + strconv.Itoa(port)

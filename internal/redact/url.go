@@ -9,10 +9,10 @@ import (
 // maxPath bounds what is shown of a URL's path, in bytes.
 const maxPath = 160
 
-// URL is what may be shown of a URL: its scheme and host, and the segments of its
-// path that look like names. User, query and fragment carry secrets, and so do
-// segments, as those of a webhook or of a link to sign in; ids that look the same
-// go with them.
+// URL returns what may be shown of a URL: its scheme and host, and those segments of
+// its path that look like names. User, query and fragment carry secrets. Segments may
+// too, such as those of a webhook or of a sign-in link, so segments that look like a
+// token are hidden, and with them ids that look alike.
 func URL(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil || u.Opaque != "" {
@@ -41,7 +41,7 @@ func URL(raw string) string {
 	return b.String()
 }
 
-// authority is a URL's host and port.
+// authority returns what may be shown of a URL's host and port.
 func authority(u *url.URL) string {
 	name := host(u.Hostname())
 	if strings.Contains(name, ":") {
@@ -53,7 +53,7 @@ func authority(u *url.URL) string {
 	return name
 }
 
-// host is a name or an address of a host.
+// host returns the name or the IP address of a host, or hidden if it is neither.
 func host(name string) string {
 	if ip, err := netip.ParseAddr(name); err == nil {
 		return ip.WithZone("").String()

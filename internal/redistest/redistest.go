@@ -17,7 +17,7 @@ import (
 	"github.com/recourse-go/recourse/internal/testserver"
 )
 
-// Server is a server of one test. It keeps nothing on disk unless its arguments say so.
+// Server is the server of one test. It keeps nothing on disk unless its arguments say so.
 type Server struct {
 	Addr string // host and port
 	PID  int
@@ -28,8 +28,8 @@ type Server struct {
 	process *testserver.Process
 }
 
-// Start starts a program, "redis-server" or "valkey-server", with arguments beside its
-// port. It ends with the test. Where the program is not installed the test is skipped.
+// Start starts a program, "redis-server" or "valkey-server", with more arguments if any. The
+// server ends with the test. Where the program is not installed, the test is skipped.
 func Start(tb testing.TB, program string, args ...string) *Server {
 	tb.Helper()
 	path := testserver.Program(program, "/usr/bin")
@@ -37,8 +37,8 @@ func Start(tb testing.TB, program string, args ...string) *Server {
 		testserver.Missing(tb, program, program)
 	}
 	s := &Server{program: path, args: args, dir: tb.TempDir()}
-	// Between the moment that a port is found free and the moment that the server takes it
-	// another process may have it.
+	// Another process may take the port after it was found free and before the server
+	// listens on it, so try again.
 	var err error
 	for range 5 {
 		var l net.Listener
@@ -77,8 +77,8 @@ func (s *Server) start() error {
 	return nil
 }
 
-// isOurs reports whether the server at the address answers, and is that process: the
-// port may be another's.
+// isOurs reports whether a server answers at the address and is the process pid: another
+// server may have taken the port.
 func (s *Server) isOurs(pid int) bool {
 	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
 	if err != nil {
@@ -93,14 +93,14 @@ func (s *Server) isOurs(pid int) bool {
 	return bytes.Contains(b, []byte("process_id:"+strconv.Itoa(pid)+"\r\n"))
 }
 
-// Stop ends the server as an operator would.
+// Stop ends the server by SIGTERM, as an operator would.
 func (s *Server) Stop() { s.process.Stop() }
 
 // Kill ends the server by SIGKILL.
 func (s *Server) Kill() { s.process.Kill() }
 
-// Restart starts the server again after Stop or Kill, at the same address. It comes
-// back empty unless its arguments keep something on disk.
+// Restart starts the server again after Stop or Kill, at the same address. It is empty
+// then, unless its arguments say that it keeps its data on disk.
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
 	if err := s.start(); err != nil {
@@ -108,7 +108,7 @@ func (s *Server) Restart(tb testing.TB) {
 	}
 }
 
-// Pause stops the process, so that the server takes connections and answers nothing, until Resume.
+// Pause stops the process until Resume, so that connections are accepted but not answered.
 func (s *Server) Pause() { s.process.Signal(syscall.SIGSTOP) }
 
 // Resume lets a paused server go on.

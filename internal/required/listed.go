@@ -9,16 +9,16 @@ import (
 	"github.com/recourse-go/recourse/internal/fold"
 )
 
-// List is all there is to a regexp that only lists texts; it says
-// nothing if texts is empty.
+// List is the meaning of a regexp that only lists texts, such as (?i)^(foo|bar): it
+// matches where one of them occurs. If Texts is empty, the regexp is of another kind.
 type List struct {
-	Texts      []string // one of which occurs
-	Fold       bool     // case ignored; the texts are lower-case
-	Start, End bool     // at the start, at the end, as the whole
+	Texts      []string
+	Fold       bool // case is ignored; the texts are lower-case
+	Start, End bool // the text must be at the start, at the end; both = it must be the whole
 }
 
-// Match reports whether s has one of the texts where they must be. Letters that
-// fold.HasOddLetter is about are not looked for.
+// Match reports whether s has one of the texts in the right place. It does not find the
+// letters that fold.HasOddLetter finds.
 func (p *List) Match(s string) bool {
 	for _, text := range p.Texts {
 		from := s
@@ -51,7 +51,7 @@ func (p *List) Match(s string) bool {
 	return false
 }
 
-// ListOf finds out whether re only lists texts.
+// ListOf returns the List of re; one without Texts if re does not only list texts.
 func ListOf(re *syntax.Regexp) (p List) {
 	for re.Op == syntax.OpCapture {
 		re = re.Sub[0]
@@ -75,9 +75,9 @@ func ListOf(re *syntax.Regexp) (p List) {
 	return List{}
 }
 
-// expand lists all texts that the parts match one after the other; nil if they
-// are too many, or match more than texts of ASCII whose letters all ignore case,
-// or all do not.
+// expand returns all texts that the parts match one after the other. It returns nil if
+// there are more than Max, if one is not ASCII, or if the case of a letter is not ignored
+// as anyCase says.
 func expand(parts []*syntax.Regexp, anyCase bool) []string {
 	all := []string{""}
 	for _, part := range parts {

@@ -8,24 +8,23 @@ import (
 	"unicode/utf8"
 )
 
-// Need is what a text must hold for a regexp to match it: one of the texts, with
-// what comes right behind it. The zero value asks for nothing.
+// Need is what a text must hold for a regexp to match it: one of Texts, then bytes of
+// run, then a byte of next. The zero value needs nothing.
 type Need struct {
-	Texts []string // as Of has them
-	// Leads says that whatever matches begins with one of the texts, and that the
-	// regexp does not look at what stands in front of it.
+	Texts []string // as Of returns them
+	// Leads is true if every match begins with one of the texts, and does not depend on
+	// what stands before it.
 	Leads bool
 
-	rare []int    // of each text, the index of the byte that prose has least
-	run  *byteSet // what comes behind the text, once at least and as often as it is there; nil = nothing of the kind
-	next *byteSet // what comes then; nil = anything, or the end
+	rare []int    // by text, the index of its byte that is rarest in prose
+	run  *byteSet // bytes behind the text: at least one, and all that follow; nil = none are needed
+	next *byteSet // a byte that must follow then; nil = anything may follow, also the end
 }
 
-// byteSet is a set of bytes, of which it makes no difference whether a letter is a
-// capital.
+// byteSet is a set of bytes. It has both cases of a letter, or neither.
 type byteSet [256]bool
 
-// Parse is the need of an expression; of one that is wrong, nothing.
+// Parse returns the need of an expression; the zero value if the expression is not valid.
 func Parse(expr string) Need {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
@@ -40,7 +39,7 @@ func Parse(expr string) Need {
 	return n
 }
 
-// flatten lists the parts that re matches one after the other.
+// flatten appends to a list the parts that re matches one after the other.
 func flatten(re *syntax.Regexp, to []*syntax.Regexp) []*syntax.Regexp {
 	switch re.Op {
 	case syntax.OpCapture, syntax.OpConcat:
@@ -52,7 +51,8 @@ func flatten(re *syntax.Regexp, to []*syntax.Regexp) []*syntax.Regexp {
 	return append(to, re)
 }
 
-// behind finds the run of parts that n.Texts are, and what comes behind it.
+// behind finds the consecutive parts that match n.Texts, and sets Leads, run and next by
+// what stands before and behind them.
 func (n *Need) behind(parts []*syntax.Regexp) {
 	if len(n.Texts) == 0 {
 		return
@@ -83,7 +83,7 @@ func isAnchor(re *syntax.Regexp) bool {
 	return false
 }
 
-// follow finds what the parts behind the texts ask for first.
+// follow sets run and next by the parts behind the texts.
 func (n *Need) follow(parts []*syntax.Regexp) {
 	var run, next byteSet
 	if len(parts) > 0 && (parts[0].Op == syntax.OpPlus || parts[0].Op == syntax.OpRepeat && parts[0].Min == 1 && parts[0].Max < 0) &&
@@ -95,7 +95,7 @@ func (n *Need) follow(parts []*syntax.Regexp) {
 		if !next.first(part) {
 			for c := range next {
 				if n.run != nil && next[c] && run[c] {
-					return // where the run ends is not sure
+					return // a byte of next may belong to the run, so it is not known where the run ends
 				}
 			}
 			n.next = &next
@@ -104,8 +104,8 @@ func (n *Need) follow(parts []*syntax.Regexp) {
 	}
 }
 
-// first adds the bytes with which re can begin, and tells whether it can also be
-// nothing.
+// first adds the bytes with which a match of re can begin. It reports whether a match can
+// be empty.
 func (b *byteSet) first(re *syntax.Regexp) (nothing bool) {
 	switch re.Op {
 	case syntax.OpLiteral:
@@ -145,9 +145,11 @@ func (b *byteSet) first(re *syntax.Regexp) (nothing bool) {
 		}
 		return nothing
 	}
-	return true // an assertion, or what is not known
+	return true // an assertion, or an operator that is not handled here
 }
 
+// add adds the runes from one to another, in both cases. All bytes above ASCII stand for
+// the runes above ASCII.
 func (b *byteSet) add(from, to rune) {
 	for c := from; c <= to && c < utf8.RuneSelf; c++ {
 		b[c] = true
@@ -162,10 +164,11 @@ func (b *byteSet) add(from, to rune) {
 	}
 }
 
-// Index is where in a lower-case text the first of n's texts is that has behind it
-// what it must have, or -1: then the regexp matches nothing of it. If n asks for
-// nothing it is 0. Only letters of ASCII have to be in lower case, and a text with
-// letters that fold.HasOddLetter is about needs more care.
+// Index returns where the first of n's texts stands in lower that has the needed bytes
+// behind it. It returns -1 if there is none, and then the regexp does not match; it
+// returns 0 if n needs nothing. The ASCII letters of lower must be in lower case. It must
+// have none of the letters that fold.HasOddLetter finds: they may match where Index finds
+// nothing.
 func (n *Need) Index(lower string) int {
 	if len(n.Texts) == 0 {
 		return 0
@@ -193,7 +196,7 @@ func (n *Need) Index(lower string) int {
 	return first
 }
 
-// goesOn reports whether s can be what stands behind one of the texts.
+// goesOn reports whether s, which stands behind one of the texts, begins as n needs it.
 func (n *Need) goesOn(s string) bool {
 	i := 0
 	if n.run != nil {
@@ -207,10 +210,10 @@ func (n *Need) goesOn(s string) bool {
 	return n.next == nil || i < len(s) && n.next[s[i]]
 }
 
-// byFrequency are the bytes of prose and HTML, the common ones first.
+// byFrequency are the bytes of prose and HTML, the most frequent first.
 const byFrequency = " etaoinsrhldcumpfgywb<>\"/=.,-vk'():;_[]{}0123456789"
 
-// rarest is the index of the byte of a text that prose has least.
+// rarest returns the index of the byte of a text that is rarest in prose.
 func rarest(text string) int {
 	best, rank := 0, -1
 	for i := 0; i < len(text); i++ {
@@ -225,8 +228,9 @@ func rarest(text string) int {
 	return best
 }
 
-// indexAt finds text in s from a place on, by its byte `rare`: strings.Index looks
-// for the first byte.
+// indexAt returns the first index of text in s that is at least from, or -1. It searches
+// for the byte text[rare], which is rarer than the first byte that strings.Index would
+// search for.
 func indexAt(s string, from int, text string, rare int) int {
 	for last := len(s) - len(text) + rare; from+rare <= last; from++ {
 		i := strings.IndexByte(s[from+rare:last+1], text[rare])

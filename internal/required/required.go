@@ -1,7 +1,7 @@
-// Package required finds what a text must hold for a regular expression to match
-// it: texts that are far cheaper to look for than the expression is to run. An
-// expression that ignores case, or that begins with a class or a choice, costs up
-// to 100 µs on 4 KiB of text, and most texts do not match.
+// Package required finds strings that a text must contain for a regular expression to
+// match it. Searching for them is far cheaper than running the expression: one that
+// ignores case, or begins with a class or a choice, takes up to 100 µs on 4 KiB of text,
+// and most texts do not match.
 package required
 
 import (
@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	minLength = 3 // bytes; shorter texts are everywhere
+	minLength = 3 // bytes; shorter texts occur nearly everywhere
 
-	// Max is the most texts of one regexp.
+	// Max is the most texts that are kept for one regexp.
 	Max = 32
-	// Scannable is the length in bytes from which texts are worth a scanner; one for
-	// shorter ones looks nearly everywhere.
+	// Scannable is the length in bytes from which on a scan.Scanner for the texts is worth
+	// while. For shorter texts it must look at nearly every byte.
 	Scannable = 6
 )
 
-// foundAsOdd reports whether fold.HasOddLetter finds r where it stands for a letter of
-// ASCII among members. Without that letter nothing would look for r.
+// foundAsOdd reports whether r equals an ASCII letter of members when case is ignored. Then
+// r need not be searched for: callers handle texts in which fold.HasOddLetter finds it.
 func foundAsOdd(r rune, members []rune) bool {
 	switch r {
 	case 'ſ':
@@ -34,7 +34,7 @@ func foundAsOdd(r rune, members []rune) bool {
 	return false
 }
 
-// classMembers lists the characters of a small class.
+// classMembers lists the characters of a class; ok is false if they are more than 16.
 func classMembers(re *syntax.Regexp) (members []rune, ok bool) {
 	for i := 0; i < len(re.Rune); i += 2 {
 		for r := re.Rune[i]; r <= re.Rune[i+1]; r++ {
@@ -46,23 +46,25 @@ func classMembers(re *syntax.Regexp) (members []rune, ok bool) {
 	return members, true
 }
 
-// literals is what is known of the texts that a part of a regexp matches, all
-// in lower-case ASCII.
+// literals is what is known of the texts that a part of a regexp matches. All are
+// lower-case ASCII.
 type literals struct {
-	exact []string // it matches one of these and nothing else; nil if that is not known
-	need  []string // what it matches holds one of these; nil if that is not known
+	exact []string // the part matches these and nothing else; nil = not known
+	need  []string // every match contains one of these; nil = not known
 }
 
-// best is the more telling of exact and need; nil if neither is of use.
+// best returns the better of exact and need; nil if neither is usable.
 func (l literals) best() []string { return Better(usable(l.exact), usable(l.need)) }
 
-// Of are texts, lower-case ASCII of at least minLength bytes, of which
-// one occurs in whatever re matches, case ignored; none if none are known. For
-// letters that ignoring case lets stand outside of ASCII see fold.HasOddLetter.
+// Of returns texts of which every match of re contains one when case is ignored; none if
+// none are known. They are lower-case ASCII of at least minLength bytes. A match may have
+// a letter outside ASCII in place of one of theirs: see fold.HasOddLetter.
 func Of(re *syntax.Regexp) []string { return literalsOf(re).best() }
 
-// OfText is Of a text that has to occur as it is.
+// OfText returns what Of returns for a regexp that matches this text only.
 func OfText(text string) []string { return literalRunes([]rune(text)).best() }
+
+// usable returns the texts, or nil if there are too many or one is too short.
 
 func usable(set []string) []string {
 	if len(set) == 0 || len(set) > Max {
@@ -76,7 +78,8 @@ func usable(set []string) []string {
 	return set
 }
 
-// Better prefers longer literals, then fewer.
+// Better returns the set whose shortest text is longer or, if these are equally long, the
+// set with fewer texts. An empty set is the worse one.
 func Better(a, b []string) []string {
 	switch la, lb := Shortest(a), Shortest(b); {
 	case len(a) == 0 || len(b) > 0 && (lb > la || lb == la && len(b) < len(a)):
@@ -85,7 +88,7 @@ func Better(a, b []string) []string {
 	return a
 }
 
-// Shortest is the length of the shortest text, 0 if there is none.
+// Shortest returns the length of the shortest text in bytes; 0 if there is none.
 func Shortest(set []string) int {
 	n := 0
 	for i, s := range set {
@@ -125,8 +128,8 @@ func literalsOf(re *syntax.Regexp) literals {
 	return literals{}
 }
 
-// literalRunes is for a text. Of one with characters outside ASCII, whose other
-// cases are not looked for, the longest part inside ASCII is needed.
+// literalRunes returns the literals of a text. If it has characters outside ASCII, whose
+// other case is not searched for, only its longest part in ASCII is needed.
 func literalRunes(runes []rune) literals {
 	run, longest, ascii := "", "", true
 	for _, r := range runes {
@@ -162,7 +165,7 @@ func literalClass(re *syntax.Regexp) literals {
 
 func literalConcat(re *syntax.Regexp) literals {
 	whole := literals{exact: []string{""}}
-	run := []string{""} // what the parts since the last unknown one match
+	run := []string{""} // what the parts match together since the last whose texts are not known
 	for _, part := range re.Sub {
 		sub := literalsOf(part)
 		if sub.exact != nil && len(run)*len(sub.exact) <= Max {
@@ -204,14 +207,14 @@ func literalAlternate(re *syntax.Regexp) literals {
 	return whole
 }
 
-// Unique sorts set and drops repetitions; nil stays nil.
+// Unique returns a sorted copy of set without duplicates; nil for nil.
 func Unique(set []string) []string {
 	set = slices.Clone(set)
 	slices.Sort(set)
 	return slices.Compact(set)
 }
 
-// product lists every text of a with every text of b behind it.
+// product returns all texts that are one of a followed by one of b.
 func product(a, b []string) []string {
 	var all []string
 	for _, x := range a {

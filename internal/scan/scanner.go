@@ -1,4 +1,4 @@
-// Package scan finds which of many texts occur in a text.
+// Package scan finds which of many words occur in a text.
 package scan
 
 import (
@@ -6,35 +6,37 @@ import (
 	"github.com/recourse-go/recourse/internal/required"
 )
 
-// Scanner finds which of many texts occur in a text, case ignored, without
-// looking at every byte of it. A text of at least min bytes that occurs covers
-// a whole block of a few bytes that starts at a multiple of step, so only those
-// blocks are looked up; the lookups do not depend on each other, and nearly all
-// miss.
+// Scanner finds which of its texts occur in a longer text, without regard to case and
+// without looking at every byte. It looks only at blocks of three or four bytes that
+// start at a multiple of Step: Step is so small that wherever one of the texts occurs, it
+// covers such a block. The lookups of blocks do not depend on each other, and nearly all
+// find nothing, so that they are fast.
 //
-// Skipping ahead by what was read (as Boyer, Moore, Horspool do) looks at fewer
-// places, but each has to wait for the last; an automaton (Aho, Corasick) waits
-// at every byte.
+// An algorithm that skips ahead by what it has read (Boyer, Moore, Horspool) looks at
+// fewer places, but each must wait for the one before. An automaton (Aho, Corasick)
+// waits at every byte.
+//
+// A Scanner is safe for concurrent use.
 type Scanner struct {
-	Min    int // the length of the shortest text
-	Step   int
-	mask   uint32 // of a block's bytes
+	Min    int    // the length of the shortest text in bytes
+	Step   int    // the distance of two blocks in bytes
+	mask   uint32 // selects the bytes of a block
 	shift  uint8
-	Odd    bool     // some text holds a letter that fold.HasOddLetter is about
-	table  []uint16 // by the hash of a block: 0, or 1 + its place in blocks
-	Blocks [][]occurrence
+	Odd    bool           // some text has a letter that equals one outside ASCII: see fold.HasOddLetter
+	table  []uint16       // by the hash of a block: 1 + its index in Blocks; 0 = no text has it
+	Blocks [][]occurrence // the occurrences of each block
 	texts  []string
 }
 
-// occurrence is a text that holds a block, and where.
+// occurrence is a place of a block in one of the texts.
 type occurrence struct {
-	Text   uint16
-	offset uint16
+	Text   uint16 // index into texts
+	offset uint16 // of the block in the text, in bytes
 }
 
 const blockFactor = 0x9e3779b1
 
-// New prepares a search for texts, which are lower-case ASCII of at
+// New returns a Scanner for at most MaxWords texts, which must be lower-case ASCII of at
 // least three bytes.
 func New(texts []string) *Scanner {
 	sc := &Scanner{texts: texts, Min: required.Shortest(texts), mask: 1<<32 - 1}
@@ -65,14 +67,15 @@ func New(texts []string) *Scanner {
 	return sc
 }
 
-// four reads four bytes with the case of letters lost. Other characters fall
-// together too; whoever finds a block compares.
+// four returns the first four bytes of s as a number in which the case of letters is
+// lost. Some other characters become equal too, so the caller must compare what it finds.
 func four(s string) uint32 {
 	_ = s[3]
 	return (uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24) | 0x20202020
 }
 
-// block reads the block of a text that begins at a place, four bytes or three.
+// block returns the block of s that begins at a place, as four does. It may be the last
+// three bytes of s.
 func (sc *Scanner) block(s string, at int) uint32 {
 	if at+4 <= len(s) {
 		return four(s[at:]) & sc.mask
@@ -81,8 +84,8 @@ func (sc *Scanner) block(s string, at int) uint32 {
 	return (uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | 0x20202020) & sc.mask
 }
 
-// Next finds the next block of s, from a place on, that some text holds: where
-// it is, and its place in blocks; 0 if there is none.
+// Next finds the first block of s, from at on in steps of Step, that one of the texts has.
+// It returns the block's place in s, and 1 + its index in Blocks; 0 if there is none.
 func (sc *Scanner) Next(s string, at int) (int, uint16) {
 	table, mask, shift, step := sc.table, sc.mask, sc.shift&31, sc.Step
 	for ; at+4 <= len(s); at += step {
@@ -108,17 +111,17 @@ func (sc *Scanner) Contains(s string) bool {
 	return false
 }
 
-// MayContain reports whether s holds one of the texts, or a letter that may stand for one
-// of theirs.
+// MayContain reports whether s contains one of the texts, or a letter outside ASCII that
+// equals one of theirs when case is ignored.
 func (sc *Scanner) MayContain(s string) bool {
 	return sc.Contains(s) || sc.Odd && fold.HasOddLetter(s)
 }
 
-// Found reports whether the text of o is where its block was seen.
+// Found reports whether the text of o stands in s where its block was found, at the place at.
 func (sc *Scanner) Found(s string, at int, o occurrence) bool {
 	text, from := sc.texts[o.Text], at-int(o.offset)
 	return from >= 0 && len(s)-from >= len(text) && fold.HasPrefix(s[from:], text)
 }
 
-// MaxWords bounds the texts of one scanner.
+// MaxWords is the most texts that one Scanner may have.
 const MaxWords = 256

@@ -5,22 +5,23 @@ import (
 	"time"
 )
 
-// arrivals are the calls of one Arrival, in the order in which they come.
+// arrivals yields the calls of one Arrival, in the order in which they arrive.
 type arrivals struct {
 	s    *Scenario
 	of   *Arrival
 	rand *rand.Rand
-	now  time.Duration
-	herd int // index into of.At
-	next int // the call of that herd that comes next
+	now  time.Duration // when the last call at a rate arrived
+	herd int           // index into of.At
+	next int           // which call of that herd arrives next
 }
 
-// newArrivals depend on the seed alone, so that two sets of policies get the same.
+// newArrivals returns the calls of s.Calls[i]. They depend on the scenario and the seed
+// alone, so that two sets of policies get the same calls.
 func newArrivals(s *Scenario, i int, seed uint64) *arrivals {
 	return &arrivals{s: s, of: &s.Calls[i], rand: rand.New(rand.NewPCG(seed, uint64(i)))}
 }
 
-// pop is the next call; ok is false where there is none.
+// pop returns the next call; ok is false if there is none.
 func (a *arrivals) pop() (at time.Duration, mailbox int, ok bool) {
 	n := a.of.Mailboxes.size(a.s.Mailboxes)
 	if a.of.Rate > 0 {

@@ -10,7 +10,7 @@ import (
 //go:embed scenarios/*.yaml
 var scenarioFiles embed.FS
 
-// Builtin are the files of the scenarios that ship, sorted by name.
+// Builtin returns the files of the built-in scenarios, sorted by name.
 func Builtin() []policy.File {
 	entries, _ := scenarioFiles.ReadDir("scenarios") // embedded: it is there
 	var files []policy.File
@@ -21,7 +21,7 @@ func Builtin() []policy.File {
 	return files
 }
 
-// BuiltinNames are the names of the scenarios that ship.
+// BuiltinNames returns the names of the built-in scenarios.
 func BuiltinNames() []string {
 	var names []string
 	for _, f := range Builtin() {
@@ -34,7 +34,7 @@ func builtinName(file string) string {
 	return strings.TrimSuffix(file[strings.LastIndexByte(file, '/')+1:], ".yaml")
 }
 
-// BuiltinFile is the scenario that ships with a name.
+// BuiltinFile returns the file of the built-in scenario of that name.
 func BuiltinFile(name string) (f policy.File, ok bool) {
 	for _, f := range Builtin() {
 		if builtinName(f.Name) == name {

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// chance is a number in [0,1) that depends on the seed and on what it is for alone, so
-// that a call has the same luck whatever else happens.
+// chance returns a pseudo-random number in [0,1). It depends only on the seed, the purpose
+// (salt) and the numbers of the call (of), so that a call gets the same number whatever
+// else happens in the simulation.
 func chance(seed uint64, salt uint64, of ...uint64) float64 {
 	h := mix(seed ^ mix(salt))
 	for _, x := range of {
@@ -15,7 +16,7 @@ func chance(seed uint64, salt uint64, of ...uint64) float64 {
 	return float64(h>>11) / (1 << 53)
 }
 
-// What a chance is for.
+// The purposes of a chance.
 const (
 	forLatency uint64 = 1 + iota
 	forFault
@@ -35,7 +36,7 @@ func mix(x uint64) uint64 {
 // at99 is the 99th percentile of the standard normal distribution.
 const at99 = 2.3263478740408408
 
-// of is the latency at the chance u.
+// of returns the latency at the quantile u, from 0 to 1.
 func (l Latency) of(u float64) time.Duration {
 	if l.Median <= 0 {
 		return 0

@@ -7,24 +7,24 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// epoch is when every simulation begins.
+// epoch is the time at which every simulation begins.
 var epoch = time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC)
 
-// clock is the simulation's time: a heap of what is still to happen. Things that happen
-// at one instant do so in the order in which they were asked for.
+// clock is the simulation's time: a heap of the events that are still to happen. Events at
+// the same instant happen in the order in which they were scheduled.
 type clock struct {
 	now    time.Time
 	events eventHeap
 	seq    uint64
 }
 
-// event is something that is to happen. It is its own timer.
+// event is a function that is to be called at a time. It is its own limiter.Timer.
 type event struct {
 	clock *clock
 	at    time.Time
 	seq   uint64
 	f     func()
-	place int // in the heap; -1 = it is not in it
+	place int // index in the heap; -1 = not in the heap
 }
 
 // Now implements virtual.Clock.
@@ -37,7 +37,7 @@ func (c *clock) AfterFunc(d time.Duration, f func()) limiter.Timer {
 	return e
 }
 
-// at runs f at a time, or now if that is past.
+// at schedules f for a time, or for now if that time is past.
 func (c *clock) at(t time.Time, f func()) { c.AfterFunc(t.Sub(c.now), f) }
 
 // Reset implements limiter.Timer.
@@ -58,7 +58,7 @@ func (e *event) Stop() bool {
 	return true
 }
 
-// next lets the next thing happen, unless there is none by the time end.
+// next lets the next event happen. It reports false if there is none up to the time end.
 func (c *clock) next(end time.Time) bool {
 	if len(c.events) == 0 || c.events[0].at.After(end) {
 		return false

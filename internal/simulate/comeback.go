@@ -5,17 +5,18 @@ import (
 	"time"
 )
 
-// What the job engine around the workers does with a call that was given up although it
-// may succeed later.
+// A job engine around the workers makes a call anew that was given up although it may
+// succeed later. This file plays that job engine.
 
-// maxRounds bounds how often a call is made anew.
+// maxRounds is how often a call is made anew at most.
 const maxRounds = 10
 
-// passing are the labels of such calls.
+// passing are the labels of calls that may succeed later.
 var passing = []string{"exhausted", "budget", "deadline", "unavailable"}
 
-// comesBack says when a call comes back that was given up as a label now. worth is from
-// when on that is worth while, as far as the engine knows; else it is below 0.
+// comesBack returns when a call is made anew that was given up now with the label as; comes
+// is false if it is not. worth is the time before which the engine says that a new call is
+// not worth while; below 0 = the engine does not say.
 func (s *Scenario) comesBack(j *job, now time.Duration, as string, worth time.Duration, seed uint64) (at time.Duration, comes bool) {
 	if s.ComeBack <= 0 || j.rounds == maxRounds || !slices.Contains(passing, as) {
 		return 0, false

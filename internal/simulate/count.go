@@ -15,8 +15,8 @@ type job struct {
 	came     time.Duration
 	requests int
 	carried  int // times that the server carried it out
-	rounds   int // times that it came back after it was given up
-	state    any // of virtual.Call
+	rounds   int // times that it was made anew after it was given up
+	state    any // of virtual.Call, after a deferral
 }
 
 // counter counts what happens. Times are since the simulation began.
@@ -29,25 +29,27 @@ type counter struct {
 	series Series
 
 	waiting  int
-	second   int64 // that requests were last sent in, and how many so far
-	inSecond int
+	second   int64 // the second in which the last request was sent
+	inSecond int   // requests in that second so far
 
-	faultsEnd time.Duration // end of the last one; 0 = there is none
+	faultsEnd time.Duration // when the last fault ends; 0 = there is none
 	refreshes int
-	failed    int // of the refreshes
+	failed    int // refreshes that failed
 }
 
-// tally is what a Totals is made of.
+// tally collects what one Totals is computed from.
 type tally struct {
 	Totals
+	// Calls done while calls arrived, calls done while a fault was active, and requests
+	// beyond one for each call.
 	doneInTime, doneInFaults, extra int
 
-	waits     []float32 // seconds, of the calls that are done
-	worst     time.Duration
-	worstOf   int
-	open      int           // of the calls that came before the faults' end
-	drained   time.Duration // when the last of them ended
-	inSeconds map[int64]int // requests by the second; nil = the counter does it
+	waits     []float32     // of the calls that are done, in seconds
+	worst     time.Duration // the longest that a call took
+	worstOf   int           // the mailbox of that call
+	open      int           // calls that arrived before faultsEnd and have not ended
+	drained   time.Duration // when the last call ended that arrived before faultsEnd
+	inSeconds map[int64]int // requests by second; nil in the total, for which the counter counts them
 }
 
 func newCounter(s *Scenario) *counter {
@@ -61,10 +63,10 @@ func newCounter(s *Scenario) *counter {
 	return c
 }
 
-// both is the tally of a job's operation, and that of all.
+// both returns the tally of a job's operation, and the total.
 func (c *counter) both(j *job) [2]*tally { return [2]*tally{&c.of[j.arrival], &c.total} }
 
-// at is the index in the series of a time. It makes the series long enough.
+// at returns the index of a time in the series. It makes the series long enough.
 func (c *counter) at(now time.Duration) int {
 	i := int(now / c.interval)
 	for len(c.series.Seconds) <= i {
@@ -81,7 +83,7 @@ func (s *Series) add(begin time.Duration, waiting int) {
 	s.Waiting = append(s.Waiting, waiting)
 }
 
-// wait notes that so many more calls wait.
+// wait counts that so many more calls wait, or fewer if more is negative.
 func (c *counter) wait(now time.Duration, more int) {
 	i := c.at(now)
 	c.waiting += more
@@ -129,7 +131,7 @@ func (c *counter) sent(now time.Duration, j *job, early bool) {
 	}
 }
 
-// carriedOut notes that the server has carried a request out.
+// carriedOut counts that the server has carried a request out.
 func (c *counter) carriedOut(j *job) {
 	j.carried++
 	if j.carried > 1 && c.s.Calls[j.arrival].Once {
@@ -139,7 +141,7 @@ func (c *counter) carriedOut(j *job) {
 	}
 }
 
-// answered notes what came back.
+// answered counts a refusal or a request without an answer. Expired tokens do not count.
 func (c *counter) answered(now time.Duration, j *job, v *verdict) {
 	i := c.at(now)
 	switch {
@@ -168,7 +170,7 @@ func (c *counter) comesBack(j *job) {
 	}
 }
 
-// ended notes the end of a call. as is its label; "" = it is done.
+// ended counts the end of a call. as is the label of its failure; "" = it is done.
 func (c *counter) ended(now time.Duration, j *job, as string) {
 	c.wait(now, -1)
 	i := c.at(now)
@@ -217,12 +219,12 @@ func (t *tally) took(mailbox int, took time.Duration) {
 	}
 }
 
-// faulty reports whether something is wrong with the server.
+// faulty reports whether a fault is active.
 func (c *counter) faulty(now time.Duration) bool {
 	return slices.ContainsFunc(c.s.Faults, func(f ServerFault) bool { return f.active(now) })
 }
 
-// faultTime is for how long something was wrong.
+// faultTime returns for how long at least one fault is active.
 func (c *counter) faultTime() (sum time.Duration) {
 	faults := slices.Clone(c.s.Faults)
 	slices.SortFunc(faults, func(a, b ServerFault) int { return cmp.Compare(a.From, b.From) })
@@ -234,8 +236,8 @@ func (c *counter) faultTime() (sum time.Duration) {
 	return sum
 }
 
-// result is what was counted by the end of the simulation. open are the calls that had
-// not ended by then.
+// result returns what was counted until the end of the simulation. open are the calls that
+// had not ended by then.
 func (c *counter) result(end time.Duration, open []*job) *Result {
 	for _, j := range open {
 		for _, t := range c.both(j) {
@@ -290,5 +292,5 @@ func (c *counter) totals(t *tally, end time.Duration) Totals {
 	return x
 }
 
-// round leaves milliseconds.
+// round rounds seconds to milliseconds.
 func round(x float64) float64 { return math.Round(x*1000) / 1000 }

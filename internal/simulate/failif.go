@@ -14,22 +14,23 @@ import (
 	"github.com/recourse-go/recourse/internal/closest"
 )
 
-// Condition is an expression over a result, such as "early_returns > 0". Its names are
-// those of Totals in JSON, "given_up" (the calls given up in all), and with another result to
-// compare with the same below "against".
+// Condition is an expression over a result, such as "early_returns > 0". Its names are those
+// of the fields of Totals in JSON, and "given_up" (all calls that were given up). If there is
+// a result to compare with, "against" has the same names, such as "against.done".
 type Condition struct {
 	text    string
 	program *vm.Program
 }
 
-// maxCondition is how long a condition may be.
+// maxCondition is the most bytes of a condition.
 const maxCondition = 2000
 
-// functions are those of expr that a condition may use, besides those with a predicate, such
-// as any. What a condition costs is bounded by the memory that expr allows it.
+// functions are the functions of expr that a condition may use. Those that take a predicate,
+// such as any, cannot be disabled. The memory that expr allows bounds the cost of a condition.
 var functions = []string{"abs", "ceil", "floor", "round", "max", "min", "sum", "len", "values"}
 
-// NewCondition compiles a condition. compared says that there is a result to compare with.
+// NewCondition compiles a condition. compared says whether there is a result to compare with.
+// The error says what is wrong with the text, with a hint at what may have been meant.
 func NewCondition(text string, compared bool) (*Condition, error) {
 	if len(text) > maxCondition {
 		return nil, fmt.Errorf("longer than %d bytes", maxCondition)
@@ -57,7 +58,7 @@ var (
 	unknownField = regexp.MustCompile(`has no field (\w+)`)
 )
 
-// explainCondition adds to an error of the expression language what may have been meant.
+// explainCondition adds a hint at what may have been meant to an error of expr.
 func explainCondition(err error, compared bool) error {
 	text := err.Error()
 	text = typeNames.ReplaceAllString(text, "this")
@@ -78,11 +79,11 @@ func explainCondition(err error, compared bool) error {
 	return fmt.Errorf("%s", text)
 }
 
-// typeNames are what expr calls the types of environment.
+// typeNames matches the names that expr's errors give to the types of environment.
 var typeNames = regexp.MustCompile(`type struct \{[^\n]*\}`)
 
-// Holds reports whether the condition is true of a result, and one to compare it with, if
-// NewCondition was told of one.
+// Holds reports whether the condition is true of a result. against is the result to compare
+// with, if the condition was compiled with compared; else it is nil.
 func (c *Condition) Holds(r, against *Result) (bool, error) {
 	out, err := expr.Run(c.program, environment(r, against))
 	if err != nil {
@@ -91,7 +92,7 @@ func (c *Condition) Holds(r, against *Result) (bool, error) {
 	return out.(bool), nil // AsBool
 }
 
-// Names are the names that a condition may use.
+// Names returns the names that a condition may use, sorted.
 func Names() []string {
 	names := []string{"against"}
 	addNames(&names, "", reflect.TypeFor[Totals]())
@@ -110,7 +111,7 @@ func addNames(names *[]string, prefix string, t reflect.Type) {
 	}
 }
 
-// environment is what a condition sees.
+// environment returns the values of the names of a condition.
 func environment(r, against *Result) map[string]any {
 	env := totalsOf(&r.Totals)
 	if against != nil {
@@ -132,7 +133,7 @@ func totalsOf(t *Totals) map[string]any {
 	return env
 }
 
-// fieldsOf is a struct by its fields' names in JSON.
+// fieldsOf returns the fields of a struct by their names in JSON.
 func fieldsOf(v reflect.Value) map[string]any {
 	env := map[string]any{}
 	for i := range v.NumField() {
@@ -146,8 +147,8 @@ func fieldsOf(v reflect.Value) map[string]any {
 	return env
 }
 
-// asStruct makes a struct of a map, so that its names are checked when a condition is
-// compiled.
+// asStruct returns a struct with the fields of a map. Unlike the keys of a map, expr checks
+// the fields of a struct when it compiles a condition.
 func asStruct(m map[string]any) any {
 	var fields []reflect.StructField
 	names := slices.Sorted(maps.Keys(m))

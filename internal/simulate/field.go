@@ -11,15 +11,15 @@ import (
 	"github.com/recourse-go/recourse/internal/yamlfile"
 )
 
-// What a scenario file may hold: the decoder checks files against this table, and Schema
-// is rendered from it.
+// The tables in this file say what a scenario file may hold. The decoder checks files against
+// them, and Schema is rendered from them.
 
 // Bounds of a scenario.
 const (
 	maxMailboxes = 100_000
 	maxWorkers   = 1_000_000
 	maxDuration  = 7 * 24 * time.Hour
-	maxCalls     = 2_000_000 // that are expected to arrive
+	maxCalls     = 2_000_000 // the most calls that may be expected to arrive
 	maxList      = 1000      // entries of a list
 )
 
@@ -78,7 +78,7 @@ func readRange(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 	return Subset{from - 1, to - from + 1}, nil
 }
 
-// number reads a number from 1.
+// number reads the number of a mailbox, which counts from 1.
 func number(s string) (int, bool) {
 	n, err := strconv.Atoi(s)
 	return n, err == nil && n >= 1 && n <= maxMailboxes && s[0] != '+'
@@ -202,10 +202,10 @@ var scenarioObject = &yamlfile.Object{
 	},
 }
 
-// scenarioObjects are all objects of a scenario, the file as a whole first.
+// scenarioObjects are all objects of a scenario file. The first is the file as a whole.
 var scenarioObjects = []*yamlfile.Object{scenarioObject, callObject, serverObject, limitObject, latencyObject, tokensObject, faultObject, answerObject}
 
-// Schema is the JSON Schema (draft 2020-12) of a scenario file.
+// Schema returns the JSON Schema (draft 2020-12) of a scenario file.
 func Schema() []byte { return bytes.Clone(schema()) }
 
 var schema = sync.OnceValue(func() []byte {

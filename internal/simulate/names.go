@@ -12,25 +12,27 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// mailboxName is the name of a mailbox.
+// mailboxName returns the name of a mailbox; its index counts from 0, its name from 1.
 func mailboxName(i int) string { return "mailbox-" + strconv.Itoa(i+1) }
 
-// mailboxOf is the mailbox of a name.
+// mailboxOf returns the index of the mailbox of that name.
 func mailboxOf(name string) int {
 	n, _ := strconv.Atoi(strings.TrimPrefix(name, "mailbox-"))
 	return n - 1
 }
 
-// tokenText is an access token, and tokenID which of its mailbox's it is.
+// tokenText returns the access token of that number for an account.
 func tokenText(account string, id int) string { return account + "." + strconv.Itoa(id) }
 
+// tokenID returns the number of an access token.
 func tokenID(text string) int {
 	_, id, _ := strings.Cut(text, ".")
 	n, _ := strconv.Atoi(id)
 	return n
 }
 
-// endpointURL is a URL that the policy claims, if it claims any without a wildcard.
+// endpointURL returns a URL that the `match` of a policy covers. If every entry of `match` has
+// a wildcard, it returns one that the policy may not cover.
 func endpointURL(set *policy.Set, name string) (*url.URL, error) {
 	p, ok := set.Policy(name)
 	if !ok {
@@ -49,8 +51,9 @@ func endpointURL(set *policy.Set, name string) (*url.URL, error) {
 	return u, nil
 }
 
-// Misspelt are the scenario's operations that the policy of its provider has no name for, but
-// one that is much like it, which may have been meant.
+// Misspelt returns those operations of the scenario that its provider's policy does not name,
+// each with the name in the policy that may have been meant. It leaves out operations for
+// which no such name is close enough.
 func (s *Scenario) Misspelt(set *policy.Set) map[string]string {
 	p, ok := set.Policy(s.Provider)
 	if !ok || len(p.Operations) == 0 {

@@ -13,8 +13,8 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// Parse reads a scenario. All problems are reported in one run; the scenario is nil if
-// one of them is an error.
+// Parse reads a scenario file. It reports all problems at once; the scenario is nil if one
+// of them is an error.
 func Parse(f policy.File) (*Scenario, policy.Diagnostics) {
 	r := yamlfile.NewReport()
 	src := yamlfile.NewFile(f.Name, f.Data, scenarioObjects)
@@ -86,7 +86,7 @@ func (b *reader) scenario(v *yamlfile.Value) *Scenario {
 	return s
 }
 
-// list are the usable entries of a list.
+// list returns the entries of a list that could be read.
 func (b *reader) list(v *yamlfile.Value, name string) (good []*yamlfile.Value) {
 	items := v.Items(name)
 	if len(items) > maxList {
@@ -101,8 +101,8 @@ func (b *reader) list(v *yamlfile.Value, name string) (good []*yamlfile.Value) {
 	return good
 }
 
-// interval is that of the series: what was asked for, or a round time that gives about a
-// hundred of them, but never more than 2000 in all.
+// interval returns the interval of the series: the one that was asked for, or a round time of
+// which about a hundred cover duration. It is so long that a series has at most 2000 intervals.
 func interval(duration, patience, asked time.Duration) time.Duration {
 	least := max((duration+patience)/2000, time.Millisecond)
 	if asked > 0 {
@@ -116,7 +116,7 @@ func interval(duration, patience, asked time.Duration) time.Duration {
 	return 6 * time.Hour
 }
 
-// expected is how many calls are expected to arrive.
+// expected returns how many calls are expected to arrive.
 func (s *Scenario) expected() float64 {
 	n := 0.0
 	for i := range s.Calls {

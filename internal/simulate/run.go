@@ -12,11 +12,11 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// maxRequests bounds a run.
+// maxRequests is the most requests of a run, which bounds its cost.
 const maxRequests = 20_000_000
 
-// Run plays a scenario with a set of policies. It ends early, with the context's error,
-// when ctx does.
+// Run plays a scenario with a set of policies. The error says that the scenario does not fit
+// the policies, or that it makes too many requests, or is ctx's.
 func Run(ctx context.Context, s *Scenario, set *policy.Set, seed uint64) (*Result, error) {
 	r := &run{
 		clock: &clock{now: epoch}, s: s, seed: seed, server: newServer(s, seed), count: newCounter(s), free: s.Workers,
@@ -70,7 +70,7 @@ func Run(ctx context.Context, s *Scenario, set *policy.Set, seed uint64) (*Resul
 	return result, nil
 }
 
-// run is a simulation that runs.
+// run is the state of a simulation. One goroutine uses it.
 type run struct {
 	clock  *clock
 	s      *Scenario
@@ -79,20 +79,20 @@ type run struct {
 	server *server
 	count  *counter
 
-	free      int       // workers
-	queue     [2][]*job // what waits for one, by priority
-	jobs      uint64
+	free      int       // free workers
+	queue     [2][]*job // calls that wait for a worker, by priority
+	jobs      uint64    // calls that have arrived
 	open      map[*job]struct{}
-	names     []string // of mailboxes
-	refreshes []int    // by mailbox
-	endpoint  *url.URL // of tokens
-	host      string   // of the API
-	lastEnd   time.Duration
+	names     []string      // of mailboxes
+	refreshes []int         // by mailbox
+	endpoint  *url.URL      // of tokens
+	host      string        // of the API
+	lastEnd   time.Duration // when the last call ended
 }
 
 func (r *run) now() time.Duration { return r.clock.now.Sub(epoch) }
 
-// comes waits for the next call of a.
+// comes schedules the arrival of the next call of a, which belongs to s.Calls[i].
 func (r *run) comes(a *arrivals, i int) {
 	at, mailbox, ok := a.pop()
 	if !ok {
@@ -108,8 +108,7 @@ func (r *run) comes(a *arrivals, i int) {
 	})
 }
 
-// enqueue gives a call to a worker, as soon as one is free: interactive calls first, and
-// then first come, first served.
+// enqueue gives a call to a free worker, or puts it into the queue: see dequeue.
 func (r *run) enqueue(j *job) {
 	if r.free == 0 {
 		q := &r.queue[r.s.Calls[j.arrival].Priority]
@@ -120,21 +119,22 @@ func (r *run) enqueue(j *job) {
 	r.work(j)
 }
 
-// dequeue gives a free worker what waits for one.
+// dequeue gives a free worker the next call of the queue: interactive calls go first, and
+// calls of the same priority in the order in which they came.
 func (r *run) dequeue() {
 	for i := range r.queue {
 		if q := &r.queue[i]; len(*q) > 0 {
 			next := (*q)[0]
 			*q = (*q)[1:]
 			r.free--
-			// Not at once: calls that end without any request would go ever deeper.
+			// An event calls work, since calls that end without a request would call it recursively.
 			r.clock.AfterFunc(0, func() { r.work(next) })
 			return
 		}
 	}
 }
 
-// work has a worker make a call.
+// work makes a call by a worker that is taken already.
 func (r *run) work(j *job) {
 	of := &r.s.Calls[j.arrival]
 	c := &virtual.Call{Method: of.Method, Priority: of.Priority, State: j.state, Tag: j}
@@ -181,7 +181,7 @@ func (r *run) Send(c *virtual.Call, n int, access string, answered func(*virtual
 		answered(answerOf(&v, c.Method, ""))
 	})
 	return func() {
-		// The server goes on with it, but nobody reads the answer.
+		// The server goes on with the request, but nobody reads the answer.
 		if timer.Stop() {
 			lost := verdict{}
 			r.count.answered(r.now(), j, &lost)
@@ -190,7 +190,7 @@ func (r *run) Send(c *virtual.Call, n int, access string, answered func(*virtual
 	}
 }
 
-// answerOf is what the client gets.
+// answerOf returns the answer that the client gets.
 func answerOf(v *verdict, method, target string) *virtual.Answer {
 	if v.answer == nil {
 		return &virtual.Answer{Err: &url.Error{Op: method, URL: target, Err: v.err}}
@@ -203,7 +203,7 @@ func (r *run) Token(account string) string {
 	return tokenText(account, r.server.tokens[mailboxOf(account)].id)
 }
 
-// refreshTimeout is for how long a worker waits for the token endpoint.
+// refreshTimeout is how long a worker waits for the token endpoint.
 const refreshTimeout = time.Minute
 
 // Refresh implements virtual.Network.
@@ -226,7 +226,7 @@ func (r *run) Refresh(account string, ended func(error)) {
 	})
 }
 
-// refreshError is the error that a Reauth hook returns.
+// refreshError returns the error of a failed refresh, as a Reauth hook would return it.
 func refreshError(s *Scenario, endpoint *url.URL, v *verdict) error {
 	if v.answer == nil {
 		return &url.Error{Op: "Post", URL: endpoint.String(), Err: v.err}

@@ -7,11 +7,11 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// Scenario is who calls what and when, what the provider's server allows, and what goes
-// wrong. Times are since the simulation began.
+// Scenario says who calls what and when, what the provider's server allows, and what goes
+// wrong. Times count from the beginning of the simulation.
 type Scenario struct {
 	Name     string
-	Shows    string // what it is meant to show, for whoever reads the result
+	Shows    string // what it is meant to show, for the reader of the result
 	Provider string // the policy of the calls
 
 	Mailboxes int
@@ -19,11 +19,12 @@ type Scenario struct {
 	Workers   int           // calls at once; those that wait in a worker count
 	MaxInline time.Duration // as of engine.Options; 0 = 1 minute
 	// ComeBack is how long after it was given up as exhausted, budget, deadline or
-	// unavailable a call is made anew, as job engines do: the first time; then twice as long
-	// each time, up to an hour, and at most maxRounds times. 0 = it is not.
+	// unavailable a call is made anew, as by a job engine. The time doubles with each
+	// further time, up to an hour; after maxRounds times the call is given up for good.
+	// 0 = calls are not made anew.
 	ComeBack time.Duration
-	Duration time.Duration // calls arrive for so long
-	Patience time.Duration // the simulation ends so long after that at the latest; calls that have not ended then are unfinished
+	Duration time.Duration // how long calls arrive
+	Patience time.Duration // how long the simulation goes on after Duration at most; calls that have not ended then are unfinished
 	Interval time.Duration // of the series
 
 	Calls  []Arrival
@@ -31,20 +32,20 @@ type Scenario struct {
 	Faults []ServerFault
 }
 
-// Arrival is calls of one operation.
+// Arrival says when calls of one operation arrive: at a Rate, or At certain times.
 type Arrival struct {
 	Operation string
 	Method    string
 	Mailboxes Subset
-	Rate      float64         // of each mailbox, a second, at random times; 0 = the calls come at At
-	At        []time.Duration // in order; of every mailbox: a herd
-	Times     int             // with At: so many calls of each mailbox; 0 = 1
-	Spread    time.Duration   // the calls of At come within so long, evenly
+	Rate      float64         // calls a second for each mailbox, at random times; 0 = the calls arrive at At
+	At        []time.Duration // sorted; at each of these times every mailbox makes calls: a herd
+	Times     int             // with At: how many calls each mailbox makes; 0 = 1
+	Spread    time.Duration   // with At: the time over which the calls of a herd are spread evenly
 	Priority  limiter.Priority
-	Once      bool // it must not be carried out twice, as a message that is sent
+	Once      bool // a call must not be carried out twice, such as one that sends a message
 }
 
-// Subset is some of the mailboxes: those from First on, Count of them; 0 = all the rest.
+// Subset is the Count mailboxes from index First on. Count 0 = all from First on.
 type Subset struct{ First, Count int }
 
 // Server is what the provider allows. It knows nothing of its clients' policies.
@@ -67,12 +68,12 @@ type ServerLimit struct {
 	Quota       int64 // units in each Window; 0 = none
 	Window      time.Duration
 	Concurrency int              // requests at once; 0 = none
-	Operations  []string         // that it counts; none = all
+	Operations  []string         // the operations that it counts; none = all
 	Costs       map[string]int64 // units of an operation; 1 where it is missing
 	Answer      Answer           // of a refusal
 }
 
-// Tokens are how the server's access tokens live, and the endpoint that renews them.
+// Tokens says how long the server's access tokens live, and how they are renewed.
 type Tokens struct {
 	Life     time.Duration // 0 = they do not expire
 	Endpoint string        // the policy that decides about the endpoint's failures
@@ -85,9 +86,10 @@ type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
-	// RetryAfter is told in the header Retry-After, in whole seconds; 0 = it is not.
+	// RetryAfter is the value of the header Retry-After, rounded up to whole seconds; 0 = no
+	// such header.
 	RetryAfter time.Duration
-	// UntilFree tells in Retry-After when the limit will let the next request pass.
+	// UntilFree sets Retry-After to the time until the limit lets the next request pass.
 	UntilFree bool
 }
 
@@ -95,10 +97,10 @@ type Answer struct {
 type ServerFault struct {
 	Name       string
 	From, To   time.Duration
-	Share      float64 // of the requests that meet it; 0 = all
+	Share      float64 // the fraction of requests that it hits; 0 = all
 	Mailboxes  Subset
-	Operations []string // that meet it; none = all
-	Tokens     bool     // requests to the token endpoint meet it, instead of those to the API
+	Operations []string // the operations that it hits; none = all
+	Tokens     bool     // it hits requests to the token endpoint, instead of those to the API
 
 	Kind       FaultKind
 	Answer     Answer  // of FaultAnswer
@@ -106,7 +108,7 @@ type ServerFault struct {
 	Limits     float64 // of FaultLimits: what the server's limits are multiplied by
 }
 
-// FaultKind is what goes wrong.
+// FaultKind says what goes wrong.
 type FaultKind uint8
 
 // The kinds of faults.
@@ -115,5 +117,5 @@ const (
 	FaultReplyLost                  // requests are carried out, and the connection breaks before the answer
 	FaultNoConnect                  // there is no connection: nothing is sent
 	FaultNoAnswer                   // requests are not carried out, and no answer ever comes
-	FaultLimits                     // the server allows Limits times what it does otherwise
+	FaultLimits                     // the server's limits are multiplied by Limits
 )

@@ -17,9 +17,9 @@ type server struct {
 	s      *Scenario
 	seed   uint64
 	limits []*limitState
-	tokens []token // of each mailbox, the worker's
+	tokens []token // by mailbox, its newest
 
-	until []time.Duration // until when each mailbox was told to stay away, as its client has read it
+	until []time.Duration // by mailbox, the latest time to come back that its client has read in an answer
 }
 
 // request is a request to the API.
@@ -31,29 +31,29 @@ type request struct {
 	token   int
 }
 
-// verdict is what becomes of a request.
+// verdict is what the server does with a request.
 type verdict struct {
-	answer  *Answer // nil = there is none
-	err     error   // of the network, where there is no answer; nil = the client waits for ever
-	takes   time.Duration
-	carried bool          // it was carried out
-	until   time.Duration // the answer tells to come back then; 0 = it does not tell
-	held    []*slots      // what it holds until it is over
+	answer  *Answer       // nil = there is none
+	err     error         // of the network, if there is no answer; nil = the client waits for ever
+	takes   time.Duration // how long the answer takes
+	carried bool          // the request was carried out
+	until   time.Duration // when to come back, as the answer says; 0 = it does not say
+	held    []*slots      // concurrency that the request holds until it is over
 }
 
-// limitState is a limit, by key.
+// limitState is a limit of the server and its state by key.
 type limitState struct {
 	*ServerLimit
 	keys map[int]*slots
 }
 
-// slots are one limit's, for one key.
+// slots is the state of a limit for one key.
 type slots struct {
-	level float64 // units left in the bucket
-	at    time.Duration
-	used  int64 // of the quota, in the window that began at `at`
-	held  int
-	fresh bool
+	level float64       // units left in the bucket
+	at    time.Duration // when level was computed, or when the quota's window began
+	used  int64         // units of the quota used in the window
+	held  int           // requests in flight
+	fresh bool          // nothing has been taken yet
 }
 
 // token is an access token.
@@ -69,13 +69,13 @@ func newServer(s *Scenario, seed uint64) *server {
 	}
 	v.tokens = make([]token, s.Mailboxes)
 	for i := range v.tokens {
-		// The workers have been running for long.
+		// Tokens are of any age at the beginning, as if the workers had run for long.
 		v.tokens[i] = token{1, time.Duration(chance(seed, forToken, uint64(i)) * float64(s.Server.Tokens.life()))}
 	}
 	return v
 }
 
-// life is how long an access token is good.
+// life returns how long an access token is valid.
 func (t *Tokens) life() time.Duration {
 	if t.Life <= 0 {
 		return math.MaxInt64 / 4
@@ -83,7 +83,7 @@ func (t *Tokens) life() time.Duration {
 	return t.Life
 }
 
-// tenant is whose a mailbox is.
+// tenant returns the index of a mailbox's tenant.
 func (s *Scenario) tenant(mailbox int) int { return mailbox % max(s.Tenants, 1) }
 
 // has reports whether a mailbox is in the subset.
@@ -91,7 +91,7 @@ func (u Subset) has(mailbox int) bool {
 	return mailbox >= u.First && (u.Count == 0 || mailbox < u.First+u.Count)
 }
 
-// size is how many of the scenario's mailboxes are in the subset.
+// size returns how many of the scenario's mailboxes are in the subset.
 func (u Subset) size(mailboxes int) int {
 	if u.Count == 0 {
 		return mailboxes - u.First
@@ -101,7 +101,8 @@ func (u Subset) size(mailboxes int) int {
 
 func (f *ServerFault) active(now time.Duration) bool { return now >= f.From && now < f.To }
 
-// faultOf is what befalls a request; nil = nothing.
+// faultOf returns the first fault that hits a request; nil = none. tokens says whether the
+// request is to the token endpoint; of are the numbers of its chance.
 func (v *server) faultOf(now time.Duration, tokens bool, mailbox int, op string, of ...uint64) *ServerFault {
 	for i := range v.s.Faults {
 		f := &v.s.Faults[i]
@@ -149,7 +150,8 @@ func (f *ServerFault) after(v *verdict, now time.Duration) {
 	}
 }
 
-// refuse makes an answer the verdict. free is when the limit lets the next request pass.
+// refuse sets the answer of the verdict. free is when the limit lets the next request pass,
+// for an answer with UntilFree.
 func (v *verdict) refuse(a *Answer, now, free time.Duration) {
 	answer := *a
 	wait := a.RetryAfter
@@ -167,7 +169,8 @@ func (v *verdict) refuse(a *Answer, now, free time.Duration) {
 	v.answer = &answer
 }
 
-// request decides about a request that is sent now.
+// request decides about a request that is sent now. It also reports whether the request comes
+// earlier than the mailbox was told.
 func (v *server) request(now time.Duration, r *request) (verdict, bool) {
 	early := now < v.until[r.mailbox]
 	out := verdict{takes: v.s.Server.Latency.of(chance(v.seed, forLatency, r.call, uint64(r.attempt)))}
@@ -193,7 +196,7 @@ func (v *server) request(now time.Duration, r *request) (verdict, bool) {
 
 var okay = Answer{Status: http.StatusOK, Header: http.Header{}}
 
-// factor is what the limits are multiplied by now.
+// factor returns what the limits are multiplied by now.
 func (v *server) factor(now time.Duration) float64 {
 	x := 1.0
 	for i := range v.s.Faults {
@@ -204,7 +207,8 @@ func (v *server) factor(now time.Duration) float64 {
 	return x
 }
 
-// take takes from all limits that count the request, or refuses it by one of them.
+// take takes the request's units from all limits that count it. If one of them does not allow
+// it, take takes nothing, refuses the request in out and returns false.
 func (v *server) take(now time.Duration, r *request, out *verdict) bool {
 	if len(v.limits) == 0 {
 		return true
@@ -256,8 +260,8 @@ func (v *server) take(now time.Duration, r *request, out *verdict) bool {
 	return true
 }
 
-// free brings a key up to now, and says when it lets a request of a cost pass: now, or
-// later.
+// free updates the state of a key to now, and returns when it lets a request of that cost
+// pass: now, or later.
 func (l *limitState) free(k *slots, now time.Duration, cost int64, factor float64) time.Duration {
 	switch {
 	case l.Rate > 0:
@@ -285,7 +289,7 @@ func (l *limitState) free(k *slots, now time.Duration, cost int64, factor float6
 	return now
 }
 
-// over ends a request.
+// over releases what a request holds.
 func (v *server) over(out *verdict) {
 	for _, k := range out.held {
 		k.held--
@@ -293,14 +297,14 @@ func (v *server) over(out *verdict) {
 	out.held = nil
 }
 
-// told notes that a client has read an answer.
+// told records that a mailbox's client has read an answer.
 func (v *server) told(mailbox int, out *verdict) {
 	if out.answer != nil {
 		v.until[mailbox] = max(v.until[mailbox], out.until)
 	}
 }
 
-// refresh decides about a request of the n-th refresh for a mailbox.
+// refresh decides about the n-th refresh of a mailbox's token.
 func (v *server) refresh(now time.Duration, mailbox int, n int) verdict {
 	out := verdict{takes: v.s.Server.Tokens.Latency.of(chance(v.seed, forRefresh, uint64(mailbox), uint64(n)))}
 	fault := v.faultOf(now, true, mailbox, "token.refresh", uint64(mailbox), uint64(n))
@@ -314,7 +318,7 @@ func (v *server) refresh(now time.Duration, mailbox int, n int) verdict {
 	return out
 }
 
-// renewed gives a mailbox's worker another token.
+// renewed gives a mailbox a new token.
 func (v *server) renewed(now time.Duration, mailbox int) {
 	t := &v.tokens[mailbox]
 	t.id, t.expires = t.id+1, now+v.s.Server.Tokens.life()

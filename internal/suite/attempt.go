@@ -18,14 +18,15 @@ import (
 
 // attempt is one response and the decision about it.
 type attempt struct {
-	given    corpus.Case // as the suite has it
-	response *corpus.Case
+	given    corpus.Case  // as the suite has it
+	response *corpus.Case // given, with the provider, the time and what its URL tells filled in
 	subject  corpus.Subject
 	decision engine.Decision // with the chance corpus.Chance
 	most     time.Duration   // the longest delay that chance can give
 }
 
-// attempt prepares a decision about what is given, at a time.
+// attempt prepares the decision about a response that comes at a time. The error says that
+// the response cannot be read, or that the policy under test does not match its URL.
 func (r *runner) attempt(given corpus.Case, now time.Time) (*attempt, error) {
 	c := given
 	c.Provider = r.policy.Name
@@ -144,7 +145,7 @@ func (r *runner) compare(w *Want, a *attempt, step int) []Failure {
 	return list
 }
 
-// compareLearned checks what the response says of limits.
+// compareLearned checks what the response says about limits.
 func (r *runner) compareLearned(w *Want, a *attempt, miss func(what, want, got, hint string)) {
 	got := map[string]corpus.Learned{}
 	var all []string
@@ -189,7 +190,7 @@ func (r *runner) ruleNames() []string {
 
 func (r *runner) hasRule(name string) bool { return slices.Contains(r.ruleNames(), name) }
 
-// at is where a suite says what it wants.
+// at returns where the suite states the expectation of that name.
 func at(w *Want, what string) policy.Position {
 	if pos, ok := w.At[what]; ok {
 		return pos
@@ -199,7 +200,7 @@ func at(w *Want, what string) policy.Position {
 
 func listed(list []string) string { return "[" + strings.Join(list, ", ") + "]" }
 
-// describe is what was given, in one line.
+// describe returns what was given, in one line.
 func describe(c *corpus.Case) string {
 	var words []string
 	add := func(name, value string) {

@@ -11,8 +11,9 @@ type Coverage struct {
 	Rules     int
 	Matched   int
 	Unmatched []Uncovered // rules that no test matched
-	// Undecided are the parts of matched rules' conditions that never were all
-	// that kept their rule from matching: the tests would pass without them.
+	// Undecided are parts of the conditions of matched rules. In no test was such a
+	// part the only one that kept its rule from matching, so the tests would pass
+	// without it.
 	Undecided []Uncovered
 }
 
@@ -31,14 +32,14 @@ type Uncovered struct {
 	Pos  policy.Position
 }
 
-// covers collects the coverage of a run. Rules are told apart by where they
-// are written: a policy that inherits a rule tests it for its parent too.
+// covers collects the coverage of a run. A rule is identified by its place in its file,
+// so that the tests of a policy that inherits it count for the parent too.
 type covers struct {
 	matched  map[policy.Position]bool
 	decisive map[policy.Position]map[string]bool // the parts that alone kept a rule from matching
 }
 
-// saw records what an event makes of a policy's rules.
+// saw records which rules of a policy, and which parts of conditions, an event tested.
 func (c *covers) saw(p *policy.Policy, e *rules.Event) {
 	for _, step := range p.Matcher.Explain(e) {
 		pos := p.Rules[step.Rule].Pos
@@ -62,7 +63,7 @@ func (c *covers) saw(p *policy.Policy, e *rules.Event) {
 	}
 }
 
-// of sums up the coverage of a policy's own rules, without the default.
+// of returns the coverage of a policy's own rules, without the default.
 func (c *covers) of(p *policy.Policy) Coverage {
 	r := Coverage{Provider: p.Name}
 	for i := range p.Rules[:len(p.Rules)-1] {

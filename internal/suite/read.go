@@ -21,8 +21,8 @@ import (
 	"github.com/recourse-go/recourse/policy/provider"
 )
 
-// Suite is a policy's tests, read from a file NAME_test.yaml. Cases ask for one
-// decision each; scripts play a series of responses in virtual time.
+// Suite is the tests of a policy, read from a file NAME_test.yaml. A case tests one
+// decision; a script plays a series of responses in virtual time.
 type Suite struct {
 	File     string
 	Provider string          // the policy under test
@@ -39,12 +39,12 @@ type Case struct {
 	Want  Want
 }
 
-// Script is one call: the responses that its attempts meet, one after the
-// other, until the policy makes an end or the steps are over.
+// Script is one call: the responses to its attempts, one after the other. It is a
+// failure if the policy ends the call before the last step.
 type Script struct {
 	Name  string
 	Pos   policy.Position
-	Given corpus.Case // what every step shares; a step's own values win
+	Given corpus.Case // values of every step that does not give its own
 	Steps []Step
 	Want  ScriptWant
 }
@@ -53,53 +53,54 @@ type Script struct {
 type Step struct {
 	Pos    policy.Position
 	Given  corpus.Case
-	Repeat int           // so many attempts meet this response; 0 = 1
+	Repeat int           // how many attempts in a row get this response; 0 = 1
 	Takes  time.Duration // how long the attempt lasts
-	Want   *Want         // of each repetition; nil = whatever
+	Want   *Want         // of each repetition; nil = not compared
 }
 
-// Want is what is expected of a decision. Only what is given is compared.
+// Want is what is expected of a decision. Zero values are not compared, unless a field
+// says otherwise.
 type Want struct {
 	Pos    policy.Position            // of its first line
 	At     map[string]policy.Position // of each value, by its name
 	Rule   string
 	Action string
 	As     string
-	Hint   *Range // what the server asked for
-	Delay  *Range // holds every delay that chance can give
+	Hint   *Range // the wait that the server asked for
+	Delay  *Range // must contain every delay that chance can give
 	Hold   []string
-	// HoldFor holds every time that the limits may be closed for, whatever chance
-	// gives: of several the longest, as at the first refusal.
+	// HoldFor must contain every time for which chance can close the limits after a first
+	// refusal. If there are several limits, it is about the longest time.
 	HoldFor *Range
 	// HoldNothing says that `hold: []` is wanted.
 	HoldNothing      bool
-	Limits           []string // that count the operation
+	Limits           []string // the limits that count the operation
 	LimitsNone       bool     // `limits: []` is wanted
 	Defer, Exhausted *bool
 
-	// What was read from the response and the request.
+	// Facts that are read from the response and the request.
 	Operation, Type, Message string
 	Codes                    []string
-	Facts                    map[string]string // "" = it is not there
+	Facts                    map[string]string // "" = there must be no such fact
 	Idempotent               *bool
 
-	// Learned is what the response says of limits, by their names; nil = not compared,
-	// empty = it says nothing of any.
+	// Learned is what the response says about limits, by their names; nil = not compared,
+	// empty = it must say nothing about any limit.
 	Learned map[string]LearnedWant
 }
 
-// LearnedWant is what a response is to say of a limit. Only what is given is compared.
+// LearnedWant is what a response must say about a limit. Nil fields are not compared.
 type LearnedWant struct {
 	Remaining, Limit *int64
-	Reset            *Range // until it begins anew
+	Reset            *Range // the time until the limit begins anew
 }
 
 // ScriptWant is what is expected of a whole script.
 type ScriptWant struct {
 	Want             // of the last decision
-	Attempts int     // in all; 0 = not compared
-	Waited   *Range  // between the attempts, in all, in the middle of chance
-	Waits    []Range // between the attempts, one by one, whatever chance gives; nil = not compared
+	Attempts int     // how many there are; 0 = not compared
+	Waited   *Range  // the sum of the delays between the attempts, with u = 0.5; nil = not compared
+	Waits    []Range // each must contain every delay that chance can give between two attempts; nil = not compared
 }
 
 // Range is a stretch of time, both ends included.
@@ -107,14 +108,14 @@ type Range struct {
 	Least, Most time.Duration
 }
 
-// Holds reports whether the range holds all of the times from least to most.
-// A microsecond more or less does not count.
+// Holds reports whether the range contains all of the times from least to most. It
+// allows a microsecond more at either end.
 func (r Range) Holds(least, most time.Duration) bool {
 	const slack = time.Microsecond
 	return least+slack >= r.Least && most-slack <= r.Most
 }
 
-// String is the range as a suite writes it.
+// String returns the range as a suite writes it.
 func (r Range) String() string {
 	least, most := units.FormatDuration(r.Least), units.FormatDuration(r.Most)
 	switch {
@@ -128,7 +129,7 @@ func (r Range) String() string {
 	return least + ".." + most
 }
 
-// ParseRange reads a stretch of time: "7s", "7s..9s", "7s..", "..9s" or "0s".
+// ParseRange reads a range of times: "7s", "7s..9s", "7s..", "..9s" or "0s".
 func ParseRange(s string) (Range, error) {
 	low, high, two := strings.Cut(s, "..")
 	r := Range{Most: math.MaxInt64}
@@ -271,20 +272,19 @@ var suiteObject = &yamlfile.Object{
 	},
 }
 
-// suiteObjects are all objects of a suite, the file as a whole first.
+// suiteObjects are all objects of a suite. The first is the file as a whole.
 var suiteObjects = []*yamlfile.Object{suiteObject, suiteCaseObject, scriptObject, stepObject, givenObject, wantObject, learnedObject, scriptWantObject}
 
-// Schema is the JSON Schema (draft 2020-12) of a test suite, rendered from
-// the table that Parse checks files against. suite.schema.json is a copy
-// for editors.
+// Schema returns the JSON Schema (draft 2020-12) of a test suite, rendered from the
+// tables that Parse checks files against. suite.schema.json is a copy for editors.
 func Schema() []byte { return bytes.Clone(schema()) }
 
 var schema = sync.OnceValue(func() []byte {
 	return yamlfile.RenderSchema("Recourse test suite", "internal/suite/read.go", suiteObjects)
 })
 
-// Parse reads a suite. All problems are reported in one run; the suite is
-// nil if one of them is an error.
+// Parse reads a suite. It reports all problems at once; the suite is nil if one of
+// them is an error.
 func Parse(f policy.File) (*Suite, policy.Diagnostics) {
 	r := yamlfile.NewReport()
 	src := yamlfile.NewFile(f.Name, f.Data, suiteObjects)
@@ -312,7 +312,7 @@ func IsSuite(name string) bool {
 	return (ext == ".yaml" || ext == ".yml") && strings.HasSuffix(strings.TrimSuffix(base, ext), "_test") && !strings.HasPrefix(base, ".")
 }
 
-// Builtin are the files of the built-in policies' suites, sorted by name.
+// Builtin returns the files of the built-in policies' suites, sorted by name.
 func Builtin() []policy.File {
 	entries, _ := provider.Files.ReadDir(".") // embedded: it is there
 	var files []policy.File
@@ -325,9 +325,9 @@ func Builtin() []policy.File {
 	return files
 }
 
-// Read reads test suites: those files among paths that are suites, those
-// that stand in directories among them, and those beside the policies among
-// them (acme_test.yaml beside acme.yaml). Each is read once.
+// Read reads test suites. A path may be a suite, a directory, of which all suites are
+// read, or a policy, whose suite is the file beside it (acme_test.yaml beside
+// acme.yaml), if there is one. Each file is read once.
 func Read(paths ...string) ([]policy.File, error) {
 	var files []policy.File
 	seen := map[string]bool{}
@@ -374,8 +374,8 @@ func Read(paths ...string) ([]policy.File, error) {
 	return files, nil
 }
 
-// readFile reads a regular file, or a link to one: to open a named pipe is to wait
-// for its writer.
+// readFile reads a regular file, or a link to one. It refuses others, since opening a
+// named pipe would wait for a writer.
 func readFile(path string) (policy.File, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -402,7 +402,7 @@ func diagnostics(found []yamlfile.Problem) policy.Diagnostics {
 // suiteBuilder turns checked values into a Suite.
 type suiteBuilder struct {
 	r     *yamlfile.Report
-	names map[string]int // of cases and scripts, and their lines
+	names map[string]int // by name of a case or script, its line
 }
 
 func place(at yamlfile.Span) policy.Position {
@@ -452,7 +452,7 @@ func (b *suiteBuilder) suite(file string, v *yamlfile.Value) *Suite {
 	return s
 }
 
-// name is the name of a case or script, which no other in the suite may have.
+// name returns the name of a case or script, and reports one that is taken already.
 func (b *suiteBuilder) name(v *yamlfile.Value) string {
 	n := v.Child("name")
 	if n == nil || n.Bad {

@@ -20,7 +20,7 @@ type player struct {
 	state    engine.State
 	attempts []*attempt
 	waited   time.Duration
-	over     bool // the last decision made an end
+	over     bool // the last decision ended the call
 }
 
 func (r *runner) runScript(c *Script) Test {
@@ -89,7 +89,7 @@ func (p *player) play(i int) bool {
 	return len(p.test.Failures) == 0
 }
 
-// compareWhole compares the script as a whole with what is wanted.
+// compareWhole compares the whole script with what is wanted of it.
 func (p *player) compareWhole() {
 	if len(p.attempts) == 0 {
 		return
@@ -127,7 +127,7 @@ func (p *player) compareWhole() {
 	}
 }
 
-// ending is the decision that makes an end, in words.
+// ending returns the decision that ended the call, in words.
 func (a *attempt) ending() string {
 	d := &a.decision
 	switch {
@@ -139,7 +139,7 @@ func (a *attempt) ending() string {
 	return d.Action.String()
 }
 
-// merged is what a step gives on top of what its script gives.
+// merged returns what a step gives, with the script's values where the step has none.
 func merged(script, step *corpus.Case) corpus.Case {
 	c := *step
 	text := func(dst *string, src string) {

@@ -1,7 +1,7 @@
-// Package suite runs the test suites of policies: what `recourse test` does.
+// Package suite runs the test suites of policies, for the command `recourse test`.
 //
-// Time and chance are arguments of the decision, so a script of hours runs at
-// once, and nothing depends on luck.
+// Time and chance are arguments of a decision, so a script of hours takes no time,
+// and no result depends on luck.
 package suite
 
 import (
@@ -18,22 +18,22 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// Epoch is when the virtual time of a test begins, unless it says otherwise.
+// Epoch is when the virtual time of a test begins, unless the test gives a time.
 var Epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Options say which tests run.
+// Options say which tests run. The zero value runs all.
 type Options struct {
 	// Run limits the run to the tests whose "provider/name" matches; nil = all.
 	Run *regexp.Regexp
 }
 
-// Report is what a run found.
+// Report is the outcome of a run.
 type Report struct {
 	Tests    []Test
 	Coverage []Coverage // of each policy that has a suite, by name
 }
 
-// Failed counts the tests that failed.
+// Failed returns how many tests failed.
 func (r *Report) Failed() int {
 	n := 0
 	for i := range r.Tests {
@@ -51,8 +51,8 @@ type Test struct {
 	Script   bool
 	Pos      policy.Position
 	Failures []Failure // none = passed
-	// Given is the response that the first failure is about, and Explained the
-	// decision about it; nil where the test passed or none was made.
+	// Given is the response of the first failure, and Explained the decision about it.
+	// Explained is nil if the test passed, or no decision was made.
 	Given     string
 	Explained *explain.Explanation
 }
@@ -60,13 +60,14 @@ type Test struct {
 // Failure is one expectation that did not hold.
 type Failure struct {
 	Pos       policy.Position
-	Step      int    // of a script, from 1; 0 = the case, or the script as a whole
+	Step      int    // of a script, from 1; 0 = it is about a case, or about the whole script
 	What      string // "rule", "action", …
 	Want, Got string
 	Hint      string
 }
 
-// Run runs suites against the policies of set, in the order given.
+// Run runs suites against the policies of set, in order. A suite of an unknown policy is a
+// failed test. The error is that of engine.New.
 func Run(set *policy.Set, suites []*Suite, o Options) (*Report, error) {
 	d, err := corpus.NewDecider(set)
 	if err != nil {
@@ -145,7 +146,7 @@ func (r *runner) runCase(c *Case) Test {
 	return t
 }
 
-// failed adds failures, and explains the attempt that the first one is about.
+// failed adds failures, and explains the attempt of the first one. a may be nil.
 func (t *Test) failed(a *attempt, f []Failure) {
 	if len(f) > 0 && t.Explained == nil && a != nil {
 		t.Given, t.Explained = describe(&a.given), explain.Of(&a.subject, a.response)

@@ -1,6 +1,6 @@
-// Package telemetry is what the adapters of engine/otel and engine/prometheus
-// have in common: how what an engine tells becomes attributes and labels, which
-// must be few and valid UTF-8.
+// Package telemetry is shared by the adapters engine/otel and engine/prometheus. It
+// turns the notices of an engine into attributes and labels, which must have few
+// different values and be valid UTF-8.
 package telemetry
 
 import (
@@ -14,33 +14,33 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// Labels bounds how many values are told apart of what can come from the
-// calling code, which might put an identifier or an error's text into it. It is
-// safe for concurrent use once Operations and Other are set.
+// Labels bounds how many different values a label can have. The calling code sets
+// some of these values, and might put an identifier or an error's text into them. It
+// is safe for concurrent use once Operations and Other are set.
 type Labels struct {
-	Operations int    // how many names of operations are told apart, of each provider
-	Other      string // stands for the rest of them, and of whatever else is bounded
+	Operations int    // the most names of operations for each provider
+	Other      string // stands for all values beyond a bound
 
 	operations, labels, classes names
 }
 
 const (
-	// few is how many labels, and how many classes of failures, that nothing
-	// declares are told apart, of each provider.
+	// few is the most labels, and the most classes of failures, for each provider
+	// besides those that the engine and the policy declare.
 	few = 10
-	// longest is the length in bytes of the longest name that is told apart.
+	// longest is the length in bytes of the longest name that is kept.
 	longest = 128
 )
 
-// Operation is the notice's operation.
+// Operation returns the notice's operation, or Other.
 func (l *Labels) Operation(n *engine.Notice) string {
 	return l.operations.of(n.Provider, n.Operation, l.Operations, l.Other)
 }
 
-// As is the label of a decision to fail. The engine's own and those that the
-// policy declares are always told apart. Others come from the calling code, in
-// a *engine.GiveUpError of its own, or from another policy, by a call inside
-// this one.
+// As returns the label of a decision to fail; "" without a decision. Labels of the
+// engine, and of the rule that decided, are always kept. Others come from the calling
+// code, in a *engine.GiveUpError of its own, or from the policy of a call inside this
+// one; their number is bounded.
 func (l *Labels) As(n *engine.Notice) string {
 	d := n.Decision
 	if d == nil {
@@ -58,10 +58,10 @@ func (l *Labels) As(n *engine.Notice) string {
 	return l.labels.of(n.Provider, d.As, few, l.Other)
 }
 
-// ErrorType is the class of a failed attempt: a status, a kind of network
-// failure, or the rule that found an error in a reply that says success; Other
-// where none of these is known. It is "" for an attempt that succeeded or whose
-// failure a rule accepts.
+// ErrorType returns the class of a failed attempt: its status, its kind of network
+// failure, or the rule that found an error in a reply with a status of success; Other
+// if none of these is known. It returns "" if a rule accepts the failure, or the
+// notice has no event.
 func (l *Labels) ErrorType(n *engine.Notice) string {
 	e := n.Event
 	if e == nil || n.Decision != nil && n.Decision.Action == policy.Accept {
@@ -80,8 +80,8 @@ func (l *Labels) ErrorType(n *engine.Notice) string {
 	return l.Other
 }
 
-// class is a kind of network failure or an IMAP status. An Options.Classify
-// may say anything there.
+// class returns a kind of network failure or an IMAP status. An Options.Classify
+// may set these to any text, so their number is bounded.
 func (l *Labels) class(provider, name string) string {
 	switch name {
 	case rules.NetworkTimeout, rules.NetworkDNS, rules.NetworkConnect, rules.NetworkReset,
@@ -92,13 +92,13 @@ func (l *Labels) class(provider, name string) string {
 	return l.classes.of(provider, name, few, l.Other)
 }
 
-// names are the first names that came, by provider.
+// names keeps the first names that came, by provider.
 type names struct {
 	mu    sync.RWMutex
 	known map[string]map[string]bool
 }
 
-// of is the name itself if it is among the provider's first most, or other.
+// of returns the name itself if it is one of the provider's first most names, else other.
 func (s *names) of(provider, name string, most int, other string) string {
 	switch {
 	case name == "":
@@ -129,15 +129,15 @@ func (s *names) of(provider, name string, most int, other string) string {
 	if len(all) >= most && !all[name] {
 		return other
 	}
-	all[strings.Clone(name)] = true // it may be part of a larger text
+	all[strings.Clone(name)] = true // a clone, since name may keep a larger text in memory
 	return name
 }
 
-// Valid is a notice whose names are valid UTF-8, as Prometheus and OTLP demand:
-// n itself, or a copy in which U+FFFD stands for what is not. Policies are
-// UTF-8, so it is the calling code that may have said something else, as in a
-// Call, an Options.Classify or a *engine.GiveUpError. Errors, and what an Event
-// holds beside the class of its failure, stay as they are.
+// Valid returns a notice whose names are valid UTF-8, as Prometheus and OTLP demand:
+// n itself, or a copy in which U+FFFD replaces what is not valid. Only texts that the
+// calling code can set are looked at (in a Call, an Options.Classify or a
+// *engine.GiveUpError), since policies are UTF-8. Errors, and the fields of Event
+// other than the class of its failure, stay as they are.
 func Valid(n *engine.Notice) *engine.Notice {
 	valid := true
 	for _, s := range texts(n) {
@@ -163,7 +163,7 @@ func Valid(n *engine.Notice) *engine.Notice {
 	return &c
 }
 
-// texts are the texts that the calling code can have set.
+// texts returns the texts of a notice that the calling code can set; nil where there is none.
 func texts(n *engine.Notice) [7]*string {
 	all := [7]*string{&n.Account, &n.Operation, &n.Method, &n.Host}
 	if n.Decision != nil {

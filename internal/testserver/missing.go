@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// Required names an environment variable. Where it is set, as in CI, a missing program
-// fails a test instead of skipping it.
+// Required is the name of an environment variable. If that is set, as in CI, a missing
+// program fails a test instead of skipping it.
 const Required = "RECOURSE_TEST_SERVERS"
 
 // Missing skips a test whose server is not installed, or fails it where Required is set.
-// install is the Debian package that has it.
+// install is the Debian package of the program.
 func Missing(tb testing.TB, program, install string) {
 	tb.Helper()
 	text := fmt.Sprintf("%s is not installed here; on Debian: apt-get install %s", program, install)

@@ -1,7 +1,7 @@
 //go:build unix
 
 // Package testserver runs a server's program for a test. The program ends with the
-// test's process, however that ends: a test that is killed leaves no server behind.
+// test's process even if that is killed, so that no server is left behind.
 package testserver
 
 import (
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for a real process to do what it always does.
+// Patience is how long a test waits for a process to start, or to end, before it fails.
 const Patience = 30 * time.Second
 
 // Process is a running program.
@@ -27,23 +27,24 @@ type Process struct {
 	stop     syscall.Signal
 	exited   chan struct{}
 	watchdog *exec.Cmd
-	leash    *os.File // its other end is the watchdog's input, which ends with this process
+	leash    *os.File // the other end is the watchdog's input, which ends when this process ends
 }
 
-// watch waits for the end of its input, which is that of the test's process, and then
-// ends the program and removes its folder. A program that nobody reaps has state Z.
+// watch is the watchdog's script. It waits for the end of its input, which comes when the
+// test's process ends, then ends the program and removes its folder. A program that has
+// ended, and that its parent has not waited for, has state Z.
 const watch = `cat >/dev/null
 kill -CONT "$1"; kill "-$2" "$1"
 while case $(ps -o stat= -p "$1") in "" | Z*) false ;; esac do sleep 0.1; done
 rm -rf "$3"`
 
-// Start starts a program that the signal stop ends. dir is the program's own folder,
-// which is removed should the test's process end before the program does.
+// Start starts a program. stop is the signal that ends it. dir is the program's folder; it
+// is removed if the test's process ends before the program does.
 func Start(cmd *exec.Cmd, stop syscall.Signal, dir string) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	cmd.SysProcAttr.Setpgid = true // a Ctrl-C in a terminal is for the test alone
+	cmd.SysProcAttr.Setpgid = true // a group of its own, so that Ctrl-C in a terminal ends the test alone
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -79,7 +80,7 @@ func (p *Process) Stop() { p.end(p.stop) }
 func (p *Process) Kill() { p.end(syscall.SIGKILL) }
 
 func (p *Process) end(signal syscall.Signal) {
-	// The watchdog goes first: once the program has ended its number may be another's.
+	// End the watchdog first: once the program has ended, another process may get its number.
 	if p.watchdog != nil {
 		_ = p.watchdog.Process.Kill()
 		_ = p.watchdog.Wait()
@@ -96,7 +97,7 @@ func (p *Process) end(signal syscall.Signal) {
 	}
 }
 
-// Signal sends a signal to the program alone, if it has not ended.
+// Signal sends a signal to the program, and not to its children, unless it has ended.
 func (p *Process) Signal(signal syscall.Signal) {
 	select {
 	case <-p.exited:
@@ -105,7 +106,8 @@ func (p *Process) Signal(signal syscall.Signal) {
 	}
 }
 
-// Await polls until done says so. It fails where the program ends before, or after Patience.
+// Await polls until done returns true. The error says that the program has ended before, or
+// that Patience has passed.
 func (p *Process) Await(done func() bool) error {
 	deadline := time.Now().Add(Patience)
 	for !done() {
@@ -121,8 +123,8 @@ func (p *Process) Await(done func() bool) error {
 	return nil
 }
 
-// Program finds a program in PATH, or in the newest of the folders that the pattern
-// matches; "" = it is nowhere.
+// Program returns the path of a program in PATH, or else in the newest of the folders that
+// the pattern matches; "" if it is in none.
 func Program(name, folders string) string {
 	if path, err := exec.LookPath(name); err == nil {
 		return path
@@ -134,7 +136,7 @@ func Program(name, folders string) string {
 	return slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })
 }
 
-// version is the number that a folder of the path is called by.
+// version returns the first folder name of the path that is a number; 0 if there is none.
 func version(path string) int {
 	for _, part := range strings.Split(path, string(filepath.Separator)) {
 		if n, err := strconv.Atoi(part); err == nil {

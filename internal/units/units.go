@@ -1,5 +1,5 @@
-// Package units reads and prints the scalars that YAML has no type for: durations,
-// rates, quotas and sizes.
+// Package units reads and prints values for which YAML has no type: durations, rates,
+// quotas and sizes.
 package units
 
 import (
@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// longest is the longest duration a policy may name.
+// longest is the longest duration that a policy may have.
 const longest = 366 * 24 * time.Hour
 
-// ParseDuration reads a duration as a policy file writes it: numbers with the
-// units ms, s, m, h and d (24 hours), such as "1.5s", "1m30s" or "7d". It
-// must not be negative nor above 366 days.
+// ParseDuration reads a duration of a policy file: numbers with the units ms, s, m, h
+// and d (24 hours), such as "1.5s", "1m30s" or "7d". The error says that it is
+// something else, or above 366 days.
 func ParseDuration(s string) (time.Duration, error) {
 	rest, total := s, 0.0
 	if s == "" {
@@ -84,8 +84,8 @@ func ParseRate(s string) (perSecond float64, err error) {
 	return n / d.Seconds(), nil
 }
 
-// ParseQuota reads a quota, such as "15000/1m" or, in bytes, "150MB/5m": at
-// most n units in any window.
+// ParseQuota reads a quota, such as "15000/1m" (15000 units in each minute) or, in
+// bytes, "150MB/5m". n is at least 1. bytes is true if the quota has a unit of bytes.
 func ParseQuota(s string) (n int64, window time.Duration, bytes bool, err error) {
 	count, per, ok := strings.Cut(s, "/")
 	if !ok {
@@ -104,7 +104,7 @@ func ParseQuota(s string) (n int64, window time.Duration, bytes bool, err error)
 	return n, window, bytes, nil
 }
 
-// parsePer reads what stands after the slash of a rate: a duration or a bare unit.
+// parsePer reads the text after the slash of a rate: a duration or only a unit.
 func parsePer(s string) (time.Duration, error) {
 	if u, ok := durationUnit(s); ok {
 		return u, nil
@@ -144,8 +144,8 @@ func parseSize(s string) (n int64, unit bool, err error) {
 	return n * factor, unit, nil
 }
 
-// ParseWhole reads a whole number in decimal, '_' allowed between digits. A
-// leading zero is refused: YAML reads 010 as eight.
+// ParseWhole reads a whole decimal number, which may have '_' between digits. It
+// refuses a leading zero, since YAML reads 010 as eight.
 func ParseWhole(s string) (int64, bool) {
 	d := strings.TrimPrefix(s, "-")
 	if d == "" || d[0] == '_' || d[len(d)-1] == '_' || len(d) > 1 && d[0] == '0' {

@@ -1,7 +1,7 @@
-// Package virtual is how a simulation plays calls through the engine in virtual time:
-// the parts of a call that take no time are package engine's own, and whatever waits is
-// an event of the simulation's clock. It is no part of the engine's API, so package
-// engine sets New.
+// Package virtual lets a simulation play calls through the engine in virtual time. Package
+// engine runs the parts of a call that take no time; every wait is an event of the
+// simulation's clock. It is not part of the engine's API: package engine sets New, so
+// that only packages of this module can use it.
 package virtual
 
 import (
@@ -12,23 +12,24 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// New makes an engine that runs in virtual time. Package engine sets it.
+// New returns an engine that runs in virtual time. Package engine sets it.
 var New func(Options) (Engine, error)
 
-// Engine runs calls. All its methods, and all functions that it is given, are called from
-// one goroutine.
+// Engine runs calls. It is not safe for concurrent use: one goroutine must call its methods
+// and all functions that it is given.
 type Engine interface {
-	// Do runs a call to its end, which it tells ended: perhaps before Do returns.
+	// Do begins a call, and calls ended when the call ends. That may be before Do returns.
 	Do(c *Call, ended func(Outcome))
 }
 
-// Clock is the simulation's time. AfterFunc runs f as an event, never before it returns.
+// Clock is the simulation's time. AfterFunc calls f later as an event, and never before it
+// returns.
 type Clock interface {
 	Now() time.Time
 	AfterFunc(d time.Duration, f func()) limiter.Timer
 }
 
-// Options are what an Engine is made of. All fields but MaxInline are needed.
+// Options configure an Engine. All fields except MaxInline are required.
 type Options struct {
 	Policies  *policy.Set
 	Provider  string         // the policy of all calls
@@ -38,15 +39,15 @@ type Options struct {
 	Network   Network
 }
 
-// Network carries requests to a simulated server. It tells what has come of each by an
-// event of the clock.
+// Network carries requests to a simulated server. It reports their outcome in an event of
+// the clock.
 type Network interface {
-	// Send sends a request of a call: its attempt number n, with a token. It returns the
-	// function that ends it early, when its time is up; nothing is answered then.
+	// Send sends attempt number n of a call, with an access token. It calls answered
+	// unless stop is called before, which the engine does when the attempt times out.
 	Send(c *Call, n int, token string, answered func(*Answer)) (stop func())
-	// Token is the access token that an account has.
+	// Token returns the access token of an account.
 	Token(account string) string
-	// Refresh gets an account another access token. err is as a Reauth hook returns it.
+	// Refresh gets a new access token for an account. err is what a Reauth hook would return.
 	Refresh(account string, ended func(err error))
 }
 
@@ -55,11 +56,11 @@ type Call struct {
 	limiter.Keys
 	Method   string
 	Priority limiter.Priority
-	State    any // of the Outcome that handed the call back; nil = it is new
-	Tag      any // the simulation's own
+	State    any // Outcome.State of a call that was deferred; nil = a new call
+	Tag      any // for the simulation; the engine does not read it
 }
 
-// Answer is what came of a request: a response, or an error of the network.
+// Answer is the outcome of a request: a response, or an error of the network.
 type Answer struct {
 	Status int // 0 = there is no response
 	Header http.Header
@@ -69,8 +70,8 @@ type Answer struct {
 
 // Outcome is how a call ended.
 type Outcome struct {
-	As    string    // given up, with this label; "" = it was not
-	Again time.Time // given up, and worth making again from then on; zero = not known
-	Until time.Time // handed back until then; zero = it was not
-	State any       // of a call that was handed back
+	As    string    // the label with which the call was given up; "" = it was not given up
+	Again time.Time // of a call that was given up: when it is worth making again; zero = not known
+	Until time.Time // when to resume a call that was deferred; zero = it was not deferred
+	State any       // of a call that was deferred
 }

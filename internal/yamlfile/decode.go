@@ -10,13 +10,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// value is one value of a policy file, checked against its field.
+// Value is one value of a file, checked against its field.
 type Value struct {
 	Field *Field
 	File  *File
 	Key   *yaml.Node // of a mapping's entry; nil in a list
 	Node  *yaml.Node
-	Bad   bool // reported; there is nothing to use in it
+	Bad   bool // it has an error, which has been reported: its content must not be used
 
 	Data   any      // of a scalar: string, int64, float64, bool, time.Duration, quota or *regexp.Regexp
 	List   []*Value // of a field that takes a list, also where one value is written
@@ -24,9 +24,10 @@ type Value struct {
 	ByName map[string]*Value
 }
 
+// Span returns where the value stands.
 func (v *Value) Span() Span { return v.File.NodeSpan(v.Node) }
 
-// keySpan is where the value's key stands, or the value itself in a list.
+// KeySpan returns where the value's key stands, or the value itself in a list.
 func (v *Value) KeySpan() Span {
 	if v.Key != nil {
 		return v.File.NodeSpan(v.Key)
@@ -34,7 +35,7 @@ func (v *Value) KeySpan() Span {
 	return v.Span()
 }
 
-// within is the place of n bytes at off inside a scalar's value.
+// Within returns where n bytes of a scalar's value stand, from the offset off on.
 func (v *Value) Within(off, n int) Span {
 	if v.Node == nil || v.Node.Kind != yaml.ScalarNode {
 		return v.Span()
@@ -48,8 +49,7 @@ func (v *Value) Within(off, n int) Span {
 	return v.File.spanAt(at[off], max(1, at[end]-at[off]))
 }
 
-// Readers of fields. A field that is missing or bad reads as the zero value.
-
+// Child returns the field of that name; nil if there is none, or v is nil or no mapping.
 func (v *Value) Child(name string) *Value {
 	if v == nil || v.ByName == nil {
 		return nil
@@ -57,6 +57,8 @@ func (v *Value) Child(name string) *Value {
 	return v.ByName[name]
 }
 
+// Get returns the data of the field of that name; ok is false if the field is missing or
+// bad, or its data is not a T.
 func Get[T any](v *Value, name string) (x T, ok bool) {
 	c := v.Child(name)
 	if c == nil || c.Bad {
@@ -66,6 +68,7 @@ func Get[T any](v *Value, name string) (x T, ok bool) {
 	return x, ok
 }
 
+// GetOr returns what Get returns, or def if that is not ok.
 func GetOr[T any](v *Value, name string, def T) T {
 	if x, ok := Get[T](v, name); ok {
 		return x
@@ -73,6 +76,7 @@ func GetOr[T any](v *Value, name string, def T) T {
 	return def
 }
 
+// Items returns the entries of the list of that name, the bad ones included.
 func (v *Value) Items(name string) []*Value {
 	if c := v.Child(name); c != nil {
 		return c.List
@@ -80,6 +84,7 @@ func (v *Value) Items(name string) []*Value {
 	return nil
 }
 
+// Strings returns the entries of the list of that name that are texts and not bad.
 func (v *Value) Strings(name string) []string {
 	var out []string
 	for _, c := range v.Items(name) {
@@ -90,6 +95,7 @@ func (v *Value) Strings(name string) []string {
 	return out
 }
 
+// Text returns the value if it is a text, else "".
 func (v *Value) Text() string {
 	s, _ := v.Data.(string)
 	return s
@@ -104,7 +110,8 @@ type decoder struct {
 	section string // the top-level field being read
 }
 
-// decode checks the whole file and returns its fields, nil if it is no mapping at all.
+// Decode checks a file against its objects and reports what is wrong. It returns nil if the
+// file is not a mapping, or nests too deep.
 func Decode(src *File, root *yaml.Node, r *Report) *Value {
 	d := &decoder{src: src, r: r, bad: map[*yaml.Node]bool{}}
 	if !d.walk(root, nil, 1) {
@@ -117,8 +124,8 @@ func Decode(src *File, root *yaml.Node, r *Report) *Value {
 	return v
 }
 
-// walk reports what the format has no place for anywhere: anchors, aliases,
-// tags, deep nesting and keys given twice.
+// walk reports what no part of a file may have: anchors, aliases, tags, deep nesting and
+// keys that are given twice. It returns false if the file nests too deep.
 func (d *decoder) walk(n, key *yaml.Node, depth int) bool {
 	if depth > maxDepth {
 		d.r.Errorf(d.src.NodeSpan(n), "too-deep", "no policy nests like this", "nested more than %d deep", maxDepth)
@@ -289,7 +296,7 @@ func (d *decoder) wrongType(v *Value, want string) {
 	d.r.Errorf(v.Span(), "wrong-type", hint, "%s must be %s, this is %s", label(v.Key, v.Field), want, got)
 }
 
-// pairs calls f for each entry of a mapping whose key can be used.
+// pairs calls f for each entry of a mapping whose key is a text and not bad.
 func (d *decoder) pairs(v *Value, f func(k, n *yaml.Node)) {
 	v.ByName = map[string]*Value{}
 	for i := 0; i+1 < len(v.Node.Content); i += 2 {
@@ -369,9 +376,11 @@ func (d *decoder) missing(v *Value, f *Field) {
 	d.r.Errorf(v.KeyOrFirst(), "missing-field", hint, "%s needs %q", v.Field.Object.Title, f.Name)
 }
 
-// keyOrFirst is the key that a mapping stands under, else its first key.
+// KeyOrFirst returns where FirstNode stands.
 func (v *Value) KeyOrFirst() Span { return v.File.NodeSpan(v.FirstNode()) }
 
+// FirstNode returns the value's key or, in a list, the first key of a mapping, or else the
+// value itself.
 func (v *Value) FirstNode() *yaml.Node {
 	if v.Key != nil {
 		return v.Key
@@ -404,7 +413,7 @@ func (d *decoder) choice(v *Value, of []string, needed bool) {
 	}
 }
 
-// unknownHint says what an unknown field may have meant.
+// unknownHint says what may have been meant by an unknown field.
 func (d *decoder) unknownHint(o *Object, name string) string {
 	if name == "<<" {
 		return "YAML's merge key is not read: write the fields out, or share by `extends`"
@@ -423,7 +432,8 @@ func (d *decoder) unknownHint(o *Object, name string) string {
 	return closest.HintOf(name, o.names(), "fields")
 }
 
-// foreignHint is what a table of foreign words says of one, "" if it does not know it.
+// foreignHint returns what a table of other tools' words says about a word; "" if the table
+// does not have it.
 func foreignHint(table map[string]string, word string) string {
 	say := table[foreignWord(word)]
 	if say != "" && !strings.Contains(say, " ") {
@@ -432,8 +442,8 @@ func foreignHint(table map[string]string, word string) string {
 	return say
 }
 
-// foreignWord is a word in the form in which the tables of foreign words have it:
-// maxRetries, max-retries and MAX_RETRIES are one.
+// foreignWord returns a word as the tables of other tools' words write it: maxRetries,
+// max-retries and MAX_RETRIES become max_retries.
 func foreignWord(s string) string {
 	var b strings.Builder
 	for i, c := range Cut(s) {
@@ -451,7 +461,7 @@ func foreignWord(s string) string {
 	return b.String()
 }
 
-// mapping checks a mapping with names of the policy's own.
+// mapping checks a mapping whose names the file's author chooses.
 func (d *decoder) mapping(v *Value) {
 	f := v.Field
 	if v.Node.Kind != yaml.MappingNode {
@@ -475,6 +485,7 @@ func (d *decoder) mapping(v *Value) {
 	})
 }
 
+// Cut shortens a text that a message quotes to at most 60 characters.
 func Cut(s string) string {
 	n := 0
 	for i := range s {

@@ -12,17 +12,18 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Kind says how a single value is written, checked and described. The general ones
-// stand here; a file format adds its own.
+// Kind says how a single value is written, checked and described. The general kinds are
+// in this file; a file format adds its own.
 type Kind struct {
-	What string // what a value of another type should have been, such as "a whole number"
-	// Raw leaves the YAML type and empty values to Read. Else only text comes to
-	// it, and what the field's Enum allows.
+	What string // what the value must be, such as "a whole number"; for messages about values of another type
+	// Raw says that Read checks the YAML type, and gets empty values too. Otherwise Read
+	// gets only texts that are not empty.
 	Raw bool
-	// Unit is what a bare number lacks, such as "/s", and Code what is then said.
+	// Unit is what a number without a unit lacks, such as "/s", and Code is the code of
+	// that fault. Unit "" = there is no such fault.
 	Unit, Code string
-	Example    string                                  // what to write, for those who write a value of another type; "" = nothing to say
-	Empty      *Fault                                  // of a field without a value; nil = the usual one
+	Example    string                                  // a hint for a value of another type; "" = none
+	Empty      *Fault                                  // the fault of a field without a value; nil = the usual one
 	Read       func(f *Field, in Scalar) (any, *Fault) // nil = the text as it is
 	Schema     func(f *Field) JSON                     // nil = any text
 }
@@ -31,30 +32,30 @@ type Kind struct {
 type Scalar struct {
 	Text  string
 	Tag   string // YAML's, such as "!!int"
-	Label string // its field, for messages
+	Label string // the name of its field, for messages
 }
 
 // Fault is what is wrong with a value.
 type Fault struct {
 	Code, Hint, Message string
-	Offset, Length      int // the part of the value that it is about; 0, 0 = the whole
+	Offset, Length      int // the bytes of the value that it is about; 0, 0 = all
 
-	want string // of a value of the wrong type
+	want string // what a value of the wrong type must be; "" = the type is right
 }
 
-// Bad is a Fault about a value as a whole.
+// Bad returns a Fault about a whole value.
 func Bad(code, hint, format string, args ...any) *Fault {
 	return &Fault{Code: code, Hint: hint, Message: fmt.Sprintf(format, args...)}
 }
 
-// WrongType is the Fault of a value that must have been something else.
+// WrongType returns the Fault of a value that has the wrong type. want says what it must be.
 func WrongType(want string) *Fault { return &Fault{want: want} }
 
 // The general kinds.
 var (
 	Text = &Kind{What: "text"}
 
-	// Name is a name without blanks; Label one of letters, digits, '_', '-' and '.'.
+	// Name is a name without blanks; Label is one of letters, digits, '_', '-' and '.' only.
 	Name  = &Kind{What: "text", Read: readName, Schema: Pattern(namePattern, 128)}
 	Label = &Kind{What: "text", Read: readLabel, Schema: Pattern(labelPattern, 64)}
 
@@ -67,12 +68,12 @@ var (
 
 	Duration = &Kind{What: "a duration such as 30s", Raw: true, Read: readDuration, Schema: Pattern(durationPattern, 60)}
 
-	// Method is an HTTP method, Header a header's name.
+	// Method is an HTTP method; Header is the name of a header.
 	Method = &Kind{What: "text", Read: readToken("a method", "one method an entry, such as GET; without `method` any", strings.ToUpper), Schema: Pattern(tokenPattern, 128)}
 	Header = &Kind{What: "text", Read: readToken("a header's name", "the name alone, such as Retry-After", textproto.CanonicalMIMEHeaderKey), Schema: Pattern(tokenPattern, 128)}
 )
 
-// scalar checks a single value and fills v.data.
+// scalar checks a single value and sets v.Data.
 func (d *decoder) scalar(v *Value) {
 	fault := d.read(v)
 	if fault == nil {
@@ -121,7 +122,7 @@ func (d *decoder) read(v *Value) *Fault {
 	return fault
 }
 
-// choose checks a value of a field with an enum.
+// choose checks a value of a field with an Enum.
 func (d *decoder) choose(v *Value, in Scalar) *Fault {
 	f, s := v.Field, in.Text
 	switch {
@@ -144,7 +145,7 @@ func (d *decoder) choose(v *Value, in Scalar) *Fault {
 	return nil
 }
 
-// bounds checks a number against its field's.
+// bounds checks a number against the bounds of its field.
 func bounds(f *Field, in Scalar, x float64) *Fault {
 	if f.Min != f.Max && (x < f.Min || x > f.Max) {
 		return Bad("out-of-range", "", "%s must be between %v and %v", in.Label, decimal(f.Min), decimal(f.Max))
@@ -226,7 +227,8 @@ func readLabel(_ *Field, in Scalar) (any, *Fault) {
 	return in.Text, nil
 }
 
-// readToken reads RFC 9110's token.
+// readToken returns a reader of tokens (RFC 9110, section 5.6.2). what names the value in
+// messages; canonical returns the form in which it is kept.
 func readToken(what, hint string, canonical func(string) string) func(*Field, Scalar) (any, *Fault) {
 	return func(_ *Field, in Scalar) (any, *Fault) {
 		if !isToken(in.Text) {
@@ -236,6 +238,8 @@ func readToken(what, hint string, canonical func(string) string) func(*Field, Sc
 	}
 }
 
+// IsLabel reports whether s is a label: up to 64 letters, digits, '_', '-' and '.', of
+// which a letter or a digit is first.
 func IsLabel(s string) bool {
 	for i := range len(s) {
 		if !isAlphanumeric(s[i]) && (i == 0 || strings.IndexByte("_-.", s[i]) < 0) {
@@ -249,7 +253,7 @@ func isName(s string) bool { return isWord(s, "$_-./:@+") }
 
 func isToken(s string) bool { return isWord(s, "!#$%&'*+-.^_`|~") }
 
-// isWord reports whether all of s is letters, digits and the other characters.
+// isWord reports whether s has only letters, digits and the other characters, from 1 to 128.
 func isWord(s, others string) bool {
 	for i := range len(s) {
 		if !isAlphanumeric(s[i]) && strings.IndexByte(others, s[i]) < 0 {

@@ -16,8 +16,8 @@ var (
 	digits     = regexp.MustCompile(`^-?[0-9]+$`)
 )
 
-// mendType says what to write in place of a value of the wrong type, "" if that is not
-// known, and what the value is.
+// mendType returns a hint at what to write in place of a value of the wrong type, and what
+// the value is. hint is "" if that is not known.
 func (d *decoder) mendType(v *Value, want, got string) (hint, kind string) {
 	n := v.Node
 	if n.Kind == yaml.MappingNode && n.Style&yaml.FlowStyle != 0 && len(n.Content) > 0 && n.Content[0].Kind == yaml.MappingNode {

@@ -13,11 +13,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// From a file's bytes to a YAML node, past what does not parse: each syntax
-// error is reported at its own place, the value or block that holds it is left
-// out, and the rest is read all the same.
+// This file turns a file's bytes into a YAML node, also if parts of it do not parse. It
+// reports each syntax error at its place, leaves out the value or block that has it, and
+// reads the rest, so that one run finds all errors.
 
-// Bounds on what a file may be.
+// Bounds of a file.
 const (
 	MaxSize   = 1 << 20 // bytes
 	maxLine   = 16 << 10
@@ -25,8 +25,8 @@ const (
 	maxRepair = 24 // syntax errors reported in one file
 )
 
-// parse reads the file's one document. It returns nil if there is nothing to
-// read; the reason is reported then.
+// Parse reads the file's only document. It returns nil if there is nothing to read, and
+// reports why.
 func (s *File) Parse(r *Report) *yaml.Node {
 	top := Span{s, 1, 1, 2}
 	switch {
@@ -101,7 +101,8 @@ func (s *File) Parse(r *Report) *yaml.Node {
 	return nil
 }
 
-// readYAML reads the first document, and the second one if there is any.
+// readYAML reads the first document, and the second one if there is one. Both are nil if
+// there is none.
 func readYAML(r io.Reader) (doc, more *yaml.Node, err error) {
 	defer func() {
 		if p := recover(); p != nil { // the parser panics on some broken input
@@ -126,9 +127,9 @@ func readYAML(r io.Reader) (doc, more *yaml.Node, err error) {
 	return doc, more, nil
 }
 
-// byteReader hands out one byte at a time, and so tells how far the parser
-// had to read to meet its error. (The parser itself tells a line, and often
-// that of the block around.)
+// byteReader returns one byte at a time, and so tells how far the parser had read when it
+// found its error. The parser itself tells only a line, which is often that of the block
+// around the error.
 type byteReader struct {
 	text []byte
 	read int
@@ -161,15 +162,16 @@ func mask(text []byte, from, to int, with byte) []byte {
 			text[i] = with
 		case with == ' ':
 			copy(text[i:i+n], "    ")
-		} // else it stays: one character must stay one column
+		} // other characters of several bytes stay, since one character must stay one column
 		i += n
 	}
 	return text
 }
 
-// block is the part of the file to leave out because of a syntax error on a
-// line: the list entry or key around it, the second time the whole section,
-// the third time nothing. It also names the section.
+// block returns the part of the file to leave out because of a syntax error on a line, and
+// the name of its section. tried says how often a part has been left out for that line: the
+// first time block returns the list entry or key around the line, the second time the whole
+// section, and then nothing (from == to).
 func (s *File) block(text []byte, line, tried int) (name string, from, to int) {
 	blank := func(n int) bool {
 		l := strings.TrimSpace(s.maskedLine(text, n))
@@ -220,7 +222,7 @@ func (s *File) block(text []byte, line, tried int) (name string, from, to int) {
 	return name, from, to
 }
 
-// maskedLine is line n of text, which has the same places as s.text.
+// maskedLine returns line n of text, which has the same line breaks as s.text.
 func (s *File) maskedLine(text []byte, n int) string {
 	m := File{text: text, starts: s.starts}
 	return m.line(n)
@@ -230,9 +232,9 @@ func (s *File) maskedLine(text []byte, n int) string {
 type syntaxError struct {
 	at                  Span
 	code, message, hint string
-	from, to            int  // what to leave out
-	replace             bool // a scalar in its place keeps the rest intact
-	blank               bool // blanks in its place do
+	from, to            int  // the bytes to leave out
+	replace             bool // write a scalar in their place; the rest of the block can be read then
+	blank               bool // write blanks in their place; likewise
 	value               int  // with blank: the offset of the value that is cut short
 }
 
@@ -249,8 +251,8 @@ func (s *File) diagnose(text []byte, n int, err error) syntaxError {
 	}
 	line, col := s.place(off)
 
-	// The parser looks for comments before it looks at what it has, so it may
-	// have read on. The text up to a line above fails alike if it holds the cause.
+	// The parser looks for comments before it looks at what it has read, so the error may
+	// be on a line above. The text up to that line then fails with the same message.
 	first := line
 	for n := 0; n < 40 && first > 1 && off < 64<<10; n++ {
 		_, _, e := readYAML(bytes.NewReader(text[:s.starts[first-1]]))
@@ -264,7 +266,7 @@ func (s *File) diagnose(text []byte, n int, err error) syntaxError {
 			return p
 		}
 	}
-	if l := s.before(text, first); l > 0 { // its value may have run on
+	if l := s.before(text, first); l > 0 { // the value of the line before may go on here
 		if p, ok := s.trap(text, l, message); ok {
 			return p
 		}
@@ -316,7 +318,7 @@ func (s *File) diagnose(text []byte, n int, err error) syntaxError {
 	return syntaxError{at: at, code: "yaml-syntax", message: "not YAML: " + message, hint: hint, from: s.offset(line, col)}
 }
 
-// before is the nearest line above that is not blank, or 0.
+// before returns the nearest line above that is not blank; 0 if there is none.
 func (s *File) before(text []byte, line int) int {
 	for line--; line > 0; line-- {
 		if strings.TrimSpace(s.maskedLine(text, line)) != "" {
@@ -326,15 +328,16 @@ func (s *File) before(text []byte, line int) int {
 	return 0
 }
 
-// valueStart finds the values of a line: what follows "key: ", "- ", and the
-// commas and brackets of a flow list or mapping.
+// valueStart matches what stands before a value in a line: "key: ", "- ", and the commas
+// and brackets of a flow list or mapping.
 var valueStart = regexp.MustCompile(`(?:^\s*(?:- +)*|[{,]\s*)(?:"[^"]*"|'[^']*'|[\w.$-]+):[ \t]+|^\s*(?:- +)+|[\[,]\s*`)
 
-// trap recognises what people write in a policy and YAML cannot read.
+// trap recognises common mistakes: what people write in a policy and YAML cannot read. ok is
+// false if the line has none of them.
 func (s *File) trap(text []byte, line int, message string) (syntaxError, bool) {
 	l := s.maskedLine(text, line)
 	if len(l) > 4<<10 {
-		return syntaxError{}, false // nobody wrote this by hand
+		return syntaxError{}, false // nobody writes such a line by hand
 	}
 	start := s.starts[line-1]
 	if i := strings.IndexByte(l, '\t'); i >= 0 && strings.TrimSpace(l[:i]) == "" {
@@ -388,7 +391,7 @@ func (s *File) trap(text []byte, line int, message string) (syntaxError, bool) {
 				return value("yaml-character", "a value cannot begin with %q, which names an alias or anchor", v[0])
 			}
 		case '!':
-			// A tag takes the comma behind it along: {when: !idempotent, action: fail}
+			// The parser takes the comma behind a tag as a part of it: {when: !idempotent, action: fail}
 			eaten := flow && key != "" && strings.Contains(message, "expected ',' or") && !strings.ContainsAny(v[:whole], " \t")
 			if eaten || strings.Contains(message, "tag") || strings.Contains(message, "whitespace") {
 				return value("tag", "a value that begins with %q is a YAML tag", v[0])
@@ -419,7 +422,7 @@ func (s *File) trap(text []byte, line int, message string) (syntaxError, bool) {
 	return syntaxError{}, false
 }
 
-// interrupted recognises an unquoted value that goes on below its comment.
+// interrupted recognises an unquoted value that has a comment in its middle, and goes on below.
 func (s *File) interrupted(text []byte, line, next int) (syntaxError, bool) {
 	l := s.maskedLine(text, line)
 	m := valueStart.FindStringIndex(l)
@@ -436,10 +439,10 @@ func (s *File) interrupted(text []byte, line, next int) (syntaxError, bool) {
 		hint: "put the comment on a line of its own above, and quote the value", from: s.starts[next-1], to: s.lineEnd(next), blank: true, value: at}, true
 }
 
-// lineEnd is the offset of a line's break.
+// lineEnd returns the offset of a line's break.
 func (s *File) lineEnd(line int) int { return s.starts[line-1] + len(s.line(line)) }
 
-// escape recognises a backslash that means nothing in double quotes.
+// escape recognises a backslash in double quotes that begins no YAML escape.
 func (s *File) escape(line, off int) (syntaxError, bool) {
 	for off > s.starts[line-1] && s.text[off] != '\\' {
 		off--
@@ -461,7 +464,7 @@ func (s *File) escape(line, off int) (syntaxError, bool) {
 	return syntaxError{}, false
 }
 
-// openQuote reports whether a value of the line begins with a quote that is not closed on it.
+// openQuote recognises a value that begins with a quote which is not closed on its line.
 func (s *File) openQuote(text []byte, line int) (syntaxError, bool) {
 	l := s.maskedLine(text, line)
 	if len(l) > 4<<10 {
@@ -478,7 +481,8 @@ func (s *File) openQuote(text []byte, line int) (syntaxError, bool) {
 	return syntaxError{}, false
 }
 
-// quotedLen is the length of the quoted scalar that v begins with, quotes included; 0 = not closed.
+// quotedLen returns the length of the quoted scalar at the beginning of v, quotes included;
+// 0 if it is not closed.
 func quotedLen(v string) int {
 	for i := 1; i < len(v); i++ {
 		switch {
@@ -493,8 +497,8 @@ func quotedLen(v string) int {
 	return 0
 }
 
-// plainLen is the length of a value that was meant to be one, without the
-// comment behind it: a '#' after a blank and outside quotes.
+// plainLen returns the length of a value that goes to the end of its line, without the
+// comment behind it, which begins with a '#' after a blank and outside quotes.
 func plainLen(v string) int {
 	quote := byte(0)
 	for i := 0; i < len(v); i++ {
@@ -514,6 +518,8 @@ func plainLen(v string) int {
 
 var flowEnd = regexp.MustCompile(`\s*(?:,\s*[\w.$-]+:(?:\s|$)|\}\s*(?:,|\]|\}|#|$))`)
 
+// flowValueLen returns the length of a value inside a flow mapping: up to the next key, or
+// the end of the mapping, as far as one can guess.
 func flowValueLen(v string) int {
 	if m := flowEnd.FindStringIndex(v); m != nil && m[0] > 0 {
 		return m[0]
@@ -521,12 +527,12 @@ func flowValueLen(v string) int {
 	return len(strings.TrimRight(v, " \t"))
 }
 
-// isField reports whether a word is a field of anything.
+// isField reports whether a word is a field of one of the objects.
 func (s *File) isField(word string) bool {
 	return slices.ContainsFunc(s.objects, func(o *Object) bool { return o.field(word) != nil })
 }
 
-// openBracket is the offset of the last bracket in text that is still open, or -1.
+// openBracket returns the offset of the last bracket in text that is not closed, or -1.
 func openBracket(text []byte) int {
 	var open []int
 	quote := byte(0)

@@ -7,22 +7,22 @@ import (
 	"strings"
 )
 
-// position is a place in a file. Line and Column count from 1, Column in characters.
+// Position is a place in a file. Line and Column count from 1, Column in characters.
 type Position struct {
 	File         string
 	Line, Column int
 }
 
-// severity says whether a Diagnostic keeps a policy from being loaded.
+// Severity says whether a Problem keeps a file from being loaded.
 type Severity uint8
 
-// The severities. An Error refuses the policy, a Warning does not.
+// The severities. An Error keeps the file from being loaded, a Warning does not.
 const (
 	Error Severity = iota
 	Warning
 )
 
-// String is "error" or "warning".
+// String returns "error" or "warning".
 func (s Severity) String() string {
 	if s == Warning {
 		return "warning"
@@ -30,7 +30,7 @@ func (s Severity) String() string {
 	return "error"
 }
 
-// problem is one problem of a file.
+// Problem is one problem of a file.
 type Problem struct {
 	Pos       Position // where it begins
 	EndColumn int      // column after its last character, on the same line
@@ -41,29 +41,29 @@ type Problem struct {
 	Line      string // the source line
 }
 
-// mostProblems is how many of one file's errors, and how many of its warnings,
-// are reported. Only errors refuse a file, however many warnings there are.
+// MostProblems is the most errors, and the most warnings, that are reported of one file.
 const MostProblems = 500
 
-// report collects diagnostics, each once.
+// Report collects problems, each once. It is not safe for concurrent use.
 type Report struct {
 	list  []Problem
 	seen  map[Problem]bool
-	Order map[string]int   // files in the order in which they were given
-	count map[problems]int // of what was reported
+	Order map[string]int   // by file name, its place in Sorted
+	count map[problems]int // how many problems were reported
 }
 
-// problems are those of one file and severity.
+// problems is a file and a severity, whose problems are counted.
 type problems struct {
 	file     string
 	severity Severity
 }
 
+// NewReport returns an empty report.
 func NewReport() *Report {
 	return &Report{seen: map[Problem]bool{}, Order: map[string]int{}, count: map[problems]int{}}
 }
 
-// full reports whether no more of a file's problems of a severity are reported.
+// Full reports whether a file has so many problems of a severity that no more are reported.
 func (r *Report) Full(src *File, sev Severity) bool {
 	return r.count[problems{src.Name, sev}] >= MostProblems
 }
@@ -89,14 +89,17 @@ func (r *Report) add(sev Severity, at Span, code, hint, format string, args ...a
 	r.list = append(r.list, d)
 }
 
+// Errorf reports an error.
 func (r *Report) Errorf(at Span, code, hint, format string, args ...any) {
 	r.add(Error, at, code, hint, format, args...)
 }
 
+// Warnf reports a warning.
 func (r *Report) Warnf(at Span, code, hint, format string, args ...any) {
 	r.add(Warning, at, code, hint, format, args...)
 }
 
+// Sorted returns all problems, sorted by file, line and column.
 func (r *Report) Sorted() []Problem {
 	slices.SortStableFunc(r.list, func(a, b Problem) int {
 		if a.Pos.File != b.Pos.File {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// renderSchema renders the schema of a file: the first of objects, which
-// refers to the others.
+// RenderSchema returns the JSON Schema of a file. The first of objects is the file as a
+// whole; it refers to the others. source names the Go file of the tables.
 func RenderSchema(title, source string, objects []*Object) []byte {
 	defs := JSON{}
 	for _, o := range objects[1:] {
@@ -25,7 +25,7 @@ func RenderSchema(title, source string, objects []*Object) []byte {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	if err := e.Encode(root); err != nil {
-		return nil // cannot be: strings, numbers and lists only
+		return nil // cannot happen: there are only strings, numbers and lists
 	}
 	return b.Bytes()
 }
@@ -33,6 +33,7 @@ func RenderSchema(title, source string, objects []*Object) []byte {
 // JSON is a JSON object whose members keep their order.
 type JSON []Member
 
+// Member is a member of a JSON object.
 type Member struct {
 	Name  string
 	Value any
@@ -117,7 +118,7 @@ func (f *Field) schema() JSON {
 	return append(s, v...)
 }
 
-// The patterns say what kind.go reads.
+// The patterns match what the readers in kind.go accept.
 const (
 	durationPattern = `^([0-9]+(\.[0-9]*)?|\.[0-9]+)(ms|s|m|h|d)(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ms|s|m|h|d))*$`
 	sizePattern     = `^[0-9][0-9_]*(KiB|MiB|GiB|kB|KB|MB|GB|B)?$`
@@ -126,12 +127,12 @@ const (
 	tokenPattern    = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 )
 
-// pattern is the schema of a text that a regular expression describes.
+// Pattern returns the schema of a text of at most max characters that matches re.
 func Pattern(re string, max int) func(*Field) JSON {
 	return func(*Field) JSON { return JSON{{"type", "string"}, {"pattern", re}, {"maxLength", max}} }
 }
 
-// number is the schema of a number within its field's bounds.
+// number returns the schema of a number within the bounds of its field.
 func number(kind string, f *Field) JSON {
 	s := JSON{{"type", kind}}
 	if f.Min != f.Max {

@@ -8,20 +8,21 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// source is one policy file's text, cut into lines as YAML cuts them, so that
-// the parser's line and column numbers lead back to the bytes.
+// File is the text of one file. It is cut into lines as YAML cuts them, so that the parser's
+// line and column numbers lead to the right bytes.
 type File struct {
 	Name    string
 	Owner   string    // the provider whose file it is, once known; "" before
-	objects []*Object // what the file may hold, the file as a whole first
+	objects []*Object // what the file may hold; the first is the file as a whole
 	text    []byte    // without a byte order mark
 	starts  []int     // offset of each line's first byte
-	// damaged names the sections that something had to be left out of to read
-	// the rest; "" stands for all. What seems to be missing there may not be.
+	// damaged has the sections of which a part was left out because it did not parse; ""
+	// stands for all sections. A field that is missing there may be in the part left out.
 	damaged map[string]bool
-	broken  []int // offsets of values that did not parse and are reported
+	broken  []int // offsets of values that did not parse, and have been reported
 }
 
+// NewFile returns a file with this text. The first of objects is the file as a whole.
 func NewFile(name string, data []byte, objects []*Object) *File {
 	s := &File{Name: name, objects: objects, text: bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))}
 	s.starts = append(s.starts, 0)
@@ -37,10 +38,10 @@ func NewFile(name string, data []byte, objects []*Object) *File {
 	return s
 }
 
-// anyLost reports whether a part of any section was left out.
+// AnyLost reports whether a part of any section was left out.
 func (s *File) AnyLost() bool { return len(s.damaged) > 0 }
 
-// lost reports whether a part of a section was left out.
+// Lost reports whether a part of a section was left out.
 func (s *File) Lost(section string) bool { return s.damaged[section] || s.damaged[""] }
 
 func (s *File) damage(section string) {
@@ -50,9 +51,8 @@ func (s *File) damage(section string) {
 	s.damaged[section] = true
 }
 
-// breakLen is the length of the line break that b begins with, or 0. The
-// breaks are those of YAML 1.1, which the parser counts lines by: LF, CR, CRLF,
-// NEL, LS and PS.
+// breakLen returns the length of the line break at the beginning of b, or 0. Line breaks
+// are those of YAML 1.1, by which the parser counts lines: LF, CR, CRLF, NEL, LS and PS.
 func breakLen(b []byte) int {
 	switch {
 	case len(b) == 0:
@@ -69,7 +69,7 @@ func breakLen(b []byte) int {
 	return 0
 }
 
-// line is the text of a line, which counts from 1, without its break.
+// line returns line n, from 1, without its break.
 func (s *File) line(n int) string { return string(s.lineBytes(n)) }
 
 func (s *File) lineBytes(n int) []byte {
@@ -90,7 +90,7 @@ func (s *File) lineBytes(n int) []byte {
 	return b
 }
 
-// offset is the byte offset of a line and column, both from 1, the column in characters.
+// offset returns the byte offset of a line and column, both from 1, the column in characters.
 func (s *File) offset(line, col int) int {
 	if line < 1 {
 		return 0
@@ -106,7 +106,7 @@ func (s *File) offset(line, col int) int {
 	return min(i, len(s.text))
 }
 
-// place is the line and column, both from 1, of a byte offset.
+// place returns the line and column, both from 1, of a byte offset.
 func (s *File) place(off int) (line, col int) {
 	off = min(max(off, 0), len(s.text))
 	lo, hi := 0, len(s.starts)
@@ -120,14 +120,14 @@ func (s *File) place(off int) (line, col int) {
 	return lo + 1, utf8.RuneCount(s.text[s.starts[lo]:off]) + 1
 }
 
-// span is a stretch of one line of a file.
+// Span is a part of one line of a file.
 type Span struct {
 	File         *File
 	Line, Column int
 	End          int // column after the last character
 }
 
-// spanAt is the span of n bytes from off, cut at the end of the line.
+// spanAt returns the span of n bytes from off on, cut at the end of the line.
 func (s *File) spanAt(off, n int) Span {
 	line, col := s.place(off)
 	text := s.line(line)
@@ -139,8 +139,8 @@ func (s *File) spanAt(off, n int) Span {
 	return Span{s, line, col, col + max(1, utf8.RuneCountInString(text[from:from+n]))}
 }
 
-// nodeSpan is where a node stands: a scalar in full as far as it stays on its
-// first line, the first character of anything else.
+// NodeSpan returns where a node stands: a scalar as far as it is on its first line, the
+// anchor, alias or tag of a node that has one, or the first character of anything else.
 func (s *File) NodeSpan(n *yaml.Node) Span {
 	if n == nil {
 		return Span{s, 1, 1, 2}
@@ -168,7 +168,7 @@ func bytesUntil(b []byte, stop string) int {
 	return len(b)
 }
 
-// scalarEnd is the offset just after a scalar's last character, its closing quote included.
+// scalarEnd returns the offset after a scalar's last character, its closing quote included.
 func (s *File) scalarEnd(n *yaml.Node) int {
 	off := s.offset(n.Line, n.Column)
 	at := s.scalarOffsets(n)
@@ -182,9 +182,9 @@ func (s *File) scalarEnd(n *yaml.Node) int {
 	}
 }
 
-// scalarOffsets maps each byte of a scalar's value, and the end of it, to the
-// offset in the file that it was written at: through quotes and their escapes,
-// and through the folding and indentation of multi-line scalars.
+// scalarOffsets returns, for each byte of a scalar's value and for its end, the offset in
+// the file at which it is written. It takes account of quotes and their escapes, and of the
+// folding and indentation of scalars over several lines.
 func (s *File) scalarOffsets(n *yaml.Node) []int {
 	at := make([]int, len(n.Value)+1)
 	i := s.offset(n.Line, n.Column)
@@ -200,8 +200,8 @@ func (s *File) scalarOffsets(n *yaml.Node) []int {
 	for v := 0; v < len(n.Value); {
 		r, width := utf8.DecodeRuneInString(n.Value[v:])
 		blank := r == ' ' || r == '\t' || r == '\n'
-		// What is in the file between two characters of the value: blanks and
-		// breaks, and in double quotes an escaped break.
+		// Skip what the file has between two characters of the value: blanks and breaks,
+		// and in double quotes an escaped break.
 		for i < len(s.text) {
 			if double && s.text[i] == '\\' && i+1 < len(s.text) && breakLen(s.text[i+1:]) > 0 {
 				i += 1 + breakLen(s.text[i+1:])
@@ -238,8 +238,8 @@ func (s *File) scalarOffsets(n *yaml.Node) []int {
 	return at
 }
 
-// comment is the comment right after an unquoted scalar, with its '#', and where it
-// stands; "" = there is none.
+// Comment returns the comment behind an unquoted scalar on the same line, with its '#', and
+// where it stands; "" if there is none.
 func (v *Value) Comment() (string, Span) {
 	if v.Bad || v.Node.Style != 0 {
 		return "", Span{}
@@ -259,7 +259,7 @@ func (v *Value) Comment() (string, Span) {
 	return string(text[i:n]), v.File.spanAt(i, n-i)
 }
 
-// escapeLen is the length of the escape that b begins with in a double-quoted scalar.
+// escapeLen returns the length of the escape at the beginning of b, in a double-quoted scalar.
 func escapeLen(b []byte) int {
 	if len(b) < 2 {
 		return len(b)
@@ -276,7 +276,7 @@ func escapeLen(b []byte) int {
 	return 1 + w
 }
 
-// indent is the number of blanks that a line begins with.
+// indent returns the number of blanks at the beginning of a line.
 func indent(line string) int {
 	return len(line) - len(strings.TrimLeft(line, " "))
 }

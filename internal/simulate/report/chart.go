@@ -13,7 +13,7 @@ type chart struct {
 	Plots    []plot
 }
 
-// plot is a chart of one result. Text says in words what it shows, for whoever does not see it.
+// plot is a chart of one result. Text says in words what it shows, for people who cannot see it.
 type plot struct {
 	ID, Name, Text string
 	lines          []line
@@ -25,13 +25,13 @@ type line struct {
 	Values []float64 `json:"values"`
 }
 
-// charts are what the report draws.
+// charts returns the charts of the report.
 func charts(results []*simulate.Result) []chart {
 	names := names(results)
 	var all []chart
 	for _, kind := range []struct {
 		id, name, help, unit string
-		level                bool // the values are levels, and not counts of an interval
+		level                bool // a value is a level at a time, not a count of an interval
 		lines                func(*simulate.Series) []named
 	}{
 		{
@@ -75,13 +75,14 @@ type named struct {
 	counts []int
 }
 
-// maxPoints bounds the points of a line: a chart is at most some thousand pixels wide.
+// maxPoints is the most points of a line, since a chart is hardly wider in pixels.
 const maxPoints = 1500
 
-// merged is how many intervals one point of a line stands for.
+// merged returns how many intervals one point of a line stands for.
 func merged(s *simulate.Series) int { return max(1, (len(s.Seconds)+maxPoints-1)/maxPoints) }
 
-// values are the points of a line: counts a second, or the highest level.
+// values returns the points of a line: the count a second, or the highest level, of the
+// intervals that each point stands for.
 func values(s *simulate.Series, counts []int, level bool) []float64 {
 	step, interval := merged(s), s.Interval
 	if interval <= 0 {
@@ -103,7 +104,7 @@ func values(s *simulate.Series, counts []int, level bool) []float64 {
 	return points
 }
 
-// moments are the seconds of the points.
+// moments returns the times of the points, in seconds since the simulation began.
 func moments(s *simulate.Series) []float64 {
 	points := []float64{}
 	for i := 0; i < len(s.Seconds); i += merged(s) {
@@ -112,7 +113,7 @@ func moments(s *simulate.Series) []float64 {
 	return points
 }
 
-// peak says in words how high a line is, when, and what it is at the end.
+// peak says in words how high a line is at most and when, on average, and at the end.
 func peak(s *simulate.Series, points []float64, unit string) string {
 	highest, at, sum := 0.0, 0, 0.0
 	for i, v := range points {
@@ -131,7 +132,7 @@ func peak(s *simulate.Series, points []float64, unit string) string {
 	return fmt.Sprintf("At most %s %s%s, %s on average, and %s at the end.", decimal(highest), unit, when, decimal(sum/float64(len(points))), decimal(points[len(points)-1]))
 }
 
-// drawing is what the script draws, as JSON.
+// drawing is the data that the page's script draws, as JSON.
 type drawing struct {
 	End    float64          `json:"end"` // of every time axis
 	Faults []simulate.Fault `json:"faults"`

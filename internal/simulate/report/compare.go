@@ -8,13 +8,13 @@ import (
 	"github.com/recourse-go/recourse/internal/simulate"
 )
 
-// metric is a number of the totals that two results are compared by.
+// metric is a number of the totals by which two results are compared.
 type metric struct {
 	name  string
 	what  string // in words
 	kind  kind
 	worse int     // 1 = more of it is worse, -1 = less is; 0 = neither
-	least float64 // differences up to this part of the larger one are chance
+	least float64 // a difference up to this fraction of the larger value counts as chance
 	value func(*simulate.Totals) float64
 }
 
@@ -22,8 +22,8 @@ func numberOf(f func(*simulate.Totals) int) func(*simulate.Totals) float64 {
 	return func(t *simulate.Totals) float64 { return float64(f(t)) }
 }
 
-// metrics are in order of what they mean to users, the worst first. The calls that were
-// given up, by their label, come after the first three.
+// metrics are in the order of what they mean to users, the worst first. Compare puts the
+// calls that were given up, by label, after the first three.
 var metrics = []metric{
 	{"duplicate_sends", "Calls carried out twice that may only be once", counted, 1, 0, numberOf(func(t *simulate.Totals) int { return t.DuplicateSends })},
 	{"lost_sends", "Calls given up that were not carried out and may only be once", counted, 1, 0.02, numberOf(func(t *simulate.Totals) int { return t.LostSends })},
@@ -46,10 +46,10 @@ var metrics = []metric{
 	{"requests", "Requests", counted, 0, 0.02, numberOf(func(t *simulate.Totals) int { return t.Requests })},
 }
 
-// afterLabels is the index in metrics before which the labels come.
+// afterLabels is the index of the first of metrics that comes after the labels.
 const afterLabels = 3
 
-// Compare sets a result beside that of other policies with the same scenario and seed.
+// Compare compares a result with that of other policies, of the same scenario and seed.
 func Compare(result, against *simulate.Result) *simulate.Comparison {
 	c := &simulate.Comparison{Result: result, Against: against, Changes: []simulate.Change{}}
 	all := slices.Clone(metrics[:afterLabels])
@@ -65,7 +65,7 @@ func Compare(result, against *simulate.Result) *simulate.Comparison {
 			c.Changes = append(c.Changes, change)
 		}
 	}
-	// Within the worse ones, and within the rest, the order of metrics stays.
+	// Sorting is stable, so that the worse changes, and the others, stay in the order of metrics.
 	slices.SortStableFunc(c.Changes, func(a, b simulate.Change) int {
 		switch {
 		case a.Worse == b.Worse:
@@ -78,8 +78,8 @@ func Compare(result, against *simulate.Result) *simulate.Comparison {
 	return c
 }
 
-// change is what is different about a, seen from b; differs is false where that is nothing
-// to speak of.
+// change returns how a differs from b; differs is false if the difference may be chance, or
+// does not show in the text.
 func (m *metric) change(a, b *simulate.Totals) (c simulate.Change, differs bool) {
 	x, y := m.value(a), m.value(b)
 	if math.Abs(x-y) <= m.least*max(x, y) || m.kind.write(x) == m.kind.write(y) {
@@ -91,7 +91,7 @@ func (m *metric) change(a, b *simulate.Totals) (c simulate.Change, differs bool)
 	}, true
 }
 
-// factor says how many times as much x is as y, where that is worth saying.
+// factor says how many times as much as y x is, if that is 1.5 or more; else it returns "".
 func factor(x, y float64) string {
 	if y <= 0 || x < 1.5*y {
 		return ""

@@ -1,6 +1,6 @@
-// Package report writes what came of a simulation as one HTML file for a person to read:
-// first in sentences, then as charts, then as tables. The file needs no network and no
-// other file, and its content security policy forbids both.
+// Package report writes the result of a simulation for people: as one HTML file, first in
+// sentences, then as charts, then as tables, or as text for a terminal. The HTML file needs
+// no network and no other file, and its content security policy forbids both.
 package report
 
 import (
@@ -28,15 +28,15 @@ var script string
 
 var page = template.Must(template.New("report").Parse(source))
 
-// The script and style elements of every report. The licence goes where the library goes.
+// The script and style elements of every report. uPlot's licence must accompany its code.
 var (
 	library = "/*\nuPlot " + uplot.Version + "\n\n" + uplot.License + "\n*/\n" + uplot.Script
 	scripts = []template.JS{template.JS(library), template.JS(script)}
 	styles  = []template.CSS{template.CSS(uplot.Style), template.CSS(style)}
 )
 
-// policy is the content security policy of every report: only these scripts run, only these
-// styles hold, and nothing is fetched or sent.
+// policy is the content security policy of every report. It allows these scripts and styles,
+// and forbids to fetch or send anything.
 var policy = func() string {
 	p := "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; script-src"
 	for _, s := range scripts {
@@ -49,14 +49,14 @@ var policy = func() string {
 	return p
 }()
 
-// sum names a script or a style in a content security policy.
+// sum returns the hash that stands for a script or a style in a content security policy.
 func sum(content string) string {
 	s := sha256.Sum256([]byte(content))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(s[:]) + "'"
 }
 
-// Write writes the report of a simulation. Where c.Against is not nil, each table and chart
-// shows it beside c.Result, on the same scale.
+// Write writes the report of a simulation as HTML. If c.Against is not nil, each table and
+// chart shows it beside c.Result, on the same scale. The error is that of w.
 func Write(w io.Writer, c *simulate.Comparison) error {
 	results := []*simulate.Result{c.Result}
 	if c.Against != nil {
@@ -67,7 +67,7 @@ func Write(w io.Writer, c *simulate.Comparison) error {
 	if err != nil {
 		return fmt.Errorf("simulate: report: %w", err)
 	}
-	var b strings.Builder // so that nothing is written of a report that fails
+	var b strings.Builder // collects the report, so that w gets all of it or nothing
 	err = page.Execute(&b, map[string]any{
 		"Policy": policy, "Scripts": scripts, "Styles": styles, "Data": json.RawMessage(data),
 		"Result": c.Result, "Names": names(results), "Compared": c.Against != nil,
@@ -82,8 +82,8 @@ func Write(w io.Writer, c *simulate.Comparison) error {
 	return err
 }
 
-// names are what the policies of the results are called in headings: two that are called
-// the same are told apart.
+// names returns the names of the results' policies for headings. If two have the same name,
+// the second gets an addition.
 func names(results []*simulate.Result) []string {
 	var names []string
 	for _, r := range results {

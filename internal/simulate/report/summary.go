@@ -8,7 +8,7 @@ import (
 	"github.com/recourse-go/recourse/internal/simulate"
 )
 
-// summary says in sentences, a paragraph each, what was simulated and what came out.
+// summary returns two paragraphs: what was simulated, and what came out.
 func summary(r *simulate.Result) []string {
 	t := &r.Totals
 	return []string{
@@ -22,7 +22,7 @@ func summary(r *simulate.Result) []string {
 	}
 }
 
-// called is what policies are called in a sentence.
+// called returns how a sentence refers to policies.
 func called(policies string) string {
 	if policies == "built-in" {
 		return "built-in policies"
@@ -59,7 +59,7 @@ func outcome(t *simulate.Totals) string {
 	return "Of the calls " + list(parts) + "."
 }
 
-// madeAnew says how often calls came back.
+// madeAnew says how often calls were made anew; "" = never.
 func madeAnew(t *simulate.Totals) string {
 	if t.ComeBacks == 0 {
 		return ""
@@ -131,7 +131,7 @@ func sends(t *simulate.Totals) string {
 	return said
 }
 
-// none is a count in a sentence.
+// none returns a count as a sentence has it: "none" for 0.
 func none(n int) string {
 	if n == 0 {
 		return "none"

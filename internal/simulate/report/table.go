@@ -6,21 +6,21 @@ import (
 	"github.com/recourse-go/recourse/internal/simulate"
 )
 
-// group is some rows of the table of totals that belong together.
+// group is a group of rows of the table of totals.
 type group struct {
 	Name string
 	Rows []row
 }
 
-// row is one number of the totals, of each result.
+// row is one number of the totals, with its value in each result.
 type row struct {
 	Text, Help string
 	Values     []string
 	Difference string // in words, "" = there is none
-	Worse      bool   // with the policies than with those that they are compared with
+	Worse      bool   // the first result is worse than the one that it is compared with
 }
 
-// kind is how a number is written, and what more and less of it are called.
+// kind says how a number is written, and which words stand for more and for less of it.
 type kind struct {
 	write      func(float64) string
 	more, less string
@@ -33,7 +33,7 @@ var (
 	timed   = kind{duration, "longer", "shorter"}
 )
 
-// difference says how far a is from b.
+// difference says how much more or less a is than b; "" if they are written alike.
 func (k kind) difference(a, b float64) string {
 	switch {
 	case k.write(a) == k.write(b):
@@ -44,7 +44,7 @@ func (k kind) difference(a, b float64) string {
 	return k.write(b-a) + " " + k.less
 }
 
-// totals is the table of all that was counted.
+// totals returns the table of the totals.
 func totals(c *simulate.Comparison) []group {
 	all := []*simulate.Totals{&c.Result.Totals}
 	if c.Against != nil {
@@ -116,7 +116,7 @@ func totals(c *simulate.Comparison) []group {
 	}
 }
 
-// allLabels are those of any of the totals, the most frequent first.
+// allLabels returns the labels of all totals, the most frequent first.
 func allLabels(all []*simulate.Totals) []string {
 	sum := map[string]int{}
 	for _, t := range all {
@@ -134,7 +134,7 @@ type table struct {
 	Rows    [][]string // the first cell is the row's heading
 }
 
-// operations is a table of the totals of each operation; nil = there is only one.
+// operations returns a table of the totals of each operation; nil if there is only one.
 func operations(results []*simulate.Result) *table {
 	if len(results[0].Operations) < 2 {
 		return nil
@@ -156,10 +156,11 @@ func operations(results []*simulate.Result) *table {
 	return t
 }
 
-// maxTimes bounds the rows of a table of the course of time.
+// maxTimes is the most rows of a table of the course of time.
 const maxTimes = 40
 
-// seriesTables are the numbers that the charts show, added up to at most maxTimes rows.
+// seriesTables returns, for each result, a table of the numbers that the charts show. Its
+// rows add up intervals, so that there are at most maxTimes.
 func seriesTables(results []*simulate.Result) (tables []table) {
 	for _, r := range results {
 		s := &r.Series
@@ -189,7 +190,7 @@ func seriesTables(results []*simulate.Result) (tables []table) {
 	return tables
 }
 
-// faults is a table of when something was wrong; nil = nothing ever was.
+// faults returns a table of the faults; nil if there are none.
 func faults(r *simulate.Result) *table {
 	if len(r.Faults) == 0 {
 		return nil

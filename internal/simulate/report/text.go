@@ -9,11 +9,12 @@ import (
 	"github.com/recourse-go/recourse/internal/simulate"
 )
 
-// textWidth is the longest line of a report as text.
+// textWidth is the width of a report as text, in columns.
 const textWidth = 100
 
-// WriteText writes what came of a simulation for a person at a terminal: what it shows, what
-// came out in sentences, the course of time, and what differs from c.Against.
+// WriteText writes the report of a simulation as text for a terminal: what the scenario is
+// meant to show, how c.Result differs from c.Against if that is not nil, and for each of
+// them a summary and the course of time. The error is that of w.
 func WriteText(w io.Writer, c *simulate.Comparison) error {
 	b := &strings.Builder{}
 	r := c.Result
@@ -36,7 +37,8 @@ func WriteText(w io.Writer, c *simulate.Comparison) error {
 	return err
 }
 
-// paragraph wraps text; the lines begin with indent.
+// paragraph writes text in lines of at most textWidth. The first begins with indent, the
+// others with as many blanks.
 func paragraph(b *strings.Builder, indent, text string) {
 	for line := range explain.Lines(indent, text, textWidth) {
 		b.WriteString(strings.TrimRight(line, " "))
@@ -75,10 +77,10 @@ func resultText(b *strings.Builder, r *simulate.Result) {
 	}
 }
 
-// textTimes is how many rows the course of time has.
+// textTimes is the most rows of the course of time.
 const textTimes = 15
 
-// courseText is the course of time, with a bar of the calls that wait.
+// courseText writes the course of time, with a bar for the calls that wait.
 func courseText(b *strings.Builder, r *simulate.Result) {
 	s := &r.Series
 	step := max((len(s.Seconds)+textTimes-1)/textTimes, 1)
@@ -115,7 +117,8 @@ func courseText(b *strings.Builder, r *simulate.Result) {
 	tableText(b, []string{"from", "arrived", "requests", "refused", "no answer", "done", "given up", "waiting", ""}, rows)
 }
 
-// tableText is a table whose first column and last, if it has no heading, are texts.
+// tableText writes a table. The first column, and those without a heading, are aligned to
+// the left like texts; the others to the right like numbers.
 func tableText(b *strings.Builder, columns []string, rows [][]string) {
 	widths := make([]int, len(columns))
 	for _, row := range append([][]string{columns}, rows...) {

@@ -10,7 +10,7 @@ import (
 	"github.com/recourse-go/recourse/internal/simulate"
 )
 
-// count is a number with commas: 1,008.
+// count writes a number with commas: 1,008.
 func count(n int) string {
 	if n < 0 {
 		return "-" + count(-n)
@@ -21,7 +21,7 @@ func count(n int) string {
 	return count(n/1000) + fmt.Sprintf(",%03d", n%1000)
 }
 
-// times is a count of things: "1 mailbox", "2 mailboxes".
+// times writes a count of things: "1 mailbox", "2 mailboxes".
 func times(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -29,7 +29,7 @@ func times(n int, one, many string) string {
 	return count(n) + " " + many
 }
 
-// were is the verb of so many.
+// were returns "was" or "were", whichever goes with the count n.
 func were(n int) string {
 	if n == 1 || n == 0 {
 		return "was"
@@ -37,7 +37,7 @@ func were(n int) string {
 	return "were"
 }
 
-// decimal is a number with as many digits as matter: 1,234 or 12.3 or 0.25.
+// decimal writes a number with as many digits as matter: 1,234 or 12.3 or 0.25.
 func decimal(f float64) string {
 	digits := 2
 	switch a := math.Abs(f); {
@@ -50,7 +50,7 @@ func decimal(f float64) string {
 	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
 }
 
-// duration is a time in words: "0.35 s", "1 min 40 s", "2 h 5 min".
+// duration writes a time in words: "0.35 s", "1 min 40 s", "2 h 5 min".
 func duration(seconds float64) string {
 	if seconds < 59.95 {
 		return decimal(seconds) + " s"
@@ -66,7 +66,7 @@ func duration(seconds float64) string {
 	return fmt.Sprintf("%d %s %d %s", big, bigUnit, small, smallUnit)
 }
 
-// clock is a moment of the simulation: 5:00, or 1:05:00 from the first hour on.
+// clock writes a time of the simulation: 5:00, or 1:05:00 after the first hour.
 func clock(seconds float64) string {
 	whole := int(math.Round(seconds))
 	if whole >= 3600 {
@@ -75,10 +75,10 @@ func clock(seconds float64) string {
 	return fmt.Sprintf("%d:%02d", whole/60, whole%60)
 }
 
-// percent is a part of one as a percentage.
+// percent writes a fraction as a percentage.
 func percent(part float64) string { return decimal(100*part) + " %" }
 
-// list puts commas and an "and" between parts.
+// list joins parts by commas and an "and".
 func list(parts []string) string {
 	if n := len(parts); n > 1 {
 		return strings.Join(parts[:n-1], ", ") + " and " + parts[n-1]
@@ -86,7 +86,7 @@ func list(parts []string) string {
 	return strings.Join(parts, "")
 }
 
-// labels are those of the calls that were given up, the most frequent first.
+// labels returns the labels of the calls that were given up, the most frequent first.
 func labels(failed map[string]int) []string {
 	var labels []string
 	for label, n := range failed {
@@ -103,7 +103,7 @@ func labels(failed map[string]int) []string {
 	return labels
 }
 
-// givenUp is how many calls were given up.
+// givenUp returns how many calls were given up.
 func givenUp(t *simulate.Totals) (n int) {
 	for _, f := range t.Failed {
 		n += f
@@ -111,7 +111,7 @@ func givenUp(t *simulate.Totals) (n int) {
 	return n
 }
 
-// meaning says what a label stands for, "" = it is a policy's own.
+// meaning says what a label means; "" for one that only a policy knows.
 func meaning(label string) string {
 	return map[string]string{
 		"permanent":     "a repeat cannot help",

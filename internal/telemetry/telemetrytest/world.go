@@ -1,5 +1,5 @@
-// Package telemetrytest is the world of the telemetry adapters' tests: an engine
-// over a script, by a policy that has a rule of every kind.
+// Package telemetrytest is for the tests of the telemetry adapters. It has an engine
+// whose transport plays a script, and a policy with a rule of every kind.
 package telemetrytest
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// Policy is the policy of the provider "test", which has delays without chance.
-// A success of items.get is looked into where it is JSON.
+// Policy is the policy of the provider "test". Its delays do not depend on chance, and it
+// inspects a success of items.get if that is JSON.
 const Policy = `
 version: 1
 provider: test
@@ -44,15 +44,14 @@ rules:
 default: fail
 `
 
-// World is an engine that an adapter watches, and the script beneath it.
+// World is an engine that an adapter observes, and the script that its transport plays.
 type World struct {
 	T      *testing.T
 	Engine *engine.Engine
 	Script enginetest.Script
 }
 
-// New returns a world whose engine has these options, but for the policies and
-// the chance.
+// New returns a world whose engine has these options, except Policies and Rand.
 func New(t *testing.T, o engine.Options) *World {
 	t.Helper()
 	o.Policies, o.Rand = Load(t, Policy), func() float64 { return 0 }
@@ -77,8 +76,8 @@ func Load(t *testing.T, yaml ...string) *policy.Set {
 	return set
 }
 
-// Send sends one request, with secrets in its URL and header, for the account
-// that ctx names. It returns the response, whose body is open, or nil.
+// Send sends one request, with secrets in its URL and header, for the call in ctx. It
+// returns the response, whose body is open, or nil if there was an error.
 func (w *World) Send(ctx context.Context, method, path string, replies ...enginetest.Reply) *http.Response {
 	w.T.Helper()
 	w.Script.Add(replies...)
