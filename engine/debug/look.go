@@ -23,9 +23,10 @@ const (
 
 // look is the latest view of an engine, which all who look share.
 type look struct {
-	mu   sync.Mutex
-	last *view
-	next time.Time // when it is looked at again
+	mu    sync.Mutex
+	last  *view
+	next  time.Time // when it is looked at again
+	lines chartLines
 }
 
 // view is all that the page shows, but for what concerns one account.
@@ -131,6 +132,9 @@ func (h *handler) see(now time.Time) *view {
 			}
 			switch {
 			case !s.Held.IsZero() || s.Probing:
+				if !s.Held.IsZero() {
+					sum.Held++
+				}
 				held.add(limitState{p.Name(), s})
 			case s.Used() > 0 || s.Waiting > 0:
 				fullest.add(limitState{p.Name(), s})
@@ -147,7 +151,6 @@ func (h *handler) see(now time.Time) *view {
 		}
 		policies = append(policies, policyOf(p))
 	}
-	sum.Held = held.seen
 	v.Held = h.keyTable(now, &held)
 	v.Fullest = h.keyTable(now, &fullest)
 
@@ -304,6 +307,7 @@ func (h *handler) waitTable(now time.Time, waiting map[waitKey]int) table[waitRo
 		return cmp.Or(cmp.Compare(b.WaitingNow, a.WaitingNow), cmp.Compare(b.Seconds, a.Seconds), cmp.Compare(b.HandedBack, a.HandedBack),
 			cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.Limit, b.Limit))
 	})
+	h.look.lines.give(firstOf(rows, maxSeries))
 	return tableOf(now, rows)
 }
 

@@ -283,31 +283,6 @@ func grouped(digits string) string {
 	return sign + b.String()
 }
 
-// chart is the waits as the chart's script reads them.
-type chart struct {
-	From   int64         `json:"from"` // Unix time of the first point
-	Step   int           `json:"step"` // seconds
-	Series []chartSeries `json:"series"`
-}
-
-type chartSeries struct {
-	Name   string    `json:"name"`
-	Points []float64 `json:"points"`
-}
-
-// maxSeries is how many limits the chart shows.
-const maxSeries = 6
-
-func chartOf(t table[waitRow]) (string, error) {
-	c := chart{From: (spanAt(t.Time) - spans + 1) * int64(span/time.Second), Step: int(span / time.Second), Series: []chartSeries{}}
-	for i := range firstOf(t.Rows, maxSeries) {
-		r := &t.Rows[i]
-		c.Series = append(c.Series, chartSeries{Name: limitName(r.Provider, r.Limit), Points: r.Points})
-	}
-	out, err := json.Marshal(c)
-	return string(out), err
-}
-
 // ahead are the first attempts that an explanation foresees, and the last one.
 func ahead(next []explain.Attempt) []explain.Attempt {
 	const first = 7

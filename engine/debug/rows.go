@@ -74,6 +74,8 @@ type waitRow struct {
 	// Points are how many calls were waiting in each five seconds of the last five minutes, the oldest
 	// first: on average, of the waits that have ended, or as many as somebody who looked has seen.
 	Points []float64 `json:"points"`
+
+	Line string `json:"-"` // its line of the chart: "s0" …; "" = it has none
 }
 
 // ruleRow is a rule and its decisions.

@@ -105,7 +105,7 @@
 		var n = 60, x = [], i;
 		for (i = 0; i < n; i++) x.push(chart.from + i * chart.step);
 		var data = [x].concat(chart.series.map(function (s) { return s.points; }));
-		var shape = chart.series.map(function (s) { return s.name; }).join('\n');
+		var shape = chart.series.map(function (s) { return s.line + s.name; }).join('\n');
 		if (plot && !anew && plot.shape === shape) {
 			plot.setData(data);
 			return;
@@ -120,8 +120,8 @@
 			axes: [Object.assign({values: function (u, at) {
 				return at.map(function (t) { return new Date(t * 1000).toISOString().slice(11, 16); });
 			}, space: 70, incrs: [60, 120]}, axis), Object.assign({size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 100000]}, axis)],
-			series: [{}].concat(chart.series.map(function (s, i) {
-				return {label: s.name, stroke: color('s' + i), width: 2, dash: dashes[i], points: {show: false}};
+			series: [{}].concat(chart.series.map(function (s) {
+				return {label: s.name, stroke: color(s.line), width: 2, dash: dashes[s.line.slice(1)], points: {show: false}};
 			}))
 		}, data, place);
 		plot.shape = shape;
