@@ -10,15 +10,15 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// Policy is one provider's policy, compiled: what the engine runs. It is
-// immutable once loaded and safe for concurrent use.
+// Policy is the compiled policy of one provider. It does not change once it is
+// loaded, and is safe for concurrent use.
 type Policy struct {
 	Name    string // `provider`, unique in its Set
 	Version string // short hash of the resolved policy (parents included); changes whenever a decision could
 	File    string // where it was read from
 	Extends []string
 	Source  string
-	// Protocol is what its provider speaks: "http", "smtp" or "imap". Empty is "http".
+	// Protocol is the provider's protocol: "http", "smtp" or "imap". "" = "http".
 	Protocol string
 
 	Match      []Match
@@ -34,18 +34,18 @@ type Policy struct {
 	Budget   *Budget  // nil = none
 	Breaker  *Breaker // nil = none
 
-	// Rules in order of evaluation. The last is always the rule named
-	// "default", which holds for every event; it has no When.
+	// Rules are in the order in which they are tried. The last is always the rule
+	// named "default", which has no When and holds for every event.
 	Rules []Rule
-	// Matcher finds the first of Rules (without the default) that holds.
+	// Matcher finds the first of Rules that holds; it does not have the default.
 	Matcher *rules.Set
 
 	costs      []costTable
 	operations *operationIndex // of Operations; nil = look at them one by one
-	captures   bool            // a path of Operations names segments
+	captures   bool            // a path of Operations has named segments, which are facts
 }
 
-// Match claims requests for a policy, so that a transport can pick it.
+// Match says which requests a policy decides about, by host and path.
 type Match struct {
 	Host string // exact, or with a leading "*." label; lower case
 	Path string // glob with * (one segment) and ** (any number); "" = every path
@@ -57,7 +57,7 @@ type Extract struct {
 	Facts                            []Fact
 }
 
-// Fact is a named fact of the policy's own, `facts.NAME` in a rule.
+// Fact is a fact that the policy defines, called `facts.NAME` in rules.
 type Fact struct {
 	Name string
 	From []Extractor
@@ -75,7 +75,7 @@ const (
 	FromText                           // a regular expression over the message, else the first 4 KiB of the body
 )
 
-// extractKinds are the kinds: the field of a policy file, and whether it reads the body.
+// extractKinds has, for each kind, its field in a policy file, and whether it reads the body.
 var extractKinds = [...]struct {
 	name string
 	body bool
@@ -83,7 +83,7 @@ var extractKinds = [...]struct {
 	FromJSON: {"json", true}, FromXML: {"xml", true}, FromXMLName: {"xml_name", true}, FromHeader: {"header", false}, FromText: {"text", true},
 }
 
-// extractNames are the names of the kinds, from FromJSON on.
+// extractNames returns the names of the kinds, from FromJSON on.
 func extractNames() (names []string) {
 	for _, k := range extractKinds[FromJSON:] {
 		names = append(names, k.name)
@@ -91,7 +91,7 @@ func extractNames() (names []string) {
 	return names
 }
 
-// String is the kind's field in a policy file.
+// String returns the kind's field in a policy file; "" for an unknown kind.
 func (k ExtractKind) String() string {
 	if int(k) < len(extractKinds) {
 		return extractKinds[k].name
@@ -106,43 +106,45 @@ func (k ExtractKind) ReadsBody() bool { return int(k) < len(extractKinds) && ext
 type Extractor struct {
 	Kind  ExtractKind
 	Path  string         // FromJSON: gjson path; FromHeader: canonical name; FromXML, FromXMLName: element's local name
-	In    []XMLStep      // FromXML: the elements that it stands in, its parent last; nil = anywhere
-	Root  bool           // FromXML: the first of In, or without any the element itself, is the document's root
-	Attr  string         // FromXML: attribute's local name that must be equal to Value; "" = no condition
+	In    []XMLStep      // FromXML: the elements around it, its parent last; nil = any
+	Root  bool           // FromXML: the first of In, or the element itself if In is empty, is the document's root
+	Attr  string         // FromXML: local name of an attribute that must equal Value; "" = no condition
 	Value string         // FromXML: see Attr
-	Text  *regexp.Regexp // FromText: yields its first group, or the whole match; else `match`: the same of what was found; nil = all of it
-	When  string         // condition for it to be looked at, over status, header, method and operation; "" = always
-	Holds *rules.Set     // When, compiled; nil = always
-	As    string         // retry_after only: "s", "ms", "duration", "time" or "epoch"; "" = by its form
-	Fold  bool           // lower-case what it yields
+	Text  *regexp.Regexp // applied to the text of FromText, else to the value found (`match`); yields its first group, or the whole match; nil = the whole value
+	When  string         // condition over status, header, method and operation, without which it is not used; "" = always used
+	Holds *rules.Set     // When, compiled; nil = always used
+	As    string         // retry_after only: "s", "ms", "duration", "time" or "epoch"; "" = tell by the form of the value
+	Fold  bool           // turn the value into lower case
 }
 
-// XMLStep is one element on the way to another.
+// XMLStep is an element around the one that is read.
 type XMLStep struct {
 	Name        string // local name; "" = any
-	Attr, Value string // see Extractor; here Attr without a Value stands for any value
+	Attr, Value string // see Extractor; here a Value of "" stands for any value
 }
 
-// Inspect says where a 2xx response can hide an error: only there its body is read.
+// Inspect says in which 2xx responses an error can be hidden. The body of a 2xx response
+// is read only if an Inspect covers it.
 type Inspect struct {
 	Status      int      // 0 = any 2xx
 	Operations  []string // globs; empty = all
 	ContentType string   // media type, prefix match; "" = any
-	Max         int64    // bytes to read; at most 1 MiB
+	Max         int64    // the most bytes that are read; at most 1 MiB
 }
 
-// Operation names the requests for which all its conditions hold: see Policy.NameRequest.
+// Operation gives a name to the requests for which all its conditions hold: see
+// Policy.NameRequest.
 type Operation struct {
 	Operation string // the name
 
 	method   string            // "" = any
 	host     string            // exact, or with a leading "*."; "" = any
-	path     string            // glob with * and **; {name} is a * here; "" = any
-	captures []capture         // the segments of path that are facts
+	path     string            // glob with * and **; a {name} has become a *; "" = any
+	captures []capture         // the segments of path that had a {name}, whose values are facts
 	query    map[string]string // name → glob over the value
 	header   map[string]string
 	form     map[string]string // fields of an application/x-www-form-urlencoded body
-	// token says that the operation is a request for tokens, such as a refresh: its
+	// token says that the operation requests tokens, such as a refresh, so that its
 	// credentials are not the account's access token.
 	token bool
 }
@@ -151,30 +153,31 @@ type Operation struct {
 type Backoff struct {
 	Name       string
 	Initial    time.Duration
-	Min        time.Duration // no delay is ever shorter
-	Max        time.Duration // cap before jitter
+	Min        time.Duration // the shortest delay, after jitter
+	Max        time.Duration // the longest delay, before jitter
 	Multiplier float64
 	Jitter     JitterKind
-	Attempts   int           // attempts in all, the first included; 0 = bounded by Elapsed alone
-	Elapsed    time.Duration // 0 = bounded by Attempts alone
+	Attempts   int           // the most attempts, the first included; 0 = bounded by Elapsed only
+	Elapsed    time.Duration // the most time since the first attempt; 0 = bounded by Attempts only
 }
 
-// Budget bounds retries: at most Ratio of first attempts, plus Min a second.
+// Budget bounds the retries: for each first attempt Ratio of a retry, plus Min retries a
+// second.
 type Budget struct {
 	Ratio float64
-	Min   float64 // per second
-	Key   string  // "provider" (default), "host", "account", …
+	Min   float64 // retries a second
+	Key   string  // what shares a budget: "provider" (default), "host", "account", …
 }
 
-// Breaker is a circuit breaker a host.
+// Breaker is a circuit breaker for each value of Key.
 type Breaker struct {
 	Key      string        // "host" (default), …
 	Failures int           // consecutive failures that open it
-	Ratio    float64       // share of failures in Window that opens it; 0 = unused
-	Min      int           // requests in Window before Ratio counts
+	Ratio    float64       // fraction of failures in Window that opens it; 0 = not used
+	Min      int           // the least requests in Window for which Ratio counts
 	Window   time.Duration // of Ratio
-	Open     time.Duration // how long it stays open before it lets probes through
-	Probes   int           // requests let through while half open
+	Open     time.Duration // how long it stays open until it lets probes through
+	Probes   int           // how many requests it lets through while it is half open
 }
 
 // Action is what a rule tells a worker to do.
@@ -182,15 +185,16 @@ type Action uint8
 
 // The actions of a rule.
 const (
-	Fail   Action = iota // give up; also the zero value, the safe one
-	Accept               // not an error after all
+	Fail   Action = iota // give up; it is the zero value because it is safe
+	Accept               // treat it as a success
 	Retry                // try again after a backoff
-	Wait                 // try again when the server said, or after a fixed time
+	Wait                 // try again when the server says, or after a fixed time
 	Reauth               // refresh the credentials once, then try again
 )
 
-// actions are the actions, with what the code that meets them asks. repeats says that
-// another attempt follows, and waits that a schedule, a fixed time or the server says when.
+// actions has, for each action, what other code needs to know. repeats says that another
+// attempt follows, and waits that it follows after a delay: that of a schedule, a fixed
+// time, or the time that the server asks for.
 var actions = [...]struct {
 	name           string // in a policy file
 	doc            string // for the schema
@@ -203,7 +207,7 @@ var actions = [...]struct {
 	Reauth: {name: "reauth", doc: "refresh the credentials once, then again.", repeats: true},
 }
 
-// String is the action's name in a policy file.
+// String returns the action's name in a policy file; "fail" for an unknown action.
 func (a Action) String() string {
 	if int(a) >= len(actions) {
 		a = Fail
@@ -214,11 +218,11 @@ func (a Action) String() string {
 // Repeats reports whether another attempt follows the action.
 func (a Action) Repeats() bool { return int(a) < len(actions) && actions[a].repeats }
 
-// Waits reports whether another attempt follows the action when a schedule, a fixed time or
-// the server says.
+// Waits reports whether another attempt follows the action after a delay: that of a
+// schedule, a fixed time, or the time that the server asks for.
 func (a Action) Waits() bool { return int(a) < len(actions) && actions[a].waits }
 
-// Actions are the names of all actions, "fail" last.
+// Actions returns the names of all actions, "fail" last.
 func Actions() []string {
 	var names []string
 	for _, a := range actions[Fail+1:] {
@@ -236,7 +240,7 @@ func actionDocs() string {
 	return strings.Join(docs, " ")
 }
 
-// actionOf finds an action by its name; Fail where there is none.
+// actionOf returns the action of that name; Fail if there is none.
 func actionOf(name string) Action {
 	for a := range actions {
 		if actions[a].name == name {
@@ -246,42 +250,42 @@ func actionOf(name string) Action {
 	return Fail
 }
 
-// indexOf is a name's place in a table of names, that of the zero value where it is none of them.
+// indexOf returns the index of a name in names; 0, which is the zero value, if it is not there.
 func indexOf(names []string, name string) int { return max(slices.Index(names, name), 0) }
 
-// HintUse is what a rule makes of the time that the server asked for.
+// HintUse says how a rule uses a hint: the time that the server asked for.
 type HintUse uint8
 
 // The uses of a hint.
 const (
-	HintFloor  HintUse = iota // the schedule counts, and is never shorter than the hint
-	HintExact                 // the hint alone counts, and only without one the schedule
-	HintIgnore                // counts as if there were none
+	HintFloor  HintUse = iota // wait as long as the schedule says, but no shorter than the hint
+	HintExact                 // wait as long as the hint says; without a hint, as the schedule says
+	HintIgnore                // wait as long as the schedule says
 )
 
-// hintNames are the uses as a policy file has them.
+// hintNames are the names of the uses in a policy file.
 var hintNames = [...]string{HintFloor: "floor", HintExact: "exact", HintIgnore: "ignore"}
 
-// String is the use as a policy file writes it.
+// String returns the name of the use in a policy file.
 func (h HintUse) String() string { return nameOf(hintNames[:], int(h)) }
 
-// OverWait is what a rule does with a hint that is longer than its max_wait.
+// OverWait says what a rule does with a hint that is longer than its max_wait.
 type OverWait uint8
 
 // What a rule does with a longer hint.
 const (
-	OverDefer  OverWait = iota // hand the call back with a time to resume
+	OverDefer  OverWait = iota // defer the call, with a time to resume
 	OverFail                   // give up
-	OverIgnore                 // as if there were no hint
+	OverIgnore                 // act as if there were no hint
 )
 
-// overNames are these as a policy file has them.
+// overNames are the names of these in a policy file.
 var overNames = [...]string{OverDefer: "defer", OverFail: "fail", OverIgnore: "ignore"}
 
-// String is the value as a policy file writes it.
+// String returns the name of the value in a policy file.
 func (o OverWait) String() string { return nameOf(overNames[:], int(o)) }
 
-// nameOf is a value's name in a table of names, that of the zero value where it has none.
+// nameOf returns the name of a value in a table of names; that of 0 for an unknown value.
 func nameOf(names []string, value int) string {
 	if value < 0 || value >= len(names) {
 		value = 0
@@ -289,7 +293,7 @@ func nameOf(names []string, value int) string {
 	return names[value]
 }
 
-// Rule is what to do with the events for which its expression holds.
+// Rule says what to do about the events for which its condition When holds.
 type Rule struct {
 	Name   string
 	When   string // "" only for the default
@@ -298,18 +302,17 @@ type Rule struct {
 
 	Backoff   int           // index into Backoffs; -1 = none
 	Wait      time.Duration // fixed wait; 0 = none
-	Hint      HintUse       // what a time that the server asks for does to the delay
-	MaxWait   time.Duration // longest hint that is obeyed; 0 = no limit of its own
-	Over      OverWait      // what a longer one does
+	Hint      HintUse       // how the time that the server asks for changes the delay
+	MaxWait   time.Duration // the longest hint that is obeyed; 0 = the rule has no such bound
+	Over      OverWait      // what to do about a longer hint
 	Hold      []Hold        // limits to close
-	Safe      bool          // `replay: safe`: the server refused before processing
+	Safe      bool          // `replay: safe`: the server refused the request before it processed it
 	Pos       Position      // of the rule in its file
-	Inherited string        // provider that it came from, when not this one
+	Inherited string        // the policy that it was inherited from; "" = it is this policy's own
 
-	Replaced    string   // provider whose rule of this name it took the place of; "" = of none
-	ReplacedPos Position // of that rule
+	Replaced    string   // the policy whose rule of the same name it replaces; "" = it replaces none
+	ReplacedPos Position // of the rule that it replaces
 }
 
-// Position is a place in a policy file: its File, and Line and Column, which count
-// from 1, Column in characters.
+// Position is a place in a policy file. Line and Column count from 1, Column in characters.
 type Position = yamlfile.Position

@@ -11,24 +11,24 @@ import (
 	"github.com/recourse-go/recourse/internal/yamlfile"
 )
 
-// Inheritance: the policies that one extends, directly or not, are laid one
-// on the other, the most general at the bottom and each once. A layer on top
-// replaces entries of the same name in place; its new rules and operations come
-// first, except `last: true` rules, which come after everything below.
+// This file resolves inheritance. A policy and those that it extends, directly or not, are
+// layers: the most general is at the bottom, and each is there once. An entry of a layer
+// replaces the entry of the same name below, in its place. New rules and operations of a
+// layer come before those below, except rules with `last: true`, which come after them.
 
 // layer is one file's policy, before inheritance.
 type layer struct {
 	name  string
 	head  *yamlfile.Value // has `provider`, `extends` and `match`
-	src   *yamlfile.File  // after read, as root
-	root  *yamlfile.Value
-	lower *layer // of the same name in the Set that this one overlays; nil = none
+	src   *yamlfile.File  // set by read, like root
+	root  *yamlfile.Value // the whole file
+	lower *layer          // the layer of the same name in the Set that this one overlays; nil = none
 
 	once   sync.Once
-	unread *File // of which only the head was read; nil = there is no more
+	unread *File // the file, if only its head was read so far; nil = all was read at once
 }
 
-// read reads the whole file if only its head was read before. The file must have no errors.
+// read reads the whole file if only its head has been read. The file must have no errors.
 func (l *layer) read() {
 	if l.unread == nil {
 		return
@@ -54,20 +54,20 @@ type resolved struct {
 
 	match, inspect, operations, idempotent, limits, rules []*yamlfile.Value
 
-	replaced []replacement // rules that took the place of inherited ones
+	replaced []replacement // rules that replace inherited ones
 }
 
-// replacement is a rule that took the place of an inherited one of its name.
+// replacement is a rule (by) that replaces an inherited one of the same name (of).
 type replacement struct{ by, of *yamlfile.Value }
 
 // resolver finds layers by name.
 type resolver struct {
 	layers map[string]*layer
 	r      *yamlfile.Report
-	done   map[*layer]*resolved // what resolve has done; shared, so not to be written to
+	done   map[*layer]*resolved // the results of resolve; they are shared, so nobody may change them
 }
 
-// parent finds the layer that an entry of l's `extends` names.
+// parent returns the layer that an entry of l's `extends` names; nil if there is none.
 func (rs *resolver) parent(l *layer, name string) *layer {
 	if name == l.name {
 		return l.lower // an overlay may extend what it replaces
@@ -75,13 +75,13 @@ func (rs *resolver) parent(l *layer, name string) *layer {
 	return rs.layers[name]
 }
 
-// names are the policies that l could extend.
+// names returns the names of the policies that l could extend.
 func (rs *resolver) names(l *layer) []string {
 	names := slices.Sorted(maps.Keys(rs.layers))
 	return slices.DeleteFunc(names, func(n string) bool { return n == l.name && l.lower == nil })
 }
 
-// parents are the policies that some other one extends.
+// parents returns the names of the policies that another one extends.
 func (rs *resolver) parents() []string {
 	named := map[string]bool{}
 	for _, l := range rs.layers {
@@ -94,8 +94,8 @@ func (rs *resolver) parents() []string {
 	return slices.Sorted(maps.Keys(named))
 }
 
-// stack lists the layers of l, the most general first, each once. ok is false
-// if one is missing or the chain is a cycle.
+// stack returns the layers of l, the most general first, each once. It reports layers that
+// are missing and cycles; ok is false if there are any.
 func (rs *resolver) stack(l *layer) (layers []*layer, ok bool) {
 	const visiting, done = 1, 2
 	state := map[*layer]int{}
@@ -120,7 +120,7 @@ func (rs *resolver) stack(l *layer) (layers []*layer, ok bool) {
 					hint = closest.HintOf(e.Text(), rs.parents(), "policies that others extend")
 				}
 				rs.r.Errorf(e.Span(), "unknown-parent", hint, "no policy %q to extend", e.Text())
-				// The rest is checked as if it had been spelt right.
+				// Go on as if the name had been spelt right, to check the rest.
 				if meant != nil && state[meant] == 0 {
 					visit(meant)
 				} else if meant == nil || state[meant] == visiting {
@@ -140,8 +140,8 @@ func (rs *resolver) stack(l *layer) (layers []*layer, ok bool) {
 	return layers, ok
 }
 
-// resolve lays the layers of l on one another. Where l extends one policy, that is
-// l on what the other one resolves to, so that a chain is gone through once.
+// resolve merges the layers of l. If l extends exactly one policy, it merges l into the
+// result for that policy, so that the layers of a long chain are merged only once.
 func (rs *resolver) resolve(l *layer) *resolved {
 	if acc := rs.done[l]; acc != nil {
 		return acc
@@ -169,7 +169,7 @@ func (rs *resolver) resolve(l *layer) *resolved {
 	return acc
 }
 
-// only is the one policy that l extends, nil if there are none or several.
+// only returns the one policy that l extends; nil if there are none or several.
 func (rs *resolver) only(l *layer) *layer {
 	if parents := l.head.Items("extends"); len(parents) == 1 {
 		return rs.parent(l, parents[0].Text())
@@ -177,8 +177,8 @@ func (rs *resolver) only(l *layer) *layer {
 	return nil
 }
 
-// lost reports whether a part of a section is missing: it could not be read,
-// here or in a policy that is inherited, or there is no such policy.
+// lost reports whether a part of a section may be missing: it could not be read, here or
+// in an inherited policy, or an inherited policy does not exist.
 func (acc *resolved) lost(section string) bool { return acc.partial || acc.unread(section) }
 
 // unread reports whether a part of a section could not be read.
@@ -190,6 +190,7 @@ func (acc *resolved) lostAny() bool {
 	return acc.partial || slices.ContainsFunc(acc.layers, func(l *layer) bool { return l.src.AnyLost() })
 }
 
+// apply puts a layer on top of acc. It changes no list or map that acc shares with others.
 func (acc *resolved) apply(l *layer) {
 	top := l.root
 	for i := range fileObject.Fields {
@@ -244,8 +245,8 @@ func (acc *resolved) apply(l *layer) {
 	}
 }
 
-// mergeMaps is parent with child's entries in place of its own, and, if deep,
-// the same for the maps inside.
+// mergeMaps returns parent's entries with child's entries over them. If deep is true, it
+// merges maps inside the entries too.
 func mergeMaps(parent, child *yamlfile.Value, deep bool) *yamlfile.Value {
 	if parent == nil || parent.ByName == nil {
 		return child
@@ -270,14 +271,15 @@ func mergeMaps(parent, child *yamlfile.Value, deep bool) *yamlfile.Value {
 	return &m
 }
 
-// Where new entries go among the inherited ones. Those with `last: true` follow anyway.
+// Where new entries go: before or behind the inherited ones. Entries with `last: true`
+// always go behind.
 const (
 	newFirst = iota
 	newLast
 )
 
-// mergeEntries lays a list of named entries on the inherited one: entries of one
-// name take the place of the parent's.
+// mergeEntries merges a list of named entries into the inherited one. Entries replace those
+// of the same name in their place; fresh says where new ones go.
 func mergeEntries(parents, children []*yamlfile.Value, key string, fresh int) []*yamlfile.Value {
 	name := func(v *yamlfile.Value) string { s, _ := yamlfile.Get[string](v, key); return s }
 	byName := map[string][]*yamlfile.Value{}
@@ -311,7 +313,7 @@ func mergeEntries(parents, children []*yamlfile.Value, key string, fresh int) []
 	return slices.Concat(first, out, last)
 }
 
-// replacements pairs rules with the inherited ones of their names.
+// replacements returns the rules that replace an inherited one of the same name.
 func replacements(parents, children []*yamlfile.Value) (pairs []replacement) {
 	inherited := map[string]*yamlfile.Value{}
 	for _, p := range parents {
@@ -327,8 +329,8 @@ func replacements(parents, children []*yamlfile.Value) (pairs []replacement) {
 	return pairs
 }
 
-// remove drops what l's `remove` names from what it inherits: a name of whatever
-// section, or one section's, as in limits.minute.
+// remove drops inherited entries that l's `remove` names: an entry of any section by its
+// name, or one of a certain section, as in limits.minute.
 func (acc *resolved) remove(l *layer, r *yamlfile.Report) {
 	removals := good(l.root.Items("remove"))
 	if len(removals) == 0 {
@@ -394,14 +396,14 @@ func (acc *resolved) remove(l *layer, r *yamlfile.Report) {
 	}
 }
 
-// removing is one section that `remove` may drop names from: a list of entries or a map.
+// removing is a section of which `remove` may drop entries: a list or a map.
 type removing struct {
 	name    string
-	list    *[]*yamlfile.Value
-	nameOf  func(*yamlfile.Value) string
-	of      **yamlfile.Value
+	list    *[]*yamlfile.Value           // nil = it is a map
+	nameOf  func(*yamlfile.Value) string // of an entry of list
+	of      **yamlfile.Value             // the map
 	names   []string
-	dropped map[string]bool // of each name, whether it is gone
+	dropped map[string]bool // by name, whether the entry is dropped
 }
 
 func (s *removing) add(name string) {
@@ -411,7 +413,7 @@ func (s *removing) add(name string) {
 	}
 }
 
-// drop reports whether there was an entry of that name.
+// drop marks the entry of that name as dropped. It returns false if there is none.
 func (s *removing) drop(name string) bool {
 	if gone, known := s.dropped[name]; !known || gone {
 		return false
@@ -420,7 +422,7 @@ func (s *removing) drop(name string) bool {
 	return true
 }
 
-// left are the names that are not dropped.
+// left returns the names that are not dropped.
 func (s *removing) left() []string {
 	return slices.DeleteFunc(slices.Clone(s.names), func(name string) bool { return s.dropped[name] })
 }

@@ -39,7 +39,7 @@ type checkDiagnostic struct {
 	File      string `json:"file"`
 	Line      int    `json:"line"`
 	Column    int    `json:"column"`
-	EndColumn int    `json:"end_column"` // of the character after; 0 = not known
+	EndColumn int    `json:"end_column"` // the column after the last character; 0 = not known
 	Severity  string `json:"severity"`   // error or warning
 	Code      string `json:"code"`
 	Message   string `json:"message"`
@@ -109,8 +109,8 @@ func check(cmd *cobra.Command, args []string, strict bool, format string) error 
 	return nil
 }
 
-// filesToCheck reads the policies and the suites that the arguments name, the
-// built-in ones without any.
+// filesToCheck reads the policies and the suites that the arguments name; without
+// arguments, the built-in ones.
 func filesToCheck(args []string) (policies, suites []policy.File, err error) {
 	if len(args) == 0 {
 		return policy.BuiltinFiles(), suite.Builtin(), nil
@@ -143,7 +143,7 @@ func filesToCheck(args []string) (policies, suites []policy.File, err error) {
 	return policies, suites, nil
 }
 
-// summary is the last line of the text output.
+// summary returns the last line of the text output.
 func (r *checkReport) summary() string {
 	return fmt.Sprintf("%s: %s, %s", count(r.Files, "file"), count(r.Errors, "error"), count(r.Warnings, "warning"))
 }
@@ -155,7 +155,7 @@ func count(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// annotation is the diagnostic as a workflow command of GitHub Actions.
+// annotation returns the diagnostic as a workflow command of GitHub Actions.
 // https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 func (d *checkDiagnostic) annotation() string {
 	message := d.Message

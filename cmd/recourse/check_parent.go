@@ -10,8 +10,9 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// findParents says of a policy to extend that there is not where it lies, if that is
-// near the file: beside it, in the directory above, or in one beside its own.
+// findParents adds a hint to the errors about an unknown policy to extend: where that
+// policy is, if its file is near. Near is the file's own directory, the one above, and
+// those beside its own.
 func findParents(found policy.Diagnostics) {
 	for i := range found {
 		d := &found[i]
@@ -29,7 +30,7 @@ func findParents(found policy.Diagnostics) {
 	}
 }
 
-// policyNear is the path of a policy of that name near a file, "" if there is none.
+// policyNear returns the path of a policy of that name near a file; "" if there is none.
 func policyNear(file, name string) string {
 	dir := filepath.Dir(file)
 	dirs := []string{dir, filepath.Join(dir, "..")}

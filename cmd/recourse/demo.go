@@ -66,7 +66,7 @@ Peaks are the worst mailbox's; a limit that the provider lacks is 0.`,
 type demoRun struct {
 	out, errOut io.Writer
 	json        bool
-	page        string // where the debug page is to be; "" = nowhere
+	page        string // the address of the debug page; "" = there is none
 }
 
 func (r *demoRun) run(ctx context.Context, o demo.Options) error {
@@ -116,7 +116,7 @@ func (r *demoRun) run(ctx context.Context, o demo.Options) error {
 	return d.Repeat(ctx)
 }
 
-// beside is where lines go that are no part of the result.
+// beside returns where to write lines that are not part of the result.
 func (r *demoRun) beside() io.Writer {
 	if r.json {
 		return r.errOut
@@ -124,13 +124,13 @@ func (r *demoRun) beside() io.Writer {
 	return r.out
 }
 
-// progressLine shows how far the demo is: a line that is written over on a
-// terminal, else a line every other second.
+// progressLine shows how far the demo is: on a terminal by one line that it
+// overwrites, else by a new line every other second.
 type progressLine struct {
 	w     io.Writer
-	live  bool
-	open  bool          // a live line stands without its end
-	shown time.Duration // when the last plain line was
+	live  bool          // w is a terminal
+	open  bool          // a live line has been written without a line break
+	shown time.Duration // when the last plain line was written, since the pass began
 }
 
 func (l *progressLine) show(p demo.Progress) {
@@ -152,7 +152,7 @@ func (l *progressLine) show(p demo.Progress) {
 	}
 }
 
-// end puts an end to a line that stands open.
+// end ends an open line.
 func (l *progressLine) end() {
 	if l.open {
 		l.open = false

@@ -11,7 +11,7 @@ import (
 	"github.com/recourse-go/recourse/engine/debug"
 )
 
-// anyPort is the address of a page whose port nobody has chosen.
+// anyPort is the address of the page if the user gives none: any free port.
 const anyPort = ":0"
 
 // demoPage is the debug page of the demo's engine.
@@ -20,8 +20,8 @@ type demoPage struct {
 	server *http.Server
 }
 
-// openPage opens the page of an engine at an address. The demo's accounts are made up, so it
-// shows them; whoever is on this machine may pause them.
+// openPage opens the debug page of an engine at an address. It shows the names of accounts,
+// since the demo's are made up, and lets all users of this machine pause them.
 func openPage(addr string, eng *engine.Engine) (*demoPage, error) {
 	if strings.HasPrefix(addr, ":") {
 		addr = "127.0.0.1" + addr
@@ -44,7 +44,8 @@ func openPage(addr string, eng *engine.Engine) (*demoPage, error) {
 
 func (p *demoPage) close() { _ = p.server.Close() }
 
-// onThisMachine reports whether only this machine reaches a page at the address, HOST:PORT or :PORT.
+// onThisMachine reports whether a page at the address, HOST:PORT or :PORT, can be reached
+// from this machine only.
 func onThisMachine(addr string) bool {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || port == "" {

@@ -55,7 +55,7 @@ func dirFlag(cmd *cobra.Command, name, usage string) *string {
 	return dir
 }
 
-// classTable lists the classes of changes.
+// classTable returns the list of the classes of changes, for the help.
 func classTable() string {
 	var b strings.Builder
 	b.WriteString("Classes, the worst first:\n")
@@ -135,7 +135,7 @@ func diffCases(cmd *cobra.Command, args []string, old, new, failOn, format strin
 	return nil
 }
 
-// readCases reads a file of cases, "-" being the standard input.
+// readCases calls read with a file of cases; "-" is the standard input.
 func readCases(cmd *cobra.Command, name string, read func(io.Reader) error) error {
 	if name == "-" {
 		return read(interruptible(cmd.Context(), cmd.InOrStdin()))
@@ -182,7 +182,7 @@ func writeDiffText(w io.Writer, r *diff.Report, style explain.Style) {
 	}
 }
 
-// emphasis is the class's name, in bold where it is a change for the worse.
+// emphasis returns the name of a group's class, in bold if the change is not harmless.
 func emphasis(g *diff.Group, style explain.Style) string {
 	name := "[" + g.Class.String() + "]"
 	if style.Color && !g.Harmless {
@@ -210,7 +210,7 @@ func summary(r *diff.Report) string {
 	return s
 }
 
-// transition says what a group's cases were and are.
+// transition returns what was decided about a group's cases, and what is decided now.
 func transition(g *diff.Group) string {
 	if g.Class == diff.Uncertain {
 		return fmt.Sprintf("unknown because %s%s was not recorded", g.Because, comma(g.Because))
@@ -223,7 +223,7 @@ func transition(g *diff.Group) string {
 	return old + "  →  " + new
 }
 
-// comma ends a clause within a sentence.
+// comma returns the comma that must follow s in a sentence if it has a relative clause.
 func comma(s string) string {
 	if strings.Contains(s, ", which ") {
 		return ","
@@ -231,7 +231,7 @@ func comma(s string) string {
 	return ""
 }
 
-// outcomeText is one decision in words, with its policy's name if that is to be told.
+// outcomeText returns a decision in words. policy says whether to name its policy.
 func outcomeText(o *diff.Outcome, policy bool) string {
 	words := o.Action
 	switch o.Action {
@@ -266,7 +266,7 @@ func span(seconds float64) string {
 	return units.FormatDuration(time.Duration(seconds * 1e9).Round(time.Millisecond))
 }
 
-// placeOf is where a rule stands.
+// placeOf returns the file and line of the rule of a decision; "" if it stands in no file.
 func placeOf(o *diff.Outcome) string {
 	if o.File == "" {
 		return ""
@@ -288,8 +288,8 @@ func exampleText(x *diff.Example) string {
 	return s
 }
 
-// writeDiffGitHub prints the report as workflow commands: errors for what fails the
-// command, warnings for what else users may feel, and notices.
+// writeDiffGitHub prints the report as workflow commands of GitHub Actions: errors for
+// changes that fail the command, notices for harmless ones, and warnings for the others.
 func writeDiffGitHub(w io.Writer, r *diff.Report, class diff.Class, limit bool) {
 	for _, g := range r.Groups {
 		severity := "warning"

@@ -48,10 +48,10 @@ read from the standard input: a line of what recourse decide reads will do.`,
 	return cmd
 }
 
-// maxEvent bounds what explain reads from its standard input, in bytes.
+// maxEvent is the most bytes that explain reads from its standard input.
 const maxEvent = corpus.MaxLine
 
-// errNoEvent is bad usage: there is nothing to explain.
+// errNoEvent says that there is nothing to explain, which is bad usage.
 var errNoEvent = errors.New("want NAME=VALUE arguments, or a JSON object on the standard input")
 
 func explainCase(cmd *cobra.Command, args []string, policies, format string, rule bool) error {
@@ -85,8 +85,8 @@ func explainCase(cmd *cobra.Command, args []string, policies, format string, rul
 	return failed(x.WriteText(w, explain.Style{Color: colorful(w), Rule: rule}))
 }
 
-// readEvent makes a case of the arguments, or of the standard input when there
-// are none.
+// readEvent returns the case that the arguments give or, without arguments, the one on
+// the standard input.
 func readEvent(cmd *cobra.Command, args []string) (corpus.Case, error) {
 	if len(args) > 0 {
 		data, err := eventOf(args)
@@ -121,7 +121,8 @@ func policyNames(set *policy.Set) []string {
 	return names
 }
 
-// factNames are what explain takes as arguments.
+// factNames are the names that explain takes as arguments, besides header.NAME and
+// facts.NAME.
 var factNames = []string{
 	"provider", "operation", "method", "protocol", "url", "idempotency_key",
 	"status", "imap_status", "body", "network_error", "now",
@@ -129,7 +130,7 @@ var factNames = []string{
 	"type", "code", "codes", "message", "network", "retry_after",
 }
 
-// eventOf makes the JSON object that the arguments NAME=VALUE describe.
+// eventOf returns the JSON object that the arguments NAME=VALUE describe.
 func eventOf(args []string) ([]byte, error) {
 	event := map[string]any{}
 	headers := map[string][]string{}
@@ -198,8 +199,8 @@ func eventOf(args []string) ([]byte, error) {
 	return json.Marshal(event)
 }
 
-// completeFact offers the names that explain takes, and behind a name and "="
-// the values that are known.
+// completeFact offers a shell the names that explain takes and, behind a name and "=",
+// its known values.
 func completeFact(cmd *cobra.Command, policies, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	name, _, named := strings.Cut(word, "=")
 	var offered []cobra.Completion

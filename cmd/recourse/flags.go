@@ -25,7 +25,7 @@ func formatFlag(cmd *cobra.Command, usage string, words ...string) *string {
 
 func (c *choice) String() string { return c.word }
 
-// Type is what help shows for the value.
+// Type returns what the help shows for the value.
 func (c *choice) Type() string { return strings.Join(c.words, "|") }
 
 func (c *choice) Set(s string) error {
@@ -45,8 +45,8 @@ func policiesFlag(cmd *cobra.Command) *string {
 	return dir
 }
 
-// overlaid loads the built-in policies, overlaid by those of dir unless it is
-// "". The errors of policies that are broken are printed.
+// overlaid returns the built-in policies, with those of dir over them unless dir is "".
+// If policies of dir have errors, it prints these and fails.
 func overlaid(cmd *cobra.Command, dir string) (*policy.Set, error) {
 	if dir == "" {
 		return policy.Builtin(), nil
@@ -65,7 +65,7 @@ func overlaid(cmd *cobra.Command, dir string) (*policy.Set, error) {
 	return set, nil
 }
 
-// broken prints the errors among found; the failure says what they stop.
+// broken prints the errors of found, and returns a failure whose text is why.
 func broken(cmd *cobra.Command, found policy.Diagnostics, why string) error {
 	for _, d := range found {
 		if d.Severity == policy.Error {
@@ -75,14 +75,14 @@ func broken(cmd *cobra.Command, found policy.Diagnostics, why string) error {
 	return failed(fmt.Errorf("%s", why))
 }
 
-// completeFlag says what a shell offers as the value of a flag.
+// completeFlag sets the function that offers a shell the values of a flag.
 func completeFlag(cmd *cobra.Command, flag string, complete cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
 		panic(err) // only for a flag that is not defined
 	}
 }
 
-// completeYAML offers directories and YAML files as arguments.
+// completeYAML offers a shell directories and YAML files as arguments.
 func completeYAML(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return []cobra.Completion{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 }

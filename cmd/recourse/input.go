@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// openFile opens a file for reading, and refuses a directory at once.
+// openFile opens a file for reading. It refuses a directory, which os.Open does not.
 func openFile(name string) (*os.File, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -20,8 +20,8 @@ func openFile(name string) (*os.File, error) {
 	return f, nil
 }
 
-// interruptible makes reads of r end when ctx does. A read that is under way
-// then is abandoned; r must not be used again.
+// interruptible returns a reader of r whose reads end when ctx does. A read of r that is
+// under way then goes on, so r must not be used any more.
 func interruptible(ctx context.Context, r io.Reader) io.Reader {
 	in, out := io.Pipe()
 	go func() {

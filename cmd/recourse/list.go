@@ -37,8 +37,8 @@ type listed struct {
 	Protocol string   `json:"protocol"`
 	Extends  []string `json:"extends"`
 	Source   string   `json:"source"`
-	Hosts    []string `json:"hosts"` // that its requests go to, each once
-	Rules    int      `json:"rules"` // with all that it inherits, the default among them
+	Hosts    []string `json:"hosts"` // of its match, each once
+	Rules    int      `json:"rules"` // how many, with the inherited ones and the default
 	Limits   int      `json:"limits"`
 }
 
@@ -72,7 +72,7 @@ func list(cmd *cobra.Command, dir, format string) error {
 	return failed(writeList(cmd.OutOrStdout(), all))
 }
 
-// hostsOf are the hosts that a policy's match names, each once, in order.
+// hostsOf returns the hosts of a policy's match, each once, in order.
 func hostsOf(p *policy.Policy) []string {
 	hosts, seen := []string{}, map[string]bool{}
 	for _, m := range p.Match {

@@ -19,9 +19,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A command that listens ends by itself. One that does not, as while it
-	// reads a pipe that nobody writes to, is ended a moment later, or at once
-	// by a second signal.
+	// Most commands end by themselves when ctx does. One that does not, since it
+	// waits for a pipe for example, is ended a second later, or at once by a
+	// second signal.
 	context.AfterFunc(ctx, func() {
 		stop()
 		time.Sleep(time.Second)
@@ -31,8 +31,8 @@ func main() {
 	os.Exit(int(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)))
 }
 
-// exitCode is what the process ends with. Scripts rely on it. As an error it
-// ends a command that has already printed what is wrong.
+// exitCode is the exit code of the process. Scripts rely on it. It is also the error
+// of a command that has already printed what is wrong.
 type exitCode int
 
 const (
@@ -46,8 +46,8 @@ const (
 
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
-// failure is why a command could not run. Every other error, be it cobra's or
-// the command's, is about the command line.
+// failure is the error of a command that could not run. Any other error, of cobra or
+// of a command, is about the command line: bad usage.
 type failure struct{ error }
 
 func (f failure) Unwrap() error { return f.error }
@@ -60,10 +60,10 @@ func failed(err error) error {
 	return failure{err}
 }
 
-// errInterrupted is the failure of a command that was asked to end.
+// errInterrupted is the failure of a command that was ended by a signal.
 var errInterrupted = errors.New("interrupted")
 
-// run is the whole command: args are what follows the program's name.
+// run runs the command. args are the arguments without the program's name.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) exitCode {
 	root := newRoot(stdin, stdout, stderr)
 	root.SetArgs(args)

@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// isTerminal reports whether a stream is a terminal: colours and live lines
-// make sense there, and input would have to be typed.
+// isTerminal reports whether a stream is a terminal, which shows colours and live lines,
+// and whose input somebody would have to type.
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	if !ok {
@@ -17,13 +17,13 @@ func isTerminal(stream any) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// colorful reports whether what is written to w should have colours: it is a
-// terminal, and nobody has asked for none (https://no-color.org).
+// colorful reports whether text for w should have colours: w is a terminal, and the
+// environment does not turn colours off (https://no-color.org).
 func colorful(w io.Writer) bool {
 	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
-// writeJSON prints v as one object, for people and machines.
+// writeJSON writes v as one JSON object, indented so that people can read it.
 func writeJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)

@@ -12,11 +12,11 @@ import (
 	"github.com/recourse-go/recourse/internal/closest"
 )
 
-// The commands are listed in the order in which they are added, which is that
-// in which one needs them.
+// The help lists the commands in the order in which they are added, which is that in
+// which a newcomer needs them.
 func init() { cobra.EnableCommandSorting = false }
 
-// newRoot is the command with all its subcommands.
+// newRoot returns the command with all its subcommands.
 func newRoot(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "recourse",
@@ -54,8 +54,8 @@ so (simulate --fail-if).`,
 		newVersion(),
 	)
 
-	// Cobra's own commands end with 0 where their arguments make no sense, and
-	// know nothing of exitFailed.
+	// Cobra's own commands end with 0 even if their arguments make no sense, and their
+	// errors are no failures. So replace what checks and runs them.
 	root.InitDefaultCompletionCmd()
 	completion, _, _ := root.Find([]string{"completion"})
 	completion.Short = "print the completion script of a shell"
@@ -71,8 +71,8 @@ so (simulate --fail-if).`,
 	return root
 }
 
-// lackOfCommand tells how to use a command that is nothing without one of its
-// subcommands.
+// lackOfCommand prints the help of a command that was called without the subcommand that
+// it needs.
 func lackOfCommand(cmd *cobra.Command, _ []string) error {
 	cmd.SetOut(cmd.ErrOrStderr())
 	if err := cmd.Help(); err != nil {
@@ -81,7 +81,7 @@ func lackOfCommand(cmd *cobra.Command, _ []string) error {
 	return exitUsage
 }
 
-// knownCommand holds that the arguments of help lead to a command.
+// knownCommand checks that the arguments of help name a command.
 func knownCommand(help *cobra.Command, args []string) error {
 	_, rest, err := help.Root().Find(args)
 	if err == nil && len(rest) > 0 {
@@ -90,8 +90,8 @@ func knownCommand(help *cobra.Command, args []string) error {
 	return err
 }
 
-// explainUnknownFlag adds to the error about an unknown flag which one may have
-// been meant, --strict for --stirct and for -strict.
+// explainUnknownFlag adds a hint to the error about an unknown flag: which flag may have
+// been meant, such as --strict for --stirct and for -strict.
 func explainUnknownFlag(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
@@ -114,7 +114,8 @@ func explainUnknownFlag(cmd *cobra.Command, err error) error {
 	return err
 }
 
-// plainFlagError says of a flag's value what it must be, without the words of Go's libraries.
+// plainFlagError says what the value of a flag must be, in plain words instead of those of
+// Go's libraries.
 func plainFlagError(err error) error {
 	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
 	if !ok {

@@ -56,7 +56,7 @@ type shown struct {
 	Version  string      `json:"version"`
 	Protocol string      `json:"protocol"`
 	Source   string      `json:"source"`
-	Files    []shownFile `json:"files"` // the policy's own, then those of what it inherits
+	Files    []shownFile `json:"files"` // its own file first, then those that it inherits from
 	Parts    []shownPart `json:"parts"`
 }
 
@@ -70,8 +70,8 @@ type shownPart struct {
 	Name      string `json:"name"`
 	File      string `json:"file"`
 	Line      int    `json:"line"`
-	Inherited string `json:"inherited"`   // the policy that it came from, when not this one
-	InPlaceOf string `json:"in_place_of"` // the inherited rule of its name that it replaces; empty if there is none
+	Inherited string `json:"inherited"`   // the policy that it was inherited from; empty if it is this policy's own
+	InPlaceOf string `json:"in_place_of"` // the inherited rule of the same name that it replaces; empty if there is none
 	Text      string `json:"text"`        // YAML
 }
 
@@ -127,13 +127,13 @@ func show(cmd *cobra.Command, args []string, dir, format string) error {
 	return failed(out.writeText(cmd.OutOrStdout(), len(args) == 1))
 }
 
-// isPart reports whether a word on the command line means a part: its section or its name.
+// isPart reports whether a word of the command line is the section or the name of a part.
 func isPart(p *policy.Part, word string) bool {
 	section, _, _ := strings.Cut(p.Section, ".")
 	return word == section || word == p.Section || p.Name != "" && (word == p.Name || word == p.Section+"."+p.Name)
 }
 
-// partNames are the words that isPart knows, each once.
+// partNames returns the sections and the names of the parts, each once.
 func partNames(parts []policy.Part) []string {
 	var names []string
 	for i := range parts {
@@ -147,7 +147,7 @@ func partNames(parts []policy.Part) []string {
 	return names
 }
 
-// filesOf are the files that the parts of a policy come from, its own first.
+// filesOf returns the files that the parts of a policy come from, its own first.
 func filesOf(name string, parts []policy.Part) []shownFile {
 	files := []shownFile{}
 	for i := range parts {
@@ -168,7 +168,7 @@ func filesOf(name string, parts []policy.Part) []shownFile {
 	return files
 }
 
-// writeText prints the parts as a policy file. whole says that they are all parts.
+// writeText prints the parts as a policy file. whole says that these are all its parts.
 func (s *shown) writeText(out io.Writer, whole bool) error {
 	w := bufio.NewWriter(out)
 	if whole {
@@ -178,13 +178,13 @@ func (s *shown) writeText(out io.Writer, whole bool) error {
 		}
 	}
 	section, table := "", ""
-	inOrder := false // an ordinary rule follows
+	inOrder := false // a rule without `last: true` follows
 	for i := len(s.Parts) - 1; i >= 0; i-- {
 		if p := &s.Parts[i]; isOrdinary(*p) {
 			inOrder = true
 		} else if inOrder && p.Section == "rules" {
-			// A rule that took the place of an inherited last one follows: the order here
-			// says what `last` says there, and would be another with it.
+			// A rule without `last` follows, which took the place of an inherited last
+			// rule. In the printed file `last` would move this rule behind it, so drop it.
 			p.Text = strings.TrimSuffix(strings.Replace(p.Text+"\n", "\nlast: true\n", "\n", 1), "\n")
 		}
 	}
@@ -192,7 +192,7 @@ func (s *shown) writeText(out io.Writer, whole bool) error {
 		p := &s.Parts[i]
 		top, sub, _ := strings.Cut(p.Section, ".")
 		if whole && top == "extends" {
-			continue // what it extends is here
+			continue // what it inherits is printed here
 		}
 		field := p.Name == "" && !isList(top)
 		if top != section && (!field || section != "" && !isHead(top)) {
@@ -224,22 +224,23 @@ func (s *shown) writeText(out io.Writer, whole bool) error {
 	return w.Flush()
 }
 
-// isOrdinary reports whether a part is a rule that does not come last wherever it stands.
+// isOrdinary reports whether a part is a rule without `last: true`.
 func isOrdinary(p shownPart) bool {
 	return p.Section == "rules" && !strings.Contains("\n"+p.Text+"\n", "\nlast: true\n")
 }
 
-// isHead reports whether a section is one of the fields that a policy begins with.
+// isHead reports whether a section is one of the fields at the beginning of a policy.
 func isHead(section string) bool {
 	return slices.Contains([]string{"version", "provider", "extends", "source", "protocol"}, section)
 }
 
-// isList reports whether the entries of a section are those of a list.
+// isList reports whether a section is a list.
 func isList(section string) bool {
 	return slices.Contains([]string{"match", "inspect", "operations", "idempotent", "limits", "rules"}, section)
 }
 
-// write prints a part, with where it stands behind its only line, or above it.
+// write prints a part. Where the part stands follows its only line or, if it has several,
+// precedes them. item says that it is an entry of a list.
 func (p *shownPart) write(w io.Writer, indent string, item bool) {
 	lines := strings.Split(p.Text, "\n")
 	comments := 0

@@ -22,7 +22,7 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// simulateFlags are what recourse simulate is told.
+// simulateFlags are the flags of recourse simulate.
 type simulateFlags struct {
 	policies, against, html, failIf, format string
 	seed                                    uint64
@@ -73,7 +73,7 @@ also below against, as in "early_returns > against.early_returns":
 	return cmd
 }
 
-// scenarioTable lists the scenarios that ship.
+// scenarioTable returns the list of the built-in scenarios, for the help.
 func scenarioTable() string {
 	var b strings.Builder
 	for _, s := range builtinScenarios() {
@@ -88,14 +88,14 @@ func scenarioTable() string {
 func builtinScenarios() []*simulate.Scenario {
 	var list []*simulate.Scenario
 	for _, f := range simulate.Builtin() {
-		if s, _ := simulate.Parse(f); s != nil { // a test holds that all are right
+		if s, _ := simulate.Parse(f); s != nil { // a test checks that none has errors
 			list = append(list, s)
 		}
 	}
 	return list
 }
 
-// nameTable lists the names of --fail-if.
+// nameTable returns the list of the names of --fail-if, for the help.
 func nameTable() string {
 	var b strings.Builder
 	for line := range explain.Lines("  ", strings.Join(simulate.Names(), " "), 80) {
@@ -158,7 +158,7 @@ func runSimulate(cmd *cobra.Command, args []string, o *simulateFlags) error {
 	return nil
 }
 
-// readScenario reads a scenario from a file, or one that ships.
+// readScenario reads the built-in scenario of that name, else the file.
 func readScenario(cmd *cobra.Command, name string) (*simulate.Scenario, error) {
 	f, ships := simulate.BuiltinFile(name)
 	if !ships {
@@ -182,7 +182,7 @@ func readScenario(cmd *cobra.Command, name string) (*simulate.Scenario, error) {
 	return s, nil
 }
 
-// maxScenario is how large a scenario file may be.
+// maxScenario is the most bytes of a scenario file.
 const maxScenario = 1 << 20
 
 func readScenarioFile(name string) ([]byte, error) {
@@ -198,10 +198,10 @@ func readScenarioFile(name string) ([]byte, error) {
 	return data, err
 }
 
-// builtInPolicies stands for the built-in policies alone.
+// builtInPolicies in place of a DIR stands for the built-in policies alone.
 const builtInPolicies = "built-in"
 
-// played plays a scenario with the policies of dir.
+// played returns the result of a scenario with the policies of dir.
 func played(cmd *cobra.Command, s *simulate.Scenario, dir string, seed uint64) (*simulate.Result, error) {
 	set := policy.Builtin()
 	if dir != builtInPolicies {

@@ -113,7 +113,7 @@ func test(cmd *cobra.Command, args []string, o testOptions) error {
 	return nil
 }
 
-// whyNoTests says where tests were looked for.
+// whyNoTests says why there was no test to run.
 func whyNoTests(args []string, suites []*suite.Suite, o testOptions) string {
 	n := 0
 	for _, s := range suites {
@@ -205,7 +205,7 @@ type testResult struct {
 
 type testFailure struct {
 	Line int    `json:"line"`
-	Step int    `json:"step"` // of a script, from 1; 0 = the test as a whole
+	Step int    `json:"step"` // of a script, from 1; 0 = it is about the whole test
 	What string `json:"what"`
 	Want string `json:"want"`
 	Got  string `json:"got"`
@@ -312,7 +312,7 @@ func (r *testReport) writeText(w io.Writer, o testOptions) error {
 	return err
 }
 
-// why is the explanation of a failed test; "" where there is no decision.
+// why returns the explanation of a failed test; "" if there was no decision.
 func (t *testResult) why(style explain.Style) (string, error) {
 	if t.Explanation == nil {
 		return "", nil
@@ -322,7 +322,7 @@ func (t *testResult) why(style explain.Style) (string, error) {
 	return b.String(), err
 }
 
-// printLines prints text after left in 80 columns.
+// printLines prints text behind left, in lines of at most 80 columns.
 func printLines(w io.Writer, left, text string) {
 	for line := range explain.Lines(left, text, 80) {
 		fmt.Fprintln(w, line)
@@ -336,7 +336,7 @@ func shorten(s string, most int) string {
 	return s
 }
 
-// The JUnit format, as CI servers read it: one suite a policy.
+// The JUnit format, as CI servers read it. Each policy is a suite.
 type (
 	junitSuites struct {
 		XMLName  xml.Name     `xml:"testsuites"`
