@@ -117,5 +117,6 @@ type Change struct {
 	Result  float64 `json:"result"`
 	Against float64 `json:"against"`
 	Worse   bool    `json:"worse"`
-	Text    string  `json:"text"` // in words
+	Better  bool    `json:"better"` // neither = it is no matter of good or bad
+	Text    string  `json:"text"`   // in words
 }

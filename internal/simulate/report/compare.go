@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -65,17 +66,19 @@ func Compare(result, against *simulate.Result) *simulate.Comparison {
 			c.Changes = append(c.Changes, change)
 		}
 	}
-	// Sorting is stable, so that the worse changes, and the others, stay in the order of metrics.
-	slices.SortStableFunc(c.Changes, func(a, b simulate.Change) int {
-		switch {
-		case a.Worse == b.Worse:
-			return 0
-		case a.Worse:
-			return -1
-		}
-		return 1
-	})
+	// Sorting is stable, so that changes of the same rank stay in the order of metrics.
+	slices.SortStableFunc(c.Changes, func(a, b simulate.Change) int { return cmp.Compare(rank(&a), rank(&b)) })
 	return c
+}
+
+func rank(c *simulate.Change) int {
+	switch {
+	case c.Worse:
+		return 0
+	case c.Better:
+		return 1
+	}
+	return 2
 }
 
 // change returns how a differs from b; differs is false if the difference may be chance, or
@@ -86,7 +89,7 @@ func (m *metric) change(a, b *simulate.Totals) (c simulate.Change, differs bool)
 		return c, false
 	}
 	return simulate.Change{
-		Metric: m.name, Result: x, Against: y, Worse: float64(m.worse)*(x-y) > 0,
+		Metric: m.name, Result: x, Against: y, Worse: float64(m.worse)*(x-y) > 0, Better: float64(m.worse)*(x-y) < 0,
 		Text: fmt.Sprintf("%s: %s instead of %s%s", m.what, m.kind.write(x), m.kind.write(y), factor(x, y)),
 	}, true
 }

@@ -46,15 +46,14 @@ func paragraph(b *strings.Builder, indent, text string) {
 	}
 }
 
+var headings = [...]string{"worse", "better", "neither worse nor better"} // by rank
+
 func changesText(b *strings.Builder, c *simulate.Comparison) {
 	b.WriteByte('\n')
 	paragraph(b, "", changesSummary(c))
 	last := ""
 	for _, change := range c.Changes {
-		heading := "better, or neither"
-		if change.Worse {
-			heading = "worse"
-		}
+		heading := headings[rank(&change)]
 		if heading != last {
 			fmt.Fprintf(b, "\n%s:\n", heading)
 			last = heading
