@@ -6,15 +6,15 @@ import (
 	"sync/atomic"
 )
 
-// Another is a transport beside the base, for requests that must not go over
-// the connection that the last attempt had: it answered 421, or it was over HTTP/2
-// and the attempt timed out. Nothing of the base's is closed.
+// Another is a second transport beside the base. It sends requests that must not use the
+// connection of the last attempt, since that was answered by 421, or went over HTTP/2 and
+// timed out. It closes none of the base's connections. The zero value is ready to use.
 type Another struct {
 	once  sync.Once
 	clone atomic.Pointer[http.Transport]
 }
 
-// Of is that transport; nil where base is not an *http.Transport.
+// Of returns that transport, or nil if base is not an *http.Transport.
 func (a *Another) Of(base http.RoundTripper) *http.Transport {
 	a.once.Do(func() {
 		t, ok := base.(*http.Transport)
@@ -22,11 +22,11 @@ func (a *Another) Of(base http.RoundTripper) *http.Transport {
 			return
 		}
 		t = t.Clone()
-		// Connections that are not kept are not found dead either.
+		// Without keep-alives no request gets an idle connection that is dead.
 		t.DisableKeepAlives = true
 		if t.TLSNextProto["h2"] != nil {
-			// Golang.org/x/net/http2 was configured, whose functions would use the
-			// connections of base.
+			// The base uses golang.org/x/net/http2, and this function would use the
+			// connections of the base.
 			t.TLSNextProto, t.ForceAttemptHTTP2 = nil, true
 		}
 		a.clone.Store(t)
@@ -34,7 +34,7 @@ func (a *Another) Of(base http.RoundTripper) *http.Transport {
 	return a.clone.Load()
 }
 
-// CloseIdle closes its idle connections.
+// CloseIdle closes the idle connections of the second transport.
 func (a *Another) CloseIdle() {
 	if t := a.clone.Load(); t != nil {
 		t.CloseIdleConnections()

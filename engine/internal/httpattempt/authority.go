@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Authority is a request's host, with the port where it names one, in lower case.
+// Authority returns a request's host in lower case, with the port if the URL has one.
 func Authority(req *http.Request) string {
 	h := req.URL.Host
 	for i := range len(h) {

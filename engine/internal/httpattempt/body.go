@@ -10,31 +10,31 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// Body is a response's body that gives the call's permit back, and ends its timer,
-// at the end of the body or when it is closed. So it does when the caller's context
-// ends, since net/http frees the connection then, whoever reads; and, where somebody
-// wants to be told of it, when it is collected without either.
+// Body is a response's body. When it is closed or read to its end, it releases the
+// attempt's permit and ends its timer. It also does so when the caller's context ends,
+// since net/http frees the connection then, and, if HandOver asks for it, when the body is
+// garbage collected without having been closed.
 type Body struct {
 	io.ReadCloser
 	permit    limiter.Permit
 	timer     *Timer
-	undecided bool // only Close ends it: the failure is being decided
+	undecided bool // the failure is being decided: reading to the end releases nothing
 	done      atomic.Bool
-	use       *use            // nil = nobody asks
+	use       *use            // nil = WatchUse was not called
 	leak      runtime.Cleanup // reports a body that nobody closed
-	unhook    func() bool     // from the caller's end; nil where that cannot come
+	unhook    func() bool     // detaches the body from the caller's context; nil = it never ends
 }
 
-// Guard ties what an attempt holds to its response's body. Of a failed attempt only
-// Close gives it back, until HandOver.
+// Guard returns body with the attempt's permit and timer tied to it. If the attempt has
+// failed, only Close releases them until HandOver is called.
 func Guard(body io.ReadCloser, permit limiter.Permit, t *Timer, failed bool) *Body {
 	return &Body{ReadCloser: body, permit: permit, timer: t, undecided: failed}
 }
 
-// HandOver makes the body the caller's. What it holds goes back at the latest when ctx
-// ends or canceled is closed; both may be nil. leaked is called should the body be collected without
-// being closed; nil = nobody looks. It must not refer to the body, nor to its
-// response, which leads to the body: then that would never be collected.
+// HandOver gives the body to the caller. The permit and the timer are released at the latest
+// when ctx ends or canceled is closed; both may be nil. leaked, unless it is nil, is called if
+// the body is garbage collected without having been closed. leaked must refer neither to the
+// body nor to its response, since then the body would never be collected.
 func (b *Body) HandOver(ctx context.Context, canceled <-chan struct{}, leaked func()) {
 	b.undecided = false
 	permit, timer := b.permit, b.timer
@@ -53,25 +53,26 @@ func (b *Body) HandOver(ctx context.Context, canceled <-chan struct{}, leaked fu
 				}
 				permit.Release()
 				timer.End()
-				defer func() { _ = recover() }() // there is no caller here whom a panic could tell
+				defer func() { _ = recover() }() // no caller could see a panic of this goroutine
 				report()
 			}()
 		}, leaked)
 	}
 }
 
-// WatchUse returns a function that tells for how long nobody has read the body: 0
-// while somebody does. It must be called before the body is read.
+// WatchUse returns a function that returns for how long nobody has read the body; 0 = a read
+// is under way. It must be called before the body is read.
 func (b *Body) WatchUse() (idle func() time.Duration) {
 	b.use = &use{start: time.Now()}
 	return b.use.idle
 }
 
-// use is apart from the body, which whoever asks about it must not keep.
+// use is a separate object, so that the function that WatchUse returns does not keep the body
+// from being garbage collected.
 type use struct {
 	start   time.Time
-	readers atomic.Int32
-	latest  atomic.Int64 // when the latest read ended, since start
+	readers atomic.Int32 // reads that are under way
+	latest  atomic.Int64 // when the latest read ended, in nanoseconds since start
 }
 
 func (u *use) begin() {
@@ -94,7 +95,7 @@ func (u *use) idle() time.Duration {
 	return time.Since(u.start) - time.Duration(u.latest.Load())
 }
 
-// Done reports whether everything has been given back.
+// Done reports whether the permit and the timer have been released.
 func (b *Body) Done() bool { return b.done.Load() }
 
 // Read implements io.Reader.
@@ -134,8 +135,8 @@ func (b *Body) release() {
 	}
 }
 
-// Upgraded ties an attempt's timer to a connection that the server has
-// switched to another protocol; it still is all that the connection was.
+// Upgraded ties an attempt's timer to a connection that the server has switched to another
+// protocol. The result has the methods Write and, if c has it, CloseWrite of c.
 func Upgraded(c io.ReadWriteCloser, timer *Timer) io.ReadCloser {
 	u := upgradedBody{c, timer}
 	if h, ok := c.(closeWriter); ok {
@@ -161,12 +162,12 @@ func (b *upgradedBody) Close() error {
 	return err
 }
 
-// TimedBody is a body read inside Do's function: each read has the attempt's
-// timeout to itself.
+// TimedBody is a body that is read inside the function of Do. Each read may take the
+// attempt's timeout.
 type TimedBody struct {
 	io.ReadCloser
 	timer *Timer
-	reads atomic.Int32 // under way
+	reads atomic.Int32 // reads that are under way
 	ended atomic.Bool
 }
 

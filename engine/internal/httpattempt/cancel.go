@@ -10,8 +10,9 @@ type requestCanceled struct{}
 func (requestCanceled) Error() string        { return "engine: http.Request.Cancel was closed" }
 func (requestCanceled) Is(target error) bool { return target == context.Canceled }
 
-// WithCancel is ctx that ends also when canceled, an http.Request.Cancel, is closed.
-// It may be nil, as it mostly is. stop must be called; it ends the context.
+// WithCancel returns a context that ends when ctx does or when canceled, which is an
+// http.Request.Cancel and may be nil, is closed. stop ends the context and must be called,
+// but does nothing if canceled is nil.
 func WithCancel(ctx context.Context, canceled <-chan struct{}) (_ context.Context, stop func()) {
 	if canceled == nil {
 		return ctx, func() {}
@@ -27,8 +28,8 @@ func WithCancel(ctx context.Context, canceled <-chan struct{}) (_ context.Contex
 	return ctx, func() { cancel(nil) }
 }
 
-// whenOver calls f, in a goroutine of its own, when ctx ends or canceled is closed,
-// unless it is unhooked before; nil = neither can come.
+// whenOver calls f, in a goroutine of its own, when ctx ends or canceled is closed, unless
+// unhook is called before. unhook is nil if neither can happen.
 func whenOver(ctx context.Context, canceled <-chan struct{}, f func()) (unhook func() bool) {
 	if canceled == nil {
 		if ctx.Done() == nil {

@@ -8,28 +8,32 @@ import (
 	"sync/atomic"
 )
 
-// Version is the version of HTTP by which an origin was reached last.
+// Version is the version of HTTP over which an origin was reached last.
 type Version uint8
 
+// The versions. HTTP1 stands for any version except HTTP/2, and the next connection may
+// still be HTTP/2. NotHTTP2 is certain: net/http without TLS, or a base that reports no
+// version.
 const (
 	HTTPUnknown Version = iota
-	HTTP1               // or any but HTTP/2, which the next connection may be
+	HTTP1
 	HTTP2
-	NotHTTP2 // for certain: net/http without TLS, or a base that tells no version at all
+	NotHTTP2
 )
 
-// Origin is where requests go. It remembers by which version of HTTP it was reached
-// last. It is safe for concurrent use.
+// Origin is a server to which requests go. It remembers the version of HTTP over which it was
+// reached last. It is safe for concurrent use.
 type Origin struct {
 	tls     bool
 	version atomic.Uint32 // a Version
 }
 
-// Note remembers by which version of HTTP o was reached.
+// Note remembers over which version of HTTP o was reached.
 func (o *Origin) Note(now Version) { o.version.Store(uint32(now)) }
 
-// Expect is by which version of HTTP a request to o will most likely go: the one before,
-// else it is not known. plain is the base where that is net/http's own, else nil.
+// Expect returns over which version of HTTP the next request to o will most likely go: the
+// one of the request before, or HTTPUnknown. plain is the base if that is an *http.Transport,
+// else nil.
 func (o *Origin) Expect(plain *http.Transport) Version {
 	known := Version(o.version.Load())
 	if plain == nil {
@@ -39,23 +43,23 @@ func (o *Origin) Expect(plain *http.Transport) Version {
 	switch {
 	case never && plain.Proxy == nil: // a proxy may speak HTTP/2 over TLS of its own
 		return NotHTTP2
-	case !never && known == NotHTTP2: // over another base
+	case !never && known == NotHTTP2: // another base has noted it
 		return HTTPUnknown
 	}
 	return known
 }
 
-// Origins are the origins that requests have gone to. Requests find theirs without a
-// lock; only a new one takes it.
+// Origins are the origins to which requests have gone. Finding one takes no lock; only adding
+// a new one does. The zero value is ready to use.
 type Origins struct {
-	known [2]atomic.Pointer[map[string]*Origin] // by authority, without TLS and with
+	known [2]atomic.Pointer[map[string]*Origin] // by authority: [0] without TLS, [1] with TLS
 	mu    sync.Mutex
 }
 
-// maxOrigins is how many of a kind are remembered before all are forgotten.
+// maxOrigins is how many origins each of the two maps has before it is emptied.
 const maxOrigins = 1024
 
-// Of is the origin of an authority.
+// Of returns the origin of an authority, and makes it if there is none.
 func (p *Origins) Of(authority string, tls bool) *Origin {
 	at := &p.known[0]
 	if tls {
@@ -75,7 +79,7 @@ func (p *Origins) Of(authority string, tls bool) *Origin {
 		known = maps.Clone(*old)
 	}
 	o := &Origin{tls: tls}
-	known[strings.Clone(authority)] = o // a part of a URL
+	known[strings.Clone(authority)] = o // not to keep the whole URL, of which authority is a part
 	at.Store(&known)
 	return o
 }

@@ -9,17 +9,16 @@ import (
 	"github.com/recourse-go/recourse/internal/redact"
 )
 
-// maxKeptBody bounds the copy of a request's body, in bytes. It is the largest
-// request that Microsoft Graph takes; uploads beyond come in chunks.
+// maxKeptBody bounds the copy of a request's body, in bytes. It is the size of the largest
+// request that Microsoft Graph takes; larger uploads are sent in chunks.
 const maxKeptBody = 4 << 20
 
-// KeepBody returns a request whose body can be had again, if that can be done
-// without reading ahead of a stream: of a body of known length, or one that
-// can be sought, up to maxKeptBody a copy is made. SDKs need it: those of
-// Google (Gmail's messages.send) and of Microsoft Graph (every body) make
-// requests without GetBody. A request that is fine, or that cannot be helped,
-// is returned as it is. The caller's request is not changed, but its body is
-// read and closed. A body that does not come is waited for until ctx ends.
+// KeepBody returns a request with a GetBody, so that it can be sent again, if it can do that
+// without reading a stream ahead: it copies a body of up to maxKeptBody bytes whose length is
+// known or that can be sought. SDKs need this: those of Google (Gmail's messages.send) and of
+// Microsoft Graph (every body) make requests without GetBody. Other requests are returned as
+// they are. The caller's request is not changed, but its body is read and closed. If reading
+// blocks, KeepBody waits until ctx ends.
 func KeepBody(ctx context.Context, req *http.Request) (*http.Request, error) {
 	if !HadOnce(req) {
 		return req, nil
@@ -31,7 +30,8 @@ func KeepBody(ctx context.Context, req *http.Request) (*http.Request, error) {
 	if n < 0 || n > maxKeptBody {
 		return req, nil
 	}
-	// One byte more, so that net/http still notices a body longer than it should be.
+	// Read one byte more, so that net/http still notices a body that is longer than the
+	// request says.
 	b, err := readAll(ctx, req.Body, n+1)
 	if err != nil {
 		return nil, redact.Wrap("engine: read the request's body", err)
@@ -42,13 +42,13 @@ func KeepBody(ctx context.Context, req *http.Request) (*http.Request, error) {
 	return kept, nil
 }
 
-// HadOnce reports whether req has a body that cannot be had again as it is.
+// HadOnce reports whether req has a body that can be read only once.
 func HadOnce(req *http.Request) bool {
 	return req.Body != nil && req.Body != http.NoBody && req.GetBody == nil
 }
 
 // readAll reads at most n bytes of a body, and closes it. It returns when ctx ends, as
-// net/http does, also where to close the body does not end a read of it.
+// net/http does, even if closing the body does not end a read that is under way.
 func readAll(ctx context.Context, body io.ReadCloser, n int64) (b []byte, err error) {
 	if ctx.Done() == nil || inMemory(body) {
 		defer body.Close()
@@ -67,7 +67,7 @@ func readAll(ctx context.Context, body io.ReadCloser, n int64) (b []byte, err er
 	select {
 	case <-done:
 		if panicked != nil {
-			panic(panicked) // where the caller of the round trip can see it
+			panic(panicked) // in the goroutine of the caller, which may recover
 		}
 		return read, failed
 	case <-ctx.Done():
@@ -76,11 +76,11 @@ func readAll(ctx context.Context, body io.ReadCloser, n int64) (b []byte, err er
 	}
 }
 
-// errReaderGone is that of a reader which ends its goroutine.
+// errReaderGone is the error if the body's reader calls runtime.Goexit.
 var errReaderGone = redact.New("engine: the body's reader has ended its goroutine")
 
-// left is how much can still be read of something that can be sought, in
-// bytes; -1 = it cannot be told.
+// left returns how many bytes of a reader that can be sought are still to be read; -1 = it
+// cannot tell.
 func left(r io.Reader) int64 {
 	s, ok := r.(io.Seeker)
 	if !ok {

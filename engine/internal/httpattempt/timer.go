@@ -9,7 +9,7 @@ import (
 	"github.com/recourse-go/recourse/internal/errtree"
 )
 
-// ErrTimeout is the cause of an attempt's context that took too long.
+// ErrTimeout is the cause with which a Timer ends an attempt's context.
 var ErrTimeout error = timeoutError{}
 
 type timeoutError struct{}
@@ -18,13 +18,13 @@ func (timeoutError) Error() string   { return "engine: attempt timed out" }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return true }
 
-// TimedOutError is the error of an attempt that was cut off by its timeout.
+// TimedOutError is the error of an attempt that its timer has ended. It matches ErrTimeout.
 type TimedOutError struct{ Err error }
 
 func (e *TimedOutError) Error() string {
 	text := errtree.Text(e.Err)
 	if errtree.Is(e.Err, ErrTimeout) {
-		return text // it says so
+		return text // the text already says that it timed out
 	}
 	return ErrTimeout.Error() + ": " + text
 }
@@ -32,10 +32,10 @@ func (e *TimedOutError) Unwrap() error   { return e.Err }
 func (e *TimedOutError) Is(t error) bool { return t == ErrTimeout }
 func (e *TimedOutError) Timeout() bool   { return true }
 
-// Timer ends an attempt's context when nothing has moved for a while: first the
-// parts of the request's body (in Transport, which has it) until the response's
-// headers, then the parts of the response's. A nil Timer does nothing, and one
-// without a time waits for ever. It is safe for concurrent use.
+// Timer ends an attempt's context when the attempt has made no progress for a time. Until the
+// response's headers, progress is each part of the request's body that is sent (in Transport,
+// which sees the body); after them it is each part of the response's body. A nil Timer does
+// nothing, and one without a time never ends the context. It is safe for concurrent use.
 type Timer struct {
 	idle   time.Duration
 	ctx    context.Context
@@ -43,13 +43,13 @@ type Timer struct {
 	mu     sync.Mutex
 	timer  *time.Timer
 	ended  bool
-	headed bool       // the response's headers have come
-	kept   *TimedBody // the body that an attempt of Do returns
-	left   bool       // the attempt of Do is over, and kept's end ends the timer
+	headed bool       // the response's headers have arrived
+	kept   *TimedBody // the body that the function of Do returns; nil = none
+	left   bool       // the attempt of Do is over, and the end of kept ends the timer
 }
 
-// Start begins an attempt whose context ends when nothing moves for idle; 0 = never.
-// The Timer must be ended, or left.
+// Start returns the context of a new attempt, and its Timer, which ends the context when there
+// is no progress for idle; 0 = never. End or Leave must be called on the Timer.
 func Start(ctx context.Context, idle time.Duration) (context.Context, *Timer) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	t := &Timer{idle: idle, ctx: ctx, cancel: cancel}
@@ -62,10 +62,10 @@ func Start(ctx context.Context, idle time.Duration) (context.Context, *Timer) {
 // Cancel ends the attempt's context for another reason.
 func (t *Timer) Cancel(cause error) { t.cancel(cause) }
 
-// Timeless reports whether t bounds no time: it is there for Cancel.
+// Timeless reports whether t has no time, and only serves for Cancel.
 func (t *Timer) Timeless() bool { return t != nil && t.idle == 0 }
 
-// Progress starts the time anew while the request is on its way.
+// Progress restarts the time if the response's headers have not arrived.
 func (t *Timer) Progress() {
 	if t == nil || t.timer == nil {
 		return
@@ -77,8 +77,8 @@ func (t *Timer) Progress() {
 	}
 }
 
-// Answered stops the time when the response's headers have come. What is left of
-// the request's body does not count any more.
+// Answered stops the time when the response's headers arrive. From then on the request's body
+// no longer counts as progress.
 func (t *Timer) Answered() {
 	if t != nil {
 		t.answered()
@@ -92,21 +92,21 @@ func (t *Timer) answered() {
 	t.Pause()
 }
 
-// Pause stops the time: nobody waits for the server now.
+// Pause stops the time, since nobody waits for the server now.
 func (t *Timer) Pause() {
 	if t != nil && t.timer != nil {
 		t.timer.Stop()
 	}
 }
 
-// Resume starts the time anew: somebody waits for the server again.
+// Resume restarts the time, since somebody waits for the server again.
 func (t *Timer) Resume() {
 	if t == nil || t.timer == nil {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.ended { // else a reader would leave a timer behind that its closer cannot see
+	if !t.ended { // after End nothing would stop the timer again
 		t.timer.Reset(t.idle)
 	}
 }
@@ -129,8 +129,8 @@ func (t *Timer) end() {
 	t.cancel(nil)
 }
 
-// Leave ends t with its attempt, unless a success returns a body that is still
-// to be read: then the end of that body ends it.
+// Leave is called at the end of an attempt of Do; ok says that it succeeded. It ends t, unless
+// the attempt returns a body that is still to be read: then the end of that body ends t.
 func (t *Timer) Leave(ok bool) {
 	t.mu.Lock()
 	t.left = ok && t.kept != nil && !t.kept.ended.Load()
@@ -144,7 +144,7 @@ func (t *Timer) Leave(ok bool) {
 	}
 }
 
-// bodyEnded notes that b is at its end.
+// bodyEnded is called when b has been closed or read to its end.
 func (t *Timer) bodyEnded(b *TimedBody) {
 	t.mu.Lock()
 	last := t.left && t.kept == b
@@ -156,18 +156,19 @@ func (t *Timer) bodyEnded(b *TimedBody) {
 
 type timerKey struct{}
 
-// NewContext is ctx, in which TimeBody and KeepBody find the attempt's timer.
+// NewContext returns a context in which TimeBody and KeepForBody find the attempt's timer.
 func NewContext(ctx context.Context, t *Timer) context.Context {
 	return context.WithValue(ctx, timerKey{}, t)
 }
 
-// WithoutTimer is ctx for what does not belong to the attempt any more.
+// WithoutTimer returns a context in which they find no timer, for requests that do not belong
+// to the attempt.
 func WithoutTimer(ctx context.Context) context.Context {
 	return context.WithValue(ctx, timerKey{}, nil)
 }
 
-// TimeBody gives each read of a response's body the time of the attempt that ctx
-// belongs to.
+// TimeBody wraps a response's body so that each read may take the timeout of the attempt to
+// which ctx belongs.
 func TimeBody(ctx context.Context, resp *http.Response) {
 	t, ok := ctx.Value(timerKey{}).(*Timer)
 	if !ok {
@@ -179,15 +180,15 @@ func TimeBody(ctx context.Context, resp *http.Response) {
 	}
 }
 
-// KeepForBody keeps the context of the attempt that ctx belongs to for as long as the
-// response's body is read.
+// KeepForBody keeps the context of the attempt to which ctx belongs alive until the response's
+// body is closed or read to its end.
 func KeepForBody(ctx context.Context, resp *http.Response) {
 	t, ok := ctx.Value(timerKey{}).(*Timer)
 	if !ok || resp == nil || resp.StatusCode < 200 || resp.Body == nil || resp.Body == http.NoBody {
 		return
 	}
 	b, ok := resp.Body.(*TimedBody)
-	if !ok || b.timer != t { // of a call inside
+	if !ok || b.timer != t { // the body belongs to a call inside the attempt
 		t.Pause()
 		b = &TimedBody{ReadCloser: resp.Body, timer: t}
 		resp.Body = b

@@ -19,52 +19,52 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// net/http repeats some requests by itself. Over HTTP/1.1 it does so with a
-// request that is not idempotent only where none of it was written. Over HTTP/2 it
-// repeats any request, at once and without end, whose stream was refused, or was
-// beyond a GOAWAY, which is safe; and any whose stream was reset with
-// PROTOCOL_ERROR, which the server may have carried out. Limits, budget and backoff
-// see nothing of that. So over HTTP/2 each try sends a request once:
+// net/http repeats some requests by itself. Over HTTP/1.1 it repeats a request that is not
+// idempotent only if none of it was written. Over HTTP/2 it repeats any request, at once and
+// any number of times, whose stream was refused or was beyond a GOAWAY, which is safe, but
+// also any whose stream was reset with PROTOCOL_ERROR, which the server may have carried out.
+// Limits, budget and backoff do not see these repeats. So over HTTP/2 a try must send its
+// request only once:
 //
-//   - one with a body gets no GetBody, so that net/http returns the reason
+//   - a request with a body gets no GetBody, so that net/http returns the reason
 //     ("cannot retry err […]");
-//   - one without a body is cut off by its trace when net/http gets a connection
-//     for it once more after the headers were written. Where that is the same one,
-//     the stream was refused: after a GOAWAY and after PROTOCOL_ERROR net/http does
-//     not use the connection any more. Else the reason is not known.
+//   - a request without a body is cut off by its trace when net/http gets another
+//     connection for it after the headers were written. If that is the same connection,
+//     the stream was refused, since after a GOAWAY or a PROTOCOL_ERROR net/http does not
+//     use the connection any more. Otherwise the reason is not known.
 //
-// What was certainly not processed is repeated by roundTrip.attempt, the first time at
-// once and for nothing, and then by the loop.
+// A request that was certainly not processed is repeated by roundTrip.attempt, the first time
+// at once and without cost, and after that by the loop.
 
-// ErrAgain is the error of a try that was cut off.
+// ErrAgain is the error of a try that its trace has cut off.
 var ErrAgain = redact.New("engine: the server ended the request's stream without an answer, and the base transport would have sent it again")
 
 // Trace is what httptrace has seen of one try.
 type Trace struct {
-	plain bool   // the base is net/http's own
+	plain bool   // the base is an *http.Transport
 	once  bool   // see sentOnce
 	host  string // the authority of the request's URL
-	cut   func() // ends the try; nil where the base cannot repeat the request
+	cut   func() // ends the try; nil = the base cannot repeat the request
 
 	mu      sync.Mutex
-	addr    string // of the connection that was asked for first
-	asked   bool   // a connection was asked for
-	got     bool   // there was one, and it may have carried the request
-	conns   int    // how many there were
-	foreign bool   // a dial has made requests of its own in this context
-	http2   bool
-	wrote   bool // over HTTP/2, and not answered since
-	again   bool // the base would have sent it again
-	conn    net.Conn
-	refused bool // for the reason that the stream was refused
+	addr    string   // the address of the connection that was asked for first
+	asked   bool     // a connection was asked for
+	got     bool     // there was a connection that may have carried the request
+	conns   int      // how many connections there were
+	foreign bool     // a dial has asked for connections of its own in this context
+	http2   bool     // the request goes over HTTP/2
+	wrote   bool     // its headers were written over HTTP/2, and no answer has come since
+	again   bool     // the base was about to send the request again
+	conn    net.Conn // the latest connection
+	refused bool     // the base was about to, because the stream had been refused
 }
 
-// hooks are the trace as httptrace takes it.
+// hooks returns the hooks of the trace for httptrace.
 func (t *Trace) hooks() *httptrace.ClientTrace {
 	h := &httptrace.ClientTrace{GetConn: t.getConn, GotConn: t.gotConn, WroteHeaderField: t.wroteField}
 	if !t.plain {
-		// What was answered a base may send again on purpose, with a credential for
-		// example; net/http does not.
+		// Another base than net/http may send a request again on purpose after an
+		// answer, for example with a credential.
 		h.GotFirstResponseByte = func() { t.answered(true) }
 		h.Got1xxResponse = func(int, textproto.MIMEHeader) error { t.answered(false); return nil }
 	}
@@ -78,15 +78,15 @@ func (t *Trace) getConn(addr string) {
 		t.asked, t.addr = true, addr
 		return
 	}
-	own := addr == t.addr || hostport.Host(addr) == hostport.Host(t.host) // the first may be a proxy
+	own := addr == t.addr || hostport.Host(addr) == hostport.Host(t.host) // t.addr may be that of a proxy
 	switch {
 	case !own && !t.wrote:
-		t.foreign = true // a dial has this context too, and may ask for connections of its own
+		t.foreign = true // a dial has the same context, and may ask for connections of its own
 	case t.wrote && own && t.foreign:
 		t.stop()
-	case t.wrote: // see gotConn, which tells more
+	case t.wrote: // gotConn knows more, and decides
 	case own && t.once:
-		t.got = false // net/http's word that the connection before has carried nothing
+		t.got = false // net/http asks again only if the connection before has carried nothing
 	}
 }
 
@@ -101,18 +101,18 @@ func (t *Trace) gotConn(info httptrace.GotConnInfo) {
 		t.refused = t.plain && same(info.Conn, t.conn)
 		t.stop()
 		if secure && !t.http2 {
-			conn.Close() // over HTTP/1.1 net/http writes without a look at the context
+			conn.Close() // over HTTP/1.1 net/http would write although the context has ended
 		}
 		return
 	}
 	t.got, t.conn = true, info.Conn
-	// Connections that are of no use as soon as they are there, without end.
+	// The base may get one useless connection after the other, without end.
 	if t.conns++; t.conns > 2 && t.http2 && !t.foreign {
 		t.stop()
 	}
 }
 
-// same reports whether two connections are certainly one.
+// same reports whether a and b are certainly the same connection.
 func same(a, b net.Conn) bool {
 	return a != nil && reflect.TypeOf(a).Kind() == reflect.Pointer && a == b
 }
@@ -135,7 +135,7 @@ func (t *Trace) answered(yes bool) {
 	t.wrote = t.http2 && !yes
 }
 
-// stop ends the try, since the base would send the request again. t.mu is held.
+// stop ends the try, since the base is about to send the request again. t.mu must be held.
 func (t *Trace) stop() {
 	t.again = true
 	if t.cut != nil {
@@ -143,14 +143,14 @@ func (t *Trace) stop() {
 	}
 }
 
-// Stopped reports whether the base would have sent the request again.
+// Stopped reports whether the base was about to send the request again.
 func (t *Trace) Stopped() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.again
 }
 
-// body is a GetBody that refuses where the server may have seen the request.
+// body returns a GetBody that fails if the server may have seen the request.
 func (t *Trace) body(get func() (io.ReadCloser, error)) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
 		t.mu.Lock()
@@ -164,33 +164,33 @@ func (t *Trace) body(get func() (io.ReadCloser, error)) func() (io.ReadCloser, e
 	}
 }
 
-// NewTrace is the trace of a try of req over base that is expected to go by
-// a version of HTTP. cut ends the try; nil where net/http cannot repeat the request.
+// NewTrace returns the trace of a try of req over base, which is expected to use a version of
+// HTTP. cut ends the try; nil = net/http cannot repeat the request.
 //
-// It reports whether the request ever had a connection, since one that had none can
-// be repeated whatever it does. Whether it was written is no proof that it was not
-// sent: over HTTP/2 net/http writes in another goroutine, and says so only after the
+// The trace tells whether the request ever had a connection, since a request without one can
+// be repeated whatever it does. That the trace has seen no write does not prove that nothing
+// was sent: over HTTP/2 net/http writes in another goroutine, and reports it only after the
 // bytes are gone.
 func NewTrace(req *http.Request, base http.RoundTripper, expected Version, cut func()) *Trace {
 	_, plain := base.(*http.Transport)
 	return &Trace{plain: plain, host: Authority(req), http2: expected == HTTP2, cut: cut}
 }
 
-// WithTrace is ctx with the hooks of t.
+// WithTrace returns ctx with the hooks of t.
 func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return httptrace.WithClientTrace(ctx, t.hooks())
 }
 
-// Once keeps the base from sending req twice, so far as that can be done before
-// it is sent. Over HTTP/1.1 a GetBody is good: net/http uses it only where nothing
-// was written, and without it the error does not say so. Where the protocol is not
-// known before, the request gets none. A nil Trace does nothing.
+// Once changes req so that the base does not send it twice, as far as that can be done before
+// it is sent. Over HTTP/1.1 the request keeps its GetBody: net/http uses it only if nothing
+// was written, and without it the error does not say that nothing was. If the version is not
+// known, the request gets none. A nil Trace does nothing.
 func (t *Trace) Once(req *http.Request, expected Version) {
 	if t == nil {
 		return
 	}
 	if !sentOnce(req) && !keyed(req.Header) {
-		// A key that says nothing makes a request idempotent to net/http.
+		// Even an empty idempotency key makes net/http repeat a request.
 		req.Header = req.Header.Clone()
 		for _, name := range idempotencyKeys {
 			delete(req.Header, name)
@@ -208,9 +208,9 @@ func (t *Trace) Once(req *http.Request, expected Version) {
 
 var idempotencyKeys = [...]string{"Idempotency-Key", "X-Idempotency-Key"}
 
-// sentOnce reports whether http.Transport asks for another connection for req,
-// over HTTP/1.1, only where the one before has carried nothing: neither its method
-// nor a header says to net/http that it is idempotent.
+// sentOnce reports whether http.Transport, over HTTP/1.1, asks for another connection for req
+// only if the one before has carried nothing. That is so if neither the method nor a header
+// makes req idempotent for net/http.
 func sentOnce(req *http.Request) bool {
 	switch req.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
@@ -227,8 +227,8 @@ func sentOnce(req *http.Request) bool {
 // keyed reports whether a header has an idempotency key.
 func keyed(h http.Header) bool { return classify.Idempotent(nil, "http", http.MethodPost, "", h) }
 
-// Unprocessed reports whether the try, which ended with err, is known not to have
-// been looked at by the server although it had a connection.
+// Unprocessed reports whether the server certainly never looked at the request of the try,
+// which ended with err, although it had a connection. t may be nil.
 func (t *Trace) Unprocessed(err error) bool {
 	if t == nil {
 		return classify.Unprocessed(err)
@@ -239,11 +239,11 @@ func (t *Trace) Unprocessed(err error) bool {
 	if again {
 		return known
 	}
-	// Another base may have sent it before, on the connection before.
+	// Another base than net/http may have sent the request on an earlier connection.
 	return (t.plain || conns <= 1) && classify.Unprocessed(err)
 }
 
-// HadConn reports whether the base told of a connection that the try had.
+// HadConn reports whether the base reported a connection of the try. t may be nil.
 func (t *Trace) HadConn() bool {
 	if t == nil {
 		return false
@@ -253,9 +253,10 @@ func (t *Trace) HadConn() bool {
 	return t.conns > 0
 }
 
-// Refine corrects what an error alone cannot tell: a request that never had a
-// connection has not reached the server, and one that had may have, unless net/http
-// or the calling code knows better.
+// Refine corrects e.Sent and e.Network by what an error alone cannot tell: a request that
+// never had a connection has not reached the server, and one that had one may have reached
+// it, unless net/http proves otherwise. known says that the calling code has classified the
+// error: then Refine only ever sets Sent to false. t may be nil.
 func (t *Trace) Refine(e *rules.Event, err error, known bool) {
 	if t == nil {
 		return
@@ -264,7 +265,7 @@ func (t *Trace) Refine(e *rules.Event, err error, known bool) {
 	asked, got, again := t.asked, t.got, t.again
 	t.mu.Unlock()
 	if !asked {
-		return // a base that reports nothing
+		return // the base reports nothing
 	}
 	switch {
 	case known:
@@ -286,9 +287,9 @@ func (t *Trace) Refine(e *rules.Event, err error, known bool) {
 	}
 }
 
-// refusedForGood reports whether the words of an error that came instead of a
-// connection are those of a status by which a proxy refuses a tunnel for good. Of a
-// proxy's answer to CONNECT net/http returns but the text of its status.
+// refusedForGood reports whether an error that came instead of a connection means that a proxy
+// refuses a tunnel permanently. Of a proxy's answer to CONNECT, net/http returns only the text
+// of the status.
 func refusedForGood(err error) bool {
 	text := errtree.Text(err)
 	for status := 400; status < 500; status++ {

@@ -9,27 +9,27 @@ import (
 	"sync/atomic"
 )
 
-// Upload is the body of a request on its way. As long as it progresses the
-// attempt's time does not run out; and an error of the caller's own reader is told
-// from one of the network, since it comes again whatever is repeated. When the
-// attempt's context ends the body is closed: over HTTP/1.1 net/http waits for a read
-// of it that is under way, whatever has ended the request.
+// Upload is the body of a request while it is sent. Each part that is read restarts the
+// attempt's timer. An error of the caller's own reader is noted, so that it is not taken for
+// one of the network: a repeat would fail in the same way. When the attempt's context ends,
+// the body is closed, since over HTTP/1.1 net/http waits for a read of it that is under way,
+// whatever has ended the request.
 type Upload struct {
 	io.ReadCloser
 	timer  *Timer
-	unhook func() bool // from the attempt's end; nil where that cannot come
+	unhook func() bool // detaches it from the attempt's context; nil = that never ends
 	closed atomic.Bool
-	err    atomic.Pointer[error]
-	again  atomic.Pointer[Upload] // of a repeat of net/http's own
+	err    atomic.Pointer[error]  // the reader's error
+	again  atomic.Pointer[Upload] // the body of a repeat by net/http itself
 }
 
-// minUpload is the longest body in memory, in bytes, that is not watched: it
-// cannot fail, and net/http reads it in one piece, as io.Copy does. That much in an
-// attempt_timeout is the slowest upload that counts as progressing.
+// minUpload is the size, in bytes, of the longest body in memory that needs no Upload: it
+// cannot fail, and net/http reads it in one piece, as io.Copy does. So an upload must send at
+// least that much in each attempt_timeout to count as progressing.
 const minUpload = 32 << 10
 
-// NeedsUpload reports whether the body of req, which is to be sent with or without
-// a time, has to be an Upload.
+// NeedsUpload reports whether the body of req has to be an Upload. timed says that the attempt
+// has a timeout.
 func NeedsUpload(req *http.Request, timed bool) bool {
 	body := req.Body
 	if body == nil || body == http.NoBody {
@@ -72,7 +72,7 @@ func (u *Upload) Read(p []byte) (int, error) {
 	if n > 0 {
 		u.timer.Progress()
 	}
-	if err != nil && err != io.EOF && !u.closed.Load() { // else it is net/http that ended it
+	if err != nil && err != io.EOF && !u.closed.Load() { // after Close an error is not the reader's own
 		u.err.CompareAndSwap(nil, &err)
 	}
 	return n, err
@@ -93,7 +93,7 @@ func (u *Upload) end() error {
 	return u.ReadCloser.Close()
 }
 
-// Failed reports whether the caller's reader has failed. A nil Upload has not.
+// Failed reports whether the caller's reader has failed. It is false for a nil Upload.
 func (u *Upload) Failed() bool {
 	if u != nil && u.again.Load() != nil {
 		u = u.again.Load()
@@ -101,14 +101,14 @@ func (u *Upload) Failed() bool {
 	return u != nil && u.err.Load() != nil
 }
 
-// UploadError is the error of an attempt whose own body could not be read.
+// UploadError is the error of an attempt whose request body could not be read.
 type UploadError struct{ Err error }
 
 func (e *UploadError) Error() string { return e.Err.Error() }
 func (e *UploadError) Unwrap() error { return e.Err }
 
-// inMemory reports whether body is one of the readers of memory that
-// http.NewRequest knows, as net/http itself does.
+// inMemory reports whether body is one of the in-memory readers that http.NewRequest knows.
+// net/http recognises them in the same way.
 func inMemory(body io.ReadCloser) bool {
 	switch reflect.TypeOf(body) {
 	case nopCloser, nopCloserWriterTo:
@@ -122,7 +122,7 @@ func inMemory(body io.ReadCloser) bool {
 	return false
 }
 
-// What io.NopCloser returns.
+// The two types that io.NopCloser returns.
 var (
 	nopCloser         = reflect.TypeOf(io.NopCloser(nil))
 	nopCloserWriterTo = reflect.TypeOf(io.NopCloser(struct {
