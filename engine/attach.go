@@ -8,21 +8,21 @@ import (
 
 // Observers that are added while the engine runs, as by a debug page.
 
-// audience is who is told what the engine does, beside Options.Observer.
+// audience is the observers of an engine beside Options.Observer.
 type audience struct {
-	any      atomic.Bool // somebody is told; set from the beginning where there is an Options.Observer
+	any      atomic.Bool // there is an observer, Options.Observer or an attached one
 	attached atomic.Pointer[[]*attached]
 }
 
-// attached is one who was attached. Its address tells it from others that are alike.
+// attached is an attached observer. Its address identifies it, since an Observer may not be
+// comparable.
 type attached struct{ Observer }
 
-// Attach makes o hear what the engine does from now on, beside Options.Observer, and returns
-// what ends that. It is told less: no attempt that succeeded, and no response body that nobody
-// closed where there is no Options.Observer, since the calls that go well are not to pay for
-// somebody who looks. It may be called at any time; o must do what an Observer has to.
-//
-// Who is not attached costs nothing: no call looks for observers one by one.
+// Attach adds an observer beside Options.Observer, and returns a function that removes it. Both
+// may be called at any time and from any goroutine. An attached observer is told less than
+// Options.Observer: it is not told of attempts that succeeded, nor, if there is no
+// Options.Observer, of response bodies that nobody closed, since calls that succeed must not
+// become slower.
 func (e *Engine) Attach(o Observer) (detach func()) {
 	a := &attached{o}
 	e.change(func(list []*attached) []*attached { return append(list, a) })
@@ -33,7 +33,7 @@ func (e *Engine) Attach(o Observer) (detach func()) {
 	}
 }
 
-// change replaces the list of those who are attached; how gets a copy of it.
+// change replaces the list of attached observers by what how makes of a copy of it.
 func (e *Engine) change(how func([]*attached) []*attached) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -50,10 +50,10 @@ func (e *Engine) change(how func([]*attached) []*attached) {
 	e.audience.any.Store(len(list) > 0 || e.o.Observer != nil)
 }
 
-// observed reports whether somebody is told what happens.
+// observed reports whether the engine has any observer.
 func (e *Engine) observed() bool { return e.audience.any.Load() }
 
-// tell tells all who want to know.
+// tell tells all observers.
 func (e *Engine) tell(ctx context.Context, n *Notice) {
 	if e.o.Observer != nil {
 		e.o.Observer.Observe(ctx, n)

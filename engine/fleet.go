@@ -15,12 +15,12 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// What the processes that share a store keep together.
+// What the engine shares with other processes through Options.Store.
 
 const (
-	storeTimeout      = 50 * time.Millisecond // of a call, unless Options.StoreTimeout is set
-	credentialTimeout = time.Second           // of one request to the store about a credential
-	credentialLease   = 15 * time.Second      // of a refresh whose process says nothing more, unless Options.StoreLease is set
+	storeTimeout      = 50 * time.Millisecond // the default of Options.StoreTimeout
+	credentialTimeout = time.Second           // how long one request to the store about a credential may take
+	credentialLease   = 15 * time.Second      // how long the lease of a refresh lasts if Options.StoreLease is not set
 )
 
 // credentialFleet returns how the engine shares its refreshes with other processes; nil = it
@@ -41,8 +41,9 @@ func credentialFleet(o *Options) *credential.Fleet {
 	return f
 }
 
-// spend tells the store that a call for tokens, which a Reauth hook makes, is about to spend
-// a refresh token. It does nothing for other calls.
+// spend tells the store that a token request, which a Reauth hook makes, is about to spend a
+// refresh token. If it must not be spent, spend returns how the call ends. It does nothing for
+// other calls.
 func (r *run) spend(ctx context.Context) *outcome {
 	var header http.Header
 	if req := r.attempts.request(); req != nil {
@@ -56,12 +57,12 @@ func (r *run) spend(ctx context.Context) *outcome {
 	return nil
 }
 
-// outages are what the values of a limit's `on_outage` mean.
+// outages maps the values of a limit's `on_outage` to the limiter's.
 var outages = map[string]limiter.OnOutage{
 	policy.OutageShare: limiter.OutageShare, policy.OutageClosed: limiter.OutageClosed, policy.OutageOpen: limiter.OutageOpen,
 }
 
-// newMember makes the process a member of those that share the store; nil = there is no store.
+// newMember registers the process as a member of the fleet; nil = there is no store.
 func (e *Engine) newMember() *limiter.Member {
 	if e.o.Store == nil {
 		return nil
@@ -72,15 +73,15 @@ func (e *Engine) newMember() *limiter.Member {
 	})
 }
 
-// storeNotice tells the observer what happens to the store.
+// storeNotice tells the observers what happens to the store.
 func (e *Engine) storeNotice(n limiter.StoreNotice) {
 	if e.observed() {
 		e.tell(context.Background(), &Notice{Kind: NoticeStore, Time: time.Now(), Duration: n.Duration, Err: n.Err, Store: &n})
 	}
 }
 
-// tellNumbers tells the other processes which policies this one has, so that they notice
-// where theirs differ.
+// tellNumbers publishes a digest of this process's policies, so that processes with different
+// ones notice it.
 func (e *Engine) tellNumbers(set *policy.Set) {
 	if e.member != nil {
 		sum := sha256.Sum256([]byte(set.Version()))
@@ -88,7 +89,8 @@ func (e *Engine) tellNumbers(set *policy.Set) {
 	}
 }
 
-// Fleet tells how the process fares with Options.Store. ok is false where there is none.
+// Fleet returns the process's state as a member of the fleet that shares Options.Store. ok is
+// false if there is no store. It is safe for concurrent use.
 func (e *Engine) Fleet() (state limiter.MemberState, ok bool) {
 	if e.member == nil {
 		return limiter.MemberState{}, false
@@ -96,15 +98,15 @@ func (e *Engine) Fleet() (state limiter.MemberState, ok bool) {
 	return e.member.State(), true
 }
 
-// leave gives back what the process holds in the store.
+// leave releases what the process holds in the store.
 func (e *Engine) leave() {
 	if e.member != nil {
 		_ = e.member.Close(context.Background())
 	}
 }
 
-// refuse notes a refusal that was decided at the time now, and returns how many there were
-// in a row.
+// refuse notes a refusal that was decided at the time now, and returns how many refusals of the
+// key there were in a row.
 func (p *Provider) refuse(now time.Time, limit string, k limiter.Keys, r limiter.Refusal) int {
 	if p.engine.member != nil {
 		return p.limits().Refuse(limit, k, r)

@@ -14,9 +14,9 @@ import (
 // concurrent use. The Notice and what it points to are valid until Observe returns: copy
 // what you keep.
 //
-// A Notice carries no request, no body of it and no credentials; its Event
-// holds the response's headers and body, which an observer should not log, and
-// its Err is the error as it came, whose text may quote a URL with its query.
+// A Notice carries neither the request, nor its body, nor credentials. But its Event
+// holds the response's headers and body, which an observer should not log, and its Err
+// is the original error, whose text may quote a URL with its query.
 type Observer interface {
 	Observe(ctx context.Context, n *Notice)
 }
@@ -27,7 +27,7 @@ type ObserverFunc func(ctx context.Context, n *Notice)
 // Observe calls f.
 func (f ObserverFunc) Observe(ctx context.Context, n *Notice) { f(ctx, n) }
 
-// Observers tells each of several Observers, in order. A nil one is left out.
+// Observers is an Observer that tells several others, in order. Nil ones are left out.
 type Observers []Observer
 
 // Observe tells all of them.
@@ -48,19 +48,19 @@ const (
 	NoticeDecision                         // a failed attempt was decided
 	NoticeWait                             // the call is about to wait; Duration says how long
 	NoticeHold                             // a limit was closed for a key, by a decision or by hand; Duration says how long
-	NoticeReauth                           // a credential was refreshed for the call, or Err says why not; Duration is the hook's time; once a refresh, however many calls waited
+	NoticeReauth                           // a credential was refreshed for the call, or Err says why not; Duration is the hook's time; once for each refresh, however many calls waited
 	NoticeGiveUp                           // the call has failed for good
 	NoticeDefer                            // the call was handed back; Duration says for how long
 	NoticeReload                           // the policies were replaced, or Err says why not
-	NoticeShadow                           // a candidate policy decides otherwise
-	NoticeNested                           // somebody above retries what was given up here
+	NoticeShadow                           // a candidate policy decides differently
+	NoticeNested                           // code above the engine retries a request that was given up here
 	NoticeLeak                             // a response's body was never closed
-	NoticeQueued                           // the call was kept back before an attempt, by limits or by credentials known to be bad (then Err says why), for Duration: a millisecond or more
-	NoticeNoAccount                        // a call names no account and should; once a provider
-	NoticeUnclaimed                        // a request goes to a host of a built-in policy that is not loaded; once a policy
-	NoticeReauthWait                       // the call has waited for a refresh that another one began, for Duration; Err is what came of it
-	NoticeManyFacts                        // an account has too many values of facts that limits count by: all others share one key; once an account and day
-	NoticeStore                            // Store says what happened to Options.Store; the outage, that is over, lasted for Duration
+	NoticeQueued                           // before an attempt the call was delayed for Duration, a millisecond or more, by limits or by credentials known to be bad (then Err says why)
+	NoticeNoAccount                        // a call names no account but should; once for each provider
+	NoticeUnclaimed                        // a request goes to a host of a built-in policy that is not loaded; once for each policy
+	NoticeReauthWait                       // the call has waited for Duration for a refresh that another call began; Err is the refresh's error
+	NoticeManyFacts                        // an account has too many values of facts that limits count by, so the others share one key; once for each account and day
+	NoticeStore                            // Store says what happened to Options.Store; Duration is how long an outage that is over has lasted
 	NoticePaused                           // an account was paused until Until; Err has the reason
 	NoticeResumed                          // the pause of an account was ended before its time
 	NoticeLift                             // a hold was lifted by hand
@@ -75,7 +75,7 @@ var noticeKinds = [...]string{
 	NoticePaused: "paused", NoticeResumed: "resumed", NoticeLift: "lift",
 }
 
-// String is the kind's name.
+// String returns the kind's name, such as "give-up".
 func (k NoticeKind) String() string {
 	if int(k) < len(noticeKinds) && noticeKinds[k] != "" {
 		return noticeKinds[k]
@@ -92,26 +92,26 @@ type Notice struct {
 	Account   string
 	Operation string
 	Method    string
-	Host      string // that the call goes to; Do: as its Call says
-	Attempt   int    // its number from 1; of other kinds, the attempts made so far
+	Host      string // the host that the call goes to; with Do, the one that its Call names
+	Attempt   int    // NoticeAttempt: its number, from 1; other kinds: the attempts made so far
 	Duration  time.Duration
 	Until     time.Time            // NoticeWait, NoticeHold, NoticeGiveUp, NoticeDefer, NoticePaused: when that ends, or when to come back; zero = not known
-	Units     int64                // NoticeAttempt: what it cost of the limits that count units, as requests or quota units; 0 = nothing, as where it was never sent
-	Status    int                  // of the latest attempt's reply, HTTP or SMTP; 0 = none, or not known
-	Limit     string               // NoticeHold, NoticeLift, NoticeQueued, and calls that a limit ends or hands back: its name
-	Cause     limiter.Cause        // what has closed Limit, or paused the account; zero = it is not closed, or nobody said why
+	Units     int64                // NoticeAttempt: what it cost of the limits that count units, such as requests or quota units; 0 = nothing, since it was never sent
+	Status    int                  // the status of the latest attempt's reply, HTTP or SMTP; 0 = none, or not known
+	Limit     string               // NoticeHold, NoticeLift, NoticeQueued, and calls that a limit ends or hands back: the limit's name
+	Cause     limiter.Cause        // what has closed Limit, or paused the account; zero = it is not closed, or the cause is not known
 	Event     *rules.Event         // the failed attempt's facts; nil for a success
 	Decision  *Decision            // nil before there is one, and for a success
 	Candidate *Decision            // NoticeShadow: what the candidate decides
-	Store     *limiter.StoreNotice // NoticeStore; nil of all others
-	Before    *State               // NoticeDecision: what the call had used up before, from which it was decided
-	// Policy is, in a NoticeDecision, the one that has decided: of a refresh's failure
-	// that of the token endpoint, not the Provider's. It may be kept.
+	Store     *limiter.StoreNotice // NoticeStore; nil otherwise
+	Before    *State               // NoticeDecision: the call's State before the decision
+	// Policy is, in a NoticeDecision, the policy that has decided. For the failure of a
+	// refresh it is that of the token endpoint, and not the Provider's. It may be kept.
 	Policy *policy.Policy
-	Err    error
+	Err    error // see the kinds; its text may quote a URL with its query
 }
 
-// notify tells the observer.
+// notify tells the observers something about the call.
 func (r *run) notify(ctx context.Context, kind NoticeKind, d time.Duration, err error) {
 	if !r.p.engine.observed() {
 		return
@@ -137,7 +137,7 @@ func (r *run) notify(ctx context.Context, kind NoticeKind, d time.Duration, err 
 	r.p.engine.tell(ctx, n)
 }
 
-// notifyLimit is notify about a limit, and what has closed it.
+// notifyLimit tells the observers something about a limit, and what has closed it.
 func (r *run) notifyLimit(ctx context.Context, kind NoticeKind, d time.Duration, limit string, cause limiter.Cause) {
 	if !r.p.engine.observed() {
 		return
@@ -152,7 +152,7 @@ func (r *run) notifyLimit(ctx context.Context, kind NoticeKind, d time.Duration,
 	r.p.engine.tell(ctx, n)
 }
 
-// notice is what there is to say of the call as it is now.
+// notice returns a Notice that describes the call as it is now.
 func (r *run) notice(kind NoticeKind, d time.Duration) *Notice {
 	n := &Notice{
 		Kind: kind, Time: time.Now(), Provider: r.c.policy.Name, Version: r.c.policy.Version,
@@ -169,7 +169,7 @@ func (r *run) notice(kind NoticeKind, d time.Duration) *Notice {
 	return n
 }
 
-// noticeSuccess tells the observer of an attempt that succeeded.
+// noticeSuccess tells Options.Observer, which must not be nil, of an attempt that succeeded.
 func (r *run) noticeSuccess(ctx context.Context) {
 	o := r.p.engine.o.Observer
 	now, status := time.Now(), 0

@@ -17,15 +17,15 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// The kill switch of one account. What is known of pauses, and how the processes that share
-// a store tell each other, is in package pause.
+// The kill switch of one account. Package pause keeps the pauses, and shares them between the
+// processes that have the same store.
 
 // Pause says that nothing is sent for an account: see Engine.PauseAccount.
 type Pause struct {
-	Account string    // "" = another process has paused it, and this one has seen no call of it since
-	Since   time.Time // when it was paused
-	Until   time.Time // when that ends; zero = when ResumeAccount ends it
-	Reason  string    // as it was given
+	Account string    // "" = not known: another process has paused it, and this one has seen no call of it since
+	Since   time.Time // when the pause began
+	Until   time.Time // when it ends; zero = when ResumeAccount ends it
+	Reason  string    // as given to PauseAccount, cut to 200 bytes
 }
 
 // PausedError is the error of a call that was handed back because its account is paused.
@@ -43,34 +43,39 @@ func (e *PausedError) Error() string {
 	return s
 }
 
-// pausedRule is the rule of calls that are handed back before any has decided.
+// pausedRule is the rule named in the decision about a call that is handed back because of a
+// pause.
 var pausedRule = decision.OwnRule(policy.Rule{Name: "paused", Action: policy.Fail})
 
-// pauseLook is when a call comes back whose account is paused until it is resumed.
+// pauseLook is how long a call is handed back for if the pause has no end.
 const pauseLook = 10 * time.Minute
 
-// ErrFleetUntold is the error of a pause, or of its end, that is in force in this process alone,
-// since Options.Store has not heard of it. It is told once it answers, as long as this process lives.
+// ErrFleetUntold is the error of PauseAccount and ResumeAccount if Options.Store has not answered,
+// so that the change is in force in this process alone. As long as this process lives it goes on
+// trying to tell the store.
 var ErrFleetUntold = redact.New("engine: the store does not answer, so only this process has done it yet")
 
-// PauseAccount stops sending for an account, at every provider of the engine, until the
-// given time (zero = until ResumeAccount). Calls that begin, and those that wait, for a
-// limit, for credentials or between two attempts, are handed back at once as a *DeferError
-// whose cause is a *PausedError, with their State and the end of the pause, or ten
-// minutes from now where none is known. Nor are the account's credentials refreshed
-// any more for a call that was refused. An attempt or a refresh that is under way is not cut.
+// PauseAccount stops sending for an account, at every provider of the engine, until the given
+// time; the zero time means until ResumeAccount. Calls that begin, and calls that wait for a
+// limit, for credentials or between two attempts, are handed back at once as a *DeferError whose
+// cause is a *PausedError. It has the call's State, and the end of the pause as the time to come
+// back, or ten minutes from now if the pause has no end. The account's credentials are not
+// refreshed for refused calls either. An attempt or a refresh that is under way is not cut off.
 //
-// With an Options.Store that is a limiter.PauseStore, as those of this module are, it is so in all
-// processes that share it, within a second. They keep it when the store does not answer, and put it
-// back where a store was restarted without its data. A process that starts while the
-// store does not answer hears of it within a second after it does, and sends until then what
-// its limits allow. Processes know the account by the store's digest of its name.
-// An error that wraps ErrFleetUntold says that the account is paused in this process and nowhere else yet.
-// PauseAccount waits for the store for a second at most.
+// If Options.Store is a limiter.PauseStore, as those of this module are, the pause is in force
+// within a second in all processes that share the store. They keep it while the store does not
+// answer, and put it back if the store was restarted without its data. A process that starts
+// while the store does not answer learns of the pause within a second after the store answers
+// again; until then it sends what its limits allow. The store knows the account only by a digest
+// of its name.
 //
-// reason is for people, and is shown in error texts; its first 200 bytes are kept. It stands in the
-// store as it is, so it should name nobody. A pause replaces an earlier one; one until a time that is
-// past ends it. An account must be named. No more than 10,000 accounts can be paused at once.
+// PauseAccount waits for the store for a second at most. An error that wraps ErrFleetUntold says
+// that the account is paused in this process, but not yet in the others. With any other error it
+// is not paused: the account has no name, or 10,000 accounts are paused already.
+//
+// reason is for people, and is shown in error texts; its first 200 bytes are kept. The store has
+// it in plain text, so it should name nobody. A pause replaces an earlier one of the account. A
+// time in the past ends the pause. PauseAccount is safe for concurrent use.
 func (e *Engine) PauseAccount(account string, until time.Time, reason string) error {
 	if account == "" {
 		return errors.New("engine: pause of an account without a name")
@@ -82,8 +87,9 @@ func (e *Engine) PauseAccount(account string, until time.Time, reason string) er
 	return untold(e.pauses.Pause(pause.Pause{Account: account, Since: now, Until: until, Reason: shortReason(reason)}))
 }
 
-// ResumeAccount ends a pause at once, in a fleet as PauseAccount begins it, with the same errors. An
-// account that is not paused stays as it is.
+// ResumeAccount ends an account's pause at once, and in the other processes that share the store
+// as PauseAccount begins it, with the same errors. It does nothing for an account that is not
+// paused. It is safe for concurrent use.
 func (e *Engine) ResumeAccount(account string) error {
 	if account == "" {
 		return nil
@@ -91,7 +97,8 @@ func (e *Engine) ResumeAccount(account string) error {
 	return untold(e.pauses.Resume(account))
 }
 
-// Paused are the accounts that are paused, in no order.
+// Paused returns the pauses that are in force, in no order. If this process has not yet heard from
+// the store, it waits for that, for Options.StoreTimeout at most.
 func (e *Engine) Paused() (list []Pause) {
 	e.pauses.Await(context.Background())
 	for _, p := range e.pauses.All() {
@@ -100,7 +107,7 @@ func (e *Engine) Paused() (list []Pause) {
 	return list
 }
 
-// untold is an error of package pause as callers see it.
+// untold turns an error of package pause into the one that callers see.
 func untold(err error) error {
 	switch {
 	case err == nil:
@@ -113,7 +120,7 @@ func untold(err error) error {
 	return &bothErrors{ErrFleetUntold, err}
 }
 
-// shortReason is what is kept of a reason.
+// shortReason returns the part of a reason that is kept.
 func shortReason(s string) string {
 	if len(s) <= limiter.MaxPauseReason {
 		return s
@@ -121,7 +128,7 @@ func shortReason(s string) string {
 	return strings.ToValidUTF8(s[:limiter.MaxPauseReason], "")
 }
 
-// newPauses is what the engine knows of pauses.
+// newPauses makes the engine's set of pauses, shared if the store can do that.
 func (e *Engine) newPauses() *pause.Set {
 	var fleet *pause.Fleet
 	if store, ok := e.o.Store.(limiter.PauseStore); ok {
@@ -137,7 +144,7 @@ func (e *Engine) newPauses() *pause.Set {
 	return pause.New(fleet, pause.Hooks{Begun: e.endPaused, Tell: e.toldOfPause})
 }
 
-// endPaused ends the waits of accounts that are paused.
+// endPaused ends the limiters' waits of the calls whose account is paused.
 func (e *Engine) endPaused() {
 	e.mu.Lock()
 	limiters := slices.Clone(e.limiters)
@@ -160,10 +167,10 @@ func (e *Engine) toldOfPause(p pause.Pause, ended bool) {
 	})
 }
 
-// cause is what a pause says to those who wait.
+// cause returns the pause as the cause of a wait.
 func (p *Pause) cause() limiter.Cause { return limiter.Cause{Rule: "paused", At: p.Since} }
 
-// paused hands a call back whose account is paused; nil = it is not.
+// paused hands the call back if its account is paused; nil = it is not.
 func (r *run) paused(ctx context.Context) *outcome {
 	pauses := r.p.engine.pauses
 	if !pauses.Any() {
@@ -178,7 +185,7 @@ func (r *run) paused(ctx context.Context) *outcome {
 	if until.IsZero() {
 		until = time.Now().Add(pauseLook)
 	}
-	r.wait = nil // it is not the limit that keeps it
+	r.wait = nil // the call no longer waits for a limit
 	return &outcome{kind: deferred, rule: pausedRule, reason: decision.ReasonPaused, until: later(r.until, until), cause: &PausedError{Pause(p)}}
 }
 
@@ -198,7 +205,7 @@ func (r *run) sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// pausable is ctx, which ends when the account is paused, too.
+// pausable returns a context that ends when ctx does, or when the account is paused.
 func (r *run) pausable(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	e, account := r.p.engine, r.call.Account
@@ -217,7 +224,7 @@ func (r *run) pausable(ctx context.Context) (context.Context, context.CancelFunc
 	return ctx, cancel
 }
 
-// isPaused reports whether nothing is sent for an account.
+// isPaused reports whether an account is paused.
 func (e *Engine) isPaused(account string) bool {
 	_, ok := e.pauses.Of(account)
 	return ok

@@ -18,20 +18,20 @@ type shadow struct {
 	different atomic.Uint64
 }
 
-// Shadow evaluates the policies of set beside the live ones, without effect:
-// every failed attempt whose outcome the live policy decides is also decided by
-// the candidate of the same name, and a difference is counted and told to the
-// observer. The candidate reads the reply or the error anew, by its own
-// extractors, `idempotent` list and, where Transport names the operation, by its
-// own `operations`; Options.Classify is asked once more for it. The provider, the
-// call's state and the chance of its jitter are the live policy's.
+// Shadow evaluates the policies of set, the candidates, beside the live ones and without effect.
+// Every failed attempt that the live policy decides is also decided by the candidate of the same
+// name; a difference is counted and told to the observers. The candidate reads the reply or the
+// error anew, by its own extractors, its own `idempotent` list and, if Transport names the
+// operation, its own `operations`; Options.Classify is called once more for it. The provider,
+// the call's state and the random number of its jitter are those of the live policy.
 //
-// What a token endpoint answers on the way to another call, and what the calling
-// code decides by itself, are not compared. The items of DecideBatch are decided
-// from the facts that they come with.
+// Two things are not compared: what a token endpoint answers during another call, and what the
+// calling code decides by itself. For the items of DecideBatch the candidate decides from the
+// facts that they come with.
 //
-// It holds for providers that a reload adds too, and goes on while the live
-// policies are replaced. Shadow(nil) ends it. The counts begin anew each time.
+// Shadow also applies to providers that a later reload adds, and stays in effect while the live
+// policies are replaced. Shadow(nil) ends it. Each call sets the counts to zero. It is safe for
+// concurrent use.
 func (e *Engine) Shadow(set *policy.Set) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -53,8 +53,8 @@ func (e *Engine) shadowOfLocked(name string) *shadow {
 	return &shadow{compiled: compile(pol, &e.o)}
 }
 
-// Shadow tells how many decisions p's candidate policy has made too, and how many of
-// these with another action, label or rule. ok is false where there is no candidate.
+// Shadow returns how many decisions p's candidate policy has made, and how many of them have
+// another action, label or rule than the live policy's. ok is false if there is no candidate.
 func (p *Provider) Shadow() (compared, different uint64, ok bool) {
 	s := p.shadow.Load()
 	if s == nil {
@@ -63,8 +63,8 @@ func (p *Provider) Shadow() (compared, different uint64, ok bool) {
 	return s.compared.Load(), s.different.Load(), true
 }
 
-// candidate is what the candidate policy decides about the failed attempt, from
-// what the call had used up before; nil = there is none, or nothing to compare.
+// candidate returns what the candidate policy decides about the failed attempt, from the call's
+// state before it; nil = there is no candidate, or nothing to compare.
 func (r *run) candidate(ctx context.Context, u float64, now time.Time) *Decision {
 	s := r.p.shadow.Load()
 	if s == nil || r.elsewhere() {
@@ -78,7 +78,7 @@ func (r *run) candidate(ctx context.Context, u float64, now time.Time) *Decision
 	return d
 }
 
-// compare counts whether the live policy has decided otherwise than the candidate.
+// compare counts and tells a difference between the live decision and the candidate's.
 func (r *run) compare(ctx context.Context, candidate *Decision, now time.Time) {
 	live, s := r.decision, r.p.shadow.Load()
 	if candidate == nil || s == nil || candidate.Action == live.Action && candidate.As == live.As && candidate.Rule.Name == live.Rule.Name {
@@ -97,7 +97,7 @@ func (r *run) compare(ctx context.Context, candidate *Decision, now time.Time) {
 
 // reread fills e with the facts of the failed attempt as the policy of c reads them.
 func (r *run) reread(ctx context.Context, c *compiled, e *rules.Event, now time.Time) {
-	as, live := *r, r.event // the same call, had it begun with the candidate
+	as, live := *r, r.event // as is the call as it would be under the candidate
 	as.c = c
 	if req := r.attempts.request(); req != nil && unnamed(req) {
 		name, facts := operationOf(c.policy, req, httpattempt.Authority(req))
@@ -107,7 +107,7 @@ func (r *run) reread(ctx context.Context, c *compiled, e *rules.Event, now time.
 	case r.attempts.facts(c, as.op.name, e, now):
 	case r.err != nil:
 		as.classifyError(ctx, e, now)
-	default: // an item of a batch, whose answer is not here
+	default: // an item of a batch, whose answer is not at hand
 		*e = *live
 		return
 	}
@@ -116,8 +116,7 @@ func (r *run) reread(ctx context.Context, c *compiled, e *rules.Event, now time.
 	e.Attempt, e.Elapsed, e.Now = live.Attempt, live.Elapsed, live.Now
 }
 
-// unnamed reports whether Transport has named the request's operation, since
-// the Call has not.
+// unnamed reports whether the Call names no operation, so that Transport has named it.
 func unnamed(req *http.Request) bool {
 	c := callFrom(req.Context())
 	return c == nil || c.Operation == ""

@@ -13,9 +13,8 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// LogObserver is an Observer that writes one record a decision, and one for what
-// concerns the engine itself. A success that no rule matches is no decision, so
-// it is not logged.
+// LogObserver returns an Observer that writes one record for each decision, and one for each
+// event of the engine itself, such as a reload. A success that no rule matches is not logged.
 //
 //	level  what happened
 //	Debug  the call goes on: it is retried, has waited, or its credentials were refreshed
@@ -35,10 +34,10 @@ import (
 // the engine gave up what a rule wanted repeated (exhausted, budget, deadline,
 // unavailable). A 304 is a success.
 //
-// Records carry the provider, operation, account, rule, reason, status, the limit
-// that a call waits for and the rule that closed it, and the error's code where it
-// looks like one (of at most 64 bytes), but no message, header or body, where a
-// provider may quote what it was sent. A nil logger is slog.Default().
+// Records carry the provider, operation, account, rule, reason and status, the limit that a
+// call waits for and the rule that closed it, and the provider's error code if it looks like
+// one (of at most 64 bytes). They carry no message, header or body, since a provider may quote
+// in them what it was sent. A nil logger means slog.Default().
 func LogObserver(l *slog.Logger) Observer {
 	if l == nil {
 		l = slog.Default()
@@ -50,20 +49,20 @@ func LogObserver(l *slog.Logger) Observer {
 			text = "retrying"
 		case NoticeDecision:
 			if n.Decision == nil || n.Decision.Action != policy.Accept {
-				return // what follows from it is recorded
+				return // the wait or the end of the call that follows is logged
 			}
 			if n.Decision.Reason == decision.ReasonSuccess {
-				return // as every call to a provider that hides errors in successes
+				return // a plain success, decided only because its body could hide an error
 			}
 			text = "accepted"
 		case NoticeReauth:
 			if n.Err != nil {
-				return // so is what becomes of the call, with this as its reason
+				return // what becomes of the call is logged, with this as its reason
 			}
 			text = "re-authenticated"
 		case NoticeReauthWait:
 			if n.Err != nil {
-				return // as above
+				return // the same
 			}
 			text = "waited for re-authentication"
 		case NoticeDefer:
@@ -151,8 +150,8 @@ func LogObserver(l *slog.Logger) Observer {
 	})
 }
 
-// levelOfGivingUp tells a failure that somebody should hear of from an answer on which
-// the worker that made the call acts by itself, as it does on a success.
+// levelOfGivingUp returns the level of a call that was given up. It is lower than Warn for an
+// answer that the worker handles by itself, as it handles a success.
 func levelOfGivingUp(n *Notice) slog.Level {
 	switch n.Decision.As {
 	case "gone", "conflict", "skip", AsResync:
@@ -174,7 +173,7 @@ func levelOfGivingUp(n *Notice) slog.Level {
 // remembered, in bytes.
 const maxBrief = 64
 
-// brief is the beginning of a text, without what is not UTF-8 where it is cut.
+// brief returns the beginning of a text, without a rune that is cut in two.
 func brief(s string) string {
 	if len(s) <= maxBrief {
 		return s

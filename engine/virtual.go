@@ -16,10 +16,10 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// A simulation's calls. What a call does is loop's: its steps are the same methods of run, and
-// what loop waits for is an event of the simulation's clock here. So there is no
-// goroutine, no context that ends, no pause, and no account gate: an answer is decided at
-// the moment at which it comes.
+// The calls of a simulation. A call takes the same steps as in loop, by the same methods of run,
+// but where loop waits, a simulated call schedules an event of the simulation's clock. So there
+// are no goroutines, no contexts that end, no pauses and no account gates: an answer is decided
+// at the moment at which it arrives.
 
 func init() { virtual.New = newVirtual }
 
@@ -27,11 +27,11 @@ func init() { virtual.New = newVirtual }
 type virtualEngine struct {
 	o virtual.Options
 	p *Provider
-	// refreshes are those that are under way, with the calls that wait for each.
+	// refreshes are the refreshes that are under way.
 	refreshes map[credential.Key]*virtualRefresh
 }
 
-// virtualRefresh is one refresh of a credential.
+// virtualRefresh is one refresh of a credential, with what the calls that wait for it do next.
 type virtualRefresh struct {
 	waiting []func()
 }
@@ -39,7 +39,7 @@ type virtualRefresh struct {
 func newVirtual(o virtual.Options) (virtual.Engine, error) {
 	e, err := newEngine(Options{
 		Policies: o.Policies, MaxInline: o.MaxInline, Rand: o.Rand,
-		// They are never called, but a policy re-authenticates only where there are hooks.
+		// These hooks are never called, but without hooks no policy re-authenticates.
 		Reauth:    Reauth{Refresh: func(context.Context, ReauthRequest) error { return nil }},
 		Authorize: func(*http.Request, string) error { return nil },
 	}, o.Clock)
@@ -80,7 +80,7 @@ func (r *virtualRun) now() time.Time { return r.engine.o.Clock.Now() }
 // after runs f when d has passed.
 func (r *virtualRun) after(d time.Duration, f func()) { r.engine.o.Clock.AfterFunc(d, f) }
 
-// limit does what acquire does: it waits for the account's credentials and the limits.
+// limit waits for the account's credentials and the limits, as acquire does.
 func (r *virtualRun) limit() {
 	if f := r.backoffNow(); f != nil {
 		wait := f.Until.Sub(r.now())
@@ -109,7 +109,7 @@ func (r *virtualRun) limit() {
 		switch {
 		case err != nil:
 			r.end(r.limited(context.Background(), err))
-		case permit.Held() || r.backoffNow() != nil: // since the call began to wait
+		case permit.Held() || r.backoffNow() != nil: // a hold or a backoff began while the call waited
 			permit.Cancel()
 			r.limit()
 		default:
@@ -119,7 +119,7 @@ func (r *virtualRun) limit() {
 	})
 }
 
-// backoffNow is backoff, by the simulation's time.
+// backoffNow does what backoff does, by the simulation's time.
 func (r *virtualRun) backoffNow() *credential.Failure {
 	if r.p.credentials.InBackoff() == 0 || r.op.token {
 		return nil
@@ -127,7 +127,7 @@ func (r *virtualRun) backoffNow() *credential.Failure {
 	return r.p.credentials.BackoffAt(r.now, r.p.credentialKey(r.call.Account))
 }
 
-// send asks the breaker, and does what attempt does.
+// send asks the breaker, and makes an attempt, as attempt does.
 func (r *virtualRun) send() {
 	ctx := context.Background()
 	if r.run.c.policy.Breaker != nil {
@@ -161,7 +161,7 @@ func (r *virtualRun) send() {
 	}
 }
 
-// receive goes on with what came of an attempt, as loop does.
+// receive continues the call after an attempt, as loop does.
 func (r *virtualRun) receive(a *virtual.Answer) {
 	ctx := context.Background()
 	r.answered.latest, r.err = a, a.Err
@@ -187,14 +187,14 @@ func (r *virtualRun) receive(a *virtual.Answer) {
 	}
 }
 
-// needsDecision is that of an answer.
+// needsDecision reports whether the latest answer must be decided about.
 func (r *virtualRun) needsDecision() bool {
 	latest := r.answered.latest
 	a := answer{resp: &http.Response{StatusCode: latest.Status, Header: latest.Header}, known: new(rules.Event)}
 	return a.needsDecision(r.run.c, r.op.name, r.call.Method, r.state().Attempts+1)
 }
 
-// wait waits for the next attempt, if there may be one.
+// wait waits for the next attempt, or ends the call if it may not wait.
 func (r *virtualRun) wait(now time.Time) {
 	if end := r.mayWait(context.Background(), now); end != nil {
 		r.end(end)
@@ -203,7 +203,7 @@ func (r *virtualRun) wait(now time.Time) {
 	r.after(r.decision.Delay, r.limit)
 }
 
-// reauth does what run.reauth does. The simulation's network gets the credential.
+// reauth does what run.reauth does, except that the simulation's network gets the credential.
 func (r *virtualRun) reauth() {
 	sent := r.answered.token
 	if r.repeats < maxRepeats && r.answered.replaced(context.Background(), sent) {
@@ -240,7 +240,7 @@ func (r *virtualRun) reauth() {
 	})
 }
 
-// reauthed goes on after a re-authentication.
+// reauthed continues the call after a re-authentication.
 func (r *virtualRun) reauthed(end *outcome) {
 	switch {
 	case end != nil:
@@ -276,7 +276,7 @@ type virtualAttempt struct {
 
 var _ attempter = (*virtualAttempt)(nil)
 
-// known is what is known of the latest response without its body.
+// known returns the facts of the latest response that do not need its body.
 func (a *virtualAttempt) known() *rules.Event {
 	return &rules.Event{
 		Provider: a.r.run.c.policy.Name, Operation: a.r.op.name, Method: a.r.call.Method, Protocol: "http",

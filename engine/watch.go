@@ -13,30 +13,30 @@ import (
 
 // WatchOptions say what Watch watches.
 type WatchOptions struct {
-	// Dir holds the policy files. A Kubernetes ConfigMap's directory, whose
-	// files are symbolic links that are swapped at once, is watched like any other.
+	// Dir is the directory with the policy files. It may be that of a Kubernetes
+	// ConfigMap, whose files are symbolic links that are all replaced at once.
 	Dir string
-	// Over are the policies that the directory's files overlay; nil = the built-in packs.
+	// Over holds the policies that the directory's files overlay; nil = the built-in packs.
 	Over *policy.Set
 	// Interval is how often the directory is read; 0 = 5 s. Files are compared
 	// by content, so touching one changes nothing.
 	Interval time.Duration
 }
 
-// ReloadStatus tells how reloading fares, for a health check.
+// ReloadStatus is the state of reloading, for a health check.
 type ReloadStatus struct {
-	Version string    // of the policies in force
+	Version string    // the version of the policies in force
 	Success time.Time // when they were put in force
-	Err     error     // why the newest content is not; nil = it is
+	Err     error     // why the newest content is not in force; nil = it is
 }
 
-// reloads is what Watch has done.
+// reloads holds the state of reloading.
 type reloads struct {
 	mu     sync.Mutex
 	status ReloadStatus
 }
 
-// clear takes back an error of newer policies, and reports whether there was one.
+// clear removes the error of newer policies, and reports whether there was one.
 func (r *reloads) clear() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -45,23 +45,25 @@ func (r *reloads) clear() bool {
 	return was
 }
 
-// Reloads tells which policies are in force since when, and what is wrong
-// with newer ones.
+// Reloads returns which policies are in force, since when, and the error of newer ones. It is
+// safe for concurrent use.
 func (e *Engine) Reloads() ReloadStatus {
 	e.reloads.mu.Lock()
 	defer e.reloads.mu.Unlock()
 	return e.reloads.status
 }
 
-// Watch reads the directory now and then, and replaces the engine's policies
-// whenever its content has changed, has stayed as it is for a fifth of a second,
-// and is valid. Content that says what is in force already, as at the start of a
-// worker that has loaded the same files, replaces nothing, and the observer is not
-// told of it unless it was told of an error before. On any error the policies in
-// force stay; the observer is told once for each content. A directory that is not there, cannot be read or holds
-// no policies is such an error, and so is a *.yaml in it that is neither a regular
-// file nor a link to one. Watch runs until ctx ends, and returns its error, or until the engine is closed;
-// run it in a goroutine of its own.
+// Watch reads the directory every WatchOptions.Interval. When its content has changed, has then
+// stayed the same for 200 ms, and is valid, Watch replaces the engine's policies by it. Content
+// equal to what is in force, as at the start of a worker that has loaded the same files, replaces
+// nothing, and the observer is not told of it unless it was told of an error before.
+//
+// On any error the policies in force stay, and the observer is told once for each content. It is
+// an error if the directory does not exist, cannot be read or holds no policies, and if a *.yaml in
+// it is neither a regular file nor a link to one.
+//
+// Watch blocks, so run it in a goroutine of its own. It returns the error of ctx when that ends, or
+// ErrClosed when the engine is closed.
 func (e *Engine) Watch(ctx context.Context, o WatchOptions) error {
 	if o.Dir == "" {
 		return errors.New("engine: watch: no directory")
@@ -79,8 +81,8 @@ func (e *Engine) Watch(ctx context.Context, o WatchOptions) error {
 		files, err := policy.ReadDir(o.Dir)
 		content := digest(files, err)
 		for content != seen {
-			// It is looked at twice: files may be half written, or come from
-			// two versions of which one is just replacing the other.
+			// The directory is read twice, since files may be half written, or a new
+			// version may be replacing the old one just now.
 			if err := sleep(ctx, nil, e.done, nil, min(o.Interval, quietTime)); err != nil {
 				return err
 			}
@@ -101,10 +103,10 @@ func (e *Engine) Watch(ctx context.Context, o WatchOptions) error {
 	}
 }
 
-// quietTime is how long a directory must not change before it is read.
+// quietTime is how long the directory's content must stay the same before it is used.
 const quietTime = 200 * time.Millisecond
 
-// digest tells one content of a directory from another.
+// digest returns a string that is equal only for equal contents of a directory.
 func digest(files []policy.File, err error) string {
 	if err != nil {
 		return "error: " + err.Error()
@@ -139,7 +141,7 @@ func (e *Engine) reload(ctx context.Context, files []policy.File, err error, ove
 	e.reloaded(ctx, err)
 }
 
-// reloaded notes the end of a reload and tells the observer.
+// reloaded notes the result of a reload, and tells the observers.
 func (e *Engine) reloaded(ctx context.Context, err error) {
 	if err != nil {
 		e.reloads.mu.Lock()

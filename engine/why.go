@@ -13,24 +13,24 @@ import (
 // Why says why an account's calls wait, as far as this process knows: see Engine.Why.
 type Why struct {
 	Account string
-	Time    time.Time // when it was asked
+	Time    time.Time // when Engine.Why was called
 
-	// Paused says that nothing is sent for the account; nil = it is not paused.
+	// Paused is the account's pause; nil = it is not paused.
 	Paused *Pause
 
-	// Limits are those that keep the account's calls back, or would: held, used up, or with
-	// calls that wait for them. Limits that many accounts share, as those of an
-	// application, are among them too while they are held or somebody waits for them,
-	// since nobody knows which of them the account's next call needs. The one that
-	// opens last comes first.
+	// Limits are the limits that delay the account's calls, or would: they are held or used
+	// up, or calls wait for them. Limits that many accounts share, such as those of an
+	// application, are among them only while they are held or calls wait for them, and
+	// whether or not the account's next call needs them. The limit that opens last comes
+	// first.
 	Limits []LimitState
 
-	// Credentials are the account's that cannot be used for now: the latest refresh has
-	// failed, or one is under way.
+	// Credentials are the account's credentials that cannot be used now, since the latest
+	// refresh has failed or one is under way.
 	Credentials []CredentialState
 
-	// Decisions are the latest about the account's failures, the newest first, as
-	// Engine.Recent has them.
+	// Decisions are the latest decisions about the account's failures, as Engine.Recent has
+	// them, the newest first and 20 at most.
 	Decisions []Notice
 }
 
@@ -42,22 +42,22 @@ type LimitState struct {
 
 // CredentialState is the state of a credential at a provider.
 type CredentialState struct {
-	Provider   string    // "" = Reauth.Credential has named it, for several
-	Name       string    // the account's, or what Reauth.Credential calls it
+	Provider   string    // "" = several providers share the credential, which Reauth.Credential has named
+	Name       string    // the account, or the name that Reauth.Credential gives
 	Refreshing bool      // a refresh is under way
 	Failures   int       // failed refreshes in a row
-	Until      time.Time // no refresh begins before then, and no call is sent; zero = it may
-	As         string    // what calls are given up as; "" = they wait, or are handed back
-	Err        error     // why the latest refresh failed; nil = it did not
+	Until      time.Time // until then no refresh begins and no call is sent; zero = both may be now
+	As         string    // the label with which calls are given up; "" = they wait, or are handed back
+	Err        error     // why the latest refresh failed; nil = it did not fail
 }
 
-// maxWhyDecisions bounds the decisions that Why tells.
+// maxWhyDecisions bounds Why.Decisions.
 const maxWhyDecisions = 20
 
-// Why says why an account's calls wait: what is held or used up, its credentials,
-// whether it is paused, and what was decided last. It is for people, as on a
-// debug page: it looks at every key of every limit that is in use, a few at a
-// time under a lock.
+// Why says why an account's calls wait: which limits are held or used up, the state of its
+// credentials, whether it is paused, and what was decided last. It is meant for people, as on a
+// debug page, and not for every call: it looks at every key of every limit in use, a few at a
+// time under a lock. It is safe for concurrent use.
 func (e *Engine) Why(account string) Why {
 	w := Why{Account: account, Time: time.Now()}
 	if p, ok := e.pauses.Of(account); ok {
@@ -85,7 +85,7 @@ func (e *Engine) Why(account string) Why {
 	return w
 }
 
-// keepsBack reports whether a limit may keep an account's calls back.
+// keepsBack reports whether a limit delays an account's calls, or would.
 func keepsBack(s *limiter.State, account string) bool {
 	closed := !s.Held.IsZero() || s.Probing || s.Waiting > 0
 	if s.Keys.Account != account {
@@ -95,7 +95,7 @@ func keepsBack(s *limiter.State, account string) bool {
 	return closed || full
 }
 
-// credential adds what is known of the account's credential at a provider.
+// credential adds the account's credential at a provider, if it cannot be used now.
 func (w *Why) credential(p *Provider) {
 	s, ok := p.credentials.State(p.credentialKey(w.Account))
 	if !ok || s.Failure == nil && !s.Refreshing {
@@ -108,10 +108,11 @@ func (w *Why) credential(p *Provider) {
 	w.Credentials = append(w.Credentials, c)
 }
 
-// opens is when the limit lets calls through again, as far as that is known.
+// opens returns when the limit lets calls pass again; zero = now, or not known.
 func (s *LimitState) opens() time.Time { return later(s.Held, s.Reset) }
 
-// String says it in sentences, a line each. Of errors it shows what GiveUpError's text does.
+// String returns w as sentences, one on each line. Of errors it shows as much as the text of a
+// GiveUpError.
 func (w Why) String() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -150,7 +151,7 @@ func (w Why) String() string {
 	return b.String()
 }
 
-// describe says what a limit's state means for those who wait.
+// describe says what the state of a limit means for the calls that wait for it.
 func (s *LimitState) describe(at func(time.Time) string) string {
 	var parts []string
 	if s.Keys.Account == "" {
