@@ -13,8 +13,8 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// Compare makes so many random calls of a store and of a [Memory], at the same times, and wants
-// the same answers. start returns a new store that knows nothing and reads the time from clock.
+// Compare makes random calls to a store and to a [Memory], at the same times, and fails the test
+// if an answer differs. start returns a new store that is empty and reads the time from clock.
 func Compare(t *testing.T, seed uint64, calls int, start func(t *testing.T, clock func() time.Time) limiter.Store) {
 	now := time.Unix(1_700_000_000, 0)
 	clock := func() time.Time { return now }
@@ -55,9 +55,9 @@ type comparison struct {
 	rnd     *rand.Rand
 	stores  [2]limiter.Store
 	members []limiter.StoreID
-	calm    bool      // nobody is refused by the provider, and many wait for the same
-	permits []granted // newest last
-	last    [2]limiter.StoreState
+	calm    bool                  // the provider refuses nothing, and many calls wait for the same limits
+	permits []granted             // newest last
+	last    [2]limiter.StoreState // the last answers to Change
 }
 
 // granted is a take that was granted.
@@ -68,8 +68,8 @@ type granted struct {
 	at       time.Time
 }
 
-// takeOf is a take without keys, which the stores name each in their way: parts[i] is of
-// the key names[i].
+// takeOf is a take without keys, since each store makes its own: Parts[i] has the key of
+// names[i].
 type takeOf struct {
 	limiter.StoreTake
 	place string
@@ -85,7 +85,8 @@ func (c *comparison) id() (id limiter.StoreID) {
 
 func pick[T any](c *comparison, from ...T) T { return from[c.rnd.IntN(len(from))] }
 
-// limit is one of those of a key, mostly with the numbers that it has always.
+// limit returns a use of a random limit. Sometimes its numbers are not the usual ones, as
+// after a change of the policy.
 func (c *comparison) limit() limiter.StoreUse {
 	u := pick(c,
 		gate("gate"),
@@ -110,7 +111,7 @@ func (c *comparison) limit() limiter.StoreUse {
 	return u
 }
 
-// limits are some, each once.
+// limits returns uses of a few different limits.
 func (c *comparison) limits() (uses []limiter.StoreUse) {
 	if c.calm && c.rnd.IntN(3) > 0 {
 		return []limiter.StoreUse{bucketOf(10, 3*time.Second, pick(c, int64(1), 2, 7, 10)), slotsOf(3, 1)}
@@ -128,12 +129,12 @@ func (c *comparison) duration() time.Duration {
 	return time.Duration(pick(c, int64(ms), int64(time.Second), int64(time.Minute))) * time.Duration(c.rnd.Int64N(100)) / 30
 }
 
-// cause is one, with a time or without.
+// cause returns a random cause.
 func (c *comparison) cause() limiter.Cause {
 	return pick(c, limiter.Cause{}, cause, limiter.Cause{Rule: "other", Status: 503})
 }
 
-// call makes one call of both stores.
+// call makes one random call to both stores. what describes it.
 func (c *comparison) call() (what string, answers [2]any, errs [2]error) {
 	ctx := context.Background()
 	place := pick(c, "a", "a", "a", "b")
@@ -180,7 +181,7 @@ func (c *comparison) call() (what string, answers [2]any, errs [2]error) {
 				ends = append(ends, c.permits[n-1-c.rnd.IntN(min(n, 20))])
 			}
 		}
-		if c.rnd.IntN(10) == 0 && len(ends) > 0 { // a take that did not come yet
+		if c.rnd.IntN(10) == 0 && len(ends) > 0 { // the end comes before its take
 			ends[0].take.ID = c.id()
 			c.permits = append(c.permits, ends[0])
 		}
@@ -203,7 +204,7 @@ func (c *comparison) call() (what string, answers [2]any, errs [2]error) {
 			if errs[i] = st.End(ctx, batch); errs[i] != nil {
 				continue
 			}
-			// An end has no answer, but the versions after it have.
+			// End returns no answer, so compare the versions after it, by a take that is refused.
 			never := limiter.StoreTake{ID: limiter.StoreID{1}}
 			for _, name := range []string{"1", "2"} {
 				p := part(st.Key(place, name), named("never", bucketOf(1, time.Second, 2)))
@@ -269,7 +270,8 @@ func (c *comparison) call() (what string, answers [2]any, errs [2]error) {
 	return fmt.Sprintf("Renew %+v", r), answers, errs
 }
 
-// learnable are the counts of limits with Learn, and 0 for others: of them a store need not know any.
+// learnable returns the counts of limits with Learn, and 0 for other limits, whose counts a
+// store need not know.
 func learnable(counts []int64, parts []limiter.StorePart) []int64 {
 	i := 0
 	for _, p := range parts {
@@ -283,7 +285,8 @@ func learnable(counts []int64, parts []limiter.StorePart) []int64 {
 	return counts
 }
 
-// zoneless is an answer with its times in UTC, and empty lists as nil.
+// zoneless returns an answer in a form that can be compared: with times in UTC, empty lists
+// as nil, and without what a store is free to answer.
 func zoneless(answer any) any {
 	switch a := answer.(type) {
 	case limiter.StoreAnswer:
@@ -309,9 +312,9 @@ func zoneless(answer any) any {
 	return answer
 }
 
-// CompareCredentials makes so many random steps of refreshes in a store and in [Credentials], at
-// the same times, and wants the same answers. volatile says that the store forgets all when
-// its server is started again, so that it begins as one that has just done so.
+// CompareCredentials makes random steps of refreshes in a store and in [Credentials], at the
+// same times, and fails the test if an answer differs. volatile says that the store loses all
+// data when its server restarts; such a store begins as if it had just done so.
 func CompareCredentials(t *testing.T, seed uint64, steps int, volatile bool, start func(t *testing.T, clock func() time.Time) limiter.Store) {
 	now := time.Unix(1_700_000_000, 0)
 	clock := func() time.Time { return now }

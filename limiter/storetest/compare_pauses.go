@@ -11,8 +11,8 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// ComparePauses makes so many random requests about pauses of a store and of a [Memory], at the
-// same times, and wants the same answers. start returns a new store that knows nothing and
+// ComparePauses makes random requests about pauses to a store and to a [Memory], at the same
+// times, and fails the test if an answer differs. start returns a new store that is empty and
 // reads the time from clock; it must be a [limiter.PauseStore].
 func ComparePauses(t *testing.T, seed uint64, requests int, start func(t *testing.T, clock func() time.Time) limiter.Store) {
 	now := time.Unix(1_700_000_000, 0)

@@ -8,13 +8,14 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// Credentials is a [limiter.CredentialStore] in memory: what it answers is right. It is
-// made by [NewCredentials], and safe for concurrent use.
+// Credentials is a [limiter.CredentialStore] in memory. It is the reference: its answers
+// define what other stores must answer. [NewCredentials] makes one; the zero value cannot
+// be used. It is safe for concurrent use.
 type Credentials struct {
 	mu      sync.Mutex
 	now     func() time.Time
 	records map[limiter.StoreKey]*credentialRecord
-	empty   time.Time // when it has last forgotten everything
+	empty   time.Time // when it last lost everything; zero = never
 }
 
 // credentialRecord is what a store keeps of one credential.
@@ -22,13 +23,13 @@ type credentialRecord struct {
 	generation, fence uint64
 	owner             limiter.StoreID // of the lease; zero = there is none
 	until             time.Time       // end of the lease
-	spent, reusable   bool            // what the owner has said of the refresh token
-	unknown           time.Time       // since when nobody knows whether the refresh token is spent; zero = it is known
+	spent, reusable   bool            // what the owner has said about the refresh token
+	unknown           time.Time       // since when it is not known whether the refresh token is spent; zero = it is known
 	retry             time.Time       // end of the backoff
 	as                string
 }
 
-// NewCredentials makes a store that goes by the clock now; nil = time.Now.
+// NewCredentials returns an empty store. now is its clock; nil = time.Now.
 func NewCredentials(now func() time.Time) *Credentials {
 	if now == nil {
 		now = time.Now
@@ -36,12 +37,12 @@ func NewCredentials(now func() time.Time) *Credentials {
 	return &Credentials{now: now, records: map[limiter.StoreKey]*credentialRecord{}}
 }
 
-// Key names a credential.
+// Key returns the key of the credential of that name.
 func (s *Credentials) Key(name string) (k limiter.StoreKey) {
 	return limiter.StoreKey{Place: digest(name), Name: digest(name)}
 }
 
-// Forget loses everything, as a server does that keeps nothing on disk and is started again.
+// Forget loses everything, as a restart of a server that keeps nothing on disk does.
 func (s *Credentials) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,9 +63,9 @@ func (s *Credentials) Credential(ctx context.Context, r *limiter.CredentialReque
 		c, forgotten = new(credentialRecord), true
 		s.records[r.Key] = c
 	}
-	c.generation, c.fence = max(c.generation, r.Known), max(c.fence, r.Fence) // what it has forgotten
+	c.generation, c.fence = max(c.generation, r.Known), max(c.fence, r.Fence) // the store may have lost newer ones
 	c.expire(now)
-	if forgotten && r.Step != limiter.CredentialBegin { // put back what the owner says
+	if forgotten && r.Step != limiter.CredentialBegin { // restore the lease of the owner, who says that he has it
 		c.owner, c.until = r.Member, now.Add(r.Lease)
 	}
 	mine := c.owner == r.Member && c.fence == r.Fence
@@ -72,7 +73,7 @@ func (s *Credentials) Credential(ctx context.Context, r *limiter.CredentialReque
 	case limiter.CredentialBegin:
 		switch quiet := s.empty.Add(r.Lease / 3).Sub(now); {
 		case forgotten && !s.empty.IsZero() && quiet > 0:
-			// An owner may be about to say that it has the lease.
+			// An owner of a lease that was lost may be about to say that it has one.
 			delete(s.records, r.Key)
 			return limiter.CredentialState{Phase: limiter.CredentialBusy, Generation: r.Known, Wait: quiet}, nil
 		case c.generation > r.Known, !c.unknown.IsZero(), c.retry.After(now):
@@ -83,7 +84,7 @@ func (s *Credentials) Credential(ctx context.Context, r *limiter.CredentialReque
 			c.owner, c.until, c.spent, c.reusable = r.Member, now.Add(r.Lease), false, false
 		}
 	case limiter.CredentialExtend:
-		if mine || c.owner == (limiter.StoreID{}) && c.fence == r.Fence && c.generation == r.Known { // nobody else has had it meanwhile
+		if mine || c.owner == (limiter.StoreID{}) && c.fence == r.Fence && c.generation == r.Known { // nobody else has had the lease since
 			c.owner, c.until = r.Member, now.Add(r.Lease)
 			c.spent, c.reusable, c.unknown = r.Spent, r.Reusable, time.Time{}
 		}
@@ -105,7 +106,7 @@ func (s *Credentials) Credential(ctx context.Context, r *limiter.CredentialReque
 		}
 	case limiter.CredentialRenewed:
 		c.renew(now)
-		c.fence++ // so that a lease from before has ended
+		c.fence++ // ends the lease of a process that has begun a refresh before
 	}
 	return c.state(r, now), nil
 }
@@ -121,13 +122,13 @@ func (c *credentialRecord) expire(now time.Time) {
 	}
 }
 
-// renew notes that there is a new credential. Generations, and fences too, go on from the
-// time in milliseconds, so that they grow also where the store has lost all it knew.
+// renew records that there is a new credential. Generations and fences are at least the time
+// in milliseconds, so that they keep growing after the store has lost its data.
 func (c *credentialRecord) renew(now time.Time) {
 	*c = credentialRecord{generation: max(c.generation+1, uint64(now.UnixMilli())), fence: c.fence}
 }
 
-// state is how the credential stands to the process that asks.
+// state returns the state of the credential for the process that asks.
 func (c *credentialRecord) state(r *limiter.CredentialRequest, now time.Time) limiter.CredentialState {
 	v := limiter.CredentialState{Generation: c.generation, Fence: c.fence}
 	switch {

@@ -11,17 +11,19 @@ import (
 
 // Fault is what goes wrong with one call of a [Memory], or with one event.
 type Fault struct {
-	// Before fails the call, and nothing is done. After fails it once it is done, as when
-	// the reply is lost. An event with Before is lost.
+	// Before fails the call before it does anything. After fails it once it is done, as if
+	// the reply was lost. An event with Before is lost.
 	Before, After error
 
-	// Delay is how much later the call is done. The caller waits for it until his
-	// context ends, and it is done all the same. Events have none.
+	// Delay is how long the store waits before it does the call. If the caller's context
+	// ends meanwhile, the caller gets its error, and the call is done all the same. Events
+	// ignore Delay.
 	Delay time.Duration
 }
 
-// SetFault lets f say what goes wrong with each call from now on: op is "take", "end",
-// "change", "renew", "pause", or "event". nil = nothing. It is called with the store locked.
+// SetFault sets the function that says what goes wrong with each call from now on; nil =
+// nothing. op is "take", "end", "change", "renew", "pause" or "event". The store is locked
+// when it calls f, so f must not use it.
 func (m *Memory) SetFault(f func(op string) Fault) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -35,7 +37,7 @@ func (m *Memory) faultOfLocked(op string) Fault {
 	return m.fault(op)
 }
 
-// do does f, which is an operation, with the store locked.
+// do calls f, which is the operation op, with the store locked, or fails as fault says.
 func (m *Memory) do(ctx context.Context, op string, f func()) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -78,12 +80,12 @@ type watcher struct {
 	wake   chan struct{} // of capacity 1
 }
 
-// errDisconnected ends Watch where the connection is lost.
+// disconnected is the error of Watch after Disconnect.
 type disconnected struct{}
 
 func (disconnected) Error() string { return "storetest: disconnected" }
 
-// Watch is [limiter.Store.Watch].
+// Watch implements [limiter.Store].
 func (m *Memory) Watch(ctx context.Context, member limiter.StoreID, f func(limiter.StoreEvent)) error {
 	w := &watcher{member: member, wake: make(chan struct{}, 1)}
 	m.mu.Lock()
@@ -114,7 +116,7 @@ func (m *Memory) Watch(ctx context.Context, member limiter.StoreID, f func(limit
 	}
 }
 
-// Disconnect ends all calls of Watch that are under way, with an error.
+// Disconnect ends all running calls of Watch with an error, as if a connection was lost.
 func (m *Memory) Disconnect() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -158,7 +160,7 @@ func (m *Memory) watched(member limiter.StoreID) bool {
 	return false
 }
 
-// freed tells members that it is their turn to ask for slots of the key.
+// freed tells members that they may now ask for slots of the key.
 func (m *Memory) freed(k limiter.StoreKey, members []limiter.StoreID) {
 	for i := range members {
 		m.tell(limiter.StoreEvent{Key: k, Freed: true}, &members[i])

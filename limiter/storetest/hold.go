@@ -2,7 +2,7 @@ package storetest
 
 import "github.com/recourse-go/recourse/limiter"
 
-// advance brings s up to the time now.
+// advance updates s to the time now: it ends what has run out.
 func (s *state) advance(now int64) {
 	s.learned.advance(now)
 	if s.hold != 0 && now >= s.hold {
@@ -11,9 +11,9 @@ func (s *state) advance(now int64) {
 		s.hold = 0
 		switch {
 		case s.kind == limiter.StoreBucket:
-			s.tat = max(s.tat, end+s.time) // empty as of its end
+			s.tat = max(s.tat, end+s.time) // the bucket is empty at the end of the hold
 		case s.kind == limiter.StoreFixed && s.last != 0 && s.refusedAt <= s.last && s.last <= end:
-			// The provider's window has begun anew since it refused.
+			// The provider has begun a new window since it refused, so no probes are needed.
 		default:
 			s.allowed, s.lapse, s.probes = 1, end+probeLapse, nil
 		}
@@ -34,10 +34,10 @@ func (s *state) advance(now int64) {
 	s.slots.advance(now)
 }
 
-// open ends the limit on calls at once that a hold has left.
+// open ends the limit on concurrent calls that follows a hold.
 func (s *state) open() { s.allowed, s.probes = 0, nil }
 
-// close closes s until the given time. It reports false where that changes nothing.
+// close closes s until the given time. It returns false if that changes nothing.
 func (s *state) close(until int64, cause limiter.Cause, now int64) bool {
 	if until <= now || until <= s.hold {
 		return false
@@ -47,7 +47,8 @@ func (s *state) close(until int64, cause limiter.Cause, now int64) bool {
 	return true
 }
 
-// restore takes what a process knew of a limit that was forgotten, unless it was lifted since.
+// restore restores a limit that the store has lost from what a process knows about it. It
+// does nothing if the limit's hold was lifted after the process learned of it.
 func (s *state) restore(l *limiter.StoreLease, now int64) {
 	st := &l.State
 	age := max(0, span(st.Age, false))
@@ -75,7 +76,8 @@ func (s *state) lift(now int64) {
 	s.learned.forget()
 }
 
-// refuse counts a refusal of a call that was sent so long ago; less than 0 counts always.
+// refuse counts a refusal of a call that was sent the time sent ago. A call that was sent
+// before the last refusal does not count again; sent below 0 always counts.
 func (s *state) refuse(sent int64, adapt bool, now int64) {
 	if s.refusals > 0 && now >= s.refusedAt+refusalLapse {
 		s.refusals = 0
@@ -91,7 +93,7 @@ func (s *state) refuse(sent int64, adapt bool, now int64) {
 	}
 }
 
-// recover raises a lowered limit for the time that has passed.
+// recover raises a lowered limit by the time that has passed.
 func (s *state) recover(now int64) {
 	if n := (now - s.cutAt) / adaptTick; s.cut > 0 && n > 0 {
 		s.cut = max(0, s.cut-n)
@@ -99,7 +101,7 @@ func (s *state) recover(now int64) {
 	}
 }
 
-// lowered is n under the refusals, and at least 1.
+// lowered returns what n units are lowered to after refusals; at least 1.
 func (s *state) lowered(n int64) int64 {
 	if s.cut == 0 {
 		return n
@@ -107,15 +109,16 @@ func (s *state) lowered(n int64) int64 {
 	return max(1, int64(float64(n)*float64(whole-s.cut)/whole))
 }
 
-// probed ends a permit's probe, if it is one; good = the provider may have let it through.
+// probed ends the probe of a permit, if it has one. good is false if the request was not
+// sent or its units came back, so that it proves nothing.
 func (s *state) probed(id limiter.StoreID, good bool, l *limiter.StoreLimit, now int64) {
 	had := len(s.probes)
 	s.probes = keep(s.probes, func(p probe) bool { return p.id != id })
 	if len(s.probes) == had || !good {
 		return
 	}
-	// As long as no hold closes the limit again, each probe lets one more through: twice
-	// as many a round.
+	// Each probe that ends allows one more concurrent call, until a hold closes the limit
+	// again. So the allowed calls double in each round.
 	s.allowed++
 	s.lapse = now + probeLapse
 	if s.allowed > maxProbes || s.kind == limiter.StoreSlots && s.allowed >= units(l.Units) {

@@ -6,19 +6,19 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// learned is what replies have told of a limit, as the limiter keeps it. The window of a
-// limit of fixed windows is kept here too.
+// learned is what replies have told about a limit, as the limiter keeps it too. For a limit of
+// fixed windows it also keeps the current window.
 type learned struct {
 	left    int64 // units that may pass until reset
-	reset   int64 // 0 = nothing is known
-	first   int64 // what reset was said to be first
-	slop    int64 // a reset up to first ± slop is the same
+	reset   int64 // when the limit begins anew; 0 = nothing is known
+	first   int64 // the first value of reset that a reply told
+	slop    int64 // a reset within first ± slop is the same one
 	since   int64 // when left was learned, or the window began
 	last    int64 // the latest reset that a reply told and that has passed; 0 = none
 	heard   int64 // when a reply was last believed
-	count   int64 // what had been granted with its call
-	guessed bool  // reset is the end of a window that began with its first unit
-	quota   int64 // the provider's number; 0 = none
+	count   int64 // state.granted after the call of that reply
+	guessed bool  // no reply told reset: it is the end of a window that began with its first unit
+	quota   int64 // the provider's own number of units; 0 = not known
 }
 
 func (d *learned) allows(n int64) bool { return d.reset == 0 || n <= max(d.left, 0) }
@@ -42,7 +42,7 @@ func (d *learned) begin(n, now, window int64) {
 	d.left, d.since, d.reset, d.guessed = n, now, now+window, true
 }
 
-// learn takes note of what a reply says of the limit.
+// learn records what a reply says about the limit.
 func (s *state) learn(c *limiter.StoreChange, now int64) {
 	reset := span(c.Reset, true)
 	if c.Remaining < 0 || c.Reset < 0 || reset > maxLearned {
@@ -55,7 +55,7 @@ func (s *state) learn(c *limiter.StoreChange, now int64) {
 	}
 	count := units(c.Count)
 	if count > s.granted {
-		count = 0 // the value was dropped meanwhile: all is later that it has granted since
+		count = 0 // the value was dropped since then, so all that it has granted came after the reply's call
 	}
 	left := units(c.Remaining) - (s.granted - count)
 	fixed := s.kind == limiter.StoreFixed
@@ -65,7 +65,7 @@ func (s *state) learn(c *limiter.StoreChange, now int64) {
 			return
 		}
 	case count < s.count:
-		return // it began before one that was believed
+		return // the reply's call began before that of a reply that was believed
 	case s.kind == limiter.StoreBucket:
 		if n := units(c.Limit.Units); max(left, 0) < n {
 			s.tat = max(s.tat, now+s.time-int64(math.Floor(float64(max(left, 0))*float64(s.time)/float64(n))))
@@ -81,8 +81,8 @@ func (s *state) learn(c *limiter.StoreChange, now int64) {
 	}
 }
 
-// relearn takes what a process knew of a limit that was forgotten, age ago. Its units until the
-// reset are those before all that was granted since.
+// relearn restores what a process learned, the time age ago, about a limit that the store has
+// lost. left does not yet account for the units that the store has granted since the loss.
 func (s *state) relearn(reset, left, quota, age, most, now int64) {
 	switch s.kind {
 	case limiter.StoreBucket, limiter.StoreLog, limiter.StoreFixed:
@@ -97,13 +97,13 @@ func (s *state) relearn(reset, left, quota, age, most, now int64) {
 	}
 }
 
-// believe reports whether what a reply says is newer than what is known: a reset that is
-// later, or fewer units until the same.
+// believe takes over what a reply says if it is news: a later reset, or fewer units until the
+// same reset. It reports whether it was.
 func (s *state) believe(left, reset, most int64, fixed bool, now int64) bool {
 	d := &s.learned
 	slop := min(resetSlop, (reset-now)/4)
 	if fixed && d.last != 0 {
-		reset = max(reset, d.last+s.time-slop) // it is as long as it is
+		reset = max(reset, d.last+s.time-slop) // a window is not shorter than its length
 	}
 	switch {
 	case d.reset == 0 || d.guessed && !fixed:

@@ -10,8 +10,8 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// Memory is a [limiter.Store], and a [limiter.CredentialStore] and a [limiter.PauseStore], in memory. It is made by
-// [NewMemory] and safe for concurrent use.
+// Memory is a [limiter.Store], a [limiter.CredentialStore] and a [limiter.PauseStore] in memory.
+// [NewMemory] makes one; the zero value cannot be used. It is safe for concurrent use.
 type Memory struct {
 	*Credentials // what it knows of credentials
 
@@ -20,7 +20,7 @@ type Memory struct {
 	mu       sync.Mutex
 	fault    func(op string) Fault
 	values   map[limiter.StoreKey]*value
-	epochs   map[byte]int64 // since when the keys are known whose place begins so
+	epochs   map[byte]int64 // by the first byte of a key's place, since when the store has lost no such key
 	members  map[limiter.StoreID]member
 	watchers map[*watcher]bool
 	pauses   pauses
@@ -35,9 +35,9 @@ type member struct {
 
 var _ limiter.Store = (*Memory)(nil)
 
-// NewMemory returns a store that knows nothing, like a server that has just started: buckets
-// begin empty, and for a third of a lease no slots are granted. (Let its clock run ahead before a
-// test for which that is in the way.) clock tells the time; nil = time.Now.
+// NewMemory returns an empty store, like a server that has just started without its data:
+// buckets begin empty, and no slots are granted for a third of a lease. A test that does not
+// want this can set the clock forward first. clock tells the time; nil = time.Now.
 func NewMemory(clock func() time.Time) *Memory {
 	if clock == nil {
 		clock = time.Now
@@ -49,7 +49,7 @@ func NewMemory(clock func() time.Time) *Memory {
 
 func (m *Memory) now() int64 { return m.clock().UnixMicro() }
 
-// Forget loses all that the store knows, as a restart without its data. Connections stay.
+// Forget loses all data, as a restart of a server without its data does. Watch goes on.
 func (m *Memory) Forget() {
 	m.Credentials.Forget()
 	m.mu.Lock()
@@ -62,7 +62,7 @@ func (m *Memory) Forget() {
 	}
 }
 
-// ForgetKey loses what the store knows of one key, as by eviction.
+// ForgetKey loses the data of one key, as an eviction does.
 func (m *Memory) ForgetKey(k limiter.StoreKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -82,13 +82,13 @@ func (m *Memory) Sweep() int {
 	return len(m.values)
 }
 
-// Key is the digests of the two strings.
+// Key returns the digests of the two strings.
 func (m *Memory) Key(place, name string) (k limiter.StoreKey) {
 	return limiter.StoreKey{Place: digest(place), Name: digest(name)}
 }
 
-// value returns a key's value, and the time as that has it, which is not before now. A
-// value that is missing is made new.
+// value returns the value of a key, and the time by which to decide about it: now, or the
+// newest time that the value has seen if that is later. It makes a value that is missing.
 func (m *Memory) value(k limiter.StoreKey, now int64) (*value, int64) {
 	v := m.values[k]
 	if v != nil {
@@ -103,7 +103,7 @@ func (m *Memory) value(k limiter.StoreKey, now int64) (*value, int64) {
 	return v, now
 }
 
-// existing is value for a key that needs none: nil = it has none.
+// existing is like value, but returns nil for a key that has no value.
 func (m *Memory) existing(k limiter.StoreKey, now int64) (*value, int64) {
 	if v := m.values[k]; v == nil || max(now, v.seen) >= v.newAt() {
 		return nil, now
@@ -111,7 +111,7 @@ func (m *Memory) existing(k limiter.StoreKey, now int64) (*value, int64) {
 	return m.value(k, now)
 }
 
-// Take is [limiter.Store.Take].
+// Take implements [limiter.Store].
 func (m *Memory) Take(ctx context.Context, t *limiter.StoreTake) (limiter.StoreAnswer, error) {
 	t = cloneTake(t)
 	if err := checkParts(t.Parts); err != nil {
@@ -125,7 +125,8 @@ func (m *Memory) Take(ctx context.Context, t *limiter.StoreTake) (limiter.StoreA
 	return done, nil
 }
 
-// refusal is the use that refuses a call for longest.
+// refusal is a use that refuses a call. add keeps the one with the longest wait; a hold
+// counts more than other reasons.
 type refusal struct {
 	part, use int
 	wait      int64
@@ -170,7 +171,7 @@ func (m *Memory) take(t *limiter.StoreTake) (a limiter.StoreAnswer) {
 		}
 	}
 
-	// All but the free slots, which nobody may claim who could not go on.
+	// Look at all limits except free slots. Those are claimed only by a call that nothing else refuses.
 	var worst refusal
 	at := now // when all of it fits
 	reserve, held := t.MaxWait > 0, false
@@ -310,14 +311,14 @@ func (r *refusal) answer(a limiter.StoreAnswer) limiter.StoreAnswer {
 	return a
 }
 
-// changed notes a change at the time now, and returns the version.
+// changed records a change at the time now, and returns the new version.
 func (v *value) changed(now int64) uint64 {
 	v.seen = max(v.seen, now)
 	v.version++
 	return uint64(v.version)
 }
 
-// each calls f with all that t uses.
+// each calls f for each use of t.
 func each(t *limiter.StoreTake, values []*value, f func(part, use int, v *value, u *limiter.StoreUse)) {
 	for i := range t.Parts {
 		for j := range t.Parts[i].Uses {
@@ -326,7 +327,7 @@ func each(t *limiter.StoreTake, values []*value, f func(part, use int, v *value,
 	}
 }
 
-// End is [limiter.Store.End].
+// End implements [limiter.Store].
 func (m *Memory) End(ctx context.Context, ends []limiter.StoreEnd) error {
 	ends = slices.Clone(ends)
 	for i := range ends {
@@ -398,7 +399,7 @@ func (m *Memory) endPart(e *limiter.StoreEnd, p *limiter.StorePart) {
 	v.changed(now)
 }
 
-// Change is [limiter.Store.Change].
+// Change implements [limiter.Store].
 func (m *Memory) Change(ctx context.Context, c *limiter.StoreChange) (limiter.StoreState, error) {
 	change := *c
 	change.Steps = slices.Clone(c.Steps)
@@ -426,7 +427,7 @@ func (m *Memory) change(c *limiter.StoreChange) limiter.StoreState {
 	case limiter.StoreHeld:
 		told = s.close(now+span(c.Hold, true), cause, now)
 	case limiter.StoreLifted:
-		told, lifted = true, true // also where it was forgotten: others may know of a hold
+		told, lifted = true, true // also if the store has lost the hold, since others may know of it
 		s.lift(now)
 	case limiter.StoreLearned:
 		s.learn(c, now)
@@ -463,7 +464,7 @@ var (
 	errTwice  = errors.New("storetest: a key, or a limit of one, is named twice")
 )
 
-// checkParts refuses what no store can do in one step.
+// checkParts refuses parts that no store can take in one step.
 func checkParts(parts []limiter.StorePart) error {
 	for i := range parts {
 		for j := range i {
@@ -491,7 +492,7 @@ func cloneTake(t *limiter.StoreTake) *limiter.StoreTake {
 	return &c
 }
 
-// cloneParts copies parts, and cuts their numbers to what is believed.
+// cloneParts copies parts, and bounds their numbers.
 func cloneParts(parts []limiter.StorePart) []limiter.StorePart {
 	parts = slices.Clone(parts)
 	for i := range parts {

@@ -10,8 +10,8 @@ const (
 	minute = 60 * second
 	hour   = 60 * minute
 
-	// What comes from outside is cut to these, so that nothing overflows: sums of times
-	// stay below 2⁵³, up to which a float64 holds whole numbers.
+	// Numbers from outside are cut to these bounds, so that nothing overflows: sums of times
+	// stay below 2⁵³, up to which a float64 holds all whole numbers.
 	longest  = 366 * 24 * hour
 	maxUnits = int64(1) << 53
 
@@ -21,21 +21,21 @@ const (
 	// Ids.
 	recentFor  = 2 * second // how long a grant is remembered by its permit's id
 	recentMost = 32
-	voidMost   = 64 // ids of ends that make takes void
+	voidMost   = 64 // the most ids of void takes and charged debts
 
 	// Slots.
 	leaseMost   = 1000
 	waiterMost  = 256
-	waiterFor   = second      // how long somebody who was refused counts as waiting
-	keptFor     = 250 * milli // how long a free slot is kept for whose turn it is
-	claimLate   = 5 * milli   // how much later than need be a call is told to come that has claimed units, so that it does not come in vain
-	restorePart = 3           // after forgetting, no slots are granted for this part of a lease
+	waiterFor   = second      // how long a member that was refused counts as waiting
+	keptFor     = 250 * milli // how long a free slot is kept for the member whose turn it is
+	claimLate   = 5 * milli   // how much longer than needed a call waits that has claimed units, so that it does not come too early
+	restorePart = 3           // after a loss of data, no slots are granted for a lease divided by this
 
 	// Holds, refusals, probes: as the limiter has them.
 	probeLapse   = minute
 	maxProbes    = 64
 	refusalLapse = hour
-	liftedFor    = maxLease / restorePart // how long what was lifted is not put back
+	liftedFor    = maxLease / restorePart // how long a hold that was lifted is not restored
 	maxRefusals  = 1 << 30
 
 	// Adapt, in millionths of the configured number.
@@ -60,7 +60,7 @@ const (
 	refundReach = second
 )
 
-// span is d in microseconds, cut to what is believed; up rounds up.
+// span returns d in microseconds, cut to ±longest. up says whether to round up.
 func span(d time.Duration, up bool) int64 {
 	us := int64(d / time.Microsecond)
 	if up && d%time.Microsecond > 0 {
@@ -71,5 +71,5 @@ func span(d time.Duration, up bool) int64 {
 
 func duration(us int64) time.Duration { return time.Duration(us) * time.Microsecond }
 
-// units is what is believed of a number of units.
+// units returns a number of units, cut to the range from 0 to maxUnits.
 func units(n int64) int64 { return min(max(n, 0), maxUnits) }

@@ -12,18 +12,18 @@ import (
 var _ limiter.PauseStore = (*Memory)(nil)
 
 const (
-	maxVersion   = int64(1) << 52                              // that is believed
-	pauseMarks   = 200                                         // of the latest requests with changes, which are known
-	longestPause = 100 * 366 * 24 * hour                       // what is longer is cut
-	pauseKept    = int64(limiter.PauseKept / time.Microsecond) // how long it is remembered that a pause is over
+	maxVersion   = int64(1) << 52                              // greater versions are cut to it
+	pauseMarks   = 200                                         // the most marks that are kept
+	longestPause = 100 * 366 * 24 * hour                       // longer pauses are cut to it
+	pauseKept    = int64(limiter.PauseKept / time.Microsecond) // how long an entry is kept after its pause is over
 )
 
 // pauses are the entries of accounts that are paused or were resumed.
 type pauses struct {
 	entries map[[16]byte]*pauseEntry
-	store   int64   // this memory's number; 0 = nothing was ever in it
-	last    int64   // the latest change
-	marks   []int64 // what last was after the latest requests with changes, newest last
+	store   int64   // the number of this store's data, by which a loss is noticed; 0 = there has been no change
+	last    int64   // the number of the latest change
+	marks   []int64 // the value of last after each of the latest requests with changes, newest last
 	paused  int     // how many entries say that their account is paused
 }
 
@@ -31,20 +31,20 @@ type pauses struct {
 type pauseEntry struct {
 	account [16]byte
 	version int64
-	change  int64 // when the store heard of it: its place in the order
+	change  int64 // the number of the change by which the store got it
 	at      int64 // when it was paused or resumed
-	end     int64 // of the pause, by itself or by who resumed it; 0 = it has none
+	end     int64 // when the pause ended or will end, by itself or because it was resumed; 0 = it does not end by itself
 	resumed bool
 	reason  string
 	by      limiter.StoreID
 	number  int64
 }
 
-// over reports whether the account is not paused any more. That is remembered, so that nobody
-// puts an older pause back.
+// over reports whether the account is no longer paused. Such an entry is kept for a while, so
+// that no process restores an older pause.
 func (e *pauseEntry) over(now int64) bool { return e.resumed || e.end != 0 && now >= e.end }
 
-// Pause is [limiter.PauseStore.Pause].
+// Pause implements [limiter.PauseStore].
 func (m *Memory) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.PauseAnswer, error) {
 	request := *r
 	request.Changes = slices.Clone(r.Changes)
@@ -65,7 +65,7 @@ func (m *Memory) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.Pa
 	return done, nil
 }
 
-// request makes the changes, and answers what others have changed.
+// request makes the changes, and returns what has changed since the mark r.Known.
 func (p *pauses) request(r *limiter.PauseRequest, now int64) (a limiter.PauseAnswer) {
 	after := version(r.Known.Change)
 	switch {
@@ -104,10 +104,12 @@ func (p *pauses) request(r *limiter.PauseRequest, now int64) (a limiter.PauseAns
 	return a
 }
 
-// forgotten reports whether nobody puts an older pause back any more.
+// forgotten reports whether an entry may be dropped: its pause has been over for so long that
+// no process restores an older one.
 func (e *pauseEntry) forgotten(now int64) bool { return e.over(now) && now >= e.end+pauseKept }
 
-// forget drops what is forgotten, and the oldest of too many pauses that are over.
+// forget drops entries that are forgotten and, if too many pauses are over, the oldest of
+// these. It counts the accounts that are paused.
 func (p *pauses) forget(now int64) {
 	p.paused = 0
 	var over []*pauseEntry
@@ -139,7 +141,7 @@ func (p *pauses) change(c *limiter.PauseChange, now int64) (done limiter.PauseRe
 	known, after, again := int64(0), version(c.After), false
 	if old != nil {
 		known = old.version
-		if c.Version == 0 && old.by == c.By { // who made that knows it
+		if c.Version == 0 && old.by == c.By { // the process that made the old entry knows it
 			after, again = max(after, known), e.number <= old.number
 		}
 	}
@@ -188,10 +190,10 @@ func (p *pauses) change(c *limiter.PauseChange, now int64) (done limiter.PauseRe
 	return done
 }
 
-// next is the number of the next change.
+// next returns the number of the next change.
 func (p *pauses) next(now int64) int64 { return max(p.last+1, now) }
 
-// version is what is believed of a version, or of a mark.
+// version returns a version or a mark, cut to maxVersion.
 func version(v uint64) int64 { return int64(min(v, uint64(maxVersion))) }
 
 func (e *pauseEntry) tell(now int64) limiter.AccountPause {
@@ -211,7 +213,8 @@ func (e *pauseEntry) tell(now int64) limiter.AccountPause {
 	return a
 }
 
-// pauseSpan is what is believed of a duration, in microseconds rounded up.
+// pauseSpan returns a duration in microseconds, rounded up and cut to the range from 0 to
+// longestPause.
 func pauseSpan(d time.Duration) int64 {
 	us := int64(d / time.Microsecond)
 	if d%time.Microsecond > 0 {

@@ -7,9 +7,10 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// What a process says of itself at regular times: its leases, its debts, and what it knows.
+// Each process renews regularly: it tells the store its leases, its debts, and what it knows
+// about limits.
 
-// Renew is [limiter.Store.Renew].
+// Renew implements [limiter.Store].
 func (m *Memory) Renew(ctx context.Context, r *limiter.StoreRenewal) (limiter.StoreRenewed, error) {
 	renewal := *r
 	renewal.Leases, renewal.Debts, renewal.Table = slices.Clone(r.Leases), slices.Clone(r.Debts), slices.Clone(r.Table)
@@ -73,7 +74,8 @@ func (m *Memory) renew(r *limiter.StoreRenewal) (a limiter.StoreRenewed) {
 	return a
 }
 
-// renewLease renews or ends what a process holds of a key, and reports whether it has lost that.
+// renewLease renews the slots that a process holds of a key, or ends them if it leaves. It
+// reports whether the process has lost them.
 func (m *Memory) renewLease(r *limiter.StoreRenewal, l *limiter.StoreLease, v *value, restoring bool, lease, now int64) (lost bool) {
 	s := v.state(&l.Limit, now)
 	if restoring && !r.Leave {

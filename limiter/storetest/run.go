@@ -11,26 +11,27 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// Harness is a store to be tested. Nobody else uses it meanwhile.
+// Harness is a store to be tested. Nothing else may use the store during the test.
 type Harness struct {
-	// Store has been running for ten days, as far as it knows: so a key that is new to it
-	// has not been forgotten.
+	// Store must behave as if it had been running for ten days, so that it takes a key
+	// that it does not have for a new one, and not for one that it has lost.
 	Store limiter.Store
 
-	// Advance lets time pass for the store. With Exact it passes only so, and without
-	// delay; else it passes by itself and Advance waits at least so long.
+	// Advance lets time pass for the store. With Exact, time passes only by Advance, which
+	// returns at once. Without it, time passes by itself, and Advance sleeps at least so long.
 	Advance func(time.Duration)
 	Exact   bool
 
-	// Forget loses all that the store knows, as a restart without its data does, and
-	// ForgetKey one key. nil = the tests of that are skipped. Afterwards Restore, if
-	// there is one, makes the store again as if it had been running for ten days.
+	// Forget loses all data of the store, as a restart without its data does, and ForgetKey
+	// that of one key; nil = the tests that need it are skipped. Restore, if it is not nil,
+	// then makes the store behave again as if it had been running for ten days.
 	Forget    func()
 	ForgetKey func(limiter.StoreKey)
 	Restore   func()
 }
 
-// Run tests a store. start is called for each test; the stores may be the same.
+// Run tests whether a store does what [limiter.Store] says. It calls start for each test; start
+// may return the same store each time.
 func Run(t *testing.T, start func(t *testing.T) Harness) {
 	for _, group := range [][]suiteTest{unitTests, slotTests, holdTests, againTests, renewTests, forgetTests, pauseTests, otherTests} {
 		for _, c := range group {
@@ -45,8 +46,7 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 	}
 }
 
-// suiteTest is a test that a store must pass. exact says that it needs a store whose time
-// passes only as the test wants.
+// suiteTest is a test that a store must pass. exact says that it needs a [Harness] with Exact.
 type suiteTest struct {
 	name  string
 	exact bool
@@ -58,10 +58,10 @@ type suite struct {
 	*testing.T
 	h      Harness
 	base   time.Time
-	passed time.Duration // by Advance
+	passed time.Duration // the sum of all Advance
 }
 
-// now is the time, from some point on.
+// now returns the time since the test began.
 func (s *suite) now() time.Duration {
 	if s.h.Exact {
 		return s.passed
@@ -74,13 +74,14 @@ func (s *suite) advance(d time.Duration) {
 	s.h.Advance(d)
 }
 
-// newID is an id, and a name, that is used once.
+// newID returns a random id, which also serves as a name.
 func newID() (id limiter.StoreID) {
 	_, _ = rand.Read(id[:]) // it never fails
 	return id
 }
 
-// key is one that nobody has used yet; keys with the same place can be used together.
+// key returns a key that has not been used. All keys of a test have the same place, so that
+// one take can use several.
 func (s *suite) key() limiter.StoreKey { return s.keyAt(s.Name()) }
 
 func (s *suite) keyAt(place string) limiter.StoreKey {
@@ -125,7 +126,7 @@ func part(k limiter.StoreKey, uses ...limiter.StoreUse) limiter.StorePart {
 	return limiter.StorePart{Key: k, Uses: uses}
 }
 
-// caller is how a call asks. The zero caller is an interactive call of a member of its own.
+// caller says how a call asks for a permit. The zero value is an interactive call of a new member.
 type caller struct {
 	id, member limiter.StoreID
 	backfill   bool
@@ -134,15 +135,15 @@ type caller struct {
 	share      float64
 }
 
-// permit is a take that was answered.
+// permit is a take with its answer.
 type permit struct {
 	limiter.StoreTake
 	limiter.StoreAnswer
 	s  *suite
-	at time.Duration // its instant, by the suite's clock: not later than by the store's
+	at time.Duration // as of when it was granted, by the suite's clock; not later than by the store's
 }
 
-// ask asks once.
+// ask asks for a permit once.
 func (s *suite) ask(c caller, parts ...limiter.StorePart) permit {
 	s.Helper()
 	if c.id == (limiter.StoreID{}) {
@@ -163,7 +164,7 @@ func (s *suite) ask(c caller, parts ...limiter.StorePart) permit {
 	return p
 }
 
-// again asks with the same id.
+// again asks once more with the same id.
 func (p *permit) again() {
 	p.s.Helper()
 	var err error
@@ -173,7 +174,7 @@ func (p *permit) again() {
 	p.at = p.s.now() + p.Wait
 }
 
-// end says what became of the permit.
+// end tells the store how the permit's call ended.
 func (p *permit) end(ending limiter.StoreEnding) {
 	p.s.Helper()
 	err := p.s.h.Store.End(context.Background(), []limiter.StoreEnd{{ID: p.ID, Member: p.Member, Ending: ending,
@@ -183,7 +184,7 @@ func (p *permit) end(ending limiter.StoreEnding) {
 	}
 }
 
-// granted wants a call to be granted at once.
+// granted fails the test unless a call was granted at once.
 func (s *suite) granted(what string, p permit) permit {
 	s.Helper()
 	if !p.Granted || p.Wait != 0 {
@@ -192,7 +193,7 @@ func (s *suite) granted(what string, p permit) permit {
 	return p
 }
 
-// refused wants a call to be refused.
+// refused fails the test unless a call was refused.
 func (s *suite) refused(what string, p permit) permit {
 	s.Helper()
 	if p.Granted {
@@ -211,8 +212,8 @@ func (p permit) String() string {
 	return "refused for " + p.Wait.String()
 }
 
-// waits wants got to be want, less the time that has passed by itself since the moment
-// from.
+// waits fails the test unless the wait got equals want, less the time that may have passed by
+// itself since from.
 func (s *suite) waits(what string, got, want, from time.Duration) {
 	s.Helper()
 	least := want
@@ -243,7 +244,7 @@ func (s *suite) hold(k limiter.StoreKey, u limiter.StoreUse, d time.Duration) li
 // cause is the cause of holds.
 var cause = limiter.Cause{Rule: `thr"ottled'; \`, Code: "rate\nLimit\x01é", Status: 429, Operation: "messages.send"}
 
-// wantCause wants c to be cause, at some time.
+// wantCause fails the test unless c is cause, with a time.
 func (s *suite) wantCause(what string, c limiter.Cause) {
 	s.Helper()
 	at := c.At
@@ -271,20 +272,20 @@ func (s *suite) renew(r limiter.StoreRenewal) limiter.StoreRenewed {
 	return a
 }
 
-// leaseOfPermit is what a process says to keep p's slots.
+// lease returns the lease that a process renews to keep p's slots.
 func (p *permit) lease() limiter.StoreLease {
 	return limiter.StoreLease{Key: p.Parts[0].Key, Limit: p.Parts[0].Uses[0].Limit, ID: p.ID,
 		Slots: p.Parts[0].Uses[0].Cost, Version: p.Versions[0]}
 }
 
-// events are what a member is told.
+// events collects the events that a member gets.
 type events struct {
 	mu  sync.Mutex
 	got []limiter.StoreEvent
 	new chan struct{}
 }
 
-// watch watches until the test ends. It returns once events are sure to be seen.
+// watch calls Watch for a member until the test ends. It returns once no event can be missed.
 func (s *suite) watch(member limiter.StoreID) *events {
 	s.Helper()
 	e := &events{new: make(chan struct{}, 1)}
@@ -319,10 +320,10 @@ func (s *suite) watch(member limiter.StoreID) *events {
 	return e
 }
 
-// patience is how long a test waits for what must come.
+// patience is how long a test waits for an event before it fails.
 const patience = 20 * time.Second
 
-// want waits until the event has come.
+// want waits for an event of the key, and returns it.
 func (e *events) want(s *suite, what string, k limiter.StoreKey, freed bool) (ev limiter.StoreEvent) {
 	s.Helper()
 	deadline := time.After(patience)
@@ -344,7 +345,7 @@ func (e *events) want(s *suite, what string, k limiter.StoreKey, freed bool) (ev
 	}
 }
 
-// none wants no event of that kind to have come by now.
+// none fails the test if an event of that kind has come by now.
 func (e *events) none(s *suite, what string, k limiter.StoreKey, freed bool) {
 	s.Helper()
 	e.mu.Lock()

@@ -7,7 +7,7 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// againTests are about what is asked twice, late, or in another order.
+// againTests are about calls that come twice, late, or in another order.
 var againTests = []suiteTest{
 	{"a take asked twice counts once", false, func(s *suite) {
 		k := s.key()

@@ -6,7 +6,7 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// forgetTests are about what processes put back that a store has forgotten.
+// forgetTests are about data that a store has lost and processes restore.
 var forgetTests = []suiteTest{
 	{"what was lowered and learned is put back", true, func(s *suite) {
 		low, learned := slotsOf(100, 1), fixedOf(100, time.Hour, 1)
@@ -125,7 +125,7 @@ func (s *suite) forgetAll() {
 	s.h.Forget()
 }
 
-// restored makes the store one that has been running for long.
+// restored calls Harness.Restore, if there is one.
 func (s *suite) restored() {
 	if s.h.Restore != nil {
 		s.h.Restore()

@@ -313,7 +313,7 @@ var pauseTests = []suiteTest{
 	}},
 }
 
-// pauser is a process that asks for pauses.
+// pauser is a process that makes requests about pauses.
 type pauser struct {
 	s     *suite
 	id    limiter.StoreID
@@ -325,7 +325,7 @@ type pauser struct {
 	all   []limiter.AccountPause // that were told
 }
 
-// pauser returns a process that has heard of all that there is.
+// pauser returns a process that knows all entries of the store.
 func (s *suite) pauser() *pauser {
 	s.Helper()
 	store, ok := s.h.Store.(limiter.PauseStore)
@@ -339,7 +339,7 @@ func (s *suite) pauser() *pauser {
 	return p
 }
 
-// request asks once, with these changes.
+// request makes one request with these changes.
 func (p *pauser) request(changes ...limiter.PauseChange) limiter.PauseAnswer {
 	p.s.Helper()
 	for i := range changes {
@@ -359,7 +359,7 @@ func (p *pauser) request(changes ...limiter.PauseChange) limiter.PauseAnswer {
 	return a
 }
 
-// ask returns what has changed since it was last asked.
+// ask returns the entries that have changed since the last request.
 func (p *pauser) ask() []limiter.AccountPause {
 	p.s.Helper()
 	from := len(p.all)
@@ -369,7 +369,7 @@ func (p *pauser) ask() []limiter.AccountPause {
 	return p.all[from:]
 }
 
-// told makes a change, knowing the account's entry, and returns what came of it.
+// told makes a change as a process that knows the account's entry, and returns its result.
 func (p *pauser) told(c limiter.PauseChange) limiter.PauseResult {
 	p.s.Helper()
 	if c.Version == 0 && !c.Late && c.After == 0 {
@@ -378,7 +378,7 @@ func (p *pauser) told(c limiter.PauseChange) limiter.PauseResult {
 	return p.request(c).Changed[0]
 }
 
-// entry is the latest of an account that was told; Version is 0 where there is none.
+// entry returns the latest entry of an account that the process got; Version is 0 if there is none.
 func (p *pauser) entry(k limiter.StoreKey) (e limiter.AccountPause) {
 	p.s.Helper()
 	p.ask()
@@ -390,7 +390,7 @@ func (p *pauser) entry(k limiter.StoreKey) (e limiter.AccountPause) {
 	return e
 }
 
-// wantPaused waits until it is told that accounts were paused or resumed.
+// wantPaused waits for the event that accounts were paused or resumed.
 func (e *events) wantPaused(s *suite) {
 	s.Helper()
 	deadline := time.After(patience)

@@ -2,11 +2,11 @@ package storetest
 
 import "github.com/recourse-go/recourse/limiter"
 
-// slots is what a limit of slots has given out, and who waits for some.
+// slots is the state of a limit of slots: its leases, and the members that wait.
 //
-// Who is refused waits, for a second from each time that he asks. Free slots go to those who
-// wait in their order: they are told, and what they want is kept for them for a moment.
-// Nobody passes by them, unless there is more than they want.
+// A member that is refused waits, for a second after each time that it asks. Members get free
+// slots in the order in which they came: the store tells them, and keeps the slots that they
+// want for a moment. Others get slots only if there are more than the waiting members want.
 type slots struct {
 	leases  []slotLease
 	waiters []waiter // by arrival; one for a member and priority
@@ -37,7 +37,7 @@ func (x *slots) leaseOf(id limiter.StoreID) int {
 	return -1
 }
 
-// used is how many slots are given out.
+// used returns how many slots are leased.
 func (x *slots) used() (n int64) {
 	for i := range x.leases {
 		n += x.leases[i].slots
@@ -45,7 +45,7 @@ func (x *slots) used() (n int64) {
 	return n
 }
 
-// advance drops leases that have run out, and who does not wait any more.
+// advance drops leases that have run out, and members that do not wait any more.
 func (x *slots) advance(now int64) {
 	x.leases = keep(x.leases, func(l slotLease) bool { return now < l.until })
 	x.waiters = keep(x.waiters, func(w waiter) bool {
@@ -63,8 +63,8 @@ func (x *slots) newAt() (at int64) {
 	return at
 }
 
-// claim reports whether a member may have so many slots of those that there are in all.
-// If not, it waits. told are the members whose turn it is meanwhile.
+// claim reports whether a member may have n slots of all that there are. If not, the member
+// waits. told are the members that may ask for slots now.
 func (s *state) claim(member limiter.StoreID, priority limiter.Priority, n, all, now int64) (ok bool, told []limiter.StoreID) {
 	i := s.waiterOf(member, priority)
 	if i < 0 {
@@ -84,8 +84,8 @@ func (s *state) claim(member limiter.StoreID, priority limiter.Priority, n, all,
 	return w.told != 0, told
 }
 
-// keepFor keeps the place of a member, and the slots that it was told it may have, until the
-// units have come at the time at that it lacks. Slots are not kept for longer than a second.
+// keepFor keeps a member's place, and the slots that are kept for it, until the time at, when
+// the units that it lacks will be there. Slots are kept for a second at most.
 func (x *slots) keepFor(member limiter.StoreID, priority limiter.Priority, at, now int64) {
 	i := x.waiterOf(member, priority)
 	if i < 0 || at-now > waiterFor {
@@ -107,7 +107,7 @@ func (x *slots) waiterOf(member limiter.StoreID, priority limiter.Priority) int 
 	return -1
 }
 
-// offer tells those whose turn it is, and returns their members, but for self.
+// offer marks the waiters whose turn it is as told, and returns their members without self.
 func (s *state) offer(all, now int64, self *waiter) (told []limiter.StoreID) {
 	free, credit := all-s.used(), s.credit
 	for i := range s.waiters {
@@ -134,7 +134,8 @@ func (s *state) offer(all, now int64, self *waiter) (told []limiter.StoreID) {
 	}
 }
 
-// next is who is to be told next: interactive calls, but backfill that is owed its share first.
+// next returns the waiter to be told next: the first interactive one, or the first of backfill
+// if that is owed its share.
 func (x *slots) next(credit int64) *waiter {
 	var first [2]*waiter
 	for i := range x.waiters {

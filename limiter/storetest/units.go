@@ -9,7 +9,7 @@ import (
 
 // Buckets, logs and fixed windows.
 
-// step is what n units take of a bucket's time, rounded up.
+// step returns the time in which a bucket gains n units, rounded up.
 func (s *state) step(n int64, l *limiter.StoreLimit) int64 {
 	most := units(l.Units)
 	if n == 0 || most == 0 {
@@ -22,8 +22,9 @@ func (s *state) step(n int64, l *limiter.StoreLimit) int64 {
 	return int64(min(math.Ceil(t), float64(whole/adaptFloor*longest)))
 }
 
-// ready is when n units may pass, and headroom be left, after those who have claimed some
-// of a bucket before, which takes ahead: now or later. It does not look at holds and probes. fits is false where another time than now can't be promised.
+// ready returns when n units may pass so that headroom is left: now or later. ahead is the time
+// that a bucket needs for members that have claimed units before. fits is false if a later time
+// cannot be promised. ready does not look at holds and probes.
 func (s *state) ready(n, headroom, ahead int64, l *limiter.StoreLimit, now int64) (at int64, fits bool) {
 	at, fits = now, true
 	most := units(l.Units)
@@ -58,8 +59,8 @@ func (s *state) ready(n, headroom, ahead int64, l *limiter.StoreLimit, now int64
 	return at, fits && (at == now || s.reset == 0 || at < s.reset)
 }
 
-// quotaFor is how much of its quota a window may have given once a call of n units has
-// passed. Refusals lower it, but not below the units of one call.
+// quotaFor returns how many units a window may have granted after a call of n units.
+// Refusals lower it, but not below the units of one call.
 func (s *state) quotaFor(n int64, l *limiter.StoreLimit) int64 {
 	most := units(l.Units)
 	quota := most
@@ -69,7 +70,7 @@ func (s *state) quotaFor(n int64, l *limiter.StoreLimit) int64 {
 	return max(s.lowered(quota), min(n, most))
 }
 
-// logReady is when n units fit into every window: after all that was granted before.
+// logReady returns when n units fit into every window. That is after all grants before.
 func (s *state) logReady(n, quota, now int64) int64 {
 	at, used := max(now, s.at), int64(0)
 	for _, e := range s.log {
@@ -125,13 +126,12 @@ func (s *state) addToLog(n int64, l *limiter.StoreLimit, at int64) {
 	s.log = append(s.log, entry{at, n})
 }
 
-// refund gives n units back that were granted as of the time at, as far as they are
-// missing still.
+// refund gives back n units that were granted as of the time at, as far as they still count.
 func (s *state) refund(n int64, l *limiter.StoreLimit, at, now int64) {
 	switch s.kind {
 	case limiter.StoreBucket:
-		// If the bucket was full meanwhile, what it lacked has come back already. That
-		// can't have been faster than its rate.
+		// If the bucket has been full since then, the units have come back already. They
+		// cannot have come back faster than its rate.
 		if n := s.step(n, l) - max(0, now-at); n > 0 {
 			s.tat = max(0, s.tat-n)
 		}
@@ -154,7 +154,7 @@ func (s *state) refund(n int64, l *limiter.StoreLimit, at, now int64) {
 	}
 }
 
-// late is how much later than its grant an entry of the log can be.
+// late returns how much later than its grant an entry of the log can be.
 func (s *state) late(l *limiter.StoreLimit) int64 {
 	if units(l.Units) > logExact {
 		return max(1, s.time/logParts)
@@ -162,8 +162,8 @@ func (s *state) late(l *limiter.StoreLimit) int64 {
 	return 0
 }
 
-// charge takes n units that were granted without the store. A bucket may be so far below
-// empty as it has room above.
+// charge takes n units that a process has granted without the store. A bucket may go below
+// empty by at most its size.
 func (s *state) charge(n int64, l *limiter.StoreLimit, now int64) {
 	switch s.kind {
 	case limiter.StoreBucket:
@@ -175,15 +175,15 @@ func (s *state) charge(n int64, l *limiter.StoreLimit, now int64) {
 	}
 }
 
-// What backfill is owed. It grows with what interactive calls take while backfill is
-// refused, and lets backfill pass as they do, so that its share is sure.
+// Backfill is owed units while it is refused: a share of what interactive calls take. With
+// enough owed, a backfill call passes like an interactive one, so that it gets its share.
 
-// owed is a cost in thousandths, of at least one unit.
+// owed returns a cost in thousandths of a unit; at least that of one unit.
 func owed(n int64) int64 { return max(n, 1) * 1000 }
 
 func (s *state) owes(n int64) bool { return s.credit >= owed(n) }
 
-// served takes note that a call of n units has passed.
+// served records that a call of n units has passed.
 func (s *state) served(priority limiter.Priority, n, share int64, l *limiter.StoreLimit, now int64) {
 	switch {
 	case priority == limiter.Backfill:
@@ -194,10 +194,10 @@ func (s *state) served(priority limiter.Priority, n, share int64, l *limiter.Sto
 	}
 }
 
-// A call that takes slots can't reserve units, since it would hold slots while it waits. Where
-// it lacks units it claims them instead: until its time has come, and a moment longer, nobody
-// else gets what it wants. So calls of several processes go one after another, also the
-// dear ones.
+// A call that takes slots cannot reserve units, since it would hold slots while it waits. If
+// units are missing it claims them instead: nobody else gets them until its time has come,
+// and a moment longer. So the calls of several processes pass one after another, even those
+// that cost much.
 
 // claim is what a member wants of a bucket.
 type claim struct {
@@ -207,9 +207,9 @@ type claim struct {
 	until    int64
 }
 
-// claimedBefore is the time that a bucket takes for what others have claimed before a member.
-// Once its time has come there are units for all whose time has come, so those who are late
-// do not hold it up.
+// claimedBefore returns the time that a bucket needs for what others have claimed before a
+// member. Claims whose own time has come do not count, since the bucket has their units by
+// then; so a member that is late does not delay the others.
 func (s *state) claimedBefore(member limiter.StoreID, priority limiter.Priority, l *limiter.StoreLimit, now int64) (ahead int64) {
 	own := slices.IndexFunc(s.claims, func(c claim) bool { return c.member == member && c.priority == priority })
 	before := s.claims
@@ -224,7 +224,7 @@ func (s *state) claimedBefore(member limiter.StoreID, priority limiter.Priority,
 	return ahead
 }
 
-// claimUnits notes that a member wants n units. It keeps its place if it has claimed some.
+// claimUnits records that a member wants n units. It keeps its place if it has a claim already.
 func (s *state) claimUnits(member limiter.StoreID, priority limiter.Priority, n, until int64) {
 	for i := range s.claims {
 		if c := &s.claims[i]; c.member == member && c.priority == priority {

@@ -9,9 +9,9 @@ import (
 // value is what a store keeps for a key.
 type value struct {
 	version int64
-	seen    int64 // the newest time that it has been changed at
-	since   int64 // a limit that the value does not know yet is as if it had been used up then
-	restore int64 // until then processes put back what they know, and no slots are granted
+	seen    int64 // the newest time at which it has been changed
+	since   int64 // a limit that is new to the value begins as if it had been used up at this time
+	restore int64 // until then processes restore what the store has lost, and no slots are granted
 	limits  []*state
 	recent  []grant // newest last
 	void    []void  // newest last
@@ -23,11 +23,12 @@ type grant struct {
 	at int64
 }
 
-// void is a permit whose take must take nothing (any more), or a debt that was charged.
+// void is a permit whose take, should it come late or again, must take nothing, or a debt that
+// was charged.
 type void struct {
 	id    limiter.StoreID
 	until int64
-	ended bool // false = its units were given back, but it goes on
+	ended bool // the permit has ended; false = its units were given back, but its call goes on
 }
 
 // state is one limit of a key.
@@ -45,23 +46,23 @@ type state struct {
 
 	hold    int64 // 0 = none
 	cause   limiter.Cause
-	allowed int64 // calls at once that a hold has left; 0 = any
-	lapse   int64
+	allowed int64 // how many concurrent calls are allowed after a hold; 0 = any number
+	lapse   int64 // when that ends by itself
 	probes  []probe
 
-	lifted int64 // what was known until then was lifted; 0 = nothing was, or that is long ago
+	lifted int64 // holds that were known before this time were lifted; 0 = none was, or long ago
 
-	refusals, refusedAt int64
-	cut, cutAt, cutNext int64 // what refusals have taken, in millionths
-	credit, wanted      int64 // what backfill is owed, in thousandths; when it was last refused
-	granted             int64 // units, since the limit is known
+	refusals, refusedAt int64 // refusals in a row, and the time of the last
+	cut, cutAt, cutNext int64 // by how many millionths refusals have lowered the limit; as of when; not again before
+	credit, wanted      int64 // what backfill is owed, in thousandths of a unit; when it was last refused
+	granted             int64 // all units granted since the store knows the limit
 	learned
 }
 
 // entry is units of a log.
 type entry struct{ at, units int64 }
 
-// probe is a call that tries whether a hold is really over.
+// probe is a call that tests whether the provider accepts calls after a hold.
 type probe struct {
 	id    limiter.StoreID
 	until int64
@@ -73,7 +74,7 @@ func newState(l *limiter.StoreLimit, since, now int64) *state {
 	return s
 }
 
-// become makes s count as l says, as if it had been used up at the time since.
+// become turns s into a limit of the kind of l, as if it had been used up at the time since.
 func (s *state) become(l *limiter.StoreLimit, since, now int64) {
 	s.kind, s.time, s.most = l.Kind, window(l), units(l.Units)
 	s.tat, s.claims, s.log, s.at, s.slots = 0, nil, nil, 0, slots{}
@@ -90,7 +91,7 @@ func (s *state) useUp(l *limiter.StoreLimit, at, now int64) {
 	case limiter.StoreBucket:
 		s.tat = max(s.tat, at+s.time)
 	case limiter.StoreLog:
-		// It is not known when they were granted: one after another, the last of them then.
+		// It is not known when the units were granted. Spread them evenly over the window that ended at the time at.
 		n := units(l.Units)
 		parts := min(n, logExact)
 		s.log, s.at = nil, max(s.at, at)
@@ -122,15 +123,15 @@ func (v *value) state(l *limiter.StoreLimit, now int64) *state {
 		s = newState(l, v.since, now)
 		v.limits = append(v.limits, s)
 	} else if s.kind != l.Kind {
-		s.become(l, now, now) // what was used of it is not known in the new kind's terms
+		s.become(l, now, now) // the use so far cannot be converted to the new kind
 	}
 	s.advance(now)
 	s.tune(l, now)
 	return s
 }
 
-// tune lets s go on with the numbers of l. A bucket keeps its level, so that a change
-// never grants anything.
+// tune makes s go on with the numbers of l. A bucket keeps its level, so that a change of the
+// numbers never grants units.
 func (s *state) tune(l *limiter.StoreLimit, now int64) {
 	t, most := window(l), units(l.Units)
 	if s.time == t && s.most == most {
@@ -144,7 +145,8 @@ func (s *state) tune(l *limiter.StoreLimit, now int64) {
 	s.time, s.most = t, most
 }
 
-// forgotten takes note that a process has seen a newer version of the value.
+// forgotten handles a loss of data, which shows when a process has seen a newer version of the
+// value. Buckets are emptied, and processes may restore what they know for a while.
 func (v *value) forgotten(version uint64, lease, now int64) {
 	v.version = max(v.version, int64(min(version, uint64(maxUnits))))
 	v.since, v.restore = now, max(v.restore, now+lease/restorePart)
@@ -156,7 +158,7 @@ func (v *value) forgotten(version uint64, lease, now int64) {
 	}
 }
 
-// remember notes that a permit was granted as of the time at.
+// remember records that a permit was granted as of the time at.
 func (v *value) remember(id limiter.StoreID, at int64) {
 	v.recent = append(v.recent, grant{id, at})
 	if n := len(v.recent) - recentMost; n > 0 {
@@ -188,7 +190,7 @@ func (v *value) isVoid(id limiter.StoreID) (is, ended bool) {
 	return false, false
 }
 
-// grantOf returns when a permit was granted as of, if that is known still.
+// grantOf returns as of when a permit was granted, if that is still known.
 func (v *value) grantOf(id limiter.StoreID, now int64) (at int64, known bool) {
 	for _, g := range v.recent {
 		if g.id == id {
@@ -209,7 +211,7 @@ func (v *value) advance(now int64) {
 	v.void = keep(v.void, func(d void) bool { return now < d.until })
 }
 
-// newAt is when the value is as good as one that is missing.
+// newAt returns when the value will be the same as a missing one, so that it can be dropped.
 func (v *value) newAt() int64 {
 	at := v.restore
 	for _, g := range v.recent {
@@ -224,7 +226,7 @@ func (v *value) newAt() int64 {
 	return at
 }
 
-// newAt is when s is as good as new.
+// newAt returns when s will be the same as a new one.
 func (s *state) newAt() int64 {
 	at := max(s.tat, s.reset, s.slots.newAt())
 	if len(s.log) > 0 {
@@ -260,7 +262,7 @@ func (s *state) newAt() int64 {
 	return at
 }
 
-// keep returns those of list that f wants, in the same memory.
+// keep returns the entries of list for which f is true. It reuses the memory of list.
 func keep[T any](list []T, f func(T) bool) []T {
 	kept := list[:0]
 	for _, x := range list {
