@@ -393,8 +393,9 @@ func (n *nested) refundLocked(rec *record) {
 }
 
 // endLocked ends the permit's loan, and gives the lenders back the slots that it borrowed.
-// It leaves in rec the slots that the permit itself releases. The home shard is locked.
-func (n *nested) endLocked(rec *record) {
+// It leaves in rec the slots that the permit itself releases. shared says that a store has granted
+// those that the permit took itself; else it has none of them. The home shard is locked.
+func (n *nested) endLocked(rec *record, shared bool) {
 	t := n.tree
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -410,10 +411,16 @@ func (n *nested) endLocked(rec *record) {
 		if !r.lim.holds() {
 			continue
 		}
-		from := n.debtsOf(i)
+		from, unshared := n.debtsOf(i), int64(0)
+		if !shared {
+			unshared = r.got
+			for _, d := range from {
+				unshared -= d.slots
+			}
+		}
 		if loan != nil {
 			pt := &loan.parts[i]
-			from, r.got, pt.slots = pt.from, pt.slots, 0
+			from, r.got, pt.slots, unshared = pt.from, pt.slots, 0, 0
 			for j := range from {
 				k := min(pt.away, from[j].slots)
 				pt.away -= k
@@ -424,7 +431,7 @@ func (n *nested) endLocked(rec *record) {
 			}
 		}
 		_, r.got = repayLocked(from, 0, r.got, 0)
-		t.freeLocked(r.e, r.lim.position, r.got)
+		t.freeLocked(r.e, r.lim.position, r.got-unshared)
 	}
 	t.wakeLocked()
 }

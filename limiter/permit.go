@@ -165,8 +165,9 @@ func (p Permit) end(how ending) {
 	if n != nil && refund {
 		n.refundLocked(rec)
 	}
-	if rec.stored != nil {
-		rec.stored.endLocked(how)
+	stored := rec.stored
+	if stored != nil {
+		stored.endLocked(how)
 		rec.stored = nil
 	}
 	if n == nil && !refund && rec.giveBackUsualLocked(p.rec.home) {
@@ -175,7 +176,7 @@ func (p Permit) end(how ending) {
 		return
 	}
 	if n != nil {
-		n.endLocked(rec)
+		n.endLocked(rec, stored != nil && stored.nested)
 		rec.nested = nil
 		if n.loan != nil {
 			defer n.loan.unpin()

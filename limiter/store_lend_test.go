@@ -181,6 +181,37 @@ func TestSlotGivenBackIsAskedForAgain(t *testing.T) {
 	})
 }
 
+// A call inside that the store refuses gives back no slot of the calls around it.
+func TestRefusedInsideLeavesSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2, MemberOptions{}, Limit{Name: "a", Key: byAccount, Concurrency: 2})
+		var calls [2]Permit
+		for i, l := range f.limiters {
+			var ok bool
+			if calls[i], ok = l.TryAcquire(request(Use{Limit: "a"})); !ok {
+				t.Fatal("a slot is not free")
+			}
+		}
+		inside := request(Use{Limit: "a"})
+		inside.Inside = calls[0].Lend(nil)
+		borrowed, ok := f.limiters[0].TryAcquire(inside)
+		if !ok {
+			t.Fatal("the slot is not lent")
+		}
+		if _, ok := f.limiters[0].TryAcquire(inside); ok {
+			t.Error("there is a third slot of two")
+		}
+		time.Sleep(2 * time.Second) // no slot is kept for it any more
+		if err := f.try(1, -1, Use{Limit: "a"}); err == nil {
+			t.Error("another process gets a slot that is in use")
+		}
+		borrowed.Complete()
+		for _, p := range calls {
+			p.Complete()
+		}
+	})
+}
+
 // No request is started by a slot whose lease was not renewed for two thirds of it.
 func TestStaleLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
