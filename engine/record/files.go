@@ -10,12 +10,12 @@ import (
 	"strings"
 )
 
-// files is a file that lines are appended to, and the older ones beside it.
+// files is a file to which lines are appended, with the older files beside it.
 type files struct {
 	path     string
 	maxBytes int64
 	maxFiles int
-	f        *os.File // nil = it could not be opened again
+	f        *os.File // nil = closed after an error; write tries to open it again
 	size     int64
 }
 
@@ -24,15 +24,15 @@ func openFiles(path string, maxBytes int64, maxFiles int) (*files, error) {
 	if err := l.open(); err != nil {
 		return nil, err
 	}
-	for n := maxFiles; ; n++ { // there were more once
+	for n := maxFiles; ; n++ { // remove what an earlier, larger MaxFiles has left
 		if err := os.Remove(l.older(n)); err != nil {
 			return l, nil
 		}
 	}
 }
 
-// open opens the file, to append to what it holds. A line that was cut short, as when
-// a process was killed, is ended, so that it spoils no other.
+// open opens the file for appending. If its last line was cut short, as when a process was
+// killed, open ends that line, so that it does not spoil the next one.
 func (l *files) open() error {
 	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
 		return err
@@ -64,7 +64,7 @@ func (l *files) open() error {
 	return nil
 }
 
-// write appends a line, to the next file where the present one would become too large.
+// write appends a line. If the file would become too large, it begins a new one before.
 func (l *files) write(line []byte) (rotated bool, err error) {
 	if l.f == nil {
 		if err := l.open(); err != nil {
@@ -80,15 +80,15 @@ func (l *files) write(line []byte) (rotated bool, err error) {
 	n, err := l.f.Write(line)
 	l.size += int64(n)
 	if err != nil {
-		// Part of the line may be there. What opens the file again ends it.
+		// A part of the line may have been written. The next open ends it.
 		err = errors.Join(err, l.close())
 	}
 	return rotated, err
 }
 
-// rotate moves each file to the next number, the last one out, and begins a new one. A
-// file that cannot be moved, as while somebody reads it on Windows, stays: nothing is
-// written until it can be, so that the files stay within their bounds.
+// rotate renames each file to the next number, removes the last one, and begins a new one. If
+// a file cannot be renamed, as on Windows while it is read, rotate fails, and nothing is
+// written until it succeeds, so that the files stay within their bounds.
 func (l *files) rotate() error {
 	if err := l.close(); err != nil {
 		return err
@@ -99,8 +99,8 @@ func (l *files) rotate() error {
 		}
 		return l.open()
 	}
-	// Make room from the newest to the first number that is free, so that what a
-	// rotation that was cut short has left is no gap for ever.
+	// Rename only the files below the first free number. So a gap that an interrupted
+	// rotation has left is filled.
 	free := 1
 	for ; free < l.maxFiles-1; free++ {
 		if _, err := os.Lstat(l.older(free)); errors.Is(err, fs.ErrNotExist) {
@@ -121,7 +121,7 @@ func (l *files) rotate() error {
 	return l.open()
 }
 
-// older is the path of the n-th file before the present one.
+// older returns the path of the n-th file before the current one.
 func (l *files) older(n int) string {
 	ext := filepath.Ext(l.path)
 	return fmt.Sprintf("%s.%d%s", strings.TrimSuffix(l.path, ext), n, ext)

@@ -22,11 +22,11 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// failure is what a Notice says, copied: a Notice is not valid for longer than a call of Observe.
+// failure is a copy of what is needed of a Notice, which is valid only during Observe.
 type failure struct {
 	seq     uint64
-	oneIn   int
-	bytes   int // about what it holds
+	oneIn   int // how many failures it stands for; 0 = itself only
+	bytes   int // its approximate size in memory
 	account string
 	event   rules.Event
 	before  engine.State
@@ -43,7 +43,7 @@ const (
 	maxValues  = 8       // values of a header
 )
 
-// failureOf copies what is needed of a notice, in the goroutine of a call.
+// failureOf copies what is needed of a notice. It runs in the goroutine of a call.
 func failureOf(n *engine.Notice) *failure {
 	f := &failure{account: strings.Clone(n.Account), event: *n.Event, decided: *n.Decision, policy: n.Policy, reading: readingOf(n.Policy)}
 	if n.Before != nil {
@@ -53,7 +53,7 @@ func failureOf(n *engine.Notice) *failure {
 	size := 1024
 	text := func(s string) string {
 		size += len(s)
-		return strings.Clone(s) // it may be a part of a response's body, which would be kept whole
+		return strings.Clone(s) // s may be a part of a response's body, which would all be kept in memory
 	}
 	e.Operation, e.Method, e.IMAPStatus, e.Network = text(e.Operation), text(e.Method), text(e.IMAPStatus), text(e.Network)
 	e.Type, e.Message = text(e.Type), text(e.Message)
@@ -92,23 +92,23 @@ func failureOf(n *engine.Notice) *failure {
 	return f
 }
 
-// reading is what a policy reads, worked out once.
+// reading says what a policy reads of an event. It is computed once for each policy.
 type reading struct {
-	headers []string // that are copied: those of every answer, and those that conditions read
-	asked   []string // of these, those that conditions read
-	body    bool     // some rule's condition reads the body
-	known   string   // the conditions of the rules
+	headers []string // the headers to copy: the standard ones, and those that conditions read
+	asked   []string // those of headers that conditions read
+	body    bool     // a condition reads the body
+	known   string   // the text of all conditions of the rules
 	readers map[string]string
 	decide  *decision.Policy
 }
 
-// readings are those of the policies in use.
+// readings caches the reading of each policy.
 var readings = struct {
 	sync.Mutex
 	of map[*policy.Policy]*reading
 }{of: map[*policy.Policy]*reading{}}
 
-// maxReadings bounds them: each reload makes new policies.
+// maxReadings bounds the cache, since each reload makes new policies.
 const maxReadings = 512
 
 func readingOf(p *policy.Policy) *reading {
@@ -122,7 +122,8 @@ func readingOf(p *policy.Policy) *reading {
 	}
 	r := &reading{readers: corpus.Readers(p), decide: decision.Compile(p, decision.DefaultMaxWaits, decision.DefaultMaxTotalWait)}
 	for _, set := range conditions(p) {
-		// Of an event of which nothing is known every rule may hold, by all that it reads.
+		// If nothing is known of an event, every rule is possible, so this yields all facts
+		// that the rules read.
 		for _, possible := range set.Possible(&rules.Event{}, func(string) bool { return true }) {
 			for _, fact := range possible.Reads {
 				if name, ok := headerName(fact); ok && !secretheader.Is(name) && !slices.Contains(r.asked, name) {
@@ -146,7 +147,7 @@ func readingOf(p *policy.Policy) *reading {
 	return r
 }
 
-// conditions are all conditions of a policy that decisions depend on.
+// conditions returns all conditions of a policy on which its decisions depend.
 func conditions(p *policy.Policy) []*rules.Set {
 	sets := []*rules.Set{p.Matcher}
 	x := &p.Extract
@@ -164,7 +165,7 @@ func conditions(p *policy.Policy) []*rules.Set {
 	return sets
 }
 
-// headerName is the header that a fact of a condition is, as header("Name").
+// headerName returns the canonical name of the header in a fact such as header("Name").
 func headerName(fact string) (name string, ok bool) {
 	quoted, ok := strings.CutPrefix(strings.TrimSuffix(fact, ")"), "header(")
 	if !ok {
@@ -174,7 +175,7 @@ func headerName(fact string) (name string, ok bool) {
 	return textproto.CanonicalMIMEHeaderKey(name), err == nil
 }
 
-// line is a failure as a line of JSON, with its end.
+// line returns a failure as a line of JSON, with its line end.
 func (r *Recorder) line(f *failure) ([]byte, error) {
 	e := &f.event
 	rec := &corpus.Record{
@@ -198,8 +199,8 @@ func (r *Recorder) line(f *failure) ([]byte, error) {
 		rec.State = state
 	}
 
-	// Texts, without what must not be written. Other rules may decide by what that
-	// takes away, so a text that is not whole counts as not recorded.
+	// keep returns the text to write. If that is not the whole text, the fact is listed as
+	// not recorded, since a rule may depend on what was removed.
 	keep := func(fact, s string, most int) string {
 		kept := r.redact.text(s, f.account, f.reading.known)
 		if len(kept) > most {
@@ -252,7 +253,8 @@ func (r *Recorder) line(f *failure) ([]byte, error) {
 	}
 	rec.Decided.Replay = f.replays(line)
 	if !rec.Decided.Replay && f.decided.Action == policy.Reauth && rec.State != nil {
-		// The engine asks its credentials where a policy alone would give up.
+		// After a second refusal the engine may have decided to re-authenticate by the state
+		// of the credentials, which a policy alone does not know.
 		rec.State = withoutReauths(rec.State)
 		if line, err = encode(rec); err != nil {
 			return nil, err
@@ -262,14 +264,14 @@ func (r *Recorder) line(f *failure) ([]byte, error) {
 	return encode(rec)
 }
 
-// bodyMatters reports whether the rule that decides may depend on the body.
+// bodyMatters reports whether it may depend on the body which rule decides.
 func bodyMatters(p *policy.Policy, e *rules.Event) bool {
 	return slices.ContainsFunc(p.Matcher.Possible(e, func(fact string) bool { return fact == "body" }), func(x rules.Possibility) bool {
 		return len(x.Reads) > 0
 	})
 }
 
-// replays reports whether the line leads to the decision that was made.
+// replays reports whether deciding from the line gives the decision that was made.
 func (f *failure) replays(line []byte) bool {
 	k, err := corpus.ParseCase(line)
 	if err != nil {
@@ -284,7 +286,7 @@ func (f *failure) replays(line []byte) bool {
 	return d.Rule.Name == f.decided.Rule.Name && d.Action == f.decided.Action && d.As == f.decided.As
 }
 
-// withoutReauths is a State in JSON that has not been re-authenticated.
+// withoutReauths returns a State in JSON without its count of re-authentications.
 func withoutReauths(state json.RawMessage) json.RawMessage {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(state, &fields) != nil {
@@ -298,7 +300,7 @@ func withoutReauths(state json.RawMessage) json.RawMessage {
 	return out
 }
 
-// encode is a record as a line.
+// encode returns a record as a line.
 func encode(rec *corpus.Record) ([]byte, error) {
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
@@ -309,7 +311,7 @@ func encode(rec *corpus.Record) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// cut is the beginning of a text.
+// cut returns at most the first `most` bytes of s, which must be longer, cut between two runes.
 func cut(s string, most int) string {
 	for most > 0 && !utf8.RuneStart(s[most]) {
 		most--

@@ -14,37 +14,37 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// Options say what a Recorder writes, and where. All but File may be zero.
+// Options say what a Recorder writes, and where. All fields except File may be zero.
 type Options struct {
-	// File is the path of the file that is written, such as "/var/lib/worker/errors.jsonl".
-	// Older ones stand beside it as errors.1.jsonl, the newest of them, errors.2.jsonl and
-	// so on. The folder is made where there is none. What is there already is gone on with.
-	// Two Recorders must not write to one path.
+	// File is the path of the file to write, such as "/var/lib/worker/errors.jsonl". Older
+	// files are beside it: errors.1.jsonl is the newest of them, then comes errors.2.jsonl and
+	// so on. The directory is made if it does not exist. A file that exists is appended to.
+	// Two Recorders must not write to the same path.
 	File string
-	// MaxBytes is how large a file becomes before the next one is begun; 0 = 16 MiB, and
-	// the least is 64 KiB. MaxFiles is how many there are in all; 0 = 8, and the oldest
-	// goes first.
+	// MaxBytes is how large a file becomes before a new one is begun; 0 = 16 MiB, and the
+	// least is 64 KiB. MaxFiles is how many files there are in all, at most 10,000; 0 = 8.
+	// The oldest is removed first.
 	MaxBytes int64
 	MaxFiles int
 
-	// PerMinute is how many failures that one rule of one provider decides are
-	// written a minute; 0 = 10. Of those beyond one in OneIn is written; 0 = 100, and less than 0 = none.
+	// PerMinute is how many of the failures that one rule of one provider decides are
+	// written each minute; 0 = 10. Of the others, one in OneIn is written; 0 = 100, and a
+	// negative number = none.
 	PerMinute int
 	OneIn     int
 
-	// Key is what the pseudonyms of accounts and addresses are made by (HMAC-SHA-256): with
-	// the same key they are the same in each process and for ever. Nil = a random one,
-	// which ends with the Recorder.
+	// Key is the key of the pseudonyms of accounts and addresses (HMAC-SHA-256). The same key
+	// gives the same pseudonyms in every process. Nil = a random key for this Recorder alone.
 	Key []byte
 
 	// Queue is how many failures may wait to be written; 0 = 1,024. Together they hold at most 8 MiB.
 	Queue int
-	// OnError is called when something could not be written, from the goroutine
-	// that writes, and not more than once a second; nil = Stats alone tells.
+	// OnError is called when something could not be written, by the goroutine that writes,
+	// at most once a second. Nil = only Stats reports errors.
 	OnError func(error)
 }
 
-// Bounds, and what the zero Options mean.
+// The bounds and defaults of Options.
 const (
 	minFileBytes     = 64 << 10
 	defaultFileBytes = 16 << 20
@@ -59,14 +59,14 @@ const (
 
 // Stats count what a Recorder has done since it was made.
 type Stats struct {
-	Seen    uint64 // failures that it was told of
-	Sampled uint64 // of these, those that were left out because their rule had enough
-	Dropped uint64 // those that came while the queue was full, or after Close
-	Written uint64 // lines in the files
-	Failed  uint64 // those that could not be written
-	Rotated uint64 // files that were begun after the first
-	Bytes   uint64 // of the lines
-	Err     error  // the latest error of the files; nil = there was none
+	Seen    uint64 // failures that the Recorder was told of
+	Sampled uint64 // failures that were left out, since their rule had enough
+	Dropped uint64 // failures that came while the queue was full, or after Close
+	Written uint64 // lines that were written
+	Failed  uint64 // failures that could not be written
+	Rotated uint64 // files that were begun after the first one
+	Bytes   uint64 // bytes that were written
+	Err     error  // the latest error; nil = there was none
 }
 
 // Recorder is an engine.Observer that writes failures to files. It is safe for concurrent
@@ -75,24 +75,25 @@ type Recorder struct {
 	o       Options
 	redact  redactor
 	samples sampler
-	prefix  string // of the lines' IDs
+	prefix  string // the prefix of the lines' IDs
 
-	mu     sync.Mutex // of what follows; never held for longer than a few instructions
+	mu     sync.Mutex // guards samples, closed and sending to queue; held only briefly
 	closed bool
 	queue  chan *failure
-	queued atomic.Int64 // bytes
+	queued atomic.Int64 // the size of what is queued, in bytes
 
 	seen, sampled, dropped, written, failed, bytes, rotated atomic.Uint64
 	err                                                     atomic.Pointer[error]
 
-	done chan struct{} // closed once the goroutine that writes has ended
-	log  *files
-	told time.Time // when OnError was called; of the goroutine that writes
+	done chan struct{} // closed when the goroutine that writes has ended
+	log  *files        // used by that goroutine only
+	told time.Time     // when it last called OnError
 }
 
 var _ engine.Observer = (*Recorder)(nil)
 
-// New opens the file and begins to record. The error says why it cannot be written.
+// New opens the file and starts the goroutine that writes to it, until Close is called. It
+// returns an error if the file cannot be opened.
 func New(o Options) (*Recorder, error) {
 	if o.File == "" {
 		return nil, errors.New("record: no File to write to")
@@ -132,7 +133,7 @@ func New(o Options) (*Recorder, error) {
 	return r, nil
 }
 
-// Observe takes note of a failure that was decided. It does not wait for anything.
+// Observe queues a failure that was decided, if it is sampled. It never blocks.
 func (r *Recorder) Observe(_ context.Context, n *engine.Notice) {
 	if n.Kind != engine.NoticeDecision || n.Event == nil || n.Decision == nil || n.Decision.Rule == nil || n.Policy == nil {
 		return
@@ -168,10 +169,10 @@ func (r *Recorder) Observe(_ context.Context, n *engine.Notice) {
 		return
 	}
 	r.queued.Add(int64(f.bytes))
-	r.queue <- f // has room: only this sends, under the lock
+	r.queue <- f // does not block: the queue has room, and this is the only place that sends
 }
 
-// Stats tells what has been done so far.
+// Stats returns what has been done so far.
 func (r *Recorder) Stats() Stats {
 	s := Stats{
 		Seen: r.seen.Load(), Sampled: r.sampled.Load(), Dropped: r.dropped.Load(), Written: r.written.Load(),
@@ -183,9 +184,8 @@ func (r *Recorder) Stats() Stats {
 	return s
 }
 
-// Close writes what is waiting to be written, and closes the file. What comes after it is
-// counted as dropped. The error is that of closing the file, or the latest one of writing.
-// Close may be called again.
+// Close writes what is queued, and closes the file. Failures that come later are counted as
+// dropped. Close returns the latest error of writing or closing. It may be called again.
 func (r *Recorder) Close() error {
 	r.mu.Lock()
 	if !r.closed {
@@ -211,7 +211,7 @@ func (r *Recorder) write() {
 
 func (r *Recorder) writeOne(f *failure) {
 	defer func() {
-		// A line that cannot be made is lost, and nothing else.
+		// A panic costs one line and nothing else.
 		if p := recover(); p != nil {
 			r.failed.Add(1)
 			r.fail(fmt.Errorf("record: %v", p))
@@ -234,7 +234,7 @@ func (r *Recorder) writeOne(f *failure) {
 	r.bytes.Add(uint64(len(line)))
 }
 
-// fail notes an error of the files.
+// fail notes an error, and reports it to OnError.
 func (r *Recorder) fail(err error) {
 	r.err.Store(&err)
 	if now := time.Now(); r.o.OnError != nil && (r.told.IsZero() || now.Sub(r.told) >= time.Second) {

@@ -10,10 +10,10 @@ import (
 	"github.com/recourse-go/recourse/internal/redact"
 )
 
-// redactor takes out of texts what must not be written.
+// redactor removes from texts what must not be written.
 type redactor struct{ key []byte }
 
-// pseudonym is always the same for the same text and key.
+// pseudonym returns the pseudonym of s, which depends on s and the key only.
 func (r redactor) pseudonym(s string) string {
 	mac := hmac.New(sha256.New, r.key)
 	mac.Write([]byte(s))
@@ -27,9 +27,9 @@ var (
 	runs      = regexp.MustCompile(`[A-Za-z0-9_\-.~+/=%]{12,}`)
 )
 
-// text is a text from outside without addresses, which become pseudonyms that still look
-// like addresses, without the queries of URLs, and without what looks like a token. known
-// are the conditions of the policy: what they name is no secret.
+// text returns a text from outside without the queries and users of URLs, without what looks
+// like a token, and with pseudonyms in place of the account and of addresses. known is the text
+// of the policy's conditions: what they name is no secret.
 func (r redactor) text(s, account, known string) string {
 	if s == "" {
 		return s
@@ -51,7 +51,7 @@ func (r redactor) text(s, account, known string) string {
 		return r.address(trimmed) + address[len(trimmed):]
 	})
 	return runs.ReplaceAllStringFunc(s, func(run string) string {
-		// A path or a name with dots is looked at part by part.
+		// Look at each part of a path, or of a name with dots, by itself.
 		parts := strings.FieldsFunc(run, func(c rune) bool { return c == '/' || c == '.' || c == '=' })
 		for _, part := range parts {
 			if len(part) >= 12 && !isPseudonym(part) && redact.Code(part) != part && !letters(part) && !strings.Contains(known, part) {
@@ -62,23 +62,23 @@ func (r redactor) text(s, account, known string) string {
 	})
 }
 
-// letters reports whether s is letters only, as the longest names of errors are:
-// ErrorNameResolutionMultipleResults. A token has digits too.
+// letters reports whether s has letters only, like long names of errors
+// (ErrorNameResolutionMultipleResults). A token has digits too.
 func letters(s string) bool {
 	const longest = 64
 	return len(s) <= longest && strings.IndexFunc(s, func(c rune) bool { return c|0x20 < 'a' || c|0x20 > 'z' }) < 0
 }
 
-// hiddenDomain is the domain of pseudonyms of addresses (RFC 2606).
+// hiddenDomain ends the pseudonym of an address. RFC 2606 reserves .invalid.
 const hiddenDomain = "@hidden.invalid"
 
-// pseudonymMark is what a pseudonym within a text begins with.
+// pseudonymMark begins a pseudonym within a text.
 const pseudonymMark = "u-"
 
 var pseudonyms = regexp.MustCompile(`^` + pseudonymMark + `[0-9a-f]{16}$`)
 
-// isPseudonym reports whether s looks as a pseudonym within a text does.
+// isPseudonym reports whether s has the form of a pseudonym within a text.
 func isPseudonym(s string) bool { return pseudonyms.MatchString(s) }
 
-// address is the pseudonym of a mail address.
+// address returns the pseudonym of a mail address.
 func (r redactor) address(s string) string { return pseudonymMark + r.pseudonym(s) + hiddenDomain }

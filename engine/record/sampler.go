@@ -2,24 +2,25 @@ package record
 
 import "time"
 
-// sampler says which failures are written: of each rule the first few a minute, and then
-// one in so many. The caller holds a lock.
+// sampler decides which failures are written: of each rule the first perMinute in a minute, and
+// one in oneIn of the others. The caller must hold a lock.
 type sampler struct {
 	perMinute, oneIn int
 	rules            map[[2]string]*sample
 }
 
-// maxSamples bounds how many rules are told apart. All others share one count.
+// maxSamples bounds how many rules have counts of their own. All others share one.
 const maxSamples = 10_000
 
-// sample is what one rule has had.
+// sample holds the counts of one rule.
 type sample struct {
-	minute int64 // the minute that count is about
-	count  int
-	beyond int // failures beyond perMinute since one was written
+	minute int64 // the minute to which count belongs, since the Unix epoch
+	count  int   // failures written in that minute
+	beyond int   // failures beyond perMinute since one was written
 }
 
-// take reports whether a failure at a time is written, and how many it stands for; 0 = itself only.
+// take reports whether a failure at the time now is written, and for how many failures it
+// stands; 0 = for itself only.
 func (s *sampler) take(provider, rule string, now time.Time) (ok bool, oneIn int) {
 	key := [2]string{provider, rule}
 	one := s.rules[key]
