@@ -7,8 +7,6 @@ import (
 	"strings"
 )
 
-// Who may see the page.
-
 // allowed reports whether a request may see the page.
 func (h *handler) allowed(r *http.Request) bool {
 	if h.o.Authorize != nil {
@@ -17,11 +15,12 @@ func (h *handler) allowed(r *http.Request) bool {
 	return fromHere(r)
 }
 
-// proxyHeaders are set by proxies, whose own address says nothing about who asks.
+// proxyHeaders are headers that proxies set. The address of a proxy says nothing about the
+// client.
 var proxyHeaders = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"}
 
-// fromHere reports whether a request comes from this machine, and was meant for it: a name
-// that somebody else's site points to a loopback address (DNS rebinding) is not.
+// fromHere reports whether a request comes from this machine and was meant for it. It was not
+// if its Host is a name that another site points to a loopback address (DNS rebinding).
 func fromHere(r *http.Request) bool {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !from.Addr().Unmap().IsLoopback() {

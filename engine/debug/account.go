@@ -13,20 +13,20 @@ import (
 type accountView struct {
 	Time    time.Time `json:"time"`
 	Account string    `json:"account"` // as it is shown
-	// State is "paused", "waiting" (some calls wait for a limit now), "held" (its next call may have to
-	// wait, or be handed back), "credentials" (none can be sent), or "free".
+	// State is "paused", "waiting" (calls wait for a limit now), "held" (the next call may have to
+	// wait, or be handed back), "credentials" (no call can be sent), or "free".
 	State   string    `json:"state"`
 	Says    string    `json:"says"`             // the answer in a sentence
-	Resumes time.Time `json:"resumes,omitzero"` // when the last of what is known to keep it back ends
+	Resumes time.Time `json:"resumes,omitzero"` // when the last known reason to wait ends
 
 	Paused      *pauseRow       `json:"paused,omitempty"`
-	Limits      []keyRow        `json:"limits"` // that keep it back, or would; the one that opens last first
+	Limits      []keyRow        `json:"limits"` // the limits that delay it, or would; the one that opens last comes first
 	MoreLimits  int             `json:"more_limits"`
 	Credentials []credentialRow `json:"credentials"`
 	Events      []eventRow      `json:"events"` // the newest first
 }
 
-// account is the view of an account by what somebody has typed: its name, or a pseudonym.
+// account returns the view of an account. typed is its name, or a pseudonym.
 func (h *handler) account(typed string) *accountView {
 	account := h.names.find(typed)
 	w := h.why(account)
@@ -50,7 +50,7 @@ func (h *handler) account(typed string) *accountView {
 	return v
 }
 
-// judge says in a sentence what keeps the account back.
+// judge sets State, Says and Resumes.
 func (v *accountView) judge(w *engine.Why) {
 	resume := func(t time.Time) {
 		if t.After(w.Time) && t.After(v.Resumes) {
@@ -97,17 +97,17 @@ func (v *accountView) judge(w *engine.Why) {
 	}
 }
 
-// maxWhys is how many accounts' answers are shown again within a moment.
+// maxWhys is how many answers of Engine.Why are cached.
 const maxWhys = 16
 
-// whyAnswer is an answer of Engine.Why.
+// whyAnswer is a cached answer of Engine.Why.
 type whyAnswer struct {
 	why   engine.Why
-	until time.Time // when it is asked again
+	until time.Time // how long it is used
 }
 
-// why is Engine.Why, which walks through all keys: so for those who look at the same account at
-// once it is asked once, and of all of them one at a time.
+// why returns the answer of Engine.Why, which walks through all keys of all limits. So answers
+// are shared for a short time, and only one is computed at a time.
 func (h *handler) why(account string) *engine.Why {
 	l := &h.whys
 	l.mu.Lock()

@@ -9,16 +9,16 @@ import (
 
 const (
 	accountShards = 16
-	// shardAccounts is how many accounts a shard remembers at least; it is twice as many at most.
+	// shardAccounts is how many accounts a shard remembers at least; at most it is twice as many.
 	shardAccounts = 64
-	// accountRing is how many events of an account are remembered that say different things.
+	// accountRing is how many different events of an account are remembered.
 	accountRing = 20
 )
 
 var shardSeed = maphash.MakeSeed()
 
-// accountEvents are the latest events of the accounts that something happened to lately: of a
-// thousand accounts at least and two thousand at most.
+// accountEvents holds the latest events of the 1024 accounts, or up to twice as many, with the
+// latest events.
 type accountEvents struct {
 	shards [accountShards]accountShard
 }
@@ -44,12 +44,12 @@ func (a *accountEvents) add(e event) {
 		sh.rings.put(e.account, r)
 	}
 	if before, ok := r.take(e.like); ok {
-		e.times += before.times // it is the latest now
+		e.times += before.times // e replaces the equal event
 	}
 	r.add(e)
 }
 
-// of are an account's latest events, the newest first.
+// of returns an account's latest events, the newest first.
 func (a *accountEvents) of(account string) []event {
 	sh := a.shard(account)
 	sh.mu.Lock()
@@ -60,5 +60,5 @@ func (a *accountEvents) of(account string) []event {
 	return nil
 }
 
-// firstOf are the first values of a list, n at most.
+// firstOf returns the first values of a list, n at most.
 func firstOf[T any](list []T, n int) []T { return list[:min(n, len(list))] }

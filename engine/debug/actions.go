@@ -12,14 +12,14 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// What the page does, where Options.Actions lets it.
+// The actions of the page, if Options.Actions allows them.
 
 const (
 	maxForm = 8 << 10 // bytes of a form
 	byHand  = "by hand"
 )
 
-// lengths are for how long a limit may be held, and an account paused.
+// lengths are the lengths of time for which a limit can be held or an account paused.
 var lengths = []struct {
 	Value, Label string
 	d            time.Duration // 0 = until it is resumed
@@ -31,12 +31,12 @@ var lengths = []struct {
 	{"", "until it is resumed", 0},
 }
 
-// an action does what a form asks for. It returns where the page goes on, or the problem.
+// An action does what a form asks for. It returns the URL of the next page, or the problem.
 type action func(h *handler, form url.Values) (next, problem string)
 
 var actions = map[string]action{"hold": holdLimit, "lift": liftHold, "pause": pauseAccount, "resume": resumeAccount}
 
-// act checks that a form comes from the page itself, and does what it says.
+// act checks that a form comes from the page itself, and carries out the action.
 func (h *handler) act(w http.ResponseWriter, r *http.Request, act action) {
 	refuse := func(status int, why string) { http.Error(w, "recourse: "+why, status) }
 	switch {
@@ -67,13 +67,13 @@ func (h *handler) act(w http.ResponseWriter, r *http.Request, act action) {
 		return
 	}
 	h.changed()
-	// Not http.Redirect, which would make the link absolute: http.StripPrefix may have cut the path.
+	// http.Redirect would make the URL absolute, and http.StripPrefix may have cut the path.
 	w.Header().Set("Location", next)
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-// sameOrigin reports whether a request was made by a page of this origin. A browser says so; where
-// it says nothing, the token has to do.
+// sameOrigin reports whether a request was made by a page of this origin, as far as the browser
+// says. If it says nothing, the token alone protects.
 func (h *handler) sameOrigin(r *http.Request) bool {
 	if h.origin.Check(r) != nil {
 		return false
@@ -89,7 +89,7 @@ func (h *handler) sameOrigin(r *http.Request) bool {
 	return err == nil && strings.EqualFold(u.Host, r.Host)
 }
 
-// lengthOf is the length of time that a form says.
+// lengthOf returns the length of time in a form.
 func lengthOf(form url.Values) (d time.Duration, ok bool) {
 	for _, l := range lengths {
 		if l.Value == form.Get("for") {
@@ -170,7 +170,7 @@ func resumeAccount(h *handler, form url.Values) (next, problem string) {
 	return h.backTo(account, "resume"), ""
 }
 
-// untold says of an error what became of a pause.
+// untold returns what an error means for a pause that was to begin or end.
 func untold(err error, what string) string {
 	if errors.Is(err, engine.ErrFleetUntold) {
 		return "the account is " + what + " in this process alone: the store does not answer, and is told once it does"
@@ -178,7 +178,7 @@ func untold(err error, what string) string {
 	return "the account was not " + what
 }
 
-// backTo is the page of an account after an action.
+// backTo returns the URL of an account's page after an action.
 func (h *handler) backTo(account, done string) string {
 	q := url.Values{"account": {h.names.account(account)}, "done": {done}}
 	if h.o.ShowAccounts {

@@ -11,15 +11,15 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-// collector is an engine.Observer that remembers what has happened lately. What it remembers is
-// bounded, and each lock is held for a few instructions.
+// collector is an engine.Observer that remembers the latest events. Its memory is bounded, and it
+// holds each lock only briefly.
 type collector struct {
 	accounts accountEvents
 	rules    ruleCounts
 	waits    waitCounts
 
 	mu      sync.Mutex
-	engine  ring[event] // what concerns no call: reloads, the store, pauses, and what a caller does wrong
+	engine  ring[event] // events that concern no call: reloads, the store, pauses, and mistakes of callers
 	shadows ring[shadowDifference]
 }
 
@@ -32,8 +32,8 @@ func newCollector() *collector {
 	return &collector{engine: ring[event]{size: maxEngineEvents}, shadows: ring[shadowDifference]{size: maxShadows}}
 }
 
-// event is one thing that happened, as it is remembered: without what may hold secrets, but
-// with the account's own name.
+// event is what is remembered of a notice: nothing that may hold secrets, but the account's real
+// name.
 type event struct {
 	at                        time.Time
 	kind                      engine.NoticeKind
@@ -47,28 +47,28 @@ type event struct {
 	limit                     string
 	cause                     limiter.Cause
 	text                      string // what went wrong
-	times                     int    // that something like it happened; the rest is of the latest time
+	times                     int    // how often an equal event happened; the other fields are those of the latest
 }
 
-// like reports whether two events of one account say the same.
+// like reports whether two events of one account differ in times and durations only.
 func (e *event) like(o *event) bool {
 	return e.kind == o.kind && e.provider == o.provider && e.rule == o.rule && e.action == o.action && e.as == o.as && e.because == o.because &&
 		e.limit == o.limit && e.operation == o.operation && e.method == o.method && e.host == o.host && e.status == o.status
 }
 
-// shadowDifference is a decision that a candidate policy makes otherwise.
+// shadowDifference is a decision that a candidate policy makes differently.
 type shadowDifference struct {
 	event
 	candidateRule, candidateAction, candidateAs string
 }
 
-// maxKept is how many bytes of a text of the caller's are remembered.
+// maxKept is how many bytes of a text from the caller are remembered.
 const maxKept = 200
 
-// kept is a copy of the beginning of a text, which may be a part of something larger.
+// kept returns the beginning of a text, copied so that nothing larger is kept in memory.
 func kept(s string) string { return strings.Clone(s[:min(len(s), maxKept)]) }
 
-// eventOf copies what is remembered of a notice.
+// eventOf returns the event for a notice.
 func eventOf(n *engine.Notice) event {
 	e := event{
 		at: n.Time, kind: n.Kind, account: strings.Clone(n.Account), provider: n.Provider, version: n.Version,
@@ -94,7 +94,7 @@ func eventOf(n *engine.Notice) event {
 	return e
 }
 
-// textOf is what may be shown of what went wrong.
+// textOf returns the part of a notice's error that may be shown.
 func textOf(n *engine.Notice) string {
 	text := n.Text()
 	if len(text) > 2*maxText {
@@ -103,11 +103,11 @@ func textOf(n *engine.Notice) string {
 	return strings.TrimPrefix(text, "engine: ")
 }
 
-// Observe remembers what a notice says.
+// Observe implements engine.Observer.
 func (c *collector) Observe(_ context.Context, n *engine.Notice) {
 	switch n.Kind {
 	case engine.NoticeAttempt, engine.NoticeWait:
-		return // the decision says it
+		return // the notice of the decision says as much
 	case engine.NoticeDecision:
 		if d := n.Decision; d == nil || d.Rule == nil || d.Rule.Policy == "" && d.Action == policy.Accept {
 			return // a success that a policy had to look into
@@ -157,7 +157,8 @@ func (c *collector) Observe(_ context.Context, n *engine.Notice) {
 	}
 }
 
-// engineEvents are what concerned no call, and the shadow's differences, the newest first.
+// engineEvents returns the events that concern no call, and the shadow's differences, the newest
+// first.
 func (c *collector) engineEvents() ([]event, []shadowDifference) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

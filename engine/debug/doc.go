@@ -8,8 +8,8 @@
 // retry budgets, credentials, pauses, policies and the fleet. An account is searched by its
 // form, or by the URL ?account=NAME. Beside every table stands the same as JSON.
 //
-// It works under any path that ends in a slash, with http.StripPrefix or without, since all
-// that it serves has a name without a slash and links are relative.
+// The page works under any path that ends in a slash, with http.StripPrefix or without, since
+// its links are relative, and the names of its files have no slash.
 //
 // # Who may see it
 //
@@ -20,11 +20,11 @@
 //
 // # What it costs
 //
-// The handler listens to the engine from when it is made (see engine.Engine.Attach): a call that
-// succeeds without having waited pays nothing for it, a call that fails some microseconds. What it remembers
-// is bounded, and so is what it shows: the first 50 rows of a table, and how many there are more. All
-// keys of all limits are walked through when somebody looks, a few at a time under a lock, and
-// for a twentieth of one core's time at most, however many look.
+// From the moment it is made, the handler listens to the engine (see engine.Engine.Attach). A call
+// that succeeds without waiting pays nothing for that; a call that fails pays some microseconds.
+// The handler's memory is bounded. A table shows the first 50 rows and how many more there are.
+// When somebody opens the page, the handler walks through all keys of all limits, a few at a time
+// under a lock. That takes at most a twentieth of one core, however many people look.
 //
 // docs/debug-page.md describes each table.
 package debug

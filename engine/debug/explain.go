@@ -15,13 +15,13 @@ type explanation struct {
 	Time time.Time `json:"time"`
 	ruleRow
 	Version string `json:"version"` // of the policy that decided
-	// Explained is as `recourse explain` prints it, of the facts that may be shown: of a message that is
-	// the plain words, and no body. Left out for the engine's own rules.
+	// Explained is what `recourse explain` prints, for the facts that may be shown: the plain words of
+	// a message, and no body. It is left out for the engine's own rules.
 	Explained *explain.Explanation `json:"explanation,omitempty"`
-	Notes     []string             `json:"notes"` // what a reader should know of it
+	Notes     []string             `json:"notes"` // what a reader should know about the explanation
 }
 
-// explain explains the latest decision of a rule; nil where none is known.
+// explain explains the latest decision of a rule. It returns nil if no decision is known.
 func (h *handler) explain(k ruleKey) *explanation {
 	now := time.Now()
 	s, ok := h.seen.rules.one(k, now)

@@ -13,25 +13,25 @@ import (
 // Options configure a Handler. The zero value shows the page to requests from this machine, with
 // accounts as pseudonyms and without actions.
 type Options struct {
-	// Actions lets the page hold and lift limits, and pause and resume accounts: by a POST from the
-	// page itself, of which the observer is told. false = the page only shows.
+	// Actions lets the page hold and lift limits, and pause and resume accounts. An action is a POST
+	// from the page itself, and the engine's observers are told of it. false = the page only shows.
 	Actions bool
 
-	// ShowAccounts shows accounts, and whatever else limits count by, by name. false = as pseudonyms
-	// such as u-1f0c4a8e9b7d2635; a search for a name works all the same.
+	// ShowAccounts shows the names of accounts, and of whatever else limits count by. false = it shows
+	// pseudonyms such as u-1f0c4a8e9b7d2635; an account can be searched by its name in either case.
 	ShowAccounts bool
 
 	// Authorize reports whether a request may see the page and, with Actions, act. It must be safe for
-	// concurrent use. nil = only requests from this machine may: the remote address is a loopback
-	// one, the Host is localhost or a loopback address (which a name that an attacker points here
-	// is not), and no proxy has passed them on, as far as its headers say.
+	// concurrent use. nil = only requests from this machine may: the remote address must be a loopback
+	// address, the Host must be localhost or a loopback address (which keeps DNS rebinding out), and
+	// no header may say that a proxy has passed the request on.
 	Authorize func(*http.Request) bool
 
-	// Key is what pseudonyms are made by (HMAC-SHA-256), so that they are the same in every
-	// process and after a restart: record.Options.Key makes the same ones. nil = a random one.
+	// Key is the key of the pseudonyms (HMAC-SHA-256). With the same key they are the same in every
+	// process, after a restart, and in the files of package record. nil = a random key.
 	Key []byte
 
-	// Streams is how many pages may refresh by themselves at once; 0 = 16.
+	// Streams is how many open pages may refresh themselves at the same time; 0 = 16.
 	Streams int
 }
 
@@ -48,13 +48,13 @@ type handler struct {
 		mu      sync.Mutex
 		answers lately[string, *whyAnswer]
 	}
-	token   string // that forms carry: another site cannot read it
+	token   string // a secret in each form, which another site cannot read
 	origin  *http.CrossOriginProtection
-	streams chan struct{} // has an element for each stream
+	streams chan struct{} // has an element for each open stream
 }
 
-// Handler makes the page of an engine, which it listens to from now on: make it once, when the
-// engine is made. It is safe for concurrent use.
+// Handler returns the page of an engine. The page listens to the engine from now on and for ever,
+// so make it once, when the engine is made. It is safe for concurrent use.
 func Handler(eng *engine.Engine, o Options) http.Handler {
 	if o.Streams <= 0 {
 		o.Streams = defaultStreams
@@ -74,7 +74,8 @@ func Handler(eng *engine.Engine, o Options) http.Handler {
 	return h
 }
 
-// ServeHTTP answers by the last part of the path alone, so that the page works wherever it is mounted.
+// ServeHTTP implements http.Handler. It uses only the last part of the path, so that the page works
+// wherever it is mounted.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	secure(w.Header())
 	if !h.allowed(r) {
@@ -106,14 +107,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// secure sets the headers that every answer has: nothing runs or loads but the page's own
-// files, nobody frames it, and no cache keeps it.
+// secure sets the headers of every answer: the page loads and runs only its own files, no other
+// page can frame it, and no cache keeps it.
 func secure(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
 		"form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "same-origin") // with none at all a browser calls the origin of the page's own forms null
+	h.Set("Referrer-Policy", "same-origin") // with no-referrer a browser would send the page's own forms with the origin null
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")

@@ -1,13 +1,13 @@
 package debug
 
-// lately is a map that remembers what was used lately: at least most keys, and at most twice as
-// many. The owner locks it.
+// lately is a map of the keys that were used lately: at least the latest `most` keys, and at most
+// twice as many. The caller must hold a lock.
 type lately[K comparable, V any] struct {
 	most       int
 	young, old map[K]V
 }
 
-// get finds a value, and counts it as used.
+// get returns a value, and counts its key as used.
 func (l *lately[K, V]) get(key K) (v V, ok bool) {
 	if v, ok = l.young[key]; ok {
 		return v, true
@@ -29,7 +29,7 @@ func (l *lately[K, V]) put(key K, v V) {
 	l.young[key] = v
 }
 
-// peek finds a value, and does not count it as used.
+// peek returns a value, and does not count its key as used.
 func (l *lately[K, V]) peek(key K) (v V, ok bool) {
 	if v, ok = l.young[key]; !ok {
 		v, ok = l.old[key]

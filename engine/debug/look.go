@@ -44,15 +44,15 @@ type view struct {
 	Policies    table[policyRow]
 	Shadow      table[shadowRow]
 	Reloads     table[eventRow]
-	Fleet       table[fleetRow] // no row: the process is by itself
+	Fleet       table[fleetRow] // empty if the engine has no store
 	Events      table[eventRow]
 	Reload      reloadStatus
 }
 
-// summary is what a person looks at first.
+// summary is the top of the page.
 type summary struct {
 	Time           time.Time `json:"time"`
-	Keys           int       `json:"keys"` // limits' keys in use
+	Keys           int       `json:"keys"` // how many keys of limits are in use
 	Held           int       `json:"held"`
 	Waiting        int       `json:"waiting"`
 	InFlight       int64     `json:"in_flight"`
@@ -60,7 +60,7 @@ type summary struct {
 	OpenBreakers   int       `json:"open_breakers"`
 	BadCredentials int       `json:"bad_credentials"`
 	Paused         int       `json:"paused"`
-	Closed         bool      `json:"closed"` // the engine is
+	Closed         bool      `json:"closed"` // the engine is closed
 	StoreOut       bool      `json:"store_outage"`
 }
 
@@ -68,10 +68,10 @@ type summary struct {
 type reloadStatus struct {
 	Version string    `json:"version"`
 	Since   time.Time `json:"since"`
-	Failure string    `json:"failure,omitempty"` // why newer ones are not
+	Failure string    `json:"failure,omitempty"` // why newer ones are not in force
 }
 
-// view is what the page shows now, or a moment ago.
+// view returns the current view, or one that was made a moment ago.
 func (h *handler) view() *view {
 	l := &h.look
 	l.mu.Lock()
@@ -85,7 +85,7 @@ func (h *handler) view() *view {
 	return l.last
 }
 
-// changed makes the next one who looks see what is.
+// changed drops what is cached, so that the next page shows the effect of an action.
 func (h *handler) changed() {
 	h.look.mu.Lock()
 	h.look.last = nil
@@ -95,7 +95,7 @@ func (h *handler) changed() {
 	h.whys.mu.Unlock()
 }
 
-// freshUntil is until when what was looked at since began need not be looked at again.
+// freshUntil returns until when a view is shared whose making began at began and has just ended.
 func freshUntil(began time.Time) time.Time {
 	now := time.Now()
 	return now.Add(max(freshFor, costShare*now.Sub(began)))
@@ -186,14 +186,14 @@ func (h *handler) see(now time.Time) *view {
 
 var breakerOrder = map[string]int{"open": 0, "half open": 1, "closed": 2}
 
-// byName orders what is alike, so that it stands in the same order each time.
+// byName orders rows that are otherwise equal, so that their order is always the same.
 func byName(a, b *limitState) int {
 	return cmp.Or(cmp.Compare(a.provider, b.provider), cmp.Compare(a.Limit, b.Limit), cmp.Compare(a.Keys.Account, b.Keys.Account),
 		cmp.Compare(a.Keys.Host, b.Keys.Host), cmp.Compare(a.Keys.App, b.Keys.App), cmp.Compare(a.Keys.Tenant, b.Keys.Tenant),
 		cmp.Compare(a.Keys.Facts, b.Keys.Facts))
 }
 
-// keyTable is the table of the best of keys.
+// keyTable returns the table of the keys in t, the best first.
 func (h *handler) keyTable(now time.Time, t *top[limitState]) table[keyRow] {
 	slices.SortFunc(t.rows, func(a, b limitState) int {
 		switch {
@@ -222,7 +222,7 @@ func (h *handler) keyRow(provider string, s *limiter.State) keyRow {
 	}
 }
 
-// stateOf is a limit's state in a word or two.
+// stateOf names a limit's state.
 func stateOf(s *limiter.State) string {
 	switch {
 	case !s.Held.IsZero():
@@ -246,7 +246,7 @@ func causeOf(c limiter.Cause) *causeRow {
 	return &causeRow{Rule: shown(c.Rule, maxShown), Code: shown(c.Code, maxShown), Status: c.Status, Operation: shown(c.Operation, maxShown), At: c.At}
 }
 
-// otherKeys is what a limit counts by besides the account.
+// otherKeys returns what a limit counts by besides the account.
 func (h *handler) otherKeys(k *limiter.Keys) string {
 	var parts []string
 	add := func(name, value string) {
@@ -264,7 +264,7 @@ func (h *handler) otherKeys(k *limiter.Keys) string {
 	return strings.Join(parts, ", ")
 }
 
-// keyBy is a key of a breaker or a budget, which counts by something.
+// keyBy returns the key of a breaker or a budget as the page shows it. by says what kind of key it is.
 func (h *handler) keyBy(by, key string) string {
 	switch by {
 	case "account":
@@ -282,7 +282,8 @@ func policyOf(p *engine.Provider) policyRow {
 	return row
 }
 
-// waitTable is the waits of the last five minutes, those who waited for longest first.
+// waitTable returns the waits of the last five minutes by limit. The limits for which most calls
+// wait now come first, then those with the longest waits.
 func (h *handler) waitTable(now time.Time, waiting map[waitKey]int) table[waitRow] {
 	for k, n := range waiting {
 		h.seen.waits.waiting(k.provider, k.limit, now, n)
@@ -319,8 +320,8 @@ func round(f float64) float64 {
 	return r
 }
 
-// ruleTable is the decisions by rule, the most frequent of the last five minutes first, and
-// how many failures policies have decided about in these.
+// ruleTable returns the decisions by rule, the most frequent of the last five minutes first, and
+// how many failures policies have decided about in that time.
 func (h *handler) ruleTable(now time.Time) (table[ruleRow], int) {
 	all, _ := h.seen.rules.all(now)
 	slices.SortFunc(all, func(a, b ruleSum) int {
@@ -350,7 +351,7 @@ func (h *handler) ruleRow(s *ruleSum) ruleRow {
 	}
 }
 
-// credentialTable is the credentials, those that do not work first, and how many do not.
+// credentialTable returns the credentials, those that do not work first, and how many do not.
 func (h *handler) credentialTable(now time.Time) (table[credentialRow], int) {
 	bad := 0
 	order := map[string]int{"refused": 0, "backoff": 1, "refreshing": 2, "good": 3}
@@ -385,7 +386,7 @@ func (h *handler) credentialRow(c *engine.CredentialState) credentialRow {
 	}
 }
 
-// credentialState is a credential's state in a word.
+// credentialState names a credential's state.
 func credentialState(c *engine.CredentialState) string {
 	switch {
 	case c.Refreshing:
@@ -414,7 +415,7 @@ func (h *handler) pauseRow(p *engine.Pause) pauseRow {
 	return pauseRow{Account: h.names.account(p.Account), Since: p.Since, Until: p.Until, Reason: h.names.without(p.Reason, p.Account)}
 }
 
-// seeEngine adds what concerns no call: reloads, the shadow, the fleet.
+// seeEngine adds to v what concerns no call: reloads, the shadow, the fleet.
 func (h *handler) seeEngine(v *view) {
 	events, shadows := h.seen.engineEvents()
 	rows := make([]eventRow, len(events))
@@ -458,7 +459,7 @@ func (h *handler) seeEngine(v *view) {
 	}
 }
 
-// decided is a decision in a few words.
+// decided returns a decision in a few words.
 func decided(rule, action, as string) string {
 	s := action
 	if as != "" {

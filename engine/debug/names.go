@@ -12,15 +12,13 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// How accounts are named on the page, and found again by these names.
-
 const (
 	pseudonymMark = "u-"
-	maxNames      = 1 << 13 // names of accounts, and of keys, that are known again
+	maxNames      = 1 << 13 // how many names of accounts, and of limits' keys, are remembered
 )
 
-// names makes pseudonyms of accounts and of limits' keys, and remembers those that were shown
-// lately. It is safe for concurrent use.
+// names makes the pseudonyms of accounts and of limits' keys, and remembers those that were shown
+// lately, so that they can be searched for. It is safe for concurrent use.
 type names struct {
 	key  []byte
 	show bool // accounts are shown as they are
@@ -40,14 +38,15 @@ func newNames(key []byte, show bool) *names {
 	return &names{key: key, show: show, accounts: lately[string, string]{most: maxNames}, keys: lately[string, limitKey]{most: maxNames}}
 }
 
-// pseudonym is always the same for the same text and key. Package record makes the same ones.
+// pseudonym returns the pseudonym of a text, which depends on the text and the key only. Package
+// record makes the same ones.
 func (n *names) pseudonym(s string) string {
 	mac := hmac.New(sha256.New, n.key)
 	mac.Write([]byte(s))
 	return hex.EncodeToString(mac.Sum(nil)[:8])
 }
 
-// account is the name that an account is shown by; "" for none.
+// account returns the name under which an account is shown; "" for none.
 func (n *names) account(account string) string {
 	if account == "" {
 		return ""
@@ -65,8 +64,8 @@ func (n *names) account(account string) string {
 	return name
 }
 
-// private is how a value other than an account is shown that may be somebody's: an IP address, a
-// device, a fact of a policy's own.
+// private returns how a value is shown that is not an account but may identify a person: an IP
+// address, a device, a fact of a policy's own.
 func (n *names) private(value string) string {
 	if n.show || value == "" {
 		return shown(value, maxShown)
@@ -74,8 +73,8 @@ func (n *names) private(value string) string {
 	return n.pseudonym(value)
 }
 
-// find is the account that is meant by what somebody has typed: its own name, or a pseudonym that
-// was shown lately.
+// find returns the account that somebody means who types its name, or a pseudonym that was shown
+// lately.
 func (n *names) find(typed string) (account string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -85,7 +84,7 @@ func (n *names) find(typed string) (account string) {
 	return typed
 }
 
-// ref is how a form names a limit's key.
+// ref returns the name of a limit's key in forms.
 func (n *names) ref(provider string, s *limiter.State) string {
 	k := limitKey{provider, s.Limit, s.Keys}
 	ref := n.pseudonym(strings.Join([]string{
@@ -97,14 +96,15 @@ func (n *names) ref(provider string, s *limiter.State) string {
 	return ref
 }
 
-// limitKey is the limit's key that ref has named lately.
+// limitKey returns the limit's key to which ref has lately given that name.
 func (n *names) limitKey(ref string) (limitKey, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.keys.get(ref)
 }
 
-// without is a text that may be shown without the name of an account in it.
+// without returns a text as the page shows it. Unless names are shown, the account's pseudonym
+// replaces its name.
 func (n *names) without(text, account string) string {
 	if !n.show && len(account) >= 3 && strings.Contains(text, account) {
 		text = strings.ReplaceAll(text, account, n.account(account))
@@ -113,14 +113,14 @@ func (n *names) without(text, account string) string {
 }
 
 const (
-	maxShown = 80  // runes of what comes from outside
-	maxName  = 128 // runes of a name that a policy gives
+	maxShown = 80  // runes of a value from outside
+	maxName  = 128 // runes of a name in a policy
 	maxText  = 500 // runes of a text
 )
 
-// shown is a text from outside as the page shows it: cut, without what is not UTF-8, and
-// without what would change how the text around it reads, as control characters and marks of
-// direction. HTML is not its business: html/template escapes.
+// shown returns a text from outside as the page shows it: cut, as valid UTF-8, and without
+// characters that would change how the text around it reads, such as control characters and marks
+// of direction. It does not escape HTML, since html/template does.
 func shown(s string, most int) string {
 	clean := len(s) <= most
 	for i := 0; clean && i < len(s); i++ {

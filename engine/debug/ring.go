@@ -2,8 +2,7 @@ package debug
 
 import "slices"
 
-// ring is the latest values that were added, at most size. It grows as it is filled. The owner
-// locks it.
+// ring keeps the latest values that were added, at most size. The caller must hold a lock.
 type ring[T any] struct {
 	size   int
 	values []T
@@ -29,7 +28,7 @@ func (r *ring[T]) take(is func(*T) bool) (v T, ok bool) {
 			continue
 		}
 		v = r.values[at]
-		// In the order of their age from here on, so that it can be cut out.
+		// Sort the values by age, so that this one can be cut out.
 		r.values = append(r.values[r.next:len(r.values):len(r.values)], r.values[:r.next]...)
 		r.values, r.next = slices.Delete(r.values, i, i+1), 0
 		return v, true
@@ -37,7 +36,7 @@ func (r *ring[T]) take(is func(*T) bool) (v T, ok bool) {
 	return v, false
 }
 
-// latest are copies of the values, the newest first.
+// latest returns the values, the newest first.
 func (r *ring[T]) latest() []T {
 	list := make([]T, 0, len(r.values))
 	for i := range r.values {

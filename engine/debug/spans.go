@@ -8,16 +8,17 @@ const (
 	spans = 60
 )
 
-// spanAt is the number of the span that a time is in.
+// spanAt returns the number, since the Unix epoch, of the span to which a time belongs.
 func spanAt(t time.Time) int64 { return t.UnixNano() / int64(span) }
 
-// counted are numbers by span. Old ones are cleared as new ones come.
+// counted holds counts by span, for the last five minutes.
 type counted[T any] struct {
 	slots  [spans]T
 	newest int64 // the newest span that something was counted in
 }
 
-// at is the slot of a span; nil = it is over for longer than five minutes.
+// at returns the count of a span, for the caller to change; nil = the span is more than five minutes
+// old.
 func (c *counted[T]) at(number int64) *T {
 	if number > c.newest {
 		for n := max(c.newest+1, number-spans+1); n <= number; n++ {
@@ -31,7 +32,7 @@ func (c *counted[T]) at(number int64) *T {
 	return &c.slots[number%spans]
 }
 
-// since are the slots of the last five minutes before now, the oldest first.
+// since returns the counts of the last five minutes before now, the oldest first.
 func (c *counted[T]) since(now time.Time) (slots [spans]T) {
 	last := spanAt(now)
 	for i := range slots {

@@ -12,8 +12,8 @@ const (
 	patient = 10 * time.Second // how long a reader may take for one refresh
 )
 
-// stream sends the page anew whenever it has changed, as server-sent events, until the request or
-// the engine ends. Their number is bounded.
+// stream sends the page as a server-sent event whenever it has changed, until the request or the
+// engine ends. The number of streams is bounded.
 func (h *handler) stream(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-h.engine.Done():
@@ -33,7 +33,8 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	w.Header().Set("X-Accel-Buffering", "no")
 	send := func(text string) bool {
-		// A reader that is too slow is let go. Where the server cannot do that, its own timeouts have to.
+		// End the stream of a reader that is too slow. If the server does not support this deadline,
+		// its own timeouts must do that.
 		_ = out.SetWriteDeadline(time.Now().Add(patient))
 		if _, err := w.Write([]byte(text)); err != nil {
 			return false

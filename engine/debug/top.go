@@ -2,7 +2,7 @@ package debug
 
 import "container/heap"
 
-// top keeps the best of many rows, in one pass and little memory.
+// top keeps the best `most` of many rows, in one pass.
 type top[T any] struct {
 	most   int
 	before func(a, b *T) bool // a is better
@@ -10,7 +10,7 @@ type top[T any] struct {
 	seen   int
 }
 
-// add takes a row into account.
+// add adds a row, and drops the worst one if there are too many.
 func (t *top[T]) add(row T) {
 	t.seen++
 	if len(t.rows) < t.most {
@@ -26,7 +26,8 @@ func (t *top[T]) add(row T) {
 	}
 }
 
-// worstFirst is the heap. It neither grows nor shrinks.
+// worstFirst implements heap.Interface. Push and Pop are never called, since the heap does not
+// change its size.
 type worstFirst[T any] struct{ *top[T] }
 
 func (h worstFirst[T]) Len() int           { return len(h.rows) }
