@@ -9,11 +9,11 @@
 //		})
 //	}
 //
-// A call that must wait for more than a second ends the job's run: the job is snoozed
-// until the time that is known, which burns none of its attempts, and the call's
-// [engine.State] rides in the job's metadata, so that the next run, in whatever
-// process, goes on counting where this one stopped. What else ends a call decides
-// what becomes of the job, by the label in its decision:
+// A call that must wait for more than a second ends the job's run. The job is snoozed
+// until the call may go on, which uses none of the job's attempts. The call's
+// [engine.State] is stored in the job's metadata, so that the next run, in any process,
+// counts on from there. If a call ends in another way, the label in its decision decides
+// about the job:
 //
 //	handed back           snoozed until the time that the DeferError names
 //	unavailable, budget,  snoozed until the time that the GiveUpError names
@@ -26,9 +26,9 @@
 //	                      the engine is closed, as by a deploy
 //	permanent, ambiguous, cancelled, with the label in the error and in the metadata
 //	a policy's own label  (see Options.On for what a job can do itself)
-//	any other error       returned to River, whose own retries burn attempts
+//	any other error       returned to River, whose own retries use attempts
 //
-// No job is snoozed any more once it is older than Options.MaxAge: then it is cancelled.
+// A job that is older than Options.MaxAge is cancelled instead of snoozed.
 //
 // # What River has to be told
 //

@@ -14,8 +14,8 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// Status is what a job's metadata says of it, beside the value of RecordOutput: what
-// stopped it last, and what it resumes with.
+// Status is what this package stores in a job's metadata: what stopped the job last, and
+// the State with which it resumes.
 type Status struct {
 	// Began is when the job first ran, or was woken by Renewed.
 	Began time.Time `json:"began"`
@@ -23,12 +23,12 @@ type Status struct {
 	// Label is what stopped the job: one of the engine's labels or a policy's own, or
 	// "deferred" for a call that was handed back. "" = nothing has.
 	Label string    `json:"label,omitempty"`
-	Rule  string    `json:"rule,omitempty"`  // that decided so
+	Rule  string    `json:"rule,omitempty"`  // the rule that decided
 	Error string    `json:"error,omitempty"` // the text of the engine's error, which shows no secrets
 	Until time.Time `json:"until,omitzero"`  // when the job goes on; zero = it has been cancelled
 
-	// Stopped is the call that stopped the job, Running one that was under way when the
-	// State was saved last.
+	// Stopped is the call that stopped the job. Running is another call, which was running
+	// when its State was last saved.
 	Stopped CallStatus `json:"stopped,omitzero"`
 	Running CallStatus `json:"running,omitzero"`
 }
@@ -36,7 +36,7 @@ type Status struct {
 // CallStatus is what a job keeps of one of its calls.
 type CallStatus struct {
 	Of     string        `json:"of,omitempty"`     // its name, as given to Call
-	State  *engine.State `json:"state,omitempty"`  // nil = it starts anew
+	State  *engine.State `json:"state,omitempty"`  // nil = the call starts anew
 	Rounds int           `json:"rounds,omitempty"` // how often its attempts were used up, or the job's own function ran
 	Asked  int           `json:"asked,omitempty"`  // how often in a row it was snoozed for its user
 }
@@ -50,9 +50,9 @@ type output struct {
 // errNoOutput is the error of Output for a job without one.
 var errNoOutput = errors.New("recourseriver: the job has no output")
 
-// readOutput reads a job's output. That of a job which another worker's code has
-// written is taken for its value. A Status that cannot be read, as that of a newer
-// version, is an error: the job must not get fresh attempts for it.
+// readOutput reads a job's output. An output that other code has written is taken for the
+// value. A Status that cannot be read, such as that of a newer version, is an error,
+// since without it the job would get all its attempts again.
 func readOutput(row *rivertype.JobRow) (o output, err error) {
 	b := row.Output()
 	var parts struct{ Recourse, Value json.RawMessage }
@@ -71,7 +71,7 @@ func readOutput(row *rivertype.JobRow) (o output, err error) {
 	return o, nil
 }
 
-// StatusOf tells what a job's metadata says of it; false = nothing that can be read.
+// StatusOf returns the Status in a job's metadata; false = there is none that can be read.
 func StatusOf(row *rivertype.JobRow) (Status, bool) {
 	o, err := readOutput(row)
 	if err != nil || o.Recourse == nil {
@@ -80,7 +80,8 @@ func StatusOf(row *rivertype.JobRow) (Status, bool) {
 	return *o.Recourse, true
 }
 
-// Output reads what RecordOutput has recorded for a job into v, a pointer.
+// Output stores the value that RecordOutput has recorded for a job in v, a pointer. The
+// error says that there is no value, or that it does not fit v.
 func Output(row *rivertype.JobRow, v any) error {
 	o, err := readOutput(row)
 	if err != nil {
@@ -95,9 +96,10 @@ func Output(row *rivertype.JobRow, v any) error {
 	return nil
 }
 
-// RecordOutput records a value as the job's output, as River's function of that name
-// does, which must not be used inside Work: it would write over the job's State. The
-// value is stored with the next State, at the latest when the run ends.
+// RecordOutput records a value as the job's output. Use it inside Work instead of River's
+// function of that name, which would overwrite the job's State. The value is stored with
+// the next State, at the latest when the run ends. The error says that ctx is not that of
+// Work, or that the value cannot be marshaled.
 func RecordOutput(ctx context.Context, value any) error {
 	r, _ := ctx.Value(runKey{}).(*run)
 	if r == nil {

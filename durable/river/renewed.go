@@ -10,15 +10,15 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// Renewed makes the jobs that wait for their user go on at once, those of the list that
-// were stopped as needs_user, and returns how many these were. Call it when a user has signed
-// in again and the new credentials are stored, after [engine.Provider.Renewed]:
+// Renewed wakes those jobs of the list that were stopped as needs_user, so that they go on
+// at once, and returns how many it woke. Call it when a user has signed in again and the new
+// credentials are stored, after [engine.Provider.Renewed]:
 //
 //	woken, err := recourseriver.Renewed(ctx, client, river.NewJobListParams().
 //		Kinds("sync").Where("args ->> 'mailbox' = @mailbox", river.NamedArgs{"mailbox": mailbox}))
 //
-// A job that is running meanwhile, with the old credentials, goes on by itself: a minute
-// after it was stopped for the first time.
+// A job that is running at that moment, with the old credentials, is not woken. It goes on
+// by itself a minute after it was stopped for the first time.
 func Renewed[TTx any](ctx context.Context, client *river.Client[TTx], jobs *river.JobListParams) (woken int, err error) {
 	const page = 1000
 	jobs = jobs.States(rivertype.JobStateScheduled).OrderBy(river.JobListOrderByID, river.SortOrderAsc).First(page)

@@ -11,21 +11,21 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// labelDeferred is what a job's status calls a call that was handed back.
+// labelDeferred is the label, in a job's status, of a call that was deferred.
 const labelDeferred = "deferred"
 
-// stop is why a call ended that did not succeed.
+// stop is why a call ended without success.
 type stop struct {
 	label string
 	rule  string
 	until time.Time // when to come back; zero = not known
 	state engine.State
-	err   error  // fn's
-	text  string // of the engine's error, which shows no secrets
+	err   error  // what the job's function returned
+	text  string // the text of the engine's error, which shows no secrets
 }
 
-// stopOf says what stopped a job whose function returned err. outcome is what Transport
-// has told; nil = nothing. ok is false if nothing of the engine did.
+// stopOf returns what stopped a job whose function returned err. outcome is the result that
+// Transport has set; nil = none. ok is false if no decision of the engine stopped the job.
 func stopOf(err error, outcome *engine.Result) (s stop, ok bool) {
 	var snoozed *river.JobSnoozeError
 	var cancelled *river.JobCancelError
@@ -58,7 +58,7 @@ func stopOf(err error, outcome *engine.Result) (s stop, ok bool) {
 	return s, true
 }
 
-// situation is what a verdict depends on beside the stop.
+// situation is what a verdict depends on besides the stop.
 type situation struct {
 	now, began time.Time
 	rounds     int     // of the call, so far
@@ -68,26 +68,26 @@ type situation struct {
 	o          *Options
 }
 
-// verdict is what becomes of a job.
+// verdict is what to do with a job.
 type verdict struct {
 	kind   kind
-	wait   time.Duration // snooze
-	err    error         // passOn, cancel
-	fresh  bool          // the call resumes with a fresh State
-	rounds int           // of the call, from now on
-	asked  int           // likewise
+	wait   time.Duration // of snooze
+	err    error         // of passOn and cancel
+	fresh  bool          // the call resumes with a new State
+	rounds int           // the call's new CallStatus.Rounds
+	asked  int           // the call's new CallStatus.Asked
 }
 
 type kind uint8
 
 const (
-	passOn kind = iota // err is River's business
+	passOn kind = iota // return err to River
 	snooze
 	cancel
-	own // the job's own function says
+	own // run the job's own function for the label: see Options.On
 )
 
-// The waits that no error names.
+// The waits of jobs whose error names no time.
 const (
 	firstRound        = time.Minute
 	lastRound         = 6 * time.Hour
@@ -97,8 +97,8 @@ const (
 	longestWait       = 365 * 24 * time.Hour
 )
 
-// round is the wait of the n-th round, from 0: doubled each time, and up to a tenth more,
-// so that jobs which were stopped together do not come back together.
+// round returns the wait of the n-th round, from 0. It doubles with each round, and has up to
+// a tenth added, so that jobs that were stopped together do not come back together.
 func round(n int, chance float64) time.Duration {
 	d := lastRound
 	if n < 9 { // 2^9 minutes are more
@@ -107,7 +107,7 @@ func round(n int, chance float64) time.Duration {
 	return d + time.Duration(chance*float64(d/10))
 }
 
-// verdict says what becomes of the job.
+// verdict returns what to do with the job.
 func (s stop) verdict(at situation) verdict {
 	v := verdict{kind: snooze, rounds: at.rounds}
 	if at.o.On[s.label] != nil {
@@ -133,7 +133,7 @@ func (s stop) verdict(at situation) verdict {
 			// call whose own caller gave it up.
 			return verdict{kind: passOn, err: s.err}
 		case !errors.Is(at.ended, context.DeadlineExceeded):
-			return v // a deploy: at once, by whoever is there
+			return v // a deploy: the job goes on at once, in any process
 		}
 		until = at.now
 	case engine.AsMisconfigured:
@@ -153,13 +153,13 @@ func (s stop) verdict(at situation) verdict {
 	if age := at.now.Sub(at.began); age >= at.o.MaxAge {
 		return s.cancel(fmt.Sprintf("after %v", age.Round(time.Second)))
 	}
-	// River panics at a negative snooze, and its SQLite cuts milliseconds off.
+	// River panics at a negative snooze, and with SQLite it cuts off fractions of a millisecond.
 	v.wait = min(max(until.Sub(at.now), 0), longestWait)
 	v.wait = (v.wait + time.Millisecond - 1).Truncate(time.Millisecond)
 	return v
 }
 
-// cancel ends the job.
+// cancel returns the verdict that cancels the job. why is the bound that was reached.
 func (s stop) cancel(why string) verdict {
 	return verdict{kind: cancel, err: &CancelError{Label: s.label, Why: why, Err: s.err, text: s.text}}
 }
@@ -167,14 +167,14 @@ func (s stop) cancel(why string) verdict {
 // CancelError is the error of a job that was cancelled, in its list of errors.
 type CancelError struct {
 	Label string // see Status.Label
-	Why   string // which bound it was that ended it; "" = none: the label alone
+	Why   string // which bound was reached; "" = none: the label alone cancels the job
 	Err   error  // what the job's function returned
 
 	text string
 }
 
-// Error names the label first, for lists that show the beginning only. It has the text
-// of the engine's error, which shows no secrets, and not that of Err.
+// Error returns a text that begins with the label, for lists that show only the beginning.
+// It has the text of the engine's error, which shows no secrets, and not that of Err.
 func (e *CancelError) Error() string {
 	text := e.Label
 	if e.Why != "" {
@@ -183,5 +183,5 @@ func (e *CancelError) Error() string {
 	return "recourseriver: " + text + ": " + e.text
 }
 
-// Unwrap is what the job's function returned.
+// Unwrap returns Err.
 func (e *CancelError) Unwrap() error { return e.Err }

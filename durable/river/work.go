@@ -14,25 +14,25 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// MaxInline is the longest wait that a call of a job sleeps through: less than the time
-// that it takes to snooze a job and to fetch it again is worth it, and more would be lost
-// with the process.
+// MaxInline is the longest wait that a call of a job sits out inside the run. Snoozing a
+// job and fetching it again takes about that long, and a longer wait would be lost with
+// the process.
 const MaxInline = time.Second
 
-// Options say what becomes of a job that was stopped. The zero value is usable.
+// Options say what to do with a job that was stopped. The zero value is usable.
 type Options struct {
-	// On has, for labels, what the job does itself when a call is given up as that, instead
-	// of what the package does: "resync" drops the sync state, "gone" removes the message
-	// here too. What the function returns is the run's result: nil completes the job,
-	// river.JobSnooze(0) starts it again. A job starts again so at most MaxRounds times
-	// in a row for one call.
+	// On has, by label, a function that is called when a call is given up with that label,
+	// instead of what the package would do: for "resync" it may drop the sync state, for
+	// "gone" remove the message here too. Its result is the run's result: nil completes the
+	// job, river.JobSnooze(0) starts it again. For one call, such functions run at most
+	// MaxRounds times in a row.
 	On map[string]func(context.Context) error
-	// MaxRounds is how often one call's attempts may be used up, each time over hours,
-	// before the job is cancelled; 0 = 10.
+	// MaxRounds is how often all attempts of one call may be used up before the job is
+	// cancelled; 0 = 10.
 	MaxRounds int
 	// MaxAge is how long after its first run a job may be snoozed; 0 = 7 days.
 	MaxAge time.Duration
-	// Logger is told of jobs that are misconfigured; nil = slog.Default().
+	// Logger logs jobs that are misconfigured; nil = slog.Default().
 	Logger *slog.Logger
 }
 
@@ -49,12 +49,12 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Work runs fn as the work of a job, and returns what the worker is to return to River:
-// see the package's table. fn makes the job's calls with what Call gives it. An error
-// of fn is looked at for a *engine.GiveUpError or *engine.DeferError in it; where there
-// is none, as from an SDK above engine.Transport, what Transport has told the latest Call
-// decides. River's own errors, as of river.JobSnooze, go to River as they are. At most one
-// Options is read.
+// Work runs fn as the work of a job, and returns what the worker must return to River: see
+// the package's table. fn makes the job's calls with the result of Call. Work looks for a
+// *engine.GiveUpError or *engine.DeferError in the error of fn. If there is none, since an
+// SDK above engine.Transport made the error, the outcome of the latest Call decides. Errors
+// of River, such as that of river.JobSnooze, go to River as they are. Only the first of
+// options is read.
 func Work[T river.JobArgs](ctx context.Context, job *river.Job[T], fn func(context.Context) error, options ...Options) error {
 	var o Options
 	if len(options) > 0 {
@@ -88,7 +88,7 @@ type run struct {
 	outcome *engine.Result // where Transport tells the latest Call how it ended
 	failed  error          // why a State could not be saved
 	end     context.CancelCauseFunc
-	aside   bool // another run, inside this one, has the job
+	aside   bool // a run inside this one handles the job
 }
 
 type runKey struct{}
@@ -98,9 +98,9 @@ type runKey struct{}
 // the job carries. Fill in the provider, the account and what else is known, and use it
 // with Engine.Do, or with Transport by engine.WithCall. It is good for one request.
 //
-// of names what the call is about, such as a message's id, so that a State comes back
-// to the call that it is of, and not to another of the same job; "" will do where a job
-// makes one call. Calls that a job makes side by side should be jobs of their own.
+// of names what the call is about, such as a message's id, so that a State comes back to
+// the same call, and not to another one of the job. It may be "" if the job makes one
+// call only. A job should not make calls concurrently: make these jobs of their own.
 //
 // Outside of Work, as in a test of a worker, it is a new call that saves nothing.
 func Call(ctx context.Context, of string) engine.Call {
@@ -123,7 +123,8 @@ func Call(ctx context.Context, of string) engine.Call {
 	return c
 }
 
-// checkpoint saves a call's State. Without it no attempt is made: the run's context ends.
+// checkpoint saves a call's State. If that fails it ends the run's context, so that no
+// attempt is made without a saved State.
 func (r *run) checkpoint(ctx context.Context, of string, s engine.State) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -171,16 +172,16 @@ func work(ctx context.Context, row *rivertype.JobRow, o Options, fn func(context
 	return err
 }
 
-// stepAside leaves the job to a run inside this one, as where a worker uses Work below
-// the middleware.
+// stepAside leaves the job to a run inside this one, such as that of a worker that uses
+// Work below the middleware.
 func (r *run) stepAside() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.aside = true
 }
 
-// finish turns fn's error into what River is told, and records why. A label says that
-// the job's own function for it is to be run first.
+// finish returns what to return to River for fn's error, and records what stopped the job.
+// If it returns a label, the caller must run the job's own function for that first.
 func (r *run) finish(ctx context.Context, err error) (label string, told error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -9,14 +9,14 @@
 //		return recoursetemporal.Finish(ctx, err)
 //	}
 //
-// Attempts are counted by the policy, in the State, so the workflow's
-// [temporal.RetryPolicy] has to leave MaximumAttempts at 0, and ScheduleToCloseTimeout at
-// the longest that anybody wants to wait, such as 7 days. StartToCloseTimeout bounds one
-// attempt; 5 minutes are plenty. HeartbeatTimeout has to be set: Temporal carries heartbeat
-// details, in which the State rides, to the next attempt.
+// The policy counts attempts, in the State, so the workflow's [temporal.RetryPolicy] must
+// leave MaximumAttempts at 0. Set ScheduleToCloseTimeout to the longest time that an activity
+// may wait, such as 7 days. StartToCloseTimeout bounds one attempt; 5 minutes are plenty.
+// HeartbeatTimeout must be set: Temporal carries the heartbeat details, which have the State,
+// to the next attempt.
 //
-// What ends a call decides what the activity's failure is, by the label in its decision,
-// which is the failure's type:
+// The label in a call's decision is the type of the activity's failure, and decides what
+// happens next:
 //
 //	handed back           retried at the time that the DeferError names, benign
 //	unavailable, budget,  retried at the time that the GiveUpError names, benign

@@ -11,14 +11,15 @@ import (
 	"go.temporal.io/sdk/temporal"
 )
 
-// MaxInline is the longest wait that a call of an activity sleeps through.
+// MaxInline is the longest wait that a call of an activity sits out inside the attempt.
 const MaxInline = time.Second
 
-// TypeDeferred is the type of the failure of an activity whose call was handed back.
-// The types of all others are labels.
+// TypeDeferred is the type of the failure of an activity whose call was deferred. The types
+// of other failures are labels.
 const TypeDeferred = "deferred"
 
-// The delays until the next attempt that no error names. 0 would mean the RetryPolicy's.
+// The delays until the next attempt for errors that name no time. 0 would mean that of the
+// RetryPolicy.
 const (
 	soon              = time.Millisecond
 	canceledDelay     = time.Second
@@ -28,8 +29,8 @@ const (
 	longestDelay      = 365 * 24 * time.Hour
 )
 
-// State is the State that an earlier attempt of the running activity has left; false =
-// there is none: this is the first attempt, or the details are somebody else's.
+// State returns the State that an earlier attempt of the running activity has recorded; false
+// = there is none, since this is the first attempt, or other code has recorded the details.
 func State(ctx context.Context) (engine.State, bool) {
 	if !activity.IsActivity(ctx) || !activity.HasHeartbeatDetails(ctx) {
 		return engine.State{}, false
@@ -67,7 +68,7 @@ func Finish(ctx context.Context, err error) error {
 	return Error(err)
 }
 
-// next is the State that the next attempt is to begin with.
+// next returns the State with which the next attempt begins; false = err has none.
 func next(err error) (engine.State, bool) {
 	var later *engine.DeferError
 	var gaveUp *engine.GiveUpError
@@ -82,9 +83,9 @@ func next(err error) (engine.State, bool) {
 	return engine.State{}, false
 }
 
-// Stopped is err as what Transport has decided about a call, for an activity whose errors
-// are an SDK's: a *engine.DeferError or *engine.GiveUpError around err, where result says
-// that the call has ended as one of them, else err. result is what Call.Outcome points to.
+// Stopped is for an activity whose errors come from an SDK above engine.Transport. It returns
+// a *engine.DeferError or *engine.GiveUpError around err if result says that the call ended
+// in that way, else err. result is what Call.Outcome points to.
 func Stopped(err error, result engine.Result) error {
 	d := result.Decision
 	switch {
@@ -98,11 +99,11 @@ func Stopped(err error, result engine.Result) error {
 	return err
 }
 
-// Error is the error for an activity to return: a *temporal.ApplicationError, as the
-// package's table says, for one that has a *engine.DeferError or *engine.GiveUpError in
-// it, else err itself. Its cause has the text of that, which shows no secrets, and none of
-// what is around or inside it, since Temporal stores it. Its details are the State, for workflows that carry it to
-// another activity.
+// Error returns the error for an activity to return. If err has a *engine.DeferError or
+// *engine.GiveUpError in it, that is a *temporal.ApplicationError as the package's table
+// says, else err itself. Temporal stores the error's texts, so its cause has only the text
+// of the engine's error, which shows no secrets. Its details are the State, for workflows
+// that pass it to another activity.
 func Error(err error) error { return errorAt(err, time.Now()) }
 
 func errorAt(err error, now time.Time) error {
@@ -141,8 +142,8 @@ func failure(err error, text, label string, s engine.State, o temporal.Applicati
 	return temporal.NewApplicationErrorWithOptions(label, label, o)
 }
 
-// cause is an error whose text Temporal stores, and which package errors looks into, but
-// not Temporal.
+// cause is an error whose text Temporal stores. Package errors can look into it; Temporal,
+// which uses Unwrap, cannot.
 type cause struct {
 	err  error
 	text string
@@ -152,8 +153,8 @@ func (c *cause) Error() string        { return c.text }
 func (c *cause) Is(target error) bool { return errors.Is(c.err, target) }
 func (c *cause) As(target any) bool   { return errors.As(c.err, target) }
 
-// delay is the time until then, rounded up to Temporal's milliseconds. It is never 0,
-// which would mean the RetryPolicy's own.
+// delay returns the time from now to until, rounded up to milliseconds, which is Temporal's
+// unit. It is never 0, which would mean the delay of the RetryPolicy.
 func delay(until, now time.Time) time.Duration {
 	d := min(max(until.Sub(now), soon), longestDelay)
 	return (d + time.Millisecond - 1).Truncate(time.Millisecond)

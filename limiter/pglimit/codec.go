@@ -10,7 +10,7 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// What the functions take and return: arrays of numbers, in microseconds and units.
+// The functions of the schema take and return arrays of numbers. Times are in microseconds.
 
 const (
 	maxUnits = int64(1) << 53
@@ -23,7 +23,7 @@ const (
 
 func units(n int64) int64 { return min(max(n, 0), maxUnits) }
 
-// span is a duration in microseconds; up rounds up.
+// span returns a duration in microseconds, cut to ±longest. up says whether to round up.
 func span(d time.Duration, up bool) int64 {
 	us := d / time.Microsecond
 	if up && d%time.Microsecond > 0 {
@@ -41,14 +41,15 @@ func leaseOf(d time.Duration) int64 {
 	return span(min(max(d, time.Millisecond), maxLease), true)
 }
 
-// fold is a digest of an id, which is half as long. Ids are random, so that is one, too.
+// fold returns a digest of an id that is half as long. Ids are random, so their digests are
+// different too.
 func fold(id limiter.StoreID) int64 {
-	// The odd number keeps ids apart that are not random, as in tests.
+	// The odd factor gives different digests also to ids that are not random, as in tests.
 	return int64(binary.LittleEndian.Uint64(id[:8]) + binary.LittleEndian.Uint64(id[8:])*0x9E3779B97F4A7C15)
 }
 
-// nameOf is a digest of a limit's name. Names come from policies, so nobody makes two of the
-// same digest on purpose.
+// nameOf returns a digest of a limit's name. It need not be secure: names come from policies,
+// so nobody chooses two with the same digest on purpose.
 func nameOf(name string) int64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(name))
@@ -72,7 +73,7 @@ type uuids = pgtype.FlatArray[pgtype.UUID]
 
 func uuid(b [16]byte) pgtype.UUID { return pgtype.UUID{Bytes: b, Valid: true} }
 
-// encodeCause writes a cause without its time; nil for the zero Cause.
+// encodeCause returns a cause without its time, as bytes; nil for the zero Cause.
 func encodeCause(c *limiter.Cause) []byte {
 	if *c == (limiter.Cause{}) {
 		return nil
@@ -86,7 +87,7 @@ func encodeCause(c *limiter.Cause) []byte {
 	return b
 }
 
-// longestText is how much of each text of a cause is kept.
+// longestText is the most bytes of each text of a cause that are kept.
 const longestText = 200
 
 // decodeCause reads a cause that closed its limit at the given time.

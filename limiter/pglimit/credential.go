@@ -9,8 +9,8 @@ import (
 
 var _ limiter.CredentialStore = (*Store)(nil)
 
-// Credential is [limiter.CredentialStore.Credential]. What it notes is in a logged table, which
-// outlives a crash of the server.
+// Credential implements [limiter.CredentialStore]. Its data is in a logged table, so that it
+// survives a crash of the server.
 func (s *Store) Credential(ctx context.Context, r *limiter.CredentialRequest) (limiter.CredentialState, error) {
 	p := []int64{
 		int64(r.Step), max(int64(r.Lease/time.Microsecond), 0), version(r.Known), version(r.Fence),

@@ -11,11 +11,12 @@ import (
 	"github.com/recourse-go/recourse/limiter/internal/storekey"
 )
 
-// Processes that should share limits and do not, since their Schema or Secret differs.
+// This file finds processes that should share limits with this one, but do not, since their
+// Schema or Secret differs.
 
 const fleetsEvery = 20 * time.Second
 
-// fleets is what was found of processes in other schemas.
+// fleets is what is known about processes of the fleet in other schemas.
 type fleets struct {
 	mu    sync.Mutex
 	asked time.Time
@@ -34,7 +35,8 @@ func (s *Store) fleet() []byte {
 	return name[:8]
 }
 
-// warnings are what is to be said of processes of the same fleet that share nothing with this one.
+// warnings returns a sentence about each kind of processes of the same fleet that share
+// nothing with this one.
 func (s *Store) warnings(ctx context.Context, otherSecret bool, now int64) (list []string) {
 	s.fleets.mu.Lock()
 	defer s.fleets.mu.Unlock()
@@ -54,8 +56,8 @@ func (s *Store) warnings(ctx context.Context, otherSecret bool, now int64) (list
 	return list
 }
 
-// otherSchema is a schema of this package in which processes of the same fleet are now, as far as
-// this role may look; "" = there is none. An error says only that it is not known.
+// otherSchema returns another schema of this package that processes of the same fleet use now;
+// "" if there is none, this role may not read it, or there was an error.
 func (s *Store) otherSchema(ctx context.Context, now int64) string {
 	rows, err := s.pool.Query(ctx, `select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		where c.relname = 'members' and n.nspname <> $1

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// patience is how long a statement may run on after whoever asked has stopped waiting.
+// patience is how long a statement may run, also after its caller has stopped waiting.
 const patience = 5 * time.Second
 
-// outlast runs f, and returns when that is done or ctx ends. f itself goes on then: pgx
-// closes a connection whose statement is cut off, and a new one takes longer to be made, and to
-// read the functions for the first time, than a call waits for the store. So a server
-// that is slow for a moment would be slow for ever. No more run than the pool has connections.
+// outlast runs f, and returns when f returns or ctx ends. If ctx ends first, f goes on in the
+// background. Otherwise pgx would close the connection, and it takes longer to make a new
+// one, which must read the functions first, than a call waits for the store; so a server that
+// is slow for a moment would stay slow. At most as many run as the pool has connections.
 func outlast[T any](ctx context.Context, s *Store, f func(ctx context.Context) (T, error)) (T, error) {
 	type result struct {
 		value T

@@ -12,14 +12,14 @@ var _ limiter.PauseStore = (*Store)(nil)
 
 var errPauses = errors.New("pglimit: too many changes of pauses in one request")
 
-// pausesMessage tells that accounts were paused or resumed.
+// pausesMessage is the notification that accounts were paused or resumed.
 const pausesMessage = "p"
 
-// longestPause is the longest that a pause lasts.
+// longestPause is the longest duration of a pause; longer ones are cut to it.
 const longestPause = 100 * 366 * 24 * time.Hour
 
-// Pause is [limiter.PauseStore.Pause]. What it notes is in logged tables, which outlive a crash of
-// the server.
+// Pause implements [limiter.PauseStore]. Its data is in logged tables, so that it survives a
+// crash of the server.
 func (s *Store) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.PauseAnswer, error) {
 	var a limiter.PauseAnswer
 	if len(r.Changes) > limiter.MaxPauseChanges {
@@ -72,10 +72,11 @@ func (s *Store) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.Pau
 	return a, nil
 }
 
-// markOf is a version, or a mark, as the function takes it. The next one is a number, too.
+// markOf returns a version or a mark as the function takes it, cut to 2⁵², so that later ones
+// still fit.
 func markOf(v uint64) int64 { return int64(min(v, 1<<52)) }
 
-// pauseSpan is a duration of a pause, in microseconds rounded up.
+// pauseSpan returns a duration of a pause in microseconds, rounded up.
 func pauseSpan(d time.Duration) int64 {
 	d = min(max(d, 0), longestPause)
 	us := d / time.Microsecond

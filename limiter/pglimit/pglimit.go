@@ -15,33 +15,33 @@ import (
 	"github.com/recourse-go/recourse/limiter/internal/storekey"
 )
 
-// Options are settings of a [Store]. The zero value is useful.
+// Options are settings of a [Store]. The zero value is usable.
 type Options struct {
-	// Secret makes the names of keys unreadable for all who do not have it: see the package's
-	// description. All processes that share the server must have the same.
+	// Secret keeps the names of keys secret from those who do not have it: see the package's
+	// description. All processes that share limits must have the same.
 	Secret string
 
-	// Plain writes names of keys as they are into the table names, beside their digests: people's
-	// addresses, among others. It is for looking at a server while developing. The process
-	// remembers each.
+	// Plain writes the names of keys (people's addresses, among others) to the table "names",
+	// beside their digests. Use it only to look at a server during development, since the
+	// process keeps all names in memory.
 	Plain bool
 
-	// Schema is where the tables and functions are, and the channel of its notifications; "" =
-	// "recourse". It has at most 63 bytes.
+	// Schema is the name of the schema of the tables and functions, and of the channel of
+	// notifications; "" = "recourse". It may have at most 63 bytes.
 	Schema string
 
-	// Fleet is the name of the processes that are to share limits; "" = all that use the database.
-	// Those of one fleet are warned where their Schema or Secret differs, since then they share
-	// nothing. So deployments that share a database on purpose, each with a Schema of its own, need a
-	// Fleet each.
+	// Fleet names the processes that should share limits; "" = all that use the database.
+	// Processes of one fleet whose Schema or Secret differs share nothing, so they get a
+	// warning. Deployments that share a database but should not share limits need a Schema
+	// and a Fleet each.
 	Fleet string
 
-	// Timeout is how long one request may take, all in all; 0 = 250 ms.
+	// Timeout is how long one request may take in all; 0 = 250 ms.
 	Timeout time.Duration
 
-	// AllowPooler lets [New] use connections through a pooler as PgBouncer, which must be
-	// in session mode: in transaction mode nobody would hear of freed slots, and the
-	// statements that a connection has prepared would be missing.
+	// AllowPooler lets [New] use connections through a pooler such as PgBouncer. It must be
+	// in session mode: in transaction mode, notifications of freed slots would be lost, and
+	// prepared statements would be missing.
 	AllowPooler bool
 }
 
@@ -70,7 +70,7 @@ type Store struct {
 	options Options
 	keys    *storekey.Keys
 	names   sync.Map      // of Options.Plain: StoreKey to string, or nil once it is written
-	running chan struct{} // a place for each statement that runs
+	running chan struct{} // bounds how many statements run at once: see outlast
 	checked atomic.Bool
 	swept   atomic.Pointer[[16]byte] // the last key of Renew's latest sweep
 	fleets  fleets
@@ -82,13 +82,13 @@ type Store struct {
 var _ limiter.Store = (*Store)(nil)
 
 // New returns a store in the server of a pool, in which [EnsureSchema] has made the schema.
-// The pool must have two connections at least. Watch makes one of its own, with the pool's
+// The pool must allow at least two connections. Watch makes one of its own, with the pool's
 // settings.
 //
-// New asks for the server's version (13 at least) and the schema's, and whether there is a
-// pooler between: see Options.AllowPooler. A server that does not answer is no error, so
-// that a process can start during an outage: it is asked again by [Store.Renew]. Who wants to
-// know at once calls [Store.Check].
+// New checks the server's version (at least 13), the schema's version, and whether there is a
+// pooler in between: see Options.AllowPooler. A server that does not answer is no error, so
+// that a process can start during an outage; [Store.Renew] checks it later. Call
+// [Store.Check] to learn of it at once.
 func New(pool *pgxpool.Pool, o Options) (*Store, error) {
 	if pool == nil {
 		return nil, errors.New("pglimit: no pool")
@@ -125,7 +125,7 @@ func New(pool *pgxpool.Pool, o Options) (*Store, error) {
 	return s, nil
 }
 
-// unfitError says what is wrong with a server, which does not pass by itself.
+// unfitError says why a server cannot be used; it does not pass by itself.
 type unfitError struct{ text string }
 
 func (e *unfitError) Error() string { return "pglimit: " + e.text }
@@ -147,8 +147,8 @@ func unfit(err error) bool {
 	return true
 }
 
-// Check asks whether the server answers and fits, and makes it note since when it knows what
-// it knows. [New] calls it.
+// Check checks that the server answers and can be used, and makes it record since when it has
+// its data, by which a loss is noticed. [New] calls it.
 func (s *Store) Check(ctx context.Context) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -196,7 +196,7 @@ func (s *Store) check(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// Key is [limiter.Store.Key].
+// Key implements [limiter.Store].
 func (s *Store) Key(place, name string) limiter.StoreKey {
 	k := s.keys.Key(place, name)
 	if s.options.Plain {
@@ -205,7 +205,7 @@ func (s *Store) Key(place, name string) limiter.StoreKey {
 	return k
 }
 
-// noteNames writes names that are not yet in the table.
+// noteNames writes the names of keys to the table "names", unless they are there already.
 func (s *Store) noteNames(ctx context.Context, parts []limiter.StorePart) {
 	if !s.options.Plain {
 		return
@@ -222,7 +222,7 @@ func (s *Store) noteNames(ctx context.Context, parts []limiter.StorePart) {
 	}
 }
 
-// within bounds a request.
+// within returns a context that ends a request after Options.Timeout at the latest.
 func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	if until, set := ctx.Deadline(); set && time.Until(until) <= s.options.Timeout {
 		return ctx, func() {}
@@ -230,7 +230,7 @@ func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc
 	return context.WithTimeout(ctx, s.options.Timeout)
 }
 
-// at is the time of a test, or 0.
+// at returns the time of a test's clock in microseconds; 0 = use the server's clock.
 func (s *Store) at() int64 {
 	if s.clock == nil {
 		return 0

@@ -17,15 +17,15 @@ import (
 //go:embed sql/*.sql
 var files embed.FS
 
-// migrations are the steps of the schema: the file that brings it to the version of its place,
-// counted from 1. Released steps are not changed.
+// migrations are the steps of the schema. The files of the step at index i bring the schema to
+// version i+1. The files of a released step must not change.
 var migrations = [][]string{
 	{"tables", "epoch", "decide", "take", "end", "change", "renew", "credential"},
 	{"pause"},
 }
 
-// included are the parts that several functions have in common. PL/pgSQL is fast within one
-// function, and slow where arrays go from one to another.
+// included are the files whose text is inserted into several functions. They are not functions
+// of their own, since PL/pgSQL is slow at passing arrays from one function to another.
 var included = []string{"load", "find", "save", "offer", "addtolog", "voidit", "prune", "useup", "advance", "tune", "expires", "believe"}
 
 // numbers are the names that the files use for numbers: those of package storetest, which is the
@@ -80,7 +80,7 @@ const limSize = 29
 // clockNow is the server's clock in microseconds.
 const clockNow = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
 
-// statements is a file with all names replaced.
+// statements returns the text of a file with all names in braces replaced.
 func statements(name string, o *Options) string {
 	read := func(name string) string {
 		b, err := files.ReadFile("sql/" + name + ".sql")
@@ -110,9 +110,9 @@ func statements(name string, o *Options) string {
 	return strings.NewReplacer(pairs...).Replace(text)
 }
 
-// EnsureSchema makes the schema that a [Store] needs, or brings it up to the version of this
-// package. It does nothing where that is done, and can be called by many processes at once.
-// Only Options.Schema is used of o, of which at most one is.
+// EnsureSchema creates the schema that a [Store] needs, or updates it to the version of this
+// package. It does nothing if the schema has that version. Many processes may call it at once.
+// It uses only Options.Schema, of the first of o.
 //
 // It needs a role that may create a schema, or tables in one that is there.
 func EnsureSchema(ctx context.Context, pool *pgxpool.Pool, o ...Options) error {

@@ -9,14 +9,14 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// The server reads the functions anew for each connection, when that first uses them: some 50 ms of
-// its time, which is as long as a call waits for the store. So a connection that is new is
-// used for a call that does not matter before it is used for others.
+// The first use of the functions on a connection takes the server about 50 ms, since it must
+// read them. That is as long as a call waits for the store. So a new connection first makes a
+// call that does not matter: it is warmed.
 
-// warmed says in a connection's own data that it was used before.
+// warmed is the key, in a connection's custom data, that says that it is warm.
 const warmed = "recourse pglimit warmed"
 
-// conn is a connection that was used before. One that was not is warmed meanwhile.
+// conn returns a warm connection. It warms those that are not, in the background.
 func (s *Store) conn(ctx context.Context) (*pgxpool.Conn, error) {
 	for {
 		c, err := s.pool.Acquire(ctx)
@@ -43,8 +43,8 @@ func (s *Store) row(ctx context.Context, dest []any, sql string, args ...any) er
 	return c.QueryRow(ctx, sql, args...).Scan(dest...)
 }
 
-// warm uses a connection for a key of its own, which it drops again, and releases it. What goes
-// wrong goes wrong for the next call, too, which says so.
+// warm calls each function on a connection, with a new key that it then deletes, and releases
+// the connection. It ignores errors, since the next call will have the same error and return it.
 func (s *Store) warm(ctx context.Context, c *pgxpool.Conn) {
 	defer c.Release()
 	c.Conn().PgConn().CustomData()[warmed] = true
@@ -68,7 +68,7 @@ func (s *Store) warm(ctx context.Context, c *pgxpool.Conn) {
 	if _, err := c.Exec(ctx, s.ends, s.at(), keys, p); err != nil {
 		return
 	}
-	// Nothing is learned by it, so nobody is told.
+	// Remaining: -1 says nothing, so this changes nothing and sends no notification.
 	var a answer
 	p = changeArgs(&limiter.StoreChange{Kind: limiter.StoreLearned, Key: t.Parts[0].Key, Limit: t.Parts[0].Uses[0].Limit, Remaining: -1})
 	if err := c.QueryRow(ctx, s.change, s.at(), keys[0], p, nil).Scan(&a.r, &a.cause); err != nil {

@@ -16,7 +16,7 @@ const (
 	pingEvery     = 30 * time.Second
 )
 
-// Watch is [limiter.Store.Watch]. It listens on a connection of its own.
+// Watch implements [limiter.Store]. It listens on a connection of its own.
 func (s *Store) Watch(ctx context.Context, member limiter.StoreID, f func(limiter.StoreEvent)) error {
 	conn, err := s.listen(ctx, member)
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *Store) Watch(ctx context.Context, member limiter.StoreID, f func(limite
 	}
 }
 
-// listen connects and listens.
+// listen makes a connection and listens on it.
 func (s *Store) listen(ctx context.Context, member limiter.StoreID) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectWithin)
 	defer cancel()
@@ -64,7 +64,7 @@ func (s *Store) listen(ctx context.Context, member limiter.StoreID) (*pgx.Conn, 
 	if err = s.check(ctx, conn); err == nil {
 		_, err = conn.Exec(ctx, "listen "+pgx.Identifier{s.options.Schema}.Sanitize())
 	}
-	if err == nil { // so that the others see that it lives, while they do not hear of it: see the query of members
+	if err == nil { // the lock shows others that this process lives, even while it does not renew: see Store.members
 		_, err = conn.Exec(ctx, "select pg_advisory_lock_shared($1)", fold(member))
 	}
 	if err != nil {

@@ -15,13 +15,13 @@ var (
 	errOld    = errors.New("redislimit: the server is too old")
 )
 
-// NewOn returns a store in a server that is reached in another way than by go-redis. It
-// does not check that server: see [Store.Check].
+// NewOn returns a store in a server that is reached by another client than go-redis. It
+// does not check the server: see [Store.Check].
 func NewOn(server Server, o Options) *Store { return newStore(server, o) }
 
-// Check asks whether the server answers, is new enough and keeps what it is given, and makes
-// it note since when it knows what it knows. [New] calls it. What a server does not tell of itself is no
-// error. See [Store.Warnings], too.
+// Check checks that the server answers, is new enough and does not evict keys, and makes it
+// record since when it has its data, by which a loss is noticed. [New] calls it. It is no error
+// if the server does not report its version or settings. See also [Store.Warnings].
 func (s *Store) Check(ctx context.Context) error {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
@@ -58,8 +58,8 @@ func (s *Store) Check(ctx context.Context) error {
 	return nil
 }
 
-// Warnings are what Check has found of the server that is no error, a sentence each. The
-// observer of an engine is told of them, too.
+// Warnings returns what Check has found that is no error, a sentence each. An engine also
+// passes them to its observer.
 func (s *Store) Warnings() []string {
 	if w := s.warnings.Load(); w != nil {
 		return slices.Clone(*w)
@@ -84,7 +84,7 @@ func infoOf(text string) serverInfo {
 // The oldest versions that are tested: see package storetest.
 const oldestRedis, oldestValkey = 7, 8
 
-// tooOld returns an error where the server says that it is older than what is known to do.
+// tooOld returns an error if the server reports a version that is too old.
 func (i serverInfo) tooOld() error {
 	name, version, oldest := "Redis", i["redis_version"], oldestRedis
 	if v := i["valkey_version"]; v != "" || i["server_name"] == "valkey" {

@@ -83,11 +83,10 @@ func checkClient(client redis.UniversalClient, most time.Duration) error {
 // context's deadline, repeats nothing by itself and has short timeouts, as [ClientOptions]
 // sets them. An error says what else to set.
 //
-// New asks whether the server is Redis 7 or Valkey 8 or later, and keeps what it is given (see
-// Options.AllowEviction), and
-// notes since when it knows what it knows. A server that does not answer is no error, so that
-// a process can start during an outage: it is asked again by [Store.Renew]. Who wants to
-// know at once calls [Store.Check].
+// New checks that the server is Redis 7 or Valkey 8 or later, and does not evict keys (see
+// Options.AllowEviction), and makes it record since when it has its data. A server that does
+// not answer is no error, so that a process can start during an outage; [Store.Renew] checks
+// it later. Call [Store.Check] to learn of it at once.
 func New(client redis.UniversalClient, o Options) (*Store, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
@@ -153,7 +152,8 @@ func (g *goRedis) Eval(ctx context.Context, script *Script, c *Call) error {
 	return c.read(cmd)
 }
 
-// wrapped is an error of a script. One that has met a value that it can't read says so.
+// wrapped returns the error of a script with a prefix. If the script found a value that it
+// cannot read, the error wraps limiter.ErrStoreValue.
 func wrapped(err error) error {
 	var reply redis.Error
 	if errors.As(err, &reply) {
@@ -206,8 +206,8 @@ func (g *goRedis) EvalAll(ctx context.Context, script *Script, calls []Call) err
 	return first
 }
 
-// quiet is how long a subscription hears nothing before it asks whether the server is
-// there, and then how long it waits for the answer.
+// quiet is how long a subscription gets no message until it pings the server, and then how
+// long it waits for the answer.
 const quiet = 5 * time.Second
 
 func (g *goRedis) Subscribe(ctx context.Context, channels []string, f func(channel, message string)) error {
@@ -257,7 +257,7 @@ func (g *goRedis) Subscribe(ctx context.Context, channels []string, f func(chann
 	return context.Cause(ctx)
 }
 
-// listen hands f the messages of a subscription, which it ends.
+// listen calls f with the messages of a subscription until that or ctx ends, and closes it.
 func listen(ctx context.Context, sub *redis.PubSub, missing int, ready func(), f func(channel, message string)) error {
 	defer sub.Close()
 	defer context.AfterFunc(ctx, func() { sub.Close() })()

@@ -10,8 +10,8 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// What the scripts read and write: as struct.pack in Lua has it, little-endian. All
-// numbers are doubles there, so they are cut to what a double holds.
+// The scripts read and write little-endian data by Lua's struct library. All numbers are
+// doubles in Lua, so whole numbers are cut to 2⁵³.
 
 const (
 	maxUnits = int64(1) << 53
@@ -46,7 +46,7 @@ func (w *writer) units(n int64) { w.number(float64(min(max(n, 0), maxUnits))) }
 
 func (w *writer) version(v uint64) { w.number(float64(min(v, uint64(maxUnits)))) }
 
-// micros is a duration in microseconds; up rounds up.
+// micros returns a duration in microseconds, cut to ±longest. up says whether to round up.
 func micros(d time.Duration, up bool) float64 {
 	d = min(max(d, -longest), longest)
 	us := d / time.Microsecond
@@ -65,11 +65,13 @@ func (w *writer) lease(d time.Duration) {
 	w.span(min(max(d, time.Millisecond), maxLease), true)
 }
 
-// id writes a digest of an id, which is half as long. Ids are random, so that is one, too.
+// id writes a digest of an id: see fold.
 func (w *writer) id(id limiter.StoreID) { *w = binary.LittleEndian.AppendUint64(*w, fold(id)) }
 
+// fold returns a digest of an id that is half as long. Ids are random, so their digests are
+// different too.
 func fold(id limiter.StoreID) uint64 {
-	// The odd number keeps ids apart that are not random, as in tests.
+	// The odd factor gives different digests also to ids that are not random, as in tests.
 	return binary.LittleEndian.Uint64(id[:8]) + binary.LittleEndian.Uint64(id[8:])*0x9E3779B97F4A7C15
 }
 
@@ -79,7 +81,7 @@ const (
 	learns = 16
 )
 
-// limit writes a limit as a value has it: tag, kind, units, time.
+// limit writes a limit as it is stored in a key's value: tag, kind, units, time.
 func (w *writer) limit(l *limiter.StoreLimit) {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(l.Name))
@@ -98,8 +100,8 @@ func (w *writer) limit(l *limiter.StoreLimit) {
 	w.span(max(l.Time, time.Microsecond), true)
 }
 
-// cause writes a cause without its time; nothing for the zero Cause. It is the last thing
-// that is written, or its size is written before.
+// cause writes a cause without its time; nothing for the zero Cause. Write it last, or write
+// its size before it.
 func (w *writer) cause(c *limiter.Cause) {
 	if *c == (limiter.Cause{}) {
 		return
@@ -112,10 +114,10 @@ func (w *writer) cause(c *limiter.Cause) {
 	}
 }
 
-// longestText is how much of each text of a cause is kept.
+// longestText is the most bytes of each text of a cause that are kept.
 const longestText = 200
 
-// reader reads the answer of a script. What is missing is zero, and makes it bad.
+// reader reads the answer of a script. If the answer is too short, it reads zeros and sets bad.
 type reader struct {
 	s   string
 	bad bool
@@ -153,7 +155,7 @@ func (r *reader) span() time.Duration {
 
 func (r *reader) time() time.Time { return time.UnixMicro(int64(r.number())) }
 
-// cause reads what is left: a time and a cause, or nothing.
+// cause reads the rest of the answer: a time and a cause, or nothing.
 func (r *reader) cause() (c limiter.Cause) {
 	if r.s == "" {
 		return c

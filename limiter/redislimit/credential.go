@@ -13,9 +13,9 @@ import (
 
 var _ limiter.CredentialStore = (*Store)(nil)
 
-// Credential is [limiter.CredentialStore.Credential]. What it notes must outlive a restart of the
-// server, so that needs `appendonly yes`: without, a refresh token can be spent twice if the
-// server is restarted after a process has died in the middle of a refresh.
+// Credential implements [limiter.CredentialStore]. Its data must survive a restart of the
+// server, which needs `appendonly yes`. Without that, a refresh token can be spent twice if the
+// server restarts after a process has died in the middle of a refresh.
 func (s *Store) Credential(ctx context.Context, r *limiter.CredentialRequest) (limiter.CredentialState, error) {
 	number := func(n uint64) string { return strconv.FormatUint(min(n, uint64(maxUnits)), 10) }
 	micro := func(d time.Duration) string { return strconv.FormatInt(max(int64(d/time.Microsecond), 0), 10) }
@@ -32,7 +32,7 @@ func (s *Store) Credential(ctx context.Context, r *limiter.CredentialRequest) (l
 			bit(r.Spent), bit(r.Reusable), micro(r.Retry), r.As, s.time(),
 		},
 	}
-	// Not within Options.Timeout: no call waits for its turn to send here.
+	// Options.Timeout does not apply, since no call waits here for its turn to be sent.
 	if err := s.server.Eval(ctx, credentialScript, &call); err != nil {
 		return limiter.CredentialState{}, err
 	}

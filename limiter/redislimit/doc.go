@@ -12,19 +12,20 @@
 // # What the server can read
 //
 // Keys are people's addresses, so their names are digests: HMAC-SHA256 with Options.Secret, and
-// SHA-256 without. Without a secret, who can read the server and knows an address can tell
-// whether it is there. Causes of holds (rule, code, status, operation) are readable.
+// SHA-256 without. Without a secret, somebody who can read the server and knows an address can
+// tell whether it is there. Causes of holds (rule, code, status, operation) are readable.
 //
 // # Clusters
 //
-// Keys are spread over 256 hash tags, by the place of the call's mailbox, and whatever one script
-// touches has one tag. A cluster's client sends a command again whatever its options say, so a
-// script decides over a permit once, by its id.
+// Keys are spread over 256 hash tags, by the place of the call's mailbox. All keys of one run of
+// a script have the same tag. A cluster's client may send a command twice, whatever its options,
+// so a script decides about a permit only once, by its id.
 //
 // # When the server forgets
 //
-// A server that was restarted empty knows nothing of holds and slots in use. Each tag has a key
-// that says since when its keys are known: buckets begin empty then, and slots are given out
-// only after a third of a lease, in which processes put back what they hold. A server that drops keys
-// when its memory is full would forget one by one: New refuses such a policy.
+// A server that restarts without its data has lost holds and the slots in use. Each tag has a
+// key, its epoch, that says since when the server has the tag's keys. After a loss buckets
+// begin empty, and slots are granted only after a third of a lease, in which processes restore
+// what they hold. A server that evicts keys when its memory is full would lose them one by one,
+// so New refuses it.
 package redislimit

@@ -6,8 +6,8 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// batches makes one call of a script for all that is of one slot, and not of too many
-// keys, since the server does nothing else meanwhile.
+// batches groups items into calls of a script. The keys of a call are in one slot of a cluster,
+// and a call has at most batchMost items, since the server does nothing else while it runs.
 type batches struct {
 	s     *Store
 	open  map[byte]*batch
@@ -19,12 +19,12 @@ type batch struct {
 	keys  []string
 	index map[limiter.StoreKey]int
 	w     writer
-	items []int // places of what is in it
+	items []int // indices of its items in the caller's list
 }
 
 const batchMost = 64
 
-// of returns the batch for a place, with so much room for keys.
+// of returns the batch for one more item of a place.
 func (b *batches) of(place byte) *batch {
 	if c := b.open[place]; c != nil && len(c.items) < batchMost {
 		return c
@@ -38,7 +38,7 @@ func (b *batches) of(place byte) *batch {
 	return c
 }
 
-// key returns the place of a key in KEYS.
+// key returns the index of a key in c.keys, to which it adds the key if it is not there.
 func (c *batch) key(s *Store, k *limiter.StoreKey) int {
 	i, found := c.index[*k]
 	if !found {
@@ -106,8 +106,8 @@ func (w *writer) quickEnd(ends []limiter.StoreEnd, items []int) {
 	w.uses(uses)
 }
 
-// evalAll makes the calls, and hands each answer to read, which says whether the script
-// has made an epoch, and whether the answer is understood.
+// evalAll makes the calls, and calls read for each answer. read reports whether the script has
+// made an epoch, and whether the answer could be read.
 func (s *Store) evalAll(ctx context.Context, script *Script, calls []Call, read func(i int) (began, ok bool)) error {
 	if len(calls) == 0 {
 		return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/recourse-go/recourse/limiter/internal/storekey"
 )
 
-// Processes that should share limits and do not, since their Prefix or Secret differs: each
-// writes digests of its own to a place that both have.
+// This file finds processes that should share limits with this one, but do not, since their
+// Prefix or Secret differs. Each process writes digests of its own to a key that all share.
 
 const (
 	fleetsKey   = "recourse:fleets" // whatever the prefix
@@ -17,9 +17,9 @@ const (
 	fleetsFor   = 60 * time.Second
 )
 
-// otherFleets notes which settings this process has, and returns what is to be said of
-// processes of the same fleet that have other ones. It asks no more often than need be, and an
-// error says only that it is not known.
+// otherFleets records the settings of this process in the server, and returns warnings about
+// processes of the same fleet with other settings. It asks the server every fleetsEvery at
+// most, and ignores errors.
 func (s *Store) otherFleets(ctx context.Context) []string {
 	s.fleets.mu.Lock()
 	defer s.fleets.mu.Unlock()

@@ -12,13 +12,14 @@ var _ limiter.PauseStore = (*Store)(nil)
 
 var errPauses = errors.New("redislimit: too many changes of pauses in one request")
 
-// pausesMessage tells that accounts were paused or resumed. It names no key.
+// pausesMessage is the message that accounts were paused or resumed. It is no key's name.
 const pausesMessage = "pauses"
 
-// longestPause is the longest that a pause lasts.
+// longestPause is the longest duration of a pause; longer ones are cut to it.
 const longestPause = 100 * 366 * 24 * time.Hour
 
-// Pause is [limiter.PauseStore.Pause]. All that it keeps is in one slot of a cluster, and never expires.
+// Pause implements [limiter.PauseStore]. All its data is in one slot of a cluster, and never
+// expires.
 func (s *Store) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.PauseAnswer, error) {
 	var a limiter.PauseAnswer
 	if len(r.Changes) > limiter.MaxPauseChanges {
@@ -50,7 +51,7 @@ func (s *Store) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.Pau
 	}
 	name := s.tags[0] + "pauses"
 	call := Call{Keys: []string{name, name + ":order", name + ":ends", name + ":meta"}, Args: s.args(w, 0, true)}
-	// Not within Options.Timeout: no call waits for it for longer than its process lets it.
+	// No Options.Timeout here: the caller's context bounds how long a call waits for this.
 	if err := s.server.Eval(ctx, pauseScript, &call); err != nil {
 		return a, err
 	}
@@ -71,7 +72,7 @@ func (s *Store) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.Pau
 	return a, nil
 }
 
-// change writes a version or a mark of a pause. The next one is a number, too.
+// change writes a version or a mark of a pause, cut to 2⁵², so that later ones still fit.
 func (w *writer) change(v uint64) { w.version(min(v, 1<<52)) }
 
 // pause writes a duration of a pause, in microseconds rounded up.

@@ -12,30 +12,32 @@ import (
 	"github.com/recourse-go/recourse/limiter/internal/storekey"
 )
 
-// Options are settings of a [Store]. The zero value is useful.
+// Options are settings of a [Store]. The zero value is usable.
 type Options struct {
-	// Secret makes the names of keys unreadable for all who do not have it: see the package's
-	// description. All processes that share the server must have the same.
+	// Secret keeps the names of keys secret from those who do not have it: see the package's
+	// description. All processes that share limits must have the same.
 	Secret string
 
-	// Plain writes names of keys as they are, beside their digests: people's addresses,
-	// among others. It is for looking at a server while developing. The process remembers each.
+	// Plain writes the names of keys (people's addresses, among others) beside their digests.
+	// Use it only to look at a server during development, since the process keeps all names
+	// in memory.
 	Plain bool
 
-	// Prefix is what the names of all keys and channels begin with; "" = "rc:".
+	// Prefix is the beginning of the names of all keys and channels; "" = "rc:".
 	Prefix string
 
-	// Fleet is the name of the processes that are to share limits; "" = all that use the server. Those
-	// of one fleet are warned where their Prefix or Secret differs, since then they share nothing. So
-	// deployments that share a server on purpose, each with a Prefix of its own, need a Fleet each.
+	// Fleet names the processes that should share limits; "" = all that use the server.
+	// Processes of one fleet whose Prefix or Secret differs share nothing, so they get a
+	// warning. Deployments that share a server but should not share limits need a Prefix and
+	// a Fleet each.
 	Fleet string
 
-	// Timeout is how long one request may take, all in all; 0 = 250 ms. A client's own timeouts
+	// Timeout is how long one request may take in all; 0 = 250 ms. The timeouts of the client
 	// must not be longer.
 	Timeout time.Duration
 
-	// AllowEviction lets [New] use a server that may drop keys when its memory is full. What it
-	// drops is forgotten: holds end early, and limits can be exceeded by a burst and by slots in use.
+	// AllowEviction lets [New] use a server that evicts keys when its memory is full. When it
+	// does, holds end early, and limits can be exceeded by a burst and by the slots in use.
 	AllowEviction bool
 }
 
@@ -51,11 +53,12 @@ type Store struct {
 	keys    *storekey.Keys
 	names   sync.Map // of Options.Plain: StoreKey to string
 
-	// By the first byte of a place. Keys and channels with one such byte are in one slot of a cluster.
-	tags    [256]string // what keys begin with
-	epochs  [256]string
-	freed   [256]string // how, and on which channels by members, it is told that slots are free
-	changed [256]string // how, and on which channel, changes are told
+	// These are by the first byte of a place. Keys and channels with the same byte are in one
+	// slot of a cluster.
+	tags    [256]string // the beginning of the names of keys
+	epochs  [256]string // keys
+	freed   [256]string // "P" or "S" for PUBLISH or SPUBLISH, and the beginning of the members' channels for freed slots
+	changed [256]string // likewise, and the channel for changes
 
 	checked  atomic.Bool // Check has found that the server is fit
 	warnings atomic.Pointer[[]string]
@@ -89,7 +92,7 @@ func newStore(server Server, o Options) *Store {
 	return s
 }
 
-// Key is [limiter.Store.Key].
+// Key implements [limiter.Store].
 func (s *Store) Key(place, name string) limiter.StoreKey {
 	k := s.keys.Key(place, name)
 	if s.options.Plain {
@@ -100,7 +103,7 @@ func (s *Store) Key(place, name string) limiter.StoreKey {
 
 const digestLength = 22 // of base64, of 16 bytes
 
-// name is the name of a key in the server. It ends with the key's digest.
+// name returns the name of a key in the server. It ends with the key's digest.
 func (s *Store) name(k *limiter.StoreKey) string {
 	b := make([]byte, 0, 64)
 	b = append(b, s.tags[k.Place[0]]...)
@@ -112,7 +115,8 @@ func (s *Store) name(k *limiter.StoreKey) string {
 	return string(base64.RawURLEncoding.AppendEncode(b, k.Name[:]))
 }
 
-// keyOf is the key with that name in the server.
+// keyOf returns the key of that name in the server, without its place; ok is false if the name
+// is not that of a key.
 func keyOf(name string) (k limiter.StoreKey, ok bool) {
 	if len(name) < digestLength {
 		return k, false
@@ -121,7 +125,7 @@ func keyOf(name string) (k limiter.StoreKey, ok bool) {
 	return k, err == nil && n == len(k.Name)
 }
 
-// within bounds a request.
+// within returns a context that ends a request after Options.Timeout at the latest.
 func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	until := time.Now().Add(s.options.Timeout)
 	if earlier, set := ctx.Deadline(); set && !earlier.After(until) {
@@ -133,8 +137,9 @@ func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc
 	return context.WithDeadline(ctx, until)
 }
 
-// deadline is a context with a deadline and without a timer: go-redis reads the deadline for what it
-// does with the connection, and waits for nothing else for longer than the client's timeouts.
+// deadline is a context with a deadline but without a timer, which is cheaper. It is enough for
+// go-redis, which sets the connection's deadline by it, and bounds other waits by the client's
+// timeouts.
 type deadline struct {
 	context.Context
 	until time.Time
@@ -142,7 +147,7 @@ type deadline struct {
 
 func (d deadline) Deadline() (time.Time, bool) { return d.until, true }
 
-// args are the arguments of a script: what it is to do, and the channels that it tells of it.
+// args returns the arguments of a script: the request, and the channels for its messages.
 func (s *Store) args(w writer, tag byte, change bool) []string {
 	switch {
 	case change:
@@ -160,8 +165,8 @@ func (s *Store) time() string {
 	return fmt.Sprint(s.clock().UnixMicro())
 }
 
-// makeEpochs makes the epochs that are missing, so that the server is known to know
-// nothing of what was before.
+// makeEpochs makes the epochs that are missing. A missing epoch means that the server has lost
+// the tag's keys, or never had any.
 func (s *Store) makeEpochs(ctx context.Context) error {
 	calls := make([]Call, 256)
 	for i := range calls {
@@ -174,5 +179,6 @@ func (s *Store) makeEpochs(ctx context.Context) error {
 	return s.server.EvalAll(ctx, epochsScript, calls)
 }
 
-// began is for a script that found that an epoch was missing: then all may be, after a restart.
+// began is called after a script has found its epoch missing. After a restart all may be, so it
+// makes them all.
 func (s *Store) began(ctx context.Context) { _ = s.makeEpochs(ctx) }

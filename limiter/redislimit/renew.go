@@ -95,8 +95,8 @@ func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (limiter.Sto
 	return a, nil
 }
 
-// members notes that the process lives, or has ended, and returns all that live, and the tables of
-// those with other numbers.
+// members records that the process lives, or leaves, and returns all members, and the tables of
+// those whose limits have other numbers.
 func (s *Store) members(ctx context.Context, r *limiter.StoreRenewal) (list []limiter.StoreMember, tables [][]byte, err error) {
 	var w writer
 	w = append(w, r.Member[:]...)
@@ -134,5 +134,5 @@ func (s *Store) members(ctx context.Context, r *limiter.StoreRenewal) (list []li
 	return list, tables, nil
 }
 
-// longestTable is how much of a table is kept.
+// longestTable is the most bytes of a table that are kept.
 const longestTable = 1<<16 - 1

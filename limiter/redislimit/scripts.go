@@ -10,7 +10,7 @@ import (
 // Script is a program that the server runs, in Lua.
 type Script struct {
 	Source string
-	SHA1   string // by which a server knows it that has run it before, in hex
+	SHA1   string // in hex; a server that has run the script before can run it by this
 }
 
 //go:embed lua
@@ -30,7 +30,7 @@ var (
 	infoScript       = scriptOf("info")
 )
 
-// scriptOf is the script that these files make.
+// scriptOf returns the script that consists of these files.
 func scriptOf(files ...string) *Script {
 	var b strings.Builder
 	for _, f := range files {

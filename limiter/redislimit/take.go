@@ -16,7 +16,7 @@ var (
 	errMany   = errors.New("redislimit: a call has more than 255 keys or limits")
 )
 
-// checkParts refuses what one script cannot do.
+// checkParts refuses parts that one run of a script cannot take.
 func checkParts(parts []limiter.StorePart) error {
 	if len(parts) > 255 {
 		return errMany
@@ -45,8 +45,8 @@ func checkParts(parts []limiter.StorePart) error {
 	return nil
 }
 
-// quickUses are the uses of a call that the quick scripts can decide over, or none, and which of
-// them takes slots; 255 = none.
+// quickUses returns the uses of a call if the quick scripts can decide about all of them, else
+// nil. slots is the index of the use that takes slots; 255 = there is none.
 func quickUses(parts []limiter.StorePart) (uses []limiter.StoreUse, slots int) {
 	slots = 255
 	if len(parts) != 1 || len(parts[0].Uses) > quickMost {
@@ -106,7 +106,7 @@ func (w *writer) quick(t *limiter.StoreTake) {
 
 const quickMost = 4
 
-// uses writes the limits of quick uses as a value has them.
+// uses writes the limits of quick uses as they are stored in a key's value.
 func (w *writer) uses(uses []limiter.StoreUse) {
 	for i := range uses {
 		l := uses[i].Limit
@@ -117,7 +117,7 @@ func (w *writer) uses(uses []limiter.StoreUse) {
 
 var writers = sync.Pool{New: func() any { return new(writer) }}
 
-// Take is [limiter.Store.Take].
+// Take implements [limiter.Store].
 func (s *Store) Take(ctx context.Context, t *limiter.StoreTake) (limiter.StoreAnswer, error) {
 	var a limiter.StoreAnswer
 	if len(t.Parts) == 0 {
