@@ -9,8 +9,6 @@ import (
 	"github.com/recourse-go/recourse/engine/internal/decision"
 )
 
-// What has happened, in words.
-
 func (h *handler) eventRow(e *event) eventRow {
 	row := eventRow{
 		At: e.at, Kind: e.kind.String(), Provider: shown(e.provider, maxShown), Account: h.names.account(e.account), Operation: shown(e.operation, maxShown),
@@ -21,7 +19,7 @@ func (h *handler) eventRow(e *event) eventRow {
 	return row
 }
 
-// says is an event in a phrase, without what stands in the other columns.
+// says returns an event as a phrase, without what the other columns show.
 func says(e *event, row *eventRow) string {
 	lasts := duration(e.duration)
 	because := ""
@@ -94,7 +92,7 @@ func says(e *event, row *eventRow) string {
 	return row.Kind
 }
 
-// closedBy is what closed a limit, in a few words.
+// closedBy returns the rule that closed a limit, as the end of a phrase.
 func closedBy(c *causeRow) string {
 	if c == nil || c.Rule == "" {
 		return ""
@@ -104,7 +102,7 @@ func closedBy(c *causeRow) string {
 
 func quoted(s string) string { return "“" + s + "”" }
 
-// duration is a length of time as people say it.
+// duration returns a length of time as people write it.
 func duration(d time.Duration) string {
 	switch {
 	case d < 0:

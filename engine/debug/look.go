@@ -12,7 +12,7 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// What the page shows at one moment.
+// The view of an engine: what the page shows at one moment.
 
 const (
 	// freshFor is how long what was seen is shown again to others who look, at least.

@@ -61,7 +61,7 @@ func serveFile(w http.ResponseWriter, f file) {
 	io.WriteString(w, f.data)
 }
 
-// content is what a template shows.
+// content is the data for a template.
 type content struct {
 	Title   string
 	Now     time.Time
@@ -70,8 +70,8 @@ type content struct {
 	Token   string
 	Lengths any
 	Done    string // what an action has done
-	Typed   string // into the search field
-	Stream  string // of the page's refreshes; "" = it does not refresh itself
+	Typed   string // the text in the search field
+	Stream  string // the URL of the page's stream; "" = the page does not refresh itself
 
 	View    *view
 	Account *accountView // nil = none is searched
@@ -79,21 +79,22 @@ type content struct {
 	Key     *keyRow
 }
 
-// pages are the pages by name, and what makes their content; nil = there is no such thing.
+// pages holds the functions that make the content of each page. They return nil if there is nothing
+// to show.
 var pages = map[string]func(*handler, *http.Request) *content{"": (*handler).index, "rule": (*handler).rulePage, "key": (*handler).keyPage}
 
 func (h *handler) content(title string) *content {
 	return &content{Title: title, Now: time.Now(), Edition: edition, Actions: h.o.Actions, Token: h.token, Lengths: lengths}
 }
 
-// dones are what the page says after an action.
+// dones holds what the page says after each action.
 var dones = map[string]string{
 	"hold": "The limit is held.", "lift": "The hold is lifted.", "pause": "The account is paused.", "resume": "The account is resumed.",
 	"pause-here":  "The account is paused in this process. The others are told once the store answers.",
 	"resume-here": "The account is resumed in this process. The others are told once the store answers.",
 }
 
-// index is the page that shows all.
+// index makes the main page.
 func (h *handler) index(r *http.Request) *content {
 	c := h.content("Recourse")
 	c.View = h.view()
@@ -110,10 +111,10 @@ func (h *handler) index(r *http.Request) *content {
 	return c
 }
 
-// maxTyped is how many bytes of a search are looked at.
+// maxTyped is how many bytes of a search are used.
 const maxTyped = 1 << 10
 
-// typedAccount is the account that somebody searches.
+// typedAccount returns the account that somebody searches for.
 func typedAccount(q url.Values) string {
 	typed := strings.TrimSpace(q.Get("account"))
 	return typed[:min(len(typed), maxTyped)]
@@ -134,7 +135,7 @@ func ruleOf(q url.Values) ruleKey {
 	return ruleKey{policy: q.Get("policy"), rule: q.Get("rule"), own: q.Get("own") != ""}
 }
 
-// keyPage is where a limit is held for a key.
+// keyPage makes the page on which a limit can be held for a key.
 func (h *handler) keyPage(r *http.Request) *content {
 	k, ok := h.names.limitKey(r.URL.Query().Get("key"))
 	if !ok {
@@ -189,7 +190,7 @@ func (h *handler) serveJSON(w http.ResponseWriter, r *http.Request, name string)
 	w.Write(append(out, '\n'))
 }
 
-// tableNamed is what NAME.json answers; nil = there is no such thing.
+// tableNamed returns the value that NAME.json shows; nil = there is none.
 func (h *handler) tableNamed(name string, q url.Values) any {
 	switch name {
 	case "account":
@@ -228,7 +229,7 @@ var tables = map[string]func(*view) any{
 	"events":      func(v *view) any { return v.Events },
 }
 
-// when is a moment beside the moment of the page.
+// when is a time, with its distance from the time of the page.
 type when struct {
 	At       time.Time
 	Relative string
@@ -246,7 +247,7 @@ func since(now, t time.Time) when {
 	return when{t, "in " + whole(d)}
 }
 
-// whole is a length of time in whole seconds or more.
+// whole returns a length of time without fractions of a second.
 func whole(d time.Duration) string {
 	if d < 2*time.Minute {
 		return strconv.Itoa(int(math.Round(d.Seconds()))) + " s"
@@ -254,7 +255,7 @@ func whole(d time.Duration) string {
 	return duration(d)
 }
 
-// number is a number without needless digits.
+// number returns a number without needless digits.
 func number(v any) string {
 	switch n := v.(type) {
 	case float64:
@@ -283,7 +284,7 @@ func grouped(digits string) string {
 	return sign + b.String()
 }
 
-// ahead are the first attempts that an explanation foresees, and the last one.
+// ahead returns the first seven attempts that an explanation foresees, and the last one.
 func ahead(next []explain.Attempt) []explain.Attempt {
 	const first = 7
 	if len(next) > first+1 {
@@ -292,7 +293,7 @@ func ahead(next []explain.Attempt) []explain.Attempt {
 	return next
 }
 
-// limitName is a limit of a provider in one word.
+// limitName returns a short name of a provider's limit.
 func limitName(provider, limit string) string {
 	switch {
 	case provider == "" && limit == "":

@@ -2,20 +2,20 @@ package debug
 
 import "time"
 
-// The rows of the tables, as JSON says them: their names are stable. Times are in RFC 3339; one
-// that is not known, or does not apply, is left out. Durations are seconds.
+// The rows of the tables. Their names in JSON are stable. Times are in RFC 3339, and are left out
+// if they are not known or do not apply. Durations are in seconds.
 
 // maxRows is how many rows of a table are shown.
 const maxRows = 50
 
-// Table is the rows of one table.
+// table is the rows of one table.
 type table[T any] struct {
-	Time time.Time `json:"time"` // of what it shows
+	Time time.Time `json:"time"` // the moment that it shows
 	Rows []T       `json:"rows"`
-	More int       `json:"more"` // rows that are not shown
+	More int       `json:"more"` // how many more rows there are
 }
 
-// tableOf is a table of the first rows.
+// tableOf returns a table of the first maxRows rows.
 func tableOf[T any](now time.Time, rows []T) table[T] {
 	t := table[T]{Time: now, Rows: rows}
 	if len(rows) > maxRows {
@@ -71,8 +71,9 @@ type waitRow struct {
 	Longest    float64 `json:"longest_seconds"`
 	HandedBack int     `json:"handed_back"` // calls whose wait would have been too long
 
-	// Points are how many calls were waiting in each five seconds of the last five minutes, the oldest
-	// first: on average, of the waits that have ended, or as many as somebody who looked has seen.
+	// Points says how many calls were waiting in each five seconds of the last five minutes, the oldest
+	// first: the average over the waits that have ended or, if it is larger, the number that was waiting
+	// when a view was made.
 	Points []float64 `json:"points"`
 
 	Line string `json:"-"` // its line of the chart: "s0" …; "" = it has none
@@ -124,7 +125,7 @@ type credentialRow struct {
 	Failure  string    `json:"failure,omitempty"`
 }
 
-// pauseRow is an account that nothing is sent for.
+// pauseRow is the pause of an account.
 type pauseRow struct {
 	Account string    `json:"account"` // "" = another process has paused it, and this one has seen no call of it
 	Since   time.Time `json:"since"`
@@ -143,7 +144,7 @@ type policyRow struct {
 	Different uint64 `json:"different"` // of these, those that differ
 }
 
-// shadowRow is a decision that a candidate policy makes otherwise.
+// shadowRow is a decision that a candidate policy makes differently.
 type shadowRow struct {
 	At        time.Time `json:"at"`
 	Provider  string    `json:"provider"`
@@ -176,10 +177,10 @@ type eventRow struct {
 	Cause     *causeRow `json:"cause,omitempty"`
 	Failure   string    `json:"failure,omitempty"`
 	Says      string    `json:"says"`  // all of it in a phrase
-	Times     int       `json:"times"` // that the like has happened; the rest is of the latest time
+	Times     int       `json:"times"` // how often an equal event happened; the other fields are those of the latest
 }
 
-// fleetRow is how the process fares with the store that it shares.
+// fleetRow is the state of the process as a member of the fleet that shares the store.
 type fleetRow struct {
 	Members   int     `json:"members"` // 0 = not known
 	Outage    float64 `json:"outage_seconds"`
@@ -188,7 +189,7 @@ type fleetRow struct {
 	Refusals  int64   `json:"refusals"`
 	Requests  int64   `json:"requests"`
 	Errors    int64   `json:"errors"`
-	Latency   float64 `json:"take_seconds"` // the mean of what calls wait for an answer
+	Latency   float64 `json:"take_seconds"` // how long calls wait for the store, on average
 	Outages   int64   `json:"outages"`
 	Forgotten int64   `json:"forgotten"`
 	Lost      int64   `json:"leases_lost"`

@@ -13,7 +13,7 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// maxRules is how many rules' decisions are told apart.
+// maxRules is how many rules have counts of their own.
 const maxRules = 2048
 
 // ruleKey names a rule. Those of the engine's own are told apart by the provider of the call.
@@ -26,10 +26,10 @@ type ruleKey struct {
 type ruleCounts struct {
 	mu    sync.RWMutex
 	rules map[ruleKey]*ruleCount
-	rest  uint64 // decisions of rules that are not told apart
+	rest  uint64 // decisions of the other rules
 }
 
-// ruleCount is what is known of a rule's decisions.
+// ruleCount counts the decisions of one rule.
 type ruleCount struct {
 	mu    sync.Mutex
 	total uint64
@@ -37,12 +37,12 @@ type ruleCount struct {
 	last lastDecision
 }
 
-// lastDecision is the latest decision of a rule, with the facts that it was decided from as
-// far as they may be shown.
+// lastDecision is the latest decision of a rule, with the facts behind it as far as they may be
+// shown.
 type lastDecision struct {
 	event
 	facts   rules.Event
-	state   engine.State // before
+	state   engine.State // the call's state before the decision
 	decided engine.Decision
 }
 
@@ -70,7 +70,7 @@ func (c *ruleCounts) of(k ruleKey) *ruleCount {
 	return r
 }
 
-// count counts a decision. e is what is remembered of the notice.
+// count counts the decision of a notice. e is the event for that notice.
 func (c *ruleCounts) count(n *engine.Notice, e *event) {
 	d := n.Decision
 	if d == nil || d.Rule == nil {
@@ -101,8 +101,8 @@ func (c *ruleCounts) count(n *engine.Notice, e *event) {
 	}
 }
 
-// showable is what may be shown of an event's facts: names and numbers that look like such, and
-// the plain words of the message. A body is not among them.
+// showable returns the facts of an event that may be shown: values that look like names, codes or
+// numbers, and the plain words of the message, but no body.
 func showable(e *rules.Event) rules.Event {
 	s := *e
 	s.Body, s.Header, s.Facts, s.Codes = "", nil, nil, nil
@@ -135,7 +135,7 @@ func showable(e *rules.Event) rules.Event {
 	return s
 }
 
-// headerText is what may be shown of a header's value: a number, a name or a date.
+// headerText returns a header's value if it may be shown, as a number, a name or a date.
 func headerText(v string) string {
 	if strings.HasSuffix(v, " GMT") {
 		if _, err := http.ParseTime(v); err == nil {
@@ -148,7 +148,7 @@ func headerText(v string) string {
 // maxFacts is how many codes, and how many facts of a policy's own, are remembered of a failure.
 const maxFacts = 8
 
-// ruleSum is a rule with what is known of its decisions.
+// ruleSum is a rule with its counts and its latest decision.
 type ruleSum struct {
 	ruleKey
 	total  uint64
@@ -156,7 +156,7 @@ type ruleSum struct {
 	last   lastDecision
 }
 
-// all are the rules that have decided, in no order, and how many decisions others have made.
+// all returns the rules that have counts, in no order, and how many decisions other rules have made.
 func (c *ruleCounts) all(now time.Time) (list []ruleSum, rest uint64) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -166,7 +166,7 @@ func (c *ruleCounts) all(now time.Time) (list []ruleSum, rest uint64) {
 	return list, c.rest
 }
 
-// one is what is known of one rule.
+// one returns one rule; false = it has no counts.
 func (c *ruleCounts) one(k ruleKey, now time.Time) (ruleSum, bool) {
 	c.mu.RLock()
 	r := c.rules[k]

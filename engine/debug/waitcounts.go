@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// maxWaitLimits is how many limits' waits are told apart; those of others are counted together.
+// maxWaitLimits is how many limits have counts of their own. The others share one.
 const maxWaitLimits = 256
 
-// waitKey names a limit of a provider. A limit "" stands for the account's credentials.
+// waitKey names a limit of a provider. The limit "" stands for waits for credentials.
 type waitKey struct{ provider, limit string }
 
 // waitSpan counts the waits of one limit in one span.
@@ -53,7 +53,8 @@ func (w *waitCounts) of(provider, limit string) *limitWaits {
 	return l
 }
 
-// waited counts a wait that has ended at a time. It counts in each span that it lasted into.
+// waited counts a wait of length d that ended at end. Its time is divided among the spans over which
+// it extends.
 func (w *waitCounts) waited(provider, limit string, end time.Time, d time.Duration) {
 	l := w.of(provider, limit)
 	l.mu.Lock()
@@ -83,7 +84,7 @@ func (w *waitCounts) waited(provider, limit string, end time.Time, d time.Durati
 	}
 }
 
-// handedBack counts a call that was handed back since it would have waited too long.
+// handedBack counts a call that was handed back because it would have waited too long.
 func (w *waitCounts) handedBack(provider, limit string, at time.Time) {
 	l := w.of(provider, limit)
 	l.mu.Lock()
@@ -93,7 +94,7 @@ func (w *waitCounts) handedBack(provider, limit string, at time.Time) {
 	}
 }
 
-// waiting notes how many calls wait, since waits count only when they have ended.
+// waiting notes how many calls wait now, since waited counts only the waits that have ended.
 func (w *waitCounts) waiting(provider, limit string, now time.Time, n int) {
 	l := w.of(provider, limit)
 	l.mu.Lock()
@@ -103,7 +104,7 @@ func (w *waitCounts) waiting(provider, limit string, now time.Time, n int) {
 	}
 }
 
-// since are the spans of the last five minutes, by limit.
+// since returns the spans of the last five minutes, by limit.
 func (w *waitCounts) since(now time.Time) map[waitKey][spans]waitSpan {
 	w.mu.RLock()
 	defer w.mu.RUnlock()

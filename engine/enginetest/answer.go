@@ -55,9 +55,9 @@ func pause(r *http.Request, d time.Duration) bool {
 	}
 }
 
-// hangUp closes the connection in the middle of the status line. A connection
-// closed without a byte would not show: net/http repeats a GET by itself when a
-// connection that it used before breaks so, where other clients do not.
+// hangUp closes the connection in the middle of the status line. If it closed the
+// connection without sending a byte, the loss could go unnoticed: net/http then repeats a
+// GET by itself if the connection was used before.
 func hangUp(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -90,21 +90,21 @@ func request(method, host, path string, query url.Values, body any) *http.Reques
 // segments splits an unescaped URL path.
 func segments(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }
 
-// seconds is how long until w.until, as Retry-After writes it: whole seconds, rounded up.
+// seconds returns the time until w.until as Retry-After writes it: whole seconds, rounded up.
 func (w wait) seconds() (header string, named time.Time) {
 	d := w.until.Sub(w.now)
 	n := int64((d + time.Second - 1) / time.Second)
 	return strconv.FormatInt(n, 10), w.now.Add(time.Duration(n) * time.Second)
 }
 
-// decimal is how long until w.until in seconds with a fraction, rounded up to
-// milliseconds: what Graph has sent although RFC 9110 forbids it.
+// decimal returns the time until w.until in seconds with a fraction, rounded up to
+// milliseconds. Graph has sent such values although RFC 9110 does not allow them.
 func (w wait) decimal() (header string, named time.Time) {
 	ms := int64((w.until.Sub(w.now) + time.Millisecond - 1) / time.Millisecond)
 	return strconv.FormatFloat(float64(ms)/1000, 'f', -1, 64), w.now.Add(time.Duration(ms) * time.Millisecond)
 }
 
-// date is w.until as an HTTP-date, rounded up to seconds.
+// date returns w.until as an HTTP-date, rounded up to seconds.
 func (w wait) date() (header string, named time.Time) {
 	t := w.until.Truncate(time.Second)
 	if t.Before(w.until) {
@@ -113,7 +113,7 @@ func (w wait) date() (header string, named time.Time) {
 	return t.UTC().Format(http.TimeFormat), t
 }
 
-// instant is w.until as RFC 3339 writes it, rounded up to milliseconds.
+// instant returns w.until as RFC 3339 writes it, rounded up to milliseconds.
 func (w wait) instant() (text string, named time.Time) {
 	t := w.until.Truncate(time.Millisecond)
 	if t.Before(w.until) {
@@ -122,7 +122,7 @@ func (w wait) instant() (text string, named time.Time) {
 	return t.UTC().Format("2006-01-02T15:04:05.000Z"), t
 }
 
-// unmarshal is json.Unmarshal for answers of a known shape.
+// unmarshal decodes JSON into a new value of type T.
 func unmarshal[T any](body []byte) (T, error) {
 	var v T
 	err := json.Unmarshal(body, &v)

@@ -22,12 +22,12 @@ func hash(seed uint64, parts ...string) uint64 {
 	return h ^ h>>31
 }
 
-// chance is a number in [0,1) that depends on its arguments alone.
+// chance returns a number in [0,1) that depends on its arguments alone.
 func chance(seed uint64, parts ...string) float64 {
 	return float64(hash(seed, parts...)>>11) / (1 << 53)
 }
 
-// hexID is an identifier of 16 hexadecimal digits that depends on its arguments alone.
+// hexID returns an identifier of 16 hexadecimal digits that depends on its arguments alone.
 func hexID(seed uint64, parts ...string) string {
 	s := strconv.FormatUint(hash(seed, parts...), 16)
 	for len(s) < 16 {

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// clientConn is a client's end of a connection. It tells the server when it
-// sent, and what it has read.
+// clientConn is a client's end of a connection. It tells the server when the client sent
+// something, and how much it has read.
 type clientConn struct {
 	net.Conn
 	marks *marks
@@ -23,30 +23,32 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite ends what the client has to say, as that of a *net.TCPConn.
+// CloseWrite closes the direction to the server, as that of a *net.TCPConn does.
 func (c *clientConn) CloseWrite() error {
 	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
 }
 
-// marks are the moments of a client's end, by how many bytes have passed.
+// marks records when a client sent and read, by the number of bytes that had passed.
 type marks struct {
 	wire *wire
 
 	dialled  moment
 	mu       sync.Mutex
-	sent     int64
-	sends    []mark // whose end the server has not read
-	read     int64
-	lastRead moment
-	expected []expected
+	sent     int64      // bytes that the client has sent
+	sends    []mark     // the writes that the server has not read to their end
+	read     int64      // bytes that the client has read
+	lastRead moment     // when it last read
+	expected []expected // the refusals that it has not read to their end
 }
 
+// mark is one write of the client.
 type mark struct {
-	end   int64
-	at    moment
-	after moment // when the client had read last
+	end   int64  // the value of marks.sent after it
+	at    moment // when it was made
+	after moment // when the client had last read before it
 }
 
+// expected is a refusal: its last byte is the end-th that the client reads.
 type expected struct{ end, refusal int64 }
 
 func (m *marks) sending(n int) {
@@ -56,7 +58,7 @@ func (m *marks) sending(n int) {
 	m.sends = append(m.sends, mark{m.sent, m.wire.moment(), m.lastRead})
 }
 
-// sentAt is when the byte before that place was sent.
+// sentAt returns the write that sent the place-th byte; false = it is not known.
 func (m *marks) sentAt(place int64) (mark, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -69,7 +71,7 @@ func (m *marks) sentAt(place int64) (mark, bool) {
 	return m.sends[0], true
 }
 
-// expect waits for the client to have read as far as that place, where the refusal ends.
+// expect notes that a refusal ends with the end-th byte that the client reads.
 func (m *marks) expect(end, refusal int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

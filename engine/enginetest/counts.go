@@ -4,20 +4,20 @@ import "maps"
 
 // Counts is what a server saw.
 type Counts struct {
-	Requests       int           // that came in, without those for tokens; commands of IMAP and SMTP
+	Requests       int           // requests, except those for tokens, or commands of IMAP and SMTP
 	Refused        map[Fault]int // refusals by kind
-	RepliesLost    int           // after the request had been processed
+	RepliesLost    int           // requests that were processed but whose reply was not sent
 	EarlyReturns   int           // requests sent after a refusal had been read, and before the time that it named
-	Refreshes      int           // tokens issued to a mailbox that had one
+	Refreshes      int           // tokens issued to a mailbox that already had one
 	DuplicateSends int           // deliveries beyond the first of each message
 
-	// Of a token endpoint.
+	// These two are counted by a token endpoint only.
 	TokenReuses   int // refresh tokens presented again after they had been used
-	GrantsRevoked int // for that
+	GrantsRevoked int // grants revoked because of that
 
-	// The worst mailbox's, refused requests included: what the client asked of
-	// the server. A limit that the provider lacks is 0. IMAP and SMTP servers count
-	// connections that are logged in, and those that were refused for being too many.
+	// The peaks are those of the mailbox with the highest, and include refused
+	// requests. A limit that the provider lacks is 0. IMAP and SMTP servers count
+	// connections that are logged in, and those refused because there were too many.
 	PeakConcurrency    int
 	ConcurrencyLimit   int
 	PeakUnitsPerSecond int64 // over any sliding second

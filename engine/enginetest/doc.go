@@ -23,15 +23,13 @@
 // so that everything works in a testing/synctest bubble, where waits cost no time;
 // Listen opens a port of the loopback interface besides.
 //
-// Each server enforces its provider's limits, misbehaves at stated rates
-// ([Server.Faults]) and as it is told to ([Server.Inject], [Server.Outage]), and counts what it
-// saw ([Server.Counts]). A hash of the seed, the mailbox, the message and the
-// number of the attempt decides what goes wrong, never the order in which
-// goroutines happen to run.
+// Each server enforces its provider's limits, fails at stated rates ([Server.Faults]) and as
+// a test tells it to ([Server.Inject], [Server.Outage]), and counts what it saw
+// ([Server.Counts]). What goes wrong by chance depends on a hash of the seed, the mailbox, the
+// message and the number of the attempt, and never on the order in which goroutines run.
 //
-// The limits are the providers' own. The waits that a refusal names are seconds
-// here, where providers often name minutes, so that a run is short.
+// The limits are the providers' own. But the waits that a refusal names are seconds, where
+// providers often name minutes, so that a run is short.
 //
-// A [Script] is simpler than all this: a base transport that gives the answers
-// of a list.
+// A [Script] is simpler: a base transport that gives the answers of a list.
 package enginetest

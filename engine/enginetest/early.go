@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// moment is a time with its place in the order of things: a clock may stand
-// still between two events, as it does in a synctest bubble. The zero value is never.
+// moment is a time with a sequence number, since the clock may stand still between two
+// events, as it does in a synctest bubble. The zero value means never.
 type moment struct {
 	at  time.Time
 	seq int64 // counts all moments of one server, from 1
@@ -33,19 +33,19 @@ func parseMoment(s string) (moment, bool) {
 // moments hands out the moments of one server.
 type moments struct{ seq atomic.Int64 }
 
-// moment is now.
+// moment returns the current moment.
 func (m *moments) moment() moment { return moment{time.Now(), m.seq.Add(1)} }
 
 // refusal is one answer that told the client when to come back.
 type refusal struct {
 	id    int64
-	named time.Time // when it said
-	read  moment    // when the client had read its last byte, or closed it
+	named time.Time // the time that it told
+	read  moment    // when the client had read its last byte, or closed its body
 }
 
-// early reports whether a request sent at m came after the client had finished
-// reading r, and before the time that r named. Requests that were in flight
-// when the refusal was read are not to blame, and are not counted.
+// early reports whether a request sent at m came after the client had finished reading r,
+// and before the time that r named. Requests that were in flight when the refusal was read
+// do not count.
 func (r *refusal) early(m moment) bool {
 	return r.read.seq != 0 && m.seq > r.read.seq && m.at.Before(r.named)
 }
@@ -56,12 +56,12 @@ const maxEarlyTexts = 10
 // refusals are the refusals of one server that named a time. The server's lock guards them.
 type refusals struct {
 	lastID int64
-	unread map[int64]*refusal // by number, those that the client may still be reading
+	unread map[int64]*refusal // by number, the refusals that the client may still be reading
 	early  int                // requests that came back early
-	texts  []string           // on the first few of them
+	texts  []string           // descriptions of the first of them
 }
 
-// reset forgets what was refused, but no number is given twice.
+// reset forgets all refusals, but not lastID, so that no number is used twice.
 func (r *refusals) reset() {
 	r.unread, r.early, r.texts = map[int64]*refusal{}, 0, nil
 }
@@ -83,8 +83,8 @@ func (r *refusals) finish(id int64, m moment) {
 	}
 }
 
-// count counts a request, which what describes, if it was sent although the
-// client knew better from one of its mailbox's refusals.
+// count counts a request, which what describes, if it was sent before the time that a
+// refusal of its mailbox had named, although the client had read that refusal.
 func (r *refusals) count(mailbox *[]*refusal, sent moment, what string) {
 	keep := (*mailbox)[:0]
 	var blamed *refusal
@@ -93,7 +93,7 @@ func (r *refusals) count(mailbox *[]*refusal, sent moment, what string) {
 		if f.early(sent) && (blamed == nil || f.named.After(blamed.named)) {
 			blamed = f
 		}
-		// A request may be on its way for long; nobody looks further back.
+		// Keep the refusal for a while, since a request may be on its way for long.
 		if now.Sub(f.named) < 10*time.Second {
 			keep = append(keep, f)
 		} else {
@@ -114,9 +114,8 @@ func (r *refusals) count(mailbox *[]*refusal, sent moment, what string) {
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05.000") }
 
-// TB is what FailOnEarlyReturn needs of a test. A *testing.T, *testing.B and
-// *testing.F have it; package testing itself is kept out of programs that use
-// the servers.
+// TB is what FailOnEarlyReturn needs of a test. *testing.T, *testing.B and *testing.F
+// implement it. It is used so that programs with the servers do not import package testing.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -131,8 +130,7 @@ func (r *refusals) fail(tb TB, server string) {
 	}
 }
 
-// countEarly counts the request if it was sent although the client knew better.
-// The caller holds the lock.
+// countEarly counts the request if it came back early. The caller must hold the lock.
 func (s *Server) countEarly(m *mailbox, c call, marked string) {
 	if sent, ok := parseMoment(marked); ok {
 		s.refusals.count(&m.refusals, sent, fmt.Sprintf("%s of %s", c.op, m.name))

@@ -6,40 +6,39 @@ import (
 	"time"
 )
 
-// Fault is what a server does instead of what it was asked for. Its text is a
-// short name for tables.
+// Fault is a way in which a server fails a request. Its text is a short name for tables.
 type Fault string
 
-// The faults. Each provider words them in its own way, and answers one that it
-// does not know with 400.
+// The faults. Each provider has its own answers for them. A provider that does not have a
+// fault answers it with 400.
 const (
 	OverQuota           Fault = "quota"        // over the provider's limit of units or requests
-	OverConcurrency     Fault = "concurrency"  // too many requests at once
-	Throttled           Fault = "throttled"    // told to come back later, for reasons of the provider's own
-	Overloaded          Fault = "overloaded"   // throttled without a word on when to come back
+	OverConcurrency     Fault = "concurrency"  // too many requests at the same time
+	Throttled           Fault = "throttled"    // told to come back at a given time, for no visible reason
+	Overloaded          Fault = "overloaded"   // throttled, but not told when to come back
 	Unavailable         Fault = "unavailable"  // 503: refused before processing
 	ServerError         Fault = "server error" // another 5xx
 	NotReady            Fault = "not ready"    // Nylas: a 202 that is an error
 	ProviderUnreachable Fault = "provider"     // Nylas: it cannot reach the provider behind it
 	TokenExpired        Fault = "token"        // 401; IMAP and SMTP: the login is refused
-	Slow                Fault = "slow"         // it is served, but the answer comes after a minute
+	Slow                Fault = "slow"         // the request is served, but the answer takes a minute
 
 	GrantDead     Fault = "grant dead"    // a token endpoint: invalid_grant
-	TooManyLogins Fault = "logins"        // IMAP and SMTP: too many of them, whose credentials may be good
-	MailboxFull   Fault = "mailbox full"  // IMAP: APPEND finds no room; SMTP: of a recipient
+	TooManyLogins Fault = "logins"        // IMAP and SMTP: too many logins; the credentials may be good
+	MailboxFull   Fault = "mailbox full"  // IMAP: APPEND finds no room; SMTP: a recipient's mailbox is full
 	Greylisted    Fault = "greylisted"    // SMTP: a recipient is refused for now, and told until when
 	Rejected      Fault = "rejected"      // SMTP: a recipient that does not exist
 	ShuttingDown  Fault = "shutting down" // IMAP: BYE; SMTP: 421. The connection is closed
 
-	ConnectionLost Fault = "connection lost" // before processing
-	ReplyLost      Fault = "reply lost"      // processed, and the connection closed without a reply
-	FailedLate     Fault = "failed late"     // processed, and then answered with a 5xx
+	ConnectionLost Fault = "connection lost" // the connection is closed before the request is processed
+	ReplyLost      Fault = "reply lost"      // the request is processed, but the connection is closed without a reply
+	FailedLate     Fault = "failed late"     // the request is processed, but answered with a 5xx
 )
 
-// slowness is how long an answer takes that is slow.
+// slowness is how long the answer to a request with the fault Slow takes.
 const slowness = time.Minute
 
-// What is refused without being counted as a refusal.
+// Refusals that Counts does not count.
 const (
 	missing   Fault = "not found"   // 404
 	malformed Fault = "bad request" // 400
@@ -48,19 +47,20 @@ const (
 // FaultRate is how often a fault befalls requests by chance.
 type FaultRate struct {
 	Fault Fault
-	Sends bool    // it befalls sends; else reads
-	Rate  float64 // of first attempts; no message is befallen more than three times
+	Sends bool    // it befalls sends; otherwise it befalls reads
+	Rate  float64 // the share of attempts, from 0 to 1, among the first three for each message
 
-	wait time.Duration // what the refusal names; 0 = nothing. Until then the mailbox is throttled
+	wait time.Duration // how long the refusal tells the client to wait, while the mailbox is throttled; 0 = it does not tell
 }
 
-// maxFaults bounds the faults that one message meets by chance: providers do recover.
+// maxFaults is how many attempts for a message can fail by chance, since providers recover.
 const maxFaults = 3
 
-// gone is the share of messages that are listed but deleted since.
+// gone is the share of messages that are listed although they were deleted.
 const gone = 0.01
 
-// Faults states how the server misbehaves by chance.
+// Faults returns the faults that befall requests by chance, and how often. It is nil with
+// Options.Faultless.
 func (s *Server) Faults() []FaultRate {
 	if s.o.Faultless {
 		return nil
@@ -68,18 +68,17 @@ func (s *Server) Faults() []FaultRate {
 	return s.faults()
 }
 
-// Inject makes the requests that the server would serve next meet these faults:
-// one each, in order, whichever mailbox they are for, and before any fault by
-// chance. A request that a limit or its token keeps out uses up none of them. A
-// fault of a kind that names a time to come back closes the mailbox until then.
+// Inject makes the next requests fail with these faults, one fault for each request, in order,
+// whichever mailbox the requests are for, and in place of faults by chance. A request that is
+// refused because of a limit or its token uses up none of them. After a fault that names a
+// time to come back, the mailbox is throttled until then.
 func (s *Server) Inject(faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scripted.inject("", faults)
 }
 
-// Outage makes every request meet a fault, until Outage("") ends it. Requests
-// for tokens are not concerned.
+// Outage makes every request, except those for tokens, fail with f until Outage("") ends it.
 func (s *Server) Outage(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,9 +103,9 @@ func (s *scripted) inject(command string, faults []Fault) {
 	}
 }
 
-// next is the fault that a command is to meet: of the injected ones the first
-// that is for it, else the outage's. suits says whether a fault that is for no command
-// of its own can befall this one.
+// next returns the fault that a command is to meet: the first injected one that is for it,
+// else that of the outage. suits says whether a fault that is for no particular command can
+// befall this one.
 func (s *scripted) next(command string, suits func(Fault) bool) (Fault, bool) {
 	for i, in := range s.injected {
 		if in.command == command || in.command == "" && suits(in.fault) {

@@ -11,21 +11,20 @@ import (
 // IMAP is a fake IMAP4rev1 server (RFC 3501), as far as a sync worker needs one. Its
 // connections are made by Dial, without TLS. It is safe for concurrent use.
 //
-// It knows LOGIN, AUTHENTICATE (PLAIN, XOAUTH2), SELECT, EXAMINE, LIST, STATUS,
-// FETCH, SEARCH (ALL, a set, UID, HEADER, SUBJECT and its like) and UID before both, APPEND, IDLE, CLOSE,
-// NOOP, CAPABILITY and LOGOUT, and literals with and without a pause. Every account has
-// the mailboxes INBOX, Drafts and Sent; messages are in the first.
+// It knows LOGIN, AUTHENTICATE (PLAIN, XOAUTH2), SELECT, EXAMINE, LIST, STATUS, FETCH and
+// SEARCH (by ALL, a set, UID, HEADER, SUBJECT and the like), both also after UID, APPEND, IDLE,
+// CLOSE, CHECK, NOOP, CAPABILITY and LOGOUT. It accepts synchronizing and non-synchronizing
+// literals. Every account has the mailboxes INBOX, Drafts and Sent; the messages are in INBOX.
 //
-// A lost reply closes the connection after an APPEND has taken effect, a lost
-// connection before.
+// ReplyLost closes the connection after an APPEND has taken effect, ConnectionLost before.
 type IMAP struct{ *wire }
 
-// NewIMAP returns an IMAP server that words its refusals as RFC 9051 and RFC 5530 do.
+// NewIMAP returns an IMAP server that refuses as RFC 9051 and RFC 5530 describe.
 func NewIMAP(o Options) *IMAP { return newIMAP(imapHost{policy: "imap", at: "imap.example"}, o) }
 
-// NewGmailIMAP returns Gmail's, which allows 15 connections to an account, and
-// says with an OK that it throttles when it is Overloaded.
-// https://support.google.com/mail/answer/97150
+// NewGmailIMAP returns an IMAP server like Gmail's. It allows 15 connections to an account,
+// and when it is Overloaded it says so in an OK response.
+// Source: https://support.google.com/mail/answer/97150
 func NewGmailIMAP(o Options) *IMAP {
 	return newIMAP(imapHost{policy: "gmail_imap", at: "imap.gmail.com", most: 15, words: map[Fault]string{
 		OverConcurrency: "NO [ALERT] Too many simultaneous connections. (Failure)",
@@ -36,7 +35,7 @@ func NewGmailIMAP(o Options) *IMAP {
 	}}, o)
 }
 
-// NewYahooIMAP returns Yahoo's, which names no times.
+// NewYahooIMAP returns an IMAP server like Yahoo's, which never says when to come back.
 func NewYahooIMAP(o Options) *IMAP {
 	return newIMAP(imapHost{policy: "yahoo_imap", at: "imap.mail.yahoo.com", words: map[Fault]string{
 		OverQuota:       "NO [LIMIT] {command} Rate limit hit.",
@@ -48,7 +47,8 @@ func NewYahooIMAP(o Options) *IMAP {
 	}}, o)
 }
 
-// NewOutlookIMAP returns Exchange Online's, which says in words when to come back.
+// NewOutlookIMAP returns an IMAP server like Exchange Online's, which says in the text of a
+// refusal when to come back.
 func NewOutlookIMAP(o Options) *IMAP {
 	return newIMAP(imapHost{policy: "outlook_imap", at: "outlook.office365.com", words: map[Fault]string{
 		Throttled:    "BAD Request is throttled. Suggested Backoff Time: {ms} milliseconds",
@@ -70,7 +70,7 @@ func newIMAP(h imapHost, o Options) *IMAP {
 	return s
 }
 
-// arrival is when the messages came that a server begins with.
+// arrival is when the messages arrived that a server has from the start.
 var arrival = time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
 
 func newMail(id, to, subject string) string {
@@ -98,7 +98,8 @@ func (f *folder) add(raw, flags string, arrived time.Time) {
 	f.letters = append(f.letters, l)
 }
 
-// messageID is a message's identity; one without a Message-ID is known by what is in it.
+// messageID returns a message's Message-ID without its brackets, or a hash of the message if
+// it has none.
 func messageID(raw string) string {
 	if m, err := mail.ReadMessage(strings.NewReader(raw)); err == nil {
 		if id := strings.Trim(m.Header.Get("Message-ID"), "<> \t"); id != "" {
@@ -108,7 +109,7 @@ func messageID(raw string) string {
 	return hexID(0, raw)
 }
 
-// Messages are the messages of an account's INBOX, in order; nil for an unknown account.
+// Messages returns the messages of an account's INBOX, in order; nil for an unknown account.
 func (s *IMAP) Messages(mailbox string) []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,8 +124,8 @@ func (s *IMAP) Messages(mailbox string) []Message {
 	return list
 }
 
-// Appended is how often the account appended the message of that Message-ID
-// (without its angle brackets), whether it heard of it or not.
+// Appended returns how often the account has appended the message with that Message-ID
+// (without its angle brackets), whether or not the reply reached the client.
 func (s *IMAP) Appended(mailbox, id string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +160,7 @@ func (s *IMAP) Deliver(mailbox, subject string) error {
 	return nil
 }
 
-// oneLine is a text without what would end a line.
+// oneLine returns a text with spaces in place of its control characters.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

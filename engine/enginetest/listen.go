@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// listeners are where an HTTP server listens: for connections in memory, from the
-// first dial on, and on a port once it is asked to.
+// listeners is where an HTTP server listens: in memory from the first dial on, or, after
+// Listen, on a port.
 type listeners struct {
 	server  http.Server
 	serving sync.WaitGroup
@@ -24,7 +24,7 @@ type listeners struct {
 	closed bool
 }
 
-// handle says who answers requests.
+// handle sets the handler of requests.
 func (n *listeners) handle(h http.HandlerFunc) {
 	n.server = http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 }
@@ -36,8 +36,7 @@ var errClosed = errors.New("enginetest: server closed")
 // from now on.
 func (s *Server) Listen() (address string, err error) { return s.net.listen(s.Name()) }
 
-// Close stops the server at once, with the connections that are still open.
-// Requests that come later fail.
+// Close stops the server at once, and closes its open connections. Later requests fail.
 func (s *Server) Close() { s.net.close() }
 
 func (n *listeners) listen(name string) (address string, err error) {

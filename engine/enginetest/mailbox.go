@@ -10,20 +10,20 @@ import (
 type Message struct {
 	ID      string
 	Subject string
-	Gone    bool // it is listed, but was deleted since: a get answers 404
+	Gone    bool // it is listed although it was deleted, so that a get is answered by 404
 }
 
-// mailbox is everything that a server knows of one account. The server's lock guards it.
+// mailbox is everything that a server knows about one account. The server's lock guards it.
 type mailbox struct {
 	name     string
 	messages []Message
 	byID     map[string]int
 
-	sent     map[string]int // deliveries by the message's own identity
-	attempts map[string]int // requests by operation and message, so that each attempt has a number
+	sent     map[string]int // how often each message was delivered, by its own identity
+	attempts map[string]int // how many requests there were, by operation and message
 
 	inflight int // requests inside the handler
-	admitted int // of these, the ones that were not refused
+	admitted int // requests inside the handler that were not refused
 	bucket   bucket
 	recent   window
 	until    time.Time // throttled: everything is refused before this time

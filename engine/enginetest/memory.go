@@ -9,21 +9,20 @@ import (
 	"time"
 )
 
-// memoryConn is one end of a connection in memory. Unlike net.Pipe it has
-// buffers, as a socket does: an end that writes without reading does not stop
-// the other one from writing. Unlike a socket, who waits for it is idle to
-// testing/synctest.
+// memoryConn is one end of a connection in memory. Unlike net.Pipe, and like a socket, it
+// has buffers, so that both ends can write before either reads. Unlike with a socket, a
+// goroutine that waits for it is durably blocked for testing/synctest.
 type memoryConn struct {
 	in, out *half
 }
 
-// bufferSize is how much an end may write ahead of the other one's reading, in bytes.
+// bufferSize is how many bytes an end can write before the other end reads.
 const bufferSize = 64 << 10
 
 // half is one direction of a connection.
 type half struct {
 	mu   sync.Mutex
-	cond *sync.Cond // every change
+	cond *sync.Cond // signals every change
 	buf  []byte
 	eof  bool // nobody writes any more
 	gone bool // nobody reads any more

@@ -18,23 +18,24 @@ import (
 // tokens are single-use.
 type OAuthOptions struct {
 	Seed       uint64        // decides the tokens
-	Latency    time.Duration // an answer takes from half to one and a half of it; 0 = 20 ms
-	AccessLife time.Duration // after which an access token is refused; 0 = an hour
-	// Reusable leaves a refresh token good when it has been used. Else each can
-	// be used once, and the answer brings the next (RFC 6749, section 6).
+	Latency    time.Duration // an answer takes from 0.5 to 1.5 times this; 0 = 20 ms
+	AccessLife time.Duration // how long an access token is good; 0 = an hour
+	// Reusable lets a refresh token be used any number of times. Otherwise each can be
+	// used once, and the answer brings the next one (RFC 6749, section 6).
 	Reusable bool
-	// RevokeOnReuse ends a grant, with all its tokens, when a refresh token of it
-	// that has been used is presented again (RFC 9700, section 4.14.2). Else such a token is
+	// RevokeOnReuse revokes a grant with all its tokens when one of its used refresh
+	// tokens is presented again (RFC 9700, section 4.14.2). Otherwise such a token is
 	// only refused.
 	RevokeOnReuse bool
 }
 
-// OAuth is a fake OAuth 2.0 token endpoint, which refreshes tokens and keeps
-// count of how often each was presented. It is safe for concurrent use.
+// OAuth is a fake OAuth 2.0 token endpoint, which refreshes tokens and counts how often each
+// was presented. It is safe for concurrent use.
 //
-// It knows these faults: Throttled, which closes the endpoint until the time that
-// it names, Overloaded, Unavailable, ServerError, GrantDead, Slow, ConnectionLost, ReplyLost and FailedLate. After
-// the last two the refresh token has been used, and nobody has its successor.
+// It knows the faults Throttled, which closes the endpoint until the time that it names,
+// Overloaded, Unavailable, ServerError, GrantDead, Slow, ConnectionLost, ReplyLost and
+// FailedLate. After the last two the refresh token is used up, and the client does not have
+// its successor.
 type OAuth struct {
 	o OAuthOptions
 	moments
@@ -53,13 +54,13 @@ type OAuth struct {
 	counts    Counts
 }
 
-// Grant is what an account's consent, or a refresh, has brought.
+// Grant holds the tokens that an account's consent, or a refresh, has brought.
 type Grant struct {
 	Access, Refresh string
 	Expires         time.Time // of Access
 }
 
-// grant is one consent, with all tokens that came of it.
+// grant is one consent of an account, to which all tokens refreshed from it belong.
 type grant struct {
 	account string
 	number  int
@@ -77,8 +78,8 @@ type accessToken struct {
 	expires time.Time
 }
 
-// NewOAuth returns a token endpoint at https://oauth.example/token, as far as
-// RFC 6749, section 6 goes; NewTransport reaches it, in plain HTTP.
+// NewOAuth returns a token endpoint at https://oauth.example/token, which refreshes tokens as
+// RFC 6749, section 6 describes. A Transport reaches it in plain HTTP.
 func NewOAuth(o OAuthOptions) *OAuth {
 	if o.Latency <= 0 {
 		o.Latency = defaultLatency
@@ -147,8 +148,8 @@ func (s *OAuth) Outage(f Fault) {
 	s.scripted.outage = f
 }
 
-// Grant is what the endpoint gives an account that consents: the tokens that an
-// earlier run of a worker would have left behind. Each call begins another grant.
+// Grant returns the tokens of a new grant of an account, such as an earlier run of a worker
+// would have saved.
 func (s *OAuth) Grant(account string) Grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,7 +158,8 @@ func (s *OAuth) Grant(account string) Grant {
 	return s.issue(g, "")
 }
 
-// issue makes new tokens of a grant, of which a refresh token may be left as it is. The caller holds the lock.
+// issue makes new tokens of a grant. refresh is the refresh token to keep; "" = a new one. The
+// caller must hold the lock.
 func (s *OAuth) issue(g *grant, refresh string) Grant {
 	g.issued++
 	id := func(kind string) string {
@@ -183,7 +185,7 @@ func (s *OAuth) Revoke(account string) {
 	}
 }
 
-// Presented is how often a refresh token was presented to the endpoint.
+// Presented returns how often a refresh token was presented to the endpoint.
 func (s *OAuth) Presented(refresh string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// provider is what the fake providers differ in.
+// provider is what differs between the fake providers.
 type provider interface {
 	name() string
 	host() string
@@ -22,7 +22,7 @@ type provider interface {
 	list(m *mailbox, found []Message, next string) any
 	get(m *mailbox, msg Message) any
 	sent(m *mailbox, id string) (status int, body any)
-	// refuse is the provider's answer to what went wrong.
+	// refuse returns the provider's answer to a request that fails.
 	refuse(why Fault, wait wait) answer
 
 	listRequest(mailbox, page string) *http.Request
@@ -38,9 +38,9 @@ type limits struct {
 	rate, burst float64       // units a second; 0 = none
 	cost        map[op]int64  // units; a missing one costs 1
 	concurrency int           // 0 = none
-	throttle    time.Duration // the wait that a refusal for one of these names
-	tokenLife   int           // requests; 0 = for ever
-	tokenAge    time.Duration // no token but a mailbox's first expires sooner, unless Options.TokenLife says when
+	throttle    time.Duration // the wait that a refusal because of a limit names
+	tokenLife   int           // how many requests a token is good for; 0 = any number
+	tokenAge    time.Duration // how long each token of a mailbox but the first is good at least, unless Options.TokenLife is set
 }
 
 // op is what a request asks for.
@@ -70,7 +70,7 @@ type wait struct {
 	form float64
 }
 
-// answer is a response to be.
+// answer is a response that is to be sent.
 type answer struct {
 	status int
 	header map[string]string

@@ -12,10 +12,10 @@ import (
 // has been read.
 const finishedPath = "/enginetest/finished"
 
-// NewRemoteTransport is NewTransport for servers that run in another process of this
-// machine: addresses are what their Listen has returned, by Host. Requests of several
-// processes are compared by the machine's clock: one that another process makes early,
-// which has not read the refusal itself, counts as early too.
+// NewRemoteTransport returns a Transport for servers that run in another process of this
+// machine. addresses has, by Host, what their Listen has returned. Requests of several
+// processes are ordered by the machine's clock. A process comes back early even if it has
+// not read the refusal itself, but another process has.
 func NewRemoteTransport(addresses map[string]string) *Transport {
 	t := NewTransport()
 	for host, address := range addresses {

@@ -8,17 +8,17 @@ import (
 	"sync"
 )
 
-// Reply is what a Script answers.
+// Reply is one answer of a Script.
 type Reply struct {
 	Status int
 	Header string // one header, as "Name: value"; "" = none
 	Body   string // JSON, unless Header is a Content-Type that says otherwise; "" = none
-	Err    error  // instead of a response
+	Err    error  // the error that is returned instead of a response; nil = none
 }
 
-// Script is a base transport that gives replies from a list, at once and over no
-// connection. What comes after the list's end is answered 200. The zero value
-// has no replies; it is safe for concurrent use.
+// Script is a base transport that answers from a list, at once and without a connection.
+// After the end of the list it answers 200. The zero value is an empty list. A Script is
+// safe for concurrent use.
 type Script struct {
 	mu      sync.Mutex
 	replies []Reply

@@ -8,24 +8,26 @@ import (
 
 // Options configure a server. The zero value is usable.
 type Options struct {
-	Seed      uint64        // decides every fault by chance
-	Mailboxes int           // 0 = 3
-	Messages  int           // in each mailbox; 0 = 100
-	Latency   time.Duration // an answer takes from half to one and a half of it; 0 = 20 ms
-	// Faultless leaves out the faults by chance and the deleted messages. The
-	// limits and the injected faults stay.
+	Seed      uint64        // decides which faults occur by chance
+	Mailboxes int           // how many there are; 0 = 3
+	Messages  int           // how many each mailbox has; 0 = 100
+	Latency   time.Duration // an answer takes from 0.5 to 1.5 times this; 0 = 20 ms
+	// Faultless leaves out the faults by chance and the deleted messages. Limits and
+	// injected faults stay.
 	Faultless bool
-	// TokenLife is the number of requests after which an access token expires.
-	// 0 = 60 for Nylas, and each but the first for at least 10 seconds, so that
-	// no call meets two expiries; never for the others. Negative = never.
+	// TokenLife is the number of requests after which an access token expires. Negative =
+	// never. 0 = never, except for Nylas: there it is 60, but each token of a mailbox
+	// except the first is good for at least 10 seconds, so that no call meets two
+	// expiries.
 	TokenLife int
-	// OAuth is whose access tokens are good; TokenLife is not read then. nil: the
-	// HTTP servers issue tokens of their own, IMAP and SMTP servers take any.
+	// OAuth is the endpoint whose access tokens the server accepts; TokenLife is then
+	// ignored. nil = HTTP servers issue their own tokens, and IMAP and SMTP servers
+	// accept any secret.
 	OAuth *OAuth
 }
 
-// Server is one fake provider with its mailboxes. NewTransport reaches it. It is
-// safe for concurrent use.
+// Server is one fake provider with its mailboxes. A Transport reaches it. It is safe for
+// concurrent use.
 type Server struct {
 	provider
 	o     Options
@@ -69,9 +71,9 @@ func newServer(p provider, o Options) *Server {
 	return s
 }
 
-// Reset empties the counts, refills the mailboxes and forgets all tokens and
-// injected faults and outages, so that another run meets the same faults. No request may be
-// in flight.
+// Reset sets the counts to zero, refills the mailboxes and forgets all tokens, injected faults
+// and outages, so that another run meets the same faults by chance. No request may be in
+// flight.
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,17 +92,17 @@ func (s *Server) Reset() {
 	}
 }
 
-// Name is the name of the provider's policy, such as "gmail".
+// Name returns the name of the provider's policy, such as "gmail".
 func (s *Server) Name() string { return s.name() }
 
-// Host is the host name under which clients know the provider, such as
+// Host returns the host name under which clients know the provider, such as
 // "gmail.googleapis.com".
 func (s *Server) Host() string { return s.host() }
 
-// Mailboxes are the accounts that the server knows.
+// Mailboxes returns the names of the server's mailboxes, in order.
 func (s *Server) Mailboxes() []string { return slices.Clone(s.names) }
 
-// Messages are the messages of a mailbox, in order; nil for an unknown one.
+// Messages returns the messages of a mailbox, in order; nil for an unknown mailbox.
 func (s *Server) Messages(mailbox string) []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +113,7 @@ func (s *Server) Messages(mailbox string) []Message {
 	return slices.Clone(m.messages)
 }
 
-// Sent is how often the message of that identity was delivered from the mailbox.
+// Sent returns how often the message with that identity was delivered from the mailbox.
 func (s *Server) Sent(mailbox, id string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,17 +11,16 @@ import (
 // connections are made by Dial, without TLS. It is safe for concurrent use.
 //
 // It knows EHLO, HELO, AUTH (PLAIN, XOAUTH2), MAIL, RCPT, DATA, RSET, NOOP, VRFY and
-// QUIT, one at a time or in a pipeline (RFC 2920). Who has not logged in may not send.
+// QUIT, one at a time or in a pipeline (RFC 2920). A client must log in before it can send.
 //
-// A lost reply closes the connection after a message's final dot, when the message has been
-// delivered; a lost connection does so before that.
+// ReplyLost closes the connection after a message has been delivered, ConnectionLost before.
 type SMTP struct{ *wire }
 
-// NewSMTP returns a server that words its refusals as RFC 5321 and RFC 3463 do.
+// NewSMTP returns an SMTP server that refuses as RFC 5321 and RFC 3463 describe.
 func NewSMTP(o Options) *SMTP { return newSMTP(smtpHost{policy: "smtp", at: "smtp.example"}, o) }
 
-// NewGmailSMTP returns Gmail's, whose quota of a day is a 550.
-// https://support.google.com/a/answer/3726730
+// NewGmailSMTP returns an SMTP server like Gmail's, which answers 550 when the daily quota is
+// used up. Source: https://support.google.com/a/answer/3726730
 func NewGmailSMTP(o Options) *SMTP {
 	return newSMTP(smtpHost{policy: "gmail_smtp", at: "smtp.gmail.com", words: map[Fault]string{
 		OverQuota:     "550 5.4.5 Daily user sending quota exceeded. - gsmtp",
@@ -31,8 +30,8 @@ func NewGmailSMTP(o Options) *SMTP {
 	}}, o)
 }
 
-// NewOutlookSMTP returns Exchange Online's, which allows three connections to
-// an account. https://aka.ms/concurrent_sending
+// NewOutlookSMTP returns an SMTP server like Exchange Online's, which allows three connections
+// to an account. Source: https://aka.ms/concurrent_sending
 func NewOutlookSMTP(o Options) *SMTP {
 	return newSMTP(smtpHost{policy: "outlook_smtp", at: "smtp.office365.com", most: 3, words: map[Fault]string{
 		OverQuota:       "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process message due to a permanent exception",
@@ -45,8 +44,8 @@ func NewOutlookSMTP(o Options) *SMTP {
 
 func newSMTP(h smtpHost, o Options) *SMTP { return &SMTP{newWire(h, o)} }
 
-// Delivered is how often the message of that Message-ID (without its angle
-// brackets) was delivered, whether its client heard of it or not.
+// Delivered returns how often the message with that Message-ID (without its angle brackets)
+// was delivered, whether or not the reply reached the client.
 func (s *SMTP) Delivered(id string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

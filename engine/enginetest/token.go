@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// Tokens are a worker's access tokens, one a mailbox. Its methods fit the hooks
-// of engine.Options, and are safe for concurrent use.
+// Tokens holds a worker's access tokens, one for each mailbox. Its methods fit the hooks of
+// engine.Options, and are safe for concurrent use.
 type Tokens struct {
 	client   *http.Client
 	accounts map[string]*accountToken
 }
 
 type accountToken struct {
-	lock  chan struct{} // of one: to wait for a mutex is not idle to testing/synctest
+	lock  chan struct{} // a lock; waiting for a mutex is not durably blocking for testing/synctest
 	grant Grant
 	// ask and parse make a request for new tokens, and read its answer.
 	ask   func(Grant) *http.Request
@@ -78,8 +78,8 @@ func (t *Tokens) account(mailbox string) (*accountToken, error) {
 	return a, nil
 }
 
-// Access is the mailbox's token, as IMAP and SMTP need it. It waits while the
-// token is being renewed.
+// Access returns the mailbox's access token, as IMAP and SMTP need it. It waits while the
+// token is being renewed. The error is that there is no such mailbox.
 func (t *Tokens) Access(mailbox string) (string, error) {
 	a, err := t.account(mailbox)
 	if err != nil {
@@ -130,8 +130,8 @@ func (t *Tokens) Renew(ctx context.Context, mailbox string) error {
 	return nil
 }
 
-// RefusedError is an answer of a token endpoint that brings no token. The engine
-// reads it by its fields, as it does the errors of OAuth libraries.
+// RefusedError is the error for an answer of a token endpoint that has no token. The engine
+// reads its fields, as it reads those of the errors of OAuth libraries.
 type RefusedError struct {
 	StatusCode int
 	Header     http.Header

@@ -16,12 +16,11 @@ const (
 	refusalHeader = "Enginetest-Refusal" // on responses: the number of a refusal that named a time
 )
 
-// Transport is a base transport that reaches servers by their providers' host
-// names, and nothing else, in plain HTTP/1.1, whether a URL says http or https. So
-// that the servers can tell an early return from a request that was already on its
-// way, it tells them when a request is sent, and when a refusal has been read. It
-// must be the last transport before the network. Its fields, such as
-// MaxConnsPerHost, may be set before its first request.
+// Transport is a base transport that reaches only the fake servers, by their providers' host
+// names, in plain HTTP/1.1 whether a URL says http or https. It tells the servers when a
+// request is sent and when a refusal has been read, so that they can tell an early return
+// from a request that was already on its way. So it must be the last transport before the
+// network. Its fields, such as MaxConnsPerHost, may be set before its first request.
 type Transport struct {
 	*http.Transport
 	servers map[string]reachable // by host

@@ -106,20 +106,20 @@ func (w *wire) Faults() []FaultRate {
 	return w.spoken.faults()
 }
 
-// Inject makes the commands that the server would serve next meet these faults,
-// each the first that it can befall: a refused token befalls a login, a lost reply what
-// is to take effect. They go before faults by chance.
+// Inject makes the next commands fail with these faults, in place of faults by chance. Each
+// fault befalls the first command that it suits: TokenExpired suits a login, for example, and
+// ReplyLost a command that delivers or appends a message.
 func (w *wire) Inject(faults ...Fault) { w.InjectOn("", faults...) }
 
-// InjectOn is Inject for one command alone, such as "SELECT", "UID FETCH" or
-// "RCPT". Any fault can befall it. SMTP's "DATA" is the end of a message.
+// InjectOn does what Inject does, for one command only, such as "SELECT", "UID FETCH" or
+// "RCPT". Any fault can befall it. A fault on SMTP's "DATA" comes at the end of the message.
 func (w *wire) InjectOn(command string, faults ...Fault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.scripted.inject(strings.ToUpper(command), faults)
 }
 
-// Outage makes every command meet a fault that can befall it, until Outage("") ends it.
+// Outage makes every command that the fault suits fail with it, until Outage("") ends it.
 func (w *wire) Outage(f Fault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -143,9 +143,9 @@ func (w *wire) Counts() Counts {
 }
 
 // FailOnEarlyReturn closes the server when the test ends, and then fails the
-// test if a client came back early: if it sent a command for an account after it
-// had read a refusal for that account, and before the time that the refusal named. Commands that
-// follow one another without a pause are one attempt. Only clients over Dial are held to it.
+// test if a client came back early: if it sent a command for an account after it had read a
+// refusal for that account, and before the time that the refusal named. Commands that follow
+// one another without a pause count as one attempt. Only connections made by Dial are checked.
 func (w *wire) FailOnEarlyReturn(tb TB) {
 	tb.Helper()
 	tb.Cleanup(func() {
@@ -323,9 +323,10 @@ func (c *session) readLine() (string, error) {
 // pauseTime is how long a client is silent, once it has read a reply, that has stopped to think.
 const pauseTime = time.Millisecond
 
-// sentAt is when the client began what was read last, if that is known. Commands that
-// follow one another without a pause, as a login, a SELECT and a FETCH, are one attempt, which
-// began with the first of them, or with the connection. What follows a refusal is another.
+// sentAt returns when the client began the attempt to which the latest command belongs, if
+// that is known. Commands that follow one another without a pause, such as a login, a SELECT
+// and a FETCH, are one attempt, which begins with the first of them, or with the connection.
+// After a refusal another attempt begins.
 func (c *session) sentAt() (moment, bool) {
 	if c.marks == nil {
 		c.mu.Lock()
