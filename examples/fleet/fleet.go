@@ -23,20 +23,20 @@ import (
 // The parent's part: it starts the provider and the workers, kills some of these, and gives
 // them other policies in the middle.
 
-// reloaded is how long the workers may take to find another policy, and to hear that all others
-// have found it, since the lower number holds until then.
+// reloaded is how long the workers may take to load another policy, and to learn that all others
+// have loaded it. Until then the lower number holds.
 const reloaded = 3 * time.Second
 
 // fleet is the provider and the workers.
 type fleet struct {
-	args      []string // that name the store
+	args      []string // flags that name the store
 	processes int
 
 	provider *provider
 	server   *http.Server
 	url      string
 	policies string         // the workers' folder
-	watching sync.WaitGroup // what runs beside them
+	watching sync.WaitGroup // goroutines that watch killed workers
 
 	mu            sync.Mutex
 	workers       []*worker
@@ -60,7 +60,7 @@ func (f *fleet) run(ctx context.Context, kill int, d time.Duration) (r report, e
 		return r, err
 	}
 	defer f.end(os.Kill)
-	// What is counted begins when all work, and the store has waited for leases of before.
+	// Count only after all workers run, and the store has waited for earlier leases.
 	pause(ctx, 2*time.Second+lease)
 	from := time.Now()
 	without := f.inTheMiddle(ctx, kill, d)
@@ -82,7 +82,7 @@ func (f *fleet) run(ctx context.Context, kill int, d time.Duration) (r report, e
 	return r, f.failed
 }
 
-// lost counts the messages that a worker takes for sent, and the provider does not know.
+// lost counts the messages that a worker believes sent, but the provider does not have.
 func (f *fleet) lost() (n int) {
 	for id := range f.sent {
 		if f.provider.sent[id] == 0 {
@@ -164,7 +164,7 @@ func (f *fleet) start() error {
 	return nil
 }
 
-// hear notes what a worker has said.
+// hear records a line that a worker has printed.
 func (f *fleet) hear(l *line) {
 	if l.Refused != "" {
 		f.provider.told(l.Refused, l.At)
@@ -193,8 +193,9 @@ func (f *fleet) setPolicy(unitsASecond float64) error {
 	return os.Rename(name+".new", name)
 }
 
-// inTheMiddle lowers the rate for a while by other policies, and kills workers after that: one
-// that is killed counts for half a minute more, and so do its numbers. It returns the times in which that keeps the workers from using all that the provider allows.
+// inTheMiddle lowers the rate for a while by another policy, and kills workers after that, since
+// the numbers of a killed worker count for half a minute more. It returns the times in which this
+// keeps the workers from using all that the provider allows.
 func (f *fleet) inTheMiddle(ctx context.Context, kill int, d time.Duration) (without []span) {
 	type step struct {
 		at    time.Duration
@@ -234,8 +235,8 @@ func (f *fleet) reload(unitsASecond float64) {
 	}
 }
 
-// killBusiest kills the worker that has the most slots, and notes how long it takes until these
-// are in use again.
+// killBusiest kills the worker that has the most slots, and measures how long it takes until
+// these slots are in use again.
 func (f *fleet) killBusiest() {
 	var busiest *worker
 	has := map[string]int{}

@@ -20,10 +20,10 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// lease is short here, so that what a killed worker had comes back while one watches.
+// lease is short here, so that the slots of a killed worker come back soon.
 const lease = 3 * time.Second
 
-// report is what is printed in the end.
+// report is the result that is printed at the end.
 type report struct {
 	OverLimit          int     `json:"over_limit"` // requests that came when their mailbox had no units left
 	PeakConcurrency    int     `json:"peak_concurrency"`
@@ -99,7 +99,7 @@ func main() {
 
 const day = 24 * 60 * 60
 
-// check says what is wrong with a store, if it says so itself.
+// check calls the store's method Check, if it has one.
 func check(ctx context.Context, store limiter.Store) error {
 	c, ok := store.(interface{ Check(context.Context) error })
 	if !ok {

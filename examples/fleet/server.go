@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// The provider: a server that knows nothing of Recourse. It notes when each request came
-// and went, refuses a mailbox now and then, and is asked for what it counted in the end.
+// The provider is a server that knows nothing of Recourse. It records when each request comes
+// and goes, refuses a mailbox now and then, and reports what it has counted at the end.
 
 // The provider's limits for each mailbox, as provider.yaml says them.
 const (
@@ -34,7 +34,7 @@ type provider struct {
 	lower     []span         // when the rate was the lower one
 }
 
-// mailbox is what the provider has seen of one.
+// mailbox is what the provider has recorded about a mailbox.
 type mailbox struct {
 	arrivals []arrival
 	holds    []span         // when requests were refused, and when they were to come again
@@ -66,7 +66,7 @@ func (m *mailbox) underWay() (n int) {
 	return n
 }
 
-// mailbox returns what is known of one. The provider is locked.
+// mailbox returns the mailbox of that name. The provider must be locked.
 func (p *provider) mailbox(name string) *mailbox {
 	m := p.mailboxes[name]
 	if m == nil {
@@ -155,7 +155,7 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, "{}")
 }
 
-// told notes that a worker has told the store of a mailbox's refusal.
+// told records when a worker had told the store about a mailbox's refusal.
 func (p *provider) told(name string, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,14 +163,14 @@ func (p *provider) told(name string, at time.Time) {
 	m.told = append(m.told, at)
 }
 
-// lowered notes when the rate was the lower one.
+// lowered records a time in which the rate was the lower one.
 func (p *provider) lowered(s span) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lower = append(p.lower, s)
 }
 
-// slots are how many slots a worker has of each mailbox.
+// slots returns, by mailbox, how many slots a worker has.
 func (p *provider) slots(worker string) map[string]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,8 +13,9 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// What the worker tells the provider and its parent of the store, so that these can tell a
-// request that came early from one that was under way. A worker of yours needs none of it.
+// This file tells the provider and the parent when the store was asked and what it granted, so
+// that they can tell a request that came too early from one that was under way. A worker of
+// your own needs none of it.
 
 // stamps are the times of one call.
 type stamps struct {
@@ -25,7 +26,7 @@ type stamps struct {
 
 type stampsKey struct{}
 
-// asked notes what the store is asked.
+// asked is a store that records what it is asked.
 type asked struct {
 	limiter.Store
 	say           func(line)
@@ -66,7 +67,7 @@ func (a *asked) Change(ctx context.Context, c *limiter.StoreChange) (limiter.Sto
 	return state, err
 }
 
-// stamping writes a call's times into its request, and which worker it is.
+// stamping writes a call's times, and the worker's process ID, into its request's headers.
 type stamping struct{ base http.RoundTripper }
 
 func (s stamping) RoundTrip(r *http.Request) (*http.Response, error) {

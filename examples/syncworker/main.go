@@ -222,9 +222,9 @@ func (w *worker) syncMessage(ctx context.Context, mailbox, id string) error {
 	return store(m.Subject, false)
 }
 
-// send sends a message once at most. The outbox says "sending", committed, before the request
-// goes out. Who finds that cannot know how the request ended, so looks at the provider, and
-// leaves to a person what is not there: it may be on its way.
+// send sends a message at most once. It commits "sending" to the outbox before the request goes
+// out. A run that finds "sending" cannot know how the request ended, so it asks the provider. If
+// the provider does not have the message, it may be on its way: a person must decide.
 func (w *worker) send(ctx context.Context, job *river.Job[Send]) error {
 	a := job.Args
 	set := func(state string) error {
@@ -325,8 +325,8 @@ func (w *worker) refresh(ctx context.Context, r engine.ReauthRequest) error {
 	return w.exec(ctx, "update mailboxes set access = $1, refresh = $2 where mailbox = $3", grant.Access, grant.Refresh, r.Account)
 }
 
-// observe keeps until when a provider has closed a mailbox, since the limits of a process
-// end with it, and the next must not come back early either.
+// observe stores until when a provider has closed a mailbox. The limits of a process end with it,
+// and the next process must not come back too early either.
 func (w *worker) observe(ctx context.Context, n *engine.Notice) {
 	if n.Kind == engine.NoticeHold {
 		_ = w.exec(context.WithoutCancel(ctx), `insert into holds (provider, mailbox, name, until) values ($1, $2, $3, $4)
@@ -335,7 +335,7 @@ func (w *worker) observe(ctx context.Context, n *engine.Notice) {
 	}
 }
 
-// recall closes what an earlier process has left closed.
+// recall closes the mailboxes that an earlier process has stored as closed.
 func (w *worker) recall(ctx context.Context, eng *engine.Engine) error {
 	rows, err := w.db.QueryContext(ctx, "select provider, mailbox, name, until from holds where until > $1", time.Now().UnixMilli())
 	if err != nil {
@@ -387,8 +387,8 @@ func (w *worker) open(ctx context.Context, file, postgres string) (err error) {
 	return err
 }
 
-// reached says at the start that a server is not there. Later on the store may fail: the
-// limits then go on as docs/fleet.md says.
+// reached fails if a server does not answer at the start. Later the store may fail: the limits
+// then go on as docs/fleet.md says.
 func reached(what string, ping func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
@@ -468,7 +468,7 @@ func (w *worker) exec(ctx context.Context, statement string, args ...any) error 
 	return err
 }
 
-// count is the number that a query returns.
+// count returns the number that a query returns; -1 on an error.
 func (w *worker) count(ctx context.Context, query string, args ...any) (n int) {
 	if err := w.db.QueryRowContext(ctx, query, args...).Scan(&n); err != nil {
 		return -1 // the next look at it is soon
@@ -476,7 +476,7 @@ func (w *worker) count(ctx context.Context, query string, args ...any) (n int) {
 	return n
 }
 
-// progress shows how far the jobs are until all have ended; false = ctx has before.
+// progress shows how far the jobs are until all have ended; false = ctx ended before.
 func (w *worker) progress(ctx context.Context) bool {
 	for ; ; time.Sleep(300 * time.Millisecond) {
 		open := w.count(ctx, "select count(*) from river_job where kind in ('sync', 'send') and finalized_at is null")

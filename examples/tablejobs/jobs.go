@@ -47,8 +47,8 @@ const (
 	maxAge    = 7 * 24 * time.Hour
 )
 
-// Next runs the job that is due the longest; false = none is. do makes one call, by
-// what it is given.
+// Next runs the job that has been due for the longest time; false = no job is due. do must make
+// one call, with the Call that it gets.
 func Next(ctx context.Context, db *sql.DB, do func(context.Context, Job, engine.Call) error) (bool, error) {
 	j := Job{}
 	var state []byte
@@ -83,7 +83,7 @@ func Next(ctx context.Context, db *sql.DB, do func(context.Context, Job, engine.
 	return true, j.end(context.WithoutCancel(ctx), db, ctx.Err, do(run, j, c))
 }
 
-// end writes what becomes of a job whose call ended with err.
+// end stores what to do with a job whose call ended with err.
 func (j *Job) end(ctx context.Context, db *sql.DB, stopping func() error, err error) error {
 	const later = "leased_until = '-infinity', run_at = $3, state = $4, rounds = $5, label = $6, error = $7"
 	const over = "leased_until = '-infinity', over = true, label = $3, error = $4"
@@ -143,7 +143,7 @@ func (j *Job) set(ctx context.Context, db *sql.DB, what string, args ...any) err
 	return nil
 }
 
-// Renewed lets the jobs of a mailbox go on whose user has signed in again.
+// Renewed lets the jobs of a mailbox go on after its user has signed in again.
 func Renewed(ctx context.Context, db *sql.DB, mailbox string) error {
 	_, err := db.ExecContext(ctx, `
 		update jobs set run_at = now(), began = now(), rounds = 0, state = '{"v":1}'

@@ -59,7 +59,7 @@ func servers(messages int, oauth *enginetest.OAuth) []*enginetest.Server {
 	return []*enginetest.Server{enginetest.NewGmail(o), enginetest.NewGraph(o)}
 }
 
-// Serve is the fakes' process.
+// Serve runs the fakes until nobody has used them for a while.
 func Serve(dir string, messages int) error {
 	signal.Ignore(os.Interrupt) // a Ctrl-C in the terminal is for the worker
 	// A refresh token that can be used once would be lost with a worker that is killed before it
@@ -133,8 +133,8 @@ func Serve(dir string, messages int) error {
 	}
 }
 
-// Find finds the fakes that an earlier start has left behind, or starts them: the program
-// itself, with the flags that make it call Serve.
+// Find returns the fakes that an earlier start has left running, or else starts them: it runs
+// this program with the flags, which must make it call Serve.
 func Find(ctx context.Context, dir string, flags ...string) (*Providers, error) {
 	if p, err := read(ctx, dir); err == nil {
 		return p, nil
@@ -175,7 +175,7 @@ func read(ctx context.Context, dir string) (*Providers, error) {
 	return p, err
 }
 
-// Of is the provider that has a mailbox.
+// Of returns the provider of a mailbox.
 func (p *Providers) Of(mailbox string) *enginetest.Server { return p.shapes[mailbox] }
 
 // Transport reaches the providers by their own host names.
