@@ -15,13 +15,13 @@ import (
 // The view of an engine: what the page shows at one moment.
 
 const (
-	// freshFor is how long what was seen is shown again to others who look, at least.
+	// freshFor is how long a view is shared at least.
 	freshFor = 200 * time.Millisecond
-	// costShare bounds what looking costs: what took a second to find out is shown for so many.
+	// costShare bounds the cost of views: one that took a second to make is shared for so many seconds.
 	costShare = 20
 )
 
-// look is the latest view of an engine, which all who look share.
+// look is the latest view of an engine, which all open pages share.
 type look struct {
 	mu    sync.Mutex
 	last  *view
@@ -29,7 +29,7 @@ type look struct {
 	lines chartLines
 }
 
-// view is all that the page shows, but for what concerns one account.
+// view is everything that the page shows, except what concerns one account.
 type view struct {
 	Time        time.Time
 	Summary     summary
