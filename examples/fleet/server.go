@@ -197,6 +197,8 @@ func (p *provider) dropFull(names map[string]int, worker string) {
 // counted is what the provider has seen of all mailboxes.
 type counted struct {
 	over, early, peak, duplicates int
+	overGranted                   int     // of over, by the store's own grants
+	excess                        float64 // the most units of a mailbox that were in use above what it may use
 	utilisation                   float64
 	slowest                       time.Duration
 }
@@ -211,7 +213,10 @@ func (p *provider) count(from, to time.Time, without []span) (c counted) {
 	for name, m := range p.mailboxes {
 		c.peak = max(c.peak, m.peak)
 		c.early += m.early(p.slowest)
-		c.over += m.over(p.slowest, p.lower)
+		granted, arrived, excess := m.over(p.slowest, p.lower)
+		c.over += max(granted, arrived)
+		c.overGranted += granted
+		c.excess = max(c.excess, excess)
 		if strings.HasPrefix(name, "files") {
 			continue // its units are not what bounds it
 		}
@@ -262,8 +267,8 @@ func (m *mailbox) early(slowest time.Duration) (n int) {
 // over counts the requests that came when there was no unit left for them: by the times as of
 // which the store granted them, and by those when they came. What may come in any time is the
 // burst and what the rate gives, and a request may have been under way for as long as the
-// slowest one was.
-func (m *mailbox) over(slowest time.Duration, lower []span) int {
+// slowest one was. excess is by how many units the requests that came were above that.
+func (m *mailbox) over(slowest time.Duration, lower []span) (granted, arrived int, excess float64) {
 	var byStore []arrival // not what passed by a share, while the store did not answer
 	for _, a := range m.arrivals {
 		if a.at = a.asOf; !a.at.IsZero() {
@@ -271,14 +276,17 @@ func (m *mailbox) over(slowest time.Duration, lower []span) int {
 		}
 	}
 	slices.SortStableFunc(byStore, func(a, b arrival) int { return a.at.Compare(b.at) })
-	return max(above(byStore, burst+rate*rounding.Seconds(), lower), above(m.arrivals, burst+rate*slowest.Seconds(), lower))
+	granted, _ = above(byStore, burst+rate*rounding.Seconds(), lower)
+	arrived, excess = above(m.arrivals, burst+rate*slowest.Seconds(), lower)
+	return granted, arrived, excess
 }
 
 // rounding is how exactly times are told.
 const rounding = time.Millisecond
 
-// above counts the requests that came when more than most units were in use.
-func above(arrivals []arrival, most float64, lower []span) (n int) {
+// above counts the requests that came when more than most units were in use, and returns by how
+// many units at most.
+func above(arrivals []arrival, most float64, lower []span) (n int, excess float64) {
 	level, last := 0.0, time.Time{}
 	for _, a := range arrivals {
 		if !last.IsZero() {
@@ -287,9 +295,10 @@ func above(arrivals []arrival, most float64, lower []span) (n int) {
 		last = a.at
 		if level += a.cost; level > most+1e-6 {
 			n++
+			excess = max(excess, level-most)
 		}
 	}
-	return n
+	return n, excess
 }
 
 // drained is how many units came back between two times.

@@ -49,16 +49,25 @@ var storeFaults = []struct {
 	{"slow by 500 ms", func(s *failing) { s.proxy.beSlow(500 * time.Millisecond) }, func(s *failing) { s.proxy.beSlow(0) }},
 }
 
-// Whatever is wrong with the store: no limit is exceeded, no message is lost or sent twice, and no
-// call waits for the store for longer than it may. After each fault all slots are in use again,
-// so none has leaked for longer than its lease.
+// Whatever is wrong with the store: it grants nothing over the limits, no message is lost or sent
+// twice, and no call waits for the store for longer than it may. After each fault all slots are in
+// use again, so none has leaked for longer than its lease.
+//
+// A fault does not meet all processes at once. Some go by their shares already while the others
+// have the whole limit of the store, until these notice it: half a lease later, and the time
+// between two renewals. For so long what arrives may be more by what the shares of k = 3 of the
+// n = 4 processes give.
 func TestStoreFails(t *testing.T) {
 	d := time.Second
 	if *long {
 		d = 5 * time.Second
 	}
 	test := func(t *testing.T, s *failing) {
-		const timeout = 50 * time.Millisecond
+		const (
+			timeout = 50 * time.Millisecond
+			noticed = lease/2 + lease/3
+		)
+		mostExcess := 0.9 * 3 / 4 * rate * noticed.Seconds()
 		dir := t.TempDir()
 		t.Setenv(as, asTimed)
 		t.Setenv(timedDir, dir)
@@ -96,18 +105,15 @@ func TestStoreFails(t *testing.T) {
 		}
 		r := f.provider.count(from, time.Now(), nil)
 		t.Logf("%+v", r)
-		if r.over != 0 || r.peak > concurrency || r.early != 0 || r.duplicates != 0 || f.lost() != 0 {
-			t.Errorf("got %+v, lost %d, want nothing over the limits, early, twice or lost", r, f.lost())
+		if r.overGranted != 0 || r.excess > mostExcess || r.peak > concurrency || r.early != 0 || r.duplicates != 0 || f.lost() != 0 {
+			t.Errorf("got %+v, lost %d, want nothing that the store granted over the limits, at most %.0f units more of what arrived, and nothing early, twice or lost", r, f.lost(), mostExcess)
 		}
 	}
-	programs := []string{"redis-server"}
-	if *long {
-		programs = append(programs, "valkey-server")
+	t.Run("redis-server", func(t *testing.T) { test(t, failingRedis(t, "redis-server")) })
+	if *long { // PostgreSQL takes minutes on a machine that is busy
+		t.Run("valkey-server", func(t *testing.T) { test(t, failingRedis(t, "valkey-server")) })
+		t.Run("postgres", func(t *testing.T) { test(t, failingPostgres(t)) })
 	}
-	for _, program := range programs {
-		t.Run(program, func(t *testing.T) { test(t, failingRedis(t, program)) })
-	}
-	t.Run("postgres", func(t *testing.T) { test(t, failingPostgres(t)) })
 }
 
 // allInUse waits until all slots of the mailboxes that are bounded by them are in use, and
