@@ -18,7 +18,7 @@ func (p Permit) Held() bool {
 	}
 	held := false
 	p.each(func(r *taken, _ int64) bool {
-		if x := r.e.coldOf(r.lim); x != nil && max(x.hold, x.store.closedUntil(now)) > now {
+		if x := r.e.coldOf(r.lim); x != nil && (x.hold > now || x.store.holds(now)) {
 			held = true
 		}
 		return false

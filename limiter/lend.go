@@ -455,7 +455,7 @@ func (r *ref) passesLentLocked(now int64) bool {
 		return true
 	}
 	r.e.advance(r.lim, x, now)
-	if x.hold != 0 || x.store != nil && x.store.held && x.store.ask > now {
+	if x.hold != 0 || x.store.holds(now) {
 		return false
 	}
 	if x.allowed > 0 && !r.probes(x) {

@@ -78,6 +78,11 @@ func (s *closure) closedUntil(now int64) int64 {
 	return s.until
 }
 
+// holds reports whether the store has told of a hold, and is not to be asked anew. What lets a call pass
+// that asks the store for nothing, and Permit.Held, must be of one mind, or that call would be made and
+// given back over and over. s may be nil.
+func (s *closure) holds(now int64) bool { return s != nil && s.held && s.ask > now }
+
 // idle reports whether nothing that s says matters any more.
 func (s *closure) idle(now int64) bool {
 	return s == nil || s.until <= now && s.ask <= now && now-s.ask > int64(recheck)

@@ -212,6 +212,31 @@ func TestRefusedInsideLeavesSlots(t *testing.T) {
 	})
 }
 
+// A call inside that asks the store for nothing waits for a hold, or is not held: else its caller would
+// give it back and get it again without end.
+func TestHeldInsideIsOfOneMind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2, MemberOptions{}, Limit{Name: "user", Key: byAccount, Rate: 1, Burst: 9}, Limit{Name: "gate", Key: byAccount})
+		user := Use{Limit: "user", Cost: 1}
+		outer, err := f.limiters[0].Acquire(context.Background(), request(user))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer outer.Complete()
+		f.limiters[1].Hold("user", Keys{Account: "ann@example.com"}, time.Now().Add(10*time.Second))
+		if err := f.try(0, -1, user); err == nil {
+			t.Fatal("passes a hold")
+		}
+		f.limiters[1].Hold("gate", Keys{Account: "ann@example.com"}, time.Now().Add(time.Second)) // all ask anew
+		time.Sleep(10 * time.Millisecond)
+		r := request(user)
+		r.Inside = outer.Lend(nil)
+		if p, ok := f.limiters[0].TryAcquire(r); ok && p.Held() {
+			t.Error("the call inside passes, and is held")
+		}
+	})
+}
+
 // No request is started by a slot whose lease was not renewed for two thirds of it.
 func TestStaleLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
