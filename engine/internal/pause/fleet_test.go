@@ -458,13 +458,16 @@ func TestGoroutines(t *testing.T) {
 		}
 		p.Of("ann")
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if n, want := p.link.requests, int(time.Minute/Every); n < want || n > want+2 {
 			t.Errorf("%d requests in a minute, want about %d", n, want)
 		}
 		close(p.done)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		n := p.link.requests
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if p.link.requests != n {
 			t.Error("requests after the end")
 		}
