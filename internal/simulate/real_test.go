@@ -1,3 +1,8 @@
+//go:build !race
+
+// These play hundreds of thousands of requests, which takes minutes under the race detector. What
+// they play is raced by the tests of package engine.
+
 package simulate
 
 import (
