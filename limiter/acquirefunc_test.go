@@ -3,6 +3,7 @@ package limiter
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,6 +67,7 @@ func TestAcquireFunc(t *testing.T) {
 	}
 	rate, slots := []Use{{Limit: "rate", Cost: 1}}, []Use{{Limit: "slots"}}
 	play := func(t *testing.T, l *Limiter, pass func(time.Duration), want []string) {
+		var mu sync.Mutex // real timers run f in goroutines
 		var got []string
 		began := l.now()
 		ask := func(name string, uses []Use, most time.Duration) (permit *Permit) {
@@ -76,6 +78,8 @@ func TestAcquireFunc(t *testing.T) {
 				if errors.As(err, &wait) {
 					how = "fails for " + wait.Limit
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				*permit = p
 				got = append(got, fmt.Sprintf("%s %s at %v", name, how, time.Duration(l.now()-began)))
 			})
@@ -89,8 +93,13 @@ func TestAcquireFunc(t *testing.T) {
 		ask("patient", slots, 0)
 		ask("impatient", slots, 1500*time.Millisecond)
 		pass(3 * time.Second)
-		slot.Release()
+		mu.Lock()
+		holder := *slot
+		mu.Unlock()
+		holder.Release()
 		pass(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}

@@ -114,7 +114,7 @@ func (p Permit) lockRecord() (locks []uint32, rec *record) {
 // has to see to that.
 func (rec *record) giveBackUsualLocked(home uint32) bool {
 	for i := range rec.refs {
-		if e := rec.refs[i].e; e.cold != nil || uint32(e.shard) != home {
+		if e := rec.refs[i].e; uint32(e.shard) != home || e.cold != nil { // in this order: the lock is of home
 			return false
 		}
 	}

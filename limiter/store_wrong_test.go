@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,13 +16,12 @@ import (
 // wrong is a store whose answers to takes are as its test wants.
 type wrong struct {
 	Store
-	takes  int
+	takes  atomic.Int64
 	answer func(n int, t *StoreTake) StoreAnswer
 }
 
 func (s *wrong) Take(ctx context.Context, t *StoreTake) (StoreAnswer, error) {
-	s.takes++
-	return s.answer(s.takes, t), nil
+	return s.answer(int(s.takes.Add(1)), t), nil
 }
 
 // Whatever a store answers, the limiter does not panic, does not ask without end, and
@@ -74,8 +74,8 @@ func TestWrongAnswers(t *testing.T) {
 					r := request(uses...)
 					r.MaxWait = 5 * time.Second
 					p, err := l.Acquire(ctx, r)
-					if s.takes > c.takes {
-						t.Errorf("asked %d times within %v, want at most %d", s.takes, time.Since(began), c.takes)
+					if n := int(s.takes.Load()); n > c.takes {
+						t.Errorf("asked %d times within %v, want at most %d", n, time.Since(began), c.takes)
 					}
 					if waited := time.Since(began); waited > 6*time.Second {
 						t.Errorf("waited for %v, want 5 s at most (error %v)", waited, err)
