@@ -143,7 +143,7 @@ func TestWatchEnds(t *testing.T) {
 		if _, err := s.Change(t.Context(), &limiter.StoreChange{Kind: limiter.StoreLifted, Key: k, Limit: limiter.StoreLimit{Name: "gate"}}); err != nil {
 			t.Fatal(err)
 		}
-		exec(t, s.pool, "select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen %'")
+		exec(t, s.pool, "select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_advisory_lock_shared%'")
 		if err := <-ended; err == nil || errors.Is(err, context.Canceled) {
 			t.Errorf("the connection is lost: got %v, want an error", err)
 		}
