@@ -58,7 +58,6 @@ func main() {
 	serve := flag.Bool("providers", false, "be the fake providers, which the worker starts by itself")
 	messages := flag.Int("messages", 80, "how many messages the fakes have in each mailbox")
 	flag.Parse()
-	// The first Ctrl-C stops the worker gracefully, a second one at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	var err error
@@ -92,11 +91,9 @@ func work(ctx context.Context, dir, postgres, redisAddr string, messages int) er
 		return err
 	}
 
-	// One engine a process. It knows the built-in policies, and picks one by a request's host.
 	options := engine.Options{
 		Authorize: w.authorize,
 		Observer:  engine.ObserverFunc(w.observe),
-		// These tokens live for seconds, where real ones live for an hour.
 		Reauth: engine.Reauth{Refresh: w.refresh, Interval: 2 * time.Second},
 	}
 	if redisAddr != "" {
@@ -167,8 +164,6 @@ func (Send) Kind() string { return "send" }
 func (w *worker) sync(ctx context.Context, job *river.Job[Sync]) error {
 	mailbox := job.Args.Mailbox
 	provider := w.providers.Of(mailbox)
-	// Work turns what a call ends with into what River has to do: snooze the job until
-	// the time that the provider names, cancel it, and so on.
 	return recourseriver.Work(ctx, job, func(ctx context.Context) error {
 		var page string
 		if err := w.db.QueryRowContext(ctx, "select page from mailboxes where mailbox = $1", mailbox).Scan(&page); err != nil {
@@ -222,13 +217,12 @@ func (w *worker) syncMessage(ctx context.Context, mailbox, id string) error {
 	return store(m.Subject, false)
 }
 
-// send sends a message at most once. It commits "sending" to the outbox before the request goes
-// out. A run that finds "sending" cannot know how the request ended, so it asks the provider. If
-// the provider does not have the message, it may be on its way: a person must decide.
+// send sends a message once at most. The outbox says "sending", committed, before the request
+// goes out. Who finds that cannot know how the request ended, so looks at the provider, and
+// leaves to a person what is not there: it may be on its way.
 func (w *worker) send(ctx context.Context, job *river.Job[Send]) error {
 	a := job.Args
 	set := func(state string) error {
-		// Also where the worker has just been told to stop.
 		return w.exec(context.WithoutCancel(ctx), "update outbox set state = $1 where mailbox = $2 and message_id = $3", state, a.Mailbox, a.MessageID)
 	}
 	return recourseriver.Work(ctx, job, func(ctx context.Context) error {
@@ -250,7 +244,6 @@ func (w *worker) send(ctx context.Context, job *river.Job[Send]) error {
 		case err == nil:
 			return set("sent")
 		case out.Decision.Defer, !slices.Contains([]string{"", engine.AsAmbiguous, engine.AsCanceled, engine.AsDeadline}, out.Decision.As):
-			// The provider has refused it, or was not asked: it is as new.
 			return errors.Join(err, set("new"))
 		case ctx.Err() != nil:
 			return river.JobSnooze(0) // the worker is to stop, or its time is up: the next run looks
@@ -316,8 +309,6 @@ func (w *worker) refresh(ctx context.Context, r engine.ReauthRequest) error {
 	if !r.Refused(access) {
 		return nil // another process has refreshed it already
 	}
-	// What the token endpoint refuses has to come back as an error that says its
-	// status: golang.org/x/oauth2's errors do.
 	grant, err := w.providers.Refresh(ctx, refresh)
 	if err != nil {
 		return err
@@ -325,8 +316,8 @@ func (w *worker) refresh(ctx context.Context, r engine.ReauthRequest) error {
 	return w.exec(ctx, "update mailboxes set access = $1, refresh = $2 where mailbox = $3", grant.Access, grant.Refresh, r.Account)
 }
 
-// observe stores until when a provider has closed a mailbox. The limits of a process end with it,
-// and the next process must not come back too early either.
+// observe keeps until when a provider has closed a mailbox, since the limits of a process
+// end with it, and the next must not come back early either.
 func (w *worker) observe(ctx context.Context, n *engine.Notice) {
 	if n.Kind == engine.NoticeHold {
 		_ = w.exec(context.WithoutCancel(ctx), `insert into holds (provider, mailbox, name, until) values ($1, $2, $3, $4)
@@ -335,7 +326,7 @@ func (w *worker) observe(ctx context.Context, n *engine.Notice) {
 	}
 }
 
-// recall closes the mailboxes that an earlier process has stored as closed.
+// recall closes what an earlier process has left closed.
 func (w *worker) recall(ctx context.Context, eng *engine.Engine) error {
 	rows, err := w.db.QueryContext(ctx, "select provider, mailbox, name, until from holds where until > $1", time.Now().UnixMilli())
 	if err != nil {
@@ -387,8 +378,8 @@ func (w *worker) open(ctx context.Context, file, postgres string) (err error) {
 	return err
 }
 
-// reached fails if a server does not answer at the start. Later the store may fail: the limits
-// then go on as docs/fleet.md says.
+// reached says at the start that a server is not there. Later on the store may fail: the
+// limits then go on as docs/fleet.md says.
 func reached(what string, ping func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
@@ -414,8 +405,6 @@ func newClient[TTx any](ctx context.Context, driver riverdriver.Driver[TTx], wor
 		Workers:           workers,
 		FetchPollInterval: 250 * time.Millisecond, // how late a job may be that has waited
 		JobTimeout:        10 * time.Second,
-		// A job that was running when its worker was killed is found by its age. It must be
-		// more than JobTimeout, and is an hour where nobody says so.
 		RescueStuckJobsAfter: 15 * time.Second,
 		SoftStopTimeout:      5 * time.Second, // after Ctrl-C
 	})
@@ -433,7 +422,6 @@ func (w *worker) seed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Of fakes that were started anew the tables say nothing: the example begins anew, too.
 	if w.count(ctx, "select count(*) from run where id = $1", w.providers.Run) != 1 {
 		err := errors.Join(
 			w.exec(ctx, "delete from messages; delete from outbox; delete from mailboxes; delete from holds; delete from run; delete from river_job where kind in ('sync', 'send')"),
@@ -468,7 +456,7 @@ func (w *worker) exec(ctx context.Context, statement string, args ...any) error 
 	return err
 }
 
-// count returns the number that a query returns; -1 on an error.
+// count is the number that a query returns.
 func (w *worker) count(ctx context.Context, query string, args ...any) (n int) {
 	if err := w.db.QueryRowContext(ctx, query, args...).Scan(&n); err != nil {
 		return -1 // the next look at it is soon
@@ -476,7 +464,7 @@ func (w *worker) count(ctx context.Context, query string, args ...any) (n int) {
 	return n
 }
 
-// progress shows how far the jobs are until all have ended; false = ctx ended before.
+// progress shows how far the jobs are until all have ended; false = ctx has before.
 func (w *worker) progress(ctx context.Context) bool {
 	for ; ; time.Sleep(300 * time.Millisecond) {
 		open := w.count(ctx, "select count(*) from river_job where kind in ('sync', 'send') and finalized_at is null")
