@@ -90,11 +90,10 @@ func work(ctx context.Context, dir, postgres, redisAddr string, messages int) er
 	if err := w.seed(ctx); err != nil {
 		return err
 	}
-
 	options := engine.Options{
 		Authorize: w.authorize,
 		Observer:  engine.ObserverFunc(w.observe),
-		Reauth: engine.Reauth{Refresh: w.refresh, Interval: 2 * time.Second},
+		Reauth:    engine.Reauth{Refresh: w.refresh, Interval: 2 * time.Second},
 	}
 	if redisAddr != "" {
 		o, err := redislimit.ClientOptions(redisAddr)
@@ -119,7 +118,6 @@ func work(ctx context.Context, dir, postgres, redisAddr string, messages int) er
 		return err
 	}
 	w.http = &http.Client{Transport: eng.Transport(providers.Transport())}
-
 	if err := w.jobs.Start(ctx); err != nil {
 		return err
 	}
@@ -400,11 +398,11 @@ func newClient[TTx any](ctx context.Context, driver riverdriver.Driver[TTx], wor
 		return nil, err
 	}
 	return river.NewClient(driver, &river.Config{
-		Logger:            quiet,
-		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 10}},
-		Workers:           workers,
-		FetchPollInterval: 250 * time.Millisecond, // how late a job may be that has waited
-		JobTimeout:        10 * time.Second,
+		Logger:               quiet,
+		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 10}},
+		Workers:              workers,
+		FetchPollInterval:    250 * time.Millisecond, // how late a job may be that has waited
+		JobTimeout:           10 * time.Second,
 		RescueStuckJobsAfter: 15 * time.Second,
 		SoftStopTimeout:      5 * time.Second, // after Ctrl-C
 	})
