@@ -71,7 +71,6 @@ func main() {
 	}
 }
 
-// work runs the worker until all jobs have ended, or ctx has.
 func work(ctx context.Context, dir, postgres, redisAddr string, messages int) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -132,7 +131,6 @@ func work(ctx context.Context, dir, postgres, redisAddr string, messages int) er
 	return w.report(context.WithoutCancel(ctx))
 }
 
-// worker has what its jobs need.
 type worker struct {
 	providers *fakes.Providers
 	db        *sql.DB
@@ -141,8 +139,6 @@ type worker struct {
 	http      *http.Client
 }
 
-// A sync job brings a mailbox up to date. While one of a mailbox is not over there is no
-// second, since River keeps jobs with the same kind and arguments apart.
 type Sync struct {
 	Mailbox string `json:"mailbox"`
 }
