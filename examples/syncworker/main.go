@@ -10,8 +10,9 @@
 // -postgres postgres://… the jobs are in PostgreSQL, with -redis localhost:6379 the limits in
 // Redis: start it in two terminals, and both work on the same jobs within the same limits.
 //
-// Read this file from top to bottom. To make a worker of your own of it, replace the fakes,
-// and the requests by your SDK's.
+// Read this file from top to bottom. holds.go remembers for the next process what a provider has
+// closed, and servers.go opens the servers that a fleet shares. To make a worker of your own of
+// it, replace the fakes, and the requests by your SDK's.
 package main
 
 import (
@@ -33,15 +34,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	recourseriver "github.com/recourse-go/recourse/durable/river"
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/examples/syncworker/internal/fakes"
-	"github.com/recourse-go/recourse/limiter"
-	"github.com/recourse-go/recourse/limiter/redislimit"
 	"github.com/recourse-go/recourse/policy"
-	"github.com/redis/go-redis/v9"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -58,6 +55,7 @@ func main() {
 	serve := flag.Bool("providers", false, "be the fake providers, which the worker starts by itself")
 	messages := flag.Int("messages", 80, "how many messages the fakes have in each mailbox")
 	flag.Parse()
+	// The first Ctrl-C stops the worker gracefully, a second one at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	var err error
@@ -71,6 +69,7 @@ func main() {
 	}
 }
 
+// work runs the worker until all jobs have ended, or ctx has.
 func work(ctx context.Context, dir, postgres, redisAddr string, messages int) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -89,24 +88,21 @@ func work(ctx context.Context, dir, postgres, redisAddr string, messages int) er
 	if err := w.seed(ctx); err != nil {
 		return err
 	}
+
+	// One engine a process. It knows the built-in policies, and picks one by a request's host.
 	options := engine.Options{
 		Authorize: w.authorize,
 		Observer:  engine.ObserverFunc(w.observe),
-		Reauth:    engine.Reauth{Refresh: w.refresh, Interval: 2 * time.Second},
+		// These tokens live for seconds, where real ones live for an hour.
+		Reauth: engine.Reauth{Refresh: w.refresh, Interval: 2 * time.Second},
 	}
 	if redisAddr != "" {
-		o, err := redislimit.ClientOptions(redisAddr)
+		store, client, err := openStore(ctx, redisAddr)
 		if err != nil {
 			return err
 		}
-		client := redis.NewClient(o)
 		defer client.Close()
-		if err := reached("-redis "+o.Addr, func(ctx context.Context) error { return client.Ping(ctx).Err() }); err != nil {
-			return err
-		}
-		if options.Store, err = redislimit.New(client, redislimit.Options{Prefix: "syncworker:"}); err != nil {
-			return err
-		}
+		options.Store = store
 	}
 	eng, err := engine.New(options)
 	if err != nil {
@@ -117,6 +113,7 @@ func work(ctx context.Context, dir, postgres, redisAddr string, messages int) er
 		return err
 	}
 	w.http = &http.Client{Transport: eng.Transport(providers.Transport())}
+
 	if err := w.jobs.Start(ctx); err != nil {
 		return err
 	}
@@ -131,6 +128,7 @@ func work(ctx context.Context, dir, postgres, redisAddr string, messages int) er
 	return w.report(context.WithoutCancel(ctx))
 }
 
+// worker has what its jobs need.
 type worker struct {
 	providers *fakes.Providers
 	db        *sql.DB
@@ -139,6 +137,8 @@ type worker struct {
 	http      *http.Client
 }
 
+// A sync job brings a mailbox up to date. While one of a mailbox is not over there is no
+// second, since River keeps jobs with the same kind and arguments apart.
 type Sync struct {
 	Mailbox string `json:"mailbox"`
 }
@@ -158,6 +158,8 @@ func (Send) Kind() string { return "send" }
 func (w *worker) sync(ctx context.Context, job *river.Job[Sync]) error {
 	mailbox := job.Args.Mailbox
 	provider := w.providers.Of(mailbox)
+	// Work turns what a call ends with into what River has to do: snooze the job until
+	// the time that the provider names, cancel it, and so on.
 	return recourseriver.Work(ctx, job, func(ctx context.Context) error {
 		var page string
 		if err := w.db.QueryRowContext(ctx, "select page from mailboxes where mailbox = $1", mailbox).Scan(&page); err != nil {
@@ -211,12 +213,13 @@ func (w *worker) syncMessage(ctx context.Context, mailbox, id string) error {
 	return store(m.Subject, false)
 }
 
-// send sends a message once at most. The outbox says "sending", committed, before the request
-// goes out. Who finds that cannot know how the request ended, so looks at the provider, and
-// leaves to a person what is not there: it may be on its way.
+// send sends a message at most once. It commits "sending" to the outbox before the request goes
+// out. A run that finds "sending" cannot know how the request ended, so it asks the provider. If
+// the provider does not have the message, it may be on its way: a person must decide.
 func (w *worker) send(ctx context.Context, job *river.Job[Send]) error {
 	a := job.Args
 	set := func(state string) error {
+		// Also where the worker has just been told to stop.
 		return w.exec(context.WithoutCancel(ctx), "update outbox set state = $1 where mailbox = $2 and message_id = $3", state, a.Mailbox, a.MessageID)
 	}
 	return recourseriver.Work(ctx, job, func(ctx context.Context) error {
@@ -238,6 +241,7 @@ func (w *worker) send(ctx context.Context, job *river.Job[Send]) error {
 		case err == nil:
 			return set("sent")
 		case out.Decision.Defer, !slices.Contains([]string{"", engine.AsAmbiguous, engine.AsCanceled, engine.AsDeadline}, out.Decision.As):
+			// The provider has refused it, or was not asked: it is as new.
 			return errors.Join(err, set("new"))
 		case ctx.Err() != nil:
 			return river.JobSnooze(0) // the worker is to stop, or its time is up: the next run looks
@@ -303,43 +307,13 @@ func (w *worker) refresh(ctx context.Context, r engine.ReauthRequest) error {
 	if !r.Refused(access) {
 		return nil // another process has refreshed it already
 	}
+	// What the token endpoint refuses has to come back as an error that says its
+	// status: golang.org/x/oauth2's errors do.
 	grant, err := w.providers.Refresh(ctx, refresh)
 	if err != nil {
 		return err
 	}
 	return w.exec(ctx, "update mailboxes set access = $1, refresh = $2 where mailbox = $3", grant.Access, grant.Refresh, r.Account)
-}
-
-// observe keeps until when a provider has closed a mailbox, since the limits of a process
-// end with it, and the next must not come back early either.
-func (w *worker) observe(ctx context.Context, n *engine.Notice) {
-	if n.Kind == engine.NoticeHold {
-		_ = w.exec(context.WithoutCancel(ctx), `insert into holds (provider, mailbox, name, until) values ($1, $2, $3, $4)
-			on conflict (provider, mailbox, name) do update set until = excluded.until`,
-			n.Provider, n.Account, n.Limit, n.Until.UnixMilli()) // at worst one request is refused again
-	}
-}
-
-// recall closes what an earlier process has left closed.
-func (w *worker) recall(ctx context.Context, eng *engine.Engine) error {
-	rows, err := w.db.QueryContext(ctx, "select provider, mailbox, name, until from holds where until > $1", time.Now().UnixMilli())
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var provider, mailbox, limit string
-		var until int64
-		err := rows.Scan(&provider, &mailbox, &limit, &until)
-		p, err2 := eng.Provider(provider)
-		if err := errors.Join(err, err2); err != nil {
-			return err
-		}
-		if err := p.Hold(limit, limiter.Keys{Account: mailbox}, time.UnixMilli(until+1)); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
 }
 
 // jobs is what the worker needs of River, whose client's type depends on the database.
@@ -353,11 +327,8 @@ type jobs interface {
 // open opens the database that has the jobs, and everything else.
 func (w *worker) open(ctx context.Context, file, postgres string) (err error) {
 	if postgres != "" {
-		pool, err := pgxpool.New(ctx, postgres)
+		pool, err := openPool(ctx, postgres)
 		if err != nil {
-			return err
-		}
-		if err := reached("-postgres", pool.Ping); err != nil {
 			return err
 		}
 		w.db = stdlib.OpenDBFromPool(pool)
@@ -372,17 +343,6 @@ func (w *worker) open(ctx context.Context, file, postgres string) (err error) {
 	return err
 }
 
-// reached says at the start that a server is not there. Later on the store may fail: the
-// limits then go on as docs/fleet.md says.
-func reached(what string, ping func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	if err := ping(ctx); err != nil {
-		return fmt.Errorf("%s: no answer: %w", what, err)
-	}
-	return nil
-}
-
 // newClient brings River's tables up to date and makes its client.
 func newClient[TTx any](ctx context.Context, driver riverdriver.Driver[TTx], workers *river.Workers) (jobs, error) {
 	quiet := slog.New(slog.DiscardHandler)
@@ -394,11 +354,13 @@ func newClient[TTx any](ctx context.Context, driver riverdriver.Driver[TTx], wor
 		return nil, err
 	}
 	return river.NewClient(driver, &river.Config{
-		Logger:               quiet,
-		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 10}},
-		Workers:              workers,
-		FetchPollInterval:    250 * time.Millisecond, // how late a job may be that has waited
-		JobTimeout:           10 * time.Second,
+		Logger:            quiet,
+		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 10}},
+		Workers:           workers,
+		FetchPollInterval: 250 * time.Millisecond, // how late a job may be that has waited
+		JobTimeout:        10 * time.Second,
+		// A job that was running when its worker was killed is found by its age. It must be
+		// more than JobTimeout, and is an hour where nobody says so.
 		RescueStuckJobsAfter: 15 * time.Second,
 		SoftStopTimeout:      5 * time.Second, // after Ctrl-C
 	})
@@ -416,6 +378,7 @@ func (w *worker) seed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Of fakes that were started anew the tables say nothing: the example begins anew, too.
 	if w.count(ctx, "select count(*) from run where id = $1", w.providers.Run) != 1 {
 		err := errors.Join(
 			w.exec(ctx, "delete from messages; delete from outbox; delete from mailboxes; delete from holds; delete from run; delete from river_job where kind in ('sync', 'send')"),
@@ -450,7 +413,7 @@ func (w *worker) exec(ctx context.Context, statement string, args ...any) error 
 	return err
 }
 
-// count is the number that a query returns.
+// count returns the number that a query returns; -1 on an error.
 func (w *worker) count(ctx context.Context, query string, args ...any) (n int) {
 	if err := w.db.QueryRowContext(ctx, query, args...).Scan(&n); err != nil {
 		return -1 // the next look at it is soon
@@ -458,7 +421,7 @@ func (w *worker) count(ctx context.Context, query string, args ...any) (n int) {
 	return n
 }
 
-// progress shows how far the jobs are until all have ended; false = ctx has before.
+// progress shows how far the jobs are until all have ended; false = ctx ended before.
 func (w *worker) progress(ctx context.Context) bool {
 	for ; ; time.Sleep(300 * time.Millisecond) {
 		open := w.count(ctx, "select count(*) from river_job where kind in ('sync', 'send') and finalized_at is null")
