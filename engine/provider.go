@@ -74,7 +74,7 @@ func (p *Provider) Limiter() *limiter.Limiter { return p.limits() }
 
 // Hold closes one of the policy's limits for a key until the given time, for
 // everyone on that key: a kill switch. cause says why, to those who wait; see
-// [limiter.Limiter.Hold]. The observer is told. It fails where the policy in force has no such limit.
+// [limiter.Limiter.Hold]. The observer is told before Hold returns. It fails where the policy in force has no such limit.
 func (p *Provider) Hold(limit string, k limiter.Keys, until time.Time, cause ...limiter.Cause) error {
 	if err := p.hasLimit(limit); err != nil {
 		return err
