@@ -323,7 +323,7 @@ func round(f float64) float64 {
 // ruleTable returns the decisions by rule, the most frequent of the last five minutes first, and
 // how many failures policies have decided about in that time.
 func (h *handler) ruleTable(now time.Time) (table[ruleRow], int) {
-	all, _ := h.seen.rules.all(now)
+	all := h.seen.rules.all(now)
 	slices.SortFunc(all, func(a, b ruleSum) int {
 		return cmp.Or(cmp.Compare(b.lately, a.lately), cmp.Compare(b.total, a.total), cmp.Compare(a.policy, b.policy), cmp.Compare(a.rule, b.rule))
 	})

@@ -167,7 +167,6 @@ type eventRow struct {
 	Status    int       `json:"status,omitempty"`
 	Attempt   int       `json:"attempt,omitempty"`
 	Rule      string    `json:"rule,omitempty"`
-	Own       bool      `json:"-"`
 	Action    string    `json:"action,omitempty"`
 	As        string    `json:"as,omitempty"`
 	Because   string    `json:"reason,omitempty"`

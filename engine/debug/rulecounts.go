@@ -26,7 +26,6 @@ type ruleKey struct {
 type ruleCounts struct {
 	mu    sync.RWMutex
 	rules map[ruleKey]*ruleCount
-	rest  uint64 // decisions of the other rules
 }
 
 // ruleCount counts the decisions of one rule.
@@ -41,9 +40,8 @@ type ruleCount struct {
 // shown.
 type lastDecision struct {
 	event
-	facts   rules.Event
-	state   engine.State // the call's state before the decision
-	decided engine.Decision
+	facts rules.Event
+	state engine.State // the call's state before the decision
 }
 
 func (c *ruleCounts) of(k ruleKey) *ruleCount {
@@ -59,7 +57,6 @@ func (c *ruleCounts) of(k ruleKey) *ruleCount {
 		return r
 	}
 	if len(c.rules) >= maxRules {
-		c.rest++
 		return nil
 	}
 	if c.rules == nil {
@@ -84,8 +81,7 @@ func (c *ruleCounts) count(n *engine.Notice, e *event) {
 	if r == nil {
 		return
 	}
-	last := lastDecision{event: *e, decided: *d}
-	last.decided.As = e.as
+	last := lastDecision{event: *e}
 	if n.Event != nil {
 		last.facts = showable(n.Event)
 	}
@@ -156,14 +152,14 @@ type ruleSum struct {
 	last   lastDecision
 }
 
-// all returns the rules that have counts, in no order, and how many decisions other rules have made.
-func (c *ruleCounts) all(now time.Time) (list []ruleSum, rest uint64) {
+// all returns the rules that have counts, in no order.
+func (c *ruleCounts) all(now time.Time) (list []ruleSum) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for k, r := range c.rules {
 		list = append(list, r.sum(k, now))
 	}
-	return list, c.rest
+	return list
 }
 
 // one returns one rule; false = it has no counts.

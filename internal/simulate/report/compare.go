@@ -33,7 +33,7 @@ var metrics = []metric{
 	{"early_returns", "Requests sent before the time that the server had named", counted, 1, 0.02, numberOf(func(t *simulate.Totals) int { return t.EarlyReturns })},
 	{"refusals", "Requests refused", counted, 1, 0.02, numberOf(func(t *simulate.Totals) int { return t.Refusals })},
 	{"unanswered", "Requests without an answer", counted, 1, 0.02, numberOf(func(t *simulate.Totals) int { return t.Unanswered })},
-	{"extra_load", "Extra load, as a part of the calls", kind{percent, "of the calls more", "of the calls less"}, 1, 0.02, func(t *simulate.Totals) float64 { return t.ExtraLoad }},
+	{"extra_load", "Extra load, as a part of the calls", parted, 1, 0.02, func(t *simulate.Totals) float64 { return t.ExtraLoad }},
 	{"peak_requests", "Most requests in one second", counted, 1, 0.05, numberOf(func(t *simulate.Totals) int { return t.PeakRequests })},
 	{"refreshes", "Requests to the token endpoint", counted, 1, 0.02, numberOf(func(t *simulate.Totals) int { return t.Refreshes })},
 	{"drain", "Time until no call was late after the last fault", timed, 1, 0.05, func(t *simulate.Totals) float64 { return t.Drain }},
