@@ -125,7 +125,8 @@ func Decode(src *File, root *yaml.Node, r *Report) *Value {
 }
 
 // walk reports what no part of a file may have: anchors, aliases, tags, deep nesting and
-// keys that are given twice. It returns false if the file nests too deep.
+// keys that are given twice. It returns false if the file nests too deep. key is the key of n,
+// or of the list around n; nil if there is none.
 func (d *decoder) walk(n, key *yaml.Node, depth int) bool {
 	if depth > maxDepth {
 		d.r.Errorf(d.src.NodeSpan(n), "too-deep", "no policy nests like this", "nested more than %d deep", maxDepth)
@@ -135,60 +136,14 @@ func (d *decoder) walk(n, key *yaml.Node, depth int) bool {
 		d.bad[n] = true
 		return true
 	}
-	prefix := ""
-	if key != nil && key.Kind == yaml.ScalarNode {
-		prefix = key.Value + ": "
-	}
-	quoted := func() string {
-		line := d.src.line(n.Line)
-		v := strings.TrimSpace(string([]rune(line)[min(n.Column-1, len([]rune(line))):]))
-		if i := flowValueLen(v); i < len(v) {
-			v = v[:i]
-		}
-		return prefix + "'" + strings.ReplaceAll(v, "'", "''") + "'"
-	}
-	switch {
-	case n.Kind == yaml.AliasNode:
-		d.bad[n] = true
-		d.r.Errorf(d.src.NodeSpan(n), "alias", "write the value out, or quote it if it is text: "+quoted(), "an alias: policies have none")
-		return true
-	case n.Anchor != "":
-		hint := "share by `extends`"
-		if n.Kind == yaml.ScalarNode {
-			hint += "; or quote the value if it is text: " + quoted()
-		}
-		d.r.Errorf(d.src.NodeSpan(n), "anchor", hint, "an anchor: policies have none")
-	}
-	if n.Style&yaml.TaggedStyle != 0 {
-		d.bad[n] = true
-		hint := "quote the value if it is text: " + quoted()
-		if prefix == "when: " {
-			hint = "quote the expression: " + quoted()
-		}
-		d.r.Errorf(d.src.NodeSpan(n), "tag", hint, "%s is a YAML tag here, and what follows is all of the value", Cut(n.Tag))
-	}
+	d.refuseAnchors(n, key)
 	switch n.Kind {
 	case yaml.MappingNode:
-		first := map[string]*yaml.Node{}
+		d.refuseTwins(n)
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			k := n.Content[i]
-			if k.Kind != yaml.ScalarNode {
-				continue // reported by the decoder
-			}
-			if f := first[k.Value]; f != nil {
-				d.bad[k] = true
-				d.r.Errorf(d.src.NodeSpan(k), "duplicate-key", "keep one of the two", "%q is given twice, first on line %d", Cut(k.Value), f.Line)
-				continue
-			}
-			first[k.Value] = k
-		}
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if n.Content[i].Kind != yaml.ScalarNode || n.Content[i].Anchor != "" || n.Content[i].Style&yaml.TaggedStyle != 0 {
-				if !d.walk(n.Content[i], nil, depth+1) {
-					return false
-				}
-			}
-			if !d.walk(n.Content[i+1], n.Content[i], depth+1) {
+			k, value := n.Content[i], n.Content[i+1]
+			odd := k.Kind != yaml.ScalarNode || k.Anchor != "" || k.Style&yaml.TaggedStyle != 0
+			if odd && !d.walk(k, nil, depth+1) || !d.walk(value, k, depth+1) {
 				return false
 			}
 		}
@@ -200,6 +155,59 @@ func (d *decoder) walk(n, key *yaml.Node, depth int) bool {
 		}
 	}
 	return true
+}
+
+// refuseAnchors reports the anchor and the tag of a node, and an alias.
+func (d *decoder) refuseAnchors(n, key *yaml.Node) {
+	if n.Kind == yaml.AliasNode {
+		d.bad[n] = true
+		d.r.Errorf(d.src.NodeSpan(n), "alias", "write the value out, or quote it if it is text: "+d.quoted(n, key), "an alias: policies have none")
+		return
+	}
+	if n.Anchor != "" {
+		hint := "share by `extends`"
+		if n.Kind == yaml.ScalarNode {
+			hint += "; or quote the value if it is text: " + d.quoted(n, key)
+		}
+		d.r.Errorf(d.src.NodeSpan(n), "anchor", hint, "an anchor: policies have none")
+	}
+	if n.Style&yaml.TaggedStyle != 0 {
+		d.bad[n] = true
+		what := "value if it is text"
+		if key != nil && key.Value == "when" {
+			what = "expression"
+		}
+		d.r.Errorf(d.src.NodeSpan(n), "tag", "quote the "+what+": "+d.quoted(n, key), "%s is a YAML tag here, and what follows is all of the value", Cut(n.Tag))
+	}
+}
+
+// quoted returns the text of a node between quotes, behind its key.
+func (d *decoder) quoted(n, key *yaml.Node) string {
+	line := []rune(d.src.line(n.Line))
+	text := strings.TrimSpace(string(line[min(n.Column-1, len(line)):]))
+	text = text[:min(flowValueLen(text), len(text))]
+	text = "'" + strings.ReplaceAll(text, "'", "''") + "'"
+	if key != nil && key.Kind == yaml.ScalarNode {
+		text = key.Value + ": " + text
+	}
+	return text
+}
+
+// refuseTwins reports the keys of a mapping that stand there twice.
+func (d *decoder) refuseTwins(n *yaml.Node) {
+	first := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k := n.Content[i]
+		if k.Kind != yaml.ScalarNode {
+			continue // reported by pairs
+		}
+		if f := first[k.Value]; f != nil {
+			d.bad[k] = true
+			d.r.Errorf(d.src.NodeSpan(k), "duplicate-key", "keep one of the two", "%q is given twice, first on line %d", Cut(k.Value), f.Line)
+			continue
+		}
+		first[k.Value] = k
+	}
 }
 
 // value checks a node against a field.
