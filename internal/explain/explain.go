@@ -4,9 +4,11 @@ package explain
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/classify"
@@ -111,7 +113,7 @@ func Of(s *corpus.Subject, c *corpus.Case) *Explanation {
 		Facts:    facts(s, c),
 		Passed:   []Passed{},
 		Next:     next(s, decision),
-		Notes:    []string{},
+		Notes:    notes(s, &decision),
 	}
 	for _, l := range corpus.LearnedOf(s.Policy, &s.Event, s.Now) {
 		x.Learned = append(x.Learned, l.String())
@@ -126,19 +128,25 @@ func Of(s *corpus.Subject, c *corpus.Case) *Explanation {
 		}
 		x.Passed = append(x.Passed, p)
 	}
+	return x
+}
+
+// notes says what else a reader should know of a decision.
+func notes(s *corpus.Subject, d *engine.Decision) []string {
+	list := []string{}
 	if s.Note != "" {
-		x.Notes = append(x.Notes, s.Note)
+		list = append(list, s.Note)
 	}
 	if t := s.Report.TooLong; t > 0 {
-		x.Notes = append(x.Notes, fmt.Sprintf("the server asked for %s (%s), which is too long to be meant and was ignored", units.FormatDuration(t), s.Report.From))
+		list = append(list, fmt.Sprintf("the server asked for %s (%s), which is too long to be meant and was ignored", units.FormatDuration(t), s.Report.From))
 	}
-	if asked := s.Event.RetryAfter; asked > 0 && decision.Hint == 0 {
-		x.Notes = append(x.Notes, fmt.Sprintf("the server asked for %s, which the rule ignores", units.FormatDuration(asked)))
+	if asked := s.Event.RetryAfter; asked > 0 && d.Hint == 0 {
+		list = append(list, fmt.Sprintf("the server asked for %s, which the rule ignores", units.FormatDuration(asked)))
 	}
 	if s.Unread {
-		x.Notes = append(x.Notes, "the body is not read: it is that of a success, and no `inspect` entry of the policy covers it")
+		list = append(list, "the body is not read: it is that of a success, and no `inspect` entry of the policy covers it")
 	}
-	return x
+	return list
 }
 
 func rule(p *policy.Policy, r *policy.Rule) Rule {
@@ -211,91 +219,109 @@ func Schedule(b *policy.Backoff) string {
 // sources.
 func facts(s *corpus.Subject, c *corpus.Case) []Fact {
 	e := &s.Event
-	spoken := protocol.Of(e.Protocol)
-	var list []Fact
-	add := func(name, value, from string) {
-		found := false
-		for _, t := range s.Trace {
-			if t.Fact == name {
-				found = true
-				list = append(list, Fact{name, t.Value, t.From, t.Note})
-			}
-		}
-		if !found && value != "" && value != "0" {
-			list = append(list, Fact{name, value, from, ""})
-		}
+	l := factList{trace: s.Trace}
+	operationFrom := corpus.Given
+	if c.URL != "" {
+		operationFrom = "url"
 	}
-	given := corpus.Given
-	byURL := func(is bool) string {
-		if is {
-			return "url"
-		}
-		return given
-	}
-	add("protocol", e.Protocol, "provider")
-	add("operation", e.Operation, byURL(c.URL != ""))
-	add("method", e.Method, given)
-	add("status", strconv.Itoa(e.Status), given)
-	add("imap_status", e.IMAPStatus, given)
-	add("type", e.Type, given)
-	add("codes", strings.Join(e.Codes, ", "), given)
-	add("message", e.Message, given)
-	names := make([]string, 0, len(e.Facts))
-	for name := range e.Facts {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		add("facts."+name, e.Facts[name], given)
+	l.add("protocol", e.Protocol, "provider")
+	l.add("operation", e.Operation, operationFrom)
+	l.add("method", e.Method, corpus.Given)
+	l.add("status", strconv.Itoa(e.Status), corpus.Given)
+	l.add("imap_status", e.IMAPStatus, corpus.Given)
+	l.add("type", e.Type, corpus.Given)
+	l.add("codes", strings.Join(e.Codes, ", "), corpus.Given)
+	l.add("message", e.Message, corpus.Given)
+	for _, name := range slices.Sorted(maps.Keys(e.Facts)) {
+		l.add("facts."+name, e.Facts[name], corpus.Given)
 	}
 	if c.NetworkError != "" && c.Facts.Network == nil {
-		list = append(list, Fact{"network", e.Network, "network_error " + strconv.Quote(c.NetworkError), ""})
+		l.list = append(l.list, Fact{"network", e.Network, "network_error " + strconv.Quote(c.NetworkError), ""})
 	} else {
-		add("network", e.Network, given)
+		l.add("network", e.Network, corpus.Given)
 	}
-	asked := ""
-	if e.RetryAfter > 0 {
-		asked = units.FormatDuration(e.RetryAfter)
-		if slices.ContainsFunc(s.Trace, func(t classify.Source) bool { return t.Fact == "retry_after" }) {
-			list = append(list, Fact{"retry_after", asked, "as rules see it", ""})
-		}
-	}
-	add("retry_after", asked, given)
-	from := "a first attempt"
-	if c.Attempt > 0 {
-		from = given
-	} else if s.State.Attempts > 0 {
-		from = "the attempts before"
-	}
-	add("attempt", strconv.Itoa(max(e.Attempt, s.State.Attempts+1)), from)
+	l.addRetryAfter(e.RetryAfter)
+	l.add("attempt", strconv.Itoa(max(e.Attempt, s.State.Attempts+1)), attemptFrom(s, c))
 	if e.Elapsed > 0 {
-		from = given
+		from := corpus.Given
 		if c.Elapsed < e.Elapsed {
 			from = "the attempts before"
 		}
-		add("elapsed", units.FormatDuration(e.Elapsed), from)
+		l.add("elapsed", units.FormatDuration(e.Elapsed), from)
 	}
-	from = "method and policy"
+	l.add("idempotent", strconv.FormatBool(e.Idempotent), idempotentFrom(s, c))
+	l.add("sent", strconv.FormatBool(e.Sent), sentFrom(s, c))
+	return l.list
+}
+
+// factList collects facts with their sources.
+type factList struct {
+	trace classify.Trace // the facts whose sources were recorded
+	list  []Fact
+}
+
+// add adds a fact with its sources in the trace. If it has none there, it comes from the source
+// from, and an empty value is left out.
+func (l *factList) add(name, value, from string) {
+	traced := false
+	for _, t := range l.trace {
+		if t.Fact == name {
+			traced = true
+			l.list = append(l.list, Fact{name, t.Value, t.From, t.Note})
+		}
+	}
+	if !traced && value != "" && value != "0" {
+		l.list = append(l.list, Fact{name, value, from, ""})
+	}
+}
+
+// addRetryAfter adds the wait that the server asked for. A server may say it in several places;
+// the trace has them all, so that the one that counts is said first.
+func (l *factList) addRetryAfter(asked time.Duration) {
+	const name = "retry_after"
+	value := ""
+	if asked > 0 {
+		value = units.FormatDuration(asked)
+		if slices.ContainsFunc(l.trace, func(t classify.Source) bool { return t.Fact == name }) {
+			l.list = append(l.list, Fact{name, value, "as rules see it", ""})
+		}
+	}
+	l.add(name, value, corpus.Given)
+}
+
+func attemptFrom(s *corpus.Subject, c *corpus.Case) string {
+	switch {
+	case c.Attempt > 0:
+		return corpus.Given
+	case s.State.Attempts > 0:
+		return "the attempts before"
+	}
+	return "a first attempt"
+}
+
+func idempotentFrom(s *corpus.Subject, c *corpus.Case) string {
+	e := &s.Event
 	switch {
 	case c.IdempotencyKey != "":
-		from = "idempotency key"
+		return "idempotency key"
 	case c.Idempotent != nil:
-		from = given
-	case !spoken.Commands && e.Method == "" && !e.Idempotent:
-		from = "no method given"
+		return corpus.Given
+	case !protocol.Of(e.Protocol).Commands && e.Method == "" && !e.Idempotent:
+		return "no method given"
 	}
-	add("idempotent", strconv.FormatBool(e.Idempotent), from)
-	from = "a reply came"
+	return "method and policy"
+}
+
+func sentFrom(s *corpus.Subject, c *corpus.Case) string {
 	switch {
 	case c.Sent != nil:
-		from = given
-	case e.Network != "":
-		from = "network error"
-	case !spoken.Replied(e):
-		from = "assumed"
+		return corpus.Given
+	case s.Event.Network != "":
+		return "network error"
+	case !protocol.Of(s.Event.Protocol).Replied(&s.Event):
+		return "assumed"
 	}
-	add("sent", strconv.FormatBool(e.Sent), from)
-	return list
+	return "a reply came"
 }
 
 // next returns what the policy decides after this attempt, whose decision is d, and after
