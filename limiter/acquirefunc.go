@@ -111,11 +111,3 @@ func (v *asyncWait) endLocked(p Permit, err error) {
 	defer v.mu.Lock()
 	v.f(p, err)
 }
-
-// tell wakes whoever waits for w, which is decided or displaced.
-func (w *waiter) tell() {
-	close(w.done)
-	if w.told != nil {
-		w.told()
-	}
-}

@@ -47,16 +47,18 @@
 //
 // The files, in an order in which they can be read:
 //
-//   - limit.go, fact.go, errors.go: what the limits, the calls and the errors are;
+//   - limit.go, keys.go, errors.go: what the limits, the calls, their keys and the errors are;
 //   - table.go, entry.go, shard.go: the state of a key, and the locks on it;
 //   - kind.go, and a file of each kind, such as kind_bucket.go: how a limit counts;
 //   - take.go, hold.go, learn.go, cause.go: what a limit lets through, what closes it, and
 //     what replies say of it;
-//   - queue.go, starvation.go, grant.go: who waits, and who goes on;
+//   - limiter.go, call.go, acquire.go: the way of a call;
+//   - wait.go, waiter.go, queue.go, starvation.go, grant.go: how a call waits, in which order, and
+//     how it goes on;
+//   - reservation.go, acquirefunc.go, endwaits.go: other ways to wait, and the end of waits;
 //   - permit.go, record.go, lend.go, inside.go, stall.go: what a call has, and what it lends to others;
-//   - call.go, limiter.go, reservation.go, acquirefunc.go, endwaits.go: the way of a call;
-//   - reload.go, evict.go, peek.go, held.go: new limits, old keys, and looking;
-//   - store.go, credential.go, pause.go: what a store does that several processes share;
+//   - reload.go, evict.go, peek.go: new limits, old keys, and looking;
+//   - store.go, store_credential.go, store_pause.go: what a store does that several processes share;
 //   - store_member.go, store_ends.go, store_known.go, store_renew.go,
 //     store_numbers.go, store_watch.go: the process as a member of those, and what it tells,
 //     hears and knows beside its calls;

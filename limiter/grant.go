@@ -1,9 +1,6 @@
 package limiter
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // Letting waiting calls go on.
 
@@ -226,56 +223,4 @@ func (l *Limiter) decideLocked(w *waiter, s waitState) (wake *entry) {
 		w.inside.unborrow(w.debts, nil, true)
 	}
 	return l.leaveLocked(w)
-}
-
-// expire fails w if it waits and is too late at the time until.
-func (l *Limiter) expire(w *waiter, limit string, until int64, cause Cause) {
-	calls := w.calls
-	l.lock(calls.locks)
-	var wake *entry
-	if w.state == waiting && w.deadline < until {
-		w.err = &WaitError{Limit: limit, Until: l.time(max(until, l.now())), Cause: cause, Err: deadlineErr(w.byContext)}
-		wake = l.finishLocked(w, failed)
-	}
-	l.unlock(calls.locks)
-	if wake != nil {
-		l.drain(wake, l.now())
-	}
-}
-
-// abandon takes w out of the queue, because its context has ended (why) or its longest wait
-// is over (why is nil). The error names the limit that it waited for, and estimates when it
-// would have passed, which is not before now. It is nil if w was decided already.
-func (l *Limiter) abandon(w *waiter, why error) *WaitError {
-	calls := w.calls
-	l.lock(calls.locks)
-	if w.state != waiting {
-		l.unlock(calls.locks)
-		return nil
-	}
-	now := l.clampLocked(calls.locks, calls.refs, l.now())
-	l.renewLocked(l.config.Load(), w, now)
-	until, last := l.estimateHeadLocked(calls, w, calls.use, now)
-	if own := &w.refs[calls.use]; own.e.readyAt(own.lim, calls.prio, own.cost, 0, 0, now) == onEvent {
-		last = calls.use // it has kept the call waiting, and nobody knows for how long still
-	}
-	err := w.refs[last].waitErrorLocked(w.came, l.time(until), why)
-	err.ended = why != nil
-	w.state = gone
-	if w.inside != nil {
-		w.inside.unborrow(w.debts, nil, true)
-	}
-	wake := l.leaveLocked(w)
-	l.unlock(calls.locks)
-	if wake != nil {
-		l.drain(wake, l.now())
-	}
-	return err
-}
-
-func deadlineErr(byContext bool) error {
-	if byContext {
-		return context.DeadlineExceeded
-	}
-	return nil
 }

@@ -73,6 +73,16 @@ func (l *Limiter) closeAndUnlock(c *call, e *entry, m *limit, until int64, cause
 	}
 }
 
+// noteHold remembers the end of the latest hold of all.
+func (l *Limiter) noteHold(until int64) {
+	for {
+		old := l.heldUntil.Load()
+		if old >= until || l.heldUntil.CompareAndSwap(old, until) {
+			return
+		}
+	}
+}
+
 // Lift ends a hold at once and as if it had never been: for a hold that a
 // success disproves. What replies have told of the limit ([Permit.Learn]) is forgotten too.
 func (l *Limiter) Lift(limit string, k Keys) {
@@ -108,6 +118,32 @@ func (l *Limiter) lift(now int64, given bool, limit string, k *Keys) {
 	if waiting {
 		l.drain(e, now)
 	}
+}
+
+// Held reports whether one of the limits that the permit was granted by has
+// been closed for its key since (see [Limiter.Hold]). A caller that asks right
+// before it makes its call, and gives the permit back with Cancel where the
+// answer is yes, does not run into a wall that another has just been told of.
+//
+// As long as no hold is in force for any key this costs one atomic load.
+func (p Permit) Held() bool {
+	l := p.l
+	if l == nil || l.heldUntil.Load() == 0 {
+		return false
+	}
+	now := l.now()
+	if until := l.heldUntil.Load(); until <= now {
+		l.heldUntil.CompareAndSwap(until, 0)
+		return false
+	}
+	held := false
+	p.each(func(r *taken, _ int64) bool {
+		if x := r.e.coldOf(r.lim); x != nil && (x.hold > now || x.store.holds(now)) {
+			held = true
+		}
+		return false
+	})
+	return held
 }
 
 // Refusal is what is known of a refusal by the provider.

@@ -26,6 +26,33 @@ func (l *Limiter) acquireInside(ctx context.Context, r *Request, maxWait time.Du
 	return p, err
 }
 
+// insideWait is what a call inside another one looks at while it waits: see Limiter.wait.
+type insideWait struct {
+	timer *time.Timer // when to look again; nil = the call has not looked yet
+}
+
+// look lets w pass by what the calls around it can lend, and fails it where it waits for its
+// own call. It returns what tells when to look again.
+func (v *insideWait) look(l *Limiter, w *waiter) (freed <-chan struct{}, again <-chan time.Time) {
+	freed, now := w.inside.watch()
+	if now {
+		l.passInside(w)
+	}
+	after := l.failStalled(w)
+	if v.timer == nil {
+		v.timer = time.NewTimer(after)
+	} else {
+		v.timer.Reset(after)
+	}
+	return freed, v.timer.C
+}
+
+func (v *insideWait) stop() {
+	if v.timer != nil {
+		v.timer.Stop()
+	}
+}
+
 // passInside lets w pass if the slots that the calls around it can lend now suffice.
 // Otherwise it gives these back, so that others can pass.
 func (l *Limiter) passInside(w *waiter) {

@@ -227,18 +227,7 @@ func (p Permit) Learn(limit string, v Learned) bool {
 	if l == nil || v.Remaining < 0 {
 		return false
 	}
-	var r taken
-	granted, found := int64(0), false
-	home := &l.shards[p.rec.home]
-	home.mu.Lock()
-	if rec := p.recordLocked(); rec != nil && rec.grants != nil && rec.grants.gen == rec.gen {
-		for i := range rec.refs {
-			if rec.refs[i].lim.Name == limit {
-				r, granted, found = rec.refs[i], rec.grants.of[i], true
-			}
-		}
-	}
-	home.mu.Unlock()
+	r, granted, found := p.learnsOf(limit)
 	if !found || !r.lim.metered() {
 		return false
 	}
@@ -283,6 +272,24 @@ func (p Permit) Learn(limit string, v Learned) bool {
 		p.tellLearned(limit, &v)
 	}
 	return believed
+}
+
+// learnsOf returns what the permit has of a limit that replies tell about, and how much of the
+// limit was granted with it.
+func (p Permit) learnsOf(limit string) (r taken, granted int64, found bool) {
+	home := &p.l.shards[p.rec.home]
+	home.mu.Lock()
+	defer home.mu.Unlock()
+	rec := p.recordLocked()
+	if rec == nil || rec.grants == nil || rec.grants.gen != rec.gen {
+		return taken{}, 0, false
+	}
+	for i := range rec.refs {
+		if rec.refs[i].lim.Name == limit {
+			return rec.refs[i], rec.grants.of[i], true
+		}
+	}
+	return taken{}, 0, false
 }
 
 // learnLocked is Learn for a key that is locked. granted is what the limit had granted

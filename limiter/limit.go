@@ -6,102 +6,6 @@ import (
 	"time"
 )
 
-// Dimension is one part of a key: whom a limit counts.
-type Dimension uint8
-
-// The dimensions of a key. A limit without any counts all calls together.
-const (
-	Account Dimension = iota
-	App
-	Tenant
-	Host
-	IP
-	Device
-	Operation
-	dimensions // how many there are
-)
-
-var dimensionNames = [dimensions]string{"account", "app", "tenant", "host", "ip", "device", "operation"}
-
-// String is the dimension's name in a policy file.
-func (d Dimension) String() string {
-	if d < dimensions {
-		return dimensionNames[d]
-	}
-	if name, ok := d.factName(); ok {
-		return name
-	}
-	return fmt.Sprintf("dimension(%d)", uint8(d))
-}
-
-// ParseDimension is the inverse of [Dimension.String], but for facts: see
-// [FactDimension].
-func ParseDimension(s string) (Dimension, bool) {
-	for i, n := range dimensionNames {
-		if n == s {
-			return Dimension(i), true
-		}
-	}
-	return 0, false
-}
-
-// Keys says on whose behalf a call is made. A part that is not known is "",
-// which is a key like any other: all calls without an account share one.
-type Keys struct {
-	Account, App, Tenant, Host, IP, Device, Operation string
-
-	// Facts are facts of the policy's own, as [FactKeys] writes them. One that is not
-	// there is "".
-	Facts string
-}
-
-// Get returns the part of the key that d names.
-func (k *Keys) Get(d Dimension) string {
-	switch d {
-	case Account:
-		return k.Account
-	case App:
-		return k.App
-	case Tenant:
-		return k.Tenant
-	case Host:
-		return k.Host
-	case IP:
-		return k.IP
-	case Device:
-		return k.Device
-	case Operation:
-		return k.Operation
-	}
-	if name, ok := d.factName(); ok {
-		return k.Fact(name)
-	}
-	return ""
-}
-
-func (k *Keys) set(d Dimension, s string) {
-	switch d {
-	case Account:
-		k.Account = s
-	case App:
-		k.App = s
-	case Tenant:
-		k.Tenant = s
-	case Host:
-		k.Host = s
-	case IP:
-		k.IP = s
-	case Device:
-		k.Device = s
-	case Operation:
-		k.Operation = s
-	default:
-		if name, ok := d.factName(); ok {
-			k.setFact(name, s)
-		}
-	}
-}
-
 // Limit is one limit, kept for each key apart. It has exactly one of these kinds:
 //
 //   - a token bucket (Rate, Burst): in any time w at most Burst + Rate·w units;
@@ -257,10 +161,10 @@ func (m *Limit) as(w spec, kind kind) spec {
 	return w
 }
 
-// spec checks the limit and works out its numbers.
-func (m *Limit) spec() (spec, error) {
-	fail := func(format string, a ...any) (spec, error) {
-		return spec{}, fmt.Errorf("limiter: limit %q: "+format, append([]any{m.Name}, a...)...)
+// check returns what is wrong with the limit's numbers, or nil.
+func (m *Limit) check() error {
+	fail := func(format string, a ...any) error {
+		return fmt.Errorf("limiter: limit %q: "+format, append([]any{m.Name}, a...)...)
 	}
 	forms := 0
 	for _, set := range []bool{m.Rate != 0, m.Quota != 0 || m.Window != 0, m.Concurrency != 0} {
@@ -289,6 +193,14 @@ func (m *Limit) spec() (spec, error) {
 		return fail("fixed windows without a quota, or with a burst")
 	case m.Learn && m.Rate == 0 && m.Quota == 0:
 		return fail("to learn without a rate or a quota")
+	}
+	return nil
+}
+
+// spec checks the limit and works out its numbers.
+func (m *Limit) spec() (spec, error) {
+	if err := m.check(); err != nil {
+		return spec{}, err
 	}
 	w := spec{adapt: m.Adapt}
 	switch {

@@ -65,22 +65,8 @@ func (p Permit) restamp(now int64) (_ Permit, ok bool) {
 	for i := range rec.refs {
 		rec.refs[i].e.touched = now
 	}
-	for i := range rec.refs {
-		r := &rec.refs[i]
-		if r.e.gen < cfg.gen { // a reload is under way
-			r.e.migrate(cfg, now)
-		}
-		m := cfg.current(r.lim)
-		x := r.e.coldOf(m)
-		units := r.got + owed(debts, i)
-		if !algorithms[m.kind].move(m, x, units, rec.at, now) {
-			for j := range rec.refs[:i] { // as if nothing had been
-				r := &rec.refs[j]
-				m := cfg.current(r.lim)
-				algorithms[m.kind].moveBack(m, r.e.coldOf(m), r.got+owed(debts, j), rec.at, now)
-			}
-			return p, false
-		}
+	if !rec.moveLocked(cfg, debts, now) {
+		return p, false
 	}
 	for i := range rec.refs {
 		r := &rec.refs[i]
@@ -95,6 +81,29 @@ func (p Permit) restamp(now int64) (_ Permit, ok bool) {
 	}
 	rec.at, p.at = now, now
 	return p, true
+}
+
+// moveLocked makes the units of the record, and those of debts, count from the time now on.
+// It reports false, and changes nothing, where a log has no room for them or has forgotten
+// them. All shards of the record are locked.
+func (rec *record) moveLocked(cfg *config, debts []debt, now int64) bool {
+	for i := range rec.refs {
+		r := &rec.refs[i]
+		if r.e.gen < cfg.gen { // a reload is under way
+			r.e.migrate(cfg, now)
+		}
+		m := cfg.current(r.lim)
+		if algorithms[m.kind].move(m, r.e.coldOf(m), r.got+owed(debts, i), rec.at, now) {
+			continue
+		}
+		for j := range rec.refs[:i] {
+			r := &rec.refs[j]
+			m := cfg.current(r.lim)
+			algorithms[m.kind].moveBack(m, r.e.coldOf(m), r.got+owed(debts, j), rec.at, now)
+		}
+		return false
+	}
+	return true
 }
 
 // Units is the most that the permit was charged by one of these limits, without what a
@@ -152,28 +161,33 @@ const (
 )
 
 func (p Permit) end(how ending) {
-	l, refund := p.l, how == cancelled
-	sh := &l.shards[p.rec.home]
-	sh.mu.Lock()
+	l := p.l
+	home := &l.shards[p.rec.home]
+	home.mu.Lock()
 	rec := p.recordLocked()
 	if rec == nil {
-		sh.mu.Unlock()
+		home.mu.Unlock()
 		return
 	}
 	rec.gen++ // from here on this permit is released, and the record ours
-	n := rec.nested
-	if n != nil && refund {
+	if how != cancelled && rec.nested == nil && rec.stored == nil && rec.giveBackUsualLocked(p.rec.home) {
+		l.recycleLocked(home, p.rec.index)
+		home.mu.Unlock()
+		return
+	}
+	p.endAndUnlock(home, rec, how)
+}
+
+// endAndUnlock is end for all permits but usual ones, which take what is theirs back in a
+// few steps. It unlocks the home shard.
+func (p Permit) endAndUnlock(home *shard, rec *record, how ending) {
+	l, n, stored := p.l, rec.nested, rec.stored
+	if n != nil && how == cancelled {
 		n.refundLocked(rec)
 	}
-	stored := rec.stored
 	if stored != nil {
 		stored.endLocked(how)
 		rec.stored = nil
-	}
-	if n == nil && !refund && rec.giveBackUsualLocked(p.rec.home) {
-		l.recycleLocked(sh, p.rec.index)
-		sh.mu.Unlock()
-		return
 	}
 	if n != nil {
 		n.endLocked(rec, stored != nil && stored.nested)
@@ -184,51 +198,54 @@ func (p Permit) end(how ending) {
 	}
 	var wake [4]*entry
 	woken := wake[:0]
-	others := false
+	elsewhere := false
 	for i := range rec.refs {
 		r := &rec.refs[i]
 		if uint32(r.e.shard) != p.rec.home {
-			others = others || how != released || r.round != 0 || r.lim.holds()
-			continue
-		}
-		if how == completed {
-			r.succeededLocked(rec.at)
-		}
-		if l.giveBackLocked(r, refund, n.countsAtLocked(i, rec.at)) {
+			elsewhere = elsewhere || how != released || r.round != 0 || r.lim.holds()
+		} else if l.endRefLocked(r, how, rec.at, n.countsAtLocked(i, rec.at)) {
 			woken = addWake(woken, r.e)
 		}
 	}
-	if !others {
-		l.recycleLocked(sh, p.rec.index)
-		sh.mu.Unlock()
-		if len(woken) > 0 {
-			l.wakeAll(woken)
-		}
-		return
+	if elsewhere {
+		// Until it is recycled, the record is ours alone; it may move when its shard's
+		// records grow, but its refs do not.
+		refs, at := rec.refs, rec.at
+		home.mu.Unlock()
+		woken = p.endElsewhere(refs, n, how, at, woken)
+		home.mu.Lock()
 	}
-	// The rest is in other shards. Until it is recycled, the record is ours
-	// alone; it may move when its shard's records grow, but its refs do not.
-	refs, at := rec.refs, rec.at
-	sh.mu.Unlock()
+	l.recycleLocked(home, p.rec.index)
+	home.mu.Unlock()
+	l.wakeAll(woken)
+}
+
+// endElsewhere ends those of a permit's refs that are not in its home shard. It adds to
+// woken the keys at which waiting calls may go on.
+func (p Permit) endElsewhere(refs []taken, n *nested, how ending, at int64, woken []*entry) []*entry {
 	for i := range refs {
 		r := &refs[i]
 		if uint32(r.e.shard) == p.rec.home {
 			continue
 		}
-		o := &l.shards[r.e.shard]
-		o.mu.Lock()
-		if how == completed {
-			r.succeededLocked(at)
-		}
-		if l.giveBackLocked(r, refund, n.countsAtLocked(i, at)) {
+		sh := &p.l.shards[r.e.shard]
+		sh.mu.Lock()
+		if p.l.endRefLocked(r, how, at, n.countsAtLocked(i, at)) {
 			woken = addWake(woken, r.e)
 		}
-		o.mu.Unlock()
+		sh.mu.Unlock()
 	}
-	sh.mu.Lock()
-	l.recycleLocked(sh, p.rec.index)
-	sh.mu.Unlock()
-	l.wakeAll(woken)
+	return woken
+}
+
+// endRefLocked ends one ref of a permit that was granted at the time at, and reports whether
+// calls that wait for its key may go on. countsAt is when the limit counts what is left of
+// it. The shard of r is locked.
+func (l *Limiter) endRefLocked(r *taken, how ending, at, countsAt int64) (wake bool) {
+	if how == completed {
+		r.succeededLocked(at)
+	}
+	return l.giveBackLocked(r, how == cancelled, countsAt)
 }
 
 func addWake(es []*entry, e *entry) []*entry {
@@ -401,9 +418,3 @@ func (l *Limiter) wakeAll(es []*entry) {
 		l.drain(e, l.now())
 	}
 }
-
-// time converts from nanoseconds since the limiter's base.
-func (l *Limiter) time(ns int64) time.Time { return l.base.Add(time.Duration(ns)) }
-
-// ns is the inverse of time.
-func (l *Limiter) ns(t time.Time) int64 { return int64(t.Sub(l.base)) }

@@ -55,43 +55,48 @@ func (cfg *config) with(limits []Limit, now int64) (*config, error) {
 	named := make(map[string]bool)
 	for i, lim := range limits {
 		w, err := lim.spec()
+		switch {
+		case err == nil && named[lim.Name]:
+			err = fmt.Errorf("limiter: limit %q: there are two of this name", lim.Name)
+		case err == nil:
+			named[lim.Name] = true
+			next.limits[i], err = next.add(lim, w, now)
+		}
 		if err != nil {
 			errs = append(errs, err)
-			continue
 		}
-		if named[lim.Name] {
-			errs = append(errs, fmt.Errorf("limiter: limit %q: there are two of this name", lim.Name))
-			continue
-		}
-		named[lim.Name] = true
-		dims := slices.Clone(lim.Key)
-		slices.Sort(dims)
-		dims = slices.Compact(dims)
-		if n := len(dims); n > 0 && !dims[n-1].known() {
-			errs = append(errs, fmt.Errorf("limiter: limit %q: no such key: %v", lim.Name, dims[n-1]))
-			continue
-		}
-		lim.Key = dims
-		g := next.group(dims)
-		m := &limit{Limit: lim, spec: w, group: g.id, shared: !slices.Contains(dims, Account), base: float64(w.burst), since: now}
-		if old := g.limitFor(lim.Name, w.kind); old != nil { // also one that an earlier reload dropped
-			m.position, m.index, m.prior = old.position, old.index, old.prior
-			if old.kind != w.kind {
-				m.prior = &prior{spec: old.spec, at: now, gen: next.gen}
-			}
-			m.base = min(algorithms[old.kind].unused(old, now), float64(w.burst))
-		} else {
-			m.position, m.index = len(g.limits), -1
-			g.limits = append(g.limits, m)
-		}
-		m.index = algorithms[m.kind].place(g, m.index)
-		g.limits[m.position] = m
-		next.limits[i] = m
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
 	return next, nil
+}
+
+// add puts a limit with the numbers w into its group, at the position that one of its name
+// had before, if there was one.
+func (cfg *config) add(lim Limit, w spec, now int64) (*limit, error) {
+	dims := slices.Clone(lim.Key)
+	slices.Sort(dims)
+	dims = slices.Compact(dims)
+	if n := len(dims); n > 0 && !dims[n-1].known() {
+		return nil, fmt.Errorf("limiter: limit %q: no such key: %v", lim.Name, dims[n-1])
+	}
+	lim.Key = dims
+	g := cfg.group(dims)
+	m := &limit{Limit: lim, spec: w, group: g.id, shared: !slices.Contains(dims, Account), base: float64(w.burst), since: now}
+	if old := g.limitFor(lim.Name, w.kind); old != nil { // also one that an earlier reload dropped
+		m.position, m.index, m.prior = old.position, old.index, old.prior
+		if old.kind != w.kind {
+			m.prior = &prior{spec: old.spec, at: now, gen: cfg.gen}
+		}
+		m.base = min(algorithms[old.kind].unused(old, now), float64(w.burst))
+	} else {
+		m.position, m.index = len(g.limits), -1
+		g.limits = append(g.limits, m)
+	}
+	m.index = algorithms[m.kind].place(g, m.index)
+	g.limits[m.position] = m
+	return m, nil
 }
 
 // limitFor returns the limit of this name and kind that has a position in g, or nil.

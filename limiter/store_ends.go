@@ -3,6 +3,7 @@ package limiter
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -89,37 +90,43 @@ func (m *Member) sleep(d time.Duration) {
 // was sent. What the store did not take stays in the queue.
 func (m *Member) sendBatch() bool {
 	now := m.now()
+	sent, changes := m.takeBatch(now)
+	if len(sent) == 0 && len(changes) == 0 {
+		return false
+	}
+	toldEnds, err := m.tellEnds(sent, now)
+	toldChanges := 0
+	if err == nil {
+		toldChanges, err = m.tellChanges(changes, now)
+	}
+	if err != nil {
+		m.mu.Lock()
+		m.ends = append(sent[toldEnds:], m.ends...)
+		m.changes = append(changes[toldChanges:], m.changes...)
+		m.mu.Unlock()
+	}
+	return err == nil
+}
+
+// takeBatch takes out of the queues what is to be sent at the time now, and drops what is
+// too old.
+func (m *Member) takeBatch(now int64) (ends []pendingEnd, changes []pendingChange) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	old := 0
 	for old < len(m.ends) && now-m.ends[old].queued > int64(m.o.Lease) {
 		old++
 	}
 	m.stats.dropped.Add(int64(old))
-	m.ends = append(m.ends[:0], m.ends[old:]...)
-	n := min(len(m.ends), endsAtOnce)
-	batch := make([]StoreEnd, n)
-	for i := range batch {
-		p := &m.ends[i]
-		batch[i] = p.end
-		batch[i].Ago = time.Duration(now - p.instant)
-	}
-	sent := append([]pendingEnd(nil), m.ends[:n]...)
+	n := old + min(len(m.ends)-old, endsAtOnce)
+	ends = slices.Clone(m.ends[old:n])
 	m.ends = append(m.ends[:0], m.ends[n:]...)
-	changes := m.changes
-	m.changes = nil
-	m.mu.Unlock()
-	if n == 0 && len(changes) == 0 {
-		return false
-	}
-	if n > 0 {
-		if done, err := m.tellEnds(batch); err != nil {
-			m.mu.Lock()
-			m.ends = append(sent[done:], m.ends...)
-			m.changes = append(changes, m.changes...)
-			m.mu.Unlock()
-			return false
-		}
-	}
+	changes, m.changes = m.changes, nil
+	return ends, changes
+}
+
+// tellChanges sends changes, and returns how many of them need not be sent again.
+func (m *Member) tellChanges(changes []pendingChange, now int64) (done int, err error) {
 	for i := range changes {
 		c, waited := changes[i].change, time.Duration(now-changes[i].queued)
 		switch {
@@ -137,23 +144,30 @@ func (m *Member) sendBatch() bool {
 			continue
 		}
 		if err != nil {
-			m.mu.Lock()
-			m.changes = append(changes[i:], m.changes...)
-			m.mu.Unlock()
-			return false
+			return i, err
 		}
 		m.noteState(changes[i].key, c.Limit, st, false)
 	}
-	return true
+	return len(changes), nil
 }
 
 // tellEnds sends ends, and returns how many of them need not be sent again. Those of a key whose value
 // the store cannot read are dropped.
-func (m *Member) tellEnds(batch []StoreEnd) (done int, err error) {
+func (m *Member) tellEnds(ends []pendingEnd, now int64) (done int, err error) {
+	if len(ends) == 0 {
+		return 0, nil
+	}
+	batch := make([]StoreEnd, len(ends))
+	for i := range batch {
+		batch[i] = ends[i].end
+		batch[i].Ago = time.Duration(now - ends[i].instant)
+	}
 	tell := func(ends []StoreEnd) error {
 		return m.request(func(ctx context.Context) error { return m.store.End(ctx, ends) })
 	}
-	if err := tell(batch); !errors.Is(err, ErrStoreValue) {
+	if err := tell(batch); err == nil {
+		return len(batch), nil
+	} else if !errors.Is(err, ErrStoreValue) {
 		return 0, err
 	}
 	for i := range batch {

@@ -135,6 +135,31 @@ func (sp *storePermit) endLocked(how ending) {
 	}
 	sp.ended = true
 	sp.endAlone()
+	sp.endOutage(how)
+	if len(sp.places) == 0 || sp.places[0].state == notAsked {
+		return
+	}
+	switch over := sp.over(how); {
+	case sp.leased && sp.nested: // its slots end by themselves
+		sp.tellUsed(over)
+	case sp.leased && sp.m.outage.Load() != nil: // the slots go to the next call here
+		sp.tellUsed(over)
+		sp.endSlots(true)
+		go sp.askAnew()
+	case sp.leased:
+		sp.m.dropLease(sp.id)
+		sp.unknow()
+		if over == StoreCancelled || !sp.noEnd {
+			sp.tellAll(over)
+		}
+	case over == StoreReleased && (sp.succeeded || sp.refunded): // the store has heard of it
+	case over == StoreCancelled || !sp.noEnd:
+		sp.tellAll(over)
+	}
+}
+
+// endOutage ends what the permit has by an outage.
+func (sp *storePermit) endOutage(how ending) {
 	if sp.share.l != nil {
 		if how == cancelled && sp.nested { // what of it was not spent is given back already
 			sp.share.Release()
@@ -148,44 +173,26 @@ func (sp *storePermit) endLocked(how ending) {
 	if sp.share.l != nil || sp.slotsOf != nil {
 		go sp.askAnew() // not with the shard locked
 	}
-	if len(sp.places) == 0 || sp.places[0].state == notAsked {
-		return
-	}
-	over := StoreReleased
+}
+
+// over is what the end of the permit is to the store, besides what it has heard before.
+func (sp *storePermit) over(how ending) StoreEnding {
 	switch {
 	case how == completed && !sp.succeeded:
-		over = StoreCompleted
+		return StoreCompleted
 	case how == cancelled && !sp.refunded:
-		over = StoreCancelled
+		return StoreCancelled
 	}
-	if sp.leased && sp.nested { // its slots end by themselves
-		switch over {
-		case StoreCompleted:
-			sp.tellAll(StoreSucceeded)
-		case StoreCancelled:
-			sp.tellAll(StoreRefunded)
-		}
-		return
-	}
-	if sp.leased && sp.m.outage.Load() != nil { // the slots go to the next call here
-		defer func() { go sp.askAnew() }()
-		switch over {
-		case StoreCompleted:
-			sp.tellAll(StoreSucceeded)
-		case StoreCancelled:
-			sp.tellAll(StoreRefunded)
-		}
-		sp.endSlots(true)
-		return
-	}
-	if sp.leased {
-		sp.m.dropLease(sp.id)
-		sp.unknow()
-	} else if over == StoreReleased && (sp.succeeded || sp.refunded) {
-		return // the store has heard of it
-	}
-	if over == StoreCancelled || !sp.noEnd {
-		sp.tellAll(over)
+	return StoreReleased
+}
+
+// tellUsed tells the store how a permit has ended whose slots go on.
+func (sp *storePermit) tellUsed(over StoreEnding) {
+	switch over {
+	case StoreCompleted:
+		sp.tellAll(StoreSucceeded)
+	case StoreCancelled:
+		sp.tellAll(StoreRefunded)
 	}
 }
 

@@ -3,11 +3,110 @@ package limiter
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 )
+
+// On whose behalf a call is made, and which part of that a limit counts by.
+
+// Dimension is one part of a key: whom a limit counts.
+type Dimension uint8
+
+// The dimensions of a key. A limit without any counts all calls together.
+const (
+	Account Dimension = iota
+	App
+	Tenant
+	Host
+	IP
+	Device
+	Operation
+	dimensions // how many there are
+)
+
+var dimensionNames = [dimensions]string{"account", "app", "tenant", "host", "ip", "device", "operation"}
+
+// String is the dimension's name in a policy file.
+func (d Dimension) String() string {
+	if d < dimensions {
+		return dimensionNames[d]
+	}
+	if name, ok := d.factName(); ok {
+		return name
+	}
+	return fmt.Sprintf("dimension(%d)", uint8(d))
+}
+
+// ParseDimension is the inverse of [Dimension.String], but for facts: see
+// [FactDimension].
+func ParseDimension(s string) (Dimension, bool) {
+	for i, n := range dimensionNames {
+		if n == s {
+			return Dimension(i), true
+		}
+	}
+	return 0, false
+}
+
+// Keys says on whose behalf a call is made. A part that is not known is "",
+// which is a key like any other: all calls without an account share one.
+type Keys struct {
+	Account, App, Tenant, Host, IP, Device, Operation string
+
+	// Facts are facts of the policy's own, as [FactKeys] writes them. One that is not
+	// there is "".
+	Facts string
+}
+
+// Get returns the part of the key that d names.
+func (k *Keys) Get(d Dimension) string {
+	switch d {
+	case Account:
+		return k.Account
+	case App:
+		return k.App
+	case Tenant:
+		return k.Tenant
+	case Host:
+		return k.Host
+	case IP:
+		return k.IP
+	case Device:
+		return k.Device
+	case Operation:
+		return k.Operation
+	}
+	if name, ok := d.factName(); ok {
+		return k.Fact(name)
+	}
+	return ""
+}
+
+func (k *Keys) set(d Dimension, s string) {
+	switch d {
+	case Account:
+		k.Account = s
+	case App:
+		k.App = s
+	case Tenant:
+		k.Tenant = s
+	case Host:
+		k.Host = s
+	case IP:
+		k.IP = s
+	case Device:
+		k.Device = s
+	case Operation:
+		k.Operation = s
+	default:
+		if name, ok := d.factName(); ok {
+			k.setFact(name, s)
+		}
+	}
+}
 
 // Facts of a call as parts of its key: names of a policy's own, such as the
 // project that a request's path speaks of.
