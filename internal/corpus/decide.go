@@ -2,11 +2,9 @@ package corpus
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -47,12 +45,6 @@ type Answer struct {
 	// first refusal; the longest, if there are several. 0 = none is closed.
 	HoldSeconds float64 `json:"hold_seconds"`
 	Reason      string  `json:"reason"`
-}
-
-// Failure is printed in place of the Answer to a line that cannot be read.
-type Failure struct {
-	ID    json.RawMessage `json:"id"`
-	Error string          `json:"error"`
 }
 
 // Decider decides cases. It is safe for concurrent use.
@@ -312,70 +304,4 @@ func Counting(p *policy.Policy, operation string, facts map[string]string) []str
 		}
 	}
 	return names
-}
-
-// Tally is how many lines Run answered.
-type Tally struct {
-	Answered int // lines with a decision
-	Failed   int // lines that could not be read
-}
-
-// Run writes the answer to each line of r to w, one line each and in order, in
-// constant memory. It answers a line that cannot be read with a Failure, and skips
-// blank lines. It flushes its answers before it waits for more input. The error is
-// one of r, w or ctx; after one of r or ctx the answers so far have been written.
-func (d *Decider) Run(ctx context.Context, r io.Reader, w io.Writer) (Tally, error) {
-	var t Tally
-	lines := newLineReader(r)
-	out := newAnswerWriter(w)
-	for {
-		if err := ctx.Err(); err != nil {
-			return t, errors.Join(out.flush(), err)
-		}
-		line, err := lines.next()
-		switch {
-		case err == nil:
-		case errors.Is(err, errLineTooLong):
-			t.Failed++
-			if err := out.write(Failure{salvageID(line), err.Error()}); err != nil {
-				return t, err
-			}
-			continue
-		case errors.Is(err, io.EOF):
-			return t, out.flush()
-		default:
-			return t, errors.Join(out.flush(), err)
-		}
-		if blank(line) {
-			continue
-		}
-		var answer any
-		c, err := ParseCase(line)
-		if err == nil {
-			answer, err = d.Decide(&c)
-		}
-		if err != nil {
-			t.Failed++
-			answer = Failure{salvageID(line), err.Error()}
-		} else {
-			t.Answered++
-		}
-		if err := out.write(answer); err != nil {
-			return t, err
-		}
-		if lines.waiting() {
-			if err := out.flush(); err != nil {
-				return t, err
-			}
-		}
-	}
-}
-
-func blank(line []byte) bool {
-	for _, b := range line {
-		if b != ' ' && b != '\t' && b != '\r' {
-			return false
-		}
-	}
-	return true
 }

@@ -65,13 +65,6 @@ func (l *lineReader) collect(begin []byte) ([]byte, error) {
 	}
 }
 
-// waiting reports whether the next call of next may have to wait for input, since the
-// buffer holds no whole line. The caller should flush its output first.
-func (l *lineReader) waiting() bool {
-	ahead, _ := l.r.Peek(l.r.Buffered())
-	return bytes.IndexByte(ahead, '\n') < 0
-}
-
 // Lines calls f for every line of r that is not blank, with its number from 1, in bounded
 // memory. The line is valid until f returns. Where it is longer than MaxLine, f gets its
 // beginning and an err that says so. Lines stops at the first error of f, r or ctx, and
@@ -95,4 +88,13 @@ func Lines(ctx context.Context, r io.Reader, f func(number int, line []byte, err
 			return err
 		}
 	}
+}
+
+func blank(line []byte) bool {
+	for _, b := range line {
+		if b != ' ' && b != '\t' && b != '\r' {
+			return false
+		}
+	}
+	return true
 }

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -142,50 +143,32 @@ func (a *attempt) ending() string {
 // merged returns what a step gives, with the script's values where the step has none.
 func merged(script, step *corpus.Case) corpus.Case {
 	c := *step
-	text := func(dst *string, src string) {
-		if *dst == "" {
-			*dst = src
-		}
-	}
-	text(&c.URL, script.URL)
-	text(&c.Operation, script.Operation)
-	text(&c.Method, script.Method)
-	text(&c.Protocol, script.Protocol)
-	text(&c.IdempotencyKey, script.IdempotencyKey)
-	text(&c.IMAPStatus, script.IMAPStatus)
-	text(&c.NetworkError, script.NetworkError)
+	c.URL = cmp.Or(c.URL, script.URL)
+	c.Operation = cmp.Or(c.Operation, script.Operation)
+	c.Method = cmp.Or(c.Method, script.Method)
+	c.Protocol = cmp.Or(c.Protocol, script.Protocol)
+	c.IdempotencyKey = cmp.Or(c.IdempotencyKey, script.IdempotencyKey)
+	c.Status = cmp.Or(c.Status, script.Status)
+	c.IMAPStatus = cmp.Or(c.IMAPStatus, script.IMAPStatus)
+	c.NetworkError = cmp.Or(c.NetworkError, script.NetworkError)
+	c.Idempotent = cmp.Or(c.Idempotent, script.Idempotent)
+	c.Sent = cmp.Or(c.Sent, script.Sent)
 	if len(c.Body) == 0 {
 		c.Body = script.Body
-	}
-	if c.Status == 0 {
-		c.Status = script.Status
-	}
-	if c.Idempotent == nil {
-		c.Idempotent = script.Idempotent
-	}
-	if c.Sent == nil {
-		c.Sent = script.Sent
 	}
 	if c.Headers == nil {
 		c.Headers = script.Headers
 	}
-	if c.Facts.Named == nil {
-		c.Facts.Named = script.Facts.Named
+	f, shared := &c.Facts, &script.Facts
+	f.Type = cmp.Or(f.Type, shared.Type)
+	f.Message = cmp.Or(f.Message, shared.Message)
+	f.Network = cmp.Or(f.Network, shared.Network)
+	f.RetryAfter = cmp.Or(f.RetryAfter, shared.RetryAfter)
+	if f.Codes == nil {
+		f.Codes = shared.Codes
 	}
-	if c.Facts.Type == nil {
-		c.Facts.Type = script.Facts.Type
-	}
-	if c.Facts.Message == nil {
-		c.Facts.Message = script.Facts.Message
-	}
-	if c.Facts.Network == nil {
-		c.Facts.Network = script.Facts.Network
-	}
-	if c.Facts.Codes == nil {
-		c.Facts.Codes = script.Facts.Codes
-	}
-	if c.Facts.RetryAfter == nil {
-		c.Facts.RetryAfter = script.Facts.RetryAfter
+	if f.Named == nil {
+		f.Named = shared.Named
 	}
 	return c
 }
