@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -65,48 +67,49 @@ func check(cmd *cobra.Command, args []string, strict bool, format string) error 
 		_, more := suite.Parse(f)
 		found = append(found, more...)
 	}
-
-	r := checkReport{Files: len(files) + len(suites), Diagnostics: []checkDiagnostic{}}
-	for _, d := range found {
-		severity := "warning"
-		if d.Severity == policy.Error {
-			severity = "error"
-			r.Errors++
-		} else {
-			r.Warnings++
-		}
-		r.Diagnostics = append(r.Diagnostics, checkDiagnostic{
-			File: d.Pos.File, Line: d.Pos.Line, Column: d.Pos.Column, EndColumn: d.EndColumn,
-			Severity: severity, Code: d.Code, Message: d.Message, Hint: d.Hint, Source: d.Line,
-		})
-	}
-	w := cmd.OutOrStdout()
-	switch format {
-	case "json":
-		err = writeJSON(w, r)
-	case "github":
-		for _, d := range r.Diagnostics {
-			if _, err = io.WriteString(w, d.annotation()); err != nil {
-				break
-			}
-		}
-	default:
-		for _, d := range found {
-			if _, err = fmt.Fprintf(w, "%s\n\n", strings.TrimRight(d.String(), "\n")); err != nil {
-				break
-			}
-		}
-	}
-	if err == nil && format != "json" {
-		_, err = fmt.Fprintln(w, r.summary())
-	}
-	if err != nil {
+	r := newCheckReport(len(files)+len(suites), found)
+	if err := r.write(cmd.OutOrStdout(), format, found); err != nil {
 		return failed(err)
 	}
 	if r.Errors > 0 || strict && r.Warnings > 0 {
 		return exitCheck
 	}
 	return nil
+}
+
+func newCheckReport(files int, found policy.Diagnostics) *checkReport {
+	r := &checkReport{Files: files, Diagnostics: []checkDiagnostic{}}
+	for _, d := range found {
+		if d.Severity == policy.Error {
+			r.Errors++
+		} else {
+			r.Warnings++
+		}
+		r.Diagnostics = append(r.Diagnostics, checkDiagnostic{
+			File: d.Pos.File, Line: d.Pos.Line, Column: d.Pos.Column, EndColumn: d.EndColumn,
+			Severity: d.Severity.String(), Code: d.Code, Message: d.Message, Hint: d.Hint, Source: d.Line,
+		})
+	}
+	return r
+}
+
+// write prints the report, which was made of found.
+func (r *checkReport) write(out io.Writer, format string, found policy.Diagnostics) error {
+	w := bufio.NewWriter(out)
+	switch format {
+	case "json":
+		return errors.Join(writeJSON(w, r), w.Flush())
+	case "github":
+		for i := range r.Diagnostics {
+			fmt.Fprint(w, r.Diagnostics[i].annotation())
+		}
+	default:
+		for _, d := range found {
+			fmt.Fprintf(w, "%s\n\n", strings.TrimRight(d.String(), "\n"))
+		}
+	}
+	fmt.Fprintln(w, r.summary())
+	return w.Flush()
 }
 
 // filesToCheck reads the policies and the suites that the arguments name; without
@@ -146,13 +149,6 @@ func filesToCheck(args []string) (policies, suites []policy.File, err error) {
 // summary returns the last line of the text output.
 func (r *checkReport) summary() string {
 	return fmt.Sprintf("%s: %s, %s", count(r.Files, "file"), count(r.Errors, "error"), count(r.Warnings, "warning"))
-}
-
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // annotation returns the diagnostic as a workflow command of GitHub Actions.

@@ -37,22 +37,13 @@ a header or another fact that was not recorded, the change is unknown. With
 	}
 	old := dirFlag(cmd, "old", "policies that decide today, from `DIR` or a file")
 	new := dirFlag(cmd, "new", "policies that would decide, from `DIR` or a file")
-	failOn := cmd.Flags().String("fail-on", "", "end with 5 on a change of this `CLASS` or worse")
+	fails := cmd.Flags().String("fail-on", "", "end with 5 on a change of this `CLASS` or worse")
 	completeFlag(cmd, "fail-on", cobra.FixedCompletions(diff.ClassNames(), cobra.ShellCompDirectiveNoFileComp))
 	format := formatFlag(cmd, "how to print the changes", "text", "json", "github")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return diffCases(cmd, args, *old, *new, *failOn, *format)
+		return diffCases(cmd, args, *old, *new, *fails, *format)
 	}
 	return cmd
-}
-
-// dirFlag defines a flag that names a folder of policies.
-func dirFlag(cmd *cobra.Command, name, usage string) *string {
-	dir := cmd.Flags().String(name, "", usage)
-	if err := cmd.MarkFlagDirname(name); err != nil {
-		panic(err) // the flag is defined above
-	}
-	return dir
 }
 
 // classTable returns the list of the classes of changes, for the help.
@@ -66,16 +57,30 @@ func classTable() string {
 	return b.String()
 }
 
-func diffCases(cmd *cobra.Command, args []string, old, new, failOn, format string) error {
-	class, limit := diff.Class(0), failOn != ""
-	if limit {
-		var err error
-		if class, err = diff.ClassOf(failOn); err != nil {
-			if near := closest.Word(failOn, diff.ClassNames()); near != "" {
-				return fmt.Errorf("--fail-on: no class %q (did you mean %q?)", failOn, near)
-			}
-			return fmt.Errorf("--fail-on: %w", err)
-		}
+// failOn is what --fail-on says.
+type failOn struct {
+	given bool
+	class diff.Class
+}
+
+func parseFailOn(s string) (failOn, error) {
+	if s == "" {
+		return failOn{}, nil
+	}
+	class, err := diff.ClassOf(s)
+	if err == nil {
+		return failOn{true, class}, nil
+	}
+	if near := closest.Word(s, diff.ClassNames()); near != "" {
+		return failOn{}, fmt.Errorf("--fail-on: no class %q (did you mean %q?)", s, near)
+	}
+	return failOn{}, fmt.Errorf("--fail-on: %w", err)
+}
+
+func diffCases(cmd *cobra.Command, args []string, old, new, failsOn, format string) error {
+	on, err := parseFailOn(failsOn)
+	if err != nil {
+		return err
 	}
 	if old == "" && new == "" {
 		return errors.New("want --new DIR, --old DIR or both: without one of them the built-in policies alone count")
@@ -86,53 +91,53 @@ func diffCases(cmd *cobra.Command, args []string, old, new, failOn, format strin
 	if dash := slices.Index(args, "-"); dash >= 0 && slices.Contains(args[dash+1:], "-") {
 		return errors.New("the standard input (-) can be read once only")
 	}
-	var sets [2]*policy.Set
-	for i, dir := range []string{old, new} {
-		var err error
-		if sets[i], err = overlaid(cmd, dir); err != nil {
-			return err
-		}
-	}
-	comparer, err := diff.New(sets[0], sets[1])
+	report, err := compareCases(cmd, args, old, new)
 	if err != nil {
-		return failed(err)
+		return err
 	}
-	report := diff.NewReport()
-	for _, name := range args {
-		err := readCases(cmd, name, func(in io.Reader) error { return report.Read(cmd.Context(), comparer, name, in) })
-		switch {
-		case errors.Is(err, context.Canceled):
-			return failed(errInterrupted)
-		case err != nil:
-			return failed(err)
-		}
-	}
-	if limit && report.Cases+report.Failed == 0 {
+	if on.given && report.Cases+report.Failed == 0 {
 		return failed(errors.New("there is no case to decide: --fail-on would say nothing"))
 	}
-	report.Sort()
-	w := bufio.NewWriter(cmd.OutOrStdout())
-	switch format {
-	case "json":
-		err = writeJSON(w, report)
-	case "github":
-		writeDiffGitHub(w, report, class, limit)
-	default:
-		writeDiffText(w, report, explain.Style{Color: colorful(cmd.OutOrStdout())})
-	}
-	if err := errors.Join(err, w.Flush()); err != nil {
+	if err := writeDiff(cmd.OutOrStdout(), report, format, on); err != nil {
 		return failed(err)
 	}
 	for _, u := range report.Unread {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s:%d: %s\n", u.File, u.Line, u.Error)
 	}
 	switch {
-	case limit && report.Has(class):
+	case on.given && report.Has(on.class):
 		return exitDiff
 	case report.Failed > 0:
 		return failed(fmt.Errorf("%d of %d lines could not be read", report.Failed, report.Failed+report.Cases))
 	}
 	return nil
+}
+
+// compareCases compares the decisions of two sets of policies about the cases of files.
+func compareCases(cmd *cobra.Command, files []string, old, new string) (*diff.Report, error) {
+	var sets [2]*policy.Set
+	for i, dir := range []string{old, new} {
+		var err error
+		if sets[i], err = overlaid(cmd, dir); err != nil {
+			return nil, err
+		}
+	}
+	comparer, err := diff.New(sets[0], sets[1])
+	if err != nil {
+		return nil, failed(err)
+	}
+	report := diff.NewReport()
+	for _, name := range files {
+		err := readCases(cmd, name, func(in io.Reader) error { return report.Read(cmd.Context(), comparer, name, in) })
+		switch {
+		case errors.Is(err, context.Canceled):
+			return nil, failed(errInterrupted)
+		case err != nil:
+			return nil, failed(err)
+		}
+	}
+	report.Sort()
+	return report, nil
 }
 
 // readCases calls read with a file of cases; "-" is the standard input.
@@ -148,9 +153,23 @@ func readCases(cmd *cobra.Command, name string, read func(io.Reader) error) erro
 	return read(f)
 }
 
+func writeDiff(out io.Writer, r *diff.Report, format string, on failOn) error {
+	w := bufio.NewWriter(out)
+	var err error
+	switch format {
+	case "json":
+		err = writeJSON(w, r)
+	case "github":
+		writeDiffGitHub(w, r, on)
+	default:
+		writeDiffText(w, r, explain.Style{Color: colorful(out)})
+	}
+	return errors.Join(err, w.Flush())
+}
+
 // writeDiffText prints the report for people.
 func writeDiffText(w io.Writer, r *diff.Report, style explain.Style) {
-	fmt.Fprintf(w, "%s: %s\n", counted(r.Cases, "case", "cases"), summary(r))
+	fmt.Fprintf(w, "%s: %s\n", count(r.Cases, "case"), summary(r))
 	last := diff.Class(-1)
 	for _, g := range r.Groups {
 		if g.Class != last {
@@ -161,7 +180,7 @@ func writeDiffText(w io.Writer, r *diff.Report, style explain.Style) {
 					total += other.Cases
 				}
 			}
-			fmt.Fprintf(w, "\n%s  %s: %s\n", emphasis(g, style), g.Class.Means(), counted(total, "case", "cases"))
+			fmt.Fprintf(w, "\n%s  %s: %s\n", emphasis(g, style), g.Class.Means(), count(total, "case"))
 		}
 		for line := range explain.Lines(fmt.Sprintf("%6d  ", g.Cases), g.Old.Policy+": "+transition(g), 100) {
 			fmt.Fprintln(w, line)
@@ -178,7 +197,7 @@ func writeDiffText(w io.Writer, r *diff.Report, style explain.Style) {
 		}
 	}
 	if r.Left > 0 {
-		fmt.Fprintf(w, "\n%s more, in more ways than are listed\n", counted(r.Left, "case", "cases"))
+		fmt.Fprintf(w, "\n%s more, in more ways than are listed\n", count(r.Left, "case"))
 	}
 }
 
@@ -189,13 +208,6 @@ func emphasis(g *diff.Group, style explain.Style) string {
 		return "\x1b[1m" + name + "\x1b[0m"
 	}
 	return name
-}
-
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
 
 // summary says how many decisions change.
@@ -290,11 +302,11 @@ func exampleText(x *diff.Example) string {
 
 // writeDiffGitHub prints the report as workflow commands of GitHub Actions: errors for
 // changes that fail the command, notices for harmless ones, and warnings for the others.
-func writeDiffGitHub(w io.Writer, r *diff.Report, class diff.Class, limit bool) {
+func writeDiffGitHub(w io.Writer, r *diff.Report, on failOn) {
 	for _, g := range r.Groups {
 		severity := "warning"
 		switch {
-		case limit && g.Class <= class:
+		case on.given && g.Class <= on.class:
 			severity = "error"
 		case g.Harmless:
 			severity = "notice"
@@ -305,7 +317,7 @@ func writeDiffGitHub(w io.Writer, r *diff.Report, class diff.Class, limit bool) 
 		} else {
 			at = " "
 		}
-		text := fmt.Sprintf("%s: %s, %s: %s", counted(g.Cases, "case", "cases"), g.Class.Means(), g.Old.Policy, transition(g))
+		text := fmt.Sprintf("%s: %s, %s: %s", count(g.Cases, "case"), g.Class.Means(), g.Old.Policy, transition(g))
 		if len(g.Examples) > 0 {
 			text += "\nsuch as " + exampleText(&g.Examples[0])
 		}
@@ -314,5 +326,5 @@ func writeDiffGitHub(w io.Writer, r *diff.Report, class diff.Class, limit bool) 
 	for _, u := range r.Unread {
 		fmt.Fprintf(w, "::error file=%s,line=%d,title=recourse diff::%s\n", githubProperty.Replace(u.File), u.Line, githubMessage.Replace(u.Error))
 	}
-	fmt.Fprintf(w, "%s: %s\n", counted(r.Cases, "case", "cases"), summary(r))
+	fmt.Fprintf(w, "%s: %s\n", count(r.Cases, "case"), summary(r))
 }

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,7 +11,6 @@ import (
 	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/internal/corpus"
 	"github.com/recourse-go/recourse/internal/explain"
-	"github.com/recourse-go/recourse/policy"
 )
 
 func newExplain() *cobra.Command {
@@ -72,7 +68,7 @@ func explainCase(cmd *cobra.Command, args []string, policies, format string, rul
 		return failed(err)
 	}
 	if k.Provider != "" && x.Decision.Policy != k.Provider {
-		if near := closest.Word(k.Provider, policyNames(set)); near != "" {
+		if near := closest.Word(k.Provider, set.Names()); near != "" {
 			x.Notes = append(x.Notes, fmt.Sprintf("did you mean provider=%s?", near))
 		} else if policies == "" {
 			x.Notes = append(x.Notes, "policies of your own are read with --policies DIR")
@@ -111,126 +107,4 @@ func readEvent(cmd *cobra.Command, args []string) (corpus.Case, error) {
 	}
 	k, err := corpus.ParseEvent(data)
 	return k, failed(err)
-}
-
-func policyNames(set *policy.Set) []string {
-	var names []string
-	for _, p := range set.Policies() {
-		names = append(names, p.Name)
-	}
-	return names
-}
-
-// factNames are the names that explain takes as arguments, besides header.NAME and
-// facts.NAME.
-var factNames = []string{
-	"provider", "operation", "method", "protocol", "url", "idempotency_key",
-	"status", "imap_status", "body", "network_error", "now",
-	"attempt", "elapsed", "idempotent", "sent",
-	"type", "code", "codes", "message", "network", "retry_after",
-}
-
-// eventOf returns the JSON object that the arguments NAME=VALUE describe.
-func eventOf(args []string) ([]byte, error) {
-	event := map[string]any{}
-	headers := map[string][]string{}
-	facts := map[string]string{}
-	for _, arg := range args {
-		name, value, ok := strings.Cut(arg, "=")
-		if !ok {
-			return nil, fmt.Errorf("want NAME=VALUE, got %q", arg)
-		}
-		if header, ok := strings.CutPrefix(name, "header."); ok {
-			headers[header] = append(headers[header], value)
-			continue
-		}
-		if fact, ok := strings.CutPrefix(name, "facts."); ok {
-			facts[fact] = value
-			continue
-		}
-		if !slices.Contains(factNames, name) {
-			if near := closest.Word(name, factNames); near != "" {
-				return nil, fmt.Errorf("unknown name %q (did you mean %q?)", name, near)
-			}
-			return nil, fmt.Errorf("unknown name %q", name)
-		}
-		switch name {
-		case "code", "codes":
-			codes, _ := event["codes"].([]string)
-			event["codes"] = append(codes, strings.Split(value, ",")...)
-		case "status", "attempt":
-			n, err := strconv.Atoi(value)
-			if err != nil {
-				return nil, fmt.Errorf("%s: want a number, got %q", name, value)
-			}
-			event[name] = n
-		case "idempotent", "sent":
-			b, err := strconv.ParseBool(value)
-			if err != nil {
-				return nil, fmt.Errorf("%s: want true or false, got %q", name, value)
-			}
-			event[name] = b
-		case "body":
-			file, ok := strings.CutPrefix(value, "@")
-			if !ok {
-				event[name] = value
-				continue
-			}
-			f, err := openFile(file)
-			if err != nil {
-				return nil, fmt.Errorf("body: %w", err)
-			}
-			defer f.Close()
-			body, err := io.ReadAll(io.LimitReader(f, 1<<20))
-			if err != nil {
-				return nil, fmt.Errorf("body: %w", err)
-			}
-			event["body_base64"] = body
-		default:
-			event[name] = value
-		}
-	}
-	if len(headers) > 0 {
-		event["headers"] = headers
-	}
-	if len(facts) > 0 {
-		event["facts"] = facts
-	}
-	return json.Marshal(event)
-}
-
-// completeFact offers a shell the names that explain takes and, behind a name and "=",
-// its known values.
-func completeFact(cmd *cobra.Command, policies, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	name, _, named := strings.Cut(word, "=")
-	var offered []cobra.Completion
-	if !named {
-		for _, n := range factNames {
-			offered = append(offered, n+"=")
-		}
-		return offered, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
-	}
-	var values []string
-	switch name {
-	case "provider":
-		set, err := overlaid(cmd, policies)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		values = policyNames(set)
-	case "protocol":
-		values = []string{"http", "smtp", "imap"}
-	case "method":
-		values = []string{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "REPORT", "PROPFIND"}
-	case "imap_status":
-		values = []string{"OK", "NO", "BAD", "BYE", "PREAUTH"}
-	case "network":
-		values = corpus.Networks
-	case "idempotent", "sent":
-		values = []string{"true", "false"}
-	}
-	for _, v := range values {
-		offered = append(offered, name+"="+v)
-	}
-	return offered, cobra.ShellCompDirectiveNoFileComp
 }

@@ -38,8 +38,13 @@ func (c *choice) Set(s string) error {
 
 // policiesFlag defines --policies.
 func policiesFlag(cmd *cobra.Command) *string {
-	dir := cmd.Flags().String("policies", "", "policies over the built-in ones, from `DIR` or a file")
-	if err := cmd.MarkFlagDirname("policies"); err != nil {
+	return dirFlag(cmd, "policies", "policies over the built-in ones, from `DIR` or a file")
+}
+
+// dirFlag defines a flag that names a folder of policies.
+func dirFlag(cmd *cobra.Command, name, usage string) *string {
+	dir := cmd.Flags().String(name, "", usage)
+	if err := cmd.MarkFlagDirname(name); err != nil {
 		panic(err) // the flag is defined above
 	}
 	return dir

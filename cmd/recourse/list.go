@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/recourse-go/recourse/internal/columns"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -101,26 +102,8 @@ func writeList(out io.Writer, all []listed) error {
 		}
 		rows = append(rows, []string{l.Policy, l.Protocol, fmt.Sprint(l.Rules), fmt.Sprint(l.Limits), strings.Join(l.Extends, ", "), where})
 	}
-	writeColumns(w, rows)
+	for _, line := range columns.Lines(rows, func(int) bool { return true }) {
+		fmt.Fprintln(w, line)
+	}
 	return w.Flush()
-}
-
-// writeColumns prints rows in columns, each as wide as its longest cell.
-func writeColumns(w io.Writer, rows [][]string) {
-	var widths []int
-	for _, row := range rows {
-		for i, cell := range row {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], len(cell))
-		}
-	}
-	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			fmt.Fprintf(&line, "%-*s  ", widths[i], cell)
-		}
-		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
-	}
 }

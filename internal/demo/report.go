@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/enginetest"
+	"github.com/recourse-go/recourse/internal/columns"
 )
 
 // Report is the outcome of a run. Others parse its JSON, so its fields must stay.
@@ -177,71 +178,26 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) 
 // WriteTable writes the report as a table for people, the passes side by side,
 // with notes on how to read it.
 func (r *Report) WriteTable(w io.Writer) error {
-	// The first three rows are the heads of the columns: the name of a pass, and that of
-	// a provider in two parts.
-	rows := [][]string{{""}, {""}, {""}}
-	for i := range r.Passes {
-		p := &r.Passes[i]
-		for j, v := range p.Providers {
-			pass := ""
-			if j == 0 {
-				pass = p.Name
-			}
-			first, second := "", v.Provider
-			if i := strings.IndexByte(v.Provider, '_'); i >= 0 && len(v.Provider) > 10 {
-				first, second = v.Provider[:i+1], v.Provider[i+1:]
-			}
-			rows[0], rows[1], rows[2] = append(rows[0], pass), append(rows[1], first), append(rows[2], second)
-		}
-		rows[0], rows[1], rows[2] = append(rows[0], ""), append(rows[1], ""), append(rows[2], "all")
-	}
+	rows := r.headings()
 	rows = append(rows, nil)
 	for _, m := range metrics() {
-		row := []string{m.name}
-		for i := range r.Passes {
-			p := &r.Passes[i]
-			for j := range p.Providers {
-				row = append(row, m.cell(&p.Providers[j]))
-			}
-			row = append(row, m.sum(p.Providers))
-		}
-		rows = append(rows, row)
+		rows = append(rows, r.row(m.name, m.cell, func(p *Pass) string { return m.sum(p.Providers) }))
 	}
-	row := []string{"wall time"}
-	for i := range r.Passes {
-		p := &r.Passes[i]
-		for j := range p.Providers {
-			row = append(row, seconds(p.Providers[j].Took))
-		}
-		row = append(row, seconds(time.Duration(p.Seconds*float64(time.Second))))
-	}
-	rows = append(rows, row, nil)
+	rows = append(rows, r.row("wall time",
+		func(v *Provider) string { return seconds(v.Took) },
+		func(p *Pass) string { return seconds(time.Duration(p.Seconds * float64(time.Second))) }), nil)
 
-	widths := make([]int, len(row))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], len(cell))
-		}
-	}
-	total := 2 * (len(widths) - 1)
-	for _, n := range widths {
-		total += n
+	lines := columns.Lines(rows, func(column int) bool { return column == 0 })
+	width := 0
+	for _, line := range lines {
+		width = max(width, len(line))
 	}
 	var b strings.Builder
-	for _, row := range rows {
-		if row == nil {
-			b.WriteString(strings.Repeat("-", total) + "\n")
-			continue
+	for _, line := range lines {
+		if line == "" {
+			line = strings.Repeat("-", width)
 		}
-		var line strings.Builder
-		for i, cell := range row {
-			if i == 0 {
-				fmt.Fprintf(&line, "%-*s", widths[i], cell)
-			} else {
-				fmt.Fprintf(&line, "  %*s", widths[i], cell)
-			}
-		}
-		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+		b.WriteString(line + "\n")
 	}
 	b.WriteString(`Requests, refusals, re-authentications, duplicates and peaks are as the servers counted them, refused
 requests included. Peaks are the worst mailbox's: requests in flight, and units over any sliding second;
@@ -249,22 +205,60 @@ requests included. Peaks are the worst mailbox's: requests in flight, and units 
 mailbox, and before the time that the refusal named.
 `)
 	for i := range r.Passes {
-		p := &r.Passes[i]
-		var unread, looked, resent, deferred int
-		for _, v := range p.Providers {
-			unread, looked, resent, deferred = unread+v.Unread, looked+v.LookedUp, resent+v.Resent, deferred+v.Deferred
-		}
-		fmt.Fprintf(&b, "%s: replies lost after the server had done its work: %d", p.Name, unread)
-		if looked > 0 {
-			fmt.Fprintf(&b, "; sends of unknown outcome: %d looked up, %d sent again", looked, resent)
-		}
-		if deferred > 0 {
-			fmt.Fprintf(&b, "; deferred: %d", deferred)
-		}
-		b.WriteString(".\n")
+		b.WriteString(r.Passes[i].unknown())
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// headings returns the first three rows of the table: the name of each pass, and those of its
+// providers, of which a long one takes two rows.
+func (r *Report) headings() [][]string {
+	passes, first, second := []string{""}, []string{""}, []string{""}
+	for i := range r.Passes {
+		p := &r.Passes[i]
+		for j, v := range p.Providers {
+			pass, begin, end := "", "", v.Provider
+			if j == 0 {
+				pass = p.Name
+			}
+			if at := strings.IndexByte(end, '_'); at >= 0 && len(end) > 10 {
+				begin, end = end[:at+1], end[at+1:]
+			}
+			passes, first, second = append(passes, pass), append(first, begin), append(second, end)
+		}
+		passes, first, second = append(passes, ""), append(first, ""), append(second, "all")
+	}
+	return [][]string{passes, first, second}
+}
+
+// row returns a row of the table: for each pass the cells of its providers, and that of all.
+func (r *Report) row(name string, cell func(*Provider) string, all func(*Pass) string) []string {
+	row := []string{name}
+	for i := range r.Passes {
+		p := &r.Passes[i]
+		for j := range p.Providers {
+			row = append(row, cell(&p.Providers[j]))
+		}
+		row = append(row, all(p))
+	}
+	return row
+}
+
+// unknown says of how many requests the outcome was unknown, and what became of them.
+func (p *Pass) unknown() string {
+	var unread, looked, resent, deferred int
+	for _, v := range p.Providers {
+		unread, looked, resent, deferred = unread+v.Unread, looked+v.LookedUp, resent+v.Resent, deferred+v.Deferred
+	}
+	s := fmt.Sprintf("%s: replies lost after the server had done its work: %d", p.Name, unread)
+	if looked > 0 {
+		s += fmt.Sprintf("; sends of unknown outcome: %d looked up, %d sent again", looked, resent)
+	}
+	if deferred > 0 {
+		s += fmt.Sprintf("; deferred: %d", deferred)
+	}
+	return s + ".\n"
 }
 
 // String returns the progress as one line.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/recourse-go/recourse/internal/columns"
 	"github.com/recourse-go/recourse/internal/explain"
 	"github.com/recourse-go/recourse/internal/simulate"
 )
@@ -118,28 +119,9 @@ func courseText(b *strings.Builder, r *simulate.Result) {
 
 // tableText writes a table. The first column, and those without a heading, are aligned to
 // the left like texts; the others to the right like numbers.
-func tableText(b *strings.Builder, columns []string, rows [][]string) {
-	widths := make([]int, len(columns))
-	for _, row := range append([][]string{columns}, rows...) {
-		for i, cell := range row {
-			widths[i] = max(widths[i], len([]rune(cell)))
-		}
-	}
-	line := func(row []string) {
-		var cells []string
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-len([]rune(cell)))
-			if i == 0 || columns[i] == "" {
-				cells = append(cells, cell+pad)
-			} else {
-				cells = append(cells, pad+cell)
-			}
-		}
-		b.WriteString(strings.TrimRight("  "+strings.Join(cells, "  "), " "))
-		b.WriteByte('\n')
-	}
-	line(columns)
-	for _, row := range rows {
-		line(row)
+func tableText(b *strings.Builder, headings []string, rows [][]string) {
+	all := append([][]string{headings}, rows...)
+	for _, line := range columns.Lines(all, func(column int) bool { return column == 0 || headings[column] == "" }) {
+		b.WriteString("  " + line + "\n")
 	}
 }
