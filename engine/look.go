@@ -97,15 +97,11 @@ func (p *Provider) Budgets() []BudgetState {
 // of Err what is known to hold no secret, as in the text of a GiveUpError; "" where nothing
 // did.
 func (n *Notice) Text() string {
-	switch n.Kind {
-	case NoticeReload, NoticeStore, NoticeNoAccount, NoticeManyFacts, NoticeUnclaimed, NoticePaused, NoticeResumed:
-		if n.Err == nil {
-			return ""
-		}
-		return errtree.Text(n.Err)
-	}
-	if n.Event == nil && n.Err == nil {
+	switch {
+	case n.Event == nil && n.Err == nil, n.Kind.ownError() && n.Err == nil:
 		return ""
+	case n.Kind.ownError():
+		return errtree.Text(n.Err)
 	}
 	return shownFailure(n.Event, n.Err)
 }

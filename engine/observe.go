@@ -83,6 +83,16 @@ func (k NoticeKind) String() string {
 	return "unknown"
 }
 
+// ownError reports whether the Err of notices of this kind is about the engine and not about an
+// attempt, so that all of its text may be shown.
+func (k NoticeKind) ownError() bool {
+	switch k {
+	case NoticeReload, NoticeStore, NoticeNoAccount, NoticeManyFacts, NoticeUnclaimed, NoticePaused, NoticeResumed:
+		return true
+	}
+	return false
+}
+
 // Notice is one thing that happened. Fields that do not concern its Kind are zero.
 type Notice struct {
 	Kind      NoticeKind

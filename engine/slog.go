@@ -43,116 +43,119 @@ func LogObserver(l *slog.Logger) Observer {
 		l = slog.Default()
 	}
 	return ObserverFunc(func(ctx context.Context, n *Notice) {
-		level, text := slog.LevelDebug, ""
-		switch n.Kind {
-		case NoticeWait:
-			text = "retrying"
-		case NoticeDecision:
-			if n.Decision == nil || n.Decision.Action != policy.Accept {
-				return // the wait or the end of the call that follows is logged
-			}
-			if n.Decision.Reason == decision.ReasonSuccess {
-				return // a plain success, decided only because its body could hide an error
-			}
-			text = "accepted"
-		case NoticeReauth:
-			if n.Err != nil {
-				return // what becomes of the call is logged, with this as its reason
-			}
-			text = "re-authenticated"
-		case NoticeReauthWait:
-			if n.Err != nil {
-				return // the same
-			}
-			text = "waited for re-authentication"
-		case NoticeDefer:
-			level, text = slog.LevelInfo, "deferred"
-		case NoticeGiveUp:
-			level, text = slog.LevelWarn, "gave up"
-			if n.Decision != nil {
-				level = levelOfGivingUp(n)
-			}
-		case NoticeReload:
-			level, text = slog.LevelInfo, "policies reloaded"
-			if n.Err != nil {
-				level, text = slog.LevelError, "policies not reloaded"
-			}
-		case NoticeNested:
-			level, text = slog.LevelWarn, "retried again above"
-		case NoticeLeak:
-			level, text = slog.LevelWarn, "response body never closed"
-		case NoticeNoAccount, NoticeManyFacts:
-			level, text = slog.LevelWarn, "call without an account"
-		case NoticePaused:
-			level, text = slog.LevelWarn, "account paused"
-		case NoticeResumed:
-			level, text = slog.LevelInfo, "account resumed"
-		case NoticeUnclaimed:
-			level, text = slog.LevelWarn, "no policy for a host of a built-in one"
-		case NoticeStore:
-			level, text = slog.LevelWarn, "store: "+n.Store.Kind.String()
-			if n.Store.Kind == limiter.StoreOutageEnded {
-				level = slog.LevelInfo
-			}
-		default:
-			return
+		level, text := logged(n)
+		if text != "" && l.Enabled(ctx, level) {
+			l.LogAttrs(ctx, level, text, attributes(n)...)
 		}
-		if !l.Enabled(ctx, level) {
-			return
-		}
-		attrs := make([]slog.Attr, 0, 16)
-		add := func(k, v string) {
-			if v != "" {
-				attrs = append(attrs, slog.String(k, v))
-			}
-		}
-		add("provider", n.Provider)
-		add("operation", n.Operation)
-		add("account", n.Account)
-		add("policy_version", n.Version)
-		if n.Attempt > 0 {
-			attrs = append(attrs, slog.Int("attempt", n.Attempt))
-		}
-		if d := n.Decision; d != nil {
-			if d.Rule != nil {
-				add("rule", d.Rule.Name)
-			}
-			add("action", d.Action.String())
-			add("as", brief(d.As))
-			add("reason", d.Reason.String())
-		}
-		if s := n.Store; s != nil {
-			attrs = append(attrs, slog.Int("members", s.Members))
-			if s.Count > 0 {
-				attrs = append(attrs, slog.Int("count", s.Count))
-			}
-			if s.Kind == limiter.StoreOutageBegan {
-				attrs = append(attrs, slog.Float64("share", s.Share))
-			}
-		}
-		add("limit", n.Limit)
-		add("closed_by", n.Cause.Rule)
-		if n.Duration > 0 {
-			attrs = append(attrs, slog.Duration("wait", n.Duration))
-		}
-		if e := n.Event; e != nil {
-			if e.Status != 0 {
-				attrs = append(attrs, slog.Int("status", e.Status))
-			}
-			add("imap_status", redact.Code(e.IMAPStatus))
-			add("network", redact.Code(e.Network))
-			add("code", redact.Code(e.Code()))
-		}
-		if n.Err != nil && (n.Kind == NoticeReload || n.Kind == NoticeNoAccount || n.Kind == NoticeManyFacts || n.Kind == NoticeUnclaimed || n.Kind == NoticePaused || n.Kind == NoticeStore) {
-			add("error", errtree.Text(n.Err))
-		}
-		l.LogAttrs(ctx, level, text, attrs...)
 	})
+}
+
+// logMessages has the level and the text of the notices that are always logged alike.
+var logMessages = map[NoticeKind]struct {
+	level slog.Level
+	text  string
+}{
+	NoticeWait:      {slog.LevelDebug, "retrying"},
+	NoticeDefer:     {slog.LevelInfo, "deferred"},
+	NoticeNested:    {slog.LevelWarn, "retried again above"},
+	NoticeLeak:      {slog.LevelWarn, "response body never closed"},
+	NoticeNoAccount: {slog.LevelWarn, "call without an account"},
+	NoticeManyFacts: {slog.LevelWarn, "call without an account"},
+	NoticePaused:    {slog.LevelWarn, "account paused"},
+	NoticeResumed:   {slog.LevelInfo, "account resumed"},
+	NoticeUnclaimed: {slog.LevelWarn, "no policy for a host of a built-in one"},
+}
+
+// logged returns the level and the text of a notice's record; without a text there is none.
+func logged(n *Notice) (level slog.Level, text string) {
+	switch n.Kind {
+	case NoticeDecision:
+		// Of a failure, the wait or the end of the call that follows is logged. A plain success
+		// was decided only because its body could hide an error.
+		if d := n.Decision; d != nil && d.Action == policy.Accept && d.Reason != decision.ReasonSuccess {
+			return slog.LevelDebug, "accepted"
+		}
+	case NoticeReauth, NoticeReauthWait:
+		switch {
+		case n.Err != nil: // what becomes of the call is logged, with this as its reason
+		case n.Kind == NoticeReauth:
+			return slog.LevelDebug, "re-authenticated"
+		default:
+			return slog.LevelDebug, "waited for re-authentication"
+		}
+	case NoticeGiveUp:
+		return levelOfGivingUp(n), "gave up"
+	case NoticeReload:
+		if n.Err != nil {
+			return slog.LevelError, "policies not reloaded"
+		}
+		return slog.LevelInfo, "policies reloaded"
+	case NoticeStore:
+		if n.Store.Kind == limiter.StoreOutageEnded {
+			return slog.LevelInfo, "store: " + n.Store.Kind.String()
+		}
+		return slog.LevelWarn, "store: " + n.Store.Kind.String()
+	}
+	message := logMessages[n.Kind]
+	return message.level, message.text
+}
+
+// attributes returns what a notice's record says besides its text.
+func attributes(n *Notice) []slog.Attr {
+	attrs := make([]slog.Attr, 0, 16)
+	add := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, value))
+		}
+	}
+	addInt := func(key string, value int) {
+		if value != 0 {
+			attrs = append(attrs, slog.Int(key, value))
+		}
+	}
+	add("provider", n.Provider)
+	add("operation", n.Operation)
+	add("account", n.Account)
+	add("policy_version", n.Version)
+	addInt("attempt", n.Attempt)
+	if d := n.Decision; d != nil {
+		if d.Rule != nil {
+			add("rule", d.Rule.Name)
+		}
+		add("action", d.Action.String())
+		add("as", brief(d.As))
+		add("reason", d.Reason.String())
+	}
+	if s := n.Store; s != nil {
+		attrs = append(attrs, slog.Int("members", s.Members))
+		addInt("count", s.Count)
+		if s.Kind == limiter.StoreOutageBegan {
+			attrs = append(attrs, slog.Float64("share", s.Share))
+		}
+	}
+	add("limit", n.Limit)
+	add("closed_by", n.Cause.Rule)
+	if n.Duration > 0 {
+		attrs = append(attrs, slog.Duration("wait", n.Duration))
+	}
+	if e := n.Event; e != nil {
+		addInt("status", e.Status)
+		add("imap_status", redact.Code(e.IMAPStatus))
+		add("network", redact.Code(e.Network))
+		add("code", redact.Code(e.Code()))
+	}
+	if n.Err != nil && n.Kind.ownError() && n.Kind != NoticeResumed { // its Err is the pause that is over
+		add("error", errtree.Text(n.Err))
+	}
+	return attrs
 }
 
 // levelOfGivingUp returns the level of a call that was given up. It is lower than Warn for an
 // answer that the worker handles by itself, as it handles a success.
 func levelOfGivingUp(n *Notice) slog.Level {
+	if n.Decision == nil {
+		return slog.LevelWarn
+	}
 	switch n.Decision.As {
 	case "gone", "conflict", "skip", AsResync:
 		return slog.LevelDebug
