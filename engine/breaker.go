@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/recourse-go/recourse/engine/internal/breaker"
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/internal/protocol"
@@ -21,9 +22,9 @@ import (
 var errBreakerOpen = redact.New("engine: the host's circuit breaker is open")
 
 // askBreaker takes a ticket of the host's circuit breaker. Calls around this one that have
-// a ticket of the same breaker return theirs: this call's is the one that counts. The policy
-// must have a breaker.
-func (r *run) askBreaker(ctx context.Context) error {
+// a ticket of the same breaker return theirs: this call's is the one that counts. It returns
+// nil if the call may go on. The policy must have a breaker.
+func (r *run) askBreaker(ctx context.Context) *outcome {
 	b := r.c.policy.Breaker
 	now := r.p.engine.time()
 	key := breaker.Key{Section: *b, Name: keyOf(b.Key, &r.call.Keys)}
@@ -32,7 +33,7 @@ func (r *run) askBreaker(ctx context.Context) error {
 	if ticket == nil {
 		r.permit.Cancel()
 		r.until = until
-		return errBreakerOpen
+		return &outcome{kind: gaveUp, rule: breakerRule, as: AsUnavailable, reason: decision.ReasonBreaker, cause: errBreakerOpen}
 	}
 	r.ticket = ticket
 	return nil

@@ -11,12 +11,7 @@ import (
 
 // decide fills r.decision from the facts.
 func (r *run) decide(ctx context.Context, now time.Time) {
-	e, d := r.event, r.decision
-	if d == nil {
-		d = &r.fails().decision
-		d.State = r.call.State // from here on it is the decision's
-		r.decision = d
-	}
+	e, d := r.event, r.ownDecision()
 	if r.p.engine.observed() {
 		before := d.State
 		r.fails().before = &before

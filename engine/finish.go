@@ -59,9 +59,7 @@ var (
 func (r *run) finish(ctx context.Context, end *outcome) error {
 	r.end = end
 	if r.decision == nil {
-		d := &r.fails().decision
-		d.Rule, d.State = end.rule, r.call.State
-		r.decision = d
+		r.ownDecision().Rule = end.rule
 	}
 	result := Result{Event: r.event, Attempts: r.decision.State.Attempts}
 	switch end.kind {

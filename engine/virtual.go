@@ -8,7 +8,6 @@ import (
 
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/engine/internal/credential"
-	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/internal/virtual"
 	"github.com/recourse-go/recourse/limiter"
@@ -92,18 +91,11 @@ func (r *virtualRun) limit() {
 		r.after(wait, r.limit)
 		return
 	}
-	if len(r.op.uses) == 0 {
+	var req limiter.Request
+	if !r.need(&req) {
 		r.began = r.now().Sub(r.p.engine.start)
 		r.send()
 		return
-	}
-	req := limiter.Request{Keys: r.call.Keys, Uses: r.op.uses, Priority: r.call.Priority, MaxWait: r.maxInline()}
-	if r.op.limits != nil {
-		if req.Uses = r.op.counting(req.Uses, r.call.Facts); len(req.Uses) == 0 {
-			r.began = r.now().Sub(r.p.engine.start)
-			r.send()
-			return
-		}
 	}
 	r.p.limits().AcquireFunc(&req, func(permit limiter.Permit, err error) {
 		switch {
@@ -129,21 +121,13 @@ func (r *virtualRun) backoffNow() *credential.Failure {
 
 // send asks the breaker, and makes an attempt, as attempt does.
 func (r *virtualRun) send() {
-	ctx := context.Background()
 	if r.run.c.policy.Breaker != nil {
-		if err := r.askBreaker(ctx); err != nil {
-			r.end(&outcome{kind: gaveUp, rule: breakerRule, as: AsUnavailable, reason: decision.ReasonBreaker, cause: err})
+		if end := r.askBreaker(context.Background()); end != nil {
+			r.end(end)
 			return
 		}
 	}
-	r.generation = r.p.credentials.Generation()
-	n := r.state().Attempts + 1
-	if n == 1 {
-		if b := r.run.c.policy.Budget; b != nil {
-			r.p.budgets.Earn(r.start(), b, keyOf(b.Key, &r.call.Keys))
-		}
-	}
-	r.cause = nil
+	n := r.beginAttempt()
 	token := r.engine.o.Network.Token(r.call.Account)
 	r.answered.token = credential.FingerprintOf(token)
 	var timer limiter.Timer
