@@ -76,7 +76,7 @@ type Store struct {
 	fleets  fleets
 	clock   func() time.Time // of tests; nil = the server's
 
-	take, ends, change, drop, renew, members, tables, sweep, epochs, credential, pause string // statements
+	take, decide, ends, change, drop, renew, members, tables, sweep, epochs, credential, pause string // statements
 }
 
 var _ limiter.Store = (*Store)(nil)
@@ -103,6 +103,7 @@ func New(pool *pgxpool.Pool, o Options) (*Store, error) {
 	s := &Store{
 		pool: pool, options: o, keys: storekey.New(o.Secret), running: make(chan struct{}, pool.Config().MaxConns),
 		take:   "select r, cause from " + schema + ".take($1, $2, $3)",
+		decide: "select r, cause from " + schema + ".decide($1, $2, $3)",
 		ends:   "select " + schema + ".ends($1, $2, $3)",
 		change: "select r, cause from " + schema + ".change($1, $2, $3, $4)",
 		drop:   "delete from " + schema + ".keys where key = $1",

@@ -77,7 +77,12 @@ func (s *Store) Take(ctx context.Context, t *limiter.StoreTake) (a limiter.Store
 	ctx, cancel := s.within(ctx)
 	defer cancel()
 	s.noteNames(ctx, t.Parts)
-	got, err := s.ask(ctx, s.take, s.at(), keys, p)
+	var got answer
+	if len(keys) == 1 {
+		got, err = s.ask(ctx, s.take, s.at(), keys[0], p)
+	} else {
+		got, err = s.ask(ctx, s.decide, s.at(), keys, p)
+	}
 	if err != nil {
 		return a, err
 	}

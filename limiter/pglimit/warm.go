@@ -59,7 +59,7 @@ func (s *Store) warm(ctx context.Context, c *pgxpool.Conn) {
 		_, _ = rand.Read(t.ID[:])
 		keys, p := takeArgs(t)
 		var a answer
-		if err := c.QueryRow(ctx, s.take, s.at(), keys, p).Scan(&a.r, &a.cause); err != nil {
+		if err := c.QueryRow(ctx, s.take, s.at(), keys[0], p).Scan(&a.r, &a.cause); err != nil {
 			return
 		}
 		ends = append(ends, endRecord{&limiter.StoreEnd{ID: t.ID, Lease: t.Lease}, &t.Parts[0]})
