@@ -24,66 +24,70 @@ type callers struct {
 // Nobody starves, whoever else asks: many workers of one process, more processes than have a
 // place in the order, cheap calls beside dear ones, interactive calls beside backfill.
 func TestFleetIsFair(t *testing.T) {
-	const d = 60 * time.Second
+	const usual = 60 * time.Second
 	units := Limit{Name: "units", Key: byAccount, Rate: 100, Burst: 100, MaxCost: 100}
 	slots := Limit{Name: "slots", Key: byAccount, Concurrency: 2}
 	for _, c := range []struct {
 		name   string
 		limits []Limit
 		of     []callers
+		d      time.Duration
 	}{
 		{"units: 64 workers and one", []Limit{units}, []callers{
 			{processes: 1, workers: 64, cost: 1},
 			{processes: 1, workers: 1, cost: 1, most: time.Second},
-		}},
+		}, usual},
 		{"slots: 64 workers and one", []Limit{slots}, []callers{
 			{processes: 1, workers: 64, slots: true, hold: 20 * time.Millisecond},
 			{processes: 1, workers: 1, slots: true, hold: 20 * time.Millisecond, most: time.Second},
-		}},
+		}, usual},
 		{"units: 80 processes", []Limit{units}, []callers{
 			{processes: 80, workers: 1, cost: 1, most: 3 * time.Second},
-		}},
+		}, usual},
 		{"slots: 80 processes", []Limit{slots}, []callers{
 			{processes: 80, workers: 1, slots: true, hold: 20 * time.Millisecond, most: 3 * time.Second},
-		}},
+		}, usual},
 		{"slots: 80 processes of 4 workers", []Limit{slots}, []callers{
 			{processes: 80, workers: 4, slots: true, hold: 20 * time.Millisecond, most: 10 * time.Second},
-		}},
-		{"slots: 200 processes of 2 workers", []Limit{slots}, []callers{
-			{processes: 200, workers: 2, slots: true, hold: 20 * time.Millisecond, most: 10 * time.Second},
-		}},
+		}, usual},
+		{"slots: 300 processes", []Limit{slots}, []callers{
+			{processes: 300, workers: 1, slots: true, hold: 20 * time.Millisecond, most: 15 * time.Second},
+		}, 20 * time.Second},
+		{"units and slots: 300 processes", []Limit{units, slots}, []callers{
+			{processes: 300, workers: 1, cost: 1, slots: true, most: 25 * time.Second},
+		}, usual},
 		{"units: dear and cheap", []Limit{units}, []callers{
 			{processes: 8, workers: 8, cost: 1},
 			{processes: 1, workers: 1, cost: 50, most: 5 * time.Second},
-		}},
+		}, usual},
 		{"units: the dearest and cheap", []Limit{units}, []callers{
 			{processes: 8, workers: 8, cost: 1},
 			{processes: 1, workers: 1, cost: 100, most: 5 * time.Second},
-		}},
+		}, usual},
 		{"units and slots: the dearest and cheap", []Limit{units, slots}, []callers{
 			{processes: 8, workers: 8, cost: 1, slots: true, hold: 5 * time.Millisecond},
 			{processes: 1, workers: 1, cost: 100, slots: true, hold: 5 * time.Millisecond, most: 5 * time.Second},
-		}},
+		}, usual},
 		{"units: backfill and interactive", []Limit{units}, []callers{
 			{processes: 4, workers: 8, cost: 1},
 			{processes: 1, workers: 1, cost: 1, prio: Backfill, most: 3 * time.Second},
-		}},
+		}, usual},
 		{"units: dear backfill and interactive", []Limit{units}, []callers{
 			{processes: 4, workers: 8, cost: 1},
 			{processes: 1, workers: 1, cost: 50, prio: Backfill, most: 20 * time.Second},
-		}},
+		}, usual},
 		{"slots: backfill and interactive", []Limit{slots}, []callers{
 			{processes: 4, workers: 8, slots: true, hold: 20 * time.Millisecond},
 			{processes: 1, workers: 1, slots: true, hold: 20 * time.Millisecond, prio: Backfill, most: 5 * time.Second},
-		}},
+		}, usual},
 		{"slots: interactive and much backfill", []Limit{slots}, []callers{
 			{processes: 8, workers: 16, slots: true, hold: 20 * time.Millisecond, prio: Backfill},
 			{processes: 1, workers: 1, slots: true, hold: 20 * time.Millisecond, most: time.Second},
-		}},
+		}, usual},
 		{"units: interactive and much backfill", []Limit{units}, []callers{
 			{processes: 8, workers: 16, cost: 1, prio: Backfill},
 			{processes: 1, workers: 1, cost: 1, most: 100 * time.Millisecond},
-		}},
+		}, usual},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -96,7 +100,7 @@ func TestFleetIsFair(t *testing.T) {
 				grants, units := make([]int, all), make([]int64, len(c.of))
 				longest := make([]time.Duration, len(c.of))
 				var wg sync.WaitGroup
-				ctx, cancel := context.WithTimeout(t.Context(), d)
+				ctx, cancel := context.WithTimeout(t.Context(), c.d)
 				defer cancel()
 				process := 0
 				for i, k := range c.of {

@@ -67,7 +67,7 @@ var numbers = map[string]int64{
 	"second": 1_000_000, "minute": 60_000_000,
 	"maxUnits": maxUnits, "longestStep": 20 * int64(longest),
 	"recentFor": 2_000_000, "recentMost": 32, "voidMost": 64,
-	"leaseMost": 1000, "rowKept": 600_000_000, "waiterMost": 256, "waiterFor": 1_000_000, "keptFor": 250_000, "claimLate": 5_000, "restorePart": 3,
+	"leaseMost": 1000, "rowKept": 600_000_000, "waiterMost": 256, "lotOf": 61, "waiterFor": 1_000_000, "keptFor": 250_000, "claimLate": 5_000, "restorePart": 3,
 	"probeLapse": 60_000_000, "maxProbes": 64, "refusalLapse": 3_600_000_000, "liftedFor": 1_200_000_000, "maxRefusals": 1 << 30,
 	"whole": 1_000_000, "adaptCut": 700_000, "adaptFloor": 50_000, "adaptEvery": 1_000_000, "adaptTick": 200,
 	"maxLearned": 7 * 24 * 3_600_000_000, "quotaKept": 3_600_000_000, "resetSlop": 2_000_000,

@@ -235,7 +235,7 @@ func (m *Memory) take(t *limiter.StoreTake) (a limiter.StoreAnswer) {
 			each(t, values, func(_, _ int, v *value, u *limiter.StoreUse) {
 				s := v.find(u.Limit.Name)
 				if s.kind == limiter.StoreBucket && slices.Contains(refused, s) {
-					s.claimUnits(t.Member, t.Priority, u.Cost, at+keptFor)
+					s.claimUnits(t.Member, t.Priority, u.Cost, at+keptFor, now)
 				}
 				s.keepFor(t.Member, t.Priority, at, now)
 			})

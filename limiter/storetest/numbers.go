@@ -25,7 +25,8 @@ const (
 
 	// Slots.
 	leaseMost   = 1000
-	waiterMost  = 256
+	waiterMost  = 256         // members of a priority that wait for slots, and of claims of units
+	lotOf       = 61          // of these places, the last, of which one is drawn: see lot
 	waiterFor   = second      // how long a member that was refused counts as waiting
 	keptFor     = 250 * milli // how long a free slot is kept for the member whose turn it is
 	claimLate   = 5 * milli   // how much longer than needed a call waits that has claimed units, so that it does not come too early

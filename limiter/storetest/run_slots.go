@@ -197,6 +197,69 @@ var slotTests = []suiteTest{
 			s.Errorf("somebody waited %v for a turn that comes each %v", worst, members*10*ms)
 		}
 	}},
+	{"nobody is kept out of the order by those who have a place in it", true, func(s *suite) {
+		k := s.key()
+		wait := func(what string, c caller) { s.refused(what, s.ask(c, part(k, slotsOf(1, 1)))) }
+		p := s.granted("free", s.ask(caller{}, part(k, slotsOf(1, 1))))
+		var first caller
+		for i := range waiterMost {
+			c := caller{member: newID()}
+			if wait("one of the order", c); i == 0 {
+				first = c
+			}
+		}
+		late, back := caller{member: newID()}, caller{member: newID(), backfill: true}
+		s.advance(time.Second - ms)
+		wait("who comes late", late)
+		wait("the other priority", back)
+		wait("the first", first)
+		s.advance(2 * ms) // now the others do not wait any more
+		p.end(limiter.StoreReleased)
+		wait("a newcomer", caller{})
+		p = s.granted("the first", s.ask(first, part(k, slotsOf(1, 1))))
+		p.end(limiter.StoreReleased)
+		p = s.granted("who came late", s.ask(late, part(k, slotsOf(1, 1))))
+		s.advance(250 * ms) // the newcomer's slot is not kept any longer
+		p.end(limiter.StoreReleased)
+		s.advance(250 * ms)
+		wait("a newcomer of the other priority", caller{backfill: true})
+		s.granted("the other priority", s.ask(back, part(k, slotsOf(1, 1))))
+	}},
+	{"nobody is kept from claiming units by those who have", true, func(s *suite) {
+		k := s.key()
+		ask := func(c caller) permit { return s.ask(c, part(k, bucketOf(1, 10*ms, 1), slotsOf(1, 1))) }
+		p := s.granted("the unit", ask(caller{}))
+		p.end(limiter.StoreReleased)
+		var first caller
+		for i := range waiterMost {
+			c := caller{member: newID()}
+			if s.refused("who claims one", ask(c)); i == 0 {
+				first = c
+			}
+		}
+		late := caller{member: newID()}
+		p = s.refused("who comes late", ask(late))
+		if want := (waiterMost+1)*10*ms + 5*ms; p.Wait != want {
+			s.Errorf("who comes late waits %v, want %v", p.Wait, want)
+		}
+		s.advance(15 * ms)
+		p = s.granted("the first", ask(first))
+		p.end(limiter.StoreReleased)
+		s.refused("a newcomer", ask(caller{}))
+		s.advance(waiterMost * 10 * ms)
+		s.refused("another newcomer", ask(caller{}))
+		s.granted("who came late", ask(late))
+	}},
+	{"who lacks units for long does not wait for slots", true, func(s *suite) {
+		k := s.key()
+		p := s.granted("free", s.ask(caller{}, part(k, slotsOf(1, 1), bucketOf(1, 2*time.Second, 0))))
+		me, other := caller{member: newID()}, caller{member: newID()}
+		s.refused("no slot", s.ask(me, part(k, slotsOf(1, 1), bucketOf(1, 2*time.Second, 1))))
+		s.granted("the unit", s.ask(caller{}, part(k, bucketOf(1, 2*time.Second, 1))))
+		s.refused("no unit", s.ask(me, part(k, slotsOf(1, 1), bucketOf(1, 2*time.Second, 1))))
+		p.end(limiter.StoreReleased)
+		s.granted("nobody waits", s.ask(other, part(k, slotsOf(1, 1))))
+	}},
 	{"two priorities of a member wait apart", true, func(s *suite) {
 		k := s.key()
 		me := newID()

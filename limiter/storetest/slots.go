@@ -1,12 +1,19 @@
 package storetest
 
-import "github.com/recourse-go/recourse/limiter"
+import (
+	"slices"
+
+	"github.com/recourse-go/recourse/limiter"
+)
 
 // slots is the state of a limit of slots: its leases, and the members that wait.
 //
 // A member that is refused waits, for a second after each time that it asks. Members get free
 // slots in the order in which they came: the store tells them, and keeps the slots that they
 // want for a moment. Others get slots only if there are more than the waiting members want.
+//
+// There are waiterMost places in that order for each priority. If all are taken, who asks takes one
+// of the last from the member that has it, by lot. So nobody stays without a place for long.
 type slots struct {
 	leases  []slotLease
 	waiters []waiter // by arrival; one for a member and priority
@@ -68,8 +75,8 @@ func (x *slots) newAt() (at int64) {
 func (s *state) claim(member limiter.StoreID, priority limiter.Priority, n, all, now int64) (ok bool, told []limiter.StoreID) {
 	i := s.waiterOf(member, priority)
 	if i < 0 {
-		if len(s.waiters) >= waiterMost {
-			return false, s.offer(all, now, nil)
+		if n := s.waiting(priority); n >= waiterMost {
+			s.displace(priority, n-1-lot(now))
 		}
 		s.waiters = append(s.waiters, waiter{member: member, priority: priority})
 		i = len(s.waiters) - 1
@@ -84,11 +91,42 @@ func (s *state) claim(member limiter.StoreID, priority limiter.Priority, n, all,
 	return w.told != 0, told
 }
 
+// waiting returns how many members of a priority wait.
+func (x *slots) waiting(priority limiter.Priority) (n int) {
+	for i := range x.waiters {
+		if x.waiters[i].priority == priority {
+			n++
+		}
+	}
+	return n
+}
+
+// displace takes its place from the nth member of a priority that waits.
+func (x *slots) displace(priority limiter.Priority, n int) {
+	x.waiters = keep(x.waiters, func(w waiter) bool {
+		if w.priority != priority {
+			return true
+		}
+		n--
+		return n != -1
+	})
+}
+
+// lot draws which place is taken from a member where all are taken, counted from the last one. The
+// microseconds of a server's clock are as good as random. Only some of the last places are drawn,
+// so that most members of the order come to their turn.
+func lot(now int64) int { return int(now % lotOf) }
+
 // keepFor keeps a member's place, and the slots that are kept for it, until the time at, when
-// the units that it lacks will be there. Slots are kept for a second at most.
+// the units that it lacks will be there. Slots are kept for a second at most: a member that lacks
+// units for longer loses its place, since it would not come when it is told.
 func (x *slots) keepFor(member limiter.StoreID, priority limiter.Priority, at, now int64) {
 	i := x.waiterOf(member, priority)
-	if i < 0 || at-now > waiterFor {
+	if i < 0 {
+		return
+	}
+	if at-now > waiterFor {
+		x.waiters = slices.Delete(x.waiters, i, i+1)
 		return
 	}
 	w := &x.waiters[i]

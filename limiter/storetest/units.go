@@ -225,14 +225,16 @@ func (s *state) claimedBefore(member limiter.StoreID, priority limiter.Priority,
 }
 
 // claimUnits records that a member wants n units. It keeps its place if it has a claim already.
-func (s *state) claimUnits(member limiter.StoreID, priority limiter.Priority, n, until int64) {
+func (s *state) claimUnits(member limiter.StoreID, priority limiter.Priority, n, until, now int64) {
 	for i := range s.claims {
 		if c := &s.claims[i]; c.member == member && c.priority == priority {
 			c.units, c.until = n, until
 			return
 		}
 	}
-	if len(s.claims) < waiterMost {
-		s.claims = append(s.claims, claim{member, priority, n, until})
+	if n := len(s.claims); n >= waiterMost { // as in claim
+		i := n - 1 - lot(now)
+		s.claims = slices.Delete(s.claims, i, i+1)
 	}
+	s.claims = append(s.claims, claim{member, priority, n, until})
 }

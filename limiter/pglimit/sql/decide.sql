@@ -33,7 +33,7 @@ declare
 	at bigint; ready bigint; fits boolean; owed boolean;
 	refused int[] := '{}'; voidin int := 0;
 	blocks int[] := '{}';
-	noend boolean; learns boolean := false; slotuses int := 0; wanting boolean := true; ahead bigint; ownuntil bigint;
+	noend boolean; learns boolean := false; slotuses int := 0; waiting boolean; wanting boolean := true; ahead bigint; ownuntil bigint;
 	q int; blk int; b int;
 	name bigint; kind bigint; units bigint; span bigint; cost bigint; head bigint;
 	usedup bigint; n bigint; m bigint; k bigint; x float8; step bigint; room bigint; quota bigint;
@@ -310,7 +310,11 @@ begin
 							if lists[m+3] = p[2] and lists[m+4] = p[3] then
 								self := m;
 							end if;
-						elsif lists[m+1] = blk and lists[m+2] = {waiter} and lists[m+3] = p[2] and lists[m+4] = p[3] and at - now <= {waiterFor} then
+						elsif lists[m+1] = blk and lists[m+2] = {waiter} and lists[m+3] = p[2] and lists[m+4] = p[3] then
+							if at - now > {waiterFor} then -- it would not come when it is told
+								lists := lists[1:m] || lists[m+{listSize}+1:];
+								exit;
+							end if;
 							lists[m+6] := greatest(lists[m+6], at + {keptFor});
 							if lists[m+7] <> 0 then
 								lists[m+7] := greatest(lists[m+7], at);
@@ -321,7 +325,19 @@ begin
 						if self is not null then
 							lists[self+5] := p[q+6];
 							lists[self+6] := at + {keptFor};
-						elsif k < {waiterMost} then
+						else
+							pick := k - now % {lotOf}; -- which of those before it loses its place if there is none
+							for o in 0..cardinality(lists)/{listSize}-1 loop
+								exit when k < {waiterMost};
+								m := o * {listSize};
+								if lists[m+1] = blk and lists[m+2] = {claim} then
+									pick := pick - 1;
+									if pick = 0 then
+										lists := lists[1:m] || lists[m+{listSize}+1:];
+										exit;
+									end if;
+								end if;
+							end loop;
 							lists := lists || array[blk, {claim}, p[2], p[3], p[q+6], at + {keptFor}, 0];
 						end if;
 					end if;
@@ -343,7 +359,8 @@ begin
 					whole := greatest(1, floor(whole::float8 * ({whole} - lim[b+{cut}])::float8 / {whole})::bigint);
 				end if;
 				n := 0; -- leases
-				k := 0; -- waiters
+				k := 0; -- waiters of the priority
+				waiting := false; -- there are any
 				free := whole;
 				self := null;
 				for o in 0..cardinality(lists)/{listSize}-1 loop
@@ -353,7 +370,8 @@ begin
 							n := n + 1;
 							free := free - lists[m+4];
 						elsif lists[m+2] = {waiter} then
-							k := k + 1;
+							waiting := true;
+							k := k + (lists[m+4] = p[3])::int;
 							if lists[m+3] = p[2] and lists[m+4] = p[3] then
 								self := m;
 							end if;
@@ -363,24 +381,34 @@ begin
 				cost := least(cost, whole);
 				fits := n < {leaseMost};
 				if fits then
-					if k = 0 and cost <= free and slotuses = 1 then
+					if not waiting and cost <= free and slotuses = 1 then
 						null; -- nobody waits
 					else
 						dirty := true;
-						if self is null and k < {waiterMost} then
+						if self is null then
+							pick := k - now % {lotOf}; -- as above
+							for o in 0..cardinality(lists)/{listSize}-1 loop
+								exit when k < {waiterMost};
+								m := o * {listSize};
+								if lists[m+1] = blk and lists[m+2] = {waiter} and lists[m+4] = p[3] then
+									pick := pick - 1;
+									if pick = 0 then
+										lists := lists[1:m] || lists[m+{listSize}+1:];
+										exit;
+									end if;
+								end if;
+							end loop;
 							self := cardinality(lists);
 							lists := lists || array[blk, {waiter}, p[2], p[3], 0, 0, 0];
 						end if;
-						if self is not null then
-							lists[self+6] := now + {waiterFor};
-							if lists[self+7] <> 0 and (cost > lists[self+5] or cost > free) then
-								lists[self+7] := 0;
-							end if;
-							lists[self+5] := cost;
+						lists[self+6] := now + {waiterFor};
+						if lists[self+7] <> 0 and (cost > lists[self+5] or cost > free) then
+							lists[self+7] := 0;
 						end if;
+						lists[self+5] := cost;
 						thekey := p_keys[part];
 {offer}
-						fits := self is not null and lists[self+7] <> 0;
+						fits := lists[self+7] <> 0;
 					end if;
 				end if;
 				if not fits then

@@ -38,7 +38,7 @@ local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 
 local FORMAT = 1
 local WHOLE, SECOND, MINUTE, HOUR = 1e6, 1e6, 60e6, 3600e6
-local RECENT, RECENT_MOST, VOID_MOST, WAITERS_MOST, MOST_REFUSALS = 2 * SECOND, 32, 64, 256, 2 ^ 30
+local RECENT, RECENT_MOST, VOID_MOST, WAITERS_MOST, LOT_OF, MOST_REFUSALS = 2 * SECOND, 32, 64, 256, 61, 2 ^ 30
 local LONGEST_STEP = 20 * 366 * 24 * HOUR
 
 local clock = call('TIME')

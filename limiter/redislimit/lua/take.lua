@@ -34,7 +34,8 @@ local function claimUnits(x, member, priority, n, till)
       return
     end
   end
-  if #claims < WAITERS_MOST then claims[#claims + 1] = {member = member, priority = priority, units = n, till = till} end
+  if #claims >= WAITERS_MOST then table.remove(claims, #claims - now % LOT_OF) end
+  claims[#claims + 1] = {member = member, priority = priority, units = n, till = till}
 end
 
 -- unclaim ends what a member has claimed, since it got it.
@@ -49,12 +50,15 @@ local function unclaim(x, member, priority)
 end
 
 -- keepFor keeps the place of a member, and the slots that it was told it may have, until
--- the units have come at the time at that it lacks.
+-- the units have come at the time at that it lacks, if that is within a second.
 local function keepFor(x, member, priority, at)
-  if at - now > SECOND then return end
   for i = 1, #x.waiters do
     local w = x.waiters[i]
     if w.member == member and w.priority == priority then
+      if at - now > SECOND then
+        table.remove(x.waiters, i)
+        return
+      end
       w.till = max(w.till, at + 250000)
       if w.told ~= 0 then w.told = max(w.told, at) end
     end
@@ -109,6 +113,16 @@ local function owing(x)
   if not x.credit then x.credit, x.wanted = 0, 0 end
 end
 
+-- displace takes its place from one of the last members of a priority that wait, if they are
+-- as many as can be.
+local function displace(x, priority)
+  local same = {}
+  for i = 1, #x.waiters do
+    if x.waiters[i].priority == priority then same[#same + 1] = i end
+  end
+  if #same >= WAITERS_MOST then table.remove(x.waiters, same[#same - now % LOT_OF]) end
+end
+
 -- claim reports whether a member may have n of all slots. If not, it waits.
 local function claim(x, member, priority, n, all, key)
   local w
@@ -117,10 +131,7 @@ local function claim(x, member, priority, n, all, key)
     if o.member == member and o.priority == priority then w = o end
   end
   if not w then
-    if #x.waiters >= WAITERS_MOST then
-      offer(x, all, key)
-      return false
-    end
+    displace(x, priority)
     w = {member = member, priority = priority, slots = 0, told = 0}
     x.waiters[#x.waiters + 1] = w
   end
