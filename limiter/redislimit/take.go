@@ -66,47 +66,28 @@ func quickUses(parts []limiter.StorePart) (uses []limiter.StoreUse, slots int) {
 	return uses, slots
 }
 
-// quick writes what quick_take.lua reads.
-func (w *writer) quick(t *limiter.StoreTake) {
-	uses, slots := quickUses(t.Parts)
-	w.id(t.Member)
-	w.lease(t.Lease)
-	if slots == 255 {
-		w.long(0)
-		w.long(0)
-	} else {
-		w.long(min(uses[slots].Cost, uses[slots].Limit.Units))
-		w.long(uses[slots].Limit.Units)
-	}
-	w.byte(byte(len(uses)))
-	w.byte(byte(slots))
-	w.byte(byte(t.Priority))
-	w.span(t.MaxWait, false)
-	w.id(t.ID)
-	if len(uses) == 0 {
-		return
-	}
-	w.uses(uses)
-	w.version(t.Parts[0].Version)
-	for i := range uses {
-		u := &uses[i]
-		step, room := 0.0, 0.0
-		if u.Limit.Kind == limiter.StoreBucket && u.Cost > 0 {
+const quickMost = 4
+
+// steps writes what a quick call takes of each bucket: see quick_take.lua.
+func (w *writer) steps(uses []limiter.StoreUse, priority limiter.Priority) {
+	for i := range quickMost {
+		step, gap := 0.0, math.Inf(1)
+		if i < len(uses) && uses[i].Limit.Kind == limiter.StoreBucket && uses[i].Cost > 0 {
+			u := &uses[i]
 			all := micros(max(u.Limit.Time, time.Microsecond), true)
 			most := float64(min(u.Limit.Units, maxUnits))
-			step, room = math.Ceil(float64(u.Cost)*all/most), all
-			if t.Priority == limiter.Backfill {
-				room = max(all-math.Ceil(float64(min(max(u.Headroom, 0), maxUnits))*all/most), step)
+			step = math.Ceil(float64(u.Cost) * all / most)
+			gap = all - step
+			if priority == limiter.Backfill {
+				gap = max(gap-math.Ceil(float64(min(max(u.Headroom, 0), maxUnits))*all/most), 0)
 			}
 		}
 		w.number(step)
-		w.number(room)
+		w.number(gap)
 	}
 }
 
-const quickMost = 4
-
-// uses writes the limits of quick uses as they are stored in a key's value.
+// uses writes the limits of uses as they are stored in a key's value.
 func (w *writer) uses(uses []limiter.StoreUse) {
 	for i := range uses {
 		l := uses[i].Limit
@@ -126,25 +107,34 @@ func (s *Store) Take(ctx context.Context, t *limiter.StoreTake) (limiter.StoreAn
 	if err := checkParts(t.Parts); err != nil {
 		return a, err
 	}
-	w := writers.Get().(*writer)
-	*w = (*w)[:0]
-	w.quick(t)
-	w.number(float64(min(max(int64(t.Share*1e6), 0), 5e5)))
-	w.byte(byte(len(t.Parts)))
+	quick, slots := quickUses(t.Parts)
 	tag := t.Parts[0].Key.Place[0]
 	keys := make([]string, 1, 1+len(t.Parts))
 	keys[0] = s.epochs[tag]
+	w := writers.Get().(*writer)
+	*w = (*w)[:0]
+	w.byte(byte(len(t.Parts)))
+	w.id(t.Member)
+	w.lease(t.Lease)
+	w.number(float64(min(max(int64(t.Share*1e6), 0), 5e5)))
+	w.byte(byte(len(quick)))
+	w.byte(byte(slots))
+	w.byte(byte(t.Priority))
+	w.span(t.MaxWait, false)
+	w.id(t.ID)
 	for i := range t.Parts {
 		p := &t.Parts[i]
 		keys = append(keys, s.name(&p.Key))
 		w.version(p.Version)
 		w.byte(byte(len(p.Uses)))
+		w.uses(p.Uses)
 		for j := range p.Uses {
-			u := &p.Uses[j]
-			w.limit(&u.Limit)
-			w.units(u.Cost)
-			w.units(u.Headroom)
+			w.units(p.Uses[j].Cost)
+			w.units(p.Uses[j].Headroom)
 		}
+	}
+	if len(quick) > 0 {
+		w.steps(quick, t.Priority)
 	}
 	call := Call{Keys: keys, Args: s.args(*w, tag, false)}
 	writers.Put(w)

@@ -29,19 +29,17 @@
 -- c8 member, I4 slots, d at, d until, and c8 member, B priority, I4 slots, d until, d told
 -- of each that waits.
 --
--- A server's time goes into the garbage that a script makes. So each script is made of no
+-- A server's time goes into the strings and tables that a script makes. So each script is made of no
 -- more of these files than it needs, and what limits have beside the fixed numbers is taken
 -- apart only where it is looked at.
-local list, call, unpack, pack = unpack, redis.call, struct.unpack, struct.pack
-local byte, sub, find, rep = string.byte, string.sub, string.find, string.rep
-local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
+local call, unpack, pack = redis.call, struct.unpack, struct.pack
+local byte, sub, find, format = string.byte, string.sub, string.find, string.format
+local ceil, max = math.ceil, math.max
 
 local FORMAT = 1
-local WHOLE, SECOND, MINUTE, HOUR = 1e6, 1e6, 60e6, 3600e6
-local RECENT, RECENT_MOST, VOID_MOST, WAITERS_MOST, LOT_OF, MOST_REFUSALS = 2 * SECOND, 32, 64, 256, 61, 2 ^ 30
-local LONGEST_STEP = 20 * 366 * 24 * HOUR
+local RECENT, RECENT_MOST, RECENT_PX = 2e6, 32, '2000'
 
 local clock = call('TIME')
-local set = tonumber(ARGV[3] or '') -- a test's clock, by which no keys expire
+local set = ARGV[3] and tonumber(ARGV[3]) -- a test's clock, by which no keys expire
 local now = set or clock[1] * 1e6 + clock[2]
 local unexpired = set and 3600000 or 0

@@ -21,7 +21,7 @@ if uses > 0 and not set then -- a test's clock wants the value dropped to the mi
         local more = ''
         if leases > 1 then more = pack('<I2', leases - 1) .. sub(v, middle + 2, q - 1) .. sub(v, q + 36, tail - 1) end
         call('SET', KEYS[2], pack('<BBBBdd', FORMAT, limits, recent, 0, now, version + 1) .. sub(v, 21, size - 1) .. pack('<I2', #more) ..
-          sub(v, size + 2, middle - 1) .. more .. sub(v, tail), 'PX', ceil((idle - now) / 1000) + unexpired)
+          sub(v, size + 2, middle - 1) .. more .. sub(v, tail), 'PX', format('%d', ceil((idle - now) / 1000) + unexpired))
         return ''
       end
     end

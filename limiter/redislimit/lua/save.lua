@@ -131,7 +131,7 @@ local function save(value)
   out[1] = pack('<BBBBddddd', FORMAT, n, #recent / 16, #void / 16, value.seen, value.version, idle, since, value.restore)
   out[2 + 4 * n] = recent
   out[3 + 4 * n] = void
-  call('SET', value.key, table.concat(out), 'PX', ceil((idle - now) / 1000) + unexpired)
+  call('SET', value.key, table.concat(out), 'PX', format('%d', ceil((idle - now) / 1000) + unexpired))
 end
 
 -- changed notes a change of the value, and returns its version.

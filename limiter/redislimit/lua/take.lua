@@ -1,7 +1,7 @@
 -- take decides over one call. ARGV[1] is
---   what quick_take.lua reads, d share, B parts
---   parts times  d version, B uses
---     uses times   I6 tag, B kind, d units, d time, d cost, d headroom
+--   the 44 bytes that quick_take.lua describes
+--   parts times  d version, B uses, uses times I6 tag, B kind, d units, d time, and
+--                uses times d cost, d headroom
 -- share is in millionths. x.head is what backfill must leave that is not owed its share.
 -- The answer is
 --   B granted 1, held 2, forgot 4, no end 8, epoch made 16; B part, B use; d wait, d now
@@ -146,8 +146,7 @@ local function claim(x, member, priority, n, all, key)
   return w.told ~= 0
 end
 
-local share, parts
-share, parts, p = unpack('<dB', args, p)
+local parts, member, lease, share = unpack('<Bc8dd', args)
 local values, uses = {}, {}
 for i = 1, parts do values[i] = load(KEYS[i + 1]) end
 
@@ -166,7 +165,7 @@ local function answer()
 end
 
 -- What the process has seen of the values.
-local from = p
+local p = 45
 for i = 1, parts do
   local version, count = unpack('<dB', args, p)
   if version > values[i].version then
@@ -218,14 +217,16 @@ for i = 1, parts do
 end
 
 -- What the call takes.
-p = from
+p = 45
 local n, learns = 0, false
 for i = 1, parts do
   local value, _, count = values[i]
   _, count, p = unpack('<dB', args, p)
+  local q = p + 23 * count
   for j = 1, count do
     local tag, kind, most, time, cost, head
-    tag, kind, most, time, cost, head, p = unpack('<I6Bdddd', args, p)
+    tag, kind, most, time, p = unpack('<I6Bdd', args, p)
+    cost, head, q = unpack('<dd', args, q)
     local x = state(value, tag, kind, most, time, j)
     x.cost = cost
     if priority == 1 and not (x.credit and x.credit >= max(cost, 1) * 1000) then x.head = head end
@@ -234,6 +235,7 @@ for i = 1, parts do
     uses[n] = x
     x.part, x.use = i - 1, j - 1
   end
+  p = q
 end
 -- All but the free slots, which nobody may claim who could not go on.
 local any, held, reserve, at, refused, some = false, false, longest > 0, now, nil, false

@@ -1,12 +1,17 @@
 -- Values: reading them.
 
+local floor, min = math.floor, math.min
+local WHOLE, SECOND, MINUTE, HOUR = 1e6, 1e6, 60e6, 3600e6
+local VOID_MOST, WAITERS_MOST, LOT_OF, MOST_REFUSALS = 64, 256, 61, 2 ^ 30
+local LONGEST_STEP = 20 * 366 * 24 * HOUR
+
 local began = false -- whether this call made the epoch
 
 local function epoch()
   local at = tonumber(call('GET', KEYS[1]) or nil)
   if not at then
     at, began = now, true
-    call('SET', KEYS[1], string.format('%d', now))
+    call('SET', KEYS[1], format('%d', now))
   end
   return at
 end
@@ -17,9 +22,8 @@ local function load(key, existing)
   local v = call('GET', key)
   local value
   if v then
-    local format = byte(v)
-    if format > FORMAT then
-      error('recourse: the value has the newer format ' .. format)
+    if byte(v) > FORMAT then
+      error('recourse: the value has the newer format ' .. byte(v))
     end
     local _, limits, recent, void, seen, version, idle, since, restore = unpack('<BBBBddddd', v)
     if seen > now then now = seen end
