@@ -32,7 +32,7 @@ func (s *Store) Change(ctx context.Context, c *limiter.StoreChange) (limiter.Sto
 	}
 	w.cause(&c.Cause)
 	tag := c.Key.Place[0]
-	call := Call{Keys: []string{s.epochs[tag], s.name(&c.Key)}, Args: s.args(w, tag, true)}
+	call := Call{Keys: []string{s.epochs[tag], s.name(&c.Key)}, Args: s.args(nil, w, tag, true)}
 	ctx, cancel := s.within(ctx)
 	defer cancel()
 	if err := s.server.Eval(ctx, changeScript, &call); err != nil {

@@ -124,26 +124,35 @@ func (g *goRedis) Cluster() bool {
 	return is
 }
 
-// command is EVALSHA or EVAL.
-func command(ctx context.Context, name, program string, c *Call) *redis.Cmd {
+// evalsha and eval are commands. Their arguments are pointers to strings, which allocate nothing,
+// but for the first key, which a cluster's client reads.
+func evalsha(ctx context.Context, script *Script, c *Call) *redis.Cmd {
+	return redis.NewCmd(ctx, arguments(c, "evalsha", &script.SHA1)...)
+}
+
+func eval(ctx context.Context, script *Script, c *Call) *redis.Cmd {
+	return redis.NewCmd(ctx, arguments(c, "eval", &script.Source)...)
+}
+
+func arguments(c *Call, command any, program *string) []any {
 	args := make([]any, 0, 3+len(c.Keys)+len(c.Args))
-	args = append(args, name, program, len(c.Keys))
-	for _, k := range c.Keys {
-		args = append(args, k) // a cluster's client reads the first
+	args = append(args, command, program, len(c.Keys), c.Keys[0])
+	for i := range c.Keys[1:] {
+		args = append(args, &c.Keys[1+i])
 	}
 	for i := range c.Args {
-		args = append(args, &c.Args[i]) // which allocates nothing
+		args = append(args, &c.Args[i])
 	}
-	return redis.NewCmd(ctx, args...)
+	return args
 }
 
 func unknownScript(err error) bool { return err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") }
 
 func (g *goRedis) Eval(ctx context.Context, script *Script, c *Call) error {
-	cmd := command(ctx, "evalsha", script.SHA1, c)
+	cmd := evalsha(ctx, script, c)
 	err := g.client.Process(ctx, cmd)
 	if unknownScript(err) {
-		cmd = command(ctx, "eval", script.Source, c)
+		cmd = eval(ctx, script, c)
 		err = g.client.Process(ctx, cmd)
 	}
 	if err != nil {
@@ -183,7 +192,7 @@ func (g *goRedis) EvalAll(ctx context.Context, script *Script, calls []Call) err
 	// An error of one call is that call's: each is looked at below.
 	_, _ = g.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i := range calls {
-			cmds[i] = command(ctx, "evalsha", script.SHA1, &calls[i])
+			cmds[i] = evalsha(ctx, script, &calls[i])
 			_ = p.Process(ctx, cmds[i])
 		}
 		return nil

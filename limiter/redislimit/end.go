@@ -83,7 +83,7 @@ func (s *Store) End(ctx context.Context, ends []limiter.StoreEnd) error {
 		var w writer
 		w.short(len(c.items))
 		w.quickEnd(ends, c.items)
-		calls[i] = Call{Keys: c.keys, Args: s.args(append(w, c.w...), c.tag, false)}
+		calls[i] = Call{Keys: c.keys, Args: s.args(nil, append(w, c.w...), c.tag, false)}
 	}
 	return s.evalAll(ctx, endScript, calls, func(i int) (began, ok bool) { return calls[i].Answer != "", true })
 }

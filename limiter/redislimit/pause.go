@@ -50,7 +50,7 @@ func (s *Store) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.Pau
 		w = append(w, reason...)
 	}
 	name := s.tags[0] + "pauses"
-	call := Call{Keys: []string{name, name + ":order", name + ":ends", name + ":meta"}, Args: s.args(w, 0, true)}
+	call := Call{Keys: []string{name, name + ":order", name + ":ends", name + ":meta"}, Args: s.args(nil, w, 0, true)}
 	// No Options.Timeout here: the caller's context bounds how long a call waits for this.
 	if err := s.server.Eval(ctx, pauseScript, &call); err != nil {
 		return a, err

@@ -147,15 +147,17 @@ type deadline struct {
 
 func (d deadline) Deadline() (time.Time, bool) { return d.until, true }
 
-// args returns the arguments of a script: the request, and the channels for its messages.
-func (s *Store) args(w writer, tag byte, change bool) []string {
-	switch {
-	case change:
-		return []string{string(w), s.freed[tag], s.time(), s.changed[tag]}
-	case s.clock != nil:
-		return []string{string(w), s.freed[tag], s.time()}
+// args appends the arguments of a script: the request, the channel for freed slots, a test's time,
+// and, if change is set, the channel for changes.
+func (s *Store) args(args []string, w writer, tag byte, change bool) []string {
+	args = append(args, string(w), s.freed[tag])
+	if change || s.clock != nil {
+		args = append(args, s.time())
 	}
-	return []string{string(w), s.freed[tag]}
+	if change {
+		args = append(args, s.changed[tag])
+	}
+	return args
 }
 
 func (s *Store) time() string {

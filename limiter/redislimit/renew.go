@@ -70,7 +70,7 @@ func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (limiter.Sto
 		w.bool(r.Leave)
 		w.short(n[c].leases)
 		w.short(n[c].debts)
-		calls[i] = Call{Keys: c.keys, Args: s.args(append(w, c.w...), c.tag, true)}
+		calls[i] = Call{Keys: c.keys, Args: s.args(nil, append(w, c.w...), c.tag, true)}
 	}
 	ctx, cancel := s.within(ctx)
 	defer cancel()

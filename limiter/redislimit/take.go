@@ -98,21 +98,52 @@ func (w *writer) uses(uses []limiter.StoreUse) {
 
 var writers = sync.Pool{New: func() any { return new(writer) }}
 
+// takeCall is a [Call] and the space for its keys and arguments, so that a take of one key
+// allocates them at once.
+type takeCall struct {
+	Call
+	keys [2]string
+	args [2]string
+}
+
 // Take implements [limiter.Store].
 func (s *Store) Take(ctx context.Context, t *limiter.StoreTake) (limiter.StoreAnswer, error) {
-	var a limiter.StoreAnswer
 	if len(t.Parts) == 0 {
 		return limiter.StoreAnswer{Granted: true, NoEnd: true, Now: time.Now()}, nil
 	}
 	if err := checkParts(t.Parts); err != nil {
-		return a, err
+		return limiter.StoreAnswer{}, err
 	}
-	quick, slots := quickUses(t.Parts)
 	tag := t.Parts[0].Key.Place[0]
-	keys := make([]string, 1, 1+len(t.Parts))
-	keys[0] = s.epochs[tag]
+	var call takeCall
+	call.Keys = append(call.keys[:0], s.epochs[tag])
+	for i := range t.Parts {
+		call.Keys = append(call.Keys, s.name(&t.Parts[i].Key))
+	}
 	w := writers.Get().(*writer)
 	*w = (*w)[:0]
+	w.take(t)
+	call.Args = s.args(call.args[:0], *w, tag, false)
+	writers.Put(w)
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	if err := s.server.Eval(ctx, takeScript, &call.Call); err != nil {
+		return limiter.StoreAnswer{}, err
+	}
+	r := reader{s: call.Answer}
+	a, began := r.taken()
+	if r.bad {
+		return limiter.StoreAnswer{}, errAnswer
+	}
+	if began {
+		s.began(ctx)
+	}
+	return a, nil
+}
+
+// take writes the request of take.lua, and of quick_take.lua.
+func (w *writer) take(t *limiter.StoreTake) {
+	quick, slots := quickUses(t.Parts)
 	w.byte(byte(len(t.Parts)))
 	w.id(t.Member)
 	w.lease(t.Lease)
@@ -124,7 +155,6 @@ func (s *Store) Take(ctx context.Context, t *limiter.StoreTake) (limiter.StoreAn
 	w.id(t.ID)
 	for i := range t.Parts {
 		p := &t.Parts[i]
-		keys = append(keys, s.name(&p.Key))
 		w.version(p.Version)
 		w.byte(byte(len(p.Uses)))
 		w.uses(p.Uses)
@@ -136,14 +166,10 @@ func (s *Store) Take(ctx context.Context, t *limiter.StoreTake) (limiter.StoreAn
 	if len(quick) > 0 {
 		w.steps(quick, t.Priority)
 	}
-	call := Call{Keys: keys, Args: s.args(*w, tag, false)}
-	writers.Put(w)
-	ctx, cancel := s.within(ctx)
-	defer cancel()
-	if err := s.server.Eval(ctx, takeScript, &call); err != nil {
-		return a, err
-	}
-	r := reader{s: call.Answer}
+}
+
+// taken reads the answer of take.lua, and whether it has made the epoch.
+func (r *reader) taken() (a limiter.StoreAnswer, began bool) {
 	bits := r.byte()
 	a.Granted, a.Held, a.Forgot, a.NoEnd = bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0
 	a.Part, a.Use = int(r.byte()), int(r.byte())
@@ -159,11 +185,5 @@ func (s *Store) Take(ctx context.Context, t *limiter.StoreTake) (limiter.StoreAn
 		}
 	}
 	a.Cause = r.cause()
-	if r.bad {
-		return limiter.StoreAnswer{}, errAnswer
-	}
-	if bits&16 != 0 {
-		s.began(ctx)
-	}
-	return a, nil
+	return a, bits&16 != 0
 }
