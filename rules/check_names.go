@@ -23,24 +23,12 @@ func (c *check) names(n ast.Node) {
 	case *ast.IdentifierNode:
 		c.fact(n)
 	case *ast.MemberNode:
-		if id, ok := n.Node.(*ast.IdentifierNode); ok && id.Value == "facts" && !slices.Contains(c.vars, "facts") {
-			if c.allowed(id) {
-				c.customFact(n)
-			}
-			return
-		} else if ok && !c.isKnown(id.Value) {
-			c.addAt(id.Location(), CodeUnknownFact, foreignHint(id.Value, property(n)), "unknown fact %q", id.Value)
+		if c.member(n) {
 			return
 		}
 	case *ast.CallNode:
 		if id, ok := n.Callee.(*ast.IdentifierNode); ok {
-			c.call(id)
-			if id.Value == "header" && len(n.Arguments) == 1 && c.unquoted(n.Arguments[0]) {
-				return
-			}
-			for _, arg := range n.Arguments {
-				c.names(arg)
-			}
+			c.call(id, n.Arguments)
 			return
 		}
 	case *ast.BuiltinNode:
@@ -78,6 +66,26 @@ func (c *check) names(n ast.Node) {
 	}
 }
 
+// member checks facts.NAME, and NAME.property where there is no NAME. It reports false for
+// all else, the parts of which are to be checked.
+func (c *check) member(n *ast.MemberNode) (done bool) {
+	id, ok := n.Node.(*ast.IdentifierNode)
+	switch {
+	case !ok:
+		return false
+	case id.Value == "facts" && !slices.Contains(c.vars, "facts"):
+		if c.allowed(id) {
+			c.customFact(n)
+		}
+		return true
+	case !c.isKnown(id.Value):
+		c.addAt(id.Location(), CodeUnknownFact, foreignHint(id.Value, property(n)), "unknown fact %q", id.Value)
+		return true
+	}
+	return false
+}
+
+// fact checks the name of a fact.
 func (c *check) fact(n *ast.IdentifierNode) {
 	name := n.Value
 	switch {
@@ -172,15 +180,21 @@ func (c *check) customFact(n *ast.MemberNode) {
 	c.addAt(name.Location(), CodeUnknownFact, hint, "unknown fact \"facts.%s\"", name.Value)
 }
 
-// call checks the name of a function that is not one of expr's own.
-func (c *check) call(id *ast.IdentifierNode) {
+// call checks a call of a function that is not one of expr's own.
+func (c *check) call(id *ast.IdentifierNode, args []ast.Node) {
 	switch {
 	case id.Value == "header":
 		c.allowed(id)
+		if len(args) == 1 && c.unquoted(args[0]) {
+			return
+		}
 	case slices.Contains(c.vars, id.Value), slices.Contains(fact.Names, id.Value):
 		c.addAt(id.Location(), CodeUnknownFunction, "", "%q is no function", id.Value)
 	default:
 		c.addAt(id.Location(), CodeUnknownFunction, functionHint(id.Value), "unknown function %q", id.Value)
+	}
+	for _, arg := range args {
+		c.names(arg)
 	}
 }
 

@@ -209,77 +209,123 @@ func isConstant(n ast.Node) bool {
 	return ok
 }
 
-// operatorHint says how to write a comparison whose types do not fit.
+// operatorHint says how to write a comparison whose types, l and r, do not fit.
 func operatorHint(b *ast.BinaryNode, l, r string) string {
-	const list = "a list of strings"
-	value := func(n ast.Node) string {
-		switch n := n.(type) {
-		case *ast.StringNode:
-			return strconv.Quote(n.Value)
-		case *ast.IdentifierNode:
-			return n.Value
-		case *ast.MemberNode, *ast.IntegerNode, *ast.FloatNode:
-			return n.String()
-		case *ast.CallNode:
-			if len(n.Arguments) == 1 {
-				return n.String()
-			}
-		}
-		return "value"
+	span := ""
+	if l == "int" {
+		span = statusSpan(b.Right)
 	}
-	statuses := func(n ast.Node) string {
-		if s, ok := n.(*ast.StringNode); ok {
-			if m := statusClass.FindStringSubmatch(s.Value); m != nil {
-				return fmt.Sprintf("%s00..%s99", m[1], m[1])
-			}
-		}
-		return ""
-	}
-	ordered := slices.Contains([]string{"<", "<=", ">", ">="}, b.Operator)
 	switch {
-	case l == "int" && statuses(b.Right) != "":
-		return fmt.Sprintf("write %s in %s", value(b.Left), statuses(b.Right))
-	case b.Operator == "in" && l == "int":
-		if list, ok := b.Right.(*ast.ArrayNode); ok && len(list.Nodes) > 0 {
-			if span := statuses(list.Nodes[0]); span != "" {
-				return fmt.Sprintf("write %s in %s", value(b.Left), span)
-			}
-			return "write the numbers without quotes"
+	case span != "":
+		return fmt.Sprintf("write %s in %s", written(b.Left), span)
+	case b.Operator == "in" && (l == "int" || l == "string" && r == "string"):
+		return inHint(b, l, r)
+	case slices.Contains([]string{"<", "<=", ">", ">="}, b.Operator):
+		if hint := orderHint(b, l, r); hint != "" {
+			return hint
 		}
-	case b.Operator == "in" && l == "string" && r == "string" && value(b.Right) == "code":
-		return fmt.Sprintf("write %s in codes, or code == %[1]s", value(b.Left))
-	case b.Operator == "in" && l == "string" && r == "string":
-		return fmt.Sprintf("\"in\" looks into a list; for a part of a text write %s contains %s", value(b.Right), value(b.Left))
-	case ordered && l == "string" && (r == "int" || r == "float") && value(b.Left) != "value":
-		return fmt.Sprintf("write %s(%s) %s %s", r, value(b.Left), b.Operator, value(b.Right))
-	case ordered && r == "string" && (l == "int" || l == "float") && !isConstant(b.Right):
-		return fmt.Sprintf("write %s %s %s(%s)", value(b.Left), b.Operator, l, value(b.Right))
-	case l == list && r == "string":
-		return fmt.Sprintf("write %s in %s", value(b.Right), value(b.Left))
-	case l == "string" && r == list && b.Operator != "in":
-		return fmt.Sprintf("write %s in %s", value(b.Left), value(b.Right))
-	case l == "int" && r == "string":
-		if s, ok := b.Right.(*ast.StringNode); ok {
-			if _, err := strconv.Atoi(s.Value); err == nil {
-				return fmt.Sprintf("write %s without quotes", s.Value)
-			}
-		}
-	case l == "string" && r == "int":
-		if i, ok := b.Right.(*ast.IntegerNode); ok {
-			return fmt.Sprintf("write %q in quotes", strconv.Itoa(i.Value))
-		}
-	case l == "duration" && r == "int":
-		if i, ok := b.Right.(*ast.IntegerNode); ok {
-			return fmt.Sprintf("write duration(\"%ds\")", i.Value)
-		}
-	case l == "duration" && r == "string":
-		if s, ok := b.Right.(*ast.StringNode); ok {
-			return fmt.Sprintf("write duration(%q)", s.Value)
-		}
+	}
+	if hint := listHint(b, l, r); hint != "" {
+		return hint
+	}
+	if hint := constantHint(b.Right, l, r); hint != "" {
+		return hint
+	}
+	switch {
 	case b.Operator == "and" || b.Operator == "or" || b.Operator == "&&" || b.Operator == "||":
 		return "both sides must be conditions"
 	case l == "bool" && (r == "int" || r == "string"):
 		return "not binds tighter than a comparison: write not (a == b)"
+	}
+	return ""
+}
+
+// written is how n is to be written in a hint, or "value" where that would be long.
+func written(n ast.Node) string {
+	switch n := n.(type) {
+	case *ast.StringNode:
+		return strconv.Quote(n.Value)
+	case *ast.IdentifierNode:
+		return n.Value
+	case *ast.MemberNode, *ast.IntegerNode, *ast.FloatNode:
+		return n.String()
+	case *ast.CallNode:
+		if len(n.Arguments) == 1 {
+			return n.String()
+		}
+	}
+	return "value"
+}
+
+// statusSpan is the range that a class of statuses stands for, such as "5xx"; "" = n is none.
+func statusSpan(n ast.Node) string {
+	if s, ok := n.(*ast.StringNode); ok {
+		if m := statusClass.FindStringSubmatch(s.Value); m != nil {
+			return fmt.Sprintf("%s00..%s99", m[1], m[1])
+		}
+	}
+	return ""
+}
+
+// inHint is operatorHint for `in`.
+func inHint(b *ast.BinaryNode, l, r string) string {
+	switch {
+	case l == "int":
+		if list, ok := b.Right.(*ast.ArrayNode); ok && len(list.Nodes) > 0 {
+			if span := statusSpan(list.Nodes[0]); span != "" {
+				return fmt.Sprintf("write %s in %s", written(b.Left), span)
+			}
+			return "write the numbers without quotes"
+		}
+	case l == "string" && r == "string" && written(b.Right) == "code":
+		return fmt.Sprintf("write %s in codes, or code == %[1]s", written(b.Left))
+	case l == "string" && r == "string":
+		return fmt.Sprintf("\"in\" looks into a list; for a part of a text write %s contains %s", written(b.Right), written(b.Left))
+	}
+	return ""
+}
+
+// orderHint is operatorHint for a text that is compared with a number by order.
+func orderHint(b *ast.BinaryNode, l, r string) string {
+	switch {
+	case l == "string" && (r == "int" || r == "float") && written(b.Left) != "value":
+		return fmt.Sprintf("write %s(%s) %s %s", r, written(b.Left), b.Operator, written(b.Right))
+	case r == "string" && (l == "int" || l == "float") && !isConstant(b.Right):
+		return fmt.Sprintf("write %s %s %s(%s)", written(b.Left), b.Operator, l, written(b.Right))
+	}
+	return ""
+}
+
+// listHint is operatorHint for a text that is compared with the codes.
+func listHint(b *ast.BinaryNode, l, r string) string {
+	const list = "a list of strings"
+	switch {
+	case l == list && r == "string":
+		return fmt.Sprintf("write %s in %s", written(b.Right), written(b.Left))
+	case l == "string" && r == list && b.Operator != "in":
+		return fmt.Sprintf("write %s in %s", written(b.Left), written(b.Right))
+	}
+	return ""
+}
+
+// constantHint is operatorHint for a constant on the right that is of another type than
+// what is on the left.
+func constantHint(right ast.Node, l, r string) string {
+	switch n := right.(type) {
+	case *ast.StringNode:
+		if _, err := strconv.Atoi(n.Value); l == "int" && err == nil {
+			return fmt.Sprintf("write %s without quotes", n.Value)
+		}
+		if l == "duration" {
+			return fmt.Sprintf("write duration(%q)", n.Value)
+		}
+	case *ast.IntegerNode:
+		switch {
+		case l == "string" && r == "int":
+			return fmt.Sprintf("write %q in quotes", strconv.Itoa(n.Value))
+		case l == "duration" && r == "int":
+			return fmt.Sprintf("write duration(\"%ds\")", n.Value)
+		}
 	}
 	return ""
 }

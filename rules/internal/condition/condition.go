@@ -207,7 +207,11 @@ func (c *Condition) evalText(e *fact.Event, it string) truth {
 	case LowerOther:
 		return c.evalLowered(s)
 	}
+	return c.evalTwoTexts(s, e, it)
+}
 
+// evalTwoTexts is for the operators on a text and another that is no constant.
+func (c *Condition) evalTwoTexts(s string, e *fact.Event, it string) truth {
 	x, ok := c.More.Right.textual(e, it)
 	if !ok {
 		return Failed

@@ -82,17 +82,7 @@ func (v *Value) Number(e *fact.Event, it string) (n int64, ok bool) {
 		s, ok := v.A.textual(e, it)
 		return int64(utf8.RuneCountInString(s)), ok
 	case ValueCount:
-		for _, code := range fact.CodesOf(e) {
-			switch v.Cond.Eval(e, fact.Cut(code, fact.MaxWord)) {
-			case Failed:
-				return 0, false
-			case Yes:
-				if n++; n == v.Num {
-					return n, true
-				}
-			}
-		}
-		return n, true
+		return v.countCodes(e)
 	case ValueIndex:
 		s, ok := v.A.textual(e, it)
 		if !ok {
@@ -116,24 +106,43 @@ func (v *Value) Number(e *fact.Event, it string) (n int64, ok bool) {
 		}
 		return 0, false
 	}
-	n, ok = v.A.Number(e, it)
+	return v.arithmetic(e, it)
+}
+
+// countCodes counts the codes for which v's condition holds, up to v.Num of them.
+func (v *Value) countCodes(e *fact.Event) (n int64, ok bool) {
+	for _, code := range fact.CodesOf(e) {
+		switch v.Cond.Eval(e, fact.Cut(code, fact.MaxWord)) {
+		case Failed:
+			return 0, false
+		case Yes:
+			if n++; n == v.Num {
+				return n, true
+			}
+		}
+	}
+	return n, true
+}
+
+func (v *Value) arithmetic(e *fact.Event, it string) (n int64, ok bool) {
+	a, ok := v.A.Number(e, it)
 	if !ok {
 		return 0, false
 	}
-	m, ok := v.B.Number(e, it)
+	b, ok := v.B.Number(e, it)
 	if !ok {
 		return 0, false
 	}
 	switch v.Op {
 	case ValueAdd:
-		return n + m, true
+		return a + b, true
 	case ValueSub:
-		return n - m, true
+		return a - b, true
 	case ValueMul:
-		return n * m, true
+		return a * b, true
 	case ValueMod:
-		if m != 0 {
-			return n % m, true
+		if b != 0 {
+			return a % b, true
 		}
 	}
 	return 0, false

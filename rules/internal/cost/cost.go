@@ -198,15 +198,7 @@ func (e *estimate) of(n ast.Node) size {
 	case *ast.MemberNode:
 		return e.member(n)
 	case *ast.SliceNode:
-		s := e.of(n.Node)
-		for _, end := range []ast.Node{n.From, n.To} {
-			if end != nil {
-				e.of(end)
-			}
-		}
-		e.spend(s.bytes.plus(s.count))
-		e.allocate(s.bytes.times(4)) // a text is cut by characters
-		return s
+		return e.slice(n)
 	case *ast.CallNode: // header("X"); names refuses all others
 		for _, arg := range n.Arguments {
 			e.of(arg)
@@ -215,32 +207,14 @@ func (e *estimate) of(n ast.Node) size {
 	case *ast.BuiltinNode:
 		return e.builtin(n)
 	case *ast.VariableDeclaratorNode:
-		before := *e
-		v := variableCost{name: n.Name, size: e.of(n.Value)}
-		v.cost = linear{e.cost.fixed - before.cost.fixed, e.cost.perByte - before.cost.perByte}
-		v.memory = linear{e.memory.fixed - before.memory.fixed, e.memory.perByte - before.memory.perByte}
-		e.vars = append(e.vars, v)
-		s := e.of(n.Expr)
-		e.vars = e.vars[:len(e.vars)-1]
-		return s
+		return e.let(n)
 	case *ast.ConditionalNode:
 		e.of(n.Cond)
 		return e.of(n.Exp1).max(e.of(n.Exp2))
 	case *ast.ArrayNode:
-		list := size{count: linear{fixed: float64(len(n.Nodes))}}
-		for _, one := range n.Nodes {
-			s := e.of(one)
-			list.bytes = list.bytes.plus(s.bytes)
-			list.most = list.most.max(s.bytes)
-		}
-		return e.newList(list)
+		return e.array(n)
 	case *ast.MapNode:
-		var m size
-		for _, pair := range n.Pairs {
-			m = m.plus(e.of(pair))
-		}
-		m.count = m.count.plus(linear{fixed: float64(len(n.Pairs))})
-		return e.newList(m)
+		return e.object(n)
 	case *ast.PairNode:
 		return e.of(n.Key).plus(e.of(n.Value))
 	}
@@ -248,6 +222,52 @@ func (e *estimate) of(n ast.Node) size {
 		e.unknown = n
 	}
 	return size{}
+}
+
+// slice is a part of a text or of a list.
+func (e *estimate) slice(n *ast.SliceNode) size {
+	s := e.of(n.Node)
+	for _, end := range []ast.Node{n.From, n.To} {
+		if end != nil {
+			e.of(end)
+		}
+	}
+	e.spend(s.bytes.plus(s.count))
+	e.allocate(s.bytes.times(4)) // a text is cut by characters
+	return s
+}
+
+// let is a variable with the expression that reads it.
+func (e *estimate) let(n *ast.VariableDeclaratorNode) size {
+	before := *e
+	v := variableCost{name: n.Name, size: e.of(n.Value)}
+	v.cost = linear{e.cost.fixed - before.cost.fixed, e.cost.perByte - before.cost.perByte}
+	v.memory = linear{e.memory.fixed - before.memory.fixed, e.memory.perByte - before.memory.perByte}
+	e.vars = append(e.vars, v)
+	s := e.of(n.Expr)
+	e.vars = e.vars[:len(e.vars)-1]
+	return s
+}
+
+// array is a list that is written out.
+func (e *estimate) array(n *ast.ArrayNode) size {
+	list := size{count: linear{fixed: float64(len(n.Nodes))}}
+	for _, one := range n.Nodes {
+		s := e.of(one)
+		list.bytes = list.bytes.plus(s.bytes)
+		list.most = list.most.max(s.bytes)
+	}
+	return e.newList(list)
+}
+
+// object is a map that is written out.
+func (e *estimate) object(n *ast.MapNode) size {
+	var m size
+	for _, pair := range n.Pairs {
+		m = m.plus(e.of(pair))
+	}
+	m.count = m.count.plus(linear{fixed: float64(len(n.Pairs))})
+	return e.newList(m)
 }
 
 // name is a fact or a `let`.
@@ -368,119 +388,4 @@ func overlap(s string) float64 {
 		most = max(most, float64(i+1)/float64(i+1-k))
 	}
 	return 1 + most
-}
-
-func (e *estimate) builtin(n *ast.BuiltinNode) size {
-	if len(n.Arguments) == 0 {
-		e.unknown = n
-		return size{}
-	}
-	arg := e.of(n.Arguments[0])
-	if len(n.Arguments) > 1 {
-		if body, ok := n.Arguments[1].(*ast.PredicateNode); ok {
-			return e.loop(n, arg, body)
-		}
-	}
-	var rest size // of the other arguments
-	for _, other := range n.Arguments[1:] {
-		rest = rest.plus(e.of(other))
-	}
-	linearly := func() { e.spend(arg.bytes.plus(rest.bytes).plus(arg.count.plus(rest.count).times(nodeCost))) }
-	switch n.Name {
-	case "len", "abs", "ceil", "floor", "round", "int", "float", "duration", "bitand", "bitor", "bitxor", "bitnand", "bitshl", "bitshr", "bitushr", "bitnot":
-		linearly()
-		return size{}
-	case "sum", "max", "min", "mean":
-		linearly()
-		return size{bytes: arg.bytes.plus(rest.bytes)} // of one argument that is no number, that
-	case "indexOf", "lastIndexOf", "hasPrefix", "hasSuffix":
-		e.spend(arg.bytes.plus(rest.bytes).times(4))
-		return size{}
-	case "trimPrefix", "trimSuffix":
-		linearly()
-		return arg
-	case "trim":
-		e.spend(arg.bytes)
-		e.spend(e.product(arg.bytes, rest.bytes)) // each character is looked for among those to trim
-		return arg
-	case "upper", "lower":
-		return e.newText(size{bytes: arg.bytes.times(3)}) // a broken byte becomes U+FFFD, three
-	case "string":
-		return e.newText(size{bytes: arg.bytes.times(8).plus(arg.count.times(32)).plus(linear{fixed: 64})})
-	case "toBase64":
-		return e.newText(size{bytes: arg.bytes.times(1.4).plus(linear{fixed: 4})})
-	case "fromBase64":
-		return e.newText(size{bytes: arg.bytes})
-	case "split", "splitAfter":
-		linearly()
-		return e.newList(size{bytes: arg.bytes, count: arg.bytes.plus(linear{fixed: 1}), most: arg.bytes})
-	case "fromJSON":
-		e.spend(arg.bytes.times(20))
-		e.allocate(arg.bytes.times(60))
-		return size{bytes: arg.bytes, count: arg.bytes, most: arg.bytes}
-	case "first", "last":
-		if arg.most == arg.bytes {
-			return arg
-		}
-		return size{bytes: arg.most}
-	case "take", "reverse":
-		return e.newList(arg)
-	case "uniq":
-		// Each element is compared with all that were kept.
-		e.spend(e.product(arg.count, arg.count).times(4))
-		e.spend(e.product(arg.count, arg.bytes))
-		return e.newList(arg)
-	case "sort", "median":
-		e.sorting(arg, arg)
-		return e.newList(arg)
-	}
-	e.unknown = n
-	return size{}
-}
-
-// sorting counts the comparisons of keys.
-func (e *estimate) sorting(list, keys size) {
-	comparisons := 2 * math.Log2(2+list.count.fixed+list.count.perByte*e.longest)
-	e.spend(list.count.times(nodeCost).plus(keys.bytes).times(comparisons))
-}
-
-// loop is a function that goes through a list.
-func (e *estimate) loop(n *ast.BuiltinNode, list size, body *ast.PredicateNode) size {
-	inner := estimate{vars: e.vars, letOnce: e.letOnce, unknown: e.unknown}
-	item := size{bytes: linear{perByte: 1}}
-	if list.most == list.bytes { // of unknown form, so an element is too
-		item.count, item.most = item.bytes, item.bytes
-	}
-	inner.element, inner.longest = &item, list.most.fixed+list.most.perByte*e.longest
-	value := inner.of(body.Node)
-	e.unknown = inner.unknown
-
-	// over is a sum over all elements.
-	over := func(a linear) linear {
-		return list.count.times(a.fixed).plus(list.bytes.times(a.perByte))
-	}
-	at := func(a linear) linear { return linear{fixed: a.fixed}.plus(list.most.times(a.perByte)) }
-	e.spend(over(inner.cost.plus(linear{fixed: elementCost})))
-	e.allocate(over(inner.memory.plus(linear{fixed: boxed})))
-	values := size{bytes: over(value.bytes), count: list.count, most: at(value.bytes)}
-	switch n.Name {
-	case "all", "none", "any", "one", "findIndex", "findLastIndex", "count":
-		return size{}
-	case "find", "findLast":
-		if list.most == list.bytes {
-			return list
-		}
-		return size{bytes: list.most}
-	case "filter":
-		return e.newList(list)
-	case "map":
-		return e.newList(values)
-	case "sum":
-		return size{bytes: values.bytes}
-	case "sortBy":
-		e.sorting(list, values)
-		return e.newList(list)
-	}
-	e.unknown = n
-	return size{}
 }

@@ -112,31 +112,37 @@ func (ix *indexer) splitTexts(s *split, f valueset.Field, p path) (expected floa
 		s.inside = nil
 	}
 	if !f.IsList() {
-		values := len(s.texts)
-		for _, i := range s.outside {
-			c := &ix.clauses[i]
-			if on := c.on(s.Field); on >= 0 {
-				for _, text := range c.texts[on] {
-					if ix.counts[text] == 0 {
-						ix.counts[text] = 1
-						s.texts = append(s.texts, text)
-					}
-				}
-			}
-		}
-		s.copied = ix.mayCopy(s, p)
-		if !s.copied {
-			for _, text := range s.texts[values:] {
-				ix.counts[text] = 0
-			}
-			s.texts = s.texts[:values]
-		}
+		ix.copyOutside(s, p)
 	}
 	for _, text := range s.texts {
 		ix.counts[text], ix.weights[text] = 0, 0
 	}
 	slices.Sort(s.texts)
 	return expected
+}
+
+// copyOutside lets s.outside be copied below every value of a text, those among them that
+// these clauses exclude, if that is within bounds.
+func (ix *indexer) copyOutside(s *split, p path) {
+	values := len(s.texts)
+	for _, i := range s.outside {
+		c := &ix.clauses[i]
+		if on := c.on(s.Field); on >= 0 {
+			for _, text := range c.texts[on] {
+				if ix.counts[text] == 0 {
+					ix.counts[text] = 1
+					s.texts = append(s.texts, text)
+				}
+			}
+		}
+	}
+	if s.copied = ix.mayCopy(s, p); s.copied {
+		return
+	}
+	for _, text := range s.texts[values:] {
+		ix.counts[text] = 0
+	}
+	s.texts = s.texts[:values]
 }
 
 // mayCopy reports whether copying s.outside below every value is within bounds.

@@ -127,7 +127,7 @@ func (t *Translator) reads(n ast.Node, to []valueset.Field) []valueset.Field {
 	return to
 }
 
-// Condition translates n; nil if it is not boolean or has no translation.
+// condition translates n; nil if it is not boolean or has no translation.
 func (t *Translator) condition(n ast.Node) *condition.Condition {
 	if !t.step() {
 		return nil

@@ -49,17 +49,7 @@ func (t *Translator) text(n ast.Node) *condition.Value {
 			}
 		}
 	case *ast.BuiltinNode:
-		if n.Name != "lower" && n.Name != "trim" || len(n.Arguments) != 1 {
-			return nil
-		}
-		a := t.text(n.Arguments[0])
-		switch {
-		case a == nil || a.Op == condition.ValueLower || a.Op == condition.ValueConst:
-			return nil
-		case n.Name == "lower":
-			return &condition.Value{Op: condition.ValueLower, A: a}
-		}
-		return &condition.Value{Op: condition.ValueTrim, A: a}
+		return t.lowerOrTrim(n)
 	case *ast.ConditionalNode:
 		c, a, b := t.condition(n.Cond), t.text(n.Exp1), t.text(n.Exp2)
 		if c != nil && a != nil && b != nil && a.Op != condition.ValueLower && b.Op != condition.ValueLower {
@@ -76,6 +66,20 @@ func (t *Translator) text(n ast.Node) *condition.Value {
 		}
 	}
 	return nil
+}
+
+func (t *Translator) lowerOrTrim(n *ast.BuiltinNode) *condition.Value {
+	if n.Name != "lower" && n.Name != "trim" || len(n.Arguments) != 1 {
+		return nil
+	}
+	a := t.text(n.Arguments[0])
+	switch {
+	case a == nil || a.Op == condition.ValueLower || a.Op == condition.ValueConst:
+		return nil
+	case n.Name == "lower":
+		return &condition.Value{Op: condition.ValueLower, A: a}
+	}
+	return &condition.Value{Op: condition.ValueTrim, A: a}
 }
 
 type numKind uint8
