@@ -98,7 +98,8 @@ type StoreTake struct {
 	Share float64
 
 	// MaxWait is how far ahead units may be reserved: then the call is granted as of a time
-	// to come. A call that takes slots is granted now or refused.
+	// to come. A call that takes slots is granted now or refused. What is reserved is taken at
+	// once; what others give back meanwhile makes a bucket no fuller than that leaves.
 	MaxWait time.Duration
 
 	// Lease is how long slots are kept that are not renewed.
@@ -119,7 +120,9 @@ type StoreUse struct {
 	Cost  int64
 
 	// Headroom is how many units of a bucket must be left: what backfill leaves to others.
-	// A call of Backfill that is owed its share leaves none, and may reserve.
+	// A call of Backfill that is owed its share leaves none. Others may reserve so far ahead
+	// that half of it is left, and no further than a second. That is for a MaxWait of a second
+	// or more; one that waits for less may reserve so much less far.
 	Headroom int64
 }
 

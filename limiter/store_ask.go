@@ -450,6 +450,24 @@ func (m *Member) listen(changed chan struct{}, pl *askedPlace) time.Duration {
 	return maxReserve/time.Duration(ahead) + pl.dearest()
 }
 
+// mostAhead is how far ahead the calls of this process may reserve at most. Backfill reserves no more
+// than half of what it leaves, as the store has it, unless it is owed units.
+func (pl *askedPlace) mostAhead(prio Priority) time.Duration {
+	most := maxReserve
+	if prio != Backfill {
+		return most
+	}
+	for i := range pl.parts {
+		for j := range pl.parts[i].Uses {
+			if u := pl.parts[i].Uses[j]; u.Limit.Kind == StoreBucket && u.Cost > 0 {
+				u.Cost = u.Headroom
+				most = min(most, u.takes()/2)
+			}
+		}
+	}
+	return most
+}
+
 // dearest is how long the units take that a call wants of a bucket.
 func (pl *askedPlace) dearest() (d time.Duration) {
 	for i := range pl.parts {
@@ -481,8 +499,8 @@ func (m *Member) unlisten(changed chan struct{}, pl *askedPlace) {
 	}
 	m.mu.Unlock()
 	for _, k := range pl.keys {
-		most := maxReserve / time.Duration(k.ahead.Load()+1)
-		k.askWhere(func(s *closure) bool { return s.ahead > 0 && s.ahead <= most && !s.asking })
+		ahead := time.Duration(k.ahead.Load() + 1)
+		k.askWhere(func(s *closure) bool { return s.ahead > 0 && s.ahead <= s.most/ahead && !s.asking })
 	}
 }
 

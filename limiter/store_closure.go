@@ -18,14 +18,16 @@ type closure struct {
 	outage bool // the store does not answer
 	// backfill says that Backfill alone was refused: it leaves units to Interactive.
 	backfill bool
-	// tries is how many refusals of Backfill came one after another. It cannot reserve, so it
-	// asks less often, the more processes ask.
+	// vies says that the store keeps no place for the call that it refused: others can go before it.
+	// tries is how many such refusals of Backfill came one after another: it asks less often, the
+	// more processes ask.
+	vies  bool
 	tries uint8
 	// ahead is how far ahead the next call could reserve units; 0 = it could not. It asks
-	// once that is as far as this process may.
-	ahead time.Duration
-	good  uint8
-	cause Cause
+	// once that is as far as this process may: most, by its reservations and one more.
+	ahead, most time.Duration
+	good        uint8
+	cause       Cause
 }
 
 const (
@@ -142,13 +144,14 @@ func (l *Limiter) refused(p Permit, sp *storePermit, pl *askedPlace, a *StoreAns
 	switch {
 	case a.Wait <= 0:
 		c.event, c.until, c.ask = true, now, now+int64(pollSlots)
-	case reserve && !a.Held && a.Wait > pl.maxWait: // else it is refused whatever it reserves
+	case reserve && !a.Held && a.Wait > min(pl.maxWait, pl.mostAhead(sp.prio)): // else it is refused whatever it reserves
 		// It can be reserved before it can pass: once this process has fewer reservations, or
 		// the others have.
-		c.ahead, c.event = a.Wait, true
-		c.ask = now + int64(max(a.Wait-maxReserve/2, min(a.Wait, maxReserve/2)))
+		c.ahead, c.most, c.event = a.Wait, pl.mostAhead(sp.prio), true
+		c.ask = now + int64(max(a.Wait-c.most/2, min(a.Wait, c.most/2)))
 	default:
 		c.ask = min(c.until, now+int64(recheck))
+		c.vies = c.backfill && pl.parts[part].Uses[use].Limit.Kind != StoreBucket
 	}
 	c.ask = max(c.ask, now+int64(minAskAgain))
 	if a.Held {
@@ -190,7 +193,7 @@ func (l *Limiter) closeFor(e *entry, m *limit, c closure) {
 		sh.mu.Unlock()
 		return // it is closed for all
 	} else if old != nil {
-		if c.backfill && old.backfill && !c.event && c.ask < now+int64(backfillMost) {
+		if c.vies && old.backfill && c.ask < now+int64(backfillMost) {
 			c.tries = min(old.tries+1, 8)
 			c.ask = now + min((c.ask-now)<<c.tries, int64(backfillMost))
 		}
@@ -224,14 +227,15 @@ func (l *Limiter) closeFor(e *entry, m *limit, c closure) {
 // nobody asks until there are fewer.
 func (l *Limiter) granted(pl *askedPlace, prio Priority, wait time.Duration) {
 	for part, refs := range pl.refs {
-		most := maxReserve / time.Duration(pl.keys[part].ahead.Load()+1)
+		all := pl.mostAhead(prio)
+		most := all / time.Duration(pl.keys[part].ahead.Load()+1)
 		for j := range refs {
 			f, u := &refs[j], &pl.parts[part].Uses[j]
 			if wait > 0 && u.Limit.Kind == StoreBucket && u.Cost > 0 {
 				next := wait + u.takes()
 				if next > most {
 					now := l.now()
-					l.closeFor(f.e, f.lim, closure{until: now, ask: now + int64(next), event: true, ahead: next, backfill: prio == Backfill})
+					l.closeFor(f.e, f.lim, closure{until: now, ask: now + int64(next), event: true, ahead: next, most: all, backfill: prio == Backfill})
 					l.member.know(pl.keys[part], 2*recheck)
 					f.asks = nil
 					continue

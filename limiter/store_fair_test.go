@@ -18,7 +18,8 @@ type callers struct {
 	slots              bool // a call takes a slot as well
 	hold               time.Duration
 
-	most time.Duration // that a call of them waits
+	most  time.Duration // that a call of them waits
+	trips float64       // how often they may ask the store for a grant; 0 = that is not tested
 }
 
 // Nobody starves, whoever else asks: many workers of one process, more processes than have a
@@ -75,6 +76,20 @@ func TestFleetIsFair(t *testing.T) {
 		{"units: dear backfill and interactive", []Limit{units}, []callers{
 			{processes: 4, workers: 8, cost: 1},
 			{processes: 1, workers: 1, cost: 50, prio: Backfill, most: 20 * time.Second},
+		}, usual},
+		{"units: backfill", []Limit{units}, []callers{
+			{processes: 8, workers: 8, cost: 1, prio: Backfill, most: 3 * time.Second, trips: 1.1},
+		}, usual},
+		{"units: backfill of 80 processes", []Limit{units}, []callers{
+			{processes: 80, workers: 1, cost: 1, prio: Backfill, most: 3 * time.Second, trips: 2.2},
+		}, usual},
+		{"units: backfill and some interactive", []Limit{units}, []callers{
+			{processes: 8, workers: 16, cost: 20, prio: Backfill, most: 45 * time.Second, trips: 3.3},
+			{processes: 4, workers: 1, cost: 1, hold: 200 * time.Millisecond, most: time.Microsecond, trips: 1.1},
+		}, usual},
+		{"units and slots: backfill and some interactive", []Limit{units, slots}, []callers{
+			{processes: 8, workers: 16, cost: 5, slots: true, hold: 20 * time.Millisecond, prio: Backfill, most: 20 * time.Second, trips: 2.5},
+			{processes: 4, workers: 1, cost: 1, hold: 200 * time.Millisecond, most: time.Microsecond, trips: 1.1},
 		}, usual},
 		{"slots: backfill and interactive", []Limit{slots}, []callers{
 			{processes: 4, workers: 8, slots: true, hold: 20 * time.Millisecond},
@@ -140,14 +155,23 @@ func TestFleetIsFair(t *testing.T) {
 				process = 0
 				for i, k := range c.of {
 					of := grants[process : process+k.processes]
+					var asked MemberState
+					for _, m := range f.members[process : process+k.processes] {
+						st := m.State()
+						asked.Takes, asked.Grants = asked.Takes+st.Takes, asked.Grants+st.Grants
+					}
+					trips := float64(asked.Takes) / float64(asked.Grants)
 					process += k.processes
 					least, most := of[0], of[0]
 					for _, n := range of {
 						least, most = min(least, n), max(most, n)
 					}
-					t.Logf("%d processes of %d workers, cost %d, priority %v: %d to %d calls each, %d units in all, longest wait %v", k.processes, k.workers, k.cost, k.prio, least, most, units[i], longest[i])
+					t.Logf("%d processes of %d workers, cost %d, priority %v: %d to %d calls each, %d units in all, longest wait %v, %.2f requests a grant", k.processes, k.workers, k.cost, k.prio, least, most, units[i], longest[i], trips)
 					if k.most > 0 && longest[i] > k.most {
 						t.Errorf("a call waited for %v, want %v at most", longest[i], k.most)
+					}
+					if k.trips > 0 && trips > k.trips {
+						t.Errorf("got %.2f requests a grant, want %v at most", trips, k.trips)
 					}
 				}
 			})

@@ -51,6 +51,7 @@ var numbers = map[string]int64{
 	"first": 19, "slop": 20, "lsince": 21, "last": 22, "heard": 23, "count": 24, "guessed": 25, "quota": 26,
 	"later":    27, // 0 = none of what stands before is set; else when all of that is over
 	"liftedAt": 28,
+	"reserved": 29, // when a bucket is full again after what is reserved of it
 	"limSize":  limSize,
 
 	// what is in keys.lists: the limit's number from 1, one of these, and
@@ -58,7 +59,7 @@ var numbers = map[string]int64{
 	"lease":    2, // id, slots, at, until
 	"waiter":   3, // member, priority, slots, until, told
 	"probe":    4, // id, until
-	"claim":    5, // member, priority, units, until
+	"claim":    5, // member, priority, units, until, 1 if it is backfill that is owed nothing
 	"listSize": 7,
 
 	// pauses of accounts
@@ -75,7 +76,7 @@ var numbers = map[string]int64{
 	"logParts": 32, "logExact": 64, "logMost": 256, "refundReach": 1_000_000,
 }
 
-const limSize = 29
+const limSize = 30
 
 // clockNow is the server's clock in microseconds.
 const clockNow = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"

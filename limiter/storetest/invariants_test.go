@@ -96,6 +96,57 @@ func TestUnitsNeverOver(t *testing.T) {
 	}
 }
 
+// A bucket is not exceeded where calls give units back while others have reserved some, which the
+// bucket has counted already: what was given back does not count.
+func TestRefundsNeverOver(t *testing.T) {
+	type granted struct {
+		given
+		id    limiter.StoreID
+		parts []limiter.StorePart
+	}
+	for seed := range uint64(200) {
+		rnd := rand.New(rand.NewPCG(seed, 4))
+		m, clock := aged()
+		k := m.Key("place", "name")
+		var sent []given
+		var out []granted // they may be given back still
+		for range 500 {
+			clock.Advance(time.Duration(rnd.Int64N(int64(2 * time.Second))))
+			now := clock.Now().UnixMicro()
+			out = slices.DeleteFunc(out, func(g granted) bool {
+				if g.at < now-second {
+					sent = append(sent, g.given)
+					return true
+				}
+				if rnd.IntN(2) > 0 {
+					return false
+				}
+				ago := duration(now - g.at)
+				if err := m.End(t.Context(), []limiter.StoreEnd{{ID: g.id, Parts: g.parts, Ending: limiter.StoreCancelled, Ago: ago}}); err != nil {
+					t.Fatal(err)
+				}
+				return true
+			})
+			for range rnd.IntN(4) {
+				take := limiter.StoreTake{ID: newID(), Parts: []limiter.StorePart{part(k, bucketOf(10, 10*time.Second, 1+rnd.Int64N(10)))},
+					MaxWait: time.Duration(rnd.Int64N(int64(6 * time.Second)))}
+				a, err := m.Take(t.Context(), &take)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if a.Granted {
+					out = append(out, granted{given{a.Now.Add(a.Wait).UnixMicro(), take.Parts[0].Uses[0].Cost}, take.ID, take.Parts})
+				}
+			}
+		}
+		for w := int64(0); w <= 20*second; w += second / 2 {
+			if got, limit := most(sent, w), 10+w/second; got > limit {
+				t.Fatalf("seed %d: the bucket gave %d in %d µs, want at most %d", seed, got, w, limit)
+			}
+		}
+	}
+}
+
 // No more slots are ever used than there are: leases that neither ended nor ran out.
 func TestSlotsNeverOver(t *testing.T) {
 	type use struct {

@@ -173,8 +173,10 @@ func (m *Memory) take(t *limiter.StoreTake) (a limiter.StoreAnswer) {
 
 	// Look at all limits except free slots. Those are claimed only by a call that nothing else refuses.
 	var worst refusal
-	at := now // when all of it fits
-	reserve, held := t.MaxWait > 0, false
+	at := now                       // when all of it fits
+	ahead := span(t.MaxWait, false) // how far ahead it may reserve
+	reserve, held := ahead > 0, false
+	spare := false                // it is backfill that is owed nothing
 	slots, wanting := false, true // it takes slots; nothing but units refuses it
 	var refused []*state          // those that backfill was refused by
 	each(t, values, func(part, use int, v *value, u *limiter.StoreUse) {
@@ -206,17 +208,21 @@ func (m *Memory) take(t *limiter.StoreTake) (a limiter.StoreAnswer) {
 		if owed {
 			headroom = 0
 		}
-		when, fits := s.ready(u.Cost, headroom, s.claimedBefore(t.Member, t.Priority, &u.Limit, now), &u.Limit, now)
+		when, fits := s.ready(u.Cost, headroom, s.claimedBefore(t.Member, t.Priority, !owed, &u.Limit, now), &u.Limit, now)
+		spare = spare || !owed && u.Cost > 0
+		if !owed && s.kind == limiter.StoreBucket && u.Cost > 0 {
+			ahead = min(ahead, s.aheadIn(headroom, t.MaxWait, &u.Limit))
+		}
 		if when <= now && fits {
 			return
 		}
 		at = max(at, when)
-		reserve, wanting = reserve && fits && owed, wanting && fits && owed
+		reserve, wanting = reserve && fits && (owed || s.kind == limiter.StoreBucket), wanting && fits && (owed || s.kind == limiter.StoreBucket)
 		why.wait = when - now
 		worst.add(why)
 		refused = append(refused, s)
 	})
-	reserve = reserve && !held && at-now <= span(t.MaxWait, false)
+	reserve = reserve && !held && at-now <= ahead
 	if reserve && worst.any {
 		each(t, values, func(_, _ int, v *value, u *limiter.StoreUse) { // a window that ends before is another one then
 			if s := v.find(u.Limit.Name); s.reset != 0 && at >= s.reset {
@@ -230,14 +236,22 @@ func (m *Memory) take(t *limiter.StoreTake) (a limiter.StoreAnswer) {
 				s.wanted = now
 			}
 		}
-		if slots && wanting {
-			at, worst.wait = at+claimLate, worst.wait+claimLate
+		if (slots || spare && t.MaxWait > 0) && wanting {
+			late := claimLate
+			if slots && spare {
+				late += min(at-now, second)
+			}
+			at, worst.wait = at+late, worst.wait+late
 			each(t, values, func(_, _ int, v *value, u *limiter.StoreUse) {
 				s := v.find(u.Limit.Name)
 				if s.kind == limiter.StoreBucket && slices.Contains(refused, s) {
-					s.claimUnits(t.Member, t.Priority, u.Cost, at+keptFor, now)
+					s.claimUnits(t.Member, t.Priority, spare, u.Cost, at+keptFor, now)
 				}
-				s.keepFor(t.Member, t.Priority, at, now)
+				if spare {
+					s.losePlace(t.Member, t.Priority)
+				} else {
+					s.keepFor(t.Member, t.Priority, at, now)
+				}
 			})
 		}
 		return worst.answer(a)
@@ -276,12 +290,14 @@ func (m *Memory) take(t *limiter.StoreTake) (a limiter.StoreAnswer) {
 		if s.kind == limiter.StoreSlots && n > 0 {
 			n = min(n, s.lowered(units(u.Limit.Units)))
 			s.leases = append(s.leases, slotLease{t.ID, t.Member, n, now, now + lease})
-			i := s.waiterOf(t.Member, t.Priority)
-			s.waiters = slices.Delete(s.waiters, i, i+1)
+			s.losePlace(t.Member, t.Priority)
 			a.NoEnd = false
 		}
 		s.claims = slices.DeleteFunc(s.claims, func(c claim) bool { return c.member == t.Member && c.priority == t.Priority })
 		s.take(n, &u.Limit, at)
+		if s.kind == limiter.StoreBucket && n > 0 && at > now {
+			s.reserved = max(s.reserved, at) + s.step(n, &u.Limit)
+		}
 		if s.kind != limiter.StoreGate {
 			s.served(t.Priority, n, share, &u.Limit, now)
 		}
@@ -385,7 +401,7 @@ func (m *Memory) endPart(e *limiter.StoreEnd, p *limiter.StorePart) {
 		s.advance(now)
 		s.tune(&u.Limit, now)
 		if giveBack {
-			s.refund(u.Cost, &u.Limit, at, now)
+			s.refund(u.Cost, &u.Limit, at, v.newest(at), now)
 		}
 		if good && at >= s.refusedAt {
 			s.refusals = 0

@@ -189,6 +189,58 @@ var unitTests = []suiteTest{
 		back.Cost, back.Headroom = 8, 9
 		s.granted("a full bucket lets each cost through", s.ask(caller{backfill: true}, part(k, back)))
 	}},
+	{"backfill reserves half of its headroom", true, func(s *suite) {
+		u := bucketOf(20, 2*time.Second, 1)
+		back := u
+		back.Headroom = 10 // a second
+		for _, c := range []struct {
+			maxWait time.Duration
+			most    int // reservations of 100 ms
+		}{{0, 0}, {90 * ms, 0}, {200 * ms, 1}, {500 * ms, 2}, {time.Second, 5}, {day, 5}} {
+			k := s.key()
+			s.granted("down to the headroom", s.ask(caller{backfill: true}, part(k, bucketOf(20, 2*time.Second, 10))))
+			for i := range c.most {
+				p := s.ask(caller{backfill: true, maxWait: c.maxWait}, part(k, back))
+				if want := time.Duration(i+1) * 100 * ms; !p.Granted || p.Wait != want {
+					s.Fatalf("%v ahead: got %s, want granted in %v", c.maxWait, p, want)
+				}
+			}
+			s.refused("more", s.ask(caller{backfill: true, maxWait: c.maxWait}, part(k, back)))
+			left := u
+			left.Cost = int64(10 - c.most)
+			s.granted("interactive calls have the rest at once", s.ask(caller{}, part(k, left)))
+		}
+	}},
+	{"backfill that can't reserve keeps its place", true, func(s *suite) {
+		u := bucketOf(20, 2*time.Second, 1)
+		back := u
+		back.Headroom = 10
+		for _, uses := range [][]limiter.StoreUse{{back}, {back, slotsOf(8, 1)}} {
+			k := s.key()
+			ask := func(c caller, uses ...limiter.StoreUse) permit {
+				c.backfill, c.maxWait = true, 400*ms // so 200 ms ahead
+				if len(uses) > 1 {
+					c.maxWait = 0
+				}
+				return s.ask(c, part(k, uses...))
+			}
+			s.granted("far into the headroom", s.ask(caller{}, part(k, bucketOf(20, 2*time.Second, 14))))
+			first, second := caller{member: newID()}, caller{member: newID()}
+			p := s.refused("first", ask(first, uses...))
+			q := s.refused("second", ask(second, uses...))
+			if q.Wait <= p.Wait {
+				s.Errorf("%d uses: got waits of %v and %v, want a longer one for who came later", len(uses), p.Wait, q.Wait)
+			}
+			s.granted("an interactive call waits for neither", s.ask(caller{}, part(k, bucketOf(20, 2*time.Second, 1))))
+			s.advance(600 * ms)
+			if q = ask(second, uses...); q.Granted && q.Wait == 0 {
+				s.Errorf("%d uses: who came later: got %s, want a wait", len(uses), q)
+			}
+			if p = ask(first, uses...); !p.Granted || p.Wait > 100*ms {
+				s.Errorf("%d uses: who came first: got %s, want granted, within what the other has reserved", len(uses), p)
+			}
+		}
+	}},
 	{"backfill gets its share", true, func(s *suite) {
 		for _, share := range []float64{0.1, 0.25, 0.5} {
 			k := s.key()
@@ -284,6 +336,39 @@ var unitTests = []suiteTest{
 		p.end(limiter.StoreCancelled)
 		s.granted("the earlier one's", s.ask(caller{}, part(k, logOf(4, 40*time.Second, 3))))
 		s.refused("more", s.ask(caller{}, part(k, logOf(4, 40*time.Second, 1))))
+	}},
+	{"a refund makes a bucket no fuller than what is reserved of it leaves", true, func(s *suite) {
+		u := func(cost int64) limiter.StoreUse { return bucketOf(10, 10*time.Second, cost) }
+		for _, c := range []struct {
+			name     string
+			reserved []int64
+			cancel   []int // of the reservations, after the call before them
+			left     int64 // when the last of them begins
+		}{
+			{"one", []int64{4}, nil, 6},
+			{"two", []int64{2, 3}, nil, 7},
+			{"two, the later is cancelled", []int64{2, 3}, []int{1}, 10},
+			{"two, the earlier is cancelled", []int64{2, 3}, []int{0}, 7},
+			{"two, both are cancelled", []int64{2, 3}, []int{1, 0}, 10},
+		} {
+			k := s.key()
+			p := s.granted("all", s.ask(caller{}, part(k, u(10))))
+			var reserved []permit
+			for _, n := range c.reserved {
+				q := s.ask(caller{maxWait: day}, part(k, u(n)))
+				if !q.Granted {
+					s.Fatalf("%s: got %s, want granted", c.name, q)
+				}
+				reserved = append(reserved, q)
+			}
+			p.end(limiter.StoreCancelled)
+			for _, i := range c.cancel {
+				reserved[i].end(limiter.StoreCancelled)
+			}
+			s.advance(reserved[len(reserved)-1].Wait)
+			s.refused(c.name+": more than is left", s.ask(caller{}, part(k, u(c.left+1))))
+			s.granted(c.name+": what is left", s.ask(caller{}, part(k, u(c.left))))
+		}
 	}},
 	{"a reservation can be given back", false, func(s *suite) {
 		for _, u := range []limiter.StoreUse{bucketOf(2, 2*time.Hour, 2), logOf(2, 2*time.Hour, 2)} {

@@ -1,10 +1,6 @@
 package storetest
 
-import (
-	"slices"
-
-	"github.com/recourse-go/recourse/limiter"
-)
+import "github.com/recourse-go/recourse/limiter"
 
 // slots is the state of a limit of slots: its leases, and the members that wait.
 //
@@ -121,12 +117,11 @@ func lot(now int64) int { return int(now % lotOf) }
 // the units that it lacks will be there. Slots are kept for a second at most: a member that lacks
 // units for longer loses its place, since it would not come when it is told.
 func (x *slots) keepFor(member limiter.StoreID, priority limiter.Priority, at, now int64) {
+	if at-now > waiterFor {
+		x.losePlace(member, priority)
+	}
 	i := x.waiterOf(member, priority)
 	if i < 0 {
-		return
-	}
-	if at-now > waiterFor {
-		x.waiters = slices.Delete(x.waiters, i, i+1)
 		return
 	}
 	w := &x.waiters[i]
@@ -134,6 +129,11 @@ func (x *slots) keepFor(member limiter.StoreID, priority limiter.Priority, at, n
 	if w.told != 0 {
 		w.told = max(w.told, at)
 	}
+}
+
+// losePlace ends a member's place among those that wait.
+func (x *slots) losePlace(member limiter.StoreID, priority limiter.Priority) {
+	x.waiters = keep(x.waiters, func(w waiter) bool { return w.member != member || w.priority != priority })
 }
 
 func (x *slots) waiterOf(member limiter.StoreID, priority limiter.Priority) int {

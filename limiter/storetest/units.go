@@ -3,6 +3,7 @@ package storetest
 import (
 	"math"
 	"slices"
+	"time"
 
 	"github.com/recourse-go/recourse/limiter"
 )
@@ -57,6 +58,13 @@ func (s *state) ready(n, headroom, ahead int64, l *limiter.StoreLimit, now int64
 		return max(at, s.reset), false
 	}
 	return at, fits && (at == now || s.reset == 0 || at < s.reset)
+}
+
+// aheadIn returns how far ahead backfill that is owed nothing may reserve, so that half of its
+// headroom is left: half of the time in which the headroom fills, and a second, at most. A caller
+// that would wait for less than a second may have that part of it.
+func (s *state) aheadIn(headroom int64, maxWait time.Duration, l *limiter.StoreLimit) int64 {
+	return min(s.step(headroom, l)/2, second) * min(span(maxWait, false), second) / second
 }
 
 // quotaFor returns how many units a window may have granted after a call of n units.
@@ -127,13 +135,17 @@ func (s *state) addToLog(n int64, l *limiter.StoreLimit, at int64) {
 }
 
 // refund gives back n units that were granted as of the time at, as far as they still count.
-func (s *state) refund(n int64, l *limiter.StoreLimit, at, now int64) {
+// newest says that nothing is reserved as of a later time.
+func (s *state) refund(n int64, l *limiter.StoreLimit, at int64, newest bool, now int64) {
 	switch s.kind {
 	case limiter.StoreBucket:
 		// If the bucket has been full since then, the units have come back already. They
 		// cannot have come back faster than its rate.
 		if n := s.step(n, l) - max(0, now-at); n > 0 {
-			s.tat = max(0, s.tat-n)
+			if at > now && newest {
+				s.reserved = max(0, s.reserved-n)
+			}
+			s.tat = max(s.reserved, s.tat-n)
 		}
 	case limiter.StoreLog:
 		for i := len(s.log) - 1; i >= 0; i-- { // the newest entry that is not later than the grant
@@ -203,6 +215,7 @@ func (s *state) served(priority limiter.Priority, n, share int64, l *limiter.Sto
 type claim struct {
 	member   limiter.StoreID
 	priority limiter.Priority
+	spare    bool // of backfill that is owed nothing: it goes before no others
 	units    int64
 	until    int64
 }
@@ -210,13 +223,16 @@ type claim struct {
 // claimedBefore returns the time that a bucket needs for what others have claimed before a
 // member. Claims whose own time has come do not count, since the bucket has their units by
 // then; so a member that is late does not delay the others.
-func (s *state) claimedBefore(member limiter.StoreID, priority limiter.Priority, l *limiter.StoreLimit, now int64) (ahead int64) {
+func (s *state) claimedBefore(member limiter.StoreID, priority limiter.Priority, spare bool, l *limiter.StoreLimit, now int64) (ahead int64) {
 	own := slices.IndexFunc(s.claims, func(c claim) bool { return c.member == member && c.priority == priority })
 	before := s.claims
 	if own >= 0 {
 		before = s.claims[:own]
 	}
 	for _, c := range before {
+		if c.spare && !spare {
+			continue
+		}
 		if own < 0 || s.claims[own].until > now+keptFor || c.until > now+keptFor {
 			ahead += s.step(c.units, l)
 		}
@@ -225,16 +241,18 @@ func (s *state) claimedBefore(member limiter.StoreID, priority limiter.Priority,
 }
 
 // claimUnits records that a member wants n units. It keeps its place if it has a claim already.
-func (s *state) claimUnits(member limiter.StoreID, priority limiter.Priority, n, until, now int64) {
+func (s *state) claimUnits(member limiter.StoreID, priority limiter.Priority, spare bool, n, until, now int64) {
 	for i := range s.claims {
 		if c := &s.claims[i]; c.member == member && c.priority == priority {
-			c.units, c.until = n, until
+			c.spare, c.units, c.until = spare, n, until
 			return
 		}
 	}
-	if n := len(s.claims); n >= waiterMost { // as in claim
+	if n := len(s.claims); n >= waiterMost && spare {
+		return
+	} else if n >= waiterMost { // as in claim
 		i := n - 1 - lot(now)
 		s.claims = slices.Delete(s.claims, i, i+1)
 	}
-	s.claims = append(s.claims, claim{member, priority, n, until})
+	s.claims = append(s.claims, claim{member, priority, spare, n, until})
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"math"
+	"slices"
 
 	"github.com/recourse-go/recourse/limiter"
 )
@@ -39,8 +40,11 @@ type state struct {
 
 	tat    int64   // of a bucket: when it is full
 	claims []claim // of a bucket, by arrival
-	log    []entry // of a log, by time
-	at     int64   // of a log: the newest grant's instant, which may be ahead
+	// reserved is when a bucket is full again after what is reserved of it, as if that were all
+	// that passes. What is given back meanwhile makes it full no sooner.
+	reserved int64
+	log      []entry // of a log, by time
+	at       int64   // of a log: the newest grant's instant, which may be ahead
 
 	slots
 
@@ -77,7 +81,7 @@ func newState(l *limiter.StoreLimit, since, now int64) *state {
 // become turns s into a limit of the kind of l, as if it had been used up at the time since.
 func (s *state) become(l *limiter.StoreLimit, since, now int64) {
 	s.kind, s.time, s.most = l.Kind, window(l), units(l.Units)
-	s.tat, s.claims, s.log, s.at, s.slots = 0, nil, nil, 0, slots{}
+	s.tat, s.reserved, s.claims, s.log, s.at, s.slots = 0, 0, nil, nil, 0, slots{}
 	s.learned = learned{}
 	s.useUp(l, since, now)
 }
@@ -141,6 +145,7 @@ func (s *state) tune(l *limiter.StoreLimit, now int64) {
 		level := float64(s.most) - float64(max(0, s.tat-now))*float64(s.most)/float64(s.time)
 		missing := math.Ceil(max(0, float64(most)-level) * float64(t) / float64(most))
 		s.tat = now + int64(min(missing, float64(2*t)))
+		s.reserved = min(s.reserved, s.tat)
 	}
 	s.time, s.most = t, most
 }
@@ -203,6 +208,11 @@ func (v *value) grantOf(id limiter.StoreID, now int64) (at int64, known bool) {
 		}
 	}
 	return 0, false
+}
+
+// newest reports whether no permit that is remembered was granted as of a later time than at.
+func (v *value) newest(at int64) bool {
+	return !slices.ContainsFunc(v.recent, func(g grant) bool { return g.at > at })
 }
 
 // advance drops ids that do not count any more.

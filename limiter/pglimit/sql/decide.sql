@@ -31,6 +31,7 @@ declare
 	use_ int := 0; held boolean := false; worst boolean := false; causeat bigint := 0; causeof int := 0;
 	reserve boolean := p[5] > 0; anyheld boolean := false;
 	at bigint; ready bigint; fits boolean; owed boolean;
+	lead bigint := p[5]; spare boolean := false; -- how far ahead it may reserve; backfill that is owed nothing
 	refused int[] := '{}'; voidin int := 0;
 	blocks int[] := '{}';
 	noend boolean; learns boolean := false; slotuses int := 0; waiting boolean; wanting boolean := true; ahead bigint; ownuntil bigint;
@@ -203,7 +204,7 @@ begin
 						m := o * {listSize};
 						if lists[m+1] = blk and lists[m+2] = {claim} then
 							exit when lists[m+3] = p[2] and lists[m+4] = p[3];
-							if ownuntil is null or ownuntil > now + {keptFor} or lists[m+6] > now + {keptFor} then
+							if (not owed or lists[m+7] = 0) and (ownuntil is null or ownuntil > now + {keptFor} or lists[m+6] > now + {keptFor}) then
 								x := lists[m+5]::float8 * span::float8 / units::float8;
 								if lim[b+{cut}] > 0 then
 									x := x * {whole} / ({whole} - lim[b+{cut}])::float8;
@@ -213,12 +214,15 @@ begin
 						end if;
 					end loop;
 					room := span;
-					if head > 0 and not owed then
+					if not owed then
 						x := head::float8 * span::float8 / units::float8;
 						if lim[b+{cut}] > 0 then
 							x := x * {whole} / ({whole} - lim[b+{cut}])::float8;
 						end if;
-						room := room - least(ceil(x), {longestStep})::bigint;
+						n := least(ceil(x), {longestStep})::bigint;
+						room := room - n;
+						-- Half of the headroom must be left, and a part of that if the caller does not wait for a second.
+						lead := least(lead, least(n / 2, {second}) * least(p[5], {second}) / {second});
 					end if;
 					ready := greatest(now, greatest(lim[b+{tat}], now) + ahead + step - greatest(room, step));
 				end if;
@@ -266,11 +270,12 @@ begin
 				ready := greatest(ready, lim[b+{reset}]);
 				fits := false;
 			end if;
+			spare := spare or not owed and cost > 0 and kind <> {gate};
 			continue when ready <= now and fits;
 			fits := fits and (lim[b+{reset}] = 0 or ready < lim[b+{reset}]);
 			at := greatest(at, ready);
-			reserve := reserve and fits and owed;
-			wanting := wanting and fits and owed;
+			reserve := reserve and fits and (owed or kind = {bucket});
+			wanting := wanting and fits and (owed or kind = {bucket});
 			refused := refused || blk;
 			if not worst or not held and ready - now > wait then
 				wait := ready - now;
@@ -278,7 +283,7 @@ begin
 			end if;
 		end loop;
 		if worst and reserve then
-			reserve := at - now <= p[5];
+			reserve := at - now <= lead;
 			for u in 1..uses loop
 				n := lim[(blocks[u]-1)*{limSize}+1+{reset}];
 				if n <> 0 and at >= n then
@@ -293,10 +298,15 @@ begin
 					dirty := true;
 				end loop;
 			end if;
-			if slotuses > 0 and wanting then -- it claims the units that it lacks
+			if (slotuses > 0 or spare and p[5] > 0) and wanting then -- it claims the units that it lacks
 				dirty := true;
-				at := at + {claimLate};
-				wait := wait + {claimLate};
+				-- A little late, so that it does not come in vain. Meanwhile interactive calls take units.
+				n := {claimLate};
+				if slotuses > 0 and spare then
+					n := n + least(at - now, {second});
+				end if;
+				at := at + n;
+				wait := wait + n;
 				for u in 1..uses loop
 					blk := blocks[u];
 					q := first + 8 * (u - 1);
@@ -311,7 +321,7 @@ begin
 								self := m;
 							end if;
 						elsif lists[m+1] = blk and lists[m+2] = {waiter} and lists[m+3] = p[2] and lists[m+4] = p[3] then
-							if at - now > {waiterFor} then -- it would not come when it is told
+							if spare or at - now > {waiterFor} then -- it would not come when it is told
 								lists := lists[1:m] || lists[m+{listSize}+1:];
 								exit;
 							end if;
@@ -325,7 +335,8 @@ begin
 						if self is not null then
 							lists[self+5] := p[q+6];
 							lists[self+6] := at + {keptFor};
-						else
+							lists[self+7] := spare::int;
+						elsif k < {waiterMost} or not spare then
 							pick := k - now % {lotOf}; -- which of those before it loses its place if there is none
 							for o in 0..cardinality(lists)/{listSize}-1 loop
 								exit when k < {waiterMost};
@@ -338,7 +349,7 @@ begin
 									end if;
 								end if;
 							end loop;
-							lists := lists || array[blk, {claim}, p[2], p[3], p[q+6], at + {keptFor}, 0];
+							lists := lists || array[blk, {claim}, p[2], p[3], p[q+6], at + {keptFor}, spare::int];
 						end if;
 					end if;
 				end loop;
@@ -461,7 +472,11 @@ begin
 				if lim[b+{cut}] > 0 then
 					x := x * {whole} / ({whole} - lim[b+{cut}])::float8;
 				end if;
-				lim[b+{tat}] := greatest(lim[b+{tat}], at) + least(ceil(x), {longestStep})::bigint;
+				step := least(ceil(x), {longestStep})::bigint;
+				lim[b+{tat}] := greatest(lim[b+{tat}], at) + step;
+				if at > now then
+					lim[b+{reserved}] := greatest(lim[b+{reserved}], at) + step;
+				end if;
 			elsif kind = {log} and cost > 0 then
 {addtolog}
 			elsif kind = {fixed} and cost > 0 and lim[b+{reset}] = 0 then

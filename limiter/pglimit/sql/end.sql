@@ -113,7 +113,12 @@ begin
 					end if;
 					n := least(ceil(x), {longestStep})::bigint - greatest(0, now - at);
 					if n > 0 then
-						lim[b+{tat}] := greatest(0, lim[b+{tat}] - n);
+						-- It gets no fuller than what is reserved of it leaves. That is less by this only if nothing is
+						-- reserved as of a later time.
+						if at > now and not exists (select from generate_series(2, cardinality(ids), 2) o where ids[o] > at and ids[o] + {recentFor} > now) then
+							lim[b+{reserved}] := greatest(0, lim[b+{reserved}] - n);
+						end if;
+						lim[b+{tat}] := greatest(lim[b+{reserved}], lim[b+{tat}] - n);
 					end if;
 				elsif kind = {log} then
 					n := 0;

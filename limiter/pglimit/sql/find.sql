@@ -23,6 +23,7 @@
 				lim[b+{time}] := span;
 				lim[b+{most}] := units;
 				lim[b+{tat}] := 0;
+				lim[b+{reserved}] := 0;
 				for o in {left}..{quota} loop lim[b+o] := 0; end loop;
 				select coalesce(array_agg(u.l order by u.i), '{}') into lists from unnest(lists) with ordinality as u(l, i)
 					where lists[(u.i-1)/{listSize}*{listSize}+1] <> blk or lists[(u.i-1)/{listSize}*{listSize}+2] = {probe};

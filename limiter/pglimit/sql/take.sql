@@ -86,9 +86,14 @@ begin
 			for q in 9..cardinality(p)-8 by 8 loop
 				if p[q+3] = {bucket} and p[q+6] > 0 then
 					buckets := buckets + 1;
+					b := 1;
+					while lim[b] <> p[q+2] loop
+						b := b + {limSize};
+					end loop;
 				end if;
 			end loop;
 			exit general when buckets > 1; -- they all count from then
+			lim[b+{reserved}] := greatest(lim[b+{reserved}], at) + step;
 		end if;
 		if slotted <> 0 then
 			exit general when slotcost > free or cardinality(lists) >= {listSize} * {leaseMost};

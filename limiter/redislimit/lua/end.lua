@@ -19,11 +19,27 @@ local function probed(x, id, good)
   end
 end
 
--- giveBack gives n units back that were granted as of the time at, as far as they are missing.
-local function giveBack(x, n, at)
+-- newest reports whether no permit that is remembered was granted as of a later time than at.
+local function newest(value, at)
+  for i = 9, #value.recent, 16 do
+    local other = unpack('<d', value.recent, i)
+    if other > at and other + RECENT > now then return false end
+  end
+  return true
+end
+
+-- giveBack gives n units back that were granted as of the time at, as far as they are missing. A
+-- bucket gets no fuller than what is reserved of it leaves; last = nothing is reserved after at.
+local function giveBack(x, n, at, last)
   if x.kind == 1 then
-    local back = stepOf(x, n) - max(0, now - at)
-    if back > 0 then x.main = max(0, x.main - back) end
+    local back, reserved = stepOf(x, n) - max(0, now - at), x.reserved or 0
+    if back > 0 then
+      if at > now and last then
+        reserved = max(0, reserved - back)
+        x.reserved = reserved
+      end
+      x.main = max(reserved, x.main - back)
+    end
   elseif x.kind == 2 then
     local log, late, kept = x.log, 0, {}
     if x.most > 64 then late = max(1, floor(x.time / 32)) end
@@ -115,7 +131,7 @@ for i = 1, ends do
         if not x.open then open(x) end
         advance(x)
         if x.time ~= time or x.most ~= most then tune(x, time, most) end
-        if back then giveBack(x, cost, when) end
+        if back then giveBack(x, cost, when, newest(value, when)) end
         if x.hold then
           if good and when >= x.refusedAt then x.refusals = 0 end
           probed(x, id, not refund)

@@ -45,9 +45,10 @@ local function open(x)
     for i = 1, n do
       local member, priority, units, till
       member, priority, units, till, p = unpack('<c8Bdd', more, p)
-      x.claims[i] = {member = member, priority = priority, units = units, till = till}
+      x.claims[i] = {member = member, priority = priority % 2, spare = priority >= 2, units = units, till = till}
     end
   end
+  if bits >= 16 then x.reserved, p = unpack('<d', more, p) end
   if x.kind == 2 then
     local log, n = {}, 0
     while p < #more do
@@ -166,6 +167,7 @@ local function tune(x, time, most)
   if x.kind % 8 == 1 and most > 0 and x.most > 0 then
     local level = x.most - max(0, x.main - now) * x.most / x.time
     x.main = now + min(ceil(max(0, most - level) * time / most), 2 * time)
+    if x.reserved then x.reserved = min(x.reserved, x.main) end
   end
   x.time, x.most = time, most
 end

@@ -23,7 +23,8 @@
 --       I2 probes, I2 size of the cause, probes times c8 id, d until, and the cause
 --   16  d granted, left, reset, first, slop, since, last, heard, count, quota, guessed
 --   32  d credit, wanted
---   64  I2 claims of a bucket, claims times c8 member, B priority, d units, d until
+--   64  I2 claims of a bucket, claims times c8 member, B priority (2 more = spare), d units, d until
+--   128 d reserved, of a bucket
 --
 -- Then come of a log d at, d units each; of slots I2 leases, leases times c8 id,
 -- c8 member, I4 slots, d at, d until, and c8 member, B priority, I4 slots, d until, d told

@@ -1,6 +1,6 @@
 -- The way of most calls: one key that exists, its limits are gates, buckets and slots in
--- their usual state, nobody waits for slots, and the call passes, reserves, or waits for a
--- bucket. All else is decided below, by the same rules in other words: here the limits'
+-- their usual state, nobody waits for slots and nothing is reserved, and the call passes or
+-- waits for a bucket. All else is decided below, by the same rules in other words: here the limits'
 -- numbers are compared as bytes, and what the call takes of a bucket comes with it.
 --
 -- Every string that a script makes or is given is hashed byte by byte, so this makes few and
@@ -57,12 +57,12 @@ if version == FORMAT and limits >= uses then
     end
     if usual and at > now and priority == 0 and at - now > longest then
       return pack('<BBBddBdB', 0, 0, slow, at - now, now, 1, version, 0)
-    elseif usual and (at == now or priority == 0) then
-      if stepA > 0 then a = (a > at and a or at) + stepA end
-      if stepB > 0 then b = (b > at and b or at) + stepB end
-      if stepC > 0 then c = (c > at and c or at) + stepC end
-      if stepD > 0 then d = (d > at and d or at) + stepD end
-      idle = max(idle, at + RECENT, a, b, c, d)
+    elseif usual and at == now then
+      if stepA > 0 then a = (a > now and a or now) + stepA end
+      if stepB > 0 then b = (b > now and b or now) + stepB end
+      if stepC > 0 then c = (c > now and c or now) + stepC end
+      if stepD > 0 then d = (d > now and d or now) + stepD end
+      idle = max(idle, now + RECENT, a, b, c, d)
       local old = tail -- the front of recent
       while recent >= RECENT_MOST or recent > 0 and unpack('<d', v, old + 8) + RECENT <= now do
         old, recent = old + 16, recent - 1
@@ -84,8 +84,8 @@ if version == FORMAT and limits >= uses then
           pack(sub('<dddd', 1, 1 + uses), a, b, c, d)
       end
       local left = idle - now
-      call('SET', KEYS[2], v .. rest .. pack('<c8d', id, at), 'PX', left == RECENT and not set and RECENT_PX or format('%d', ceil(left / 1000) + unexpired))
-      return pack('<BBBddBdB', bits, 0, 0, at - now, now, 1, version + 1, 0)
+      call('SET', KEYS[2], v .. rest .. pack('<c8d', id, now), 'PX', left == RECENT and not set and RECENT_PX or format('%d', ceil(left / 1000) + unexpired))
+      return pack('<BBBddBdB', bits, 0, 0, 0, now, 1, version + 1, 0)
     end
   end
 end

@@ -44,9 +44,14 @@ local function shut(x)
     for i = 1, #x.claims do
       local c = x.claims[i]
       n = n + 1
-      out[n] = pack('<c8Bdd', c.member, c.priority, c.units, c.till)
+      out[n] = pack('<c8Bdd', c.member, c.spare and c.priority + 2 or c.priority, c.units, c.till)
       idle = max(idle, c.till)
     end
+  end
+  if x.reserved and x.reserved > now then
+    bits = bits + 128
+    n = n + 1
+    out[n] = pack('<d', x.reserved)
   end
   if x.kind == 1 then
     idle = max(idle, x.main)

@@ -23,7 +23,7 @@ end
 
 -- become makes x count in another way, as if it had been used up at the time at.
 local function become(x, kind, at)
-  x.kind, x.main, x.more, x.open, x.log, x.leases, x.waiters, x.claims = kind, 0, nil, true, nil, nil, nil, nil
+  x.kind, x.main, x.more, x.open, x.log, x.leases, x.waiters, x.claims, x.reserved = kind, 0, nil, true, nil, nil, nil, nil, nil
   if x.reset then x.reset = nil; learned(x) end
   if kind == 2 then x.log = {} elseif kind == 3 then learned(x) elseif kind == 4 then x.leases, x.waiters = {}, {} end
   useUp(x, at)

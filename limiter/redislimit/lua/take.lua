@@ -2,14 +2,15 @@
 --   the 44 bytes that quick_take.lua describes
 --   parts times  d version, B uses, uses times I6 tag, B kind, d units, d time, and
 --                uses times d cost, d headroom
--- share is in millionths. x.head is what backfill must leave that is not owed its share.
+-- share is in millionths. x.head is what backfill must leave that is not owed its share: such
+-- a call is spare, it takes only what nobody else wants.
 -- The answer is
 --   B granted 1, held 2, forgot 4, no end 8, epoch made 16; B part, B use; d wait, d now
 --   B parts, d version each; B counts, d each; and the cause
 
 -- claimed is the time that a bucket takes for what others have claimed before a member. Once
 -- its time has come there are units for all whose time has come.
-local function claimed(x, member, priority)
+local function claimed(x, member, priority, spare)
   local ahead, claims, before, due = 0, x.claims, #x.claims, false
   for i = 1, #claims do
     if claims[i].member == member and claims[i].priority == priority then
@@ -17,25 +18,28 @@ local function claimed(x, member, priority)
     end
   end
   for i = 1, before do
-    if not due or claims[i].till > now + 250000 then ahead = ahead + stepOf(x, claims[i].units) end
+    if (spare or not claims[i].spare) and (not due or claims[i].till > now + 250000) then ahead = ahead + stepOf(x, claims[i].units) end
   end
   return ahead
 end
 
 -- claimUnits notes that a member wants n units of a bucket until then. It keeps its place if
 -- it has claimed some.
-local function claimUnits(x, member, priority, n, till)
+local function claimUnits(x, member, priority, spare, n, till)
   x.claims = x.claims or {}
   local claims = x.claims
   for i = 1, #claims do
     local c = claims[i]
     if c.member == member and c.priority == priority then
-      c.units, c.till = n, till
+      c.spare, c.units, c.till = spare, n, till
       return
     end
   end
-  if #claims >= WAITERS_MOST then table.remove(claims, #claims - now % LOT_OF) end
-  claims[#claims + 1] = {member = member, priority = priority, units = n, till = till}
+  if #claims >= WAITERS_MOST then
+    if spare then return end
+    table.remove(claims, #claims - now % LOT_OF)
+  end
+  claims[#claims + 1] = {member = member, priority = priority, spare = spare, units = n, till = till}
 end
 
 -- unclaim ends what a member has claimed, since it got it.
@@ -50,12 +54,13 @@ local function unclaim(x, member, priority)
 end
 
 -- keepFor keeps the place of a member, and the slots that it was told it may have, until
--- the units have come at the time at that it lacks, if that is within a second.
-local function keepFor(x, member, priority, at)
+-- the units have come at the time at that it lacks, if that is within a second. Spare calls keep
+-- no slots from others.
+local function keepFor(x, member, priority, spare, at)
   for i = 1, #x.waiters do
     local w = x.waiters[i]
     if w.member == member and w.priority == priority then
-      if at - now > SECOND then
+      if spare or at - now > SECOND then
         table.remove(x.waiters, i)
         return
       end
@@ -66,15 +71,15 @@ local function keepFor(x, member, priority, at)
 end
 
 -- ready is when x.cost may pass, and whether another time than now can be promised.
-local function ready(x, head, member, priority)
+local function ready(x, member, priority)
   local at, fits, n, kind = now, true, x.cost, x.kind
   if kind == 0 or kind == 4 then return at, true end
   if n > x.most then return now + x.time, false end
   if kind == 1 then
     if n > 0 then
       local step = stepOf(x, n)
-      local room = max(x.time - stepOf(x, head), step)
-      local ahead = x.claims and claimed(x, member, priority) or 0
+      local room = max(x.time - stepOf(x, x.head or 0), step)
+      local ahead = x.claims and claimed(x, member, priority, x.head) or 0
       at = max(now, max(x.main, now) + ahead + step - room)
     end
   elseif kind == 2 then
@@ -239,6 +244,7 @@ for i = 1, parts do
 end
 -- All but the free slots, which nobody may claim who could not go on.
 local any, held, reserve, at, refused, some = false, false, longest > 0, now, nil, false
+local ahead, spare = longest, false -- how far ahead it may reserve
 local wanting = true -- nothing but units refuses it
 for i = 1, n do
   local x = uses[i]
@@ -260,7 +266,7 @@ for i = 1, n do
   else
     local when, fits = now, true
     if x.open then
-      when, fits = ready(x, x.head or 0, member, priority)
+      when, fits = ready(x, member, priority)
     elseif x.cost > x.most then
       when, fits = now + x.time, false
     elseif x.cost > 0 then
@@ -273,9 +279,14 @@ for i = 1, n do
       when = main + step - room
       if when < now then when = now end
     end
+    if x.head and x.cost > 0 then
+      spare = true
+      -- Half of the headroom must be left, and a part of that if the caller does not wait for a second.
+      if x.kind == 1 then ahead = min(ahead, floor(min(floor(stepOf(x, x.head) / 2), SECOND) * min(longest, SECOND) / SECOND)) end
+    end
     if when > now or not fits then
       if when > at then at = when end
-      if not fits or x.head then reserve, wanting = false, false end
+      if not fits or x.head and x.kind ~= 1 then reserve, wanting = false, false end
       refuses, why = true, when - now
       refused = refused or {}
       refused[#refused + 1] = x
@@ -287,7 +298,7 @@ for i = 1, n do
     cause = (closed or x.allowed and x.allowed > 0) and x.cause or ''
   end
 end
-reserve = reserve and not held and at - now <= longest
+reserve = reserve and not held and at - now <= ahead
 if reserve and any then
   for i = 1, n do
     local x = uses[i]
@@ -304,19 +315,22 @@ if any and not reserve then
       values[x.part + 1].dirty = true
     end
   end
-  if some and wanting then
-    at, wait = at + 5000, wait + 5000 -- a little late, so that it does not come in vain
+  if (some or spare and longest > 0) and wanting then
+    -- A little late, so that it does not come in vain. Meanwhile interactive calls take units.
+    local late = 5000
+    if some and spare then late = late + min(at - now, SECOND) end
+    at, wait = at + late, wait + late
     for i = 1, #refused do
       local x = refused[i]
       if x.kind % 8 == 1 then
         if not x.open then open(x) end
-        claimUnits(x, member, priority, x.cost, at + 250000)
+        claimUnits(x, member, priority, spare, x.cost, at + 250000)
         values[x.part + 1].dirty = true
       end
     end
     for i = 1, n do
       if uses[i].waiters then
-        keepFor(uses[i], member, priority, at)
+        keepFor(uses[i], member, priority, spare, at)
         values[uses[i].part + 1].dirty = true
       end
     end
@@ -347,10 +361,11 @@ if some then
 end
 
 wait, cause, part, use = at - now, '', 0, 0
-local ends = false
+local ends, later = false, at > now
 for i = 1, n do
   local x = uses[i]
   local cost = x.cost
+  if later and x.kind == 1 and not x.open then open(x) end -- what is reserved of it
   if x.open then
     local kind = x.kind
     if kind == 4 and cost > 0 then
@@ -367,6 +382,7 @@ for i = 1, n do
     end
     if x.claims then unclaim(x, member, priority) end
     take(x, cost, at)
+    if later and kind == 1 and cost > 0 then x.reserved = max(x.reserved or 0, at) + stepOf(x, cost) end
     if kind ~= 0 then served(x, priority, cost, share) end
     if x.hold then
       if x.allowed > 0 then
