@@ -25,6 +25,11 @@ type answer struct {
 	known    *rules.Event      // the facts that need no body
 }
 
+// forget drops the response of the attempt before.
+func (a *answer) forget() {
+	a.resp, a.body, a.head, a.whole, a.readErr = nil, nil, nil, false, nil
+}
+
 // notFinal reports whether a response, which should be final, has a status that no final
 // response can have: one below 200, other than 101 to a request that asks for another
 // protocol (RFC 9110, 15.2.2). Where req is nil, it may have asked.

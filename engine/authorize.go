@@ -3,12 +3,9 @@ package engine
 import (
 	"context"
 	"net/http"
-	"strings"
 
 	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
-	"github.com/recourse-go/recourse/internal/hostport"
-	"github.com/recourse-go/recourse/policy"
 )
 
 // Where an account's credentials may go, and which credential a request had. Only
@@ -36,7 +33,7 @@ func (e *Engine) foreign(outer *Call, req *http.Request, p *Provider) bool {
 	if req.Response == nil {
 		return e.o.Authorize != nil && !e.trusts(outer, req, p)
 	}
-	first := firstRequest(req)
+	first := httpattempt.First(req)
 	if first == nil || first.URL == nil { // nobody knows where it began
 		return true
 	}
@@ -46,7 +43,7 @@ func (e *Engine) foreign(outer *Call, req *http.Request, p *Provider) bool {
 	if p == nil || e.o.Authorize != nil && !e.trusts(outer, first, p) {
 		return true
 	}
-	return strays(first, req, p.Policy())
+	return httpattempt.Strays(first, req, p.Policy())
 }
 
 // trusts reports whether a call names its provider, which is p, or some policy
@@ -57,35 +54,6 @@ func (e *Engine) trusts(outer *Call, req *http.Request, p *Provider) bool {
 	}
 	host := httpattempt.Authority(req)
 	return e.live.Load().set.Claims(host)
-}
-
-// strays reports whether a redirect has led away from the host of the first
-// request: to another one that is no subdomain of it and that p does not claim,
-// or from TLS to none.
-func strays(first, req *http.Request, p *policy.Policy) bool {
-	if first.URL == nil || req.URL == nil || first.URL.Scheme == "https" && req.URL.Scheme != "https" {
-		return true
-	}
-	from, to := hostport.Host(httpattempt.Authority(first)), hostport.Host(httpattempt.Authority(req))
-	if to == from || strings.HasSuffix(to, "."+from) && strings.IndexByte(to, ':') < 0 {
-		return false
-	}
-	return !p.ClaimsHost(httpattempt.Authority(req))
-}
-
-// maxRedirects bounds how far a request's first one is looked for.
-const maxRedirects = 100
-
-// firstRequest returns the request from which redirects have led to req; nil = it is not
-// known.
-func firstRequest(req *http.Request) *http.Request {
-	for range maxRedirects {
-		if req == nil || req.Response == nil {
-			return req
-		}
-		req = req.Response.Request
-	}
-	return nil
 }
 
 // sent returns the credential of the latest attempt. If base adds it to requests, it is

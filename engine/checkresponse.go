@@ -39,45 +39,25 @@ func (e *Engine) CheckResponse(ctx context.Context, resp *http.Response) error {
 
 // CheckResponse is Engine.CheckResponse by p's policy, whatever the host.
 func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error {
-	if notFinal(resp, resp.Request) {
-		if resp.Body != nil {
-			resp.Body.Close()
-		}
-		err := &ResponseError{Status: resp.StatusCode, Header: resp.Header, Provider: p.name}
-		if resp.Request != nil {
-			err.Method = resp.Request.Method
-		}
-		return err
-	}
-	if resp.StatusCode < 200 {
+	switch {
+	case notFinal(resp, resp.Request):
+		return p.illegal(resp)
+	case resp.StatusCode < 200:
 		return nil // 101: the body is a connection
 	}
 	httpattempt.TimeBody(ctx, resp)
 	p.hearInside(ctx, resp)
-	c := p.current()
+	c, batch := p.current(), batchOf(ctx)
 	var known rules.Event
 	a := answer{resp: resp, known: &known}
-	req := resp.Request
-	batch := batchOf(ctx)
 	if out, ok := Outcome(resp); ok && out.Event != nil {
 		if batch != nil && out.Decision.Action != policy.Accept && a.readBatch(c, out.Event.Operation) {
-			batch.keep(a.responseError(out.Event))
-			a.replay()
+			a.keepFor(batch, out.Event)
 			return nil
 		}
 		return a.decided(ctx, out)
 	}
-	var operation, method string
-	var facts map[string]string // that the request's path names
-	if req != nil {
-		a.stranger = req.Response != nil
-		if first := firstRequest(req); first != nil { // it is what was asked for
-			a.stranger = a.stranger && strays(first, req, c.policy)
-			req = first
-		}
-		method = req.Method
-		operation, facts = operationOf(c.policy, req, httpattempt.Authority(req))
-	}
+	method, operation, facts := a.asked(c)
 	known.Facts = facts
 	if !a.needsDecision(c, operation, method, Attempt(ctx)) {
 		return nil
@@ -89,17 +69,53 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 		Header: resp.Header, Body: a.text(), Now: time.Now(),
 	}, ev)
 	addFacts(ev, facts)
-	if rule := c.decision.Rule(ev); rule.Action == policy.Accept {
+	switch {
+	case c.decision.Rule(ev).Action == policy.Accept:
 		a.replay()
 		return nil
-	}
-	if batch != nil && a.answersBatch(c) {
-		batch.keep(a.responseError(ev))
-		a.replay()
+	case batch != nil && a.answersBatch(c):
+		a.keepFor(batch, ev)
 		return nil
 	}
 	a.drain()
 	err := a.responseError(ev)
 	err.facts = facts
 	return err
+}
+
+// illegal closes a response with a status that no final answer has, and returns it as an error.
+func (p *Provider) illegal(resp *http.Response) error {
+	if resp.Body != nil {
+		resp.Body.Close()
+	}
+	err := &ResponseError{Status: resp.StatusCode, Header: resp.Header, Provider: p.name}
+	if resp.Request != nil {
+		err.Method = resp.Request.Method
+	}
+	return err
+}
+
+// asked returns what the response answers, as far as it names its request: the method, the
+// operation by c's policy, and the facts in the request's path. After redirects that is the
+// first request. asked notes whether they have led to a host that must not have the account's
+// credentials.
+func (a *answer) asked(c *compiled) (method, operation string, facts map[string]string) {
+	req := a.resp.Request
+	if req == nil {
+		return "", "", nil
+	}
+	a.stranger = req.Response != nil
+	if first := httpattempt.First(req); first != nil {
+		a.stranger = a.stranger && httpattempt.Strays(first, req, c.policy)
+		req = first
+	}
+	operation, facts = operationOf(c.policy, req, httpattempt.Authority(req))
+	return req.Method, operation, facts
+}
+
+// keepFor keeps the answer to a batch as an error, until DecideBatch decides about its parts. The
+// caller can read its body.
+func (a *answer) keepFor(batch *batchAnswer, e *rules.Event) {
+	batch.keep(a.responseError(e))
+	a.replay()
 }

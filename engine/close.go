@@ -42,9 +42,7 @@ func (e *Engine) close() {
 	// To those who look it up, every policy is gone: so calls need not ask.
 	for _, p := range e.handles {
 		if was := p.live.Load(); was != nil && !was.gone {
-			c := compile(was.policy, &e.o)
-			c.gone = true
-			p.live.Store(c)
+			p.live.Store(was.asGone(&e.o))
 		}
 	}
 	last := e.live.Load()

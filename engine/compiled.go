@@ -71,6 +71,13 @@ func compile(p *policy.Policy, o *Options) *compiled {
 	return c
 }
 
+// asGone returns the policy anew, as one that is no longer in force.
+func (c *compiled) asGone(o *Options) *compiled {
+	gone := compile(c.policy, o)
+	gone.gone = true
+	return gone
+}
+
 // operation finds an operation by its name, or works it out.
 func (c *compiled) operation(name string) *operation {
 	usual := &c.usual[placeOf(name)]

@@ -1,15 +1,11 @@
 package engine
 
 import (
-	"context"
-	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/credential"
-	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/engine/internal/pause"
 	"github.com/recourse-go/recourse/internal/virtual"
@@ -22,7 +18,7 @@ import (
 type Engine struct {
 	o    Options
 	live atomic.Pointer[generation]
-	mu   sync.Mutex    // serialises reloads
+	mu   sync.Mutex    // serialises reloads, and guards what says so
 	done chan struct{} // closed by Close
 
 	start time.Time     // when the engine was made; see now
@@ -51,50 +47,11 @@ type Engine struct {
 	audience audience
 }
 
-// generation is one loaded set of policies.
-type generation struct {
-	set       *policy.Set
-	providers map[string]*Provider
-	byHost    map[string]*wholeHost
-	last      *generation // set once the engine is closed: the generation before, since this one is empty
-}
-
-// wholeHost is a host of which one policy claims every path.
-type wholeHost struct {
-	provider *Provider
-	origins  [2]atomic.Pointer[httpattempt.Origin] // without TLS, and with it; nil until first used
-}
-
 // New makes an Engine. It fails only if a policy's limits cannot be built.
 func New(o Options) (*Engine, error) { return newEngine(o, nil) }
 
 func newEngine(o Options, clock virtual.Clock) (*Engine, error) {
-	if o.Policies == nil {
-		o.Policies = policy.Builtin()
-	}
-	if o.MaxInline <= 0 {
-		o.MaxInline = time.Minute
-	}
-	if o.MaxWaits <= 0 {
-		o.MaxWaits = decision.DefaultMaxWaits
-	}
-	if o.MaxTotalWait <= 0 {
-		o.MaxTotalWait = decision.DefaultMaxTotalWait
-	}
-	if o.Reauth.Interval <= 0 {
-		o.Reauth.Interval = 30 * time.Second
-	}
-	if o.Reauth.Timeout <= 0 {
-		o.Reauth.Timeout = time.Minute
-	}
-	if o.Reauth.Unknown <= 0 {
-		o.Reauth.Unknown = 10 * time.Minute
-	}
-	if chance := o.Rand; chance != nil {
-		o.Rand = func() float64 { return decision.Clamp(chance()) }
-	} else {
-		o.Rand = rand.Float64
-	}
+	o = o.withDefaults()
 	e := &Engine{
 		o: o, clock: clock, recent: newRecent(o.Recent), handles: map[string]*Provider{}, done: make(chan struct{}),
 	}
@@ -107,95 +64,6 @@ func newEngine(o Options, clock virtual.Clock) (*Engine, error) {
 		return nil, err
 	}
 	return e, nil
-}
-
-// Replace makes set the policies of every call that begins from now on. Calls
-// in flight finish with the policy they began with. Limits keep their levels
-// and permits. Where a limit cannot be built nothing changes. The observer is
-// told.
-func (e *Engine) Replace(set *policy.Set) error {
-	err := e.replace(set)
-	e.reloaded(context.Background(), err)
-	return err
-}
-
-func (e *Engine) replace(set *policy.Set) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed() {
-		return ErrClosed
-	}
-	next := &generation{set: set, providers: map[string]*Provider{}}
-	type change struct {
-		p *Provider
-		c *compiled
-		l []limiter.Limit
-	}
-	var changes []change
-	var unread []*Provider
-	for _, name := range set.Names() {
-		p := e.handles[name]
-		if p == nil {
-			p = &Provider{engine: e, name: name, credentials: e.credentials}
-		}
-		if p.live.Load() == nil && set.Unread(name) {
-			next.providers[name] = p
-			unread = append(unread, p)
-			continue
-		}
-		pol, _ := set.Policy(name)
-		c := compile(pol, &e.o)
-		limits, err := c.limitsAfter(p.placed)
-		if err != nil {
-			return err
-		}
-		// The limiter is made only to find out whether its limits are valid.
-		if _, err := limiter.New(limits, limiter.Options{Shards: 1, LimitFor: e.o.LimitFor}); err != nil {
-			return fmt.Errorf("engine: provider %q: %w", pol.Name, err)
-		}
-		next.providers[name] = p
-		changes = append(changes, change{p, c, limits})
-	}
-	for _, ch := range changes {
-		if l := ch.p.limiter.Load(); l != nil {
-			if err := l.Update(ch.l); err != nil {
-				return fmt.Errorf("engine: provider %q: %w", ch.p.name, err)
-			}
-		}
-		ch.p.placed = ch.l
-		ch.p.live.Store(ch.c)
-		if e.handles[ch.p.name] == nil {
-			ch.p.shadow.Store(e.shadowOfLocked(ch.p.name))
-		}
-		e.handles[ch.p.name] = ch.p
-	}
-	for name, p := range e.handles {
-		if next.providers[name] != nil {
-			continue
-		}
-		if was := p.firstLocked(); !was.gone {
-			c := compile(was.policy, &e.o)
-			c.gone = true
-			p.live.Store(c)
-		}
-	}
-	for _, p := range unread {
-		p.unread = set
-		if e.handles[p.name] == nil {
-			p.shadow.Store(e.shadowOfLocked(p.name))
-		}
-		e.handles[p.name] = p
-	}
-	next.byHost = map[string]*wholeHost{}
-	for host, name := range set.WholeHosts() {
-		next.byHost[host] = &wholeHost{provider: next.providers[name]}
-	}
-	e.live.Store(next)
-	e.tellNumbers(set)
-	e.reloads.mu.Lock()
-	e.reloads.status = ReloadStatus{Version: set.Version(), Success: time.Now()}
-	e.reloads.mu.Unlock()
-	return nil
 }
 
 // now returns the time since the engine was made. It reads only the monotonic clock,

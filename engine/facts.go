@@ -44,40 +44,13 @@ func (r *run) classify(ctx context.Context) (now time.Time) {
 
 // classifyError reads the facts of an error.
 func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) {
-	pol := r.c.policy
-	operation := r.op.name
-	req := r.attempts.request()
+	pol, operation := r.c.policy, r.op.name
 	resp, failed := answerOf(r.err)
 	if failed && operation == "" && (resp.Provider == "" || resp.Provider == pol.Name) {
 		operation = resp.Operation // CheckResponse has found it in the request
 	}
 	e.Provider, e.Operation, e.Method, e.Sent = pol.Name, operation, r.call.Method, true
-	_, own := r.err.(*httpattempt.UploadError) // of the request's own body: it says nothing about the network
-	known := !own && r.p.engine.o.Classify != nil && r.p.engine.o.Classify(r.err, e)
-	switch {
-	case own, known:
-	case failed:
-		method := r.call.Method
-		if method == "" {
-			method = resp.Method
-		}
-		classify.HTTP(pol, &classify.Response{
-			Operation: operation, Method: method,
-			Status: resp.Status, Header: resp.Header, Body: resp.Body, Now: now,
-		}, e)
-		addFacts(e, resp.facts)
-		if resp.Status < 200 {
-			e.Network = rules.NetworkOther // also a 101 that nobody asked for
-		}
-	default:
-		err := r.err
-		if _, hook := errtree.As[*authorizeError](err); req != nil && !hook {
-			// As http.Client says that this has come instead of a response: a
-			// request that was lost, in whatever words.
-			err = &url.Error{Op: r.call.Method, Err: err}
-		}
-		classify.Error(pol, &classify.Failure{Err: err, Now: now}, e)
-	}
+	known := r.readError(resp, e, now)
 	e.Provider, e.Operation = pol.Name, operation
 	if r.call.Method != "" {
 		e.Method = r.call.Method
@@ -87,10 +60,55 @@ func (r *run) classifyError(ctx context.Context, e *rules.Event, now time.Time) 
 		e.Protocol = pol.Protocol
 	}
 	var sent http.Header // the request's headers, as far as they are known
-	if req != nil {
+	if req := r.attempts.request(); req != nil {
 		sent = req.Header
 	}
 	e.Idempotent = e.Idempotent || classify.Idempotent(pol, e.Protocol, e.Method, e.Operation, sent)
+	r.blameContext(ctx, e)
+}
+
+// readError reads what the error itself says; resp is the failed response that it wraps, or nil.
+// It reports whether Options.Classify has read it.
+func (r *run) readError(resp *ResponseError, e *rules.Event, now time.Time) (known bool) {
+	if _, own := r.err.(*httpattempt.UploadError); own {
+		return false // it is about the request's own body, and says nothing about the network
+	}
+	if read := r.p.engine.o.Classify; read != nil && read(r.err, e) {
+		return true
+	}
+	if resp != nil {
+		r.readFailed(resp, e, now)
+		return false
+	}
+	err := r.err
+	if _, hook := errtree.As[*authorizeError](err); r.attempts.request() != nil && !hook {
+		// As http.Client says that this has come instead of a response: a
+		// request that was lost, in whatever words.
+		err = &url.Error{Op: r.call.Method, Err: err}
+	}
+	classify.Error(r.c.policy, &classify.Failure{Err: err, Now: now}, e)
+	return false
+}
+
+// readFailed reads a failed response that the error wraps.
+func (r *run) readFailed(resp *ResponseError, e *rules.Event, now time.Time) {
+	method := r.call.Method
+	if method == "" {
+		method = resp.Method
+	}
+	classify.HTTP(r.c.policy, &classify.Response{
+		Operation: e.Operation, Method: method,
+		Status: resp.Status, Header: resp.Header, Body: resp.Body, Now: now,
+	}, e)
+	addFacts(e, resp.facts)
+	if resp.Status < 200 {
+		e.Network = rules.NetworkOther // also a 101 that nobody asked for
+	}
+}
+
+// blameContext corrects the kind of failure of an attempt that its timer, the call's deadline or
+// its caller has ended.
+func (r *run) blameContext(ctx context.Context, e *rules.Event) {
 	switch {
 	case errtree.Is(r.err, httpattempt.ErrTimeout):
 		e.Network = rules.NetworkTimeout

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
@@ -89,8 +90,8 @@ func (p *Provider) hearInside(ctx context.Context, resp *http.Response) {
 	}
 	if req := resp.Request; req != nil {
 		e.Method = req.Method
-		if first := firstRequest(req); first != nil {
-			if req.Response != nil && strays(first, req, p.current().policy) {
+		if first := httpattempt.First(req); first != nil {
+			if req.Response != nil && httpattempt.Strays(first, req, p.current().policy) {
 				return
 			}
 			e.Method = first.Method
@@ -99,10 +100,11 @@ func (p *Provider) hearInside(ctx context.Context, resp *http.Response) {
 	l.op.hear(l.permit, &e, time.Now())
 }
 
-// hearFailure takes note of what the error of Do's function says of limits, where it
-// has a response's headers. What Transport has decided about it has heard itself.
+// hearFailure takes note of what the error of a failed attempt says of limits, where it has a
+// response's headers. A response that is no error was heard when it came, and what a Transport
+// inside has decided about was heard there.
 func (r *run) hearFailure() {
-	if _, ok := r.attempts.(function); !ok || r.event.Header == nil {
+	if r.err == nil || r.event.Header == nil || r.event.Status < 200 {
 		return
 	}
 	_, gave := errtree.As[*GiveUpError](r.err)

@@ -10,7 +10,6 @@ import (
 	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/internal/redact"
-	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -75,16 +74,11 @@ func (e *Engine) fallback() *Provider {
 		if !ok {
 			return
 		}
-		p := &Provider{engine: e, name: pol.Name, credentials: e.credentials}
-		c := compile(pol, &e.o)
-		limits, err := c.limitsAfter(nil)
+		c, limits, err := e.compileAfter(pol, nil)
 		if err != nil {
 			return
 		}
-		if _, err := limiter.New(limits, limiter.Options{Shards: 1, LimitFor: e.o.LimitFor}); err != nil {
-			return
-		}
-		p.placed = limits
+		p := &Provider{engine: e, name: pol.Name, credentials: e.credentials, placed: limits}
 		p.live.Store(c)
 		e.unclaimed.provider = p
 	})

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"time"
 
+	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
@@ -88,4 +90,35 @@ type Options struct {
 	AttemptHeader string
 	// Recent is how many decisions Engine.Recent remembers; 0 = none.
 	Recent int
+}
+
+// withDefaults returns o with its defaults in place of zero values.
+func (o Options) withDefaults() Options {
+	if o.Policies == nil {
+		o.Policies = policy.Builtin()
+	}
+	if o.MaxInline <= 0 {
+		o.MaxInline = time.Minute
+	}
+	if o.MaxWaits <= 0 {
+		o.MaxWaits = decision.DefaultMaxWaits
+	}
+	if o.MaxTotalWait <= 0 {
+		o.MaxTotalWait = decision.DefaultMaxTotalWait
+	}
+	if o.Reauth.Interval <= 0 {
+		o.Reauth.Interval = 30 * time.Second
+	}
+	if o.Reauth.Timeout <= 0 {
+		o.Reauth.Timeout = time.Minute
+	}
+	if o.Reauth.Unknown <= 0 {
+		o.Reauth.Unknown = 10 * time.Minute
+	}
+	if chance := o.Rand; chance != nil {
+		o.Rand = func() float64 { return decision.Clamp(chance()) }
+	} else {
+		o.Rand = rand.Float64
+	}
+	return o
 }

@@ -182,7 +182,7 @@ func (r *run) refresh(ctx context.Context, sent credential.Fingerprint) credenti
 	event := *r.event // the hook may run on while the call does
 	hook := &refreshHook{p: r.p, keys: r.call.Keys, request: ReauthRequest{
 		Provider: r.c.policy.Name, Account: r.call.Account, Event: &event,
-		Generation: r.generation, Claims: claimsChallenge(event.Header), sent: sent,
+		Generation: r.generation, Claims: credential.Claims(event.Header), sent: sent,
 	}}
 	if r.p.engine.observed() {
 		hook.notice = r.notice(NoticeReauth, 0)

@@ -87,22 +87,6 @@ func TestReauth(t *testing.T) {
 	})
 }
 
-func TestClaimsChallenge(t *testing.T) {
-	for _, tt := range []struct{ header, want string }{
-		{`Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", error="insufficient_claims", claims="eyJhIjoxfQ=="`, "eyJhIjoxfQ=="},
-		{`Bearer claims="eyJhIjoxfQ==", error="insufficient_claims"`, "eyJhIjoxfQ=="},
-		{`Bearer realm="a, claims=b", error="invalid_token"`, ""},
-		{`Bearer claims="never closed`, ""},
-		{`Bearer claims=`, ""},
-		{``, ""},
-		{`=====`, ""},
-	} {
-		if got := claimsChallenge(map[string][]string{"Www-Authenticate": {tt.header}}); got != tt.want {
-			t.Errorf("claimsChallenge(%q) = %q, want %q", tt.header, got, tt.want)
-		}
-	}
-}
-
 // tokens is a provider whose access tokens count up; a request is refused
 // unless it has the newest.
 type tokens struct {

@@ -50,6 +50,16 @@ type roundTrip struct {
 // RoundTrip has returned.
 var roundTripPool = sync.Pool{New: func() any { return &roundTrip{answer: answer{known: new(rules.Event)}} }}
 
+// begin sets x for the call r, which sends req to origin.
+func (x *roundTrip) begin(t *transport, r *run, req *http.Request, origin *httpattempt.Origin) {
+	x.t, x.p, x.c, x.op, x.req, x.gate = t, r.p, r.c, r.op, req, r.gate
+	x.account, x.method, x.idempotent = r.call.Account, r.call.Method, r.call.Idempotent
+	x.known.Facts = r.call.Facts
+	x.origin, x.version = origin, origin.Expect(t.plain)
+	x.lends = len(r.op.uses) > 0 && t.callsInside()
+	x.plain = !x.lends && r.c.policy.Breaker == nil && Attempt(req.Context()) == 1
+}
+
 // reuse puts x back into the pool. It keeps the event known, in which needsDecision sets the
 // same fields each time.
 func (x *roundTrip) reuse() {
@@ -103,33 +113,14 @@ func (x *roundTrip) isIdempotent() bool {
 
 // try sends the request once.
 func (x *roundTrip) try(ctx context.Context, permit limiter.Permit) attempted {
-	outer, own, n := ctx, x.plain, Attempt(ctx)
-	x.timer, x.trace = nil, nil
-	if t := x.c.policy.AttemptTimeout; t > 0 {
-		ctx, x.timer = httpattempt.Start(ctx, t)
-		own = false
-	}
-	base := x.t.base
-	if x.other {
-		if another := x.t.another.Of(base); another != nil {
-			base = another
-		}
-	}
-	if !protocol.IdempotentMethod(x.method) || x.version != httpattempt.NotHTTP2 {
-		ctx, own = x.withTrace(ctx, base), false
-	}
+	outer, n := ctx, Attempt(ctx)
+	ctx, base, own := x.prepare(ctx)
 	uploads := httpattempt.NeedsUpload(x.req, x.timer != nil)
 	req, err := x.build(ctx, n, own && !uploads)
 	if err != nil {
-		x.timer.End()
-		if _, hook := err.(*authorizeError); hook {
-			x.resp = nil
-			return attempted{err: err}
-		}
-		permit.Cancel()
-		return attempted{err: err, unsent: true} // the last response stays as it was
+		return x.unbuilt(err, permit)
 	}
-	x.resp, x.body, x.head, x.whole, x.readErr = nil, nil, nil, false, nil
+	x.forget()
 	var up *httpattempt.Upload
 	if uploads {
 		up = httpattempt.NewUpload(req, x.timer)
@@ -152,6 +143,44 @@ func (x *roundTrip) try(ctx context.Context, permit limiter.Permit) attempted {
 	if x.timer.Timeless() && x.resp.Request == req {
 		x.resp.Request = req.WithContext(outer) // the context of the try ends with the body
 	}
+	return x.answered(ctx, permit, n)
+}
+
+// prepare returns the context of the next try, with its timer and its trace, and the transport
+// to send it over. own reports that the context is the caller's.
+func (x *roundTrip) prepare(ctx context.Context) (_ context.Context, base http.RoundTripper, own bool) {
+	own = x.plain
+	x.timer, x.trace = nil, nil
+	if t := x.c.policy.AttemptTimeout; t > 0 {
+		ctx, x.timer = httpattempt.Start(ctx, t)
+		own = false
+	}
+	base = x.t.base
+	if x.other {
+		if another := x.t.another.Of(base); another != nil {
+			base = another
+		}
+	}
+	if !protocol.IdempotentMethod(x.method) || x.version != httpattempt.NotHTTP2 {
+		ctx, own = x.withTrace(ctx, base), false
+	}
+	return ctx, base, own
+}
+
+// unbuilt ends a try whose request could not be made.
+func (x *roundTrip) unbuilt(err error, permit limiter.Permit) attempted {
+	x.timer.End()
+	if _, hook := err.(*authorizeError); hook {
+		x.resp = nil
+		return attempted{err: err}
+	}
+	permit.Cancel()
+	return attempted{err: err, unsent: true} // the last response stays as it was
+}
+
+// answered ends a try, the n-th attempt, that has got a response. It reads the head of a
+// response that has to be decided about.
+func (x *roundTrip) answered(ctx context.Context, permit limiter.Permit, n int) attempted {
 	x.other = x.resp.StatusCode == http.StatusMisdirectedRequest
 	if x.op.teachers != nil {
 		x.hear(ctx, permit)

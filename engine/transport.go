@@ -2,10 +2,7 @@ package engine
 
 import (
 	"context"
-	"io"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/decision"
@@ -58,103 +55,6 @@ type transport struct {
 	another httpattempt.Another
 }
 
-// fallbackProvider is the policy of hosts that no policy claims.
-const fallbackProvider = "http"
-
-// route finds the provider of a request (nil = no policy is for it), its authority (the
-// host, with a port that is not the usual one), and its origin.
-func (e *Engine) route(c *Call, req *http.Request) (p *Provider, host string, origin *httpattempt.Origin) {
-	host, tls := req.URL.Host, req.URL.Scheme == "https"
-	if c == nil || c.Provider == "" {
-		// Policies have hosts in lower case, so one that is found as it stands is too.
-		if h := e.live.Load().byHost[host]; h != nil {
-			return h.provider, host, e.originOf(h, host, tls)
-		}
-	}
-	host = httpattempt.Authority(req)
-	return e.live.Load().providerOf(e, c, req, host), host, e.origins.Of(host, tls)
-}
-
-// originOf returns the origin of a host, which h remembers, so that most calls need not look
-// it up.
-func (e *Engine) originOf(h *wholeHost, host string, tls bool) *httpattempt.Origin {
-	at := &h.origins[0]
-	if tls {
-		at = &h.origins[1]
-	}
-	o := at.Load()
-	if o == nil {
-		o = e.origins.Of(host, tls)
-		at.Store(o)
-	}
-	return o
-}
-
-// providerOf picks the provider of a request of e's; nil = no policy for it.
-func (g *generation) providerOf(e *Engine, c *Call, req *http.Request, host string) *Provider {
-	if c != nil && c.Provider != "" {
-		return g.providers[c.Provider]
-	}
-	if h := g.byHost[host]; h != nil {
-		return h.provider
-	}
-	if req != nil {
-		if pol := g.set.Lookup(host, req.URL.Path); pol != nil {
-			return g.providers[pol.Name]
-		}
-	}
-	if p := g.providers[fallbackProvider]; p != nil || g.last != nil {
-		return p
-	}
-	return e.fallback()
-}
-
-// maxForm is the longest form body that is read to name an operation.
-const maxForm = 16 << 10
-
-// operationOf names a request by a policy's `operations`, with the facts that its
-// path names.
-func operationOf(p *policy.Policy, req *http.Request, host string) (name string, facts map[string]string) {
-	if len(p.Operations) == 0 {
-		return "", nil
-	}
-	method := req.Method
-	if method == "" {
-		method = http.MethodGet
-	}
-	r := policy.Request{
-		Method: method, Host: host, Path: req.URL.Path, RawPath: req.URL.RawPath, RawQuery: req.URL.RawQuery,
-		Header: req.Header,
-	}
-	if ct := req.Header["Content-Type"]; len(ct) > 0 && strings.HasPrefix(ct[0], formType) {
-		r.Form = func() map[string][]string { return formOf(req) }
-	}
-	return p.NameRequest(&r)
-}
-
-const formType = "application/x-www-form-urlencoded"
-
-// formOf reads the fields of a request's form body, from a copy of it.
-func formOf(req *http.Request) map[string][]string {
-	if req.GetBody == nil {
-		return nil
-	}
-	body, err := req.GetBody()
-	if err != nil {
-		return nil
-	}
-	defer body.Close()
-	b, err := io.ReadAll(io.LimitReader(body, maxForm))
-	if err != nil {
-		return nil
-	}
-	form, err := url.ParseQuery(string(b))
-	if err != nil {
-		return nil
-	}
-	return form
-}
-
 // CloseIdleConnections is for http.Client's method of that name.
 func (t *transport) CloseIdleConnections() {
 	t.another.CloseIdle()
@@ -168,34 +68,18 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil {
 		return t.base.RoundTrip(req) // which says so
 	}
-	ctx := req.Context()
-	outer := callFrom(ctx)
+	outer := callFrom(req.Context())
 	p, host, origin := t.engine.route(outer, req)
 	if outer != nil && outer.Outcome != nil {
 		*outer.Outcome = Result{}
 	}
-	fail := func(err error) (*http.Response, error) {
-		if outer != nil && outer.Outcome != nil {
-			*outer.Outcome = resultOf(nil, err)
-		}
-		return nil, err
-	}
 	if p == nil {
-		if outer == nil {
-			outer = &Call{}
-		}
-		if outer.Provider != "" || t.engine.closed() {
-			if req.Body != nil {
-				req.Body.Close()
-			}
-			return fail(t.engine.noPolicyGiveUp(outer.Provider, outer.Operation))
-		}
-		return t.base.RoundTrip(req)
+		return t.unrouted(outer, req)
 	}
 	if httpattempt.HadOnce(req) {
 		kept, err := p.keepBody(req)
 		if err != nil {
-			return fail(err)
+			return nil, failedBefore(outer, err)
 		}
 		req = kept
 	}
@@ -208,16 +92,18 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if r.c.holds {
 		r.gate = p.gates.Of(r.call.Account)
 	}
-	x.t, x.p, x.c, x.op, x.req, x.gate = t, p, r.c, r.op, req, r.gate
-	x.account, x.method, x.idempotent = r.call.Account, r.call.Method, r.call.Idempotent
-	x.known.Facts = r.call.Facts
-	x.origin, x.version = origin, origin.Expect(t.plain)
+	x.begin(t, &r, req, origin)
 	x.stranger = t.engine.foreign(outer, req, p)
-	x.lends = len(r.op.uses) > 0 && t.callsInside()
-	x.plain = !x.lends && r.c.policy.Breaker == nil && Attempt(ctx) == 1
 
 	defer r.abandon()
-	observed := t.engine.o.Observer != nil
+	return r.roundTrip(x, host)
+}
+
+// roundTrip makes the call of x.
+func (r *run) roundTrip(x *roundTrip, host string) (*http.Response, error) {
+	req := x.req
+	ctx := req.Context()
+	observed := r.p.engine.o.Observer != nil
 	if observed {
 		r.watchNesting(ctx)
 		r.noticeUnclaimed(ctx, req, host)
@@ -241,6 +127,29 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, r.err // a rule accepts it, but a RoundTripper has to return something
 	}
 	return resp, nil
+}
+
+// unrouted is RoundTrip for a request that no policy is for.
+func (t *transport) unrouted(outer *Call, req *http.Request) (*http.Response, error) {
+	if outer == nil {
+		outer = &Call{}
+	}
+	if outer.Provider == "" && !t.engine.closed() {
+		return t.base.RoundTrip(req)
+	}
+	if req.Body != nil {
+		req.Body.Close()
+	}
+	return nil, failedBefore(outer, t.engine.noPolicyGiveUp(outer.Provider, outer.Operation))
+}
+
+// failedBefore returns the error of a call that has ended before it began, and tells the
+// caller's Call.Outcome of it. outer may be nil.
+func failedBefore(outer *Call, err error) error {
+	if outer != nil && outer.Outcome != nil {
+		*outer.Outcome = resultOf(nil, err)
+	}
+	return err
 }
 
 // describe fills in the call: what outer says of it (nil = nothing), and what the request

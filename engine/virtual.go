@@ -194,7 +194,7 @@ func (r *virtualRun) reauth() {
 		r.reauthed(r.repeat(false))
 		return
 	}
-	refusal := r.refusal(claimsChallenge(r.event.Header), sent)
+	refusal := r.refusal(credential.Claims(r.event.Header), sent)
 	result, flight, begun := r.p.credentials.RefreshAt(r.now(), &refusal)
 	if flight == nil {
 		r.reauthed(r.afterRefresh(result))

@@ -36,6 +36,13 @@ type reloads struct {
 	status ReloadStatus
 }
 
+// succeeded notes that the policies of that version are in force.
+func (r *reloads) succeeded(version string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status = ReloadStatus{Version: version, Success: time.Now()}
+}
+
 // clear removes the error of newer policies, and reports whether there was one.
 func (r *reloads) clear() bool {
 	r.mu.Lock()

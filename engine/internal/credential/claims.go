@@ -1,15 +1,15 @@
-package engine
+package credential
 
 import "strings"
 
-// claimsChallenge finds the claims of a Continuous Access Evaluation challenge
+// Claims finds the claims of a Continuous Access Evaluation challenge
 // in WWW-Authenticate:
 //
 //	Bearer realm="", error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOi4uLn0="
 //
 // It scans quoted strings, since a base64 value may end in '=' and a realm may
 // contain a comma. See https://learn.microsoft.com/entra/identity-platform/claims-challenge.
-func claimsChallenge(h map[string][]string) string {
+func Claims(h map[string][]string) string {
 	for _, v := range h["Www-Authenticate"] {
 		for s := v; s != ""; {
 			eq := strings.IndexByte(s, '=')
