@@ -148,8 +148,31 @@ func (l *imapLine) weight() int {
 // says that the command may name a mailbox, which the response then may repeat. body is
 // the part of the response that was read.
 func parseIMAP(s, want string, named bool) (status string, codes []string, message, body string) {
-	var lines []imapLine
-	var plain []string
+	lines, plain := imapLines(s, want)
+	read := imapReading{want: want, named: named}
+	status = want
+	if best := decidingLine(lines); best >= 0 {
+		if status == "" {
+			status = lines[best].status
+		}
+		read.take(&lines[best])
+		for i := range lines {
+			if i != best && !lines[i].tagged {
+				read.take(&lines[i])
+			}
+		}
+	}
+	for _, text := range plain {
+		line := imapLine{text: text}
+		line.codes, line.text = responseCodes(status, text)
+		read.take(&line)
+	}
+	return status, read.codes, strings.Join(read.texts, " "), strings.TrimSpace(read.body.String())
+}
+
+// imapLines returns the lines of a response that have a status, and the others except those of
+// the server's data.
+func imapLines(s, want string) (lines []imapLine, plain []string) {
 	for line := range strings.Lines(s) {
 		line = strings.TrimSpace(line)
 		if line == "" || len(lines)+len(plain) >= 256 {
@@ -161,6 +184,11 @@ func parseIMAP(s, want string, named bool) (status string, codes []string, messa
 			plain = append(plain, line)
 		}
 	}
+	return lines, plain
+}
+
+// decidingLine returns the index of the line that decides the status; -1 = there are no lines.
+func decidingLine(lines []imapLine) int {
 	best := -1
 	for i := range lines {
 		// A command has one tagged response, and it comes last.
@@ -168,39 +196,31 @@ func parseIMAP(s, want string, named bool) (status string, codes []string, messa
 			best = i
 		}
 	}
-	status = want
-	var texts []string
-	var all strings.Builder
-	take := func(l *imapLine) {
-		l.dropEcho(want, named)
-		all.WriteString(l.status)
-		for _, c := range l.codes {
-			codes = appendNew(codes, c)
-			all.WriteString(" [" + c + "]")
-		}
-		if l.text != "" {
-			texts = append(texts, l.text)
-			all.WriteString(" " + l.text)
-		}
-		all.WriteByte('\n')
+	return best
+}
+
+// imapReading collects what the lines of a response say.
+type imapReading struct {
+	want  string
+	named bool
+	codes []string
+	texts []string
+	body  strings.Builder
+}
+
+// take adds a line, without what other people chose.
+func (r *imapReading) take(line *imapLine) {
+	line.dropEcho(r.want, r.named)
+	r.body.WriteString(line.status)
+	for _, code := range line.codes {
+		r.codes = appendNew(r.codes, code)
+		r.body.WriteString(" [" + code + "]")
 	}
-	if best >= 0 {
-		if status == "" {
-			status = lines[best].status
-		}
-		take(&lines[best])
-		for i := range lines {
-			if i != best && !lines[i].tagged {
-				take(&lines[i])
-			}
-		}
+	if line.text != "" {
+		r.texts = append(r.texts, line.text)
+		r.body.WriteString(" " + line.text)
 	}
-	for _, line := range plain {
-		l := imapLine{text: line}
-		l.codes, l.text = responseCodes(status, line)
-		take(&l)
-	}
-	return status, codes, strings.Join(texts, " "), strings.TrimSpace(all.String())
+	r.body.WriteByte('\n')
 }
 
 // dropEcho drops text that other people chose from a line: what withoutEcho drops, and of

@@ -43,57 +43,74 @@ var wbxmlNames = map[[2]byte]string{
 // decodeWBXML returns the XML that s encodes; s starts with wbxmlHeader. It stops at
 // the first byte that it does not know, and after about MaxBody bytes of XML.
 func decodeWBXML(s string) string {
-	var b strings.Builder
-	var open []string
-	page := byte(0)
-	for i := len(wbxmlHeader); i < len(s) && b.Len() < MaxBody; {
-		c := s[i]
-		i++
-		switch c {
-		case 0x00: // SWITCH_PAGE
-			if i == len(s) {
-				return b.String()
-			}
-			page = s[i]
-			i++
-		case 0x01: // END
-			if len(open) == 0 {
-				return b.String()
-			}
-			b.WriteString("</" + open[len(open)-1] + ">")
-			open = open[:len(open)-1]
-		case 0x03: // STR_I
-			end := strings.IndexByte(s[i:], 0)
-			if end < 0 {
-				return b.String()
-			}
-			writeXMLText(&b, s[i:i+end])
-			i += end + 1
-		case 0xC3: // OPAQUE
-			n, size := mbUint(s[i:])
-			if size == 0 || n > len(s)-i-size {
-				return b.String()
-			}
-			i += size + n
-		default:
-			token := c & 0x3F
-			if token < 0x05 || c >= 0x80 || len(open) >= maxDepth {
-				return b.String()
-			}
-			name, ok := wbxmlNames[[2]byte{page, token}]
-			if !ok {
-				name = "T" + strconv.Itoa(int(page)) + "-" + strconv.FormatUint(uint64(token), 16)
-			}
-			b.WriteString("<" + name)
-			if c&0x40 != 0 {
-				open = append(open, name)
-			} else {
-				b.WriteByte('/')
-			}
-			b.WriteByte('>')
-		}
+	d := wbxmlDecoder{rest: s[len(wbxmlHeader):]}
+	for d.rest != "" && d.xml.Len() < MaxBody && d.next() {
 	}
-	return b.String()
+	return d.xml.String()
+}
+
+// wbxmlDecoder turns WBXML into XML.
+type wbxmlDecoder struct {
+	rest string // what is still to be read
+	page byte   // the current code page
+	open []string
+	xml  strings.Builder
+}
+
+// next reads one token, and returns false if it cannot.
+func (d *wbxmlDecoder) next() bool {
+	token := d.rest[0]
+	d.rest = d.rest[1:]
+	switch token {
+	case 0x00: // SWITCH_PAGE
+		if d.rest == "" {
+			return false
+		}
+		d.page, d.rest = d.rest[0], d.rest[1:]
+	case 0x01: // END
+		last := len(d.open) - 1
+		if last < 0 {
+			return false
+		}
+		d.xml.WriteString("</" + d.open[last] + ">")
+		d.open = d.open[:last]
+	case 0x03: // STR_I
+		text, rest, ended := strings.Cut(d.rest, "\x00")
+		if !ended {
+			return false
+		}
+		writeXMLText(&d.xml, text)
+		d.rest = rest
+	case 0xC3: // OPAQUE
+		length, size := mbUint(d.rest)
+		if size == 0 || length > len(d.rest)-size {
+			return false
+		}
+		d.rest = d.rest[size+length:]
+	default:
+		return d.element(token)
+	}
+	return true
+}
+
+// element begins the element of a token, and returns false if it is not one.
+func (d *wbxmlDecoder) element(token byte) bool {
+	tag := token & 0x3F
+	if tag < 0x05 || token >= 0x80 || len(d.open) >= maxDepth {
+		return false
+	}
+	name, known := wbxmlNames[[2]byte{d.page, tag}]
+	if !known {
+		name = "T" + strconv.Itoa(int(d.page)) + "-" + strconv.FormatUint(uint64(tag), 16)
+	}
+	d.xml.WriteString("<" + name)
+	if token&0x40 != 0 { // it has content
+		d.open = append(d.open, name)
+	} else {
+		d.xml.WriteByte('/')
+	}
+	d.xml.WriteByte('>')
+	return true
 }
 
 // mbUint reads a multi-byte integer of WBXML and returns it with its length in

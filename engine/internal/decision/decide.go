@@ -72,16 +72,7 @@ func (p *Policy) Apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
 	case policy.Accept:
 		return
 	case policy.Fail:
-		d.As = rule.As
-		if d.As == "" {
-			d.As = AsPermanent
-		}
-		if d.As == AsPermanent && e.Network != "" && !rule.spec.Safe && !e.Idempotent && unknownOutcome(e) {
-			d.As, d.Reason = AsAmbiguous, ReasonGate // the request may have been carried out
-		}
-		if e.Network == rules.NetworkCanceled {
-			d.As, d.Reason = AsCanceled, ReasonCanceled
-		}
+		d.label(e)
 		if again {
 			d.ownWrite(e)
 		}
@@ -107,6 +98,21 @@ func (p *Policy) Apply(d *Decision, rule *Rule, e *rules.Event, u float64) {
 	}
 }
 
+// label sets the label of a failure that the rule does not want repeated.
+func (d *Decision) label(e *rules.Event) {
+	rule := d.Rule
+	d.As = rule.As
+	if d.As == "" {
+		d.As = AsPermanent
+	}
+	switch {
+	case e.Network == rules.NetworkCanceled:
+		d.As, d.Reason = AsCanceled, ReasonCanceled
+	case d.As == AsPermanent && e.Network != "" && !rule.spec.Safe && !e.Idempotent && unknownOutcome(e):
+		d.As, d.Reason = AsAmbiguous, ReasonGate // the request may have been carried out
+	}
+}
+
 // schedule sets when the next attempt is due, or gives the call up if it has used up what
 // it may use. fresh says that the call has no earlier state.
 func (p *Policy) schedule(d *Decision, u float64, fresh bool) {
@@ -116,42 +122,15 @@ func (p *Policy) schedule(d *Decision, u float64, fresh bool) {
 	// bound how often that can happen.
 	s.reauths = 0
 
-	spec := d.Rule.spec
 	asked := d.asked()
-	exact := spec.Hint == policy.HintExact && d.Hint > 0
-	short := false // the wait that was asked for is below the schedule's min
 	d.askedFor = asked > 0
-
-	// The delay of the rule's own schedule.
-	if i := spec.Backoff; i >= 0 {
+	short := false // the wait that was asked for is below the schedule's min
+	if i := d.Rule.spec.Backoff; i >= 0 {
 		b := &p.schedules[i]
-		id := b.id[0]
-		if spec.Action == policy.Wait {
-			id = b.id[1]
-		}
-		used := s.backoff(id)
-		if used.id == 0 {
-			*used = usedBackoff{id: id, since: s.Spent}
-			if fresh {
-				n := int32(min(s.Attempts-1, maxCount))
-				used.attempts, used.steps, used.since = n, n, 0
-			}
-		}
-		used.steps++
-		if !d.askedFor {
-			used.attempts++
-			if b.Attempts > 0 && int(used.attempts) >= b.Attempts {
-				Exhaust(d, ReasonAttempts)
-				return
-			}
-		}
-		d.Delay = b.Delay(int(used.steps), u, s.last)
-		d.MinDelay = b.Delay(int(used.steps), 0, s.last)
-		if !d.askedFor && b.Elapsed > 0 && used.attempts > 1 && s.Spent-used.since+d.Delay > b.Elapsed {
-			Exhaust(d, ReasonElapsed)
+		if !p.back(d, b, u, fresh) {
 			return
 		}
-		if exact {
+		if d.Rule.spec.Hint == policy.HintExact && d.Hint > 0 {
 			d.Delay, d.MinDelay = 0, 0
 			if short = asked < b.Min; short && s.short >= maxShort-1 {
 				asked = b.Min
@@ -170,13 +149,50 @@ func (p *Policy) schedule(d *Decision, u float64, fresh bool) {
 		s.last = d.Delay
 		return
 	}
+	p.obey(d, asked, u)
+}
 
-	// The server asked for a wait, or the rule fixes one. The delay is never shorter than
-	// that: jitter only adds to it.
+// back sets the delay by the schedule b of the rule itself, and counts it. It returns false if
+// the schedule is used up, and then gives the call up.
+func (p *Policy) back(d *Decision, b *Schedule, u float64, fresh bool) bool {
+	s := &d.State
+	id := b.id[0]
+	if d.Rule.spec.Action == policy.Wait {
+		id = b.id[1]
+	}
+	used := s.backoff(id)
+	if used.id == 0 {
+		*used = usedBackoff{id: id, since: s.Spent}
+		if fresh {
+			n := int32(min(s.Attempts-1, maxCount))
+			used.attempts, used.steps, used.since = n, n, 0
+		}
+	}
+	used.steps++
+	if !d.askedFor {
+		used.attempts++
+		if b.Attempts > 0 && int(used.attempts) >= b.Attempts {
+			Exhaust(d, ReasonAttempts)
+			return false
+		}
+	}
+	d.Delay = b.Delay(int(used.steps), u, s.last)
+	d.MinDelay = b.Delay(int(used.steps), 0, s.last)
+	if !d.askedFor && b.Elapsed > 0 && used.attempts > 1 && s.Spent-used.since+d.Delay > b.Elapsed {
+		Exhaust(d, ReasonElapsed)
+		return false
+	}
+	return true
+}
+
+// obey makes d a wait for as long as the server asked or the rule fixes. The delay is never
+// shorter than that: jitter only adds to it.
+func (p *Policy) obey(d *Decision, asked time.Duration, u float64) {
+	spec := d.Rule.spec
 	d.Action = policy.Wait
 	d.MinDelay = max(d.MinDelay, asked)
 	d.Delay = max(d.Delay, asked+jitter(asked, u))
-	if m := spec.MaxWait; m > 0 && min(d.Hint, MaxAsked) > m {
+	if longest := spec.MaxWait; longest > 0 && min(d.Hint, MaxAsked) > longest {
 		if spec.Over == policy.OverFail {
 			Exhaust(d, ReasonMaxWait)
 			return

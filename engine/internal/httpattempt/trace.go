@@ -83,7 +83,7 @@ func (t *Trace) getConn(addr string) {
 	case !own && !t.wrote:
 		t.foreign = true // a dial has the same context, and may ask for connections of its own
 	case t.wrote && own && t.foreign:
-		t.stop()
+		t.stopLocked()
 	case t.wrote: // gotConn knows more, and decides
 	case own && t.once:
 		t.got = false // net/http asks again only if the connection before has carried nothing
@@ -99,7 +99,7 @@ func (t *Trace) gotConn(info httptrace.GotConnInfo) {
 	}
 	if t.wrote && !t.foreign {
 		t.refused = t.plain && same(info.Conn, t.conn)
-		t.stop()
+		t.stopLocked()
 		if secure && !t.http2 {
 			conn.Close() // over HTTP/1.1 net/http would write although the context has ended
 		}
@@ -108,7 +108,7 @@ func (t *Trace) gotConn(info httptrace.GotConnInfo) {
 	t.got, t.conn = true, info.Conn
 	// The base may get one useless connection after the other, without end.
 	if t.conns++; t.conns > 2 && t.http2 && !t.foreign {
-		t.stop()
+		t.stopLocked()
 	}
 }
 
@@ -135,8 +135,8 @@ func (t *Trace) answered(yes bool) {
 	t.wrote = t.http2 && !yes
 }
 
-// stop ends the try, since the base is about to send the request again. t.mu must be held.
-func (t *Trace) stop() {
+// stopLocked ends the try, since the base is about to send the request again.
+func (t *Trace) stopLocked() {
 	t.again = true
 	if t.cut != nil {
 		t.cut()

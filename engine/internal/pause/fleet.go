@@ -293,58 +293,72 @@ func (s *Set) hearLocked(a *limiter.PauseAnswer, entries []*entry, asks []*asked
 	}
 	f.contact, f.mark = now, a.Known
 	for i, e := range entries {
-		r := &a.Changed[i]
-		asked := asks[i]
-		if e.asked != asked { // this process has changed the entry again
-			continue
+		if s.confirmLocked(e, asks[i], &a.Changed[i]) {
+			s.entryLocked(&a.Changed[i].AccountPause, now, &c)
 		}
-		if asked != nil && r.Newer { // another process had changed it, but this change is later: send it again
-			asked.after, asked.tries = r.Version, 0
-			continue
-		}
-		delete(f.toTell, e)
-		e.asked = nil
-		if r.Full {
-			if asked != nil {
-				asked.answer(ErrTooMany)
-			}
-			continue // Set.Pause takes the pause back; if it waits no more, the pause holds in this process alone
-		}
-		if asked != nil {
-			asked.answer(nil)
-		}
-		if asked != nil && r.By == f.o.Member && r.Number == asked.number {
-			e.by, e.number = r.By, r.Number
-			e.version, e.round = r.Version, f.round // the entry already has the times of the change
-			continue
-		}
-		s.entryLocked(&r.AccountPause, now, &c)
 	}
 	for i := range a.Entries {
 		s.entryLocked(&a.Entries[i], now, &c)
 	}
 	if f.whole && !a.More {
 		f.whole = false
-		for _, e := range s.keys {
-			switch {
-			case e.version == 0 || e.round == f.round || e.asked != nil:
-			case f.trusted:
-				if !e.over(now) {
-					c.ended = append(c.ended, e.Pause)
-				}
-				e.resumed = true
-				s.countLocked(e, now)
-				s.dropLocked(e)
-			default:
-				f.toTell[e] = true
-			}
-		}
+		s.missingLocked(now, &c)
 	}
 	if len(c.begun) > 0 {
 		s.wakeLocked()
 	}
 	s.settleLocked()
 	return c
+}
+
+// confirmLocked applies the store's answer to one change of a request: this process's change
+// asked of e, or nil if the entry was only put back. It reports whether the entry is to become
+// as the store has it.
+func (s *Set) confirmLocked(e *entry, asked *asked, r *limiter.PauseResult) bool {
+	f := s.fleet
+	if e.asked != asked { // this process has changed the entry again
+		return false
+	}
+	if asked != nil && r.Newer { // another process had changed it, but this change is later: send it again
+		asked.after, asked.tries = r.Version, 0
+		return false
+	}
+	delete(f.toTell, e)
+	e.asked = nil
+	switch {
+	case asked == nil:
+		return !r.Full
+	case r.Full:
+		asked.answer(ErrTooMany)
+		return false // Set.Pause takes the pause back; if it waits no more, the pause holds in this process alone
+	}
+	asked.answer(nil)
+	if r.By != f.o.Member || r.Number != asked.number {
+		return true
+	}
+	e.by, e.number = r.By, r.Number
+	e.version, e.round = r.Version, f.round // the entry already has the times of the change
+	return false
+}
+
+// missingLocked handles the entries that the store has not sent although it has sent all: those
+// that it has lost are put back, and those that it has forgotten in time are over.
+func (s *Set) missingLocked(now time.Time, c *changes) {
+	f := s.fleet
+	for _, e := range s.keys {
+		switch {
+		case e.version == 0 || e.round == f.round || e.asked != nil:
+		case f.trusted:
+			if !e.over(now) {
+				c.ended = append(c.ended, e.Pause)
+			}
+			e.resumed = true
+			s.countLocked(e, now)
+			s.dropLocked(e)
+		default:
+			f.toTell[e] = true
+		}
+	}
 }
 
 // entryLocked applies an entry of the store, and adds to c what it changes.
