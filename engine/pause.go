@@ -71,7 +71,9 @@ var ErrFleetUntold = redact.New("engine: the store does not answer, so only this
 //
 // PauseAccount waits for the store for a second at most. An error that wraps ErrFleetUntold says
 // that the account is paused in this process, but not yet in the others. With any other error it
-// is not paused: the account has no name, or 10,000 accounts are paused already.
+// is not paused: the account has no name, 10,000 accounts are paused already, or the store has not
+// answered for some 20,000 changes. Calls that waited may have been handed back all the same, if
+// only the store knew of the 10,000.
 //
 // reason is for people, and is shown in error texts; its first 200 bytes are kept. The store has
 // it in plain text, so it should name nobody. A pause replaces an earlier one of the account. A
@@ -114,6 +116,8 @@ func untold(err error) error {
 		return nil
 	case err == pause.ErrTooMany:
 		return fmt.Errorf("engine: %w: at most %d at once", err, limiter.MaxPauses)
+	case err == pause.ErrBehind:
+		return fmt.Errorf("engine: %w", err)
 	case err == pause.ErrUntold:
 		return ErrFleetUntold
 	}

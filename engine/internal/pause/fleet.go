@@ -369,7 +369,7 @@ func (s *Set) entryLocked(r *limiter.AccountPause, now time.Time, c *changes) {
 	e := s.keys[r.Account.Name]
 	switch {
 	case e == nil:
-		if s.roomLocked(now); len(s.keys) >= mostKept {
+		if !s.roomLocked(now) {
 			return
 		}
 		e = &entry{known: known{key: r.Account.Name}, resumed: true}

@@ -447,6 +447,41 @@ func TestBound(t *testing.T) {
 	})
 }
 
+// Changes that the store does not answer are bounded: what comes after does nothing, and says so.
+func TestBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := join(t, storetest.NewMemory(nil), true)
+		begun(p)
+		p.link.set(down)
+		change := func(account string) (paused, resumed error) {
+			return p.Pause(Pause{Account: account}), p.Resume(account)
+		}
+		if paused, resumed := change("0"); !errors.Is(paused, ErrUntold) || !errors.Is(resumed, ErrUntold) {
+			t.Fatalf("without the store: got %v and %v, want ErrUntold", paused, resumed)
+		}
+		p.mu.Lock() // each of these would wait for the store
+		for i := 1; i < mostKept; i++ {
+			p.askLocked(p.addLocked(fmt.Sprint(i)), time.Now())
+		}
+		p.mu.Unlock()
+		if paused, resumed := change("one more"); paused != ErrBehind || resumed != ErrBehind {
+			t.Errorf("one too many: got %v and %v, want ErrBehind", paused, resumed)
+		}
+		p.is(t, "one too many", "one more", false)
+		if n := len(p.keys); n != mostKept {
+			t.Errorf("got %d entries, want %d", n, mostKept)
+		}
+		if err := p.Pause(Pause{Account: "7"}); !errors.Is(err, ErrUntold) {
+			t.Errorf("an account that it knows: got %v, want ErrUntold", err)
+		}
+		p.link.set(nil)
+		time.Sleep(time.Minute)
+		if paused, resumed := change("one more"); paused != nil || resumed != nil {
+			t.Errorf("once the store answers: got %v and %v", paused, resumed)
+		}
+	})
+}
+
 // Nothing runs before the first use, or after the end.
 func TestGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -25,9 +25,12 @@ type Pause struct {
 
 func (p *Pause) over(now time.Time) bool { return !p.Until.IsZero() && !now.Before(p.Until) }
 
-// ErrTooMany is the error of Pause if limiter.MaxPauses accounts are paused already, and of
-// Resume if the Set has no room for the entry.
+// ErrTooMany is the error of Pause if limiter.MaxPauses accounts are paused already.
 var ErrTooMany = errors.New("too many accounts are paused")
+
+// ErrBehind is the error of Pause and Resume if the Set has no room for another account, because the
+// store has not answered for so many changes. Nothing was done.
+var ErrBehind = errors.New("too many changes of pauses wait for the store")
 
 // Hooks are what a Set calls when pauses begin and end. No lock is held during a call, and
 // several goroutines may call them at the same time.
@@ -185,8 +188,9 @@ func (s *Set) All() (list []Pause) {
 }
 
 // Pause pauses p.Account, at once in this process. With a fleet it waits up to a second for the
-// store. After ErrTooMany the account is not paused. Any other error means that it is paused here,
-// but that the other processes may not know it yet.
+// store. After ErrTooMany and ErrBehind the account is not paused. If it was the store that had too
+// many, calls that were waiting may have been handed back meanwhile. Any other error means that the
+// account is paused here, but that the other processes may not know it yet.
 func (s *Set) Pause(p Pause) error {
 	s.mu.Lock()
 	now := time.Now()
@@ -201,6 +205,10 @@ func (s *Set) Pause(p Pause) error {
 		e = s.lookLocked(p.Account)
 	}
 	if e == nil {
+		if !s.roomLocked(now) {
+			s.mu.Unlock()
+			return ErrBehind
+		}
 		e = s.addLocked(p.Account)
 	}
 	before := *e
@@ -231,7 +239,7 @@ func (s *Set) Pause(p Pause) error {
 }
 
 // Resume ends the pause of an account, at once in this process. With a fleet it waits up to a second
-// for the store. ErrTooMany means that nothing was done. Any other error means that the other
+// for the store. ErrBehind means that nothing was done. Any other error means that the other
 // processes may not know it yet.
 func (s *Set) Resume(account string) error {
 	s.mu.Lock()
@@ -242,9 +250,9 @@ func (s *Set) Resume(account string) error {
 		return nil
 	}
 	if e == nil {
-		if s.roomLocked(now); len(s.keys) >= mostKept {
+		if !s.roomLocked(now) {
 			s.mu.Unlock()
-			return ErrTooMany
+			return ErrBehind
 		}
 		e = s.addLocked(account)
 	}
@@ -324,10 +332,11 @@ func (s *Set) entriesLocked() iter.Seq[*entry] {
 	return maps.Values(s.keys)
 }
 
-// roomLocked makes room if there are too many entries: of those that are over it keeps MaxPauses.
-func (s *Set) roomLocked(now time.Time) {
+// roomLocked reports whether there is room for another entry. If there are too many it makes room:
+// of those that are over, and that the store knows, it keeps MaxPauses.
+func (s *Set) roomLocked(now time.Time) bool {
 	if len(s.keys) < mostKept {
-		return
+		return true
 	}
 	s.sweepLocked(now)
 	var over []*entry
@@ -340,6 +349,7 @@ func (s *Set) roomLocked(now time.Time) {
 	for _, e := range over[:max(0, len(over)-limiter.MaxPauses)] {
 		s.dropLocked(e)
 	}
+	return len(s.keys) < mostKept
 }
 
 // settleLocked sets ask: whether calls have to look for a pause of their account.
