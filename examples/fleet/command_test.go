@@ -3,11 +3,14 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/recourse-go/recourse/internal/redistest"
@@ -40,6 +43,7 @@ func TestCommandFails(t *testing.T) {
 		{"all killed", []string{"-redis", "localhost", "-processes", "2", "-kill", "2"}, "fewer to -kill"},
 		{"fewer than none killed", []string{"-redis", "localhost", "-kill", "-1"}, "fewer to -kill"},
 		{"no processes", []string{"-redis", "localhost", "-processes", "0", "-kill", "0"}, "-processes"},
+		{"too many processes", []string{"-redis", "localhost", "-processes", "257"}, "up to 256 -processes"},
 		{"no time", []string{"-redis", "localhost", "-seconds", "0"}, "-seconds"},
 		{"no number", []string{"-redis", "localhost", "-seconds", "NaN"}, "-seconds"},
 		{"for ever", []string{"-redis", "localhost", "-seconds", "+Inf"}, "-seconds"},
@@ -56,6 +60,34 @@ func TestCommandFails(t *testing.T) {
 				t.Errorf("got exit code %d, %q, error %q, want 2, nothing, an error with %q", code, stdout, stderr, c.want)
 			}
 		})
+	}
+}
+
+// A command that is ended before it has counted anything says so.
+func TestCommandEnded(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "-redis", redistest.Start(t, "redis-server").Addr, "-processes", "2", "-kill", "0", "-json")
+	cmd.Env = append(os.Environ(), as+"="+asCommand)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	errs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(errs)
+	lines.Scan() // it starts
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	said := ""
+	for lines.Scan() {
+		said += lines.Text()
+	}
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 2 || out.Len() > 0 || !strings.Contains(said, "before anything was counted") {
+		t.Errorf("got exit code %d, %q, error %q, want 2, nothing, that it was ended before anything was counted", code, &out, said)
 	}
 }
 

@@ -62,6 +62,9 @@ func (f *fleet) run(ctx context.Context, kill int, d time.Duration) (r report, e
 	defer f.end(os.Kill)
 	// Count only after all workers run, and the store has waited for earlier leases.
 	pause(ctx, 2*time.Second+lease)
+	if ctx.Err() != nil {
+		return r, errors.New("ended before anything was counted")
+	}
 	from := time.Now()
 	without := f.inTheMiddle(ctx, kill, d)
 	pause(ctx, d-time.Since(from))

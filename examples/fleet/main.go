@@ -51,9 +51,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	d := time.Duration(*seconds * float64(time.Second))
-	if (*redisAddr == "") == (*postgresURL == "") || *processes < 1 || *kill < 0 || *worker == "" && *kill >= *processes ||
+	if (*redisAddr == "") == (*postgresURL == "") || *processes < 1 || *processes > mostProcesses || *kill < 0 || *worker == "" && *kill >= *processes ||
 		!(*seconds > 0 && *seconds <= day) || *timeout <= 0 || flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "fleet: give -redis ADDR or -postgres URL, fewer to -kill than there are -processes, and up to a day of -seconds")
+		fmt.Fprintln(os.Stderr, "fleet: give -redis ADDR or -postgres URL, up to 256 -processes, fewer to -kill than there are -processes, and up to a day of -seconds")
 		os.Exit(2)
 	}
 	fail := func(err error) {
@@ -97,7 +97,10 @@ func main() {
 	}
 }
 
-const day = 24 * 60 * 60
+const (
+	day           = 24 * 60 * 60
+	mostProcesses = 256
+)
 
 // check calls the store's method Check, if it has one.
 func check(ctx context.Context, store limiter.Store) error {

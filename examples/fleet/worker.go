@@ -97,8 +97,10 @@ func work(ctx context.Context, url, policies string, store limiter.Store, timeou
 			}
 		})
 	}
+	<-ctx.Done()
+	eng.Close() // calls that wait are handed back
 	wg.Wait()
-	eng.Close()
+	eng.Close() // no call is left, so this process leaves the fleet
 	say(line{Asked: counting.takes.Load(), Grants: counting.grants.Load()})
 	return nil
 }
