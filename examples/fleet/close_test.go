@@ -24,6 +24,7 @@ import (
 // go on to their end, and then its slots are free at once, not when its leases run out. Without the
 // store it ends as soon.
 func TestWorkerEnds(t *testing.T) {
+	t.Parallel()
 	const (
 		underWay = time.Second
 		ends     = 5 * time.Second // less than a call may wait for its limits

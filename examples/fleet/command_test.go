@@ -101,6 +101,7 @@ func TestCommand(t *testing.T) {
 		code     int
 	}{{"shared", asCommand, 0}, {"alone", asAlone, 1}} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			stdout, stderr, code := command(t, c.as, "-redis", addr, "-processes", "4", "-seconds", "1", "-kill", "0", "-timeout", busy.String(), "-json")
 			if code != c.code {
 				t.Errorf("got exit code %d, want %d: %s%s", code, c.code, stdout, stderr)

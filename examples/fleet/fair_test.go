@@ -64,8 +64,9 @@ func member(t *testing.T, store limiter.Store, wrong time.Duration, limits ...li
 // Nobody starves: the bounds are those of TestFleetIsFair in package limiter, whose time is exact.
 // Here real servers decide, and each process gets something while others want all.
 func TestFairness(t *testing.T) {
+	t.Parallel()
 	const (
-		d       = 2 * time.Second
+		d       = time.Second
 		longest = time.Minute // for a machine that is busy
 	)
 	account := []limiter.Dimension{limiter.Account}
@@ -87,7 +88,7 @@ func TestFairness(t *testing.T) {
 		{"backfill and interactive units", []callers{{4, 8, limiter.Use{Limit: "units", Cost: 1}, 0}, {1, 1, limiter.Use{Limit: "units", Cost: 1}, limiter.Backfill}}},
 		{"backfill and interactive slots", []callers{{4, 8, limiter.Use{Limit: "slots"}, limiter.Backfill}, {1, 1, limiter.Use{Limit: "slots"}, 0}}},
 	}
-	stores(t, func(t *testing.T, redisAddr, postgresURL string) {
+	oneStore(t, func(t *testing.T, redisAddr, postgresURL string) {
 		store := patientStore(t, redisAddr, postgresURL)
 		time.Sleep(lease/3 + 100*time.Millisecond) // it is new, so it grants no slots before
 		for _, c := range cases {
@@ -157,14 +158,15 @@ func TestFairness(t *testing.T) {
 // Clocks of processes that differ by two hours change nothing: no more passes than the limit
 // allows, and one process's refusal stops all for as long as the provider said, and no longer.
 func TestClocks(t *testing.T) {
+	t.Parallel()
 	const (
 		rate, burst = 100, 50
 		d           = 2 * time.Second
-		hold        = time.Second
+		hold        = 300 * time.Millisecond
 	)
 	units := limiter.Limit{Name: "units", Key: []limiter.Dimension{limiter.Account}, Rate: rate, Burst: burst}
 	request := limiter.Request{Keys: limiter.Keys{Account: "ann"}, Uses: []limiter.Use{{Limit: "units", Cost: 1}}}
-	stores(t, func(t *testing.T, redisAddr, postgresURL string) {
+	oneStore(t, func(t *testing.T, redisAddr, postgresURL string) {
 		store := patientStore(t, redisAddr, postgresURL)
 		var all []*limiter.Limiter
 		for _, wrong := range []time.Duration{-time.Hour, 0, time.Hour} {

@@ -20,7 +20,7 @@ import (
 )
 
 // long makes the tests as long as one wants who measures: go test ./examples/fleet -long -timeout 1h.
-var long = flag.Bool("long", false, "run for a minute and with a hundred kills, not for seconds and with ten")
+var long = flag.Bool("long", false, "run for a minute and with a hundred kills, not for seconds and with five, and on all stores")
 
 // as names the environment variable that makes the test's program something else.
 const as = "FLEET_TEST_AS"
@@ -75,16 +75,34 @@ func TestMain(m *testing.M) {
 // is as long as the stores' own timeout.
 const busy = 250 * time.Millisecond
 
-// stores are the servers of a test.
-func stores(t *testing.T, test func(t *testing.T, redisAddr, postgresURL string)) {
-	programs := []string{"redis-server"}
-	if *long {
-		programs = append(programs, "valkey-server")
-	}
-	for _, program := range programs {
-		t.Run(program, func(t *testing.T) { test(t, redistest.Start(t, program).Addr, "") })
-	}
+// storeTest is a test of a store, of which one of the two is given.
+type storeTest func(t *testing.T, redisAddr, postgresURL string)
+
+func onRedis(t *testing.T, program string, test storeTest) {
+	t.Run(program, func(t *testing.T) { test(t, redistest.Start(t, program).Addr, "") })
+}
+
+func onPostgres(t *testing.T, test storeTest) {
 	t.Run("postgres", func(t *testing.T) { test(t, "", pgtest.Start(t)) })
+}
+
+// stores runs a test on Redis and PostgreSQL, and with -long on Valkey, too.
+func stores(t *testing.T, test storeTest) {
+	onRedis(t, "redis-server", test)
+	onPostgres(t, test)
+	if *long {
+		onRedis(t, "valkey-server", test)
+	}
+}
+
+// oneStore runs a test on Redis, and with -long on all: what it shows is the limiter's doing as much
+// as the store's, and that all stores decide alike package storetest shows.
+func oneStore(t *testing.T, test storeTest) {
+	if *long {
+		stores(t, test)
+		return
+	}
+	onRedis(t, "redis-server", test)
 }
 
 // Eight processes, of which some come late and two are killed, and whose policies are replaced in
@@ -92,7 +110,7 @@ func stores(t *testing.T, test func(t *testing.T, redisAddr, postgresURL string)
 // their leases run out. How much is used of the limits is a measurement, which is logged: the
 // aim is 0.97 in the long run, and a busy machine misses it.
 func TestFleet(t *testing.T) {
-	d, timeout := 14*time.Second, busy
+	d, timeout := 10*time.Second, busy
 	if *long {
 		d, timeout = time.Minute, 50*time.Millisecond
 	}
@@ -119,11 +137,13 @@ func TestFleet(t *testing.T) {
 }
 
 func TestRefreshKilled(t *testing.T) {
-	runs := 10
+	t.Parallel()
+	runs := 5
 	if *long {
 		runs = 100
 	}
 	stores(t, func(t *testing.T, redisAddr, postgresURL string) {
+		t.Parallel()
 		testRefreshKilled(t, runs, redisAddr, postgresURL)
 	})
 }

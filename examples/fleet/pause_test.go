@@ -62,6 +62,7 @@ func until(t *testing.T, what string, most time.Duration, so func() bool) time.D
 // server was killed and restarted; one that was made meanwhile, too. The bounds are
 // those that docs/fleet.md names, thrice, since a busy machine is late.
 func TestPause(t *testing.T) {
+	t.Parallel()
 	test := func(t *testing.T, s *failing) {
 		a, b := newPausing(t, s), newPausing(t, s)
 		for _, e := range []pausing{a, b} {

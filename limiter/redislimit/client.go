@@ -161,12 +161,18 @@ func (g *goRedis) Eval(ctx context.Context, script *Script, c *Call) error {
 	return c.read(cmd)
 }
 
+// unreadable are in the errors of scripts that find a value which they cannot read: of load, of
+// struct.unpack, of Lua, and of SET with an expiry that is no time.
+var unreadable = []string{
+	"recourse: the value", "data string too short", "attempt to", "bad argument", "too many results", "is not an integer or out of range", "invalid expire",
+}
+
 // wrapped returns the error of a script with a prefix. If the script found a value that it
 // cannot read, the error wraps limiter.ErrStoreValue.
 func wrapped(err error) error {
 	var reply redis.Error
 	if errors.As(err, &reply) {
-		for _, text := range []string{"recourse: the value", "data string too short", "attempt to"} { // of load, of struct.unpack, of Lua
+		for _, text := range unreadable {
 			if strings.Contains(reply.Error(), text) {
 				return fmt.Errorf("redislimit: %w: %w", limiter.ErrStoreValue, err)
 			}

@@ -26,6 +26,9 @@ local function load(key, existing)
       error('recourse: the value has the newer format ' .. byte(v))
     end
     local _, limits, recent, void, seen, version, idle, since, restore = unpack('<BBBBddddd', v)
+    if not (seen < now + 366 * 24 * HOUR) then
+      error('recourse: the value cannot be read')
+    end
     if seen > now then now = seen end
     if now < idle then
       value = {key = key, seen = seen, version = version, since = since, restore = restore, recent = '', void = ''}
