@@ -43,16 +43,21 @@ func write(w http.ResponseWriter, a answer) {
 	_, _ = w.Write(begin(w, a))
 }
 
-// pause waits, and reports whether the client is still there.
-func pause(r *http.Request, d time.Duration) bool {
+// pause waits, and reports whether done was not closed meanwhile.
+func pause(done <-chan struct{}, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return true
-	case <-r.Context().Done():
+	case <-done:
 		return false
 	}
+}
+
+// latency returns how long an answer takes: from 0.5 to 1.5 times the average, by u in [0,1).
+func latency(average time.Duration, u float64) time.Duration {
+	return time.Duration((0.5 + u) * float64(average))
 }
 
 // hangUp closes the connection in the middle of the status line. If it closed the

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -122,16 +123,23 @@ type TB interface {
 	Errorf(format string, args ...any)
 }
 
-// fail ends a test in which a client came back early.
-func (r *refusals) fail(tb TB, server string) {
+// failOnEarlyReturn closes the server when the test ends, and then fails the test if a client
+// came back early. mu is the server's lock.
+func (r *refusals) failOnEarlyReturn(tb TB, server string, mu *sync.Mutex, closeServer func()) {
 	tb.Helper()
-	if r.early > 0 {
-		tb.Errorf("%s: requests that came back early: %d; the first of them:\n\t%s", server, r.early, strings.Join(r.texts, "\n\t"))
-	}
+	tb.Cleanup(func() {
+		tb.Helper()
+		closeServer()
+		mu.Lock()
+		defer mu.Unlock()
+		if r.early > 0 {
+			tb.Errorf("%s: requests that came back early: %d; the first of them:\n\t%s", server, r.early, strings.Join(r.texts, "\n\t"))
+		}
+	})
 }
 
-// countEarly counts the request if it came back early. The caller must hold the lock.
-func (s *Server) countEarly(m *mailbox, c call, marked string) {
+// countEarlyLocked counts the request if it came back early.
+func (s *Server) countEarlyLocked(m *mailbox, c call, marked string) {
 	if sent, ok := parseMoment(marked); ok {
 		s.refusals.count(&m.refusals, sent, fmt.Sprintf("%s of %s", c.op, m.name))
 	}
@@ -149,11 +157,5 @@ func (s *Server) finished(id int64) {
 // refusal for that mailbox, and before the time that the refusal named.
 func (s *Server) FailOnEarlyReturn(tb TB) {
 	tb.Helper()
-	tb.Cleanup(func() {
-		tb.Helper()
-		s.Close()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.refusals.fail(tb, s.Name())
-	})
+	s.refusals.failOnEarlyReturn(tb, s.Name(), &s.mu, s.Close)
 }

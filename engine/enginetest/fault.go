@@ -116,8 +116,8 @@ func (s *scripted) next(command string, suits func(Fault) bool) (Fault, bool) {
 	return s.outage, s.outage != "" && suits(s.outage)
 }
 
-// befalls returns the fault that befalls this attempt. The caller holds the lock.
-func (s *Server) befalls(m *mailbox, c call, attempt string) (FaultRate, bool) {
+// befallsLocked returns the fault that befalls this attempt.
+func (s *Server) befallsLocked(m *mailbox, c call, attempt string) (FaultRate, bool) {
 	if why, ok := s.scripted.next(string(c.op), func(Fault) bool { return true }); ok {
 		f := FaultRate{Fault: why}
 		switch why {
@@ -133,8 +133,14 @@ func (s *Server) befalls(m *mailbox, c call, attempt string) (FaultRate, bool) {
 		return FaultRate{}, false
 	}
 	u := chance(s.o.Seed, s.Name(), m.name, string(c.op), c.id, c.page, attempt, "fault")
-	for _, f := range s.faults() {
-		if f.Sends != (c.op == opSend) {
+	return drawn(s.faults(), u, c.op == opSend, func(Fault) bool { return true })
+}
+
+// drawn returns the fault that u, a number in [0,1), draws from those that befall sends or
+// reads, and suit.
+func drawn(faults []FaultRate, u float64, sends bool, suits func(Fault) bool) (FaultRate, bool) {
+	for _, f := range faults {
+		if f.Sends != sends || !suits(f.Fault) {
 			continue
 		}
 		if u < f.Rate {

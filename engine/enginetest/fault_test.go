@@ -65,7 +65,7 @@ func TestFaultRates(t *testing.T) {
 			const n = 50_000
 			got := map[string]int{}
 			for i := range n {
-				if f, ok := s.befalls(m, call{op: o, id: fmt.Sprint(i)}, "1"); ok {
+				if f, ok := s.befallsLocked(m, call{op: o, id: fmt.Sprint(i)}, "1"); ok {
 					got[string(f.Fault)]++
 				}
 			}
@@ -81,7 +81,7 @@ func TestFaultRates(t *testing.T) {
 				}
 			}
 			for i := range n {
-				if f, ok := s.befalls(m, call{op: o, id: fmt.Sprint(i)}, "4"); ok {
+				if f, ok := s.befallsLocked(m, call{op: o, id: fmt.Sprint(i)}, "4"); ok {
 					t.Fatalf("%s %s: the fourth attempt for %d met %q", s.Name(), o, i, f.Fault)
 				}
 			}

@@ -170,11 +170,11 @@ func oneLine(s string) string {
 	}, s)
 }
 
-// imapHost is what IMAP servers differ in.
+// imapHost is what the IMAP servers of the providers differ in.
 type imapHost struct {
 	policy, at string
-	most       int              // connections
-	words      map[Fault]string // with {command}, {mailbox} and {ms}: how long to wait
+	most       int              // connections of an account at once; 0 = any number
+	words      map[Fault]string // the responses to faults; {command}, {mailbox} and {ms}, how long to wait, are filled in
 }
 
 func (h imapHost) name() string     { return h.policy }
@@ -210,7 +210,7 @@ func (h imapHost) suits(f Fault, command string) bool {
 	return !login
 }
 
-// plainWords are what a server says that has no words of its own.
+// plainWords are the responses of a server that has none of its own.
 var plainWords = map[Fault]string{
 	OverQuota:       "NO [LIMIT] Rate limit exceeded, try again later",
 	OverConcurrency: "BYE [ALERT] Too many connections",
@@ -225,7 +225,7 @@ var plainWords = map[Fault]string{
 	Rejected:        "NO [TRYCREATE] No such mailbox",
 }
 
-// say words a fault; a fault that no IMAP server has is a BAD.
+// say returns the response to a fault. A fault that no IMAP server has is a BAD.
 func (h imapHost) say(f Fault, command, about string, ms int64) string {
 	words, ok := h.words[f]
 	if !ok {

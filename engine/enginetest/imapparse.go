@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// errSyntax is what a client has written that is no command.
+// errSyntax is the error of what a client has sent that is no command. The connection stays open.
 var errSyntax = errors.New("syntax error")
 
+// syntaxError is an errSyntax with its text.
 type syntaxError string
 
 func syntax(text string) error { return syntaxError(text) }
@@ -25,7 +26,7 @@ type value struct {
 	isList bool
 }
 
-// flatten takes arguments out of their lists.
+// flatten returns the arguments with the contents of lists in the lists' place.
 func flatten(args []value) (flat []value) {
 	for _, v := range args {
 		if v.isList {
@@ -37,8 +38,8 @@ func flatten(args []value) (flat []value) {
 	return flat
 }
 
-// parser reads arguments (RFC 3501, section 9). Literals stand beside the text,
-// which ends a line where each of them is.
+// parser reads arguments (RFC 3501, section 9). The text has the size of each literal, such as
+// {12}, and not the literal itself.
 type parser struct {
 	text     string
 	literals []string
@@ -46,7 +47,7 @@ type parser struct {
 	depth    int
 }
 
-// maxDepth bounds how deep lists may be nested, maxValues how many arguments a command may have.
+// maxDepth is how deep lists may be nested, maxValues how many arguments a list may have.
 const (
 	maxDepth  = 8
 	maxValues = 1000
@@ -81,6 +82,7 @@ func (p *parser) all() (values []value, err error) {
 	}
 }
 
+// one reads one argument, which begins here.
 func (p *parser) one() (v value, err error) {
 	switch p.text[p.at] {
 	case '(':
@@ -93,31 +95,48 @@ func (p *parser) one() (v value, err error) {
 		p.depth--
 		return v, err
 	case '"':
-		var b strings.Builder
-		for p.at++; p.at < len(p.text); p.at++ {
-			switch c := p.text[p.at]; {
-			case c == '"':
-				p.at++
-				v.text = b.String()
-				return v, nil
-			case c == '\\' && p.at+1 < len(p.text):
-				p.at++
-				b.WriteByte(p.text[p.at])
-			default:
-				b.WriteByte(c)
-			}
-		}
-		return v, syntax("a string is not closed")
+		v.text, err = p.quoted()
 	case '{':
-		// Literals come in the order of the text, and the reader has taken each.
-		end := strings.IndexByte(p.text[p.at:], '}')
-		if _, _, ok := literal(p.text[p.at : p.at+end+1]); !ok || len(p.literals) == 0 {
-			return v, syntax("a literal is not at the end of a line")
-		}
-		p.at += end + 1
-		v.text, p.literals = p.literals[0], p.literals[1:]
-		return v, nil
+		v.text, err = p.literal()
+	default:
+		v.text, err = p.atom()
 	}
+	return v, err
+}
+
+// quoted reads a string in double quotes.
+func (p *parser) quoted() (string, error) {
+	var b strings.Builder
+	for p.at++; p.at < len(p.text); p.at++ {
+		switch c := p.text[p.at]; {
+		case c == '"':
+			p.at++
+			return b.String(), nil
+		case c == '\\' && p.at+1 < len(p.text):
+			p.at++
+			b.WriteByte(p.text[p.at])
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", syntax("a string is not closed")
+}
+
+// literal reads a literal. They stand in the order of the text, which has the size of each.
+func (p *parser) literal() (string, error) {
+	end := strings.IndexByte(p.text[p.at:], '}')
+	if _, _, ok := literal(p.text[p.at : p.at+end+1]); !ok || len(p.literals) == 0 {
+		return "", syntax("a literal is not at the end of a line")
+	}
+	p.at += end + 1
+	text := p.literals[0]
+	p.literals = p.literals[1:]
+	return text, nil
+}
+
+// atom reads an atom. It may hold brackets with blanks and lists inside, as BODY[HEADER.FIELDS
+// (DATE)] does.
+func (p *parser) atom() (string, error) {
 	start, brackets := p.at, 0
 	for ; p.at < len(p.text); p.at++ {
 		c := p.text[p.at]
@@ -125,18 +144,17 @@ func (p *parser) one() (v value, err error) {
 			brackets++
 		} else if c == ']' && brackets > 0 {
 			brackets--
-		} else if brackets == 0 && (c == ' ' || c == '(' || c == ')' || c == '"' || c == '{') {
+		} else if brackets == 0 && strings.IndexByte(` ()"{`, c) >= 0 {
 			break
 		} else if c < ' ' || c >= 0x7f {
-			return v, syntax("a character that no atom has")
+			return "", syntax("a character that no atom has")
 		}
 	}
-	v.text = p.text[start:p.at]
-	return v, nil
+	return p.text[start:p.at], nil
 }
 
-// literal is the size of the literal that a line ends in, and whether the client
-// waits for leave to send it.
+// literal returns the size of the literal that follows a line, and whether the client waits
+// until the server asks for it (sync). ok is false if no literal follows.
 func literal(line string) (n int, sync, ok bool) {
 	i := strings.LastIndexByte(line, '{')
 	if i < 0 || !strings.HasSuffix(line, "}") {
@@ -187,7 +205,7 @@ func parseSet(s string, n int) (in []bool, ok bool) {
 	return in, true
 }
 
-// quote writes a string that a client may read.
+// quote returns a text as an IMAP string in double quotes.
 func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(oneLine(s)) + `"`
 }

@@ -14,7 +14,7 @@ type imapSession struct {
 	*session
 	host     imapHost
 	folder   *folder // selected; nil = none
-	told     int     // how many messages of it the client knows of
+	told     int     // how many of its messages the client has been told of
 	readOnly bool
 }
 
@@ -53,48 +53,51 @@ func (s *imapSession) run(tag string, args []value) bool {
 	if command == "UID" && len(args) > 0 {
 		command, args = "UID "+strings.ToUpper(args[0].text), args[1:]
 	}
-	done := func(text string) bool { return s.write(tag + " " + text + "\r\n") }
 	switch command {
 	case "CAPABILITY":
 		return s.write("* " + imapCapabilities + "\r\n" + tag + " OK CAPABILITY completed\r\n")
 	case "NOOP":
-		return s.write(s.news()) && done("OK NOOP completed")
+		return s.write(s.news()) && s.done(tag, "OK NOOP completed")
 	case "LOGOUT":
 		s.write("* BYE " + s.host.at + " logging out\r\n" + tag + " OK LOGOUT completed\r\n")
 		return false
 	case "LOGIN", "AUTHENTICATE":
 		if s.account != nil {
-			return done("BAD already logged in")
+			return s.done(tag, "BAD already logged in")
 		}
 		return s.logIn(tag, command, args)
 	}
-	run, ok := imapCommands[command]
+	of, ok := imapCommands[command]
 	switch {
 	case !ok:
-		return done("BAD unknown command")
+		return s.done(tag, "BAD unknown command")
 	case s.account == nil:
-		return done("BAD log in first")
-	case run.selected && s.folder == nil:
-		return done("BAD select a mailbox first")
-	case len(args) < run.args:
-		return done("BAD arguments are missing")
+		return s.done(tag, "BAD log in first")
+	case of.selected && s.folder == nil:
+		return s.done(tag, "BAD select a mailbox first")
+	case len(args) < of.args:
+		return s.done(tag, "BAD arguments are missing")
 	}
-	about := ""
-	for i, a := range args {
-		switch {
-		case command == "APPEND" && i == len(args)-1:
-			about += " " + messageID(a.text)
-		case !a.isList:
-			about += " " + a.text
-		}
-	}
-	o := s.session.command(s.account, command, about)
+	return s.perform(tag, command, args, of)
+}
+
+// done writes the tagged response to a command, and reports whether the client is still there.
+func (s *imapSession) done(tag, text string) bool { return s.write(tag + " " + text + "\r\n") }
+
+// perform carries out a command that a fault may befall. It reports whether the connection
+// stays open.
+func (s *imapSession) perform(tag, command string, args []value, of imapCommand) bool {
+	o := s.session.command(s.account, command, aboutIMAP(command, args))
+	throttledSuccess := o.fault == Overloaded && s.host.words[Overloaded] == gmailThrottled
 	// What takes effect, does so before the answer is on its way.
 	var data, text string
-	switch {
-	case o.fault == "", o.fault == Slow, o.fault == ReplyLost, o.fault == FailedLate,
-		o.fault == Overloaded && s.host.words[Overloaded] == gmailThrottled:
-		data, text = run.do(s, args)
+	switch o.fault {
+	case "", Slow, ReplyLost, FailedLate:
+		data, text = of.do(s, args)
+	case Overloaded:
+		if throttledSuccess {
+			data, text = of.do(s, args)
+		}
 	}
 	if !s.pause(o.took) {
 		return false
@@ -104,16 +107,31 @@ func (s *imapSession) run(tag string, args []value) bool {
 		return false
 	case o.fault == FailedLate:
 		return s.say(tag, s.host.say(ServerError, command, "", 0), 0)
-	case text != "" && o.fault == Overloaded && strings.HasPrefix(text, "OK"):
-		return s.write(data) && done(gmailThrottled)
+	case throttledSuccess && strings.HasPrefix(text, "OK"):
+		return s.write(data) && s.done(tag, gmailThrottled)
 	case text == "":
-		about := ""
+		mailbox := ""
 		if len(args) > 0 {
-			about = args[0].text
+			mailbox = args[0].text
 		}
-		return s.say(tag, s.host.say(o.fault, command, about, o.named(time.Millisecond)), o.refusal)
+		return s.say(tag, s.host.say(o.fault, command, mailbox, o.named(time.Millisecond)), o.refusal)
 	}
-	return s.write(data) && done(text)
+	return s.write(data) && s.done(tag, text)
+}
+
+// aboutIMAP returns what tells a command from others of its kind: its arguments, and the
+// Message-ID of a message that it appends.
+func aboutIMAP(command string, args []value) string {
+	about := ""
+	for i, a := range args {
+		switch {
+		case command == "APPEND" && i == len(args)-1:
+			about += " " + messageID(a.text)
+		case !a.isList:
+			about += " " + a.text
+		}
+	}
+	return about
 }
 
 // say writes a refusal, and reports whether the connection stays open: a BYE ends it.
@@ -125,82 +143,66 @@ func (s *imapSession) say(tag, text string, refusal int64) bool {
 	return s.writeRefusal(tag+" "+text+"\r\n", refusal)
 }
 
+// gmailThrottled is what Gmail says of a command that it has carried out, and throttles.
 const gmailThrottled = "OK Success [THROTTLED]"
 
-// logIn serves LOGIN and AUTHENTICATE.
+// logIn serves LOGIN and AUTHENTICATE. It reports whether the connection stays open.
 func (s *imapSession) logIn(tag, command string, args []value) bool {
-	done := func(text string) bool { return s.write(tag + " " + text + "\r\n") }
 	var user, secret, mechanism string
 	if command == "LOGIN" {
 		if len(args) != 2 || args[0].isList || args[1].isList {
-			return done("BAD LOGIN needs a user and a password")
+			return s.done(tag, "BAD LOGIN needs a user and a password")
 		}
 		user, secret = args[0].text, args[1].text
 	} else {
 		if len(args) == 0 {
-			return done("BAD AUTHENTICATE needs a mechanism")
+			return s.done(tag, "BAD AUTHENTICATE needs a mechanism")
 		}
 		mechanism = strings.ToUpper(args[0].text)
-		var initial string
-		if len(args) > 1 {
-			initial = args[1].text
-		} else {
-			if !s.write("+ \r\n") {
-				return false
-			}
-			line, err := s.readLine()
-			if err != nil {
-				return false
-			}
-			initial = line
+		response, ok := s.saslResponse(args[1:])
+		if !ok {
+			return false
 		}
-		if initial == "*" {
-			return done("BAD AUTHENTICATE was cancelled")
+		if response == "*" {
+			return s.done(tag, "BAD AUTHENTICATE was cancelled")
 		}
-		var ok bool
-		if user, secret, ok = readSASL(mechanism, initial); !ok {
-			return done("BAD cannot read the response of " + oneLine(mechanism))
+		if user, secret, ok = readSASL(mechanism, response); !ok {
+			return s.done(tag, "BAD cannot read the response of "+oneLine(mechanism))
 		}
 	}
-	a := s.accounts[user] // the map does not change
-	o := s.session.command(a, command, "")
-	if !s.pause(o.took) {
-		return false
-	}
-	refuse := func(f Fault) bool {
-		if mechanism == "XOAUTH2" && f == TokenExpired {
-			// The client answers the reasons before it is told.
-			if !s.write("+ " + base64.StdEncoding.EncodeToString([]byte(`{"status":"401","schemes":"bearer","scope":"https://mail.google.com/"}`)) + "\r\n") {
-				return false
-			}
-			if _, err := s.readLine(); err != nil {
-				return false
-			}
-		}
-		return s.say(tag, s.host.say(f, command, user, o.named(time.Millisecond)), o.refusal)
-	}
+	fault, o, open := s.authenticate(command, user, secret)
 	switch {
-	case o.fault == ConnectionLost || o.fault == ReplyLost:
+	case !open:
 		return false
-	case o.fault != "" && o.fault != Slow:
-		return refuse(o.fault)
-	case !s.credentials(a, secret):
-		s.refuse(TokenExpired)
-		return refuse(TokenExpired)
-	case !s.login(a):
-		return refuse(OverConcurrency)
+	case fault == "":
+		return s.done(tag, "OK ["+imapCapabilities+"] "+command+" completed")
+	case mechanism == "XOAUTH2" && fault == TokenExpired:
+		// The client is told why, has to answer that, and only then gets the refusal.
+		const why = `{"status":"401","schemes":"bearer","scope":"https://mail.google.com/"}`
+		if _, ok := s.challenge("+ " + base64.StdEncoding.EncodeToString([]byte(why)) + "\r\n"); !ok {
+			return false
+		}
 	}
-	return done("OK [" + imapCapabilities + "] " + command + " completed")
+	return s.say(tag, s.host.say(fault, command, user, o.named(time.Millisecond)), o.refusal)
 }
 
-// imapCommands are what a client may ask for once it is logged in.
+// saslResponse returns the response of AUTHENTICATE: the argument behind its mechanism or, if
+// there is none, the line that the client sends when it is asked to.
+func (s *imapSession) saslResponse(args []value) (response string, ok bool) {
+	if len(args) > 0 {
+		return args[0].text, true
+	}
+	return s.challenge("+ \r\n")
+}
+
+// imapCommands are the commands that a client may send once it is logged in.
 var imapCommands map[string]imapCommand
 
 // imapCommand is one of them.
 type imapCommand struct {
-	args     int  // at least
-	selected bool // it is about the mailbox that is selected
-	// do returns untagged responses, and what follows the tag; "" says that the mailbox is not there.
+	args     int  // how many arguments it has at least
+	selected bool // it is about the selected mailbox
+	// do carries the command out. It returns the untagged responses, and the text behind the tag.
 	do func(s *imapSession, args []value) (data, text string)
 }
 
@@ -221,7 +223,7 @@ func init() {
 	}
 }
 
-// find is a mailbox of the account; INBOX is written as one likes.
+// find returns a mailbox of the account; nil if there is none. The case of INBOX does not matter.
 func (s *imapSession) find(name string) *folder {
 	if strings.EqualFold(name, "INBOX") {
 		name = "INBOX"
@@ -229,20 +231,21 @@ func (s *imapSession) find(name string) *folder {
 	return s.account.folders[name]
 }
 
+// size returns how many messages a mailbox has.
 func (s *imapSession) size(f *folder) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(f.letters)
 }
 
-// letters are the messages of the selected mailbox that the client knows of.
+// letters returns the messages of the selected mailbox of which the client has been told.
 func (s *imapSession) letters() []letter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.folder.letters[:s.told]
 }
 
-// news tells the client of what has come.
+// news returns the untagged response about messages that have arrived; "" if there are none.
 func (s *imapSession) news() string {
 	if s.folder == nil {
 		return ""
@@ -300,7 +303,8 @@ func (s *imapSession) status(args []value) (data, text string) {
 	return "* STATUS " + quote(args[0].text) + " (" + strings.Join(items, " ") + ")\r\n", "OK STATUS completed"
 }
 
-// append takes a mailbox, perhaps flags, perhaps a date, and the message.
+// append serves APPEND, whose arguments are a mailbox, perhaps flags, perhaps a date, and the
+// message.
 func (s *imapSession) append(args []value) (data, text string) {
 	f := s.find(args[0].text)
 	if f == nil {
@@ -341,75 +345,9 @@ func (s *imapSession) await([]value) (data, text string) {
 	return "", "BAD expected DONE"
 }
 
-// search knows ALL, a set of numbers, UID and a set, HEADER with a name and a text,
-// and FROM, TO, CC, BCC and SUBJECT with a text; all must hold.
-func (s *imapSession) search(args []value) (data, text string) {
-	letters := s.letters()
-	args = flatten(args)
-	in := make([]bool, len(letters))
-	for i := range in {
-		in[i] = true
-	}
-	restrict := func(keep func(i int) bool) {
-		for i := range in {
-			in[i] = in[i] && keep(i)
-		}
-	}
-	for len(args) > 0 {
-		key := strings.ToUpper(args[0].text)
-		args = args[1:]
-		switch key {
-		case "ALL":
-		case "CHARSET":
-			args = args[min(1, len(args)):]
-		case "UID":
-			if len(args) < 1 {
-				return "", "BAD UID needs a set"
-			}
-			set, ok := parseSet(args[0].text, len(letters))
-			if !ok {
-				return "", "BAD bad set"
-			}
-			args = args[1:]
-			restrict(func(i int) bool { return set[i] })
-		case "HEADER", "FROM", "TO", "CC", "BCC", "SUBJECT":
-			if key != "HEADER" {
-				args = append([]value{{text: key}}, args...)
-			}
-			if len(args) < 2 {
-				return "", "BAD " + key + " needs a text"
-			}
-			name, want := args[0].text, strings.ToLower(args[1].text)
-			args = args[2:]
-			restrict(func(i int) bool {
-				v, ok := letters[i].header[canonical(name)]
-				return ok && strings.Contains(strings.ToLower(strings.Join(v, " ")), want)
-			})
-		default:
-			set, ok := parseSet(key, len(letters))
-			if !ok {
-				return "", "BAD unknown search key"
-			}
-			restrict(func(i int) bool { return set[i] })
-		}
-	}
-	var b strings.Builder
-	b.WriteString("* SEARCH")
-	for i, ok := range in {
-		if ok {
-			b.WriteString(" " + strconv.Itoa(i+1))
-		}
-	}
-	b.WriteString("\r\n")
-	return b.String(), "OK SEARCH completed"
-}
-
 // read reads a command: its tag, and its name with what follows.
 func (s *imapSession) read() (tag string, args []value, err error) {
-	line, err := s.readLine()
-	if err == errLine {
-		return "", nil, syntax("the line is too long")
-	}
+	line, err := s.commandLine()
 	if err != nil {
 		return "", nil, err
 	}
@@ -417,41 +355,61 @@ func (s *imapSession) read() (tag string, args []value, err error) {
 	if !isTag(tag) {
 		return "", nil, syntax("no tag")
 	}
-	var p parser
-	total := 0
-	for {
-		p.text += rest
-		n, sync, ok := literal(rest)
-		if !ok {
-			break
-		}
-		if total += n; n > maxMessage || total > maxMessage {
-			if !sync {
-				return tag, nil, errors.New("a literal is too long")
-			}
-			return tag, nil, syntax("[TOOBIG] the literal is too long")
-		}
-		if sync && !s.write("+ go ahead\r\n") {
-			return tag, nil, io.ErrUnexpectedEOF
-		}
-		data := make([]byte, n)
-		_ = s.conn.SetReadDeadline(time.Now().Add(idleTime))
-		if _, err := io.ReadFull(s.r, data); err != nil {
-			return tag, nil, io.ErrUnexpectedEOF
-		}
-		p.literals = append(p.literals, string(data))
-		if rest, err = s.readLine(); err == errLine {
-			return tag, nil, syntax("the line is too long")
-		} else if err != nil {
-			return tag, nil, err
-		}
-		if len(p.literals) > 100 {
-			return tag, nil, errors.New("too many literals")
-		}
+	p, err := s.readLiterals(rest)
+	if err != nil {
+		return tag, nil, err
 	}
 	args, err = p.all()
 	if err == nil && (len(args) == 0 || args[0].isList) {
 		err = syntax("no command")
 	}
 	return tag, args, err
+}
+
+// commandLine reads a line of a command.
+func (s *imapSession) commandLine() (string, error) {
+	line, err := s.readLine()
+	if err == errLine {
+		return "", syntax("the line is too long")
+	}
+	return line, err
+}
+
+// maxLiterals is how many literals a command may have.
+const maxLiterals = 100
+
+// readLiterals reads the rest of a command that begins with rest: as long as a line ends in the
+// size of a literal, that literal and another line follow.
+func (s *imapSession) readLiterals(rest string) (*parser, error) {
+	p := &parser{}
+	total := 0
+	for {
+		p.text += rest
+		n, sync, ok := literal(rest)
+		if !ok {
+			return p, nil
+		}
+		if total += n; n > maxMessage || total > maxMessage {
+			if !sync {
+				return nil, errors.New("a literal is too long")
+			}
+			return nil, syntax("[TOOBIG] the literal is too long")
+		}
+		if sync && !s.write("+ go ahead\r\n") {
+			return nil, io.ErrUnexpectedEOF
+		}
+		data := make([]byte, n)
+		_ = s.conn.SetReadDeadline(time.Now().Add(idleTime))
+		if _, err := io.ReadFull(s.r, data); err != nil {
+			return nil, io.ErrUnexpectedEOF
+		}
+		p.literals = append(p.literals, string(data))
+		var err error
+		if rest, err = s.commandLine(); err != nil {
+			return nil, err
+		}
+		if len(p.literals) > maxLiterals {
+			return nil, errors.New("too many literals")
+		}
+	}
 }

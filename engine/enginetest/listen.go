@@ -50,7 +50,7 @@ func (n *listeners) listen(name string) (address string, err error) {
 		if err != nil {
 			return "", fmt.Errorf("enginetest: listen for %q: %w", name, err)
 		}
-		n.serve(l)
+		n.serveLocked(l)
 		n.port = l.Addr()
 	}
 	return n.port.String(), nil
@@ -69,8 +69,8 @@ func (n *listeners) close() {
 
 func (s *Server) dial(ctx context.Context) (net.Conn, error) { return s.net.dial(ctx) }
 
-// serve serves a listener until Close. The caller holds the lock.
-func (n *listeners) serve(l net.Listener) {
+// serveLocked serves a listener until Close.
+func (n *listeners) serveLocked(l net.Listener) {
 	n.serving.Go(func() { _ = n.server.Serve(l) })
 }
 
@@ -83,7 +83,7 @@ func (n *listeners) dial(ctx context.Context) (net.Conn, error) {
 	}
 	if n.port == nil && n.pipe == nil {
 		n.pipe = &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-		n.serve(n.pipe)
+		n.serveLocked(n.pipe)
 	}
 	port, pipe := n.port, n.pipe
 	n.mu.Unlock()

@@ -45,8 +45,8 @@ func newMemoryConns() (client, server net.Conn) {
 
 func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d.at) }
 
-// set moves a deadline. The caller holds the lock.
-func (h *half) set(d *deadline, at time.Time) {
+// setLocked moves a deadline.
+func (h *half) setLocked(d *deadline, at time.Time) {
 	if d.timer != nil {
 		d.timer.Stop()
 	}
@@ -117,7 +117,7 @@ func (c *memoryConn) CloseWrite() error {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	c.out.eof = true
-	c.out.set(&c.out.writing, time.Time{})
+	c.out.setLocked(&c.out.writing, time.Time{})
 	return nil
 }
 
@@ -126,7 +126,7 @@ func (c *memoryConn) Close() error {
 	_ = c.CloseWrite()
 	c.in.mu.Lock()
 	c.in.gone, c.in.buf = true, nil
-	c.in.set(&c.in.reading, time.Time{})
+	c.in.setLocked(&c.in.reading, time.Time{})
 	c.in.mu.Unlock()
 	return nil
 }
@@ -134,14 +134,14 @@ func (c *memoryConn) Close() error {
 func (c *memoryConn) SetReadDeadline(t time.Time) error {
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
-	c.in.set(&c.in.reading, t)
+	c.in.setLocked(&c.in.reading, t)
 	return nil
 }
 
 func (c *memoryConn) SetWriteDeadline(t time.Time) error {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	c.out.set(&c.out.writing, t)
+	c.out.setLocked(&c.out.writing, t)
 	return nil
 }
 

@@ -125,23 +125,17 @@ func (s *OAuth) finished(id int64) {
 // the endpoint is throttled, and before the time that was named.
 func (s *OAuth) FailOnEarlyReturn(tb TB) {
 	tb.Helper()
-	tb.Cleanup(func() {
-		tb.Helper()
-		s.Close()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.refusals.fail(tb, s.Host())
-	})
+	s.refusals.failOnEarlyReturn(tb, s.Host(), &s.mu, s.Close)
 }
 
-// Inject makes the requests that come next meet these faults, one each, in order.
+// Inject makes the next requests fail with these faults, one fault for each request, in order.
 func (s *OAuth) Inject(faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scripted.inject("", faults)
 }
 
-// Outage makes every request meet a fault, until Outage("") ends it.
+// Outage makes every request fail with f, until Outage("") ends it.
 func (s *OAuth) Outage(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,12 +149,11 @@ func (s *OAuth) Grant(account string) Grant {
 	defer s.mu.Unlock()
 	g := &grant{account: account, number: len(s.grants) + 1}
 	s.grants = append(s.grants, g)
-	return s.issue(g, "")
+	return s.issueLocked(g, "")
 }
 
-// issue makes new tokens of a grant. refresh is the refresh token to keep; "" = a new one. The
-// caller must hold the lock.
-func (s *OAuth) issue(g *grant, refresh string) Grant {
+// issueLocked makes new tokens of a grant. refresh is the refresh token to keep; "" = a new one.
+func (s *OAuth) issueLocked(g *grant, refresh string) Grant {
 	g.issued++
 	id := func(kind string) string {
 		return kind + "-" + hexID(s.o.Seed, g.account, kind, strconv.Itoa(g.number), strconv.Itoa(g.issued))
@@ -263,14 +256,14 @@ func (s *OAuth) answer(w http.ResponseWriter, r *http.Request) {
 	if sent, ok := parseMoment(r.Header.Get(sentHeader)); ok {
 		s.refusals.count(&s.named, sent, "refresh")
 	}
-	v := s.decide(form)
-	took := time.Duration((0.5 + chance(s.o.Seed, "latency", strconv.Itoa(s.counts.Requests))) * float64(s.o.Latency))
+	v := s.decideLocked(form)
+	takes := latency(s.o.Latency, chance(s.o.Seed, "latency", strconv.Itoa(s.counts.Requests)))
 	s.mu.Unlock()
 
 	if v.slow {
-		took += slowness
+		takes += slowness
 	}
-	if !pause(r, took) {
+	if !pause(r.Context().Done(), takes) {
 		return
 	}
 	if v.lost {
@@ -283,45 +276,60 @@ func (s *OAuth) answer(w http.ResponseWriter, r *http.Request) {
 	write(w, v.answer)
 }
 
-// decide says how a request is answered. The caller holds the lock.
-func (s *OAuth) decide(form url.Values) verdict {
-	refuse := func(why Fault, status int, code, description string) verdict {
-		s.counts.Refused[why]++
-		return verdict{answer: answer{status: status, body: tokens{Error: code, Description: description}}}
+// oauthRefusals are the answers to the faults for which a request is refused and nothing else
+// happens.
+var oauthRefusals = map[Fault]struct {
+	status            int
+	code, description string
+}{
+	Throttled:   {http.StatusTooManyRequests, "temporarily_unavailable", "Too many requests."},
+	Overloaded:  {http.StatusTooManyRequests, "temporarily_unavailable", "Too many requests."},
+	Unavailable: {http.StatusServiceUnavailable, "temporarily_unavailable", ""},
+	ServerError: {http.StatusInternalServerError, "server_error", ""},
+	FailedLate:  {http.StatusInternalServerError, "server_error", ""},
+	GrantDead:   {http.StatusBadRequest, "invalid_grant", "The grant has been revoked."},
+}
+
+// refuseLocked refuses a request because of a fault. A fault that the endpoint does not have is
+// a bad request.
+func (s *OAuth) refuseLocked(why Fault) verdict {
+	a, ok := oauthRefusals[why]
+	if !ok {
+		a.status, a.code = http.StatusBadRequest, "invalid_request"
 	}
+	s.counts.Refused[why]++
+	return verdict{answer: answer{status: a.status, body: tokens{Error: a.code, Description: a.description}}}
+}
+
+// throttleLocked refuses a request, and names the time until which the endpoint is throttled.
+func (s *OAuth) throttleLocked(now time.Time) verdict {
+	header, named := wait{now: now, until: s.until}.seconds()
+	v := s.refuseLocked(Throttled)
+	v.header = map[string]string{"Retry-After": header}
+	v.refusal = s.refusals.add(&s.named, named)
+	s.until = named
+	return v
+}
+
+// decideLocked says how a request is answered.
+func (s *OAuth) decideLocked(form url.Values) verdict {
 	now := time.Now()
-	throttle := func() verdict {
-		header, named := wait{now: now, until: s.until}.seconds()
-		v := refuse(Throttled, http.StatusTooManyRequests, "temporarily_unavailable", "Too many requests.")
-		v.header = map[string]string{"Retry-After": header}
-		v.refusal = s.refusals.add(&s.named, named)
-		s.until = named
-		return v
-	}
 	if now.Before(s.until) {
-		return throttle()
+		return s.throttleLocked(now)
 	}
 	fault, _ := s.scripted.next("", func(Fault) bool { return true })
 	switch fault {
 	case Throttled:
-		s.until = now.Add(2 * time.Second)
-		return throttle()
-	case Overloaded:
-		return refuse(fault, http.StatusTooManyRequests, "temporarily_unavailable", "Too many requests.")
-	case Unavailable:
-		return refuse(fault, http.StatusServiceUnavailable, "temporarily_unavailable", "")
-	case ServerError:
-		return refuse(fault, http.StatusInternalServerError, "server_error", "")
-	case GrantDead:
-		return refuse(fault, http.StatusBadRequest, "invalid_grant", "The grant has been revoked.")
+		s.until = now.Add(throttleTime)
+		return s.throttleLocked(now)
 	case ConnectionLost:
 		return verdict{lost: true}
-	case "", Slow, ReplyLost, FailedLate:
+	case "", Slow, ReplyLost, FailedLate: // the refresh token is used up
 	default:
-		return refuse(fault, http.StatusBadRequest, "invalid_request", "")
+		return s.refuseLocked(fault)
 	}
 
-	v := s.spend(form.Get("grant_type"), form.Get("refresh_token"))
+	v := s.spendLocked(form.Get("grant_type"), form.Get("refresh_token"))
 	switch {
 	case fault == Slow:
 		v.slow = true
@@ -330,7 +338,7 @@ func (s *OAuth) decide(form url.Values) verdict {
 		s.counts.RepliesLost++
 		v.lost = true
 	case fault == FailedLate:
-		v = refuse(fault, http.StatusInternalServerError, "server_error", "")
+		v = s.refuseLocked(fault)
 	}
 	return v
 }
@@ -338,8 +346,8 @@ func (s *OAuth) decide(form url.Values) verdict {
 // maxStrange bounds the tokens that the endpoint never issued and yet counts.
 const maxStrange = 1000
 
-// spend gives new tokens for a refresh token. The caller holds the lock.
-func (s *OAuth) spend(grantType, refresh string) verdict {
+// spendLocked gives new tokens for a refresh token.
+func (s *OAuth) spendLocked(grantType, refresh string) verdict {
 	refuse := func(code, description string) verdict {
 		s.counts.Refused[GrantDead]++
 		return verdict{answer: answer{status: http.StatusBadRequest, body: tokens{Error: code, Description: description}}}
@@ -373,7 +381,7 @@ func (s *OAuth) spend(grantType, refresh string) verdict {
 	if !s.o.Reusable {
 		t.used, next = true, ""
 	}
-	g := s.issue(t.grant, next)
+	g := s.issueLocked(t.grant, next)
 	s.counts.Refreshes++
 	return verdict{answer: answer{status: http.StatusOK, body: tokens{
 		Access: g.Access, Refresh: g.Refresh, Type: "Bearer", Life: int64((s.o.AccessLife + time.Second - 1) / time.Second),

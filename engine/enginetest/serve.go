@@ -17,10 +17,10 @@ const maxRequest = 1 << 20
 // verdict is what the server makes of a request: an answer, and what becomes of it.
 type verdict struct {
 	answer
-	admitted bool // it counts against the concurrency that the provider allows
-	lost     bool // the answer never leaves
-	slow     bool // the answer leaves after a while
-	refusal  int64
+	admitted bool  // it counts against the concurrency that the provider allows
+	lost     bool  // the answer never leaves
+	slow     bool  // the answer leaves after a while
+	refusal  int64 // the number of a refusal that names a time; 0 = it names none
 }
 
 // answer answers a request as the provider would.
@@ -41,49 +41,16 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := s.parse(r, body)
-
-	s.mu.Lock()
-	now := time.Now()
-	s.requests++
-	m := s.boxes[c.mailbox]
-	if m == nil || c.op == opNone {
-		s.mu.Unlock()
+	m, v, takes := s.receive(r, c)
+	if m == nil {
 		write(w, s.refuse(missing, wait{}))
 		return
 	}
-	cost := s.cost(c.op)
-	m.inflight++
-	m.peakInflight = max(m.peakInflight, m.inflight)
-	m.peakUnits = max(m.peakUnits, m.recent.add(now, cost))
-	s.countEarly(m, c, r.Header.Get(sentHeader))
-	key := string(c.op) + " " + c.id + c.page
-	m.attempts[key]++
-	attempt := strconv.Itoa(m.attempts[key])
-	v := s.decide(m, c, r, now, cost, attempt)
-	if v.admitted {
-		m.admitted++
-	}
-	s.mu.Unlock()
-
 	// The mailbox is busy until the body's last part is ready, so that a client
 	// which believes a request to be over at its headers is found out.
-	leave := sync.OnceFunc(func() {
-		s.mu.Lock()
-		m.inflight--
-		if v.admitted {
-			m.admitted--
-		}
-		s.mu.Unlock()
-	})
+	leave := sync.OnceFunc(func() { s.leave(m, v.admitted) })
 	defer leave()
-	took := time.Duration((0.5 + chance(s.o.Seed, s.Name(), m.name, key, attempt, "latency")) * float64(s.o.Latency))
-	if !v.admitted {
-		took /= 4
-	}
-	if v.slow {
-		took += 2 * slowness
-	}
-	if !pause(r, took/2) {
+	if !pause(r.Context().Done(), takes/2) {
 		return
 	}
 	if v.lost {
@@ -95,11 +62,54 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(refusalHeader, strconv.FormatInt(v.refusal, 10))
 	}
 	rest := begin(w, v.answer)
-	if !pause(r, took/2) {
+	if !pause(r.Context().Done(), takes/2) {
 		return
 	}
 	leave()
 	_, _ = w.Write(rest)
+}
+
+// receive counts a request, and returns its mailbox, how it is answered, and how long that
+// takes. The mailbox is nil if there is none, or the request asks for nothing that is known.
+func (s *Server) receive(r *http.Request, c call) (m *mailbox, v verdict, takes time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.requests++
+	m = s.boxes[c.mailbox]
+	if m == nil || c.op == opNone {
+		return nil, v, 0
+	}
+	cost := s.cost(c.op)
+	m.inflight++
+	m.peakInflight = max(m.peakInflight, m.inflight)
+	m.peakUnits = max(m.peakUnits, m.recent.add(now, cost))
+	s.countEarlyLocked(m, c, r.Header.Get(sentHeader))
+	key := string(c.op) + " " + c.id + c.page
+	m.attempts[key]++
+	attempt := strconv.Itoa(m.attempts[key])
+	v = s.decideLocked(m, c, r, now, cost, attempt)
+	if v.admitted {
+		m.admitted++
+	}
+	takes = latency(s.o.Latency, chance(s.o.Seed, s.Name(), m.name, key, attempt, "latency"))
+	if !v.admitted {
+		takes /= 4
+	}
+	if v.slow {
+		takes += 2 * slowness // half of it passes before the first byte
+	}
+	return m, v, takes
+}
+
+// leave ends a request.
+func (s *Server) leave(m *mailbox, admitted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.inflight--
+	if admitted {
+		m.admitted--
+	}
 }
 
 func (s *Server) cost(o op) int64 {
@@ -109,70 +119,68 @@ func (s *Server) cost(o op) int64 {
 	return 1
 }
 
-// decide says how a request is answered. The caller holds the lock.
-func (s *Server) decide(m *mailbox, c call, r *http.Request, now time.Time, cost int64, attempt string) verdict {
+// decideLocked says how a request is answered.
+func (s *Server) decideLocked(m *mailbox, c call, r *http.Request, now time.Time, cost int64, attempt string) verdict {
 	l := s.limits()
 	form := chance(s.o.Seed, s.Name(), m.name, string(c.op), c.id, c.page, attempt, "form")
 	refuse := func(why Fault, until time.Time) verdict {
-		v := verdict{answer: s.refuse(why, wait{now: now, until: until, form: form})}
-		s.refused[why]++
-		if !until.IsZero() {
-			if v.named.Before(until) {
-				v.named = until
-			}
-			if !now.Before(m.until) {
-				m.until = v.named
-			}
-			v.refusal = s.refusals.add(&m.refusals, v.named)
-		}
-		return v
+		return s.refuseLocked(m, why, wait{now: now, until: until, form: form})
 	}
-
 	// Whatever comes while the mailbox is throttled is refused with the same time.
-	if now.Before(m.until) {
+	switch {
+	case now.Before(m.until):
 		return refuse(Throttled, m.until)
-	}
-	if l.concurrency > 0 && m.admitted >= l.concurrency {
+	case l.concurrency > 0 && m.admitted >= l.concurrency:
 		return refuse(OverConcurrency, now.Add(l.throttle))
-	}
-	if !m.bucket.take(now, cost) {
+	case !m.bucket.take(now, cost):
 		return refuse(OverQuota, now.Add(l.throttle))
-	}
-	if !s.authorized(m, r) {
+	case !s.authorizedLocked(m, r):
 		return refuse(TokenExpired, time.Time{})
 	}
 
-	f, ok := s.befalls(m, c, attempt)
-	if ok && f.Fault == ConnectionLost {
+	f, _ := s.befallsLocked(m, c, attempt)
+	switch f.Fault {
+	case "", Slow:
+		return verdict{admitted: true, answer: s.serveLocked(m, c), slow: f.Fault == Slow}
+	case ConnectionLost:
 		return verdict{admitted: true, lost: true}
-	}
-	if ok && f.Fault != ReplyLost && f.Fault != FailedLate && f.Fault != Slow {
-		var until time.Time
-		if f.wait > 0 {
-			until = now.Add(f.wait)
-		}
-		v := refuse(f.Fault, until)
-		v.admitted = f.wait == 0 // a server that fails has worked on the request until then
-		return v
-	}
-
-	v := verdict{admitted: true, answer: s.serve(m, c)}
-	switch {
-	case !ok:
-	case f.Fault == Slow:
-		v.slow = true
-	case f.Fault == ReplyLost:
+	case ReplyLost:
 		s.lost++
-		v.lost = true
-	default:
+		return verdict{admitted: true, answer: s.serveLocked(m, c), lost: true}
+	case FailedLate:
+		s.serveLocked(m, c)
 		s.refused[FailedLate]++
-		v.answer = s.refuse(ServerError, wait{now: now, form: form})
+		return verdict{admitted: true, answer: s.refuse(ServerError, wait{now: now, form: form})}
 	}
+	var until time.Time
+	if f.wait > 0 {
+		until = now.Add(f.wait)
+	}
+	v := refuse(f.Fault, until)
+	v.admitted = f.wait == 0 // a server that fails has worked on the request until then
 	return v
 }
 
-// serve does what the request asks for. The caller holds the lock.
-func (s *Server) serve(m *mailbox, c call) answer {
+// refuseLocked refuses a request of a mailbox. If the refusal names a time to come back, the
+// mailbox is throttled until then.
+func (s *Server) refuseLocked(m *mailbox, why Fault, w wait) verdict {
+	v := verdict{answer: s.refuse(why, w)}
+	s.refused[why]++
+	if w.until.IsZero() {
+		return v
+	}
+	if v.named.Before(w.until) {
+		v.named = w.until
+	}
+	if !w.now.Before(m.until) {
+		m.until = v.named
+	}
+	v.refusal = s.refusals.add(&m.refusals, v.named)
+	return v
+}
+
+// serveLocked does what the request asks for.
+func (s *Server) serveLocked(m *mailbox, c call) answer {
 	switch c.op {
 	case opList:
 		from, err := strconv.Atoi(c.page)

@@ -56,11 +56,11 @@ func (s *SMTP) Delivered(id string) int {
 	return n
 }
 
-// smtpHost is what SMTP servers differ in.
+// smtpHost is what the SMTP servers of the providers differ in.
 type smtpHost struct {
 	policy, at string
-	most       int              // connections
-	words      map[Fault]string // with {recipient}, and {seconds}: how long to wait
+	most       int              // connections of an account at once; 0 = any number
+	words      map[Fault]string // the replies to faults; {recipient} and {seconds}, how long to wait, are filled in
 }
 
 func (h smtpHost) name() string     { return h.policy }
@@ -95,6 +95,7 @@ func (h smtpHost) suits(f Fault, command string) bool {
 	return command == "DATA"
 }
 
+// plainReplies are the replies of a server that has none of its own.
 var plainReplies = map[Fault]string{
 	OverQuota:       "452 4.3.1 Insufficient system storage",
 	OverConcurrency: "421 4.7.0 Too many connections, try again later",
@@ -110,7 +111,7 @@ var plainReplies = map[Fault]string{
 	ShuttingDown:    "421 4.3.2 Service is shutting down",
 }
 
-// say words a fault; a fault that no SMTP server has is a 502.
+// say returns the reply to a fault. A fault that no SMTP server has is a 502.
 func (h smtpHost) say(f Fault, recipient string, seconds int64) string {
 	words, ok := h.words[f]
 	if !ok {
@@ -131,7 +132,7 @@ type smtpSession struct {
 	recipients int
 }
 
-// maxRecipients is how many a message may have (RFC 5321, section 4.5.3.1.8).
+// maxRecipients is how many recipients a message may have (RFC 5321, section 4.5.3.1.8).
 const maxRecipients = 100
 
 func (h smtpHost) serve(c *session) {
@@ -180,38 +181,48 @@ func (s *smtpSession) run(command, rest string) bool {
 	case "AUTH":
 		return s.auth(rest)
 	case "MAIL", "RCPT", "DATA":
-	default:
-		return s.write("500 5.5.1 Command unrecognized\r\n")
+		return s.transaction(command, rest)
 	}
-	if s.account == nil {
+	return s.write("500 5.5.1 Command unrecognized\r\n")
+}
+
+// transaction carries out a command that sends a message.
+func (s *smtpSession) transaction(command, rest string) bool {
+	switch {
+	case s.account == nil:
 		return s.write("530 5.7.0 Authentication required\r\n")
-	}
-	switch command {
-	case "MAIL":
-		address, ok := path(rest, "FROM:")
-		switch {
-		case !ok:
-			return s.write("501 5.5.4 Syntax: MAIL FROM:<address>\r\n")
-		case s.mail:
-			return s.write("503 5.5.1 Sender is given already\r\n")
-		}
-		return s.do("MAIL", address, func() string { s.mail = true; return "250 2.1.0 OK" })
-	case "RCPT":
-		address, ok := path(rest, "TO:")
-		switch {
-		case !ok || address == "":
-			return s.write("501 5.5.4 Syntax: RCPT TO:<address>\r\n")
-		case !s.mail:
-			return s.write("503 5.5.1 MAIL first\r\n")
-		case s.recipients == maxRecipients:
-			return s.write("452 4.5.3 Too many recipients\r\n")
-		}
-		return s.do("RCPT", address, func() string { s.recipients++; return "250 2.1.5 OK" })
-	}
-	if s.recipients == 0 {
+	case command == "MAIL":
+		return s.mailFrom(rest)
+	case command == "RCPT":
+		return s.recipient(rest)
+	case s.recipients == 0:
 		return s.write("503 5.5.1 RCPT first\r\n")
 	}
 	return s.data()
+}
+
+func (s *smtpSession) mailFrom(rest string) bool {
+	address, ok := path(rest, "FROM:")
+	switch {
+	case !ok:
+		return s.write("501 5.5.4 Syntax: MAIL FROM:<address>\r\n")
+	case s.mail:
+		return s.write("503 5.5.1 Sender is given already\r\n")
+	}
+	return s.do("MAIL", address, func() string { s.mail = true; return "250 2.1.0 OK" })
+}
+
+func (s *smtpSession) recipient(rest string) bool {
+	address, ok := path(rest, "TO:")
+	switch {
+	case !ok || address == "":
+		return s.write("501 5.5.4 Syntax: RCPT TO:<address>\r\n")
+	case !s.mail:
+		return s.write("503 5.5.1 MAIL first\r\n")
+	case s.recipients == maxRecipients:
+		return s.write("452 4.5.3 Too many recipients\r\n")
+	}
+	return s.do("RCPT", address, func() string { s.recipients++; return "250 2.1.5 OK" })
 }
 
 // do carries out a command that a fault may befall.
@@ -233,8 +244,7 @@ func (s *smtpSession) do(command, about string, effect func() string) bool {
 	case FailedLate:
 		return s.write("554 5.3.0 Transaction failed\r\n")
 	}
-	said := s.host.say(o.fault, oneLine(about), o.named(time.Second))
-	return s.writeRefusal(said, o.refusal) && !strings.HasPrefix(said, "421")
+	return s.say(o.fault, oneLine(about), o)
 }
 
 // auth serves AUTH (RFC 4954).
@@ -250,14 +260,11 @@ func (s *smtpSession) auth(rest string) bool {
 		return s.write("504 5.5.4 Unrecognized authentication type\r\n")
 	}
 	if !given {
-		if !s.write("334 \r\n") {
+		answer, ok := s.challenge("334 \r\n")
+		if !ok {
 			return false
 		}
-		line, err := s.readLine()
-		if err != nil {
-			return false
-		}
-		response = line
+		response = answer
 	}
 	if response == "*" {
 		return s.write("501 5.7.0 Authentication cancelled\r\n")
@@ -266,36 +273,25 @@ func (s *smtpSession) auth(rest string) bool {
 	if !ok {
 		return s.write("501 5.5.2 Cannot read the response\r\n")
 	}
-	a := s.accounts[user] // the map does not change
-	o := s.session.command(a, "AUTH", "")
-	if !s.pause(o.took) {
-		return false
-	}
-	refuse := func(f Fault) bool {
-		if mechanism == "XOAUTH2" && f == TokenExpired {
-			// The client answers the reasons before it is told.
-			if !s.write("334 eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIn0=\r\n") {
-				return false
-			}
-			if _, err := s.readLine(); err != nil {
-				return false
-			}
-		}
-		said := s.host.say(f, "", o.named(time.Second))
-		return s.writeRefusal(said, o.refusal) && !strings.HasPrefix(said, "421")
-	}
+	fault, o, open := s.authenticate("AUTH", user, secret)
 	switch {
-	case o.fault == ConnectionLost || o.fault == ReplyLost:
+	case !open:
 		return false
-	case o.fault != "" && o.fault != Slow:
-		return refuse(o.fault)
-	case !s.credentials(a, secret):
-		s.refuse(TokenExpired)
-		return refuse(TokenExpired)
-	case !s.login(a):
-		return refuse(OverConcurrency)
+	case fault == "":
+		return s.write("235 2.7.0 Authentication successful\r\n")
+	case mechanism == "XOAUTH2" && fault == TokenExpired:
+		// The client is told why, has to answer that, and only then gets the refusal.
+		if _, ok := s.challenge("334 eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIn0=\r\n"); !ok {
+			return false
+		}
 	}
-	return s.write("235 2.7.0 Authentication successful\r\n")
+	return s.say(fault, "", o)
+}
+
+// say words a refusal and sends it. It reports whether the connection stays open: 421 ends it.
+func (s *smtpSession) say(f Fault, recipient string, o outcome) bool {
+	words := s.host.say(f, recipient, o.named(time.Second))
+	return s.writeRefusal(words, o.refusal) && !strings.HasPrefix(words, "421")
 }
 
 // data reads a message, and delivers it.
@@ -320,11 +316,12 @@ func (s *smtpSession) data() bool {
 	})
 }
 
-// readMessage reads as far as the line with a dot alone, which only CRLF ends
-// (RFC 5321, section 2.3.8). What is beyond the largest message is not kept.
+// readMessage reads up to the line that holds a dot alone. Only CRLF ends a line (RFC 5321,
+// section 2.3.8). What exceeds maxMessage is read, and not kept.
 func (s *smtpSession) readMessage() (message string, size int, ok bool) {
 	var b strings.Builder
-	begins, last := true, byte(0) // of the part before
+	begins := true  // the next part begins a line
+	last := byte(0) // the last byte of the part before
 	for size <= 100*maxMessage {
 		_ = s.conn.SetReadDeadline(time.Now().Add(idleTime))
 		part, err := s.r.ReadSlice('\n')

@@ -213,9 +213,9 @@ func (s *Server) tokenLife() int {
 	return s.limits().tokenLife
 }
 
-// authorized reports whether the request bears a token that is good. Where
-// tokens never expire, any will do. The caller holds the lock.
-func (s *Server) authorized(m *mailbox, r *http.Request) bool {
+// authorizedLocked reports whether the request bears a token that is good. Where
+// tokens never expire, any will do.
+func (s *Server) authorizedLocked(m *mailbox, r *http.Request) bool {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if s.o.OAuth != nil {
 		return ok && s.o.OAuth.good(m.name, token)

@@ -3,13 +3,10 @@ package enginetest
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -37,7 +34,7 @@ type wire struct {
 	counts   Counts
 }
 
-// speaker is what the two differ in.
+// speaker is what the servers of IMAP and of SMTP differ in.
 type speaker interface {
 	name() string
 	host() string
@@ -45,7 +42,8 @@ type speaker interface {
 	// connections is how many an account may have at once; 0 = no limit.
 	connections() int
 	faults() []FaultRate
-	// suits says whether a fault can befall a command by itself.
+	// suits reports whether a fault that a test injected for no particular command, or that
+	// comes by chance, can befall this command.
 	suits(f Fault, command string) bool
 	// serve speaks with a client until the connection is to be closed.
 	serve(c *session)
@@ -63,7 +61,7 @@ type account struct {
 	folders  map[string]*folder
 }
 
-// tries are how a command has fared that may be repeated.
+// tries count how often a command, and what it is about, has failed and succeeded.
 type tries struct {
 	failed, done int
 	until        time.Time // greylisted: it is refused before this time
@@ -89,16 +87,17 @@ func newWire(s speaker, o Options) *wire {
 	return w
 }
 
-// Name is the name of the server's policy, such as "gmail_imap".
+// Name returns the name of the server's policy, such as "gmail_imap".
 func (w *wire) Name() string { return w.spoken.name() }
 
-// Host is the host name under which clients know the server, such as "imap.gmail.com".
+// Host returns the host name under which clients know the server, such as "imap.gmail.com".
 func (w *wire) Host() string { return w.spoken.host() }
 
-// Mailboxes are the accounts that the server knows.
+// Mailboxes returns the names of the server's accounts, in order.
 func (w *wire) Mailboxes() []string { return slices.Clone(w.names) }
 
-// Faults states how the server misbehaves by chance.
+// Faults returns the faults that befall commands by chance, and how often. It is nil with
+// Options.Faultless.
 func (w *wire) Faults() []FaultRate {
 	if w.o.Faultless {
 		return nil
@@ -148,13 +147,7 @@ func (w *wire) Counts() Counts {
 // one another without a pause count as one attempt. Only connections made by Dial are checked.
 func (w *wire) FailOnEarlyReturn(tb TB) {
 	tb.Helper()
-	tb.Cleanup(func() {
-		tb.Helper()
-		w.Close()
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.refusals.fail(tb, w.Name())
-	})
+	w.refusals.failOnEarlyReturn(tb, w.Name(), &w.mu, w.Close)
 }
 
 // Listen makes the server listen on a port of the loopback interface, and
@@ -252,275 +245,4 @@ func (w *wire) start(conn net.Conn, m *marks) bool {
 		}
 	})
 	return true
-}
-
-// session is one connection, as the server sees it.
-type session struct {
-	*wire
-	conn  net.Conn
-	in    countingReader
-	r     *bufio.Reader
-	marks *marks // nil = the client's end is not known
-
-	began   moment // of the attempt; see sentAt
-	refused bool   // the last reply named a time
-
-	writing chan struct{} // a lock, for whose holder testing/synctest can wait
-	written int64
-	broken  bool
-
-	// The server's lock guards these.
-	account *account // nil before the login
-	idle    *folder  // in which the client waits for news; nil = it does not
-}
-
-type countingReader struct {
-	r io.Reader
-	n int64
-}
-
-func (r *countingReader) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p)
-	r.n += int64(n)
-	return n, err
-}
-
-// The most that a line and a message may have, in bytes.
-const (
-	maxLine    = 8 << 10
-	maxMessage = maxRequest
-)
-
-// idleTime is how long a client may be silent (RFC 9051, section 5.4).
-const idleTime = 30 * time.Minute
-
-var errLine = errors.New("line too long")
-
-// readLine reads a line without its end. A line that is too long is passed over to its
-// end and is errLine; beyond a hundred times of what is allowed the client is given up.
-func (c *session) readLine() (string, error) {
-	_ = c.conn.SetReadDeadline(time.Now().Add(idleTime))
-	var line []byte
-	passed := 0
-	for {
-		part, err := c.r.ReadSlice('\n')
-		if passed += len(part); passed <= maxLine {
-			line = append(line, part...)
-		}
-		if err == nil {
-			break
-		}
-		if err != bufio.ErrBufferFull || passed > 100*maxLine {
-			return "", io.ErrUnexpectedEOF
-		}
-	}
-	if passed > maxLine {
-		return "", errLine
-	}
-	return strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r"), nil
-}
-
-// pauseTime is how long a client is silent, once it has read a reply, that has stopped to think.
-const pauseTime = time.Millisecond
-
-// sentAt returns when the client began the attempt to which the latest command belongs, if
-// that is known. Commands that follow one another without a pause, such as a login, a SELECT
-// and a FETCH, are one attempt, which begins with the first of them, or with the connection.
-// After a refusal another attempt begins.
-func (c *session) sentAt() (moment, bool) {
-	if c.marks == nil {
-		c.mu.Lock()
-		c.marks = c.wire.marks[c.conn.RemoteAddr().String()]
-		c.mu.Unlock()
-		if c.marks == nil {
-			return moment{}, false
-		}
-	}
-	sent, ok := c.marks.sentAt(c.in.n - int64(c.r.Buffered()))
-	switch {
-	case !ok:
-		return moment{}, false
-	case c.began.seq == 0:
-		c.began = c.marks.dialled
-	case c.refused || sent.at.at.Sub(sent.after.at) >= pauseTime:
-		c.began = sent.at
-	}
-	c.refused = false
-	return c.began, true
-}
-
-// write sends lines to the client, and reports whether it is still there.
-func (c *session) write(lines string) bool { return c.writeRefusal(lines, 0) }
-
-// writeRefusal is write for an answer that is the refusal of that number, if any.
-func (c *session) writeRefusal(lines string, id int64) bool {
-	c.writing <- struct{}{}
-	defer func() { <-c.writing }()
-	if c.broken {
-		return false
-	}
-	if id != 0 {
-		c.refused = true // by the session's own goroutine
-	}
-	if id != 0 && c.marks != nil {
-		c.marks.expect(c.written+int64(len(lines)), id)
-	}
-	_ = c.conn.SetWriteDeadline(time.Now().Add(idleTime))
-	n, err := io.WriteString(c.conn, lines)
-	c.written += int64(n)
-	c.broken = err != nil
-	return err == nil
-}
-
-// pause waits, and reports whether the server is still open.
-func (c *session) pause(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-c.done:
-		return false
-	}
-}
-
-// login makes the connection an account's. It reports whether the account may have one more.
-func (c *session) login(a *account) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	limit := c.spoken.connections()
-	a.peak = max(a.peak, a.conns+1)
-	if limit > 0 && a.conns >= limit {
-		c.counts.Refused[OverConcurrency]++
-		return false
-	}
-	a.conns++
-	c.account = a
-	return true
-}
-
-// refuse counts a refusal that no fault has made.
-func (w *wire) refuse(f Fault) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.counts.Refused[f]++
-}
-
-// credentials reports whether a password or an access token is good.
-func (w *wire) credentials(a *account, secret string) bool {
-	if a == nil || secret == "" {
-		return false
-	}
-	return w.o.OAuth == nil || w.o.OAuth.good(a.name, secret)
-}
-
-// outcome is what becomes of a command.
-type outcome struct {
-	fault   Fault     // "" = none
-	until   time.Time // what a refusal names
-	refusal int64     // of those that name a time
-	took    time.Duration
-}
-
-// named is how long until o.until, in a form that the client understands, rounded up.
-func (o outcome) named(unit time.Duration) int64 {
-	return int64((time.Until(o.until) + unit - 1) / unit)
-}
-
-// throttleTime is what a refusal names that throttles.
-const throttleTime = 2 * time.Second
-
-// command counts a command of an account, nil before the login, and says what
-// becomes of it. about is what tells it from others of its kind.
-func (c *session) command(a *account, command, about string) outcome {
-	sent, marked := c.sentAt()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.counts.Requests++
-	who := c.conn.RemoteAddr().String()
-	var t *tries
-	if a != nil {
-		who = a.name
-		key := command + " " + about
-		if t = a.tries[key]; t == nil {
-			t = new(tries)
-			if len(a.tries) < maxTries {
-				a.tries[key] = t
-			}
-		}
-		if marked {
-			what := fmt.Sprintf("%s of %s", command, a.name)
-			c.refusals.count(&a.refusals, sent, what)
-			c.refusals.count(&t.refusals, sent, what)
-		}
-	}
-	o := c.decide(a, t, command, about)
-	attempt := 0
-	if t != nil {
-		attempt = t.failed + t.done
-		if o.fault == "" {
-			t.done++
-		} else {
-			t.failed++
-		}
-	}
-	o.took = time.Duration((0.5 + chance(c.o.Seed, c.Name(), who, command, about, strconv.Itoa(attempt), "latency")) * float64(c.o.Latency))
-	if o.fault == Slow {
-		o.took += slowness
-	}
-	switch o.fault {
-	case "", Slow, ConnectionLost:
-	case ReplyLost:
-		c.counts.RepliesLost++
-	default:
-		c.counts.Refused[o.fault]++
-	}
-	switch {
-	case a == nil:
-	case o.fault == Throttled:
-		o.refusal = c.refusals.add(&a.refusals, o.until)
-	case o.fault == Greylisted:
-		o.refusal = c.refusals.add(&t.refusals, o.until)
-	}
-	return o
-}
-
-// decide says which fault a command meets. The caller holds the lock.
-func (c *session) decide(a *account, t *tries, command, about string) outcome {
-	suits := func(f Fault) bool { return c.spoken.suits(f, command) }
-	now := time.Now()
-	if a != nil && now.Before(a.until) {
-		return outcome{fault: Throttled, until: a.until}
-	}
-	if t != nil && now.Before(t.until) {
-		return outcome{fault: Greylisted, until: t.until}
-	}
-	fault, ok := c.scripted.next(command, suits)
-	if !ok && !c.o.Faultless && t != nil && t.failed < maxFaults*(t.done+1) {
-		u := chance(c.o.Seed, c.Name(), a.name, command, about, strconv.Itoa(t.failed), strconv.Itoa(t.done), "fault")
-		for _, f := range c.spoken.faults() {
-			if !suits(f.Fault) || f.Sends != (command == "APPEND" || command == "DATA") {
-				continue
-			}
-			if u < f.Rate {
-				fault = f.Fault
-				break
-			}
-			u -= f.Rate
-		}
-	}
-	o := outcome{fault: fault}
-	switch fault {
-	case Throttled:
-		o.until = now.Add(throttleTime)
-		if a != nil {
-			a.until = o.until
-		}
-	case Greylisted:
-		o.until = now.Add(throttleTime)
-		if t != nil {
-			t.until = o.until
-		}
-	}
-	return o
 }
