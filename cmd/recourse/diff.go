@@ -196,8 +196,8 @@ func writeDiffText(w io.Writer, r *diff.Report, style explain.Style) {
 			fmt.Fprintln(w, line)
 		}
 	}
-	if r.Left > 0 {
-		fmt.Fprintf(w, "\n%s more, in more ways than are listed\n", count(r.Left, "case"))
+	if r.Ungrouped > 0 {
+		fmt.Fprintf(w, "\n%s more, in more ways than are listed\n", count(r.Ungrouped, "case"))
 	}
 }
 

@@ -123,7 +123,7 @@ type Unknown struct {
 	headers           map[string]bool   // the headers that were recorded; nil = all that the response had
 	readBy            map[string]string // Record.ReadBy; nil = the line has the response, not facts of it
 	readers           map[string]string // the policy's Readers
-	left              []string          // Record.NotRecorded
+	notRecorded       []string          // Record.NotRecorded
 }
 
 // UnknownOf returns which facts p cannot know about c, which was parsed from line. readers
@@ -140,7 +140,7 @@ func UnknownOf(line []byte, c *Case, p *policy.Policy, readers map[string]string
 			u.headers[textproto.CanonicalMIMEHeaderKey(name.String())] = true
 			return true
 		})
-		root.Get("not_recorded").ForEach(func(_, v gjson.Result) bool { u.left = append(u.left, v.String()); return true })
+		root.Get("not_recorded").ForEach(func(_, v gjson.Result) bool { u.notRecorded = append(u.notRecorded, v.String()); return true })
 		u.body = noBody
 		u.inspected = success(c) && u.readBy["inspect"] != readers["inspect"]
 		return u
@@ -168,7 +168,7 @@ func (u *Unknown) ReadBy(fact string) string { return u.readers[fact] }
 
 // Fact reports whether the fact of that name in rules is not known.
 func (u *Unknown) Fact(name string) bool {
-	if slices.Contains(u.left, name) {
+	if slices.Contains(u.notRecorded, name) {
 		return true
 	}
 	switch {

@@ -23,16 +23,16 @@ const (
 
 // Report says which decisions change. It marshals to what `recourse diff --format json` prints.
 type Report struct {
-	Cases     int          `json:"cases"` // decided by both sets: Same + Changed + Unknown
-	Same      int          `json:"same"`
-	Changed   int          `json:"changed"`
-	Unknown   int          `json:"unknown"`    // cases of the class Uncertain
-	Left      int          `json:"left"`       // cases of Changed and Unknown that are in no group, since there were too many groups
-	Failed    int          `json:"failed"`     // lines that could not be read
-	Groups    []*Group     `json:"groups"`     // the worst first, after Sort
-	Unread    []Unreadable `json:"unreadable"` // the first of Failed
-	groupOf   map[key]*Group
-	worstLeft Class // of the cases of Left
+	Cases          int          `json:"cases"` // decided by both sets: Same + Changed + Unknown
+	Same           int          `json:"same"`
+	Changed        int          `json:"changed"`
+	Unknown        int          `json:"unknown"`    // cases of the class Uncertain
+	Ungrouped      int          `json:"left"`       // cases of Changed and Unknown that are in no group, since there were too many groups
+	Failed         int          `json:"failed"`     // lines that could not be read
+	Groups         []*Group     `json:"groups"`     // the worst first, after Sort
+	Unread         []Unreadable `json:"unreadable"` // the first of Failed
+	groupOf        map[key]*Group
+	worstUngrouped Class // of the cases of Ungrouped
 }
 
 // Group is a set of cases that change in the same way.
@@ -73,7 +73,7 @@ type key struct {
 
 // NewReport returns an empty report.
 func NewReport() *Report {
-	return &Report{Groups: []*Group{}, Unread: []Unreadable{}, groupOf: map[key]*Group{}, worstLeft: OtherRule + 1}
+	return &Report{Groups: []*Group{}, Unread: []Unreadable{}, groupOf: map[key]*Group{}, worstUngrouped: OtherRule + 1}
 }
 
 // Read compares the decisions about the cases of r, one a line, and adds them to the
@@ -138,8 +138,8 @@ func (rep *Report) add(ch *Change, x Example) {
 	g := rep.groupOf[k]
 	if g == nil {
 		if len(rep.groupOf) >= maxGroups {
-			rep.Left++
-			rep.worstLeft = min(rep.worstLeft, ch.Class)
+			rep.Ungrouped++
+			rep.worstUngrouped = min(rep.worstUngrouped, ch.Class)
 			return
 		}
 		g = &Group{Class: ch.Class, Harmless: ch.Class.Harmless(), Old: ch.Old, New: ch.New, Because: ch.Because, Examples: []Example{}}
@@ -162,5 +162,5 @@ func (rep *Report) Sort() {
 
 // Has reports whether there is a change of that class or a worse one.
 func (rep *Report) Has(c Class) bool {
-	return rep.worstLeft <= c || slices.ContainsFunc(rep.Groups, func(g *Group) bool { return g.Class <= c })
+	return rep.worstUngrouped <= c || slices.ContainsFunc(rep.Groups, func(g *Group) bool { return g.Class <= c })
 }

@@ -3,6 +3,8 @@ package simulate
 import (
 	"slices"
 	"time"
+
+	"github.com/recourse-go/recourse/engine"
 )
 
 // A job engine around the workers makes a call anew that was given up although it may
@@ -12,7 +14,7 @@ import (
 const maxRounds = 10
 
 // passing are the labels of calls that may succeed later.
-var passing = []string{"exhausted", "budget", "deadline", "unavailable"}
+var passing = []string{engine.AsExhausted, engine.AsBudget, engine.AsDeadline, engine.AsUnavailable}
 
 // comesBack returns when a call is made anew that was given up now with the label as; comes
 // is false if it is not. worth is the time before which the engine says that a new call is

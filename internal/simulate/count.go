@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/recourse-go/recourse/engine"
 )
 
 // job is one call that the workers have to make.
@@ -199,7 +201,7 @@ func (c *counter) ended(now time.Duration, j *job, as string) {
 		if !c.s.Calls[j.arrival].Once {
 			continue
 		}
-		if as == "ambiguous" {
+		if as == engine.AsAmbiguous {
 			t.AmbiguousSends++
 		}
 		if j.carried == 0 {

@@ -6,7 +6,7 @@ import (
 )
 
 func TestCondition(t *testing.T) {
-	r := &Result{Totals: Totals{Calls: 10, Done: 7, Failed: map[string]int{"exhausted": 2, "budget": 1}, EarlyReturns: 3, Wait: Quantiles{Half: 0.5, Most: 9}, Worst: Worst{"mailbox-1", 12}}}
+	r := &Result{Totals: Totals{Calls: 10, Done: 7, Failed: map[string]int{"exhausted": 2, "budget": 1}, EarlyReturns: 3, Wait: Quantiles{P50: 0.5, P99: 9}, Worst: Worst{"mailbox-1", 12}}}
 	against := &Result{Totals: Totals{Calls: 10, Done: 10, EarlyReturns: 1}}
 	for _, tt := range []struct {
 		given    string

@@ -1,7 +1,6 @@
 package simulate
 
 import (
-	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -70,8 +69,4 @@ func (s *Scenario) Misspelt(set *policy.Set) map[string]string {
 		}
 	}
 	return misspelt
-}
-
-func sortJobs(jobs []*job) {
-	slices.SortFunc(jobs, func(a, b *job) int { return cmp.Compare(a.id, b.id) })
 }

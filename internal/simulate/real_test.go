@@ -398,8 +398,8 @@ func add(t *testing.T, sums map[string]float64, r *Result) {
 			t.Fatalf("%s is a %T", name, x)
 		}
 	}
-	sums["wait.p50"] += r.Totals.Wait.Half
-	sums["wait.p99"] += r.Totals.Wait.Most
+	sums["wait.p50"] += r.Totals.Wait.P50
+	sums["wait.p99"] += r.Totals.Wait.P99
 }
 
 // smallerProject is the built-in policies with a part of Gmail's quota for all mailboxes.

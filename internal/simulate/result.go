@@ -69,11 +69,11 @@ type Totals struct {
 	RefreshesFailed int `json:"refreshes_failed"` // of these, those that brought no token
 }
 
-// Quantiles are of a time in seconds.
+// Quantiles are quantiles of a time, in seconds.
 type Quantiles struct {
-	Half  float64 `json:"p50"`
-	Most  float64 `json:"p99"`
-	Worst float64 `json:"max"`
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
 }
 
 // Worst is a mailbox, and the longest time that one of its calls took, in seconds.

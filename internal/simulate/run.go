@@ -1,10 +1,13 @@
 package simulate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/recourse-go/recourse/engine"
@@ -60,11 +63,7 @@ func Run(ctx context.Context, s *Scenario, set *policy.Set, seed uint64) (*Resul
 	if len(r.open) > 0 {
 		over = s.Duration + s.Patience
 	}
-	open := make([]*job, 0, len(r.open))
-	for j := range r.open {
-		open = append(open, j)
-	}
-	sortJobs(open)
+	open := slices.SortedFunc(maps.Keys(r.open), func(a, b *job) int { return cmp.Compare(a.id, b.id) })
 	result := r.count.result(over, open)
 	result.Seed = seed
 	return result, nil

@@ -105,7 +105,7 @@ func TestHostileNames(t *testing.T) {
 // A reader who reads only the first paragraphs knows what was played and what came out.
 func TestSummary(t *testing.T) {
 	full := comparison(t).Result
-	calm := &simulate.Result{Policies: "built-in", Provider: "gmail", Mailboxes: 1, Workers: 4, Duration: 60, Totals: simulate.Totals{Calls: 1, Done: 1, Requests: 1, Wait: simulate.Quantiles{Half: 0.05, Most: 0.1, Worst: 0.1}}}
+	calm := &simulate.Result{Policies: "built-in", Provider: "gmail", Mailboxes: 1, Workers: 4, Duration: 60, Totals: simulate.Totals{Calls: 1, Done: 1, Requests: 1, Wait: simulate.Quantiles{P50: 0.05, P99: 0.1, Max: 0.1}}}
 	stuck := &simulate.Result{Policies: "built-in", Provider: "imap", Mailboxes: 2000, Workers: 4, Duration: 7500, Faults: []simulate.Fault{{Name: "a", To: 60}, {Name: "b", From: 3600, To: 3660}}, Totals: simulate.Totals{Calls: 2000, Unfinished: 2000, Requests: 4000, ExtraLoad: 1, Refusals: 4000, EarlyReturns: 1}}
 	for _, test := range []struct {
 		name   string
@@ -167,22 +167,19 @@ func TestTotals(t *testing.T) {
 	}
 }
 
-// Whatever may be said to differ stands in the table of totals, where it is marked if it is worse.
-func TestEveryMetricHasItsRow(t *testing.T) {
-	for _, m := range metrics {
-		c := comparison(t)
-		c.Changes = []simulate.Change{{Metric: m.name, Worse: true}}
-		var marked []string
-		for _, g := range totals(c) {
-			for _, r := range g.Rows {
-				if r.Worse {
-					marked = append(marked, r.Text)
-				}
+// The metrics that say what differs are those by which results are compared.
+func TestImportance(t *testing.T) {
+	var compared []string
+	for _, group := range metrics {
+		for _, m := range group.metrics {
+			if m.change != "" || m.name == failedMetric.name {
+				compared = append(compared, m.name)
 			}
 		}
-		if len(marked) != 1 {
-			t.Errorf("%s: the rows %q are marked, want one", m.name, marked)
-		}
+	}
+	got := slices.Sorted(slices.Values(importance))
+	if want := slices.Sorted(slices.Values(compared)); !slices.Equal(got, want) {
+		t.Errorf("in order of importance:\ngot  %q\nwant %q", got, want)
 	}
 }
 

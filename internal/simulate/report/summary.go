@@ -104,7 +104,7 @@ func delay(r *simulate.Result) string {
 		}
 	}
 	if t.Done > 0 {
-		said = append(said, fmt.Sprintf("Half of the calls that were done took at most %s, and 99 of 100 at most %s.", duration(t.Wait.Half), duration(t.Wait.Most)))
+		said = append(said, fmt.Sprintf("Half of the calls that were done took at most %s, and 99 of 100 at most %s.", duration(t.Wait.P50), duration(t.Wait.P99)))
 	}
 	if t.Worst.Mailbox != "" {
 		said = append(said, fmt.Sprintf("The longest of all took %s, in %s.", duration(t.Worst.Wait), t.Worst.Mailbox))

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/internal/simulate"
 )
 
@@ -114,18 +115,18 @@ func givenUp(t *simulate.Totals) (n int) {
 // meaning says what a label means; "" for one that only a policy knows.
 func meaning(label string) string {
 	return map[string]string{
-		"permanent":     "a repeat cannot help",
-		"needs_user":    "the user has to sign in or to act",
-		"resync":        "the sync state is lost, and a full sync has to follow",
-		"ambiguous":     "nobody knows whether it was carried out",
-		"exhausted":     "all attempts were used up",
-		"budget":        "too many calls were being repeated",
-		"deadline":      "it ran out of time",
-		"unavailable":   "the circuit breaker was open",
-		"canceled":      "the caller gave up",
-		"misconfigured": "the policy or the provider was not there",
-		"gone":          "what it asked for is no longer there",
-		"conflict":      "somebody else had changed it",
-		"denied":        "this user may not do it",
+		engine.AsPermanent:     "a repeat cannot help",
+		engine.AsNeedsUser:     "the user has to sign in or to act",
+		engine.AsResync:        "the sync state is lost, and a full sync has to follow",
+		engine.AsAmbiguous:     "nobody knows whether it was carried out",
+		engine.AsExhausted:     "all attempts were used up",
+		engine.AsBudget:        "too many calls were being repeated",
+		engine.AsDeadline:      "it ran out of time",
+		engine.AsUnavailable:   "the circuit breaker was open",
+		engine.AsCanceled:      "the caller gave up",
+		engine.AsMisconfigured: "the policy or the provider was not there",
+		"gone":                 "what it asked for is no longer there",
+		"conflict":             "somebody else had changed it",
+		"denied":               "this user may not do it",
 	}[label]
 }
