@@ -59,6 +59,3 @@ func (a *accountEvents) of(account string) []event {
 	}
 	return nil
 }
-
-// firstOf returns the first values of a list, n at most.
-func firstOf[T any](list []T, n int) []T { return list[:min(n, len(list))] }

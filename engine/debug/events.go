@@ -1,6 +1,7 @@
 package debug
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -19,6 +20,17 @@ func (h *handler) eventRow(e *event) eventRow {
 	return row
 }
 
+// plainSays are the phrases for events of which there is nothing more to say.
+var plainSays = map[engine.NoticeKind]string{
+	engine.NoticePaused:    "paused",
+	engine.NoticeResumed:   "resumed",
+	engine.NoticeNested:    "somebody above retries what was given up here",
+	engine.NoticeLeak:      "a response's body was never closed",
+	engine.NoticeNoAccount: "a call names no account and should",
+	engine.NoticeUnclaimed: "a request goes to a host of a built-in policy that is not loaded",
+	engine.NoticeManyFacts: "the account has too many values of facts that limits count by",
+}
+
 // says returns an event as a phrase, without what the other columns show.
 func says(e *event, row *eventRow) string {
 	lasts := duration(e.duration)
@@ -28,14 +40,7 @@ func says(e *event, row *eventRow) string {
 	}
 	switch e.kind {
 	case engine.NoticeDecision:
-		s := "rule " + quoted(row.Rule) + " says " + row.Action
-		if row.As != "" {
-			s += " as " + row.As
-		}
-		if e.duration > 0 {
-			s += " in " + lasts
-		}
-		return s + because
+		return "rule " + quoted(row.Rule) + " says " + decided("", row.Action, row.As) + behind(" in ", e.duration) + because
 	case engine.NoticeHold:
 		if e.rule == "" {
 			return "limit " + quoted(row.Limit) + " was held by hand for " + lasts
@@ -49,11 +54,10 @@ func says(e *event, row *eventRow) string {
 		}
 		return "waited " + lasts + " for limit " + quoted(row.Limit) + closedBy(row.Cause)
 	case engine.NoticeDefer:
-		s := "handed back for " + lasts
-		if row.Limit != "" {
-			return s + " by limit " + quoted(row.Limit) + closedBy(row.Cause)
+		if row.Limit == "" {
+			return "handed back for " + lasts + because
 		}
-		return s + because
+		return "handed back for " + lasts + " by limit " + quoted(row.Limit) + closedBy(row.Cause)
 	case engine.NoticeGiveUp:
 		return "given up as " + row.As + because
 	case engine.NoticeReauth:
@@ -63,33 +67,23 @@ func says(e *event, row *eventRow) string {
 		return "its credentials were refreshed in " + lasts
 	case engine.NoticeReauthWait:
 		return "waited " + lasts + " for a refresh that another call began"
-	case engine.NoticePaused:
-		return "paused"
-	case engine.NoticeResumed:
-		return "resumed"
 	case engine.NoticeReload:
 		if row.Failure != "" {
 			return "the policies were not replaced"
 		}
 		return "the policies were replaced by version " + shown(e.version, maxShown)
 	case engine.NoticeStore:
-		s := "the store: " + row.Action
-		if e.duration > 0 {
-			s += " after " + lasts
-		}
-		return s
-	case engine.NoticeNested:
-		return "somebody above retries what was given up here"
-	case engine.NoticeLeak:
-		return "a response's body was never closed"
-	case engine.NoticeNoAccount:
-		return "a call names no account and should"
-	case engine.NoticeUnclaimed:
-		return "a request goes to a host of a built-in policy that is not loaded"
-	case engine.NoticeManyFacts:
-		return "the account has too many values of facts that limits count by"
+		return "the store: " + row.Action + behind(" after ", e.duration)
 	}
-	return row.Kind
+	return cmp.Or(plainSays[e.kind], row.Kind)
+}
+
+// behind returns a length of time behind a word; "" for none.
+func behind(word string, d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	return word + duration(d)
 }
 
 // closedBy returns the rule that closed a limit, as the end of a phrase.

@@ -194,3 +194,6 @@ type fleetRow struct {
 	Lost      int64   `json:"leases_lost"`
 	Leases    int     `json:"leases"`
 }
+
+// firstOf returns the first values of a list, n at most.
+func firstOf[T any](list []T, n int) []T { return list[:min(n, len(list))] }

@@ -1,6 +1,9 @@
 package debug
 
-import "container/heap"
+import (
+	"container/heap"
+	"slices"
+)
 
 // top keeps the best `most` of many rows, in one pass.
 type top[T any] struct {
@@ -24,6 +27,20 @@ func (t *top[T]) add(row T) {
 		t.rows[0] = row
 		heap.Fix(worstFirst[T]{t}, 0)
 	}
+}
+
+// best returns the rows that were kept, the best first, and how many were dropped.
+func (t *top[T]) best() (rows []T, dropped int) {
+	slices.SortFunc(t.rows, func(a, b T) int {
+		switch {
+		case t.before(&a, &b):
+			return -1
+		case t.before(&b, &a):
+			return 1
+		}
+		return 0
+	})
+	return t.rows, t.seen - len(t.rows)
 }
 
 // worstFirst implements heap.Interface. Push and Pop are never called, since the heap does not
