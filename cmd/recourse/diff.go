@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/internal/diff"
 	"github.com/recourse-go/recourse/internal/explain"
 	"github.com/recourse-go/recourse/internal/units"
@@ -71,8 +70,8 @@ func parseFailOn(s string) (failOn, error) {
 	if err == nil {
 		return failOn{true, class}, nil
 	}
-	if near := closest.Word(s, diff.ClassNames()); near != "" {
-		return failOn{}, fmt.Errorf("--fail-on: no class %q (did you mean %q?)", s, near)
+	if hint := didYouMean(s, diff.ClassNames()); hint != "" {
+		return failOn{}, fmt.Errorf("--fail-on: no class %q%s", s, hint)
 	}
 	return failOn{}, fmt.Errorf("--fail-on: %w", err)
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/internal/corpus"
 	"github.com/recourse-go/recourse/internal/protocol"
 )
@@ -56,10 +55,7 @@ func (e event) set(name, value string) error {
 		return nil
 	}
 	if !slices.Contains(factNames, name) {
-		if near := closest.Word(name, factNames); near != "" {
-			return fmt.Errorf("unknown name %q (did you mean %q?)", name, near)
-		}
-		return fmt.Errorf("unknown name %q", name)
+		return fmt.Errorf("unknown name %q%s", name, didYouMean(name, factNames))
 	}
 	switch name {
 	case "code", "codes":

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/recourse-go/recourse/internal/closest"
 )
 
 // isTerminal reports whether a stream is a terminal, which shows colours and live lines,
@@ -38,4 +40,13 @@ func count(n int, thing string) string {
 		return "1 " + thing
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// didYouMean returns a question in brackets that is put behind an error about an unknown word:
+// which of the known ones was meant. It returns "" if none is close enough.
+func didYouMean(written string, known []string) string {
+	if hint := closest.Hint(written, known); hint != "" {
+		return " (" + hint + ")"
+	}
+	return ""
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -83,31 +82,12 @@ func show(cmd *cobra.Command, args []string, dir, format string) error {
 	name := args[0]
 	p, ok := set.Policy(name)
 	if !ok {
-		if near := closest.Word(name, set.Names()); near != "" {
-			return fmt.Errorf("no policy %q (did you mean %q?)", name, near)
-		}
-		if dir == "" {
-			return fmt.Errorf("no policy %q: recourse list prints the built-in ones; those of your own are read with --policies DIR", name)
-		}
-		return fmt.Errorf("no policy %q: recourse list prints their names", name)
+		return noPolicy(name, set, dir)
 	}
 	all, _ := set.Parts(name)
-	parts := all
-	if len(args) > 1 {
-		parts = nil
-		for _, part := range args[1:] {
-			if !slices.ContainsFunc(all, func(x policy.Part) bool { return isPart(&x, part) }) {
-				if near := closest.Word(part, partNames(all)); near != "" {
-					return fmt.Errorf("%s has no part %q (did you mean %q?)", name, part, near)
-				}
-				return fmt.Errorf("%s has no part %q", name, part)
-			}
-		}
-		for i := range all {
-			if slices.ContainsFunc(args[1:], func(part string) bool { return isPart(&all[i], part) }) {
-				parts = append(parts, all[i])
-			}
-		}
+	parts, err := chosen(name, all, args[1:])
+	if err != nil {
+		return err
 	}
 	out := shown{Policy: name, Version: p.Version, Protocol: p.Protocol, Source: p.Source, Files: filesOf(name, all), Parts: []shownPart{}}
 	for i := range parts {
@@ -125,6 +105,36 @@ func show(cmd *cobra.Command, args []string, dir, format string) error {
 		return failed(writeJSON(cmd.OutOrStdout(), out))
 	}
 	return failed(out.writeText(cmd.OutOrStdout(), len(args) == 1))
+}
+
+// noPolicy returns the error about a policy that is not in a set, which was read from dir too.
+func noPolicy(name string, set *policy.Set, dir string) error {
+	if hint := didYouMean(name, set.Names()); hint != "" {
+		return fmt.Errorf("no policy %q%s", name, hint)
+	}
+	if dir == "" {
+		return fmt.Errorf("no policy %q: recourse list prints the built-in ones; those of your own are read with --policies DIR", name)
+	}
+	return fmt.Errorf("no policy %q: recourse list prints their names", name)
+}
+
+// chosen returns those parts of a policy that the words name; all of them if there are no words.
+func chosen(name string, all []policy.Part, words []string) ([]policy.Part, error) {
+	if len(words) == 0 {
+		return all, nil
+	}
+	for _, word := range words {
+		if !slices.ContainsFunc(all, func(p policy.Part) bool { return isPart(&p, word) }) {
+			return nil, fmt.Errorf("%s has no part %q%s", name, word, didYouMean(word, partNames(all)))
+		}
+	}
+	var parts []policy.Part
+	for i := range all {
+		if slices.ContainsFunc(words, func(word string) bool { return isPart(&all[i], word) }) {
+			parts = append(parts, all[i])
+		}
+	}
+	return parts, nil
 }
 
 // isPart reports whether a word of the command line is the section or the name of a part.
@@ -177,51 +187,64 @@ func (s *shown) writeText(out io.Writer, whole bool) error {
 			fmt.Fprintf(w, "#   %s: %s\n", f.Policy, f.File)
 		}
 	}
-	section, table := "", ""
+	s.dropLast()
+	p := &partPrinter{w: w}
+	for i := range s.Parts {
+		if part := &s.Parts[i]; !whole || part.Section != "extends" { // what it inherits is printed here
+			p.print(part)
+		}
+	}
+	return w.Flush()
+}
+
+// dropLast drops `last` from the rules that a rule without it follows, which took the place of
+// an inherited last rule. In the printed file `last` would move them behind that rule.
+func (s *shown) dropLast() {
 	inOrder := false // a rule without `last: true` follows
 	for i := len(s.Parts) - 1; i >= 0; i-- {
 		if p := &s.Parts[i]; isOrdinary(*p) {
 			inOrder = true
 		} else if inOrder && p.Section == "rules" {
-			// A rule without `last` follows, which took the place of an inherited last
-			// rule. In the printed file `last` would move this rule behind it, so drop it.
 			p.Text = strings.TrimSuffix(strings.Replace(p.Text+"\n", "\nlast: true\n", "\n", 1), "\n")
 		}
 	}
-	for i := range s.Parts {
-		p := &s.Parts[i]
-		top, sub, _ := strings.Cut(p.Section, ".")
-		if whole && top == "extends" {
-			continue // what it inherits is printed here
-		}
-		field := p.Name == "" && !isList(top)
-		if top != section && (!field || section != "" && !isHead(top)) {
-			fmt.Fprintln(w)
-		}
-		indent := ""
-		switch {
-		case field:
-			table = ""
-		case top != section:
-			fmt.Fprintf(w, "%s:\n", top)
-			table = ""
-		}
-		section = top
-		if !field {
-			indent = "  "
-		}
-		if sub != table {
-			table = sub
-			if sub != "" {
-				fmt.Fprintf(w, "  %s:\n", sub)
-			}
-		}
-		if sub != "" {
-			indent += "  "
-		}
-		p.write(w, indent, isList(top))
+}
+
+// partPrinter prints parts one behind the other as a policy file, with the lines between them.
+type partPrinter struct {
+	w       io.Writer
+	section string // of the part before: its top-level field
+	table   string // of the part before: the mapping within its section; "" = none
+}
+
+func (p *partPrinter) print(part *shownPart) {
+	top, sub, _ := strings.Cut(part.Section, ".")
+	field := part.Name == "" && !isList(top) // a top-level field of its own
+	if top != p.section && (!field || p.section != "" && !isHead(top)) {
+		fmt.Fprintln(p.w)
 	}
-	return w.Flush()
+	switch {
+	case field:
+		p.table = ""
+	case top != p.section:
+		fmt.Fprintf(p.w, "%s:\n", top)
+		p.table = ""
+	}
+	p.section = top
+	indent := ""
+	if !field {
+		indent = "  "
+	}
+	if sub != p.table {
+		p.table = sub
+		if sub != "" {
+			fmt.Fprintf(p.w, "  %s:\n", sub)
+		}
+	}
+	if sub != "" {
+		indent += "  "
+	}
+	part.write(p.w, indent, isList(top))
 }
 
 // isOrdinary reports whether a part is a rule without `last: true`.

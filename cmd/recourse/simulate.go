@@ -165,11 +165,9 @@ func readScenario(cmd *cobra.Command, name string) (*simulate.Scenario, error) {
 		data, err := readScenarioFile(name)
 		switch {
 		case errors.Is(err, os.ErrNotExist) && !strings.ContainsAny(name, "/\\.") || name == "":
-			hint := "one of " + strings.Join(simulate.BuiltinNames(), ", ") + ", or a file"
-			if near := closest.Word(name, simulate.BuiltinNames()); near != "" {
-				hint = fmt.Sprintf("did you mean %q?", near)
-			}
-			return nil, fmt.Errorf("no scenario %q (%s)", name, hint)
+			names := simulate.BuiltinNames()
+			hint := cmp.Or(didYouMean(name, names), " (one of "+strings.Join(names, ", ")+", or a file)")
+			return nil, fmt.Errorf("no scenario %q%s", name, hint)
 		case err != nil:
 			return nil, failed(err)
 		}

@@ -148,20 +148,22 @@ var http2Codes = [...]string{
 }
 
 // verbs are the values of Op in the standard library's errors.
-var verbs = set("Get Head Post Put Patch Delete Connect Options Trace Propfind Report Search parse " + // *url.Error
-	"dial read write close listen accept set file proxyconnect sendfile splice raw-read raw-write raw-control validate " + // *net.OpError
-	"open create stat lstat mkdir remove rename readdir readdirent readlink chmod chtimes sync truncate seek") // *fs.PathError
+var verbs = set("Get Head Post Put Patch Delete Connect Options Trace Propfind Report Search parse "+ // *url.Error
+	"dial read write close listen accept set file proxyconnect sendfile splice raw-read raw-write raw-control validate "+ // *net.OpError
+	"open create stat lstat mkdir remove rename readdir readdirent readlink chmod chtimes sync truncate seek", // *fs.PathError
+	"socks connect", "remote error", "local error") // *net.OpError
 
 // networks are the names of networks that package net knows.
 var networks = set("tcp tcp4 tcp6 udp udp4 udp6 ip ip4 ip6 unix unixgram unixpacket")
 
-func set(words string) map[string]bool {
+// set returns the set of the words, and of some phrases.
+func set(words string, phrases ...string) map[string]bool {
 	m := map[string]bool{}
 	for word := range strings.FieldsSeq(words) {
 		m[word] = true
 	}
-	for _, two := range [...]string{"socks connect", "remote error", "local error"} {
-		m[two] = true
+	for _, phrase := range phrases {
+		m[phrase] = true
 	}
 	return m
 }

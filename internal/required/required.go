@@ -65,7 +65,6 @@ func Of(re *syntax.Regexp) []string { return literalsOf(re).best() }
 func OfText(text string) []string { return literalRunes([]rune(text)).best() }
 
 // usable returns the texts, or nil if there are too many or one is too short.
-
 func usable(set []string) []string {
 	if len(set) == 0 || len(set) > Max {
 		return nil
