@@ -14,14 +14,9 @@ const (
 )
 
 // stream sends the page as a server-sent event whenever it has changed, until the request or the
-// engine ends. The number of streams is bounded.
+// engine ends. The last event says that the engine is closed; then the page does not come back.
+// The number of streams is bounded.
 func (h *handler) stream(w http.ResponseWriter, r *http.Request) {
-	select {
-	case <-h.engine.Done():
-		w.WriteHeader(http.StatusNoContent) // by which an EventSource does not come back
-		return
-	default:
-	}
 	select {
 	case h.streams <- struct{}{}:
 		defer func() { <-h.streams }()
