@@ -205,9 +205,7 @@ func (l *Limiter) entriesLocked(c *call, k *Keys) {
 					c.now, late = e.touched, true
 				}
 			}
-			if e.gen < c.cfg.gen {
-				e.migrate(c.cfg, c.now)
-			}
+			e.migrate(c.cfg, c.now)
 		}
 		e.touched = c.now
 		t.e = e

@@ -1,63 +1,65 @@
 package limiter
 
+import "maps"
+
 // EndWaits ends the wait of every call of the accounts for which ended returns true, as
 // though its MaxWait were over. It asks of each account whose calls wait, without locks. Calls that
 // come later wait as ever, unless [Options.Closed] says otherwise: where that does so
 // before EndWaits is called, none is missed.
 func (l *Limiter) EndWaits(ended func(account string) bool) {
-	const atATime = 256 // cells looked at under the lock
 	for i := range l.shards {
-		sh := &l.shards[i]
-		size := -1
-		for from, more := 0, true; more; from += atATime {
-			accounts := map[string]bool{}
-			sh.mu.Lock()
-			cells := sh.table.cells
-			if len(cells) != size { // the table has grown, and keys have other places in it
-				from, size = 0, len(cells)
-			}
-			look := func(f func(*likeCalls)) {
-				for j := from; j < min(from+atATime, len(cells)); j++ {
-					if e := cells[j].e; e != nil && e.cold != nil {
-						e.cold.eachQueueLocked(f)
-					}
+		l.endWaitsOf(&l.shards[i], ended)
+	}
+}
+
+const endAtATime = 256 // cells of a shard's table that are looked at under its lock
+
+// endWaitsOf is EndWaits for the keys of a shard. If the shard's table grows meanwhile, its
+// keys have other places in it, and all are looked at again.
+func (l *Limiter) endWaitsOf(sh *shard, ended func(account string) bool) {
+	size := -1
+	for from := 0; from == 0 || from < size; from += endAtATime {
+		accounts := map[string]bool{}
+		sh.mu.Lock()
+		if n := len(sh.table.cells); n != size {
+			from, size = 0, n
+		}
+		sh.eachWaitingLocked(from, func(calls *likeCalls) { accounts[calls.account] = true })
+		sh.mu.Unlock()
+		maps.DeleteFunc(accounts, func(account string, _ bool) bool { return !ended(account) })
+		if len(accounts) == 0 {
+			continue
+		}
+		var found []*waiter
+		sh.mu.Lock()
+		if len(sh.table.cells) == size {
+			sh.eachWaitingLocked(from, func(calls *likeCalls) {
+				for w := calls.head; w != nil && accounts[calls.account]; w = w.next {
+					found = append(found, w)
 				}
-			}
-			look(func(calls *likeCalls) { accounts[calls.account] = true })
-			more = from+atATime < size
-			sh.mu.Unlock()
-			for account := range accounts {
-				if !ended(account) {
-					delete(accounts, account)
-				}
-			}
-			if len(accounts) == 0 {
-				continue
-			}
-			var found []*waiter
-			sh.mu.Lock()
-			if cells = sh.table.cells; len(cells) != size {
-				from, more = -atATime, true
-			} else {
-				look(func(calls *likeCalls) {
-					for w := calls.head; w != nil && accounts[calls.account]; w = w.next {
-						found = append(found, w)
-					}
-				})
-			}
-			sh.mu.Unlock()
-			for _, w := range found {
-				l.endWait(w)
-			}
+			})
+		} else {
+			from, size = -endAtATime, -1
+		}
+		sh.mu.Unlock()
+		for _, w := range found {
+			l.endWait(w)
 		}
 	}
 }
 
-// eachQueueLocked calls f for the queues whose home x is.
-func (x *coldState) eachQueueLocked(f func(*likeCalls)) {
-	for _, calls := range x.queues {
-		for ; calls != nil; calls = calls.twin {
-			f(calls)
+// eachWaitingLocked calls f for the queues whose home is in some cells of the shard's table,
+// from one on.
+func (sh *shard) eachWaitingLocked(from int, f func(*likeCalls)) {
+	cells := sh.table.cells
+	for _, c := range cells[from:min(from+endAtATime, len(cells))] {
+		if c.e == nil || c.e.cold == nil {
+			continue
+		}
+		for _, calls := range c.e.cold.queues {
+			for ; calls != nil; calls = calls.twin {
+				f(calls)
+			}
 		}
 	}
 }
@@ -73,8 +75,5 @@ func (l *Limiter) endWait(w *waiter) {
 		w.err = w.refs[calls.use].waitErrorLocked(now, l.time(max(now, w.until)), nil)
 		wake = l.finishLocked(w, failed)
 	}
-	l.unlock(calls.locks)
-	if wake != nil {
-		l.drain(wake, l.now())
-	}
+	l.unlockAndDrain(calls.locks, wake)
 }

@@ -90,9 +90,7 @@ func (l *Limiter) sweepLocked(sh *shard, cells int, all bool, now int64) (droppe
 			cells--
 			continue
 		}
-		if e.gen < cfg.gen {
-			e.migrate(cfg, now)
-		}
+		e.migrate(cfg, now)
 		g := cfg.groups[e.group]
 		if clean := e.cold == nil || e.tidy(g, sh.newest, now); !clean || now-e.touched < l.idle || !e.idle(g, now) {
 			s.seen = tick(e.touched)

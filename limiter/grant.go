@@ -113,9 +113,7 @@ func (l *Limiter) drain(e *entry, now int64) {
 		sh.mu.Lock()
 		now = l.clampKeyLocked(e, now)
 		cfg := l.config.Load()
-		if e.gen < cfg.gen {
-			e.migrate(cfg, now)
-		}
+		e.migrate(cfg, now)
 		calls, at := l.pendingLocked(cfg, e, now)
 		if calls == nil || stuck > 0 {
 			if calls != nil {
@@ -144,6 +142,14 @@ func (l *Limiter) drain(e *entry, now int64) {
 			stuck++
 		}
 		l.unlock(calls.locks)
+	}
+}
+
+// unlockAndDrain unlocks shards, and then lets the calls go on that wait at e; nil = at none.
+func (l *Limiter) unlockAndDrain(locks []uint32, e *entry) {
+	l.unlock(locks)
+	if e != nil {
+		l.drain(e, l.now())
 	}
 }
 
@@ -201,9 +207,7 @@ func (l *Limiter) stepLocked(cfg *config, calls *likeCalls, now int64) bool {
 // renewLocked makes w wait for the limits of cfg, and brings their keys up to cfg.
 func (l *Limiter) renewLocked(cfg *config, w *waiter, now int64) {
 	for i := range w.refs {
-		if e := w.refs[i].e; e.gen < cfg.gen {
-			e.migrate(cfg, now)
-		}
+		w.refs[i].e.migrate(cfg, now)
 	}
 	cfg.refresh(w.refs)
 }

@@ -77,10 +77,7 @@ func (l *Limiter) passInside(w *waiter) {
 	} else {
 		w.inside.unborrow(debts, nil, true)
 	}
-	l.unlock(calls.locks)
-	if wake != nil {
-		l.drain(wake, l.now())
-	}
+	l.unlockAndDrain(calls.locks, wake)
 	if !passes {
 		w.inside.giveBack()
 	}

@@ -71,9 +71,7 @@ func (l *Limiter) peek(now int64, limit string, k *Keys) State {
 	if e := sh.table.find(hash, g, k); e != nil {
 		seen := max(sh.newest, e.touched)
 		now = max(now, e.touched)
-		if e.gen < cfg.gen {
-			e.migrate(cfg, seen)
-		}
+		e.migrate(cfg, seen)
 		if now > seen && now > l.now() { // a look ahead must not end a hold, or give units out early
 			e = e.copy()
 		}
@@ -202,9 +200,7 @@ func (l *Limiter) someStates(batch []State, sh *shard, from int, of func(*group,
 			continue
 		}
 		now := max(now, e.touched)
-		if e.gen < cfg.gen {
-			e.migrate(cfg, now)
-		}
+		e.migrate(cfg, now)
 		g := cfg.groups[e.group]
 		for _, m := range g.limits {
 			if !slices.Contains(cfg.limits, m) {

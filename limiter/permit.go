@@ -89,9 +89,7 @@ func (p Permit) restamp(now int64) (_ Permit, ok bool) {
 func (rec *record) moveLocked(cfg *config, debts []debt, now int64) bool {
 	for i := range rec.refs {
 		r := &rec.refs[i]
-		if r.e.gen < cfg.gen { // a reload is under way
-			r.e.migrate(cfg, now)
-		}
+		r.e.migrate(cfg, now) // a reload is under way
 		m := cfg.current(r.lim)
 		if algorithms[m.kind].move(m, r.e.coldOf(m), r.got+owed(debts, i), rec.at, now) {
 			continue
@@ -310,9 +308,7 @@ func (l *Limiter) unusedLocked(r *taken, at int64) (wake bool) {
 func (l *Limiter) upToNowLocked(r *taken) (m *limit, x *coldLimit, now int64) {
 	e, cfg := r.e, l.config.Load()
 	now = l.clampKeyLocked(e, l.now())
-	if e.gen < cfg.gen { // a reload is under way
-		e.migrate(cfg, now)
-	}
+	e.migrate(cfg, now) // a reload is under way
 	m = cfg.current(r.lim)
 	if x = e.coldOf(m); x != nil {
 		e.advance(m, x, now)

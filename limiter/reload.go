@@ -179,10 +179,7 @@ func (l *Limiter) migrateShard(sh *shard, cfg *config, now int64) (moved []*wait
 			if e == nil {
 				continue
 			}
-			if e.gen < cfg.gen {
-				at := max(now, e.touched)
-				e.migrate(cfg, at)
-			}
+			e.migrate(cfg, max(now, e.touched))
 			if e.waits() { // also where some call has brought it up to cfg already
 				wake = append(wake, e)
 				displaced = append(displaced, e.displaced(cfg)...)
@@ -294,8 +291,14 @@ func (e *entry) waits() bool {
 	return false
 }
 
-// migrate brings e up to cfg.
+// migrate brings e up to cfg, if a reload is under way that has not come to e yet.
 func (e *entry) migrate(cfg *config, now int64) {
+	if e.gen < cfg.gen {
+		e.follow(cfg, now)
+	}
+}
+
+func (e *entry) follow(cfg *config, now int64) {
 	g := cfg.groups[e.group]
 	e.grow(g, now)
 	for _, m := range g.limits {

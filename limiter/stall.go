@@ -112,10 +112,7 @@ func (l *Limiter) failStalled(w *waiter) (again time.Duration) {
 		w.err = err
 		wake = l.finishLocked(w, failed)
 	}
-	l.unlock(calls.locks)
-	if wake != nil {
-		l.drain(wake, l.now())
-	}
+	l.unlockAndDrain(calls.locks, wake)
 	return again
 }
 

@@ -119,10 +119,7 @@ func (l *Limiter) expire(w *waiter, limit string, until int64, cause Cause) {
 		w.err = &WaitError{Limit: limit, Until: l.time(max(until, l.now())), Cause: cause, Err: deadlineErr(w.byContext)}
 		wake = l.finishLocked(w, failed)
 	}
-	l.unlock(calls.locks)
-	if wake != nil {
-		l.drain(wake, l.now())
-	}
+	l.unlockAndDrain(calls.locks, wake)
 }
 
 // abandon takes w out of the queue, because its context has ended (why) or its longest wait
@@ -148,10 +145,7 @@ func (l *Limiter) abandon(w *waiter, why error) *WaitError {
 		w.inside.unborrow(w.debts, nil, true)
 	}
 	wake := l.leaveLocked(w)
-	l.unlock(calls.locks)
-	if wake != nil {
-		l.drain(wake, l.now())
-	}
+	l.unlockAndDrain(calls.locks, wake)
 	return err
 }
 

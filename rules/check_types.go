@@ -85,44 +85,59 @@ func (c *check) typesOf(n ast.Node, source file.Source) bool {
 		c.add(0, len(c.when), CodeBadType, "", "%v", err)
 		return false
 	}
-	message, hint := strings.TrimSpace(e.Message), ""
-	if b := exprtree.BinaryAt(n, e.Location); b != nil && strings.HasPrefix(message, "invalid operation") {
-		l, r := typeName(b.Left), typeName(b.Right)
-		message, hint = fmt.Sprintf("%q does not take %s and %s", b.Operator, l, r), operatorHint(b, l, r)
-	} else if u := exprtree.UnaryAt(n, e.Location); u != nil && strings.HasPrefix(message, "invalid operation") {
-		message = fmt.Sprintf("%q does not take %s", u.Operator, typeName(u.Node))
-		if u.Operator == "not" || u.Operator == "!" {
-			hint = "it binds tighter than a comparison: write not (a == b)"
-		}
-	} else if in := exprtree.BinaryAt(n, e.Location); in != nil && in.Operator == "in" && strings.HasPrefix(message, "cannot use ") && !strings.Contains(message, "[]string") {
-		l, r := typeName(in.Left), "a list"
-		if list, ok := in.Right.(*ast.ArrayNode); ok && len(list.Nodes) > 0 {
-			r = "a list of " + typeName(list.Nodes[0]) + "s"
-		}
-		message, hint = fmt.Sprintf("\"in\" does not take %s and %s", l, r), operatorHint(in, l, r)
-	} else if message == "cannot use []string as type string in array" {
-		message, hint = `"in" does not take a list of strings and an array`, `ask about one, codes[0] in ["x"], or any of them: any(codes, # in ["x"])`
-	} else if strings.HasPrefix(message, "type string has no method ") {
-		name := strings.TrimPrefix(message, "type string has no method ")
-		if word := closest.Word(name, append(slices.Clone(operatorWords), functionNames...)); word != "" || slices.Contains(operatorWords, name) {
-			if word == "" {
-				word = name
-			}
-			if slices.Contains(operatorWords, word) {
-				hint = fmt.Sprintf("write a %s b", word)
-			} else {
-				hint = fmt.Sprintf("write %s(a)", word)
-			}
-		} else if slices.Contains(functionNames, name) {
-			hint = fmt.Sprintf("write %s(a)", name)
-		} else if hint = usualOperators[fold.Lower(name)]; hint == "" {
-			hint = "a text has no methods: write a contains b, a startsWith b, lower(a) …"
-		}
-	} else if strings.HasPrefix(message, "type ") && strings.Contains(message, " has no field ") {
-		hint = "facts are no objects: what a body holds is read under `extract`, as a fact of its own"
-	}
+	message, hint := typeProblem(n, e)
 	c.addAt(e.Location, CodeBadType, hint, "%s", plain.Words(message))
 	return false
+}
+
+// typeProblem is what expr's checker says of a part of n, as far as it can be said better,
+// and how to put it right.
+func typeProblem(n ast.Node, e *file.Error) (message, hint string) {
+	message = strings.TrimSpace(e.Message)
+	binary, unary := exprtree.BinaryAt(n, e.Location), exprtree.UnaryAt(n, e.Location)
+	invalid := strings.HasPrefix(message, "invalid operation")
+	switch {
+	case invalid && binary != nil:
+		l, r := typeName(binary.Left), typeName(binary.Right)
+		return fmt.Sprintf("%q does not take %s and %s", binary.Operator, l, r), operatorHint(binary, l, r)
+	case invalid && unary != nil:
+		if unary.Operator == "not" || unary.Operator == "!" {
+			hint = "it binds tighter than a comparison: write not (a == b)"
+		}
+		return fmt.Sprintf("%q does not take %s", unary.Operator, typeName(unary.Node)), hint
+	case binary != nil && binary.Operator == "in" && strings.HasPrefix(message, "cannot use ") && !strings.Contains(message, "[]string"):
+		l, r := typeName(binary.Left), "a list"
+		if list, ok := binary.Right.(*ast.ArrayNode); ok && len(list.Nodes) > 0 {
+			r = "a list of " + typeName(list.Nodes[0]) + "s"
+		}
+		return fmt.Sprintf("\"in\" does not take %s and %s", l, r), operatorHint(binary, l, r)
+	case message == "cannot use []string as type string in array":
+		return `"in" does not take a list of strings and an array`, `ask about one, codes[0] in ["x"], or any of them: any(codes, # in ["x"])`
+	case strings.HasPrefix(message, "type string has no method "):
+		return message, methodHint(strings.TrimPrefix(message, "type string has no method "))
+	case strings.HasPrefix(message, "type ") && strings.Contains(message, " has no field "):
+		return message, "facts are no objects: what a body holds is read under `extract`, as a fact of its own"
+	}
+	return message, ""
+}
+
+// methodHint is about a method of a text, which has none.
+func methodHint(name string) string {
+	words := append(slices.Clone(operatorWords), functionNames...)
+	word := closest.Word(name, words)
+	if word == "" && slices.Contains(words, name) {
+		word = name
+	}
+	switch {
+	case slices.Contains(operatorWords, word):
+		return fmt.Sprintf("write a %s b", word)
+	case word != "":
+		return fmt.Sprintf("write %s(a)", word)
+	}
+	if hint := usualOperators[fold.Lower(name)]; hint != "" {
+		return hint
+	}
+	return "a text has no methods: write a contains b, a startsWith b, lower(a) …"
 }
 
 // lists refuses what stands in a list and can never be equal to what is asked

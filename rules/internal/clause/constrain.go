@@ -60,22 +60,27 @@ func plainValuesOf(c *condition.Condition) (f valueset.Field, v valueset.Set, ok
 		f, v, ok := ValuesOf(c.More.Kids[0])
 		return valueset.Field{Fact: fact.Codes}, v, ok && f.Fact == fact.None && !v.Not
 	case condition.And, condition.Or:
-		for i, kid := range c.More.Kids {
-			kf, kv, ok := ValuesOf(kid)
-			switch {
-			case !ok || i > 0 && kf != f || kf.Fact == fact.Codes && c.Op == condition.And:
-				return f, v, false
-			case i == 0:
-				f, v = kf, kv
-			case c.Op == condition.And:
-				v = f.Intersect(v, kv)
-			default:
-				v = f.Union(v, kv)
-			}
-		}
-		return f, v, true
+		return valuesOfAll(c)
 	}
 	return f, v, false
+}
+
+// valuesOfAll is ValuesOf for `and` and `or` of conditions about the same field.
+func valuesOfAll(c *condition.Condition) (f valueset.Field, v valueset.Set, ok bool) {
+	for i, kid := range c.More.Kids {
+		kf, kv, ok := ValuesOf(kid)
+		switch {
+		case !ok || i > 0 && kf != f || kf.Fact == fact.Codes && c.Op == condition.And:
+			return f, v, false
+		case i == 0:
+			f, v = kf, kv
+		case c.Op == condition.And:
+			v = f.Intersect(v, kv)
+		default:
+			v = f.Union(v, kv)
+		}
+	}
+	return f, v, true
 }
 
 // WordsOfCode are texts, case ignored, of which a code that passes the test of c, an AnyCode,
