@@ -71,6 +71,7 @@ type Store struct {
 	keys    *storekey.Keys
 	names   sync.Map      // of Options.Plain: StoreKey to string, or nil once it is written
 	running chan struct{} // bounds how many statements run at once: see outlast
+	line    line
 	checked atomic.Bool
 	swept   atomic.Pointer[[16]byte] // the last key of Renew's latest sweep
 	fleets  fleets

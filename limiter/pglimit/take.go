@@ -79,7 +79,7 @@ func (s *Store) Take(ctx context.Context, t *limiter.StoreTake) (a limiter.Store
 	s.noteNames(ctx, t.Parts)
 	var got answer
 	if len(keys) == 1 {
-		got, err = s.ask(ctx, s.take, s.at(), keys[0], p)
+		got, err = s.askTogether(ctx, &question{at: s.at(), key: keys[0], p: p})
 	} else {
 		got, err = s.ask(ctx, s.decide, s.at(), keys, p)
 	}
