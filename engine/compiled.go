@@ -112,7 +112,7 @@ func (c *compiled) operation(name string) *operation {
 		}
 		op.account = op.account || slices.Contains(l.Key, limiter.Account.String())
 		if l.Learn != nil {
-			op.teachers = append(op.teachers, teacher{c.policy.Name, l.Name, l.Learn})
+			op.teachers = append(op.teachers, teacher{c.policy.Name, l})
 		}
 	}
 	op.inspected = len(c.policy.Inspect) > 0 && (name == "" ||

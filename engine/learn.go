@@ -22,8 +22,8 @@ import (
 
 // teacher is a limit that responses tell about.
 type teacher struct {
-	provider, limit string
-	from            *policy.Learn
+	provider string
+	limit    *policy.Limit
 }
 
 // hear takes note of what a response says of the operation's limits, which its permit
@@ -31,7 +31,7 @@ type teacher struct {
 func (o *operation) hear(permit limiter.Permit, e *rules.Event, now time.Time) {
 	for i := range o.teachers {
 		t := &o.teachers[i]
-		v, ok := classify.Learn(t.from, e, now)
+		v, ok := classify.Learn(t.limit, e, now)
 		if !ok {
 			continue
 		}
@@ -39,7 +39,7 @@ func (o *operation) hear(permit limiter.Permit, e *rules.Event, now time.Time) {
 		if v.Reset > 0 {
 			told.Reset = now.Add(v.Reset)
 		}
-		permit.Learn(t.limit, told)
+		permit.Learn(t.limit.Name, told)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/recourse-go/recourse/internal/closest"
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/internal/yamlfile"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -196,7 +197,7 @@ func (o *Operation) pathFits(r *Request) bool {
 // captures reports segments that have the name of a fact which the policy extracts.
 func (c *compiler) captures(v *yamlfile.Value, captures []capture) {
 	for _, one := range captures {
-		if slices.ContainsFunc(c.p.Extract.Facts, func(f Fact) bool { return f.Name == one.name }) {
+		if slices.ContainsFunc(c.p.Extract.Facts, func(f extract.Fact) bool { return f.Name == one.name }) {
 			c.err(v.Child("path").Span(), "duplicate-name", "choose another name", "the fact %q is extracted from responses already", one.name)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/internal/closest"
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/internal/units"
 	"github.com/recourse-go/recourse/internal/yamlfile"
@@ -108,54 +109,46 @@ func (c *compiler) matches() {
 }
 
 func (c *compiler) extracts() {
-	e := c.extract
-	if e == nil || e.Bad {
+	c.p.Extract = new(extract.Section)
+	from := c.extract
+	if from == nil || from.Bad {
 		return
 	}
-	read := func(list []*yamlfile.Value) []Extractor {
-		var out []Extractor
-		for _, v := range good(list) {
-			if x := c.extractor(v); x.Kind != 0 {
-				out = append(out, x)
-			}
-		}
-		return out
-	}
-	c.p.Extract = Extract{Type: read(e.Items("type")), Codes: read(e.Items("codes")),
-		Message: read(e.Items("message")), RetryAfter: read(e.Items("retry_after"))}
-	if facts := e.Child("facts"); facts != nil {
+	x := c.p.Extract
+	x.Type, x.Codes = c.extractors(from.Items("type")), c.extractors(from.Items("codes"))
+	x.Message, x.RetryAfter = c.extractors(from.Items("message")), c.extractors(from.Items("retry_after"))
+	if facts := from.Child("facts"); facts != nil {
 		for _, name := range facts.Names {
 			f := facts.ByName[name]
 			if !isFact(name) {
 				c.err(f.KeySpan(), "bad-name", "letters, digits and '_', so that a rule can say facts.NAME", "%q is not a fact's name", yamlfile.Cut(name))
 				continue
 			}
-			c.p.Extract.Facts = append(c.p.Extract.Facts, Fact{Name: name, From: read(f.List)})
+			x.Facts = append(x.Facts, extract.Fact{Name: name, From: c.extractors(f.List)})
 		}
 	}
 }
 
-// extractor reads one entry of a list of extractors. The result's Kind is 0 if it is bad.
-func (c *compiler) extractor(v *yamlfile.Value) Extractor {
-	x := Extractor{Fold: yamlfile.GetOr(v, "fold", false), As: yamlfile.GetOr(v, "as", "")}
-	x.Text, _ = yamlfile.Get[*regexp.Regexp](v, "match")
-	for i, name := range extractorKinds {
-		f := v.Child(name)
-		if f == nil || f.Bad {
-			continue
-		}
-		x.Kind, x.Path = FromJSON+ExtractKind(i), f.Text()
-		switch x.Kind {
-		case FromXML:
-			at, _ := parseXMLPath(f.Text())
-			x.Path, x.Attr, x.Value, x.In, x.Root = at.Path, at.Attr, at.Value, at.In, at.Root
-		case FromText:
-			x.Text, _ = f.Data.(*regexp.Regexp)
-			if m := v.Child("match"); m != nil {
-				c.err(m.KeySpan(), "misplaced-field", "text is a regular expression already", "%q goes with what yields a value, not with text", "match")
+// extractors reads a list of extractors, and leaves out those that are bad.
+func (c *compiler) extractors(list []*yamlfile.Value) (out []extract.Extractor) {
+	for _, v := range good(list) {
+		for _, form := range extract.Forms {
+			if f := v.Child(form.Field.Name); f != nil && !f.Bad {
+				out = append(out, c.extractor(v, form, f))
 			}
 		}
 	}
+	return out
+}
+
+// extractor reads one extractor, whose form has the value f.
+func (c *compiler) extractor(v *yamlfile.Value, form *extract.Form, f *yamlfile.Value) extract.Extractor {
+	x := extract.New(form, f.Data)
+	x.Match, _ = yamlfile.Get[*regexp.Regexp](v, "match")
+	if m := v.Child("match"); m != nil && form == extract.Text {
+		c.err(m.KeySpan(), "misplaced-field", "text is a regular expression already", "%q goes with what yields a value, not with text", "match")
+	}
+	x.Fold, x.As = yamlfile.GetOr(v, "fold", false), yamlfile.GetOr(v, "as", "")
 	x.When, _ = yamlfile.Get[string](v, "when")
 	x.Holds = c.condition(v.Child("when"), v, extractorFacts)
 	return x

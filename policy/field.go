@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"sync"
 
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/internal/yamlfile"
 )
@@ -28,35 +29,36 @@ var matchObject = &yamlfile.Object{
 }
 
 // extractorFields are what an extractor reads; the extractors of retry_after also say `as`.
-var extractorFields = []yamlfile.Field{
-	{Name: "json", Kind: kindJSON, Doc: "gjson path into a JSON body, such as error.errors.#.reason."},
-	{Name: "xml", Kind: kindXML, Doc: `Text of an XML element by local name, or 'Value[@Name="X"]' by the value of an attribute too. 'Fault/faultcode' names its parent, '/Sync/*/Status' all from the root on.`},
-	{Name: "xml_name", Kind: kindElement, Doc: "Local names of an XML element's children."},
-	{Name: "header", Kind: yamlfile.Header, Doc: "Value of a response header."},
-	{Name: "text", Kind: kindRegexp, Doc: "Regular expression (RE2) over the message, else, of a refusal (never of a 2xx), the first 4 KiB of the body. It yields the first group, or the whole match."},
-	{Name: "match", Kind: kindRegexp, Default: "all of it", Doc: "With anything but text: a regular expression (RE2) over what is found. It yields the first group, or the whole match."},
-	{Name: "when", Kind: kindWhen, Default: "always", Doc: `Expression over status, header("NAME"), method and operation: only where it holds is this looked at.`},
-	{Name: "fold", Kind: yamlfile.Bool, Default: "false", Doc: "Lower-case what is found."},
+var extractorFields = append(formFields(),
+	yamlfile.Field{Name: "match", Kind: extract.Pattern, Default: "all of it", Doc: "With anything but text: a regular expression (RE2) over what is found. It yields the first group, or the whole match."},
+	yamlfile.Field{Name: "when", Kind: kindWhen, Default: "always", Doc: `Expression over status, header("NAME"), method and operation: only where it holds is this looked at.`},
+	yamlfile.Field{Name: "fold", Kind: yamlfile.Bool, Default: "false", Doc: "Lower-case what is found."},
+)
+
+// formFields are the forms of extractors, of which each says one.
+func formFields() (fields []yamlfile.Field) {
+	for _, form := range extract.Forms {
+		fields = append(fields, form.Field)
+	}
+	return fields
 }
 
 // extractorFacts are what an extractor's condition may read: what is known before
 // anything has been extracted.
 var extractorFacts = []string{"status", "header", "method", "operation"}
 
-var extractorKinds = extractNames()
-
 var extractorObject = &yamlfile.Object{
 	ID: "extractor", Title: "an extractor", Example: "{json: error.code}",
 	Doc:    "Where a fact stands in a response.",
 	Fields: extractorFields,
-	OneOf:  extractorKinds,
+	OneOf:  extract.Names(),
 }
 
 var hintExtractorObject = &yamlfile.Object{
 	ID: "hint_extractor", Title: "an extractor of retry_after", Example: "{header: X-Retry-In, as: s}",
 	Doc:    "Where the time to come back stands in a response, and how it is written.",
 	Fields: append(extractorFields[:len(extractorFields):len(extractorFields)], asField),
-	OneOf:  extractorKinds,
+	OneOf:  extract.Names(),
 }
 
 // asField says how a time is written.

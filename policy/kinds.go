@@ -1,20 +1,16 @@
 package policy
 
 import (
-	"fmt"
 	"regexp"
-	"regexp/syntax"
 	"strings"
 
 	"github.com/recourse-go/recourse/internal/yamlfile"
-	"github.com/tidwall/gjson"
 )
 
 // The kinds of values that only a policy file has.
 var (
-	kindExpr   = kindCondition("say when the rule applies; `default` is for everything else") // of package rules
-	kindWhen   = kindCondition("say when to look there, or remove the line")
-	kindRegexp = &yamlfile.Kind{What: "text", Read: readRegexp}
+	kindExpr = kindCondition("say when the rule applies; `default` is for everything else") // of package rules
+	kindWhen = kindCondition("say when to look there, or remove the line")
 
 	kindJitter = &yamlfile.Kind{What: "text", Unit: "s", Code: "unknown-value", Read: readJitter, Schema: yamlfile.Pattern(jitterPattern, 60)}
 
@@ -28,11 +24,8 @@ var (
 	kindOperationPath = &yamlfile.Kind{What: "text", Read: readOperationPath, Schema: yamlfile.Pattern(`^/[^?# \t\n]*$`, 512)} // which may name segments
 	kindKey           = &yamlfile.Kind{What: "text", Schema: keySchema}                                                        // a dimension or a fact
 
-	kindHost    = &yamlfile.Kind{What: "text", Read: readHost, Schema: yamlfile.Pattern(hostPattern, 253)}      // exact or with a leading "*." label
-	kindMedia   = &yamlfile.Kind{What: "text", Read: readMedia, Schema: yamlfile.Pattern(`^[^ ;,\t\n]+$`, 100)} // a media type or its beginning
-	kindJSON    = &yamlfile.Kind{What: "text", Read: checked(badJSONPath, "%q is not a gjson path")}            // a gjson path
-	kindXML     = &yamlfile.Kind{What: "text", Read: checked(badXMLPath, "%q does not name an XML element")}    // an element by name, attribute and parents
-	kindElement = &yamlfile.Kind{What: "text", Read: checked(badElement, "%q does not name an XML element")}    // an element's local name
+	kindHost  = &yamlfile.Kind{What: "text", Read: readHost, Schema: yamlfile.Pattern(hostPattern, 253)}      // exact or with a leading "*." label
+	kindMedia = &yamlfile.Kind{What: "text", Read: readMedia, Schema: yamlfile.Pattern(`^[^ ;,\t\n]+$`, 100)} // a media type or its beginning
 )
 
 const (
@@ -60,45 +53,6 @@ func kindCondition(hint string) *yamlfile.Kind {
 		}
 		return in.Text, nil
 	}}
-}
-
-// Bounds of an extractor's pattern. It is matched against at most 4 KiB, but as
-// often as a fact has values.
-const (
-	maxPattern = 1 << 10 // bytes
-	maxProgram = 400     // instructions
-)
-
-func readRegexp(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
-	s := in.Text
-	re, err := regexp.Compile(s[:min(len(s), maxPattern+1)])
-	if err != nil && len(s) <= maxPattern {
-		fault := yamlfile.Bad("bad-regexp", "the syntax is RE2's: https://github.com/google/re2/wiki/Syntax", "not a regular expression: %s", err)
-		if e, ok := err.(*syntax.Error); ok {
-			fault.Message = "not a regular expression: " + e.Code.String()
-			if i := strings.Index(s, e.Expr); i >= 0 && e.Expr != "" && e.Expr != s {
-				fault.Offset, fault.Length = i, len(e.Expr)
-			}
-		}
-		return nil, fault
-	}
-	if n := patternSize(s); len(s) > maxPattern || n > maxProgram {
-		return nil, yamlfile.Bad("too-costly", "use a shorter pattern, or smaller repeat counts", "the pattern has %d bytes and %d steps, the most are %d and %d", len(s), n, maxPattern, maxProgram)
-	}
-	return re, nil
-}
-
-// patternSize is the number of instructions of a valid pattern.
-func patternSize(pattern string) int {
-	re, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		return 0
-	}
-	prog, err := syntax.Compile(re.Simplify())
-	if err != nil {
-		return 0
-	}
-	return len(prog.Inst)
 }
 
 func readGlob(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
@@ -168,82 +122,4 @@ func readMedia(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 		return nil, yamlfile.Bad("bad-name", "such as application/json, without parameters", "%q is not a media type", yamlfile.Cut(in.Text))
 	}
 	return strings.ToLower(in.Text), nil
-}
-
-// checked reads a path into a body; bad says why it is none, or "".
-func checked(bad func(string) string, message string) func(*yamlfile.Field, yamlfile.Scalar) (any, *yamlfile.Fault) {
-	return func(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
-		if why := bad(in.Text); why != "" {
-			return nil, yamlfile.Bad("bad-path", why, message, yamlfile.Cut(in.Text))
-		}
-		return in.Text, nil
-	}
-}
-
-// jsonIndex is an element as other paths name it.
-var jsonIndex = regexp.MustCompile(`^([\w.#-]+)\[([0-9]+|\*)\]`)
-
-func badJSONPath(s string) string {
-	if len(s) > 256 {
-		return "at most 256 characters"
-	}
-	if strings.ContainsAny(s, "\n\r\t") {
-		return "no blanks"
-	}
-	if strings.HasPrefix(s, "$") {
-		return "without $: error.code"
-	}
-	if m := jsonIndex.FindStringSubmatch(s); m != nil {
-		return fmt.Sprintf("an element is named by its number: %s.%s; # stands for all", m[1], m[2])
-	}
-	for part := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == '.' || r == '|' }) {
-		if name, ok := strings.CutPrefix(part, "@"); ok {
-			name, _, _ = strings.Cut(name, ":")
-			if !gjson.ModifierExists(name, nil) {
-				return `a name that begins with @ is escaped: \` + part
-			}
-		}
-	}
-	return ""
-}
-
-var (
-	xmlName = regexp.MustCompile(`^[\pL_][\pL\pN_.-]*$`)
-	xmlStep = regexp.MustCompile(`^([\pL_][\pL\pN_.-]*|\*)(?:\[@([\pL_][\pL\pN_.-]*)(?:=(?:"([^"/]*)"|'([^'/]*)'))?\])?$`)
-)
-
-func badElement(s string) string {
-	if !xmlName.MatchString(s) {
-		return "an element's local name, without a prefix"
-	}
-	return ""
-}
-
-func badXMLPath(s string) string {
-	if _, ok := parseXMLPath(s); !ok {
-		return `an element's local name, Name[@attribute="value"], or Parent/Name`
-	}
-	return ""
-}
-
-// parseXMLPath reads `Name`, `Name[@attribute="value"]`, and such an element
-// with those around it: `Parent/Name`, or from the root on `/Root/*/Name`.
-func parseXMLPath(s string) (x Extractor, ok bool) {
-	s, x.Root = strings.CutPrefix(s, "/")
-	steps := strings.Split(s, "/")
-	if len(s) > 256 || len(steps) > 16 {
-		return x, false
-	}
-	for i, step := range steps {
-		m := xmlStep.FindStringSubmatch(step)
-		if m == nil {
-			return x, false
-		}
-		if i == len(steps)-1 {
-			x.Path, x.Attr, x.Value = m[1], m[2], m[3]+m[4]
-			return x, m[1] != "*" && (m[2] == "" || strings.Contains(step, "="))
-		}
-		x.In = append(x.In, XMLStep{Name: strings.TrimPrefix(m[1], "*"), Attr: m[2], Value: m[3] + m[4]})
-	}
-	return x, false
 }

@@ -1,30 +1,16 @@
 package policy
 
 import (
-	"fmt"
-	"io"
-
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/internal/yamlfile"
-	"github.com/recourse-go/recourse/rules"
 )
-
-// Learn says where the headers of a response tell what is left of a limit: of every
-// response to a call that the limit counts.
-type Learn struct {
-	Remaining []Extractor // what is left; the first that yields a number
-	Reset     []Extractor // when the limit begins anew; As as in Extract.RetryAfter; none = it is not told
-	Limit     []Extractor // the limit's own number
-	when      string      // condition for the response to tell it, over status, header, method and operation; "" = always
-	Holds     *rules.Set  // When, compiled; nil = always
-	Unit      int64       // how many units one of the header's is, at least 1
-}
 
 // learnFields are what the extractors of a `learn` read: headers only, since the body
 // of a success is left alone.
 var learnFields = []yamlfile.Field{
 	{Name: "header", Kind: yamlfile.Header, Required: true, Doc: "Value of a response header."},
-	{Name: "match", Kind: kindRegexp, Default: "all of it", Doc: "A regular expression (RE2) over what is found. It yields the first group, or the whole match."},
+	{Name: "match", Kind: extract.Pattern, Default: "all of it", Doc: "A regular expression (RE2) over what is found. It yields the first group, or the whole match."},
 	{Name: "when", Kind: kindWhen, Default: "always", Doc: `Expression over status, header("NAME"), method and operation: only where it holds is this looked at.`},
 }
 
@@ -52,7 +38,7 @@ var learnObject = &yamlfile.Object{
 }
 
 // learn reads what a limit learns; nil = nothing.
-func (c *compiler) learn(v *yamlfile.Value) *Learn {
+func (c *compiler) learn(v *yamlfile.Value) *extract.Learn {
 	from := v.Child("learn")
 	if from == nil || from.Bad {
 		return nil
@@ -63,24 +49,11 @@ func (c *compiler) learn(v *yamlfile.Value) *Learn {
 	if c.p.Protocol != protocol.HTTP.Name {
 		c.err(from.KeySpan(), "misplaced-field", "", "%q reads headers, and %s has none", "learn", c.p.Protocol)
 	}
-	read := func(name string) (list []Extractor) {
-		for _, x := range good(from.Items(name)) {
-			if e := c.extractor(x); e.Kind != 0 {
-				list = append(list, e)
-			}
-		}
-		return list
+	learn := &extract.Learn{
+		Remaining: c.extractors(from.Items("remaining")), Reset: c.extractors(from.Items("reset")), Limit: c.extractors(from.Items("limit")),
+		Unit: yamlfile.GetOr[int64](from, "unit", 1),
 	}
-	learn := &Learn{Remaining: read("remaining"), Reset: read("reset"), Limit: read("limit"), Unit: yamlfile.GetOr[int64](from, "unit", 1)}
-	learn.when, _ = yamlfile.Get[string](from, "when")
+	learn.When, _ = yamlfile.Get[string](from, "when")
 	learn.Holds = c.condition(from.Child("when"), from, extractorFacts)
 	return learn
-}
-
-// hash adds what is learned to a policy's digest.
-func (l *Learn) hash(w io.Writer, limit string) {
-	fmt.Fprintf(w, " learn %q %q %d", limit, l.when, l.Unit)
-	for _, x := range [][]Extractor{l.Remaining, l.Reset, l.Limit} {
-		hashExtractors(w, x)
-	}
 }

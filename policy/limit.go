@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/internal/units"
 	"github.com/recourse-go/recourse/internal/yamlfile"
 )
@@ -26,9 +27,9 @@ type Limit struct {
 	Window      time.Duration
 	Fixed       bool // windows follow one another, and all of Quota may be used in one
 	Concurrency int64
-	Cost        string // name of a table of costs, BytesCost, or "" = 1 a request
-	Adapt       string // "" or "aimd"
-	Learn       *Learn // where responses tell what is left; nil = nowhere
+	Cost        string         // name of a table of costs, BytesCost, or "" = 1 a request
+	Adapt       string         // "" or "aimd"
+	Learn       *extract.Learn // where responses tell what is left; nil = nowhere
 
 	operations []string // globs, see Applies; "!" before one excludes what it matches
 

@@ -1,11 +1,11 @@
 package policy
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/internal/yamlfile"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -22,7 +22,7 @@ type Policy struct {
 	Protocol string
 
 	Match      []Match
-	Extract    Extract
+	Extract    *extract.Section // where the facts of an error stand in a response
 	Inspect    []Inspect
 	Operations []Operation
 	Idempotent []string // operation globs
@@ -49,78 +49,6 @@ type Policy struct {
 type Match struct {
 	Host string // exact, or with a leading "*." label; lower case
 	Path string // glob with * (one segment) and ** (any number); "" = every path
-}
-
-// Extract says where a provider keeps the facts of an error.
-type Extract struct {
-	Type, Codes, Message, RetryAfter []Extractor
-	Facts                            []Fact
-}
-
-// Fact is a fact that the policy defines, called `facts.NAME` in rules.
-type Fact struct {
-	Name string
-	From []Extractor
-}
-
-// ExtractKind says what an Extractor reads.
-type ExtractKind uint8
-
-// The kinds of Extractor.
-const (
-	FromJSON    ExtractKind = iota + 1 // a gjson path into a JSON body
-	FromXML                            // an element's text by local name, or by local name and one attribute's value
-	FromXMLName                        // the local names of an element's children
-	FromHeader                         // a response header
-	FromText                           // a regular expression over the message, else the first 4 KiB of the body
-)
-
-// extractKinds has, for each kind, its field in a policy file, and whether it reads the body.
-var extractKinds = [...]struct {
-	name string
-	body bool
-}{
-	FromJSON: {"json", true}, FromXML: {"xml", true}, FromXMLName: {"xml_name", true}, FromHeader: {"header", false}, FromText: {"text", true},
-}
-
-// extractNames returns the names of the kinds, from FromJSON on.
-func extractNames() (names []string) {
-	for _, k := range extractKinds[FromJSON:] {
-		names = append(names, k.name)
-	}
-	return names
-}
-
-// String returns the kind's field in a policy file; "" for an unknown kind.
-func (k ExtractKind) String() string {
-	if int(k) < len(extractKinds) {
-		return extractKinds[k].name
-	}
-	return ""
-}
-
-// ReadsBody reports whether the kind reads the response's body rather than its headers.
-func (k ExtractKind) ReadsBody() bool { return int(k) < len(extractKinds) && extractKinds[k].body }
-
-// Extractor reads one fact from a response.
-type Extractor struct {
-	Kind  ExtractKind
-	Path  string         // FromJSON: gjson path; FromHeader: canonical name; FromXML, FromXMLName: element's local name
-	In    []XMLStep      // FromXML: the elements around it, its parent last; nil = any
-	Root  bool           // FromXML: the first of In, or the element itself if In is empty, is the document's root
-	Attr  string         // FromXML: local name of an attribute that must equal Value; "" = no condition
-	Value string         // FromXML: see Attr
-	Text  *regexp.Regexp // applied to the text of FromText, else to the value found (`match`); yields its first group, or the whole match; nil = the whole value
-	When  string         // condition over status, header, method and operation, without which it is not used; "" = always used
-	Holds *rules.Set     // When, compiled; nil = always used
-	As    string         // retry_after only: "s", "ms", "duration", "time" or "epoch"; "" = tell by the form of the value
-	Fold  bool           // turn the value into lower case
-}
-
-// XMLStep is an element around the one that is read.
-type XMLStep struct {
-	Name        string // local name; "" = any
-	Attr, Value string // see Extractor; here a Value of "" stands for any value
 }
 
 // Inspect says in which 2xx responses an error can be hidden. The body of a 2xx response

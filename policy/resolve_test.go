@@ -116,14 +116,14 @@ default: retry
 	if got := p.Match; !reflect.DeepEqual(got, []Match{{Host: "child.example"}}) {
 		t.Errorf("match %v", got)
 	}
-	if p.Extract.Type[0].Path != "type" || len(p.Extract.Codes) != 1 || p.Extract.Codes[0].Path != "error.code" {
+	if p.Extract.Type[0].String() != "json type" || len(p.Extract.Codes) != 1 || p.Extract.Codes[0].String() != "json error.code" {
 		t.Errorf("extract %+v", p.Extract)
 	}
 	facts := map[string]string{}
 	for _, f := range p.Extract.Facts {
-		facts[f.Name] = f.From[0].Path
+		facts[f.Name] = f.From[0].String()
 	}
-	if want := map[string]string{"doc": "doc", "kind": "error.kind", "more": "more"}; !reflect.DeepEqual(facts, want) {
+	if want := map[string]string{"doc": "json doc", "kind": "json error.kind", "more": "json more"}; !reflect.DeepEqual(facts, want) {
 		t.Errorf("facts %v, want %v", facts, want)
 	}
 	if len(p.Inspect) != 2 || p.Inspect[0].Status != 202 || p.Inspect[1].Status != 200 {

@@ -4,8 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"slices"
+
+	"github.com/recourse-go/recourse/internal/extract"
 )
 
 // hash is a short digest of everything that a decision depends on.
@@ -15,7 +16,8 @@ func (p *Policy) hash() string {
 	q.Limits = slices.Clone(p.Limits)
 	for i := range q.Limits {
 		if learn := q.Limits[i].Learn; learn != nil {
-			learn.hash(h, q.Limits[i].Name)
+			fmt.Fprintf(h, " learn %q", q.Limits[i].Name)
+			learn.Hash(h)
 			q.Limits[i].Learn = nil
 		}
 	}
@@ -27,31 +29,15 @@ func (p *Policy) hash() string {
 	if q.Breaker != nil {
 		fmt.Fprintf(h, " breaker %+v", *q.Breaker)
 	}
-	for _, x := range [][]Extractor{q.Extract.Type, q.Extract.Codes, q.Extract.Message, q.Extract.RetryAfter} {
-		hashExtractors(h, x)
-	}
-	for _, f := range q.Extract.Facts {
-		fmt.Fprintf(h, " %q", f.Name)
-		hashExtractors(h, f.From)
+	for fact, list := range q.Extract.All() {
+		fmt.Fprintf(h, " %q", fact)
+		extract.Hash(h, list)
 	}
 	for _, r := range q.Rules {
 		r.Pos, r.Inherited, r.Replaced, r.ReplacedPos = Position{}, "", "", Position{} // which the order tells
 		fmt.Fprintf(h, " %+v", r)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:12]
-}
-
-func hashExtractors(w io.Writer, list []Extractor) {
-	fmt.Fprintf(w, " [%d", len(list))
-	for _, x := range list {
-		fmt.Fprintf(w, " %d %q %q %q %v %v %+v %v", x.Kind, x.Path, x.Attr, x.Value, x.As, x.Fold, x.In, x.Root)
-		if x.Text != nil {
-			fmt.Fprintf(w, " %q", x.Text)
-		}
-		if x.When != "" {
-			fmt.Fprintf(w, " when %q", x.When)
-		}
-	}
 }
 
 // digest is a short digest of the versions of all policies.

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/tidwall/gjson"
 )
 
@@ -34,11 +35,11 @@ func batchAnswers(contentType string, body []byte, yield func(*batchAnswer) bool
 		return fmt.Errorf("%w: empty body", ErrBatch)
 	}
 	s := strings.TrimPrefix(unsafe.String(&body[0], len(body)), "\xef\xbb\xbf")
-	var doc jsonDoc
-	if kindOf(s) == kindJSON {
-		doc.read(s)
+	var doc extract.JSON
+	if extract.KindOf(s) == extract.BodyJSON {
+		doc.Read(s)
 	}
-	return doc.answers(yield)
+	return jsonAnswers(&doc, yield)
 }
 
 // boundaryOf returns the boundary of a multipart content type, or "".
@@ -50,16 +51,16 @@ func boundaryOf(contentType string) string {
 	return params["boundary"]
 }
 
-// answers reads the answers of Microsoft Graph,
+// jsonAnswers reads the answers of Microsoft Graph,
 // {"responses":[{"id":"1","status":429,"headers":{…},"body":{…}}]}.
 // Source: https://learn.microsoft.com/graph/json-batching, checked 2026-11.
-func (d *jsonDoc) answers(yield func(*batchAnswer) bool) (err error) {
+func jsonAnswers(doc *extract.JSON, yield func(*batchAnswer) bool) (err error) {
 	defer func() {
-		if recover() != nil { // see jsonDoc.values
+		if recover() != nil { // gjson gets bytes from outside
 			err = fmt.Errorf("%w: not readable as JSON", ErrBatch)
 		}
 	}()
-	list := gjson.Get(d.text, "responses")
+	list := gjson.Get(doc.Text(), "responses")
 	if !list.IsArray() {
 		return fmt.Errorf("%w: no list of responses", ErrBatch)
 	}
@@ -75,7 +76,7 @@ func (d *jsonDoc) answers(yield func(*batchAnswer) bool) (err error) {
 		return more
 	})
 	switch {
-	case d.cut:
+	case doc.Cut():
 		return fmt.Errorf("%w: cut short", ErrBatch)
 	case more && last.IsObject():
 		yield(jsonAnswer(last))
@@ -89,7 +90,7 @@ func jsonAnswer(v gjson.Result) *batchAnswer {
 		a.status = int(status)
 	}
 	v.Get("headers").ForEach(func(k, v gjson.Result) bool {
-		a.header[k.Str] = append(a.header[k.Str], scalars(nil, v, 8, 0)...)
+		a.header[k.Str] = append(a.header[k.Str], extract.Scalars(v, 8)...)
 		return len(a.header) < 100
 	})
 	switch content := v.Get("body"); content.Type {
@@ -138,7 +139,7 @@ func multipartAnswers(body []byte, boundary string, yield func(*batchAnswer) boo
 			return fmt.Errorf("%w: cut short", ErrBatch)
 		}
 		a := &batchAnswer{}
-		if kind := head.Get("Content-Type"); kind == "" || hasPrefixFold(kind, "application/http") {
+		if kind := head.Get("Content-Type"); kind == "" || strings.HasPrefix(strings.ToLower(kind), "application/http") {
 			a.read(content[:size])
 			a.id = strings.TrimPrefix(strings.Trim(strings.TrimSpace(head.Get("Content-ID")), "<>"), "response-")
 		}

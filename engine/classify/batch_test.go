@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
-	"github.com/recourse-go/recourse/policy"
 )
 
-var graph = &policy.Policy{Name: "microsoft_graph", Idempotent: []string{"messages.read"}, Extract: policy.Extract{
-	Codes:   []policy.Extractor{{Kind: policy.FromJSON, Path: "error.code"}},
-	Message: []policy.Extractor{{Kind: policy.FromJSON, Path: "error.message"}},
-}}
+var graph = load(`
+provider: microsoft_graph
+idempotent: messages.read
+extract: {codes: {json: error.code}, message: {json: error.message}}
+`)
 
 // summary is what became of the items of a batch, in short.
 func summary(items []classify.BatchItem) string {

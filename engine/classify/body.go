@@ -5,17 +5,8 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 	"unsafe"
-)
 
-// bodyKind says what a body is. The body's bytes decide it and not its
-// Content-Type, since servers and proxies often mislabel error bodies.
-type bodyKind uint8
-
-const (
-	kindText bodyKind = iota // plain text, or nothing
-	kindJSON
-	kindXML
-	kindHTML
+	"github.com/recourse-go/recourse/internal/extract"
 )
 
 // sniffLen is how many bytes of a body are looked at to tell text from binary data.
@@ -25,47 +16,34 @@ const sniffLen = 512
 // of Content-Encoding that it knows. A body that is then still compressed, or is
 // binary, has no text, except WBXML, which is turned into XML. A body that is UTF-8
 // already is not copied. At most `most` bytes of the body, and of the text, are used.
-func text(b []byte, h map[string][]string, most int) (string, bodyKind) {
+func text(b []byte, h map[string][]string, most int) (string, extract.BodyKind) {
 	b, coded := decode(b, h, most)
 	if len(b) > most {
 		b = cutRune(b[:most])
 	}
 	if len(b) == 0 {
-		return "", kindText
+		return "", extract.BodyText
 	}
 	s := unsafe.String(&b[0], len(b))
 	switch {
 	case strings.HasPrefix(s, "\xef\xbb\xbf"):
 		s = s[3:]
 	case strings.HasPrefix(s, wbxmlHeader):
-		return capText(decodeWBXML(s), most), kindXML
+		return extract.Cut(decodeWBXML(s), most), extract.BodyXML
 	case strings.HasPrefix(s, "\xff\xfe"), strings.HasPrefix(s, "\xfe\xff"):
 		s = decodeUTF16(s)
 	}
 	if isBinary(s) {
-		return "", kindText
+		return "", extract.BodyText
 	}
 	if !utf8.ValidString(s) {
 		if coded {
-			return "", kindText // compressed by a coding that has no magic number, such as br
+			return "", extract.BodyText // compressed by a coding that has no magic number, such as br
 		}
 		s = toUTF8(s, get(h, "Content-Type"))
 	}
-	s = capText(s, most)
-	return s, kindOf(s)
-}
-
-// capText cuts s to at most `most` bytes, between two runes.
-func capText(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	for i := most; i > 0 && i > most-utf8.UTFMax; i-- {
-		if utf8.RuneStart(s[i]) {
-			return s[:i]
-		}
-	}
-	return s[:most] // s is not UTF-8, so there is no better place
+	s = extract.Cut(s, most)
+	return s, extract.KindOf(s)
 }
 
 // cutRune drops an incomplete rune at the end of b.
@@ -98,68 +76,6 @@ func isBinary(s string) bool {
 		}
 	}
 	return false
-}
-
-// kindOf tells the kind of a body by the first bytes of its text.
-func kindOf(s string) bodyKind {
-	s = skipSpace(s)
-	if strings.HasPrefix(s, ")]}'") { // Google puts this before JSON so that no page can include it as a script
-		return kindJSON
-	}
-	if s == "" {
-		return kindText
-	}
-	switch s[0] {
-	case '{', '[', '"':
-		return kindJSON
-	case '<':
-		return markupKind(s)
-	}
-	return kindText
-}
-
-// markupKind tells HTML from other XML by the first element or doctype.
-func markupKind(s string) bodyKind {
-	for range 16 { // a longer prolog is not worth reading
-		s = skipSpace(s)
-		var end string
-		switch {
-		case strings.HasPrefix(s, "<?"):
-			end = "?>"
-		case strings.HasPrefix(s, "<!--"):
-			end = "-->"
-		case hasPrefixFold(s, "<!doctype"):
-			if hasPrefixFold(skipSpace(s[len("<!doctype"):]), "html") {
-				return kindHTML
-			}
-			return kindXML
-		default:
-			for _, tag := range [...]string{"<html", "<head", "<body", "<title", "<script", "<center", "<h1", "<p>", "<meta"} {
-				if hasPrefixFold(s, tag) {
-					return kindHTML
-				}
-			}
-			return kindXML
-		}
-		i := strings.Index(s, end)
-		if i < 0 {
-			return kindHTML
-		}
-		s = s[i+len(end):]
-	}
-	return kindHTML
-}
-
-func skipSpace(s string) string {
-	for len(s) > 0 && (s[0] == ' ' || s[0] == '\n' || s[0] == '\t' || s[0] == '\r' || s[0] == '\f') {
-		s = s[1:]
-	}
-	return s
-}
-
-// hasPrefixFold is strings.HasPrefix, ignoring the case of letters.
-func hasPrefixFold(s, prefix string) bool {
-	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 // toUTF8 decodes s if its content type names a Latin charset. Otherwise it replaces

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -93,7 +94,7 @@ func TestAs(t *testing.T) {
 		{"", "Fri, 11 Sep 2026 20:00:00 GMT", 30 * s},
 		{"", "tomorrow", 0},
 	} {
-		p := &policy.Policy{Extract: policy.Extract{RetryAfter: []policy.Extractor{{Kind: policy.FromHeader, Path: "X-Wait", As: tt.as}}}}
+		p := &policy.Policy{Extract: &extract.Section{RetryAfter: []extract.Extractor{timeFrom("X-Wait", tt.as)}}}
 		e := newEvent()
 		classify.HTTP(p, &classify.Response{Status: 503, Header: headers("X-Wait", tt.value), Now: arrival}, e)
 		if e.RetryAfter != tt.want {
@@ -109,7 +110,7 @@ func FuzzAs(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, as, value string) {
-		p := &policy.Policy{Extract: policy.Extract{RetryAfter: []policy.Extractor{{Kind: policy.FromHeader, Path: "X-Wait", As: as}}}}
+		p := &policy.Policy{Extract: &extract.Section{RetryAfter: []extract.Extractor{timeFrom("X-Wait", as)}}}
 		e := newEvent()
 		classify.HTTP(p, &classify.Response{Status: 503, Header: headers("X-Wait", value), Now: arrival}, e)
 		checkEvent(t, value, e)
@@ -146,9 +147,9 @@ func TestPatterns(t *testing.T) {
 		{`(x)?y`, "y", ""},
 		{`.*`, "", ""},
 	} {
-		p := &policy.Policy{Extract: policy.Extract{
-			Type:  []policy.Extractor{{Kind: policy.FromText, Text: regexp.MustCompile(tt.pattern)}},
-			Codes: []policy.Extractor{{Kind: policy.FromText, Text: regexp.MustCompile(tt.pattern)}},
+		p := &policy.Policy{Extract: &extract.Section{
+			Type:  []extract.Extractor{from("text", tt.pattern)},
+			Codes: []extract.Extractor{from("text", tt.pattern)},
 		}}
 		e := newEvent()
 		classify.HTTP(p, &classify.Response{Status: 503, Body: []byte(tt.text)}, e)
@@ -171,10 +172,9 @@ func FuzzPatterns(f *testing.F) {
 			return
 		}
 		text = "x" + text
-		p := &policy.Policy{Extract: policy.Extract{Type: []policy.Extractor{{Kind: policy.FromText, Text: re}}}}
+		p := &policy.Policy{Extract: &extract.Section{Type: []extract.Extractor{from("text", pattern)}}}
 		e := newEvent()
 		classify.SMTP(p, &classify.Reply{Command: "DATA", Text: text, Now: arrival}, e)
-		p.Extract.Message = nil
 		seen := e.Message
 		if seen == "" {
 			seen = e.Body

@@ -17,18 +17,15 @@ import (
 	"unicode/utf8"
 
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 	"github.com/tidwall/gjson"
 )
 
-// everything has an extractor of each kind.
-var everything = &policy.Policy{Name: "everything", Inspect: []policy.Inspect{{Max: classify.MaxBody}}, Extract: policy.Extract{
-	Type:    append(exchange.Extract.Type, google.Extract.Type...),
-	Codes:   append(append(google.Extract.Codes, exchange.Extract.Codes...), policy.Extractor{Kind: policy.FromJSON, Path: "#(a==1).b"}, policy.Extractor{Kind: policy.FromHeader, Path: "X-Code"}),
-	Message: append(google.Extract.Message, exchange.Extract.Message...), RetryAfter: append(google.Extract.RetryAfter, exchange.Extract.RetryAfter...),
-	Facts: google.Extract.Facts,
-}}
+// everything has an extractor of each form.
+var everything = load("provider: everything\ninspect: {max: 64KiB}\n" +
+	section(exchangeFacts, googleFacts, map[string]string{"codes": "{json: '#(a==1).b'}, {header: X-Code}"}))
 
 func FuzzHTTP(f *testing.F) {
 	for _, body := range []string{jsonBody, ewsFault, htmlBody[:2000], "\x1f\x8b\x08", "\xff\xfea\x00", `{"error":{"errors":[{"reason":"a"`, `[{"a":1,"b":"c"}]`, "", `<D:error><D:x/></D:error>`, ")]}'{}", wbxml + "\x45\x4e\x03111\x00\x01\x01"} {
@@ -78,7 +75,7 @@ func FuzzJSON(f *testing.F) {
 }
 
 func codesAt(path string, doc []byte) []string {
-	p := &policy.Policy{Extract: policy.Extract{Codes: []policy.Extractor{{Kind: policy.FromJSON, Path: path}}}}
+	p := &policy.Policy{Extract: &extract.Section{Codes: []extract.Extractor{from("json", path)}}}
 	var e rules.Event
 	classify.HTTP(p, &classify.Response{Status: 500, Body: doc}, &e)
 	return e.Codes
@@ -174,9 +171,9 @@ func FuzzXML(f *testing.F) {
 	f.Add(`<error><Code>a</Code><Code x="1">b<![CDATA[c]]></Code><Code/></error>`)
 	f.Add(`<error><!-- <Code>x</Code> --><Code>&lt;&#65;</Code><a:b xmlns:a="x"/></error>`)
 	f.Add(`<!DOCTYPE error [<!ENTITY e "x">]><error Code='a>b'><Code>d</Code></error>`)
-	p := &policy.Policy{Extract: policy.Extract{
-		Codes: []policy.Extractor{{Kind: policy.FromXML, Path: "Code"}},
-		Type:  []policy.Extractor{{Kind: policy.FromXMLName, Path: "error"}},
+	p := &policy.Policy{Extract: &extract.Section{
+		Codes: []extract.Extractor{from("xml", "Code")},
+		Type:  []extract.Extractor{from("xml_name", "error")},
 	}}
 	f.Fuzz(func(t *testing.T, doc string) {
 		var e rules.Event

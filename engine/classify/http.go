@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -67,11 +68,13 @@ func HTTP(p *policy.Policy, r *Response, e *rules.Event) Report {
 	h := canonical(r.Header)
 	contentType := get(h, "Content-Type")
 	f := finder{
-		header:  h,
+		reply:   extract.NewReply(),
 		success: 200 <= r.Status && r.Status <= 299,
 		clock:   clock{now: r.Now, date: get(h, "Date")},
 		trace:   t,
 	}
+	defer f.reply.Free()
+	f.reply.Header = h
 	if !f.success || p == nil || covers(p, r, contentType) {
 		f.read(r.Body, h, BodyLimit(p, r.Status, r.Operation, contentType))
 	}

@@ -2,7 +2,6 @@ package classify_test
 
 import (
 	"net/http"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -12,35 +11,48 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// google keeps facts where Google's APIs do.
-var google = &policy.Policy{
-	Name: "gmail",
-	Extract: policy.Extract{
-		Type:    []policy.Extractor{{Kind: policy.FromJSON, Path: "error.status"}},
-		Codes:   []policy.Extractor{{Kind: policy.FromJSON, Path: "error.errors.#.reason"}, {Kind: policy.FromJSON, Path: "error.details.#.reason"}},
-		Message: []policy.Extractor{{Kind: policy.FromJSON, Path: "error.message"}, {Kind: policy.FromJSON, Path: "error.errors.#.message"}},
-		RetryAfter: []policy.Extractor{
-			{Kind: policy.FromText, Text: regexp.MustCompile(`Retry after (\d{4}-\d\d-\d\dT[\d:.]+Z)`), As: "time"},
-			{Kind: policy.FromJSON, Path: "error.details.#.retryDelay", As: "duration"},
-			{Kind: policy.FromJSON, Path: "error.details.#.metadata.retryDelay", As: "duration"},
-		},
-		Facts: []policy.Fact{{Name: "domain", From: []policy.Extractor{{Kind: policy.FromJSON, Path: "error.errors.0.domain"}}}},
-	},
-}
+// googleFacts and exchangeFacts are where Google's APIs, and EWS, ActiveSync and CalDAV
+// servers, keep facts: for each fact a list.
+var (
+	googleFacts = map[string]string{
+		"type":    "{json: error.status}",
+		"codes":   "{json: error.errors.#.reason}, {json: error.details.#.reason}",
+		"message": "{json: error.message}, {json: error.errors.#.message}",
+		"retry_after": `{text: 'Retry after (\d{4}-\d\d-\d\dT[\d:.]+Z)', as: time}, {json: error.details.#.retryDelay, as: duration},
+			{json: error.details.#.metadata.retryDelay, as: duration}`,
+		"domain": "{json: error.errors.0.domain}",
+	}
+	exchangeFacts = map[string]string{
+		"type":    "{xml: faultcode}, {xml: Status}",
+		"codes":   "{xml: ResponseCode}, {xml_name: error}",
+		"message": "{xml: Message}, {xml: faultstring}",
+		"retry_after": `{xml: 'Value[@Name="BackOffMilliseconds"]', as: ms},
+			{text: '(?i)suggested backoff time:? (\d+) (?:ms|milliseconds)', as: ms}`,
+	}
+	google   = load("provider: gmail\n" + section(googleFacts))
+	exchange = load("provider: ews\ninspect: {max: 64KiB}\n" + section(exchangeFacts))
+)
 
-// exchange keeps facts where EWS, ActiveSync and CalDAV servers do.
-var exchange = &policy.Policy{
-	Inspect: []policy.Inspect{{Max: classify.MaxBody}},
-	Name:    "ews",
-	Extract: policy.Extract{
-		Type:    []policy.Extractor{{Kind: policy.FromXML, Path: "faultcode"}, {Kind: policy.FromXML, Path: "Status"}},
-		Codes:   []policy.Extractor{{Kind: policy.FromXML, Path: "ResponseCode"}, {Kind: policy.FromXMLName, Path: "error"}},
-		Message: []policy.Extractor{{Kind: policy.FromXML, Path: "Message"}, {Kind: policy.FromXML, Path: "faultstring"}},
-		RetryAfter: []policy.Extractor{
-			{Kind: policy.FromXML, Path: "Value", Attr: "Name", Value: "BackOffMilliseconds", As: "ms"},
-			{Kind: policy.FromText, Text: regexp.MustCompile(`(?i)suggested backoff time:? (\d+) (?:ms|milliseconds)`), As: "ms"},
-		},
-	},
+// section is the section `extract` that reads each fact from all of the lists for it.
+func section(lists ...map[string]string) string {
+	var b strings.Builder
+	b.WriteString("extract:\n")
+	for _, fact := range []string{"type", "codes", "message", "retry_after", "domain"} {
+		var all []string
+		for _, list := range lists {
+			if list[fact] != "" {
+				all = append(all, list[fact])
+			}
+		}
+		switch fields := strings.Join(all, ", "); {
+		case fields == "":
+		case fact == "domain":
+			b.WriteString("  facts: {domain: [" + fields + "]}\n")
+		default:
+			b.WriteString("  " + fact + ": [" + fields + "]\n")
+		}
+	}
+	return b.String()
 }
 
 var arrival = time.Date(2026, 9, 11, 19, 59, 30, 0, time.UTC)
@@ -213,10 +225,12 @@ func TestHTTPBody(t *testing.T) {
 }
 
 func TestHTTPHeader(t *testing.T) {
-	p := &policy.Policy{Name: "eas", Extract: policy.Extract{
-		Type:  []policy.Extractor{{Kind: policy.FromHeader, Path: "X-Ms-Asthrottle", Fold: true}},
-		Codes: []policy.Extractor{{Kind: policy.FromHeader, Path: "X-Codes"}, {Kind: policy.FromHeader, Path: "Location", Text: regexp.MustCompile(`[?&]error=([a-z_]+)`)}},
-	}}
+	p := load(`
+provider: eas
+extract:
+  type: {header: X-Ms-Asthrottle, fold: true}
+  codes: [{header: X-Codes}, {header: Location, match: '[?&]error=([a-z_]+)'}]
+`)
 	h := http.Header{"x-ms-asthrottle": {"RecentCommands"}, "X-CODES": {"a", "b"}, "x-codes": {"c"}, "location": {"https://x.example/?error=access_denied&state=1"}, "RETRY-AFTER": {"10"}}
 	var e rules.Event
 	classify.HTTP(p, &classify.Response{Operation: "Sync", Method: "post", Status: 503, Header: h}, &e)

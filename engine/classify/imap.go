@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -44,7 +45,8 @@ func IMAP(p *policy.Policy, r *Reply, e *rules.Event) Report {
 		t.add("message", "imap response", message, "")
 	}
 	e.Codes, e.Message = codes, message
-	f := finder{success: true, clock: clock{now: r.Now}, trace: t}
+	f := finder{reply: extract.NewReply(), success: true, clock: clock{now: r.Now}, trace: t}
+	defer f.reply.Free()
 	return f.fill(p, e, asked{})
 }
 

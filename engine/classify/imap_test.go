@@ -1,13 +1,11 @@
 package classify_test
 
 import (
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
-	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -69,10 +67,13 @@ func TestIMAP(t *testing.T) {
 }
 
 func TestIMAPExtract(t *testing.T) {
-	p := &policy.Policy{Name: "outlook_imap", Extract: policy.Extract{
-		RetryAfter: []policy.Extractor{{Kind: policy.FromText, Text: regexp.MustCompile(`Suggested Backoff Time: (\d+) milliseconds`), As: "ms"}},
-		Facts:      []policy.Fact{{Name: "throttled", From: []policy.Extractor{{Kind: policy.FromText, Text: regexp.MustCompile(`(?i)\[THROTTLED\]`), Fold: true}}}},
-	}}
+	p := load(`
+provider: outlook_imap
+protocol: imap
+extract:
+  retry_after: {text: 'Suggested Backoff Time: (\d+) milliseconds', as: ms}
+  facts: {throttled: {text: '(?i)\[THROTTLED\]', fold: true}}
+`)
 	var e rules.Event
 	classify.IMAP(p, &classify.Reply{Command: "SELECT", Text: "a BAD Request is throttled. Suggested Backoff Time: 299961 milliseconds", Now: arrival}, &e)
 	if want := 299961 * time.Millisecond; e.RetryAfter != want {

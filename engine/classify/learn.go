@@ -1,10 +1,9 @@
 package classify
 
 import (
-	"net/http"
-	"strings"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -16,26 +15,29 @@ type Learned struct {
 	Limit     int64         // the whole limit; 0 = the response does not say
 }
 
-// Learn reads what a response says about a limit, as the limit's `learn` describes it. The
+// Learn reads what a response says about the limit, as the limit's `learn` describes it. The
 // event has the response's Status and Header and the request's Operation and Method. ok is
 // false if the response does not say how much remains, or if the policy names a reset and
 // the response has none within the next 7 days. now is when the response arrived; it is
 // used only if the response has no Date. The zero time means the current time.
-func Learn(l *policy.Learn, e *rules.Event, now time.Time) (_ Learned, ok bool) {
-	if len(e.Header) == 0 || l.Holds != nil && l.Holds.Match(e) != 0 {
+func Learn(limit *policy.Limit, e *rules.Event, now time.Time) (_ Learned, ok bool) {
+	l := limit.Learn
+	if l == nil || len(e.Header) == 0 || l.Holds != nil && l.Holds.Match(e) != 0 {
 		return Learned{}, false
 	}
-	h := canonical(e.Header)
+	r := extract.NewReply()
+	defer r.Free()
+	r.Header = canonical(e.Header)
 	var v Learned
-	remaining, ok := learnedNumber(l.Remaining, h, e)
+	remaining, ok := learnedNumber(l.Remaining, r, e)
 	if !ok {
 		return Learned{}, false
 	}
 	v.Remaining = timesUnit(remaining, l.Unit)
 	if len(l.Reset) > 0 {
-		c := clock{now: now, date: get(h, "Date")}
+		c := clock{now: now, date: get(r.Header, "Date")}
 		for i := range l.Reset {
-			if s := learnedText(&l.Reset[i], h, e); s != "" {
+			if s := learnedText(&l.Reset[i], r, e); s != "" {
 				v.Reset, _ = c.read(s, l.Reset[i].As)
 				break
 			}
@@ -44,7 +46,7 @@ func Learn(l *policy.Learn, e *rules.Event, now time.Time) (_ Learned, ok bool) 
 			return Learned{}, false
 		}
 	}
-	if limit, ok := learnedNumber(l.Limit, h, e); ok {
+	if limit, ok := learnedNumber(l.Limit, r, e); ok {
 		v.Limit = timesUnit(limit, l.Unit)
 	}
 	return v, true
@@ -62,9 +64,9 @@ func timesUnit(n, unit int64) int64 {
 }
 
 // learnedNumber returns the first number that one of the extractors yields.
-func learnedNumber(xs []policy.Extractor, h map[string][]string, e *rules.Event) (int64, bool) {
+func learnedNumber(xs []extract.Extractor, r *extract.Reply, e *rules.Event) (int64, bool) {
 	for i := range xs {
-		if s := learnedText(&xs[i], h, e); s != "" {
+		if s := learnedText(&xs[i], r, e); s != "" {
 			if n, ok := parseDecimal(s); ok {
 				return min(n.whole, mostUnits), true
 			}
@@ -74,13 +76,9 @@ func learnedNumber(xs []policy.Extractor, h map[string][]string, e *rules.Event)
 }
 
 // learnedText returns what an extractor yields from the first value of its header, or "".
-func learnedText(x *policy.Extractor, h map[string][]string, e *rules.Event) string {
-	if x.Holds != nil && x.Holds.Match(e) != 0 {
+func learnedText(x *extract.Extractor, r *extract.Reply, e *rules.Event) string {
+	if !x.Applies(e) {
 		return ""
 	}
-	s := strings.TrimSpace(capText(get(h, http.CanonicalHeaderKey(x.Path)), maxHeader))
-	if s != "" && x.Text != nil {
-		s = match(x.Text, s)
-	}
-	return s
+	return x.First(r)
 }

@@ -54,8 +54,8 @@ var requestTexts = [...]string{
 // aboutRequest reports whether s is the text of an error about the request itself, as it
 // is or as net/http and net/url wrap it.
 func aboutRequest(s string) bool {
-	if len(s) > patternWindow {
-		s = s[:patternWindow]
+	if len(s) > maxErrorText {
+		s = s[:maxErrorText]
 	}
 	s = withoutURL(s)
 	for _, wrap := range [...]string{"write error: ", "net/http: HTTP/1.x transport connection broken: "} {

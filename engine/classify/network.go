@@ -213,7 +213,7 @@ func (t *tree) tellsMore() bool {
 		}
 	}
 	own += rest
-	return len(own) > patternWindow || tellsOfLoss(own)
+	return len(own) > maxErrorText || tellsOfLoss(own)
 }
 
 // byText returns the kind of an error whose type tells nothing: those of net/http and

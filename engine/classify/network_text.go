@@ -6,6 +6,9 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
+// maxErrorText is how many bytes of an error's text are read.
+const maxErrorText = 4 << 10
+
 // NetworkText reads the kind of a network failure from the text of an error, for logs and
 // test cases that hold only the text. kind is [rules.NetworkOther] for an unknown text, and
 // "" for an empty one and for an error about the request itself.
@@ -35,8 +38,8 @@ func NetworkText(s string) (kind string, sent bool) {
 	if kind := networkPhrase(s); kind != "" {
 		return kind, sent
 	}
-	if len(s) > patternWindow {
-		s = s[:patternWindow]
+	if len(s) > maxErrorText {
+		s = s[:maxErrorText]
 	}
 	s = strings.ToLower(s)
 	for _, w := range looseWords {
@@ -68,7 +71,7 @@ var starts = [...]string{
 // beforeRequest reports whether s is the text of a single error, and of one that occurs
 // before a request is sent.
 func beforeRequest(s string) bool {
-	if len(s) > patternWindow || strings.ContainsAny(s, "\n;") {
+	if len(s) > maxErrorText || strings.ContainsAny(s, "\n;") {
 		return false
 	}
 	s = withoutURL(s)
@@ -178,8 +181,8 @@ var looseWords = [...]phrase{
 }
 
 func networkPhrase(s string) (kind string) {
-	if len(s) > patternWindow {
-		s = s[:patternWindow]
+	if len(s) > maxErrorText {
+		s = s[:maxErrorText]
 	}
 	s = strings.ToLower(s)
 	if strings.HasPrefix(s, "lookup ") {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/tidwall/gjson"
 )
@@ -29,16 +30,16 @@ func (f *finder) read(b []byte, h map[string][]string, most int) {
 			return
 		}
 	}
-	var kind bodyKind
+	var kind extract.BodyKind
 	f.body, kind = text(b, h, most)
-	switch kind {
-	case kindJSON:
-		if f.json.read(f.body); f.json.isBatch() {
-			whole := f.json
-			f.readBatch(whole.answers)
+	switch doc := &f.reply.JSON; kind {
+	case extract.BodyJSON:
+		if doc.Read(f.body); isBatch(doc) {
+			whole := *doc
+			f.readBatch(func(yield func(*batchAnswer) bool) error { return jsonAnswers(&whole, yield) })
 		}
-	case kindXML:
-		f.xml = f.body
+	case extract.BodyXML:
+		f.reply.XML = f.body
 	}
 }
 
@@ -46,16 +47,16 @@ func (f *finder) read(b []byte, h map[string][]string, most int) {
 func (f *finder) readBatch(answers func(yield func(*batchAnswer) bool) error) {
 	f.success, f.batch = true, true // text patterns must not search it, whatever the status of the whole
 	f.body = refusals(answers)
-	f.json = jsonDoc{}
-	f.json.read(f.body)
+	f.reply.JSON = extract.JSON{}
+	f.reply.JSON.Read(f.body)
 }
 
-// isBatch reports whether d is the answer to a batch in JSON.
-func (d *jsonDoc) isBatch() bool {
-	if d.text == "" || d.text[0] != '{' || d.noted && d.find(-1, "responses") < 0 {
+// isBatch reports whether doc is the answer to a batch in JSON.
+func isBatch(doc *extract.JSON) bool {
+	if doc.Lacks("responses") {
 		return false
 	}
-	first := gjson.Get(d.text, "responses.0")
+	first := gjson.Get(doc.Text(), "responses.0")
 	status := first.Get("status")
 	return first.Get("id").Exists() && status.Type == gjson.Number && 100 <= status.Num && status.Num <= 599
 }
@@ -107,10 +108,10 @@ func refusals(read func(yield func(*batchAnswer) bool) error) string {
 // appendBody appends an answer's body as JSON; a body that is not JSON becomes a string.
 func appendBody(out, body []byte, h map[string][]string) []byte {
 	s, kind := text(body, h, MaxBody)
-	if kind == kindJSON {
-		var d jsonDoc
-		if d.read(s); d.text != "" {
-			return append(out, d.text...) // d.read has closed what was cut short
+	if kind == extract.BodyJSON {
+		var doc extract.JSON
+		if doc.Read(s); doc.Text() != "" {
+			return append(out, doc.Text()...) // Read has closed what was cut short
 		}
 	}
 	return appendJSON(out, s)

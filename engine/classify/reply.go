@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
@@ -47,7 +48,7 @@ func protocolEvent(e *rules.Event, protocol, command, body string) {
 
 // plainText returns s as valid UTF-8, cut to MaxBody bytes.
 func plainText(s string) string {
-	return capText(strings.ToValidUTF8(capText(s, MaxBody), "\ufffd"), MaxBody)
+	return extract.Cut(strings.ToValidUTF8(extract.Cut(s, MaxBody), "\ufffd"), MaxBody)
 }
 
 // upper trims s and turns it into upper case, without a copy if it is so already.

@@ -3,6 +3,7 @@ package classify
 import (
 	"strings"
 
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -32,7 +33,8 @@ func SMTP(p *policy.Policy, r *Reply, e *rules.Event) Report {
 		t.add("message", "smtp reply", message, "")
 	}
 	e.Codes, e.Message = codes, message
-	f := finder{success: true, clock: clock{now: r.Now}, trace: t}
+	f := finder{reply: extract.NewReply(), success: true, clock: clock{now: r.Now}, trace: t}
+	defer f.reply.Free()
 	return f.fill(p, e, asked{})
 }
 

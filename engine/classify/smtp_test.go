@@ -1,13 +1,11 @@
 package classify_test
 
 import (
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
-	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -58,10 +56,13 @@ func TestSMTP(t *testing.T) {
 }
 
 func TestSMTPExtract(t *testing.T) {
-	p := &policy.Policy{Name: "outlook_smtp", Extract: policy.Extract{
-		Codes:      []policy.Extractor{{Kind: policy.FromText, Text: regexp.MustCompile(`\w+Exception\b`)}, {Kind: policy.FromJSON, Path: "x"}, {Kind: policy.FromXML, Path: "x"}},
-		RetryAfter: []policy.Extractor{{Kind: policy.FromText, Text: regexp.MustCompile(`try again in (\d+ \w+)`), As: "duration"}},
-	}}
+	p := load(`
+provider: outlook_smtp
+protocol: smtp
+extract:
+  codes: [{text: '\w+Exception\b'}, {json: x}, {xml: x}]
+  retry_after: {text: 'try again in (\d+ \w+)', as: duration}
+`)
 	var e rules.Event
 	classify.SMTP(p, &classify.Reply{Command: "DATA", Text: "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied; SendAsDeniedException: x. OutboundSpamException, try again in 5 minutes", Now: arrival}, &e)
 	if got, want := strings.Join(e.Codes, " "), "5.2.0 SendAsDeniedException OutboundSpamException"; got != want {

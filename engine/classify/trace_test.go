@@ -22,10 +22,10 @@ func lines(t classify.Trace) string {
 }
 
 func TestTrace(t *testing.T) {
-	secret := &policy.Policy{Extract: policy.Extract{
-		Type:  []policy.Extractor{{Kind: policy.FromHeader, Path: "x-session"}},
-		Codes: []policy.Extractor{{Kind: policy.FromHeader, Path: "X-Code"}, {Kind: policy.FromXMLName, Path: "error"}},
-	}}
+	secret := load(`
+provider: secret
+extract: {type: {header: x-session}, codes: [{header: X-Code}, {xml_name: error}]}
+`)
 	for _, tt := range []struct {
 		name string
 		p    *policy.Policy
@@ -60,7 +60,7 @@ retry_after: xml Value[@Name="BackOffMilliseconds"] = 178510
 `},
 		{"credentials are not shown", secret, classify.Response{Status: 401, Header: headers("X-Session", "secret", "X-Code", strings.Repeat("é", 150)), Body: []byte("<error><a/></error>")},
 			`status: http status = 401
-type: header x-session = [hidden]
+type: header X-Session = [hidden]
 codes: header X-Code = ` + strings.Repeat("é", 100) + `…
 codes: xml_name error = a
 `},

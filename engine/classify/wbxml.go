@@ -19,6 +19,12 @@ import (
 // ActiveSync has no other header (MS-ASWBXML, section 2.1.2).
 const wbxmlHeader = "\x03\x01\x6a\x00"
 
+// Bounds of what is read.
+const (
+	maxTags      = 512     // elements that are open at once
+	maxWBXMLText = 4 << 10 // bytes of one text; a longer one is likely to be somebody's mail
+)
+
 // wbxmlNames are the names of Status elements and of the elements around them, by
 // code page and token.
 var wbxmlNames = map[[2]byte]string{
@@ -96,7 +102,7 @@ func (d *wbxmlDecoder) next() bool {
 // element begins the element of a token, and returns false if it is not one.
 func (d *wbxmlDecoder) element(token byte) bool {
 	tag := token & 0x3F
-	if tag < 0x05 || token >= 0x80 || len(d.open) >= maxDepth {
+	if tag < 0x05 || token >= 0x80 || len(d.open) >= maxTags {
 		return false
 	}
 	name, known := wbxmlNames[[2]byte{d.page, tag}]
@@ -128,8 +134,8 @@ func mbUint(s string) (n, size int) {
 }
 
 func writeXMLText(b *strings.Builder, s string) {
-	if len(s) > patternWindow || !utf8.ValidString(s) {
-		return // likely to be somebody's mail
+	if len(s) > maxWBXMLText || !utf8.ValidString(s) {
+		return
 	}
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; c {

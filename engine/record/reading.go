@@ -74,15 +74,10 @@ func readingOf(p *policy.Policy) *reading {
 // conditions returns all conditions of a policy on which its decisions depend.
 func conditions(p *policy.Policy) []*rules.Set {
 	sets := []*rules.Set{p.Matcher}
-	x := &p.Extract
-	lists := [][]policy.Extractor{x.Type, x.Codes, x.Message, x.RetryAfter}
-	for _, f := range x.Facts {
-		lists = append(lists, f.From)
-	}
-	for _, list := range lists {
-		for _, x := range list {
-			if x.Holds != nil {
-				sets = append(sets, x.Holds)
+	for _, list := range p.Extract.All() {
+		for i := range list {
+			if holds := list[i].Holds; holds != nil {
+				sets = append(sets, holds)
 			}
 		}
 	}

@@ -24,7 +24,7 @@ func LearnedOf(p *policy.Policy, e *rules.Event, now time.Time) (list []Learned)
 		if l.Learn == nil || !l.Applies(e.Operation) || l.Missing(e.Facts) != "" {
 			continue
 		}
-		if v, ok := classify.Learn(l.Learn, e, now); ok {
+		if v, ok := classify.Learn(l, e, now); ok {
 			list = append(list, Learned{l.Name, v})
 		}
 	}

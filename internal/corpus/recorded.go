@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/policy"
 )
@@ -72,26 +74,17 @@ func Readers(p *policy.Policy) map[string]string {
 		h := sha256.Sum256(fmt.Appendf(nil, format, args...))
 		return hex.EncodeToString(h[:4])
 	}
-	of := func(list []policy.Extractor) string {
-		var b strings.Builder
-		for _, x := range list {
-			fmt.Fprintf(&b, "%d %q %v %v %q %q %q %q %v", x.Kind, x.Path, x.In, x.Root, x.Attr, x.Value, x.When, x.As, x.Fold)
-			if x.Text != nil {
-				fmt.Fprintf(&b, " %q", x.Text.String())
-			}
-			b.WriteByte('\n')
-		}
-		return hash("%s", b.String())
-	}
 	readers := map[string]string{
-		"type": of(p.Extract.Type), "codes": of(p.Extract.Codes), "message": of(p.Extract.Message),
-		// The patterns for waits in prose read the message.
-		"retry_after": hash("%s %s", of(p.Extract.RetryAfter), of(p.Extract.Message)),
-		"operation":   hash("%+v", p.Operations),
-		"inspect":     hash("%+v", p.Inspect), // not a fact: it tells whether a success is read at all
+		"operation": hash("%+v", p.Operations),
+		"inspect":   hash("%+v", p.Inspect), // not a fact: it tells whether a success is read at all
 	}
-	for _, f := range p.Extract.Facts {
-		readers["facts."+f.Name] = of(f.From)
+	for fact, list := range p.Extract.All() {
+		var b bytes.Buffer
+		extract.Hash(&b, list)
+		if fact == "retry_after" {
+			extract.Hash(&b, p.Extract.Message) // the patterns for waits in prose read the message
+		}
+		readers[fact] = hash("%s", &b)
 	}
 	return readers
 }
@@ -199,31 +192,18 @@ func (u *Unknown) readFromMissing(name string) bool {
 	if u.spoken.Reply != nil {
 		return u.body // all of it stands in the reply's text
 	}
-	var list []policy.Extractor
-	x := &u.policy.Extract
-	switch name {
-	case "type":
-		list = x.Type
-	case "codes":
-		list = x.Codes
-	case "message":
-		list = x.Message
-	case "retry_after":
-		if u.header {
-			return true
-		}
-		list = x.RetryAfter
-	default:
-		for _, f := range x.Facts {
-			if "facts."+f.Name == name {
-				list = f.From
-			}
+	if name == "retry_after" && u.header {
+		return true
+	}
+	for fact, list := range u.policy.Extract.All() {
+		if fact == name {
+			return slices.ContainsFunc(list, func(x extract.Extractor) bool {
+				if x.Form.ReadsBody {
+					return u.body || u.inspected
+				}
+				return u.header
+			})
 		}
 	}
-	return slices.ContainsFunc(list, func(x policy.Extractor) bool {
-		if x.Kind.ReadsBody() {
-			return u.body || u.inspected
-		}
-		return u.header
-	})
+	return false
 }

@@ -1,4 +1,4 @@
-package classify
+package extract
 
 import "strings"
 
@@ -144,3 +144,5 @@ func valueEnd(s string, i int) int {
 	}
 	return i
 }
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }

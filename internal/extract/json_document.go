@@ -1,23 +1,21 @@
-package classify
+package extract
 
 import (
 	"encoding/binary"
 	"math/bits"
 	"strings"
 	"unsafe"
-
-	"github.com/tidwall/gjson"
 )
 
 // maxDepth bounds the nesting of JSON that is read.
 const maxDepth = 512
 
-// jsonDoc is a body that can be read as JSON, in whole or in part.
+// JSON is a body that can be read as JSON, in whole or in part.
 //
 // Policies ask for a dozen paths or more. Most of them are not in the document,
-// and most of the others begin alike. So read, which passes through the document
+// and most of the others begin alike. So Read, which passes through the document
 // once, notes the members of the outermost object and the members of those.
-type jsonDoc struct {
+type JSON struct {
 	text    string // the part that can be read; "" = none
 	members [maxMembers]member
 	n       int    // how many of members are in use
@@ -41,33 +39,6 @@ func keySetOf(key string) keySet {
 	return 1 << (h * 0x9e3779b1 >> 26)
 }
 
-// jsonPath is a gjson path that has been taken apart.
-type jsonPath struct {
-	text  string
-	plain bool       // see isPlain
-	keys  []string   // its first two keys, as far as they are plain
-	rest  []string   // for each of keys, the path that follows it; "" = none
-	each  [][]string // for each of rest, what eachOf says of it
-	needs keySet     // the keys that a document must have for the path to match
-}
-
-func newJSONPath(text string) jsonPath {
-	p := jsonPath{text: text, plain: isPlain(text) && !strings.HasSuffix(text, ".")}
-	for rest, more := text, true; more; {
-		var key string
-		if key, rest, more = strings.Cut(rest, "."); !isPlain(key) {
-			break
-		}
-		if len(p.keys) < 2 {
-			p.keys, p.rest, p.each = append(p.keys, key), append(p.rest, rest), append(p.each, eachOf(rest))
-		}
-		if c := key[0]; c != '#' && c != ':' && !isDigit(c) {
-			p.needs |= keySetOf(key)
-		}
-	}
-	return p
-}
-
 const maxMembers = 24
 
 // member is one member of an object: text[start:end] is its value.
@@ -77,12 +48,12 @@ type member struct {
 	start, end int
 }
 
-// read sets d to the part of s that can be read as JSON. Of a valid document that
+// Read sets d, which must be the zero value, to the part of s that can be read as JSON. Of a valid document that
 // is all of it. Of one that is cut short or broken it is everything before the
 // fault, with the open arrays and objects closed; only then is the text copied.
 // Trailing commas, which Google's published samples have, and control characters
 // in strings are accepted.
-func (d *jsonDoc) read(s string) {
+func (d *JSON) Read(s string) {
 	s = strings.TrimPrefix(skipSpace(s), ")]}'")
 	var buf [64]byte
 	open := buf[:0]            // the closing brackets that are due
@@ -204,7 +175,7 @@ scan:
 
 // note records the key of the member whose value comes next, if it stands on one of
 // the first two levels.
-func (d *jsonDoc) note(key string, open []byte, cur *[3]int) {
+func (d *JSON) note(key string, open []byte, cur *[3]int) {
 	n := len(open)
 	if n > 2 || n == 2 && open[0] != '}' {
 		return
@@ -228,7 +199,7 @@ func (d *jsonDoc) note(key string, open []byte, cur *[3]int) {
 
 // find returns the index of the first member with that key inside the member in, or
 // -1 if there is none.
-func (d *jsonDoc) find(in int, key string) int {
+func (d *JSON) find(in int, key string) int {
 	for i := 0; i < d.n; i++ {
 		if m := &d.members[i]; m.in == in && m.key == key {
 			return i
@@ -272,118 +243,13 @@ func isLiteral(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '-' || c == '+' || c == '.'
 }
 
-// values appends to dst the scalars at p, at most limit of them.
-func (d *jsonDoc) values(dst []string, p *jsonPath, limit int) (out []string) {
-	out = dst
-	if d.keys&p.needs != p.needs {
-		return out
-	}
-	defer func() {
-		// gjson gets bytes and paths from outside. If it ever panics on them,
-		// the fact counts as absent.
-		_ = recover()
-	}()
-	noted := d.noted && d.text[0] == '{'
-	if !p.plain {
-		if noted && len(p.keys) > 0 && d.find(-1, p.keys[0]) < 0 {
-			return out // a quick way out: most policies ask for parts of a batch, and few answers are batches
-		}
-		return scalars(out, gjson.Get(d.text, p.text), limit, 0)
-	}
-	if !noted {
-		return walk(out, d.text, p.text, limit)
-	}
-	at := -1
-	for depth, key := range p.keys {
-		if at = d.find(at, key); at < 0 {
-			return out
-		}
-		m := &d.members[at]
-		value, rest := d.text[m.start:m.end], p.rest[depth]
-		if rest == "" {
-			return scalarsOf(out, value, limit)
-		}
-		if each := p.each[depth]; each != nil && d.keys != allKeys && value != "" && value[0] == '[' {
-			if found, ok := inEach(out, value, each, limit); ok {
-				return found
-			}
-		}
-		if value == "" || value[0] != '{' || depth == len(p.keys)-1 {
-			return walk(out, value, rest, limit)
-		}
-	}
-	return out
-}
+// Text returns the part that can be read; "" = none.
+func (d *JSON) Text() string { return d.text }
 
-// isPlain reports whether a path consists of keys, indices and "#" only, without
-// gjson's patterns, queries, modifiers and the like.
-func isPlain(path string) bool {
-	for i := 0; i < len(path); i++ {
-		switch c := path[i]; c {
-		case '(', '@', '|', '\\', '{', '[', '!', '*', '?', '~':
-			return false
-		case '.':
-			if i == 0 || path[i-1] == '.' {
-				return false
-			}
-		}
-	}
-	return path != ""
-}
+// Cut reports whether the body goes on after Text, but cannot be read.
+func (d *JSON) Cut() bool { return d.cut }
 
-// walk appends to dst the scalars at a plain path. It goes through the elements of
-// each "#" itself, since gjson would build a new array for them.
-func walk(dst []string, doc, path string, limit int) []string {
-	i := strings.Index(path, "#.")
-	if i < 0 || i > 0 && path[i-1] != '.' {
-		return scalars(dst, gjson.Get(doc, path), limit, 0)
-	}
-	rest := path[i+2:]
-	array := gjson.Result{Type: gjson.JSON, Raw: doc}
-	if i > 0 {
-		array = gjson.Get(doc, path[:i-1])
-	} else {
-		array.Raw = skipSpace(doc)
-	}
-	if !array.IsArray() {
-		return dst
-	}
-	array.ForEach(func(_, v gjson.Result) bool {
-		if v.Type == gjson.JSON {
-			dst = walk(dst, v.Raw, rest, limit)
-		}
-		return len(dst) < limit
-	})
-	return dst
-}
-
-// scalarsOf does what scalars does, for a value that is not parsed yet.
-func scalarsOf(dst []string, value string, limit int) []string {
-	if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' && strings.IndexByte(value, '\\') < 0 {
-		return append(dst, value[1:n-1])
-	}
-	return scalars(dst, gjson.Parse(value), limit, 0)
-}
-
-// scalars appends the text of a string, number or boolean, and of those inside an
-// array. Objects and null have no text.
-func scalars(dst []string, v gjson.Result, limit, depth int) []string {
-	switch v.Type {
-	case gjson.String:
-		return append(dst, v.Str)
-	case gjson.Number:
-		return append(dst, v.Raw)
-	case gjson.True:
-		return append(dst, "true")
-	case gjson.False:
-		return append(dst, "false")
-	case gjson.JSON:
-		if depth < 4 && v.IsArray() {
-			v.ForEach(func(_, v gjson.Result) bool {
-				dst = scalars(dst, v, limit, depth+1)
-				return len(dst) < limit
-			})
-		}
-	}
-	return dst
+// Lacks reports whether d is certainly no object with a member of that key.
+func (d *JSON) Lacks(key string) bool {
+	return d.text == "" || d.text[0] != '{' || d.noted && d.find(-1, key) < 0
 }

@@ -1,32 +1,33 @@
-package classify
+package extract
 
 import (
 	"encoding/binary"
-	"sync"
 	"unsafe"
 
 	"github.com/recourse-go/recourse/internal/fold"
 	"github.com/recourse-go/recourse/internal/scan"
 )
 
+// Window is how many bytes of a text patterns search.
+const Window = 4 << 10
+
 // window is the text that text patterns search. Most texts do not match most patterns,
 // so before the first pattern is run, one pass looks for the texts that the patterns of
 // the policy require. A pattern that requires texts of which none is there is not run.
 type window struct {
-	text    string
-	scanner *scan.Scanner        // of the texts that the patterns require; may be nil
-	looked  bool                 // found and odd are set
-	found   textSet              // the scanner's texts that are in text
-	odd     bool                 // text has a letter that fold cannot look for, so nothing is certain
-	lower   *[patternWindow]byte // text in lower case; nil until a pattern needs it
+	text    string        // at most Window bytes
+	scanner *scan.Scanner // of the texts that the patterns require; may be nil
+	looked  bool          // found and odd are set
+	found   textSet       // the scanner's texts that are in text
+	odd     bool          // text has a letter that fold cannot look for, so nothing is certain
+	lowered bool          // lower is set
+	lower   [Window]byte  // text in lower case
 }
 
-var windows = sync.Pool{New: func() any { return new([patternWindow]byte) }}
-
-// start returns the index, at least from, at which the pattern of x is to be run on w's
+// start returns the index, at least from, at which the pattern p is to be run on w's
 // text, or -1 if the pattern certainly does not match at or after from.
-func (w *window) start(from int, x *source) int {
-	if len(x.need.Texts) == 0 || len(w.text) > patternWindow {
+func (w *window) start(from int, p *textPattern) int {
+	if len(p.need.Texts) == 0 {
 		return from
 	}
 	if !w.looked {
@@ -35,15 +36,15 @@ func (w *window) start(from int, x *source) int {
 	if w.odd {
 		return from
 	}
-	if w.scanner != nil && !w.found.meets(&x.texts) {
+	if w.scanner != nil && !w.found.meets(&p.texts) {
 		return -1
 	}
-	if w.lower == nil {
-		w.lower = windows.Get().(*[patternWindow]byte)
+	if !w.lowered {
+		w.lowered = true
 		lowerASCII(w.lower[:len(w.text)], w.text)
 	}
-	at := x.need.Index(unsafe.String(&w.lower[0], len(w.text))[from:])
-	if at > 0 && !x.need.Leads {
+	at := p.need.Index(unsafe.String(&w.lower[0], len(w.text))[from:])
+	if at > 0 && !p.need.Leads {
 		at = 0
 	}
 	if at >= 0 {
@@ -70,13 +71,9 @@ func (w *window) look() {
 
 // set makes s the text to search. If it is so already, what was found in it is kept.
 func (w *window) set(s string) {
-	if s == w.text && s != "" {
-		return
+	if s != w.text {
+		w.text, w.looked, w.odd, w.lowered, w.found = s, false, false, false, textSet{}
 	}
-	if w.lower != nil {
-		windows.Put(w.lower)
-	}
-	*w = window{text: s, scanner: w.scanner}
 }
 
 // lowerASCII copies s to dst with A to Z in lower case. dst must be as long as s.

@@ -1,4 +1,4 @@
-package classify
+package extract
 
 import (
 	"slices"
@@ -18,15 +18,15 @@ func TestKeysLoseNothing(t *testing.T) {
 		for _, s := range rapid.SliceOfN(token, 0, 14).Draw(t, "tokens") {
 			body += s
 		}
-		var d jsonDoc
-		if d.read(body); d.text == "" {
+		var d JSON
+		if d.Read(body); d.text == "" {
 			return
 		}
 		whole := d
 		whole.keys = allKeys
 		for _, text := range paths {
 			p := newJSONPath(text)
-			if got, want := d.values(nil, &p, 9), whole.values(nil, &p, 9); !slices.Equal(got, want) {
+			if got, want := d.values(nil, p, 9), whole.values(nil, p, 9); !slices.Equal(got, want) {
 				t.Fatalf("%s of %s: got %q, want %q", text, body, got, want)
 			}
 		}
