@@ -327,6 +327,8 @@ func TestImports(t *testing.T) {
 			"the limiter is of use without a policy, and must not know one"},
 		{"policy", []string{module + "/engine", module + "/engine/classify", module + "/limiter", "net/http", "github.com/cenkalti/backoff/v4"},
 			"a policy is data: reading one must not bring in what runs it"},
+		{"internal/extract", []string{module + "/policy", module + "/engine", module + "/limiter", "net/http"},
+			"where a fact stands in a reply is the same for who reads the policy and for who reads the reply"},
 		{"engine/classify", []string{module + "/engine", module + "/limiter", "github.com/cenkalti/backoff/v4"},
 			"classification says what happened, not what to do"},
 		{"engine/internal/decision", []string{module + "/engine", module + "/engine/classify", module + "/limiter", "github.com/cenkalti/backoff/v4"},

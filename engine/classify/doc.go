@@ -4,7 +4,7 @@
 // It reads raw HTTP responses ([HTTP]), SMTP replies ([SMTP]), IMAP responses
 // ([IMAP]), errors of the Go libraries that talk to providers ([Error]), and
 // batches of answers inside one response ([Batch]). The policy says where in a
-// response each fact is found ([policy.Extract]); the standard headers that ask a
+// response each fact is found (its section `extract`); the standard headers that ask a
 // client to wait, such as Retry-After, are read here.
 //
 // Reading a response never fails. A body that is cut short, empty, compressed,
