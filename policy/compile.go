@@ -190,7 +190,7 @@ func isFact(s string) bool {
 
 func (c *compiler) inspects() {
 	for _, v := range good(c.inspect) {
-		in := Inspect{Status: int(yamlfile.GetOr[int64](v, "status", 0)), Operations: v.Strings("operations"),
+		in := extract.Inspect{Status: int(yamlfile.GetOr[int64](v, "status", 0)), Operations: v.Strings("operations"),
 			ContentType: yamlfile.GetOr(v, "content_type", ""), Max: yamlfile.GetOr[int64](v, "max", 64<<10)}
 		c.p.Inspect = append(c.p.Inspect, in)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/recourse-go/recourse/internal/extract"
 	"github.com/recourse-go/recourse/internal/hostport"
 )
 
@@ -212,7 +213,7 @@ func anyGlob(globs []string, name string) bool {
 // InspectFor is the entry that says to read the body of a 2xx response, nil
 // if it cannot hide an error. The first entry that fits wins. A response that
 // names no content type could be of any.
-func (p *Policy) InspectFor(status int, operation, contentType string) *Inspect {
+func (p *Policy) InspectFor(status int, operation, contentType string) *extract.Inspect {
 	for i := range p.Inspect {
 		in := &p.Inspect[i]
 		if in.Status != 0 && in.Status != status || status < 200 || status > 299 ||

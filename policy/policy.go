@@ -22,8 +22,8 @@ type Policy struct {
 	Protocol string
 
 	Match      []Match
-	Extract    *extract.Section // where the facts of an error stand in a response
-	Inspect    []Inspect
+	Extract    *extract.Section  // where the facts of an error stand in a response
+	Inspect    []extract.Inspect // the 2xx responses whose bodies are read
 	Operations []Operation
 	Idempotent []string // operation globs
 
@@ -49,15 +49,6 @@ type Policy struct {
 type Match struct {
 	Host string // exact, or with a leading "*." label; lower case
 	Path string // glob with * (one segment) and ** (any number); "" = every path
-}
-
-// Inspect says in which 2xx responses an error can be hidden. The body of a 2xx response
-// is read only if an Inspect covers it.
-type Inspect struct {
-	Status      int      // 0 = any 2xx
-	Operations  []string // globs; empty = all
-	ContentType string   // media type, prefix match; "" = any
-	Max         int64    // the most bytes that are read; at most 1 MiB
 }
 
 // Operation gives a name to the requests for which all its conditions hold: see

@@ -144,7 +144,7 @@ func UnknownOf(line []byte, c *Case, p *policy.Policy, readers map[string]string
 	u.header = u.spoken.Reply == nil && replied && missing("headers")
 	u.operation = missing("operation") && missing("url") && (!u.spoken.Commands || c.Method == "")
 	u.method = missing("method") && missing("url") && (!u.spoken.Commands || c.Operation == "")
-	u.inspected = success(c) && u.spoken.Reply == nil && !given && slices.ContainsFunc(p.Inspect, func(in policy.Inspect) bool {
+	u.inspected = success(c) && u.spoken.Reply == nil && !given && slices.ContainsFunc(p.Inspect, func(in extract.Inspect) bool {
 		return u.operation && len(in.Operations) > 0 || u.header && in.ContentType != ""
 	})
 	u.idempotent = missing("idempotent") && missing("idempotency_key") && (u.method || u.operation && (len(p.Idempotent) > 0 || u.spoken.Commands)) &&
