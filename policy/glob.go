@@ -41,63 +41,77 @@ func globPath(pattern, path string) bool {
 	if pattern == "" {
 		return true
 	}
-	first := strings.IndexByte(pattern, '*')
-	if first < 0 {
-		return pattern == path
-	}
-	// The segments before the first with a '*' are the path's too.
-	i := max(strings.LastIndexByte(pattern[:first], '/'), 0)
-	if !strings.HasPrefix(path, pattern[:i]) {
+	p, n, ok := literalStart(pattern, path)
+	if !ok {
 		return false
 	}
-	j := i
-	// Most patterns need no more than this: both go on alike, and a '*' that is a whole
-	// segment takes one of the path.
-	for i < len(pattern) && j < len(path) {
-		if pattern[i] == '*' {
-			if path[j] == '/' || i > 0 && pattern[i-1] != '/' || i+1 < len(pattern) && pattern[i+1] != '/' {
+	if p, n = alike(pattern, path, p, n); p == len(pattern) && n == len(path) {
+		return true
+	}
+	return globSegments(pattern, path, strings.LastIndexByte(pattern[:p], '/')+1, strings.LastIndexByte(path[:n], '/')+1)
+}
+
+// literalStart skips the segments of a pattern before the first that has a '*', which must
+// be the path's too. It returns how far that is in both. ok is false if they differ.
+func literalStart(pattern, path string) (p, n int, ok bool) {
+	first := strings.IndexByte(pattern, '*')
+	if first < 0 {
+		return len(pattern), len(path), pattern == path
+	}
+	start := max(strings.LastIndexByte(pattern[:first], '/'), 0)
+	return start, start, strings.HasPrefix(path, pattern[:start])
+}
+
+// alike returns how far a pattern and a path, from pattern[p:] and path[n:] on, are the same
+// but for each '*' that is a whole segment, which takes one of the path. Most patterns need
+// no more than this.
+func alike(pattern, path string, p, n int) (int, int) {
+	for p < len(pattern) && n < len(path) {
+		if pattern[p] == '*' {
+			if path[n] == '/' || p > 0 && pattern[p-1] != '/' || p+1 < len(pattern) && pattern[p+1] != '/' {
 				break
 			}
-			i++
-			for j < len(path) && path[j] != '/' {
-				j++
+			p++
+			for n < len(path) && path[n] != '/' {
+				n++
 			}
 			continue
 		}
-		if pattern[i] != path[j] {
+		if pattern[p] != path[n] {
 			break
 		}
-		i, j = i+1, j+1
+		p, n = p+1, n+1
 	}
-	if i == len(pattern) && j == len(path) {
-		return true
-	}
-	// Offsets of the next segment; len+1 = none left.
-	p, n := strings.LastIndexByte(pattern[:i], '/')+1, strings.LastIndexByte(path[:j], '/')+1
-	star, from := -1, 0
+	return p, n
+}
+
+// globSegments compares the segments of a pattern from pattern[p:] on with those of a path
+// from path[n:] on. An index of len+1 says that no segment is left.
+func globSegments(pattern, path string, p, n int) bool {
+	behindStars, from := -1, 0 // where to go on behind the last "**" of the pattern, and in the path
 	for n <= len(path) {
 		if p <= len(pattern) {
-			seg, next := segment(pattern, p)
-			if seg == "**" {
-				star, from = next, n
+			wanted, next := segment(pattern, p)
+			if wanted == "**" {
+				behindStars, from = next, n
 				p = next
 				continue
 			}
 			name, after := segment(path, n)
-			if globSegment(seg, name) {
+			if globSegment(wanted, name) {
 				p, n = next, after
 				continue
 			}
 		}
-		if star < 0 {
+		if behindStars < 0 {
 			return false
 		}
-		_, from = segment(path, from)
-		p, n = star, from
+		_, from = segment(path, from) // the "**" takes one segment more
+		p, n = behindStars, from
 	}
 	for p <= len(pattern) {
-		seg, next := segment(pattern, p)
-		if seg != "**" {
+		wanted, next := segment(pattern, p)
+		if wanted != "**" {
 			return false
 		}
 		p = next
@@ -105,6 +119,7 @@ func globPath(pattern, path string) bool {
 	return true
 }
 
+// globSegment reports whether one segment of a pattern, which is not "**", matches a name.
 func globSegment(pattern, name string) bool {
 	if pattern == "*" {
 		return name != ""
@@ -112,7 +127,7 @@ func globSegment(pattern, name string) bool {
 	return Glob(pattern, name)
 }
 
-// segment is the segment of s that begins at i, and where the next one does.
+// segment returns the segment of s that begins at i, and where the next one begins.
 func segment(s string, i int) (seg string, next int) {
 	if j := strings.IndexByte(s[i:], '/'); j >= 0 {
 		return s[i : i+j], i + j + 1
@@ -138,11 +153,12 @@ func pathsMeet(a, b string) bool {
 		func(i, j int) bool { return globsMeet(as[i], bs[j]) })
 }
 
-// meet reports whether two sequences of lengths n and m have a common
-// instance, where the elements that aStar and bStar tell stand for any number
-// of elements.
+// meet reports whether two patterns of n and m elements match some sequence that is the
+// same. aStar and bStar say which elements stand for any number of elements, and same
+// whether two other elements have a match in common.
 func meet(n, m int, aStar, bStar func(int) bool, same func(i, j int) bool) bool {
-	// ok[j] = whether the rests a[i:] and b[j:] meet, for i from n down.
+	// From the ends to the beginnings: ok[j] says whether a[i:] and b[j:] meet, and next[j]
+	// whether a[i+1:] and b[j:] do.
 	ok, next := make([]bool, m+1), make([]bool, m+1)
 	for i := n; i >= 0; i-- {
 		for j := m; j >= 0; j-- {
@@ -164,8 +180,8 @@ func meet(n, m int, aStar, bStar func(int) bool, same func(i, j int) bool) bool 
 	return next[0]
 }
 
-// literals counts the characters of a glob that stand for themselves: how
-// long a path it names.
+// literals counts the characters of a glob that stand for themselves. Of two globs that
+// match a path the one with more of them says more about it.
 func literals(pattern string) int {
 	return len(pattern) - strings.Count(pattern, "*")
 }
