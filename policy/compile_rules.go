@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,9 +15,37 @@ import (
 // ruleList reads the rules and compiles their conditions. Rules with a bad condition are
 // reported, and left out.
 func (c *compiler) ruleList() {
-	var unread []*yamlfile.Value
+	c.readRules()
+	c.options = rules.Options{Facts: c.p.facts(), Deferred: c.known}
+	set, err := c.compiler.Compile(c.conditions(), c.options)
+	found, _ := errors.AsType[rules.ErrorList](err)
+	broken, cut := map[*yamlfile.Value]bool{}, map[*yamlfile.Value]bool{}
+	for _, e := range found {
+		v := c.ruleOf[e.Rule]
+		c.whenError(v, e)
+		broken[v] = true
+		cut[v] = cut[v] || e.Code == rules.CodeSyntax
+	}
+	for _, v := range c.ruleOf {
+		if v.File == c.top.src { // what is inherited is looked at in its own policy
+			c.comment(v, cut[v])
+		}
+	}
+	switch {
+	case len(found) > 0: // what is wrong with the other rules is to be reported too
+		c.leaveOut(broken)
+		set, _ = c.compiler.Compile(c.conditions(), c.options)
+	case err != nil: // cannot be: Compile promises an ErrorList
+		c.err(c.top.root.KeyOrFirst(), "syntax", "", "%v", err)
+	}
+	c.p.Matcher = set
+	c.p.Rules = append(c.p.Rules, c.defaultRule())
+}
+
+// readRules reads the rules that have a condition. All others were reported, and are left
+// out.
+func (c *compiler) readRules() {
 	list := good(c.rules)
-	compiled := make([]rules.Rule, 0, len(list))
 	c.p.Rules, c.ruleOf = make([]Rule, 0, len(list)+1), make([]*yamlfile.Value, 0, len(list))
 	replaced := make(map[*yamlfile.Value]*yamlfile.Value, len(c.replaced))
 	for _, x := range c.replaced {
@@ -29,53 +56,36 @@ func (c *compiler) ruleList() {
 		if of := replaced[v]; of != nil {
 			rule.Replaced, rule.ReplacedPos = of.File.Owner, rulePosition(of)
 		}
-		when, ok := yamlfile.Get[string](v, "when")
-		if !ok {
-			unread = append(unread, v)
-			continue // reported; its expression is not compiled
+		var ok bool
+		if rule.When, ok = yamlfile.Get[string](v, "when"); !ok {
+			c.unreadRules = append(c.unreadRules, v)
+			continue
 		}
-		rule.When = when
-		c.p.Rules = append(c.p.Rules, rule)
-		c.ruleOf = append(c.ruleOf, v)
-		compiled = append(compiled, rules.Rule{Name: rule.Name, When: when})
+		c.p.Rules, c.ruleOf = append(c.p.Rules, rule), append(c.ruleOf, v)
 	}
+}
 
-	c.options = rules.Options{Facts: c.p.facts(), Deferred: c.known}
-	set, err := c.compiler.Compile(compiled, c.options)
-	found, _ := errors.AsType[rules.ErrorList](err)
-	for _, e := range found {
-		c.whenError(c.ruleOf[e.Rule], e)
+// conditions returns the conditions of the rules, as package rules compiles them.
+func (c *compiler) conditions() []rules.Rule {
+	list := make([]rules.Rule, len(c.p.Rules))
+	for i := range c.p.Rules {
+		list[i] = rules.Rule{Name: c.p.Rules[i].Name, When: c.p.Rules[i].When}
 	}
-	for _, v := range c.ruleOf {
-		if v.File == c.top.src { // what is inherited is looked at in its own policy
-			c.comment(v, slices.ContainsFunc(found, func(e *rules.Error) bool { return e.Code == rules.CodeSyntax && c.ruleOf[e.Rule] == v }))
-		}
-	}
-	switch {
-	case err == nil:
-	case len(found) == 0: // cannot be: Compile promises an ErrorList
-		c.err(c.top.root.KeyOrFirst(), "syntax", "", "%v", err)
-	default:
-		// What is wrong with the other rules is to be reported too.
-		broken := make([]bool, len(compiled))
-		for _, e := range found {
-			broken[e.Rule] = true
-		}
-		n := 0
-		for i, v := range c.ruleOf {
-			if broken[i] {
-				unread = append(unread, v)
-				continue
-			}
-			c.ruleOf[n], c.p.Rules[n], compiled[n] = v, c.p.Rules[i], compiled[i]
-			n++
-		}
-		c.ruleOf, c.p.Rules = c.ruleOf[:n], c.p.Rules[:n]
-		set, _ = c.compiler.Compile(compiled[:n], c.options)
-	}
-	c.p.Matcher, c.unreadRules = set, unread
+	return list
+}
 
-	c.p.Rules = append(c.p.Rules, c.defaultRule())
+// leaveOut takes the rules of these entries out of the policy.
+func (c *compiler) leaveOut(broken map[*yamlfile.Value]bool) {
+	n := 0
+	for i, v := range c.ruleOf {
+		if broken[v] {
+			c.unreadRules = append(c.unreadRules, v)
+			continue
+		}
+		c.ruleOf[n], c.p.Rules[n] = v, c.p.Rules[i]
+		n++
+	}
+	c.ruleOf, c.p.Rules = c.ruleOf[:n], c.p.Rules[:n]
 }
 
 // defaultRule reads the rule that holds for every event, from the field `default`.
@@ -104,7 +114,7 @@ func (c *compiler) defaultRule() Rule {
 	return d
 }
 
-// ruleSpan is where the name of a rule is written, or the rule where it has none.
+// ruleSpan returns where the name of a rule is written, or the rule if it has none.
 func ruleSpan(v *yamlfile.Value) yamlfile.Span {
 	if n := v.Child("name"); n != nil && !n.Bad {
 		return v.File.NodeSpan(n.Node)
@@ -112,69 +122,86 @@ func ruleSpan(v *yamlfile.Value) yamlfile.Span {
 	return v.File.NodeSpan(v.FirstNode())
 }
 
+// rulePosition returns where a rule is written, see ruleSpan.
 func rulePosition(v *yamlfile.Value) Position {
 	at := ruleSpan(v)
 	return Position{File: v.File.Name, Line: at.Line, Column: at.Column}
 }
 
+// rule reads one rule but for its condition, and reports what does not fit together.
 func (c *compiler) rule(v *yamlfile.Value, name string) Rule {
-	r := Rule{Name: name, Backoff: -1, Pos: rulePosition(v),
+	r := Rule{
+		Name: name, Backoff: -1, Pos: rulePosition(v),
 		Wait: yamlfile.GetOr[time.Duration](v, "wait", 0), MaxWait: yamlfile.GetOr[time.Duration](v, "max_wait", 0),
-		Hint: HintUse(indexOf(hintNames[:], yamlfile.GetOr(v, "hint", ""))), Over: OverWait(indexOf(overNames[:], yamlfile.GetOr(v, "over", ""))), Safe: yamlfile.GetOr(v, "replay", "") == "safe"}
+		Hint: HintUse(indexOf(hintNames[:], yamlfile.GetOr(v, "hint", ""))), Over: OverWait(indexOf(overNames[:], yamlfile.GetOr(v, "over", ""))),
+		Safe: yamlfile.GetOr(v, "replay", "") == "safe",
+	}
 	if v.File != c.top.src {
 		r.Inherited = v.File.Owner
 	}
-	action, known := yamlfile.Get[string](v, "action")
-	r.Action = actionOf(action)
-	again := r.Action.Waits()
-	if known {
-		// Fields that only go with some actions.
-		for _, f := range []struct {
-			name, with string
-			fits       bool
-		}{
-			{"as", "fail", r.Action == Fail},
-			{"backoff", "retry and wait", again},
-			{"wait", "wait", r.Action == Wait},
-			{"hint", "retry and wait, or with hold", again || v.ByName["hold"] != nil},
-			{"max_wait", "retry and wait", again},
-			{"over", "retry and wait", again},
-			{"replay", "retry, wait and reauth", r.Action.Repeats()},
-		} {
-			if x := v.ByName[f.name]; x != nil && !f.fits {
-				hint := "remove it, or change the action"
-				if f.name == "wait" && r.Action == Retry {
-					hint = "action: wait waits a fixed time"
-				}
-				c.err(x.KeySpan(), "misplaced-field", hint, "%q goes with %s, not with %s", f.name, f.with, action)
-			}
-		}
-		if x := v.ByName["over"]; x != nil && again && v.ByName["max_wait"] == nil && !x.Bad {
-			c.r.Warnf(x.KeySpan(), "no-effect", "add max_wait", "`over` says nothing without `max_wait`")
-		}
-		if x := v.ByName["max_wait"]; x != nil && again && r.Hint == HintIgnore && !x.Bad {
-			c.r.Warnf(x.KeySpan(), "no-effect", "remove it", "`max_wait` says nothing where a hint is ignored")
+	if action, known := yamlfile.Get[string](v, "action"); known {
+		r.Action = actionOf(action)
+		c.actionFields(v, &r)
+		if r.Action == Fail {
+			r.As = yamlfile.GetOr(v, "as", "permanent")
 		}
 	}
-	if known && r.Action == Fail {
-		r.As = yamlfile.GetOr(v, "as", "permanent")
-	}
-	if x := v.ByName["backoff"]; x != nil {
-		if !x.Bad {
-			r.Backoff = c.schedule(x.Span(), x.Text())
-		}
-	} else if again && v.ByName["wait"] == nil {
-		place := ruleSpan(v)
-		if x := v.ByName["action"]; x != nil {
-			place = x.Span()
-		}
-		r.Backoff = c.schedule(place, "default")
-	}
+	r.Backoff = c.ruleSchedule(v, r.Action)
 	r.Hold = c.holds(v)
 	return r
 }
 
-// schedule finds a backoff by name.
+// actionFields reports fields that have no meaning with the rule's action.
+func (c *compiler) actionFields(v *yamlfile.Value, r *Rule) {
+	waits := r.Action.Waits()
+	for _, f := range []struct {
+		name, with string
+		fits       bool
+	}{
+		{"as", "fail", r.Action == Fail},
+		{"backoff", "retry and wait", waits},
+		{"wait", "wait", r.Action == Wait},
+		{"hint", "retry and wait, or with hold", waits || v.ByName["hold"] != nil},
+		{"max_wait", "retry and wait", waits},
+		{"over", "retry and wait", waits},
+		{"replay", "retry, wait and reauth", r.Action.Repeats()},
+	} {
+		if x := v.ByName[f.name]; x != nil && !f.fits {
+			hint := "remove it, or change the action"
+			if f.name == "wait" && r.Action == Retry {
+				hint = "action: wait waits a fixed time"
+			}
+			c.err(x.KeySpan(), "misplaced-field", hint, "%q goes with %s, not with %s", f.name, f.with, r.Action)
+		}
+	}
+	if x := v.ByName["over"]; x != nil && waits && v.ByName["max_wait"] == nil && !x.Bad {
+		c.r.Warnf(x.KeySpan(), "no-effect", "add max_wait", "`over` says nothing without `max_wait`")
+	}
+	if x := v.ByName["max_wait"]; x != nil && waits && r.Hint == HintIgnore && !x.Bad {
+		c.r.Warnf(x.KeySpan(), "no-effect", "remove it", "`max_wait` says nothing where a hint is ignored")
+	}
+}
+
+// ruleSchedule returns the index of the backoff that a rule waits by; -1 = none.
+func (c *compiler) ruleSchedule(v *yamlfile.Value, action Action) int {
+	if x := v.ByName["backoff"]; x != nil {
+		if x.Bad {
+			return -1
+		}
+		return c.schedule(x.Span(), x.Text())
+	}
+	if !action.Waits() || v.ByName["wait"] != nil {
+		return -1
+	}
+	place := ruleSpan(v)
+	if x := v.ByName["action"]; x != nil {
+		place = x.Span()
+	}
+	return c.schedule(place, "default")
+}
+
+// schedule returns the index of the backoff of that name; -1 = there is none, which it
+// reports at the span.
 func (c *compiler) schedule(at yamlfile.Span, name string) int {
 	i, ok := c.backoffAt[name]
 	if ok {
@@ -232,6 +259,7 @@ func (c *compiler) comment(v *yamlfile.Value, broken bool) {
 	}
 }
 
+// hasComment reports whether " #" cut a value short.
 func hasComment(v *yamlfile.Value) bool {
 	text, _ := v.Comment()
 	return text != ""

@@ -1,24 +1,13 @@
 package policy
 
 import (
-	"fmt"
-	"io"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/recourse-go/recourse/internal/yamlfile"
 	"github.com/recourse-go/recourse/rules"
 )
-
-// File is one policy file, not yet read.
-type File struct {
-	Name string // as diagnostics show it
-	Data []byte
-}
 
 // LoadOptions say what Load builds on.
 type LoadOptions struct {
@@ -27,17 +16,6 @@ type LoadOptions struct {
 	// the result has them too. Where a file and a policy of Over claim the same
 	// requests, the file's policy gets them. Nil = the files stand alone.
 	Over *Set
-}
-
-// Set is a number of policies that were loaded together. It is immutable and
-// safe for concurrent use.
-type Set struct {
-	entries []*entry // sorted by name
-	byName  map[string]*entry
-	layers  map[string]*layer
-	hosts   hosts
-	version string
-	above   int // how many Sets it lies over
 }
 
 // Load reads policy files and resolves what they extend. It reports every
@@ -250,185 +228,4 @@ func isUsed(v *yamlfile.Value, used map[*yamlfile.Value]bool) bool {
 		}
 	}
 	return false
-}
-
-// claims reports matches that no request tells apart.
-func (s *Set) claims(own []*layer, r *yamlfile.Report) {
-	type claim struct {
-		p  *entry
-		m  Match
-		at yamlfile.Span
-	}
-	type rank struct {
-		host   string
-		length int // of the path: the longest wins
-	}
-	groups := map[rank][]claim{}
-	for _, p := range s.entries {
-		l := s.layers[p.name]
-		for ; l != nil && l.head.Child("match") == nil; l = l.lower {
-		}
-		if l == nil {
-			continue
-		}
-		for _, v := range good(l.head.Items("match")) {
-			if h, ok := yamlfile.Get[string](v, "host"); ok {
-				m := Match{Host: h, Path: yamlfile.GetOr(v, "path", "")}
-				at := rank{h, literals(m.Path)}
-				groups[at] = append(groups[at], claim{p, m, v.KeyOrFirst()})
-			}
-		}
-	}
-	fresh := map[*yamlfile.File]bool{}
-	for _, l := range own {
-		fresh[l.src] = true
-	}
-	for _, group := range groups {
-		if !slices.ContainsFunc(group, func(c claim) bool { return c.p != group[0].p }) {
-			continue // one policy alone: any of its matches will do
-		}
-		var paths []string
-		for _, c := range group {
-			paths = append(paths, c.m.Path)
-		}
-		meeting := newMeeting(paths)
-		for i, a := range group {
-			meeting.each(a.m.Path, func(n int) bool {
-				b := group[n]
-				if n >= i || a.p == b.p || a.p.above != b.p.above || !pathsMeet(a.m.Path, b.m.Path) {
-					return true // one that overlays the other goes first
-				}
-				at, other := a, b
-				if !fresh[at.at.File] || fresh[other.at.File] && r.Order[other.at.File.Name] > r.Order[at.at.File.Name] {
-					at, other = other, at
-				}
-				r.Errorf(at.at, "ambiguous-match", "give one of them a longer path", "%q and %q claim the same requests (%s:%d)",
-					at.p.name, other.p.name, other.at.File.Name, other.at.Line)
-				return !r.Full(a.at.File, yamlfile.Error) || !r.Full(b.at.File, yamlfile.Error)
-			})
-		}
-	}
-}
-
-// Policy is the policy of a provider.
-func (s *Set) Policy(name string) (*Policy, bool) {
-	if e := s.byName[name]; e != nil {
-		return e.policy(), true
-	}
-	return nil, false
-}
-
-// Policies are all policies, sorted by name. The caller may keep the slice. Built-in
-// ones that nobody has used yet are read for it: Names does without.
-func (s *Set) Policies() []*Policy {
-	list := make([]*Policy, len(s.entries))
-	for i, e := range s.entries {
-		list[i] = e.policy()
-	}
-	return list
-}
-
-// Names are the names of all policies, sorted. The caller may keep the slice.
-func (s *Set) Names() []string {
-	names := make([]string, len(s.entries))
-	for i, e := range s.entries {
-		names[i] = e.name
-	}
-	return names
-}
-
-// Unread reports whether a policy is a built-in one that nobody has used yet: it is
-// there, and is read when Policy, Policies or Lookup first answers with it.
-func (s *Set) Unread(name string) bool {
-	e := s.byName[name]
-	return e != nil && e.unread != nil && !e.done.Load()
-}
-
-// Version is a short hash of all policies; it changes whenever a decision could.
-func (s *Set) Version() string { return s.version }
-
-// ReadDir reads the policy files of a directory, not of those below it: *.yaml
-// and *.yml, sorted by name, without the test suites *_test.yaml and *_test.yml.
-// One that is neither a regular file nor a link to one, such as a named pipe, is
-// an error; a directory is left out.
-func ReadDir(dir string) ([]File, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("policy: %w", err)
-	}
-	var files []File
-	for _, e := range entries {
-		if e.IsDir() || !isPolicyFile(e.Name()) {
-			continue
-		}
-		f, err := readFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, f)
-	}
-	return files, nil
-}
-
-func isPolicyFile(name string) bool {
-	ext := filepath.Ext(name)
-	return (ext == ".yaml" || ext == ".yml") && !strings.HasSuffix(strings.TrimSuffix(name, ext), "_test") && !strings.HasPrefix(name, ".")
-}
-
-// ReadFiles reads policy files and, by ReadDir, directories, in the order given.
-// A path may also be that of a pipe, as a shell's <(command) is; then it waits
-// for the pipe's end.
-func ReadFiles(paths ...string) ([]File, error) {
-	var files []File
-	for _, path := range paths {
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, fmt.Errorf("policy: %w", err)
-		}
-		if info.IsDir() {
-			in, err := ReadDir(path)
-			if err != nil {
-				return nil, err
-			}
-			files = append(files, in...)
-			continue
-		}
-		f, err := readNamed(path)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, f)
-	}
-	return files, nil
-}
-
-// readFile reads a regular file, or a link to one. It opens nothing else: to
-// open a named pipe is to wait for its writer, for ever perhaps.
-func readFile(path string) (File, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return File{}, fmt.Errorf("policy: %w", err)
-	case !info.Mode().IsRegular():
-		return File{}, fmt.Errorf("policy: %s is not a regular file", path)
-	}
-	return readNamed(path)
-}
-
-// readNamed reads a file that somebody named, which may be a pipe or a terminal.
-// It reads no more than it takes to see that a file is too large.
-func readNamed(path string) (File, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return File{}, fmt.Errorf("policy: %w", err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() && info.Mode()&fs.ModeType != fs.ModeNamedPipe && info.Mode()&fs.ModeCharDevice == 0 {
-		return File{}, fmt.Errorf("policy: %s is not a file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, yamlfile.MaxSize+1))
-	if err != nil {
-		return File{}, fmt.Errorf("policy: %w", err)
-	}
-	return File{Name: path, Data: data}, nil
 }
