@@ -84,7 +84,7 @@ func (s kindState) clone() kindState {
 
 // algorithm is what the limiter asks a kind of limit. In its methods m is a limit of the
 // kind, e the state of a key, whose shard is locked, x the cold state of m for that key
-// or nil, and now the time, which runs never backwards for e.
+// or nil, and now the time, which never runs backwards for e.
 type algorithm interface {
 	// place returns m's index in its group. index is the one that m had before a reload,
 	// or -1.

@@ -11,7 +11,7 @@ type record struct {
 	refs []taken
 
 	waited *waited      // nil = it was granted at once
-	grants *grants      // of which permit it is, it says; nil = of none
+	grants *grants      // what limits had granted with a permit, which it names; nil = with none
 	nested *nested      // nil = neither lends nor borrows
 	stored *storePermit // nil = the store was not asked
 }

@@ -19,6 +19,7 @@ import (
 // truth is what a condition comes to.
 type truth uint8
 
+// What a condition can come to.
 const (
 	No truth = iota
 	Yes
@@ -38,10 +39,10 @@ func truthOf(b bool) truth {
 // it would in a call that the compiler cannot see through.
 type Condition struct {
 	Op   Op
-	Not  bool    // the opposite of what op says; a failure stays one
+	Not  bool    // the opposite of what Op says; a failure stays one
 	Fact fact.ID // of Flag
-	From int32   // the part of Rule.When that it was written as
-	To   int32
+	From int32   // the part of the rule that it was written as, in bytes: from here
+	To   int32   // to here
 	Left *Value
 	More *Operands
 	Text string // the constant operand
@@ -53,15 +54,16 @@ type Operands struct {
 	Kids    []*Condition
 	Right   *Value
 	Texts   []string
-	TextSet map[string]struct{} // of texts, where they are many
+	TextSet map[string]struct{} // the Texts, where they are many
 	Bytes   []byte              // the constant operand of LowerOther
 	Nums    []int64
 	Pattern *Pattern
 	Program *vm.Program
-	Reads   []valueset.Field // what program reads
+	Reads   []valueset.Field // what Program reads
 }
 
-// Op is what a condition does.
+// Op is what a condition does. In the list below, left, text, num and so on are the
+// condition's fields Left, Text and Num, and those of its Operands.
 type Op uint8
 
 const (
@@ -304,7 +306,7 @@ func (c *Condition) evalCodes(e *fact.Event) truth {
 }
 
 // evalLowered does what the faster ways for a constant of plain ASCII cannot;
-// c.num is the operator.
+// c.Num is the operator.
 func (c *Condition) evalLowered(s string) truth {
 	return truthOf(fold.WithLower(s, func(lowered []byte) bool {
 		switch Op(c.Num) {
