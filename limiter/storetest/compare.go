@@ -26,28 +26,34 @@ func Compare(t *testing.T, seed uint64, calls int, start func(t *testing.T, cloc
 	for range 4 {
 		c.members = append(c.members, c.id())
 	}
+	began := now
 	for i := range calls {
-		what, answers, errs := c.call()
-		for j := range answers {
-			if errs[j] != nil {
-				t.Fatalf("seed %d, call %d at %v: %s: %v", seed, i, now.Sub(time.Unix(1_700_000_000, 0)), what, errs[j])
+		r := c.call()
+		for j := range r.answers {
+			if r.errs[j] != nil {
+				t.Fatalf("seed %d, call %d at %v: %s: %v", seed, i, now.Sub(began), r.what, r.errs[j])
 			}
-			answers[j] = zoneless(answers[j])
+			r.answers[j] = zoneless(r.answers[j])
 		}
-		if !reflect.DeepEqual(answers[0], answers[1]) {
-			t.Fatalf("seed %d, call %d at %v:\n%s\ngot  %+v\nwant %+v", seed, i, now.Sub(time.Unix(1_700_000_000, 0)), what, answers[1], answers[0])
+		if !reflect.DeepEqual(r.answers[0], r.answers[1]) {
+			t.Fatalf("seed %d, call %d at %v:\n%s\ngot  %+v\nwant %+v", seed, i, now.Sub(began), r.what, r.answers[1], r.answers[0])
 		}
-		switch c.rnd.IntN(100) {
-		case 0:
-			now = now.Add(time.Duration(c.rnd.Int64N(int64(2 * time.Hour))))
-		case 1, 2:
-			now = now.Add(time.Duration(c.rnd.Int64N(int64(2 * time.Minute))))
-		case 3, 4, 5, 6:
-			now = now.Add(time.Duration(c.rnd.Int64N(int64(5 * time.Second))))
-		default:
-			now = now.Add(time.Duration(c.rnd.Int64N(int64(30 * ms))))
-		}
+		now = now.Add(c.pause())
 	}
+}
+
+// pause returns how long after a call the next one comes.
+func (c *comparison) pause() time.Duration {
+	most := 30 * ms
+	switch n := c.rnd.IntN(100); {
+	case n == 0:
+		most = 2 * time.Hour
+	case n < 3:
+		most = 2 * time.Minute
+	case n < 7:
+		most = 5 * time.Second
+	}
+	return time.Duration(c.rnd.Int64N(int64(most)))
 }
 
 type comparison struct {
@@ -134,112 +140,142 @@ func (c *comparison) cause() limiter.Cause {
 	return pick(c, limiter.Cause{}, cause, limiter.Cause{Rule: "other", Status: 503})
 }
 
-// call makes one random call to both stores. what describes it.
-func (c *comparison) call() (what string, answers [2]any, errs [2]error) {
-	ctx := context.Background()
-	place := pick(c, "a", "a", "a", "b")
-	name := pick(c, "1", "2")
-	kind := c.rnd.IntN(10)
-	if c.calm && kind == 8 {
-		kind = 0
+// compared is what both stores answered to a call.
+type compared struct {
+	what    string // describes the call
+	answers [2]any
+	errs    [2]error
+}
+
+// call makes one random call to both stores.
+func (c *comparison) call() compared {
+	place, name := pick(c, "a", "a", "a", "b"), pick(c, "1", "2")
+	switch kind := c.rnd.IntN(10); {
+	case kind < 5 || kind == 8 && c.calm:
+		return c.take(place)
+	case kind < 8:
+		return c.end(place)
+	case kind == 8:
+		return c.change(place, name)
 	}
-	switch kind {
-	case 0, 1, 2, 3, 4:
-		t := takeOf{place: place}
-		if n := len(c.permits); n > 0 && c.rnd.IntN(10) == 0 {
-			t = c.permits[n-1-c.rnd.IntN(min(n, 5))].take // once more
-		} else {
-			t.StoreTake = limiter.StoreTake{ID: c.id(), Member: pick(c, c.members...), Priority: limiter.Priority(c.rnd.IntN(2)),
-				Share: pick(c, 0.1, 0.25, 0.5), MaxWait: pick(c, 0, time.Second, c.duration()), Lease: pick(c, 3*time.Second, 10*time.Second, 0)}
-			t.names = pick(c, []string{"1"}, []string{"2"}, []string{"1", "2"}, []string{"2", "1"})
-			for range t.names {
-				p := part(limiter.StoreKey{}, c.limits()...)
-				if c.rnd.IntN(20) == 0 {
-					p.Version = c.rnd.Uint64N(500)
-				}
-				t.Parts = append(t.Parts, p)
-			}
-		}
-		var a [2]limiter.StoreAnswer
-		for i, st := range c.stores {
-			t.Parts = slices.Clone(t.Parts)
-			for j := range t.Parts {
-				t.Parts[j].Key = st.Key(t.place, t.names[j])
-			}
-			a[i], errs[i] = st.Take(ctx, &t.StoreTake)
-			a[i].Counts = learnable(a[i].Counts, t.Parts)
-			answers[i] = a[i]
-		}
-		if a[0].Granted {
-			c.permits = append(c.permits, granted{t, a[0].Versions, a[0].Counts, a[0].Now.Add(a[0].Wait)})
-		}
-		return fmt.Sprintf("Take %+v", t), answers, errs
-	case 5, 6, 7:
-		var ends []granted
-		for range 1 { // of several, each could make the value as good as new for the next, or only all of them
-			if n := len(c.permits); n > 0 {
-				ends = append(ends, c.permits[n-1-c.rnd.IntN(min(n, 20))])
-			}
-		}
-		if c.rnd.IntN(10) == 0 && len(ends) > 0 { // the end comes before its take
-			ends[0].take.ID = c.id()
-			c.permits = append(c.permits, ends[0])
-		}
-		if len(ends) > 0 {
-			place = ends[0].take.place
-		}
-		ending := limiter.StoreEnding(c.rnd.IntN(5))
-		ago := pick(c, -time.Second, 0, c.duration(), 3*time.Second)
-		var first limiter.StoreEnd
-		for i, st := range c.stores {
-			var batch []limiter.StoreEnd
-			for _, g := range ends {
-				parts := slices.Clone(g.take.Parts)
-				for j := range parts {
-					parts[j].Key = st.Key(g.take.place, g.take.names[j])
-				}
-				batch = append(batch, limiter.StoreEnd{ID: g.take.ID, Member: g.take.Member, Ending: ending, Parts: parts, Ago: ago, Lease: g.take.Lease})
-				first = batch[0]
-			}
-			if errs[i] = st.End(ctx, batch); errs[i] != nil {
-				continue
-			}
-			// End returns no answer, so compare the versions after it, by a take that is refused.
-			never := limiter.StoreTake{ID: limiter.StoreID{1}}
-			for _, name := range []string{"1", "2"} {
-				p := part(st.Key(place, name), named("never", bucketOf(1, time.Second, 2)))
-				never.Parts = append(never.Parts, p)
-			}
-			var a limiter.StoreAnswer
-			a, errs[i] = st.Take(ctx, &never)
-			answers[i] = a
-		}
-		return fmt.Sprintf("End of %d: %+v", len(ends), first), answers, errs
-	case 8:
-		ch := limiter.StoreChange{Kind: limiter.StoreChangeKind(c.rnd.IntN(4)), Member: pick(c, c.members...), Limit: c.limit().Limit, Cause: c.cause(),
-			Sent: pick(c, -1, 0, c.duration()), Steps: pick(c, nil, []time.Duration{time.Second}, []time.Duration{0, c.duration(), time.Minute}),
-			Hold: c.duration(), Remaining: c.rnd.Int64N(20) - 1, Reset: pick(c, 0, c.duration(), time.Hour), Quota: pick(c, int64(0), 0, 7),
-			Count: c.rnd.Int64N(50)}
-		if !ch.Limit.Learn && ch.Kind == limiter.StoreLearned { // of it a store need not count what passes
-			ch.Kind = limiter.StoreHeld
-		}
-		if n := len(c.permits); n > 0 && len(c.permits[n-1].counts) > 0 {
-			ch.Count = c.permits[n-1].counts[0]
-		}
-		for i, st := range c.stores {
-			ch.Key = st.Key(place, name)
-			c.last[i], errs[i] = st.Change(ctx, &ch)
-			answers[i] = c.last[i]
-		}
-		return fmt.Sprintf("Change %+v", ch), answers, errs
+	return c.renew(place, name)
+}
+
+// earlier returns one of the last permits that were granted; ok is false if there is none.
+func (c *comparison) earlier(of int) (g granted, ok bool) {
+	n := len(c.permits)
+	if n == 0 {
+		return g, false
 	}
-	r := limiter.StoreRenewal{Member: pick(c, c.members...), Numbers: [8]byte{byte(c.rnd.IntN(3))}, Apart: c.rnd.IntN(2) == 0, Lease: pick(c, 3*time.Second, 10*time.Second),
-		Expiry: c.duration(), Leave: c.rnd.IntN(8) == 0}
-	r.Table = bytes.Repeat(r.Numbers[:1], 1+int(r.Numbers[0]))
+	return c.permits[n-1-c.rnd.IntN(min(n, of))], true
+}
+
+// takeAt returns a random take of keys of a place.
+func (c *comparison) takeAt(place string) takeOf {
+	t := takeOf{place: place, names: pick(c, []string{"1"}, []string{"2"}, []string{"1", "2"}, []string{"2", "1"})}
+	t.StoreTake = limiter.StoreTake{ID: c.id(), Member: pick(c, c.members...), Priority: limiter.Priority(c.rnd.IntN(2)),
+		Share: pick(c, 0.1, 0.25, 0.5), MaxWait: pick(c, 0, time.Second, c.duration()), Lease: pick(c, 3*time.Second, 10*time.Second, 0)}
+	for range t.names {
+		p := part(limiter.StoreKey{}, c.limits()...)
+		if c.rnd.IntN(20) == 0 {
+			p.Version = c.rnd.Uint64N(500)
+		}
+		t.Parts = append(t.Parts, p)
+	}
+	return t
+}
+
+// partsIn returns the take's parts with a store's keys.
+func (t *takeOf) partsIn(st limiter.Store) []limiter.StorePart {
+	parts := slices.Clone(t.Parts)
+	for i := range parts {
+		parts[i].Key = st.Key(t.place, t.names[i])
+	}
+	return parts
+}
+
+func (c *comparison) take(place string) (r compared) {
+	t := c.takeAt(place)
+	if g, ok := c.earlier(5); ok && c.rnd.IntN(10) == 0 {
+		t = g.take // once more
+	}
+	r.what = fmt.Sprintf("Take %+v", t)
+	var a [2]limiter.StoreAnswer
+	for i, st := range c.stores {
+		t.Parts = t.partsIn(st)
+		a[i], r.errs[i] = st.Take(context.Background(), &t.StoreTake)
+		a[i].Counts = learnable(a[i].Counts, t.Parts)
+		r.answers[i] = a[i]
+	}
+	if a[0].Granted {
+		c.permits = append(c.permits, granted{t, a[0].Versions, a[0].Counts, a[0].Now.Add(a[0].Wait)})
+	}
+	return r
+}
+
+// end ends one permit: of several, each could make the value as good as new for the next, or only all
+// of them.
+func (c *comparison) end(place string) (r compared) {
+	g, ok := c.earlier(20)
+	if ok && c.rnd.IntN(10) == 0 { // the end comes before its take
+		g.take.ID = c.id()
+		c.permits = append(c.permits, g)
+	}
+	e := limiter.StoreEnd{ID: g.take.ID, Member: g.take.Member, Ending: limiter.StoreEnding(c.rnd.IntN(5)),
+		Ago: pick(c, -time.Second, 0, c.duration(), 3*time.Second), Lease: g.take.Lease}
+	r.what = fmt.Sprintf("End %+v of %+v", e, g.take)
+	for i, st := range c.stores {
+		var ends []limiter.StoreEnd
+		if ok {
+			place = g.take.place
+			e.Parts = g.take.partsIn(st)
+			ends = append(ends, e)
+		}
+		if r.errs[i] = st.End(context.Background(), ends); r.errs[i] == nil {
+			r.answers[i], r.errs[i] = versionsOf(st, place)
+		}
+	}
+	return r
+}
+
+// versionsOf asks for the versions of the keys of a place, by a take that is refused: End returns
+// no answer that could be compared.
+func versionsOf(st limiter.Store, place string) (limiter.StoreAnswer, error) {
+	never := limiter.StoreTake{ID: limiter.StoreID{1}}
+	for _, name := range []string{"1", "2"} {
+		never.Parts = append(never.Parts, part(st.Key(place, name), named("never", bucketOf(1, time.Second, 2))))
+	}
+	return st.Take(context.Background(), &never)
+}
+
+func (c *comparison) change(place, name string) (r compared) {
+	ch := limiter.StoreChange{Kind: limiter.StoreChangeKind(c.rnd.IntN(4)), Member: pick(c, c.members...), Limit: c.limit().Limit, Cause: c.cause(),
+		Sent: pick(c, -1, 0, c.duration()), Steps: pick(c, nil, []time.Duration{time.Second}, []time.Duration{0, c.duration(), time.Minute}),
+		Hold: c.duration(), Remaining: c.rnd.Int64N(20) - 1, Reset: pick(c, 0, c.duration(), time.Hour), Quota: pick(c, int64(0), 0, 7),
+		Count: c.rnd.Int64N(50)}
+	if !ch.Limit.Learn && ch.Kind == limiter.StoreLearned { // of it a store need not count what passes
+		ch.Kind = limiter.StoreHeld
+	}
+	if g, ok := c.earlier(1); ok && len(g.counts) > 0 {
+		ch.Count = g.counts[0]
+	}
+	r.what = fmt.Sprintf("Change %+v", ch)
+	for i, st := range c.stores {
+		ch.Key = st.Key(place, name)
+		c.last[i], r.errs[i] = st.Change(context.Background(), &ch)
+		r.answers[i] = c.last[i]
+	}
+	return r
+}
+
+func (c *comparison) renew(place, name string) (r compared) {
+	renewal := limiter.StoreRenewal{Member: pick(c, c.members...), Numbers: [8]byte{byte(c.rnd.IntN(3))}, Apart: c.rnd.IntN(2) == 0,
+		Lease: pick(c, 3*time.Second, 10*time.Second), Expiry: c.duration(), Leave: c.rnd.IntN(8) == 0}
+	renewal.Table = bytes.Repeat(renewal.Numbers[:1], 1+int(renewal.Numbers[0]))
 	var leases []granted
 	for range c.rnd.IntN(4) {
-		if n := len(c.permits); n > 0 {
-			leases = append(leases, c.permits[n-1-c.rnd.IntN(min(n, 20))])
+		if g, ok := c.earlier(20); ok {
+			leases = append(leases, g)
 		}
 	}
 	debt := limiter.StoreDebt{Limit: c.limit().Limit, Units: c.rnd.Int64N(30), ID: c.id()}
@@ -251,23 +287,30 @@ func (c *comparison) call() (what string, answers [2]any, errs [2]error) {
 		forgot = 1000
 	}
 	for i, st := range c.stores {
-		r.Leases, r.Debts = nil, nil
+		renewal.Leases, renewal.Debts = nil, nil
 		for _, g := range leases {
-			u := g.take.Parts[0].Uses[len(g.take.Parts[0].Uses)-1]
-			l := limiter.StoreLease{Key: st.Key(g.take.place, g.take.names[0]), Limit: u.Limit, ID: g.take.ID, Slots: u.Cost,
-				Version: g.versions[0] + forgot, State: state}
-			if u.Limit.Kind != limiter.StoreSlots {
-				l.ID, l.Slots = limiter.StoreID{}, 0
-			}
-			r.Leases = append(r.Leases, l)
+			renewal.Leases = append(renewal.Leases, g.lease(st, forgot, state))
 		}
 		for range debts {
 			debt.Key = st.Key(place, name)
-			r.Debts = append(r.Debts, debt)
+			renewal.Debts = append(renewal.Debts, debt)
 		}
-		answers[i], errs[i] = st.Renew(ctx, &r)
+		r.answers[i], r.errs[i] = st.Renew(context.Background(), &renewal)
 	}
-	return fmt.Sprintf("Renew %+v", r), answers, errs
+	r.what = fmt.Sprintf("Renew %+v", renewal)
+	return r
+}
+
+// lease returns what a process says of the permit's first key: that it has slots of it, or only what
+// it knows.
+func (g *granted) lease(st limiter.Store, forgot uint64, state limiter.StoreState) limiter.StoreLease {
+	uses := g.take.Parts[0].Uses
+	u := uses[len(uses)-1]
+	l := limiter.StoreLease{Key: st.Key(g.take.place, g.take.names[0]), Limit: u.Limit, Version: g.versions[0] + forgot, State: state}
+	if u.Limit.Kind == limiter.StoreSlots {
+		l.ID, l.Slots = g.take.ID, u.Cost
+	}
+	return l
 }
 
 // learnable returns the counts of limits with Learn, and 0 for other limits, whose counts a
@@ -310,58 +353,4 @@ func zoneless(answer any) any {
 		return a
 	}
 	return answer
-}
-
-// CompareCredentials makes random steps of refreshes in a store and in [Credentials], at the
-// same times, and fails the test if an answer differs. volatile says that the store loses all
-// data when its server restarts; such a store begins as if it had just done so.
-func CompareCredentials(t *testing.T, seed uint64, steps int, volatile bool, start func(t *testing.T, clock func() time.Time) limiter.Store) {
-	now := time.Unix(1_700_000_000, 0)
-	clock := func() time.Time { return now }
-	rnd := rand.New(rand.NewPCG(seed, 2))
-	want := NewCredentials(clock)
-	if volatile {
-		want.Forget()
-	}
-	store := start(t, clock)
-	got := store.(limiter.CredentialStore)
-	type member struct {
-		id           limiter.StoreID
-		known, fence uint64
-	}
-	members := make([]member, 4)
-	for i := range members {
-		members[i].id[0] = byte(i + 1)
-	}
-	const lease = 15 * time.Second
-	for i := range steps {
-		m, name := &members[rnd.IntN(len(members))], fmt.Sprint("credential", rnd.IntN(2))
-		r := limiter.CredentialRequest{
-			Step: limiter.CredentialStep(rnd.IntN(8)), Member: m.id, Lease: lease, Known: m.known, Fence: m.fence,
-			Spent: rnd.IntN(2) == 0, Reusable: rnd.IntN(2) == 0, Retry: time.Duration(rnd.IntN(30)) * time.Second, As: []string{"", "needs_user"}[rnd.IntN(2)],
-		}
-		if rnd.IntN(3) == 0 {
-			r.Step = limiter.CredentialBegin
-		}
-		if r.Step == limiter.CredentialRenewed && rnd.IntN(5) > 0 {
-			continue
-		}
-		if r.Fence > 0 && rnd.IntN(10) == 0 {
-			r.Fence--
-		}
-		r.Key = want.Key(name)
-		a, errA := want.Credential(context.Background(), &r)
-		r.Key = store.Key(name, name)
-		b, errB := got.Credential(context.Background(), &r)
-		if errA != nil || errB != nil || a != b {
-			t.Fatalf("seed %d, step %d at %v: %+v:\ngot  %+v, %v\nwant %+v, %v", seed, i, now.Sub(time.Unix(1_700_000_000, 0)), r, b, errB, a, errA)
-		}
-		if rnd.IntN(3) > 0 {
-			m.known, m.fence = a.Generation, a.Fence
-		}
-		now = now.Add(time.Duration(rnd.IntN(1000)) * time.Millisecond)
-		if rnd.IntN(10) == 0 {
-			now = now.Add(time.Duration(rnd.IntN(30)) * time.Second)
-		}
-	}
 }

@@ -62,9 +62,13 @@ local function fresh(value, lease)
   return max(value.restore, epoch() + lease)
 end
 
--- place returns where in recent or void an id stands, or nil.
+-- place returns where in recent or void an id stands last, or nil. A grant that does not count any
+-- more can stand before that of the same id which does.
 local function place(list, id)
-  local at = find(list, id, 1, true)
-  while at and at % 16 ~= 1 do at = find(list, id, at + 1, true) end
-  return at
+  local at, last = find(list, id, 1, true), nil
+  while at do
+    if at % 16 == 1 then last = at end
+    at = find(list, id, at + 1, true)
+  end
+  return last
 end
