@@ -62,8 +62,8 @@
 //   - store_member.go, store_ends.go, store_known.go, store_renew.go,
 //     store_numbers.go, store_watch.go: the process as a member of those, and what it tells,
 //     hears and knows beside its calls;
-//   - store_closure.go, store_ask.go, store_outage.go, store_cutoff.go: the way of a call that the
-//     store is asked about, also while it does not answer, here or elsewhere;
+//   - store_uses.go, store_closure.go, store_ask.go, store_outage.go, store_cutoff.go: the way of a
+//     call that the store is asked about, also while it does not answer, here or elsewhere;
 //   - store_permit.go, store_change.go: what it is told of permits and of limits.
 //
 // Short names stand for the same everywhere: l is a Limiter, m a limit, e an entry (the
@@ -77,7 +77,7 @@
 //
 // A new kind of limit is three files: its fields and its numbers in limit.go, its
 // constant and its line in the table of kind.go, and its methods in a file of its own.
-// Besides, takeUsualLocked has a short way for the usual kinds, and store_ask.go and
+// Besides, takeUsualLocked has a short way for the usual kinds, and store_uses.go and
 // store_outage.go say what a store makes of each kind. No other file asks for it.
 //
 // Times are arguments in the methods that end in At; the others read the

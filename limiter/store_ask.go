@@ -1,11 +1,9 @@
 package limiter
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -56,240 +54,6 @@ func (l *Limiter) tryShared(r *Request) (Permit, bool) {
 	return p, err == nil
 }
 
-// storePermit is what the store knows of a permit.
-type storePermit struct {
-	l       *Limiter
-	m       *Member
-	id      StoreID
-	prio    Priority
-	instant int64 // by the member's clock: when the call may be made
-	places  []askedPlace
-	share   Permit        // what an outage's share has granted instead; mostly zero
-	slotsOf *storePermit  // whose slots the permit has in an outage; mostly nil
-	asked   time.Duration // how long it has waited for the store's answers
-	alone   bool          // it has slots by share
-	noEnd   bool          // the store need not hear how the permit ends, if it was used
-	leased  bool
-	tree    *lendingTree // of a call inside another, until it is granted
-	// The lock of the permit's home shard guards these, once it is granted.
-	nested    bool // its slots are a lending tree's: see freeLocked
-	succeeded bool // as it was told
-	refunded  bool
-	ended     bool
-}
-
-// askedPlace is what a call wants of the keys of one place.
-type askedPlace struct {
-	parts   []StorePart
-	keys    []*sharedKey  // of the parts
-	refs    [][]sharedRef // by part and use
-	counts  []int64       // see StoreAnswer.Counts
-	state   placeState
-	events  int64         // that were told of the keys before it was asked
-	maxWait time.Duration // how far ahead it asked to reserve
-	own     bool          // the account's
-}
-
-type placeState uint8
-
-const (
-	notAsked placeState = iota
-	unanswered
-	answered // the store has granted it
-)
-
-// sharedRef is one limit of a call that the store is asked about.
-type sharedRef struct {
-	e        *entry
-	lim      *limit
-	asks     *closure // by which the call is the only one that asks; nil = others ask, too
-	onOutage OnOutage
-}
-
-// newStorePermit returns what to ask the store about p; nil = the store keeps none of its limits.
-func (l *Limiter) newStorePermit(p Permit, r *Request) *storePermit {
-	locks, rec := p.lockRecord()
-	defer l.unlock(locks)
-	sp := &storePermit{l: l, m: l.member, prio: r.Priority}
-	cfg := l.config.Load()
-	for i := range rec.refs {
-		f := &rec.refs[i]
-		m := cfg.current(f.lim)
-		if m.dropped || m.kind != f.lim.kind {
-			m = f.lim
-		}
-		if m.Process {
-			continue
-		}
-		cost := int64(0)
-		switch {
-		case m.metered():
-			cost = f.got
-			if cost == 0 && rec.nested != nil && owed(rec.nested.debts, i) > 0 {
-				continue // the call around it has paid
-			}
-		case m.holds():
-			cost = f.got
-			if rec.nested != nil {
-				for _, d := range rec.nested.debts {
-					if d.ref == i {
-						cost -= d.slots
-					}
-				}
-			}
-			if cost <= 0 {
-				continue
-			}
-		}
-		x := f.e.coldOf(m)
-		k := f.e.sharedLocked(l, cfg)
-		use := StoreUse{Limit: l.numbersOf(m, x), Cost: cost}
-		if cut := sp.m.cutOff.Load(); cut != nil && sp.m.outage.Load() == nil {
-			use.Limit = cut.withhold(use.Limit, m, x.specOf(m), k.key.Place)
-		}
-		if r.Priority == Backfill {
-			use.Headroom = x.specOf(m).headroom(cost)
-		}
-		ref := sharedRef{e: f.e, lim: m, onOutage: m.OnOutage}
-		if x != nil && x.store.closes(r.Priority) {
-			ref.asks = x.store
-		}
-		sp.add(k, use, ref)
-	}
-	if len(sp.places) == 0 {
-		return nil
-	}
-	sp.id = sp.m.newID()
-	if rec.nested != nil {
-		sp.tree = rec.nested.tree
-	}
-	rec.stored = sp
-	now := l.now()
-	slices.SortStableFunc(sp.places, func(a, b askedPlace) int {
-		if x, y := a.refusedLately(now), b.refusedLately(now); x != y {
-			return cmp.Compare(y, x)
-		}
-		if a.own != b.own {
-			if a.own {
-				return -1
-			}
-			return 1
-		}
-		return 0
-	})
-	return sp
-}
-
-// refusedLately returns when a key of the place last refused a call; 0 = not lately.
-func (a *askedPlace) refusedLately(now int64) (at int64) {
-	for _, k := range a.keys {
-		if t := k.refused.Load(); t != 0 && now-t < int64(refusedFirst) {
-			at = max(at, t)
-		}
-	}
-	return at
-}
-
-// add adds a use to what is asked.
-func (sp *storePermit) add(k *sharedKey, use StoreUse, ref sharedRef) {
-	at := slices.IndexFunc(sp.places, func(a askedPlace) bool { return a.parts[0].Key.Place == k.key.Place })
-	if at < 0 {
-		at = len(sp.places)
-		sp.places = append(sp.places, askedPlace{own: ref.lim.byAccount()})
-	}
-	pl := &sp.places[at]
-	part := slices.Index(pl.keys, k)
-	if part < 0 {
-		part = len(pl.keys)
-		pl.keys = append(pl.keys, k)
-		pl.parts = append(pl.parts, StorePart{Key: k.key})
-		pl.refs = append(pl.refs, nil)
-	}
-	pl.parts[part].Uses = append(pl.parts[part].Uses, use)
-	pl.refs[part] = append(pl.refs[part], ref)
-}
-
-func (m *limit) byAccount() bool { return slices.Contains(m.Key, Account) }
-
-// stored returns m as a store is told of it, with the numbers that are in force for a key.
-func (m *limit) stored(x *coldLimit) StoreLimit {
-	w := m.spec
-	switch {
-	case x == nil:
-	case x.learned != nil: // what was learned the store knows by itself
-		if x.learned.base != nil {
-			w = *x.learned.base
-		}
-	case x.own != nil:
-		w = *x.own
-	}
-	if w.kind == logKind && w.quota > maxStoreLog {
-		w = m.as(w, bucketKind)
-	}
-	s := StoreLimit{Name: m.Name, Adapt: w.adapt, Learn: m.Learn}
-	switch w.kind {
-	case bucketKind:
-		s.Kind, s.Units = StoreBucket, w.burst
-		s.Time = time.Duration(later(0, float64(w.burst)/w.rate))
-	case logKind:
-		s.Kind, s.Units, s.Time = StoreLog, w.quota, time.Duration(w.window)
-	case fixedKind:
-		s.Kind, s.Units, s.Time = StoreFixed, w.quota, time.Duration(w.window)
-	case concurrencyKind:
-		s.Kind, s.Units = StoreSlots, w.conc
-	}
-	return s
-}
-
-// maxStoreLog is the largest quota that a store keeps by a log.
-const maxStoreLog = 64
-
-// sharedLocked is e's key in the store. e's shard is locked.
-func (e *entry) sharedLocked(l *Limiter, cfg *config) *sharedKey {
-	if e.cold == nil {
-		e.cold = &coldState{}
-	}
-	if e.cold.shared == nil {
-		g := cfg.groups[e.group]
-		place, name := storeNames(l.namespace, g, e.key())
-		e.cold.shared = &sharedKey{l: l, e: e, key: l.member.store.Key(place, name)}
-	}
-	return e.cold.shared
-}
-
-// storeNames are the names of a key and its place. The keys of one account are in one
-// place, all others in their own.
-func storeNames(namespace string, g *group, key []byte) (place, name string) {
-	escape := strings.NewReplacer("%", "%25", "/", "%2F", "=", "%3D")
-	keys := g.keys(key)
-	b := []byte(escape.Replace(namespace))
-	for _, d := range g.dims {
-		b = append(b, '/')
-		b = append(b, escape.Replace(d.String())...)
-		b = append(b, '=')
-		b = append(b, escape.Replace(keys.Get(d))...)
-	}
-	name = string(b)
-	if slices.Contains(g.dims, Account) {
-		return escape.Replace(namespace) + "/account=" + escape.Replace(keys.Account), name
-	}
-	return name, name
-}
-
-// hasSlots reports whether the call takes slots of any key.
-func (sp *storePermit) hasSlots() bool {
-	for i := range sp.places {
-		for _, part := range sp.places[i].parts {
-			for _, u := range part.Uses {
-				if u.Limit.Kind == StoreSlots {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
 // confirm asks the store about a permit that this process has just granted. The error is
 // errRefused where the store refuses: then the permit is withdrawn, and the limit closed.
 // wait says that the call may wait for a time to come.
@@ -311,56 +75,73 @@ func (l *Limiter) confirm(ctx context.Context, p Permit, r *Request, wait bool) 
 	if m.ctx.Err() != nil { // it has left: nobody would hear how the permit ends
 		return Permit{}, l.giveUp(p, sp, l.time(l.now()), errDone)
 	}
-	slots := sp.hasSlots()
-	sp.noEnd = !slots
-	reserve := wait && !slots && r.MaxWait >= 0 && !m.o.Shadow
+	sp.slots = sp.hasSlots()
+	sp.noEnd = !sp.slots
+	reserve := wait && !sp.slots && r.MaxWait >= 0 && !m.o.Shadow
 	sent := m.now()
 	for i := range sp.places {
 		if o := m.outage.Load(); o != nil {
 			return l.confirmAlone(p, sp, o, r)
 		}
-		pl := &sp.places[i]
-		if rest := m.settled.Load() - m.now(); slots && rest > 0 && !m.o.Shadow {
-			return l.refusedAlone(p, sp, &pl.refs[0][0], pl.keys[0], l.now()+rest, false, Cause{})
-		}
-		a, changed, err := l.askPlace(ctx, sp, pl, r, reserve && i == 0)
-		switch {
-		case err == errOutage:
-			o := m.outage.Load()
-			if o == nil {
-				o = m.newOutage(m.now()) // it is over already; this call cannot wait any more
-			}
-			return l.confirmAlone(p, sp, o, r)
-		case errors.Is(err, ErrStoreValue): // it is not known by which key: the first stands for all
-			return l.refusedAlone(p, sp, &pl.refs[0][0], pl.keys[0], l.now()+int64(askUnread), false, Cause{})
-		case err != nil:
-			return Permit{}, l.giveUp(p, sp, l.time(l.now()), err)
-		case !a.Granted && m.o.Shadow:
-			sp.cancel()
-			return p, nil
-		case !a.Granted:
-			l.refused(p, sp, pl, &a, reserve && i == 0)
-			return Permit{}, errRefused
-		}
-		sp.noEnd = sp.noEnd && a.NoEnd
-		if a.Wait <= 0 {
-			m.unlisten(changed, pl)
-			continue
-		}
-		err = l.sleepReserved(ctx, a.Wait, changed)
-		m.unlisten(changed, pl)
-		switch {
-		case err == errRefused: // a hold has come
-			l.withdraw(p, sp)
-			return Permit{}, errRefused
-		case err != nil:
-			return Permit{}, l.giveUp(p, sp, l.time(l.now()+int64(a.Wait)), err)
+		granted, next, err := l.confirmPlace(ctx, p, sp, &sp.places[i], r, reserve && i == 0)
+		if !next {
+			return granted, err
 		}
 	}
 	m.stats.grants.Add(1)
-	sp.instant = m.now()
-	if slots {
-		if sp.instant-sent >= int64(m.o.Lease)*2/3 {
+	return l.confirmed(ctx, p, sp, r, sent)
+}
+
+// confirmPlace asks the store about one place. next says that it has granted that, and that the next
+// place is to be asked about; otherwise the call ends with the permit or the error.
+func (l *Limiter) confirmPlace(ctx context.Context, p Permit, sp *storePermit, pl *askedPlace, r *Request, reserve bool) (_ Permit, next bool, _ error) {
+	m, first := sp.m, &pl.refs[0][0]
+	if rest := m.settled.Load() - m.now(); sp.slots && rest > 0 && !m.o.Shadow {
+		p, err := l.refusedAlone(p, sp, first, pl.keys[0], l.now()+rest, false, Cause{})
+		return p, false, err
+	}
+	a, changed, err := l.askPlace(ctx, sp, pl, r, reserve)
+	switch {
+	case err == errOutage:
+		o := m.outage.Load()
+		if o == nil {
+			o = m.newOutage(m.now()) // it is over already; this call cannot wait any more
+		}
+		p, err := l.confirmAlone(p, sp, o, r)
+		return p, false, err
+	case errors.Is(err, ErrStoreValue): // it is not known by which key: the first stands for all
+		p, err := l.refusedAlone(p, sp, first, pl.keys[0], l.now()+int64(askUnread), false, Cause{})
+		return p, false, err
+	case err != nil:
+		return Permit{}, false, l.giveUp(p, sp, l.time(l.now()), err)
+	case !a.Granted && m.o.Shadow:
+		sp.cancel()
+		return p, false, nil
+	case !a.Granted:
+		l.refused(p, sp, pl, &a, reserve)
+		return Permit{}, false, errRefused
+	}
+	sp.noEnd = sp.noEnd && a.NoEnd
+	if a.Wait > 0 {
+		err = l.sleepReserved(ctx, a.Wait, changed)
+	}
+	m.unlisten(changed, pl)
+	switch {
+	case err == errRefused: // a hold has come
+		l.withdraw(p, sp)
+		return Permit{}, false, errRefused
+	case err != nil:
+		return Permit{}, false, l.giveUp(p, sp, l.time(l.now()+int64(a.Wait)), err)
+	}
+	return Permit{}, true, nil
+}
+
+// confirmed returns the permit that the store has granted, as of now. The store was asked from the
+// time sent on.
+func (l *Limiter) confirmed(ctx context.Context, p Permit, sp *storePermit, r *Request, sent int64) (Permit, error) {
+	sp.instant = sp.m.now()
+	if sp.slots {
+		if sp.instant-sent >= int64(sp.m.o.Lease)*2/3 {
 			l.withdraw(p, sp) // this process did not run for so long
 			return Permit{}, errRefused
 		}

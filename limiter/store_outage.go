@@ -183,54 +183,23 @@ func (l *Limiter) confirmAlone(p Permit, sp *storePermit, o *outage, r *Request)
 	}
 	// An outage that lasts for so long already is likely to last for as long again.
 	again := l.now() + max(now-o.began, int64(time.Second))
-	var shares []sharedUse
-	for i := range sp.places {
-		pl := &sp.places[i]
-		for part, k := range pl.keys {
-			for j := range pl.refs[part] {
-				f, u := &pl.refs[part][j], &pl.parts[part].Uses[j]
-				closed, cause := l.heldByStore(f)
-				held := closed != 0
-				switch {
-				case held:
-				case f.onOutage == OutageClosed:
-					closed = again
-				case f.onOutage == OutageOpen:
-				case o.members == 0 || m.uncounted(o):
-					closed = again
-				default:
-					shares = append(shares, sharedUse{k, f, u})
-				}
-				if closed != 0 {
-					return l.refusedAlone(p, sp, f, k, closed, held, cause)
-				}
-			}
-		}
-	}
-	if len(shares) > 0 {
+	shares, closed := l.sharesOf(sp, o, again)
+	if closed == nil && len(shares) > 0 {
 		// A share that refuses has taken nothing but slots that cancel gives back.
 		permit, f, k, until := l.outageShare(o).take(sp, r, shares, now)
+		if until == 0 {
+			until = again
+		}
 		if f != nil {
-			if until == 0 {
-				until = again
-			}
-			return l.refusedAlone(p, sp, f, k, until, false, Cause{})
-		}
-		sp.share = permit
-		if sp.slotsOf == nil && slices.ContainsFunc(shares, func(u sharedUse) bool { return u.u.Limit.Kind == StoreSlots }) {
-			sp.alone = true
-			m.alone.Add(1)
+			closed = &closedUse{k: k, f: f, until: until}
+		} else {
+			sp.hasShare(permit, shares)
 		}
 	}
-	for i := range sp.places {
-		for part := range sp.places[i].parts {
-			for _, u := range sp.places[i].parts[part].Uses {
-				if u.Cost > 0 && u.Limit.Kind != StoreSlots && u.Limit.Kind != StoreGate {
-					m.owe(sp.places[i].parts[part].Key, u.Limit, u.Cost)
-				}
-			}
-		}
+	if closed != nil {
+		return l.refusedAlone(p, sp, closed.f, closed.k, closed.until, closed.held, closed.cause)
 	}
+	sp.oweUnits()
 	m.stats.shared.Add(1)
 	for i := range sp.places {
 		l.granted(&sp.places[i], sp.prio, 0)
@@ -241,6 +210,60 @@ func (l *Limiter) confirmAlone(p Permit, sp *storePermit, o *outage, r *Request)
 		return Permit{}, errRefused
 	}
 	return restamped, nil
+}
+
+// closedUse is a limit that closes a call in an outage.
+type closedUse struct {
+	k     *sharedKey
+	f     *sharedRef
+	until int64
+	held  bool
+	cause Cause
+}
+
+// sharesOf returns what the call wants of limits that are shared out in the outage, or the first limit
+// that is closed: by a hold, or until the time again since its policy says so or there are no shares.
+func (l *Limiter) sharesOf(sp *storePermit, o *outage, again int64) (shares []sharedUse, closed *closedUse) {
+	for i := range sp.places {
+		pl := &sp.places[i]
+		for part, k := range pl.keys {
+			for j := range pl.refs[part] {
+				f := &pl.refs[part][j]
+				switch until, cause := l.heldByStore(f); {
+				case until != 0:
+					return nil, &closedUse{k, f, until, true, cause}
+				case f.onOutage == OutageOpen:
+				case f.onOutage == OutageClosed || o.members == 0 || sp.m.uncounted(o):
+					return nil, &closedUse{k: k, f: f, until: again}
+				default:
+					shares = append(shares, sharedUse{k, f, &pl.parts[part].Uses[j]})
+				}
+			}
+		}
+	}
+	return shares, nil
+}
+
+// hasShare notes what a share has granted the call.
+func (sp *storePermit) hasShare(share Permit, shares []sharedUse) {
+	sp.share = share
+	if sp.slotsOf == nil && slices.ContainsFunc(shares, func(u sharedUse) bool { return u.u.Limit.Kind == StoreSlots }) {
+		sp.alone = true
+		sp.m.alone.Add(1)
+	}
+}
+
+// oweUnits notes what the store is to be told of when it answers again: the units that the call takes.
+func (sp *storePermit) oweUnits() {
+	for i := range sp.places {
+		for _, part := range sp.places[i].parts {
+			for _, u := range part.Uses {
+				if u.Cost > 0 && u.Limit.Kind != StoreSlots && u.Limit.Kind != StoreGate {
+					sp.m.owe(part.Key, u.Limit, u.Cost)
+				}
+			}
+		}
+	}
 }
 
 // heldByStore returns the end of the hold that the store has told of, and its cause; 0 =
@@ -296,32 +319,41 @@ type share struct {
 
 // outageShare returns this process's share in the outage o, and makes it at the first call.
 func (l *Limiter) outageShare(o *outage) *outageShare {
-	cfg := l.config.Load()
-	if s := l.share.Load(); s != nil && s.o == o && s.gen == cfg.gen {
+	is := func(s *outageShare) bool { return s != nil && s.o == o && s.gen == l.config.Load().gen }
+	if s := l.share.Load(); is(s) {
 		return s
 	}
 	l.reload.Lock()
 	defer l.reload.Unlock()
-	cfg = l.config.Load()
 	old := l.share.Load()
-	if old != nil && old.o == o && old.gen == cfg.gen {
+	if is(old) {
 		return old
 	}
+	cfg := l.config.Load()
 	s := &outageShare{o: o, gen: cfg.gen, limits: map[string]*share{}}
 	var limits []Limit
 	late := map[string]time.Duration{} // of quotas: others may have used all of it just before
 	for _, m := range cfg.limits {
 		lim, part, after := m.spec.shareOf(&m.Limit, o.members)
-		s.limits[m.Name] = &part
-		late[m.Name] = after
+		s.limits[m.Name], late[m.Name] = &part, after
 		limits = append(limits, lim)
 	}
-	if old != nil && old.l != nil && old.o.began == o.began && old.gen == cfg.gen { // others have come or gone
-		if old.l.Update(limits) == nil {
-			s.l = old.l
-			l.share.Store(s)
-			return s
-		}
+	othersCame := old != nil && old.l != nil && old.o.began == o.began && old.gen == cfg.gen // or went
+	if othersCame && old.l.Update(limits) == nil {
+		s.l = old.l
+	} else if share, err := New(limits, l.shareOptions(cfg, o)); err == nil { // else, which cannot happen, there is no share
+		share.starve(o.began-l.member.now(), late)
+		s.l = share
+	}
+	l.share.Store(s)
+	return s
+}
+
+// shareOptions returns the options of the limiter that is the share in the outage o.
+func (l *Limiter) shareOptions(cfg *config, o *outage) Options {
+	options := Options{Clock: l.clock, BackfillShare: l.backfill, Shards: 1}
+	if l.limitFor == nil {
+		return options
 	}
 	members := func() int {
 		if now := l.member.outage.Load(); now != nil && now.began == o.began {
@@ -329,44 +361,36 @@ func (l *Limiter) outageShare(o *outage) *outageShare {
 		}
 		return o.members
 	}
-	options := Options{Clock: l.clock, BackfillShare: l.backfill, Shards: 1}
-	if l.limitFor != nil {
-		options.LimitFor = func(limit string, k Keys) (Limit, bool) {
-			lim, ok := l.limitFor(limit, k)
-			if !ok {
-				return Limit{}, false
-			}
-			if at := cfg.find(limit, 0); at >= 0 {
-				lim.Name, lim.Key = limit, cfg.limits[at].Key
-				if lim.MaxCost == 0 {
-					lim.MaxCost = cfg.limits[at].MaxCost
-				}
-			}
-			w, err := lim.spec()
-			if err != nil {
-				return Limit{}, false
-			}
-			lim, _, _ = w.shareOf(&lim, members())
-			return lim, true
+	options.LimitFor = func(limit string, k Keys) (Limit, bool) {
+		lim, ok := l.limitFor(limit, k)
+		if !ok {
+			return Limit{}, false
 		}
-	}
-	var err error
-	if s.l, err = New(limits, options); err != nil {
-		s.l = nil // it cannot happen; then there is no share
-	} else {
-		s.l.starved = true
-		since := o.began - l.member.now()
-		for _, m := range s.l.config.Load().limits {
-			if m.kind == bucketKind {
-				m.base, m.since = 0, since+int64(late[m.Name])
-				if m.base = -m.rate * late[m.Name].Seconds(); late[m.Name] > 0 {
-					m.since = since
-				}
+		if at := cfg.find(limit, 0); at >= 0 {
+			lim.Name, lim.Key = limit, cfg.limits[at].Key
+			if lim.MaxCost == 0 {
+				lim.MaxCost = cfg.limits[at].MaxCost
 			}
 		}
+		w, err := lim.spec()
+		if err != nil {
+			return Limit{}, false
+		}
+		lim, _, _ = w.shareOf(&lim, members())
+		return lim, true
 	}
-	l.share.Store(s)
-	return s
+	return options
+}
+
+// starve makes the buckets of a share begin empty at the time since, when the outage began. Those
+// of quotas begin to fill so much later.
+func (l *Limiter) starve(since int64, late map[string]time.Duration) {
+	l.starved = true
+	for _, m := range l.config.Load().limits {
+		if m.kind == bucketKind {
+			m.base, m.since = -m.rate*late[m.Name].Seconds(), since
+		}
+	}
 }
 
 // shareOf is the limit m, whose numbers are w, divided by so many processes. after is how
