@@ -4,29 +4,25 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/limiter"
-	"github.com/recourse-go/recourse/policy"
 )
 
-// wideSet has the policy of the tests with limits that keep no benchmark back.
-func wideSet(tb testing.TB) *policy.Set {
-	yaml := strings.NewReplacer("100000/1h", "1000000000/1h", "10/s, burst: 20", "1000000/s, burst: 1000000", "concurrency: 2", "concurrency: 1000").Replace(shop)
-	set, found := policy.Load([]policy.File{{Name: "shop.yaml", Data: []byte(yaml)}}, policy.LoadOptions{Over: policy.Builtin()})
-	if set == nil {
-		tb.Fatal(found.Err())
-	}
-	return set
-}
+// wideLimits are limits that keep no benchmark back.
+const wideLimits = `limits:
+  - {name: requests, key: account, rate: 1000000/s, burst: 1000000}
+  - {name: inflight, key: account, concurrency: 1000}
+  - {name: project, key: app, quota: 1000000000/1h}
+  - {name: sending, key: account, operations: [send]}
+`
 
 // manyKeys is a world with so many accounts' keys in use, and some of them held.
 func manyKeys(tb testing.TB, accounts int) *world {
-	w := newWorld(tb, Options{}, engine.Options{Policies: wideSet(tb)})
+	w := newWorld(tb, Options{}, engine.Options{Policies: shopPolicy(tb, wideLimits, "")})
 	p, err := w.engine.Provider("shop")
 	if err != nil {
 		tb.Fatal(err)
@@ -131,7 +127,7 @@ func BenchmarkCallMeanwhile(b *testing.B) {
 func BenchmarkFailure(b *testing.B) {
 	for _, mounted := range []bool{false, true} {
 		b.Run(fmt.Sprintf("mounted=%v", mounted), func(b *testing.B) {
-			eng, err := engine.New(engine.Options{Policies: wideSet(b)})
+			eng, err := engine.New(engine.Options{Policies: shopPolicy(b, wideLimits, "")})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -1,21 +1,17 @@
 package debug
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"strings"
 	"sync"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/recourse-go/recourse/internal/pseudonym"
 	"github.com/recourse-go/recourse/limiter"
 )
 
-const (
-	pseudonymMark = "u-"
-	maxNames      = 1 << 13 // how many names of accounts, and of limits' keys, are remembered
-)
+// maxNames is how many names of accounts, and of limits' keys, are remembered.
+const maxNames = 1 << 13
 
 // names makes the pseudonyms of accounts and of limits' keys, and remembers those that were shown
 // lately, so that they can be searched for. It is safe for concurrent use.
@@ -38,13 +34,8 @@ func newNames(key []byte, show bool) *names {
 	return &names{key: key, show: show, accounts: lately[string, string]{most: maxNames}, keys: lately[string, limitKey]{most: maxNames}}
 }
 
-// pseudonym returns the pseudonym of a text, which depends on the text and the key only. Package
-// record makes the same ones.
-func (n *names) pseudonym(s string) string {
-	mac := hmac.New(sha256.New, n.key)
-	mac.Write([]byte(s))
-	return hex.EncodeToString(mac.Sum(nil)[:8])
-}
+// pseudonym returns the pseudonym of a text, which depends on the text and the key only.
+func (n *names) pseudonym(s string) string { return pseudonym.Of(n.key, s) }
 
 // account returns the name under which an account is shown; "" for none.
 func (n *names) account(account string) string {
@@ -56,7 +47,7 @@ func (n *names) account(account string) string {
 		return name
 	}
 	if !n.show {
-		name = pseudonymMark + n.pseudonym(account)
+		name = pseudonym.Mark + n.pseudonym(account)
 	}
 	n.mu.Lock()
 	n.accounts.put(name, account)

@@ -20,36 +20,48 @@ import (
 	"github.com/recourse-go/recourse/policy"
 )
 
-const shop = `version: 1
+// The parts of the policy of the tests: see shopPolicy.
+const (
+	shopTop = `version: 1
 provider: shop
 extends: [http]
 match: [{host: shop.example}]
 extract:
   codes: [{json: error.code}]
   message: [{json: error.message}]
-limits:
+`
+	shopLimits = `limits:
   - {name: requests, key: account, rate: 10/s, burst: 20}
   - {name: inflight, key: account, concurrency: 2}
   - {name: project, key: app, quota: 100000/1h}
   - {name: sending, key: account, operations: [send]}
-breaker: {key: host, failures: 3, open: 30s}
+`
+	shopRules = `breaker: {key: host, failures: 3, open: 30s}
 budget: {key: account, ratio: 0.1, min: 1/s}
 rules:
   - {name: sending-quota, when: status == 429 and "SEND_QUOTA" in codes, action: wait, max_wait: 30m, hold: sending}
   - {name: throttled, when: status == 429, action: wait, max_wait: 30m, hold: requests}
   - {name: signed-out, when: status == 401, action: reauth}
   - {name: gone, when: status == 404, action: fail, as: gone}
-default: fail
 `
+)
 
-// shopSet has the policy above and more rules for it, over the built-in ones.
-func shopSet(t testing.TB, more string) *policy.Set {
+// shopPolicy returns the policies of the tests, over the built-in ones, with these limits and
+// with more rules behind the usual ones.
+func shopPolicy(t testing.TB, limits, more string) *policy.Set {
 	t.Helper()
-	set, found := policy.Load([]policy.File{{Name: "shop.yaml", Data: []byte(strings.Replace(shop, "default:", more+"default:", 1))}}, policy.LoadOptions{Over: policy.Builtin()})
+	text := shopTop + limits + shopRules + more + "default: fail\n"
+	set, found := policy.Load([]policy.File{{Name: "shop.yaml", Data: []byte(text)}}, policy.LoadOptions{Over: policy.Builtin()})
 	if set == nil {
 		t.Fatal(found.Err())
 	}
 	return set
+}
+
+// shopSet returns the policies of the tests with more rules.
+func shopSet(t testing.TB, more string) *policy.Set {
+	t.Helper()
+	return shopPolicy(t, shopLimits, more)
 }
 
 // world is an engine with its page.

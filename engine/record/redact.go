@@ -1,12 +1,10 @@
 package record
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"regexp"
 	"strings"
 
+	"github.com/recourse-go/recourse/internal/pseudonym"
 	"github.com/recourse-go/recourse/internal/redact"
 )
 
@@ -14,11 +12,7 @@ import (
 type redactor struct{ key []byte }
 
 // pseudonym returns the pseudonym of s, which depends on s and the key only.
-func (r redactor) pseudonym(s string) string {
-	mac := hmac.New(sha256.New, r.key)
-	mac.Write([]byte(s))
-	return hex.EncodeToString(mac.Sum(nil)[:8])
-}
+func (r redactor) pseudonym(s string) string { return pseudonym.Of(r.key, s) }
 
 var (
 	addresses = regexp.MustCompile(`[^\s<>"'(){}\[\],;:=\\]+@[^\s<>"'(){}\[\],;:=\\]+`)
@@ -40,7 +34,7 @@ func (r redactor) text(s, account, known string) string {
 		if strings.Contains(account, "@") {
 			s = strings.ReplaceAll(s, account, r.address(account))
 		} else {
-			s = strings.ReplaceAll(s, account, pseudonymMark+r.pseudonym(account))
+			s = strings.ReplaceAll(s, account, pseudonym.Mark+r.pseudonym(account))
 		}
 	}
 	s = addresses.ReplaceAllStringFunc(s, func(address string) string {
@@ -72,13 +66,10 @@ func letters(s string) bool {
 // hiddenDomain ends the pseudonym of an address. RFC 2606 reserves .invalid.
 const hiddenDomain = "@hidden.invalid"
 
-// pseudonymMark begins a pseudonym within a text.
-const pseudonymMark = "u-"
-
-var pseudonyms = regexp.MustCompile(`^` + pseudonymMark + `[0-9a-f]{16}$`)
+var pseudonyms = regexp.MustCompile(`^` + pseudonym.Mark + `[0-9a-f]{16}$`)
 
 // isPseudonym reports whether s has the form of a pseudonym within a text.
 func isPseudonym(s string) bool { return pseudonyms.MatchString(s) }
 
 // address returns the pseudonym of a mail address.
-func (r redactor) address(s string) string { return pseudonymMark + r.pseudonym(s) + hiddenDomain }
+func (r redactor) address(s string) string { return pseudonym.Mark + r.pseudonym(s) + hiddenDomain }

@@ -59,8 +59,15 @@ func comparer(t testing.TB, old, new string) *Comparer {
 	return c
 }
 
-// edit is shop with pairs of texts replaced.
-func edit(pairs ...string) string { return strings.NewReplacer(pairs...).Replace(shop) }
+// edit is shop as somebody has edited it: with pairs of texts replaced, each of which stands there.
+func edit(pairs ...string) string {
+	for i := 0; i < len(pairs); i += 2 {
+		if !strings.Contains(shop, pairs[i]) {
+			panic("the policy has no " + pairs[i])
+		}
+	}
+	return strings.NewReplacer(pairs...).Replace(shop)
+}
 
 func TestClasses(t *testing.T) {
 	const post = `{"provider":"shop","method":"POST","operation":"send","headers":{},"body":"",`

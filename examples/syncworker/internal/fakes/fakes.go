@@ -68,21 +68,11 @@ func Serve(dir string, messages int) error {
 	all := servers(messages, oauth)
 	p := &Providers{
 		Run: strconv.FormatInt(time.Now().UnixNano(), 36), PID: os.Getpid(), Mailbox: messages,
-		Addresses: map[string]string{}, Grants: map[string]enginetest.Grant{},
+		Addresses: map[string]string{}, Grants: map[string]enginetest.Grant{}, oauth: oauth,
 	}
-	listen := func(host string, f func() (string, error)) (err error) {
-		p.Addresses[host], err = f()
-		return err
-	}
-	err := listen(oauth.Host(), oauth.Listen)
-	refreshes := func(s *enginetest.Server) (n int) {
-		for _, mailbox := range s.Mailboxes() {
-			n += oauth.Presented(p.Grants[mailbox].Refresh)
-		}
-		return n
-	}
+	err := p.listen(oauth.Host(), oauth.Listen)
 	for _, s := range all {
-		err = errors.Join(err, listen(s.Host(), s.Listen))
+		err = errors.Join(err, p.listen(s.Host(), s.Listen))
 		for _, mailbox := range s.Mailboxes() {
 			p.Grants[mailbox] = oauth.Grant(mailbox)
 		}
@@ -92,12 +82,7 @@ func Serve(dir string, messages int) error {
 		return err
 	}
 	p.Control = control.Addr().String()
-	text, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	file := filepath.Join(dir, "providers.json")
-	if err := errors.Join(os.WriteFile(file+".new", text, 0o600), os.Rename(file+".new", file)); err != nil {
+	if err := p.write(dir); err != nil {
 		return err
 	}
 	asked := make(chan struct{}, 1)
@@ -107,29 +92,59 @@ func Serve(dir string, messages int) error {
 			case asked <- struct{}{}:
 			default:
 			}
-			var found []Seen
-			for _, s := range all {
-				one := Seen{Name: s.Name(), Counts: s.Counts(), Refreshes: refreshes(s), Messages: map[string][]enginetest.Message{}}
-				for _, mailbox := range s.Mailboxes() {
-					one.Messages[mailbox] = s.Messages(mailbox)
-				}
-				found = append(found, one)
-			}
-			_ = json.NewEncoder(w).Encode(found)
+			_ = json.NewEncoder(w).Encode(p.seen(all))
 		}))
 	}()
 	fmt.Println("ready")
-	for requests := -1; ; {
+	waitUntilIdle(asked, all)
+	return nil
+}
+
+// listen makes a server listen, and notes where.
+func (p *Providers) listen(host string, listen func() (string, error)) (err error) {
+	p.Addresses[host], err = listen()
+	return err
+}
+
+// write writes what a worker has to know to the file that it reads.
+func (p *Providers) write(dir string) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(dir, "providers.json")
+	return errors.Join(os.WriteFile(file+".new", text, 0o600), os.Rename(file+".new", file))
+}
+
+// seen returns what the servers have, and have counted.
+func (p *Providers) seen(all []*enginetest.Server) (found []Seen) {
+	for _, s := range all {
+		one := Seen{Name: s.Name(), Counts: s.Counts(), Messages: map[string][]enginetest.Message{}}
+		for _, mailbox := range s.Mailboxes() {
+			one.Refreshes += p.oauth.Presented(p.Grants[mailbox].Refresh)
+			one.Messages[mailbox] = s.Messages(mailbox)
+		}
+		found = append(found, one)
+	}
+	return found
+}
+
+// waitUntilIdle returns when nobody has asked for the counts, or sent a request, for a while.
+func waitUntilIdle(asked <-chan struct{}, all []*enginetest.Server) {
+	for before := -1; ; {
 		select {
 		case <-asked:
 			continue
 		case <-time.After(idle):
 		}
-		now := all[0].Counts().Requests + all[1].Counts().Requests
-		if now == requests {
-			return nil
+		requests := 0
+		for _, s := range all {
+			requests += s.Counts().Requests
 		}
-		requests = now
+		if requests == before {
+			return
+		}
+		before = requests
 	}
 }
 
