@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/limiter/internal/storecodec"
 )
 
 //go:embed sql/*.sql
@@ -66,7 +67,7 @@ var numbers = map[string]int64{
 	"pausesMost": limiter.MaxPauses, "pausesTold": limiter.MaxPausesTold, "pauseMarks": 200, "pauseKept": int64(limiter.PauseKept / time.Microsecond),
 
 	"second": 1_000_000, "minute": 60_000_000,
-	"maxUnits": maxUnits, "longestStep": 20 * int64(longest),
+	"maxUnits": storecodec.MaxUnits, "longestStep": 20 * storecodec.Longest,
 	"recentFor": 2_000_000, "recentMost": 32, "voidMost": 64,
 	"leaseMost": 1000, "rowKept": 600_000_000, "waiterMost": 256, "lotOf": 61, "waiterFor": 1_000_000, "keptFor": 250_000, "claimLate": 5_000, "restorePart": 3,
 	"probeLapse": 60_000_000, "maxProbes": 64, "refusalLapse": 3_600_000_000, "liftedFor": 1_200_000_000, "maxRefusals": 1 << 30,

@@ -3,23 +3,15 @@ package redislimit
 import (
 	"encoding/binary"
 	"errors"
-	"hash/fnv"
 	"math"
 	"time"
 
 	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/limiter/internal/storecodec"
 )
 
 // The scripts read and write little-endian data by Lua's struct library. All numbers are
-// doubles in Lua, so whole numbers are cut to 2⁵³.
-
-const (
-	maxUnits = int64(1) << 53
-	longest  = 366 * 24 * time.Hour
-
-	defaultLease = 10 * time.Second
-	maxLease     = time.Hour
-)
+// doubles in Lua.
 
 // writer writes the arguments of a script.
 type writer []byte
@@ -42,37 +34,17 @@ func (w *writer) number(f float64) {
 	*w = binary.LittleEndian.AppendUint64(*w, math.Float64bits(f))
 }
 
-func (w *writer) units(n int64) { w.number(float64(min(max(n, 0), maxUnits))) }
+func (w *writer) units(n int64) { w.number(float64(storecodec.Units(n))) }
 
-func (w *writer) version(v uint64) { w.number(float64(min(v, uint64(maxUnits)))) }
+func (w *writer) version(v uint64) { w.number(float64(storecodec.Version(v))) }
 
-// micros returns a duration in microseconds, cut to ±longest. up says whether to round up.
-func micros(d time.Duration, up bool) float64 {
-	d = min(max(d, -longest), longest)
-	us := d / time.Microsecond
-	if up && d%time.Microsecond > 0 {
-		us++
-	}
-	return float64(us)
-}
+func (w *writer) span(d time.Duration, up bool) { w.number(float64(storecodec.Micros(d, up))) }
 
-func (w *writer) span(d time.Duration, up bool) { w.number(micros(d, up)) }
+func (w *writer) lease(d time.Duration) { w.number(float64(storecodec.Lease(d))) }
 
-func (w *writer) lease(d time.Duration) {
-	if d <= 0 {
-		d = defaultLease
-	}
-	w.span(min(max(d, time.Millisecond), maxLease), true)
-}
-
-// id writes a digest of an id: see fold.
-func (w *writer) id(id limiter.StoreID) { *w = binary.LittleEndian.AppendUint64(*w, fold(id)) }
-
-// fold returns a digest of an id that is half as long. Ids are random, so their digests are
-// different too.
-func fold(id limiter.StoreID) uint64 {
-	// The odd factor gives different digests also to ids that are not random, as in tests.
-	return binary.LittleEndian.Uint64(id[:8]) + binary.LittleEndian.Uint64(id[8:])*0x9E3779B97F4A7C15
+// id writes a digest of an id.
+func (w *writer) id(id limiter.StoreID) {
+	*w = binary.LittleEndian.AppendUint64(*w, storecodec.Fold(id))
 }
 
 // The bits of a limit's kind.
@@ -83,9 +55,7 @@ const (
 
 // limit writes a limit as it is stored in a key's value: tag, kind, units, time.
 func (w *writer) limit(l *limiter.StoreLimit) {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(l.Name))
-	tag := h.Sum64()
+	tag := storecodec.Name(l.Name)
 	tag = (tag ^ tag>>48) & (1<<48 - 1)
 	*w = append(*w, byte(tag), byte(tag>>8), byte(tag>>16), byte(tag>>24), byte(tag>>32), byte(tag>>40))
 	kind := byte(l.Kind)
@@ -102,20 +72,7 @@ func (w *writer) limit(l *limiter.StoreLimit) {
 
 // cause writes a cause without its time; nothing for the zero Cause. Write it last, or write
 // its size before it.
-func (w *writer) cause(c *limiter.Cause) {
-	if *c == (limiter.Cause{}) {
-		return
-	}
-	w.short(c.Status)
-	for _, s := range []string{c.Rule, c.Code, c.Operation} {
-		s = s[:min(len(s), longestText)]
-		w.short(len(s))
-		*w = append(*w, s...)
-	}
-}
-
-// longestText is the most bytes of each text of a cause that are kept.
-const longestText = 200
+func (w *writer) cause(c *limiter.Cause) { *w = storecodec.AppendCause(*w, c) }
 
 // reader reads the answer of a script. If the answer is too short, it reads zeros and sets bad.
 type reader struct {
@@ -150,7 +107,7 @@ func (r *reader) number() float64 {
 }
 
 func (r *reader) span() time.Duration {
-	return min(time.Duration(r.number()), longest/time.Microsecond) * time.Microsecond
+	return min(time.Duration(r.number()), time.Duration(storecodec.Longest)) * time.Microsecond
 }
 
 func (r *reader) time() time.Time { return time.UnixMicro(int64(r.number())) }
@@ -160,16 +117,9 @@ func (r *reader) cause() (c limiter.Cause) {
 	if r.s == "" {
 		return c
 	}
-	c.At = r.time()
-	c.Status = int(int16(r.short()))
-	for _, s := range []*string{&c.Rule, &c.Code, &c.Operation} {
-		n := r.short()
-		if len(r.s) < n {
-			r.bad = true
-			return c
-		}
-		*s, r.s = r.s[:n], r.s[n:]
-	}
+	at := r.time()
+	c, ok := storecodec.Cause(r.s)
+	c.At, r.bad = at, r.bad || !ok
 	return c
 }
 

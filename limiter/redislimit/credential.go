@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/limiter/internal/storecodec"
 )
 
 var _ limiter.CredentialStore = (*Store)(nil)
@@ -17,7 +18,7 @@ var _ limiter.CredentialStore = (*Store)(nil)
 // server, which needs `appendonly yes`. Without that, a refresh token can be spent twice if the
 // server restarts after a process has died in the middle of a refresh.
 func (s *Store) Credential(ctx context.Context, r *limiter.CredentialRequest) (limiter.CredentialState, error) {
-	number := func(n uint64) string { return strconv.FormatUint(min(n, uint64(maxUnits)), 10) }
+	number := func(n uint64) string { return strconv.FormatInt(storecodec.Version(n), 10) }
 	micro := func(d time.Duration) string { return strconv.FormatInt(max(int64(d/time.Microsecond), 0), 10) }
 	bit := func(b bool) string {
 		if b {

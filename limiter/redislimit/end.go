@@ -6,49 +6,6 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
-// batches groups items into calls of a script. The keys of a call are in one slot of a cluster,
-// and a call has at most batchMost items, since the server does nothing else while it runs.
-type batches struct {
-	s     *Store
-	open  map[byte]*batch
-	calls []*batch
-}
-
-type batch struct {
-	tag   byte
-	keys  []string
-	index map[limiter.StoreKey]int
-	w     writer
-	items []int // indices of its items in the caller's list
-}
-
-const batchMost = 64
-
-// of returns the batch for one more item of a place.
-func (b *batches) of(place byte) *batch {
-	if c := b.open[place]; c != nil && len(c.items) < batchMost {
-		return c
-	}
-	c := &batch{tag: place, keys: []string{b.s.epochs[place]}, index: map[limiter.StoreKey]int{}}
-	if b.open == nil {
-		b.open = map[byte]*batch{}
-	}
-	b.open[place] = c
-	b.calls = append(b.calls, c)
-	return c
-}
-
-// key returns the index of a key in c.keys, to which it adds the key if it is not there.
-func (c *batch) key(s *Store, k *limiter.StoreKey) int {
-	i, found := c.index[*k]
-	if !found {
-		i = len(c.keys)
-		c.keys = append(c.keys, s.name(k))
-		c.index[*k] = i
-	}
-	return i
-}
-
 // End is [limiter.Store.End].
 func (s *Store) End(ctx context.Context, ends []limiter.StoreEnd) error {
 	b := batches{s: s}
@@ -86,47 +43,4 @@ func (s *Store) End(ctx context.Context, ends []limiter.StoreEnd) error {
 		calls[i] = Call{Keys: c.keys, Args: s.args(nil, append(w, c.w...), c.tag, false)}
 	}
 	return s.evalAll(ctx, endScript, calls, func(i int) (began, ok bool) { return calls[i].Answer != "", true })
-}
-
-// quickEnd writes what quick_end.lua reads.
-func (w *writer) quickEnd(ends []limiter.StoreEnd, items []int) {
-	e := &ends[items[0]]
-	var uses []limiter.StoreUse
-	slots := 255
-	if len(items) == 1 && (e.Ending == limiter.StoreReleased || e.Ending == limiter.StoreCompleted) {
-		uses, slots = quickUses(e.Parts)
-	}
-	if slots == 255 {
-		w.byte(0)
-		return
-	}
-	w.byte(byte(len(uses)))
-	w.id(e.ID)
-	w.byte(byte(slots))
-	w.uses(uses)
-}
-
-// evalAll makes the calls, and calls read for each answer. read reports whether the script has
-// made an epoch, and whether the answer could be read.
-func (s *Store) evalAll(ctx context.Context, script *Script, calls []Call, read func(i int) (began, ok bool)) error {
-	if len(calls) == 0 {
-		return nil
-	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
-	if err := s.server.EvalAll(ctx, script, calls); err != nil {
-		return err
-	}
-	any := false
-	for i := range calls {
-		began, ok := read(i)
-		if !ok {
-			return errAnswer
-		}
-		any = any || began
-	}
-	if any {
-		s.began(ctx)
-	}
-	return nil
 }

@@ -10,82 +10,16 @@ import (
 
 // Renew is [limiter.Store.Renew].
 func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (limiter.StoreRenewed, error) {
-	var a limiter.StoreRenewed
 	if !s.checked.Load() {
 		if err := s.Check(ctx); err != nil {
-			return a, err
+			return limiter.StoreRenewed{}, err
 		}
-	}
-	b := batches{s: s}
-	type counts struct{ leases, debts int }
-	n := map[*batch]*counts{}
-	of := func(k *limiter.StoreKey, i int) (*batch, *counts) {
-		c := b.of(k.Place[0])
-		c.items = append(c.items, i)
-		if n[c] == nil {
-			n[c] = &counts{}
-		}
-		return c, n[c]
-	}
-	for i := range r.Leases {
-		l := &r.Leases[i]
-		c, n := of(&l.Key, i)
-		n.leases++
-		w := &c.w
-		w.short(c.key(s, &l.Key))
-		w.limit(&l.Limit)
-		w.id(l.ID)
-		w.units(min(l.Slots, 1<<31-1))
-		w.version(l.Version)
-		w.units(int64(l.State.Refusals))
-		w.span(l.State.Held, true)
-		w.units(l.State.Lowered)
-		w.units(l.State.Left)
-		w.span(max(l.State.Reset, 0), true)
-		w.units(l.State.Quota)
-		w.span(max(l.State.Age, 0), false)
-		var cause writer
-		if l.State.Cause != (limiter.Cause{}) {
-			cause.number(float64(l.State.Cause.At.UnixMicro()))
-			cause.cause(&l.State.Cause)
-		}
-		w.short(len(cause))
-		*w = append(*w, cause...)
-	}
-	for i := range r.Debts {
-		d := &r.Debts[i]
-		c, n := of(&d.Key, i)
-		n.debts++
-		w := &c.w
-		w.short(c.key(s, &d.Key))
-		w.limit(&d.Limit)
-		w.id(d.ID)
-		w.units(d.Units)
-	}
-	calls := make([]Call, len(b.calls))
-	for i, c := range b.calls {
-		var w writer
-		w.id(r.Member)
-		w.lease(r.Lease)
-		w.bool(r.Leave)
-		w.short(n[c].leases)
-		w.short(n[c].debts)
-		calls[i] = Call{Keys: c.keys, Args: s.args(nil, append(w, c.w...), c.tag, true)}
 	}
 	ctx, cancel := s.within(ctx)
 	defer cancel()
-	err := s.evalAll(ctx, renewScript, calls, func(i int) (began, ok bool) {
-		read := reader{s: calls[i].Answer}
-		bits := read.byte()
-		a.Forgot = a.Forgot || bits&1 != 0
-		for _, item := range b.calls[i].items[:n[b.calls[i]].leases] {
-			if read.byte() != 0 {
-				a.Lost = append(a.Lost, r.Leases[item].ID)
-			}
-		}
-		return bits&2 != 0, !read.bad
-	})
-	if err != nil {
+	var a limiter.StoreRenewed
+	var err error
+	if a.Lost, a.Forgot, err = s.renew(ctx, r); err != nil {
 		return limiter.StoreRenewed{}, err
 	}
 	if a.Members, a.Tables, err = s.members(ctx, r); err != nil {
@@ -93,6 +27,73 @@ func (s *Store) Renew(ctx context.Context, r *limiter.StoreRenewal) (limiter.Sto
 	}
 	a.Warnings = append(s.Warnings(), s.otherFleets(ctx)...)
 	return a, nil
+}
+
+// renew renews the leases of a process and charges its debts. It returns the leases that are
+// lost, and whether the server has forgotten a key.
+func (s *Store) renew(ctx context.Context, r *limiter.StoreRenewal) (lost []limiter.StoreID, forgot bool, err error) {
+	b := batches{s: s}
+	for i := range r.Leases {
+		l := &r.Leases[i]
+		c := b.of(l.Key.Place[0])
+		c.items = append(c.items, i)
+		c.leases++
+		c.w.short(c.key(s, &l.Key))
+		c.w.held(l)
+	}
+	for i := range r.Debts {
+		d := &r.Debts[i]
+		c := b.of(d.Key.Place[0])
+		c.items = append(c.items, i)
+		c.w.short(c.key(s, &d.Key))
+		c.w.limit(&d.Limit)
+		c.w.id(d.ID)
+		c.w.units(d.Units)
+	}
+	calls := make([]Call, len(b.calls))
+	for i, c := range b.calls {
+		var w writer
+		w.id(r.Member)
+		w.lease(r.Lease)
+		w.bool(r.Leave)
+		w.short(c.leases)
+		w.short(len(c.items) - c.leases)
+		calls[i] = Call{Keys: c.keys, Args: s.args(nil, append(w, c.w...), c.tag, true)}
+	}
+	err = s.evalAll(ctx, renewScript, calls, func(i int) (began, ok bool) {
+		read := reader{s: calls[i].Answer}
+		bits := read.byte()
+		forgot = forgot || bits&1 != 0
+		for _, item := range b.calls[i].items[:b.calls[i].leases] {
+			if read.byte() != 0 {
+				lost = append(lost, r.Leases[item].ID)
+			}
+		}
+		return bits&2 != 0, !read.bad
+	})
+	return lost, forgot, err
+}
+
+// held writes a lease, and what its process knows of the limit.
+func (w *writer) held(l *limiter.StoreLease) {
+	w.limit(&l.Limit)
+	w.id(l.ID)
+	w.units(min(l.Slots, 1<<31-1))
+	w.version(l.Version)
+	w.units(int64(l.State.Refusals))
+	w.span(l.State.Held, true)
+	w.units(l.State.Lowered)
+	w.units(l.State.Left)
+	w.span(max(l.State.Reset, 0), true)
+	w.units(l.State.Quota)
+	w.span(max(l.State.Age, 0), false)
+	var cause writer
+	if l.State.Cause != (limiter.Cause{}) {
+		cause.number(float64(l.State.Cause.At.UnixMicro()))
+		cause.cause(&l.State.Cause)
+	}
+	w.short(len(cause))
+	*w = append(*w, cause...)
 }
 
 // members records that the process lives, or leaves, and returns all members, and the tables of

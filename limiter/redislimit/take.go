@@ -3,7 +3,6 @@ package redislimit
 import (
 	"context"
 	"errors"
-	"math"
 	"sync"
 	"time"
 
@@ -43,57 +42,6 @@ func checkParts(parts []limiter.StorePart) error {
 		}
 	}
 	return nil
-}
-
-// quickUses returns the uses of a call if the quick scripts can decide about all of them, else
-// nil. slots is the index of the use that takes slots; 255 = there is none.
-func quickUses(parts []limiter.StorePart) (uses []limiter.StoreUse, slots int) {
-	slots = 255
-	if len(parts) != 1 || len(parts[0].Uses) > quickMost {
-		return nil, slots
-	}
-	uses = parts[0].Uses
-	for i := range uses {
-		switch l := &uses[i].Limit; {
-		case l.Kind == limiter.StoreGate:
-		case l.Kind == limiter.StoreBucket && !l.Learn && uses[i].Cost <= l.Units:
-		case l.Kind == limiter.StoreSlots && slots == 255 && uses[i].Cost > 0 && l.Units > 0 && l.Units <= math.MaxInt32:
-			slots = i
-		default:
-			return nil, 255
-		}
-	}
-	return uses, slots
-}
-
-const quickMost = 4
-
-// steps writes what a quick call takes of each bucket: see quick_take.lua.
-func (w *writer) steps(uses []limiter.StoreUse, priority limiter.Priority) {
-	for i := range quickMost {
-		step, gap := 0.0, math.Inf(1)
-		if i < len(uses) && uses[i].Limit.Kind == limiter.StoreBucket && uses[i].Cost > 0 {
-			u := &uses[i]
-			all := micros(max(u.Limit.Time, time.Microsecond), true)
-			most := float64(min(u.Limit.Units, maxUnits))
-			step = math.Ceil(float64(u.Cost) * all / most)
-			gap = all - step
-			if priority == limiter.Backfill {
-				gap = max(gap-math.Ceil(float64(min(max(u.Headroom, 0), maxUnits))*all/most), 0)
-			}
-		}
-		w.number(step)
-		w.number(gap)
-	}
-}
-
-// uses writes the limits of uses as they are stored in a key's value.
-func (w *writer) uses(uses []limiter.StoreUse) {
-	for i := range uses {
-		l := uses[i].Limit
-		l.Adapt = false
-		w.limit(&l)
-	}
 }
 
 var writers = sync.Pool{New: func() any { return new(writer) }}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/limiter/internal/storecodec"
 )
 
 // Memory is a [limiter.Store], a [limiter.CredentialStore] and a [limiter.PauseStore] in memory.
@@ -242,12 +243,7 @@ func (m *Memory) change(c *limiter.StoreChange) limiter.StoreState {
 	return st
 }
 
-func leaseOf(d time.Duration) int64 {
-	if d <= 0 {
-		return defaultLease
-	}
-	return min(max(span(d, true), milli), maxLease)
-}
+func leaseOf(d time.Duration) int64 { return storecodec.Lease(d) }
 
 var (
 	errPlaces = errors.New("storetest: the keys of one take are not of one place")

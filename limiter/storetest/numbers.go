@@ -1,6 +1,10 @@
 package storetest
 
-import "time"
+import (
+	"time"
+
+	"github.com/recourse-go/recourse/limiter/internal/storecodec"
+)
 
 // The numbers that all stores share. Times are microseconds.
 const (
@@ -10,13 +14,9 @@ const (
 	minute = 60 * second
 	hour   = 60 * minute
 
-	// Numbers from outside are cut to these bounds, so that nothing overflows: sums of times
-	// stay below 2⁵³, up to which a float64 holds all whole numbers.
-	longest  = 366 * 24 * hour
-	maxUnits = int64(1) << 53
-
-	defaultLease = 10 * second
-	maxLease     = hour
+	longest  = storecodec.Longest
+	maxUnits = storecodec.MaxUnits
+	maxLease = storecodec.MaxLease
 
 	// Ids.
 	recentFor  = 2 * second // how long a grant is remembered by its permit's id
@@ -61,16 +61,8 @@ const (
 	refundReach = second
 )
 
-// span returns d in microseconds, cut to ±longest. up says whether to round up.
-func span(d time.Duration, up bool) int64 {
-	us := int64(d / time.Microsecond)
-	if up && d%time.Microsecond > 0 {
-		us++
-	}
-	return min(max(us, -longest), longest)
-}
+func span(d time.Duration, up bool) int64 { return storecodec.Micros(d, up) }
 
 func duration(us int64) time.Duration { return time.Duration(us) * time.Microsecond }
 
-// units returns a number of units, cut to the range from 0 to maxUnits.
-func units(n int64) int64 { return min(max(n, 0), maxUnits) }
+func units(n int64) int64 { return storecodec.Units(n) }

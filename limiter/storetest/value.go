@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/limiter/internal/storecodec"
 )
 
 // value is what a store keeps for a key.
@@ -153,7 +154,7 @@ func (s *state) tune(l *limiter.StoreLimit, now int64) {
 // forgotten handles a loss of data, which shows when a process has seen a newer version of the
 // value. Buckets are emptied, and processes may restore what they know for a while.
 func (v *value) forgotten(version uint64, lease, now int64) {
-	v.version = max(v.version, int64(min(version, uint64(maxUnits))))
+	v.version = max(v.version, storecodec.Version(version))
 	v.since, v.restore = now, max(v.restore, now+lease/restorePart)
 	for _, s := range v.limits {
 		if s.kind == limiter.StoreBucket {
