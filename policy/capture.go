@@ -4,7 +4,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/internal/extract"
@@ -155,22 +154,14 @@ func (p *Policy) NameRequest(r *Request) (operation string, facts map[string]str
 	return o.Operation, facts
 }
 
-// captured is a segment as a fact.
+// captured returns a segment as a fact: without escapes, valid UTF-8, and cut.
 func captured(segment string, escaped bool) string {
 	if escaped {
 		if s, err := url.PathUnescape(segment); err == nil {
 			segment = s
 		}
 	}
-	segment = strings.ToValidUTF8(segment, "\ufffd")
-	if len(segment) > maxCaptured {
-		end := maxCaptured
-		for end > 0 && !utf8.RuneStart(segment[end]) {
-			end--
-		}
-		segment = segment[:end]
-	}
-	return segment
+	return extract.Cut(strings.ToValidUTF8(segment, "\ufffd"), maxCaptured)
 }
 
 // pathFits reports whether the path of a request is that of the operation. An operation that

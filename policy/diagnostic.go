@@ -23,13 +23,13 @@ type Diagnostic struct {
 	Pos       Position // where the problem begins
 	EndColumn int      // column after its last character, on the same line
 	Severity  Severity
-	Code      string // stable, in kebab case; Codes lists them
+	Code      string // says what kind of problem it is, such as "unknown-field"; it does not change
 	Message   string // what is wrong, in one line
 	Hint      string // what to do about it; may be empty
 	Line      string // the source line
 }
 
-// String is the diagnostic as a terminal shows it: "file:line:col: message
+// String returns the diagnostic as a terminal shows it: "file:line:col: message
 // [code]", the source line, a caret below the place, and the hint. A warning's
 // message begins with "warning: ".
 func (d Diagnostic) String() string {

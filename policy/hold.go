@@ -32,7 +32,7 @@ type Daily struct {
 // IsZero reports whether d is no time of day at all.
 func (d Daily) IsZero() bool { return d.zone == "" }
 
-// String is d as a person writes it, "00:00 America/Los_Angeles".
+// String returns d as a person writes it, "00:00 America/Los_Angeles".
 func (d Daily) String() string {
 	if d.IsZero() {
 		return ""
@@ -40,7 +40,7 @@ func (d Daily) String() string {
 	return fmt.Sprintf("%02d:%02d %s", d.hour, d.minute, d.zone)
 }
 
-// Next is the first such time after now. If the clocks skip it on a day, it is the moment
+// Next returns the first such time after now. If the clocks skip it on a day, it is the moment
 // of the skip; if it comes twice on a day, it is the first.
 func (d Daily) Next(now time.Time) time.Time {
 	year, month, day := now.In(d.location).Date()
@@ -51,7 +51,7 @@ func (d Daily) Next(now time.Time) time.Time {
 	}
 }
 
-// on is d on a day.
+// on returns the moment of d on a day.
 func (d Daily) on(year int, month time.Month, day int) time.Time {
 	wall := time.Date(year, month, day, d.hour, d.minute, 0, 0, time.UTC)
 	with := func(near time.Duration) (at time.Time, right bool) {
@@ -80,7 +80,8 @@ func readDaily(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 	return in.Text, nil
 }
 
-// zones are those that were asked for, by name: a policy is compiled anew at each reload.
+// zones keeps the zones that were asked for, by name, since a policy is compiled anew at each
+// reload.
 var zones sync.Map
 
 func zone(name string) (*time.Location, error) {
@@ -102,7 +103,7 @@ func readZone(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 	return in.Text, nil
 }
 
-// holds are the limits that a rule closes.
+// holds reads the limits that a rule closes.
 func (c *compiler) holds(v *yamlfile.Value) []Hold {
 	var out []Hold
 	for _, h := range good(v.Items("hold")) {
@@ -131,12 +132,13 @@ func (c *compiler) holds(v *yamlfile.Value) []Hold {
 	return out
 }
 
+// until reads a time of day; the zero value = there is none, or a bad one, which was reported.
 func until(v *yamlfile.Value) Daily {
 	at, ok := yamlfile.Get[string](v, "daily")
 	name := yamlfile.GetOr(v, "zone", "UTC")
 	location, err := zone(name)
 	if !ok || err != nil {
-		return Daily{} // none, or reported
+		return Daily{}
 	}
 	d := Daily{zone: name, location: location}
 	fmt.Sscanf(at, "%d:%d", &d.hour, &d.minute)

@@ -12,16 +12,16 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// What is legal and surely not meant, and two traps that a policy's rules can
-// only be probed for: re-authentication of the call that re-authenticates,
-// and retries of sends.
+// Warnings about what is legal and surely not meant. Two mistakes are found by asking the
+// rules about made-up events: to refresh credentials because a refresh failed, and to repeat
+// a send that may have gone out.
 
 // lint reports on the policy's rules, as far as they could be compiled.
 func (c *compiler) lint() {
 	if c.p.Matcher == nil {
 		return
 	}
-	hidden := map[int][]string{} // inherited rules, by the rule that hides them
+	hidden := map[int][]string{} // the names of inherited rules, by the rule that hides them
 	own := func(rule int) bool { return c.ruleOf[rule].File == c.top.src }
 	for _, f := range c.p.Matcher.LintOf(own) {
 		c.finding(f, hidden)
@@ -54,12 +54,9 @@ func (c *compiler) lint() {
 var operationNames = regexp.MustCompile(`\boperation\s*(?:==|!=|in)\s*(\[[^\]]*\]|"[^"]*"|'[^']*')`)
 
 // unknownOperations warns of operations in the policy's own file that look like a
-// misspelling of one that requests are named. Others may be named by the
-// caller.
+// misspelling of one that requests are named. Others may be named by the caller.
 func (c *compiler) unknownOperations() {
-	if len(c.p.Operations) == 0 {
-		return
-	}
+	const tooMany = 500
 	known := map[string]bool{}
 	var names []string
 	for i := range c.p.Operations {
@@ -68,37 +65,40 @@ func (c *compiler) unknownOperations() {
 			names = append(names, n)
 		}
 	}
-	check := func(v *yamlfile.Value, at yamlfile.Span, glob string) {
-		if v.File != c.top.src || known[glob] || strings.Contains(glob, "*") || len(names) > 500 {
+	if len(names) == 0 || len(names) > tooMany {
+		return
+	}
+	c.namedOperations(func(v *yamlfile.Value, at yamlfile.Span, glob string) {
+		if v.File != c.top.src || known[glob] || strings.Contains(glob, "*") {
 			return
 		}
 		if best := misspelt(glob, names); best != "" {
 			c.r.Warnf(at, "unknown-operation", fmt.Sprintf("did you mean %q?", best), "no request is named %q", yamlfile.Cut(glob))
 		}
-	}
+	})
+}
+
+// namedOperations calls visit with each place that names operations by a glob: the entry that
+// it belongs to, where it is written, and the glob.
+func (c *compiler) namedOperations(visit func(v *yamlfile.Value, at yamlfile.Span, glob string)) {
 	each := func(list []*yamlfile.Value) {
 		for _, g := range good(list) {
-			check(g, g.Span(), g.Text())
+			if glob, ok := excludes(g.Text()); ok {
+				visit(g, g.Within(1, len(glob)), glob)
+			} else {
+				visit(g, g.Span(), glob)
+			}
 		}
 	}
 	each(c.idempotent)
-	for _, v := range good(c.inspect) {
+	for _, v := range slices.Concat(good(c.inspect), good(c.limits)) {
 		each(v.Items("operations"))
-	}
-	for _, v := range good(c.limits) {
-		for _, g := range good(v.Items("operations")) {
-			if glob, ok := excludes(g.Text()); ok {
-				check(g, g.Within(1, len(glob)), glob)
-			} else {
-				check(g, g.Span(), glob)
-			}
-		}
 	}
 	if c.costs != nil {
 		for _, name := range c.costs.Names {
 			for _, op := range c.costs.ByName[name].Names {
 				if v := c.costs.ByName[name].ByName[op]; op != "default" {
-					check(v, v.KeySpan(), op)
+					visit(v, v.KeySpan(), op)
 				}
 			}
 		}
@@ -108,13 +108,13 @@ func (c *compiler) unknownOperations() {
 		for _, m := range operationNames.FindAllStringSubmatchIndex(when, -1) {
 			for _, q := range stringLiteral.FindAllStringIndex(when[m[2]:m[3]], -1) {
 				from, to := m[2]+q[0]+1, m[2]+q[1]-1
-				check(v, v.ByName["when"].Within(from, to-from), when[from:to])
+				visit(v, v.ByName["when"].Within(from, to-from), when[from:to])
 			}
 		}
 	}
 }
 
-// misspelt is the name that another one is a slip of the pen away from, or "".
+// misspelt returns the name that was probably meant by one that is nearly the same, or "".
 func misspelt(written string, names []string) string {
 	for _, n := range names {
 		if len(n) > 4 && len(n) <= 64 && len(written) <= 64 && (closest.Distance(written, n) <= 1 || strings.EqualFold(written, n)) {
@@ -124,6 +124,8 @@ func misspelt(written string, names []string) string {
 	return ""
 }
 
+// finding reports what package rules found about a rule of the policy's own. Inherited rules
+// that a rule of the policy's own hides are added to hidden, by that rule.
 func (c *compiler) finding(f rules.Finding, hidden map[int][]string) {
 	if f.Rule < 0 || f.Rule >= len(c.ruleOf) {
 		if f.By >= 0 && f.By < len(c.ruleOf) && c.ruleOf[f.By].File == c.top.src {
@@ -140,14 +142,15 @@ func (c *compiler) finding(f rules.Finding, hidden map[int][]string) {
 		c.r.Warnf(at, f.Code, f.Hint, "%s", f.Message)
 		return
 	}
-	// An inherited rule: its own file is checked by itself; what is new is
-	// that a rule of this policy hides it.
+	// The file of an inherited rule is checked by itself. Only that a rule of this policy hides
+	// it is new here.
 	if f.By < 0 || f.By >= len(c.ruleOf) || c.ruleOf[f.By].File != c.top.src {
 		return
 	}
 	hidden[f.By] = append(hidden[f.By], c.p.Rules[f.Rule].Name)
 }
 
+// nameSpan returns where a rule's name is written.
 func (c *compiler) nameSpan(rule int) yamlfile.Span {
 	v := c.ruleOf[rule]
 	if n := v.ByName["name"]; n != nil && !n.Bad {

@@ -9,9 +9,9 @@ import (
 	"github.com/recourse-go/recourse/internal/hostport"
 )
 
-// Finding things at run time: the policy of a request, its operation, and
-// what holds for that operation. All of it is read-only and does not allocate,
-// but for Request.Form.
+// What is asked of policies while requests are made: which policy decides about a request,
+// and what it says of an operation. Nothing here changes a policy, and only Request.Form
+// allocates. Which operation a request is, is in operation.go.
 
 // Request is an HTTP request as Operation entries see it.
 type Request struct {
@@ -66,11 +66,11 @@ func newHosts(entries []*entry) hosts {
 	return h
 }
 
-// Lookup finds the policy whose `match` claims a request: the one with the
-// longest path, counted in literal characters; among equals an exact host goes
-// before a wildcard, and a longer wildcard before a shorter one; then one that overlays
-// others (see LoadOptions.Over) before those. The host may
-// carry a port: a match without one takes any. Nil = no policy claims it.
+// Lookup returns the policy whose `match` claims a request; nil if there is none. If several
+// do, that with the longest path wins, counted in characters other than '*'; among equals an
+// exact host goes before one with "*.", and a longer one of those before a shorter one; then a
+// policy that overlays others (see LoadOptions.Over) goes before those. The host may have a
+// port: a match without one takes any.
 func (s *Set) Lookup(host, path string) *Policy {
 	if !isLower(host) {
 		host = strings.ToLower(host)
@@ -118,9 +118,9 @@ func (s *Set) Claims(host string) bool {
 	return false
 }
 
-// WholeHosts finds the hosts that need no look at the path, and the policy of each by
-// its name: hosts that are claimed once, for every path, without a port, and not by a
-// wildcard too.
+// WholeHosts returns the hosts for which Lookup need not look at the path, with the name of
+// the policy of each: hosts that are claimed once, for every path and without a port, and that
+// no match with "*." claims too.
 func (s *Set) WholeHosts() map[string]string {
 	whole := map[string]string{}
 	for host, list := range s.hosts.exact {
@@ -210,9 +210,9 @@ func anyGlob(globs []string, name string) bool {
 	return false
 }
 
-// InspectFor is the entry that says to read the body of a 2xx response, nil
-// if it cannot hide an error. The first entry that fits wins. A response that
-// names no content type could be of any.
+// InspectFor returns the entry of `inspect` that says to read the body of a 2xx response; nil
+// if no error can hide in it. The first entry that fits wins. A response that names no content
+// type fits entries for any.
 func (p *Policy) InspectFor(status int, operation, contentType string) *extract.Inspect {
 	for i := range p.Inspect {
 		in := &p.Inspect[i]

@@ -58,6 +58,7 @@ func newOperationIndex(ops []Operation) *operationIndex {
 	return x
 }
 
+// child returns the node below n for a segment, and adds it if there is none.
 func (n *operationNode) child(seg string) *operationNode {
 	fresh := func() *operationNode { return &operationNode{least: 1 << 30} }
 	edges := &n.literals
@@ -113,7 +114,8 @@ type naming struct {
 	asked bool
 }
 
-// find is the first of p.Operations whose conditions all hold; -1 = there is none.
+// find returns the index of the first of p.Operations whose conditions all hold; -1 = there
+// is none.
 func (p *Policy) find(r *Request) int {
 	n := naming{ops: p.Operations, r: r, best: len(p.Operations)}
 	if x := p.operations; x != nil && (!p.captures || r.RawPath == "") {
@@ -165,7 +167,7 @@ func (n *naming) walk(node *operationNode, at int) {
 	}
 }
 
-// literal is the edge that the path follows from the segment at offset at, or nil.
+// literal returns the edge that the path follows from the segment at offset at, or nil.
 func (n *operationNode) literal(path string, at int) *operationEdge {
 	if n.first != nil {
 		seg, _ := segment(path, at)

@@ -9,7 +9,7 @@ import (
 	"github.com/recourse-go/recourse/internal/extract"
 )
 
-// hash is a short digest of everything that a decision depends on.
+// hash returns a short digest of everything that a decision depends on.
 func (p *Policy) hash() string {
 	h := sha256.New()
 	q := *p
@@ -40,7 +40,7 @@ func (p *Policy) hash() string {
 	return hex.EncodeToString(h.Sum(nil))[:12]
 }
 
-// digest is a short digest of the versions of all policies.
+// digest returns a short digest of the versions of all policies.
 func (s *Set) digest() string {
 	h := sha256.New()
 	for _, e := range s.entries {

@@ -7,6 +7,7 @@ type codeInfo struct {
 	Means    string
 }
 
+// codes are all codes of diagnostics. Each has a fixture in testdata that shows it.
 var codes = []codeInfo{
 	// The file.
 	{"file-too-large", Error, "the file is larger than 1 MiB"},
