@@ -26,7 +26,7 @@ func newPausing(t *testing.T, s *failing) pausing {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.New(engine.Options{Policies: set, Store: store, StoreTimeout: busy, Workers: 1})
+	e, err := engine.New(engine.Options{Policies: set, Store: store, StoreTimeout: busy, StoreLease: lease, Workers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

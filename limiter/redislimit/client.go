@@ -88,6 +88,9 @@ func New(client redis.UniversalClient, o Options) (*Store, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
+	if strings.Contains(o.Prefix, "{") {
+		return nil, fmt.Errorf("redislimit: Options.Prefix is %q: use no brace, since in a cluster the first one says which keys are kept together", o.Prefix)
+	}
 	if err := checkClient(client, o.Timeout); err != nil {
 		return nil, err
 	}

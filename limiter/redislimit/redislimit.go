@@ -23,7 +23,7 @@ type Options struct {
 	// in memory.
 	Plain bool
 
-	// Prefix is the beginning of the names of all keys and channels; "" = "rc:".
+	// Prefix is the beginning of the names of all keys and channels, without "{"; "" = "rc:".
 	Prefix string
 
 	// Fleet names the processes that should share limits; "" = all that use the server.

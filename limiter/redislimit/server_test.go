@@ -108,6 +108,9 @@ func TestNew(t *testing.T) {
 		{"drops any key", []string{"--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"}, Options{}, "allkeys-lru: set it to noeviction"},
 		{"drops keys that expire", []string{"--maxmemory", "100mb", "--maxmemory-policy", "volatile-ttl"}, Options{}, "volatile-ttl: set it to noeviction"},
 		{"drops keys, and may", []string{"--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"}, Options{AllowEviction: true}, ""},
+		{"a prefix that keeps all keys together", nil, Options{Prefix: "{app}:"}, `"{app}:": use no brace`},
+		{"a prefix that keeps no keys together", nil, Options{Prefix: "{}"}, "use no brace"},
+		{"a prefix", nil, Options{Prefix: "}app:"}, ""},
 		{"lets us run no scripts", []string{"--user", "default", "on", "nopass", "~*", "&*", "+@all", "-eval", "-evalsha"}, Options{}, "NOPERM"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
