@@ -38,22 +38,18 @@ func taking(n uint64, keys ...limiter.StoreKey) *limiter.StoreTake {
 	return t
 }
 
-// A server that hangs keeps no call waiting longer than the timeout, and the store works
-// again once it goes on.
+// A call ends with its context while a server hangs, and the store works again once the server
+// goes on.
 func TestServerHangs(t *testing.T) {
 	server := pgtest.StartServer(t)
 	s := open(t, connect(t, server.URL), Options{})
 	s.options.Timeout = 200 * time.Millisecond
 	k := s.Key("place", "name")
 	server.Pause(t)
-	for i := range 6 {
-		began := time.Now()
-		if _, err := s.Take(t.Context(), taking(uint64(i), k)); err == nil {
-			t.Error("a paused server: got no error")
-		}
-		// The promise is 50 ms; a machine that is busy with other tests is later.
-		if d := time.Since(began); d > s.options.Timeout+time.Second {
-			t.Errorf("a call took %v, want %v and little more", d, s.options.Timeout)
+	// How soon a call ends is measured by the proofs of examples/fleet.
+	for i := range 2 * requestsMost { // while requests are under way, and while all are
+		if _, err := s.Take(t.Context(), taking(uint64(i), k)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("take %d of a paused server: got %v, want %v", i, err, context.DeadlineExceeded)
 		}
 	}
 	server.Resume(t)

@@ -70,8 +70,9 @@ type Store struct {
 	options Options
 	keys    *storekey.Keys
 	names   sync.Map      // of Options.Plain: StoreKey to string, or nil once it is written
-	running chan struct{} // bounds how many statements run at once: see outlast
-	line    line
+	running chan struct{} // bounds how many other statements run at once: see outlast
+	taking  chan struct{} // bounds how many requests with takes run at once
+	line    line          // of takes that wait for one
 	checked atomic.Bool
 	swept   atomic.Pointer[[16]byte] // the last key of Renew's latest sweep
 	fleets  fleets
@@ -103,6 +104,7 @@ func New(pool *pgxpool.Pool, o Options) (*Store, error) {
 	schema := pgx.Identifier{o.Schema}.Sanitize()
 	s := &Store{
 		pool: pool, options: o, keys: storekey.New(o.Secret), running: make(chan struct{}, pool.Config().MaxConns),
+		taking: make(chan struct{}, requestsMost),
 		take:   "select r, cause from " + schema + ".take($1, $2, $3)",
 		decide: "select r, cause from " + schema + ".decide($1, $2, $3)",
 		ends:   "select " + schema + ".ends($1, $2, $3)",

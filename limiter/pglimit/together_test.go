@@ -37,7 +37,7 @@ func (*requests) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData
 func (*requests) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
 func (*requests) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
 
-// crowded returns a store all of whose connections are in use, and what lets them go.
+// crowded returns a store in which as many requests as may be are under way, and what ends them.
 func crowded(t *testing.T, r *requests) (s *Store, free func()) {
 	config, err := pgxpool.ParseConfig(pgtest.Start(t) + "&pool_max_conns=2")
 	if err != nil {
@@ -51,11 +51,13 @@ func crowded(t *testing.T, r *requests) (s *Store, free func()) {
 	t.Cleanup(pool.Close)
 	s = open(t, pool, Options{})
 	aged(t, s, time.Now())
-	s.running <- struct{}{}
-	s.running <- struct{}{}
+	for range requestsMost {
+		s.taking <- struct{}{}
+	}
 	return s, func() {
-		<-s.running
-		<-s.running
+		for range requestsMost {
+			<-s.taking
+		}
 	}
 }
 
@@ -72,7 +74,7 @@ func (l *line) stand(n int) {
 	}
 }
 
-// Takes that wait for a connection go together, and each gets its own answer.
+// Takes that wait for a request go together, and each gets its own answer.
 func TestTakesTogether(t *testing.T) {
 	var r requests
 	s, free := crowded(t, &r)
@@ -104,7 +106,7 @@ func TestTakesTogether(t *testing.T) {
 	}
 }
 
-// A take whose caller has stopped waiting for a connection is not sent.
+// A take whose caller has stopped waiting for a request is not sent.
 func TestTakeLeavesLine(t *testing.T) {
 	s, free := crowded(t, &requests{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -132,7 +134,7 @@ func TestTakesApart(t *testing.T) {
 		list = append(list, &question{key: keys[0], p: p, done: make(chan struct{})})
 	}
 	list[1].at = math.MaxInt64 // no time can be added to it
-	s.running <- struct{}{}
+	s.taking <- struct{}{}
 	s.answer(t.Context(), list)
 	for i, q := range list {
 		var refused *pgconn.PgError
@@ -151,7 +153,7 @@ func TestTakesOfOneKeyTogether(t *testing.T) {
 		keys, p := takeArgs(taking(i, s.Key("place", "name")))
 		list = append(list, &question{key: keys[0], p: p, done: make(chan struct{})})
 	}
-	s.running <- struct{}{}
+	s.taking <- struct{}{}
 	s.answer(t.Context(), list)
 	for i, q := range list {
 		if q.err != nil || (q.got.r[0] == 1) != (i < 4) {
