@@ -9,7 +9,8 @@ import (
 	"github.com/recourse-go/recourse/limiter/internal/storecodec"
 )
 
-// The functions of the schema take and return arrays of numbers. Times are in microseconds.
+// This file turns what a store is asked into what the functions of the schema take: mostly arrays of
+// numbers, with times in microseconds.
 
 const whole = 1_000_000
 

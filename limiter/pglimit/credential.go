@@ -7,6 +7,8 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
+// This file keeps who refreshes which credential.
+
 var _ limiter.CredentialStore = (*Store)(nil)
 
 // Credential implements [limiter.CredentialStore]. Its data is in a logged table, so that it

@@ -5,6 +5,8 @@ import (
 	"time"
 )
 
+// This file lets a statement go on when its caller has stopped waiting for it.
+
 // patience is how long a statement may run, also after its caller has stopped waiting.
 const patience = 5 * time.Second
 

@@ -8,6 +8,8 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
+// This file shares which accounts are paused.
+
 var _ limiter.PauseStore = (*Store)(nil)
 
 var errPauses = errors.New("pglimit: too many changes of pauses in one request")

@@ -15,6 +15,8 @@ import (
 	"github.com/recourse-go/recourse/limiter/internal/storekey"
 )
 
+// This file makes a store, and checks that its server can be used.
+
 // Options are settings of a [Store]. The zero value is usable.
 type Options struct {
 	// Secret keeps the names of keys secret from those who do not have it: see the package's

@@ -15,6 +15,8 @@ import (
 	"github.com/recourse-go/recourse/limiter/internal/storecodec"
 )
 
+// This file makes the tables and functions of a store in its server, from the files in sql.
+
 //go:embed sql/*.sql
 var files embed.FS
 
@@ -29,8 +31,8 @@ var migrations = [][]string{
 // of their own, since PL/pgSQL is slow at passing arrays from one function to another.
 var included = []string{"load", "find", "save", "offer", "addtolog", "voidit", "prune", "useup", "advance", "tune", "expires", "believe"}
 
-// numbers are the names that the files use for numbers: those of package storetest, which is the
-// reference, and the places of what is kept in arrays.
+// numbers are what the names in braces stand for in the files of sql: kinds and limits as in package
+// storetest, which is the reference, and the places of what is kept in arrays. Times are in microseconds.
 var numbers = map[string]int64{
 	// kinds
 	"gate": 0, "bucket": 1, "log": 2, "fixed": 3, "slots": 4,

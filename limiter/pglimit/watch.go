@@ -11,6 +11,8 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 )
 
+// This file listens for what other processes change.
+
 const (
 	connectWithin = 5 * time.Second
 	pingEvery     = 30 * time.Second
