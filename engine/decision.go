@@ -59,8 +59,3 @@ func (p *Provider) Decide(s State, e *rules.Event, u float64) (d Decision) {
 	c.Apply(&d, c.Rule(e), e, decision.Clamp(u))
 	return d
 }
-
-// Succeeded reports whether an attempt's reply is a success by its protocol:
-// HTTP 2xx and 3xx, a 101 that was asked for, SMTP 2yz and 3yz, IMAP OK and
-// PREAUTH.
-func Succeeded(e *rules.Event) bool { return decision.Succeeded(e) }

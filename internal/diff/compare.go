@@ -131,7 +131,7 @@ func (s *side) judge(line []byte, k corpus.Case) (*verdict, error) {
 	if n := len(v.possible); n == 0 || len(v.possible[n-1].reads) > 0 {
 		// No rule is certain to hold, so the default may decide, or the case is a success.
 		rest := &policy.Rule{Name: "success", Action: policy.Accept}
-		if !engine.Succeeded(&v.subject.Event) {
+		if !protocol.Succeeded(&v.subject.Event) {
 			rest = &p.Rules[len(p.Rules)-1]
 		}
 		v.possible = append(v.possible, candidate{rest, nil})

@@ -51,6 +51,11 @@ func Of(name string) *Protocol {
 	return protocols[0]
 }
 
+// Succeeded reports whether an attempt succeeded by its protocol: it did not fail below the
+// protocol, and its reply is a success, which is HTTP 2xx and 3xx, a 101 that was asked for,
+// SMTP 2yz and 3yz, IMAP OK and PREAUTH.
+func Succeeded(e *rules.Event) bool { return e.Network == "" && Of(e.Protocol).Succeeded(e) }
+
 // Names returns the names of all protocols.
 func Names() []string {
 	names := make([]string, len(protocols))

@@ -237,7 +237,7 @@ func (p *Policy) Rule(e *rules.Event) *Rule {
 	if i := p.policy.Matcher.Match(e); i >= 0 {
 		return &p.rules[i]
 	}
-	if Succeeded(e) {
+	if protocol.Succeeded(e) {
 		return Success
 	}
 	return &p.rules[len(p.rules)-1]
@@ -248,13 +248,6 @@ func (p *Policy) Rule(e *rules.Event) *Rule {
 // wait, where that tenth counts as at least 100 ms and at most 30 s.
 func jitter(wait time.Duration, u float64) time.Duration {
 	return time.Duration(u * float64(min(max(wait/10, 100*time.Millisecond), 30*time.Second)))
-}
-
-// Succeeded reports whether an attempt's reply is a success by its protocol:
-// HTTP 2xx and 3xx, a 101 that was asked for, SMTP 2yz and 3yz, IMAP OK and
-// PREAUTH.
-func Succeeded(e *rules.Event) bool {
-	return e.Network == "" && protocol.Of(e.Protocol).Succeeded(e)
 }
 
 // unknownOutcome reports whether the request may have been carried out although the caller
