@@ -28,8 +28,6 @@ func (w *writer) bool(b bool) {
 
 func (w *writer) short(n int) { *w = binary.LittleEndian.AppendUint16(*w, uint16(n)) }
 
-func (w *writer) long(n int64) { *w = binary.LittleEndian.AppendUint32(*w, uint32(n)) }
-
 func (w *writer) number(f float64) {
 	*w = binary.LittleEndian.AppendUint64(*w, math.Float64bits(f))
 }
