@@ -252,9 +252,9 @@ func TestContextEndsBody(t *testing.T) {
 			}
 			cancel()
 			synctest.Wait()
-			short, done = context.WithTimeout(t.Context(), time.Second)
+			longer, done := context.WithTimeout(t.Context(), time.Minute) // its end must not come with that of the next one
 			defer done()
-			resp, err := tr.RoundTrip(request(t, short, "GET", "/items/1", ""))
+			resp, err := tr.RoundTrip(request(t, longer, "GET", "/items/1", ""))
 			if err != nil {
 				t.Fatalf("HTTP %d: %v, want the permit back when the context has ended", status, err)
 			}
