@@ -69,6 +69,8 @@ func (s *Credentials) Credential(ctx context.Context, r *limiter.CredentialReque
 		c.owner, c.until = r.Member, now.Add(r.Lease)
 	}
 	mine := c.owner == r.Member && c.fence == r.Fence
+	// latest: the lease may have run out, but nobody else has had one since.
+	latest := mine || c.owner == limiter.StoreID{} && c.fence == r.Fence && c.generation == r.Known
 	switch r.Step {
 	case limiter.CredentialBegin:
 		switch quiet := s.empty.Add(r.Lease / 3).Sub(now); {
@@ -77,16 +79,18 @@ func (s *Credentials) Credential(ctx context.Context, r *limiter.CredentialReque
 			delete(s.records, r.Key)
 			return limiter.CredentialState{Phase: limiter.CredentialBusy, Generation: r.Known, Wait: quiet}, nil
 		case c.generation > r.Known, !c.unknown.IsZero(), c.retry.After(now):
-		case c.owner == r.Member && !c.spent: // its answer was lost
-			c.until = now.Add(r.Lease)
-		case c.owner == limiter.StoreID{}:
+		case c.owner == limiter.StoreID{}, c.owner == r.Member && !c.spent:
+			// Where the process has the lease already, an answer was lost, or what it has told of the end of
+			// an earlier refresh. That must not end this one when it arrives after all, so the number is new.
 			c.fence = max(c.fence+1, uint64(now.UnixMilli()))
 			c.owner, c.until, c.spent, c.reusable = r.Member, now.Add(r.Lease), false, false
 		}
 	case limiter.CredentialExtend:
-		if mine || c.owner == (limiter.StoreID{}) && c.fence == r.Fence && c.generation == r.Known { // nobody else has had the lease since
-			c.owner, c.until = r.Member, now.Add(r.Lease)
-			c.spent, c.reusable, c.unknown = r.Spent, r.Reusable, time.Time{}
+		if latest {
+			c.owner, c.until, c.unknown = r.Member, now.Add(r.Lease), time.Time{}
+			if r.Spent { // else it may have been sent before Spend, and arrived after it
+				c.spent, c.reusable = true, r.Reusable
+			}
 		}
 	case limiter.CredentialSpend:
 		if mine {
@@ -97,8 +101,9 @@ func (s *Credentials) Credential(ctx context.Context, r *limiter.CredentialReque
 			c.renew(now)
 		}
 	case limiter.CredentialFailed:
-		if mine {
-			c.owner, c.retry, c.as = limiter.StoreID{}, now.Add(r.Retry), r.As
+		if latest {
+			c.owner, c.unknown, c.retry, c.as = limiter.StoreID{}, time.Time{}, now.Add(r.Retry), r.As
+			c.fence++ // so that an Extend that arrives later does not bring the lease back
 		}
 	case limiter.CredentialLost:
 		if mine {

@@ -23,7 +23,7 @@ declare
 	now bigint := case when p_at <> 0 then p_at else {clock} end;
 	step bigint := p[1]; lease bigint := p[2]; known bigint := p[3]; p_fence bigint := p[4];
 	c {schema}.credentials;
-	ms bigint; mine boolean; renews boolean := false;
+	ms bigint; mine boolean; latest boolean; renews boolean := false;
 begin
 	insert into {schema}.credentials (key) values (p_key) on conflict do nothing;
 	select * into c from {schema}.credentials k where k.key = p_key for update;
@@ -46,13 +46,15 @@ begin
 		end if;
 	end if;
 	mine := c.owner is not distinct from p_member and c.fence = p_fence;
+	-- latest: the lease may have run out, but nobody else has had one since.
+	latest := mine or c.owner is null and c.fence = p_fence and c.generation = known;
 	case step
 	when {credentialBegin} then
 		if c.generation > known or c.unknown <> 0 or c.retry > now then
 			null; -- no lease is given
-		elsif c.owner = p_member and not c.spent then
-			c.until := now + lease; -- its answer was lost
-		elsif c.owner is null then
+		elsif c.owner is null or c.owner = p_member and not c.spent then
+			-- Where the process has the lease already, an answer was lost, or what it has told of the end of
+			-- an earlier refresh. That must not end this one when it arrives after all, so the number is new.
 			c.fence := greatest(c.fence + 1, ms);
 			c.owner := p_member;
 			c.until := now + lease;
@@ -60,12 +62,14 @@ begin
 			c.reusable := false;
 		end if;
 	when {credentialExtend} then
-		if mine or c.owner is null and c.fence = p_fence and c.generation = known then
+		if latest then
 			c.owner := p_member;
 			c.until := now + lease;
-			c.spent := p[5] <> 0;
-			c.reusable := p[6] <> 0;
 			c.unknown := 0;
+			if p[5] <> 0 then -- else it may have been sent before Spend, and arrived after it
+				c.spent := true;
+				c.reusable := p[6] <> 0;
+			end if;
 		end if;
 	when {credentialSpend} then
 		if mine then
@@ -76,10 +80,12 @@ begin
 	when {credentialSaved}, {credentialFound} then
 		renews := c.fence = p_fence and c.generation = known;
 	when {credentialFailed} then
-		if mine then
+		if latest then
 			c.owner := null;
+			c.unknown := 0;
 			c.retry := now + p[7];
 			c.ends_as := p_as;
+			c.fence := c.fence + 1; -- so that an Extend that arrives later does not bring the lease back
 		end if;
 	when {credentialLost} then
 		if mine then

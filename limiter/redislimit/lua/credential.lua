@@ -31,6 +31,8 @@ if c.owner ~= '' and now >= c.till then -- the lease has run out
 end
 if missing and step ~= BEGIN then c.owner, c.till = member, now + lease end
 local mine = c.owner == member and c.fence == fence
+-- latest: the lease may have run out, but nobody else has had one since.
+local latest = mine or c.owner == '' and c.fence == fence and c.generation == known
 local ms = math.floor(now / 1000)
 
 local function renew()
@@ -49,22 +51,27 @@ if step == BEGIN then
   end
   if c.generation > known or c.unknown ~= 0 or c.retry > now then
     -- no lease is given
-  elseif c.owner == member and c.spent == 0 then
-    c.till = now + lease -- its answer was lost
-  elseif c.owner == '' then
+  elseif c.owner == '' or c.owner == member and c.spent == 0 then
+    -- Where the process has the lease already, an answer was lost, or what it has told of the end of
+    -- an earlier refresh. That must not end this one when it arrives after all, so the number is new.
     c.fence = math.max(c.fence + 1, ms)
     c.owner, c.till, c.spent, c.reusable = member, now + lease, 0, 0
   end
 elseif step == EXTEND then
-  if mine or c.owner == '' and c.fence == fence and c.generation == known then
-    c.owner, c.till, c.spent, c.reusable, c.unknown = member, now + lease, tonumber(ARGV[6]), tonumber(ARGV[7]), 0
+  if latest then
+    c.owner, c.till, c.unknown = member, now + lease, 0
+    -- Else it may have been sent before Spend, and arrived after it.
+    if ARGV[6] == '1' then c.spent, c.reusable = 1, tonumber(ARGV[7]) end
   end
 elseif step == SPEND then
   if mine then c.till, c.spent, c.reusable = now + lease, 1, tonumber(ARGV[7]) end
 elseif step == SAVED or step == FOUND then
   if c.fence == fence and c.generation == known then renew() end
 elseif step == FAILED then
-  if mine then c.owner, c.retry, c.as = '', now + tonumber(ARGV[8]), ARGV[9] end
+  if latest then
+    c.owner, c.unknown, c.retry, c.as = '', 0, now + tonumber(ARGV[8]), ARGV[9]
+    c.fence = c.fence + 1 -- so that an Extend that arrives later does not bring the lease back
+  end
 elseif step == LOST then
   if mine then c.owner, c.unknown = '', now end
 elseif step == RENEWED then
