@@ -70,16 +70,17 @@ func (p *Provider) DecideBatch(ctx context.Context, c Call, sent time.Time, item
 	for i := range items {
 		e := items[i].Event // a copy: the caller's stays as it is
 		call := c
-		call.Operation, call.Method = e.Operation, e.Method
+		call.Operation, call.Method, call.State = e.Operation, e.Method, State{}
+		if i < len(states) {
+			call.State = states[i]
+		}
 		r := run{
 			p: p, c: compiled, op: compiled.operation(e.Operation), call: call,
 			attempts: function(nil), deciding: compiled, decidingP: p,
-			began: sent.Sub(p.engine.start), event: &e, decision: &b.Items[i],
+			began: sent.Sub(p.engine.start), event: &e,
 		}
+		r.decideIn(&b.Items[i])
 		state := r.state()
-		if i < len(states) {
-			*state = states[i]
-		}
 		e.Attempt = state.Attempts + 1
 		e.Elapsed, e.Now = state.Spent+now.Sub(sent), now
 		e.Idempotent = e.Idempotent || c.Idempotent

@@ -106,7 +106,7 @@ func (r *run) repeat(fresh bool) *outcome {
 	r.refreshed = r.refreshed || fresh
 	if !fresh {
 		// The refusal was of an old token; the newer one has its own first try.
-		decision.NotReauthed(&r.decision.State)
+		r.notReauthed()
 		r.repeats++
 	}
 	switch {
@@ -122,14 +122,8 @@ func (r *run) repeat(fresh bool) *outcome {
 // refreshLater makes the decision a wait until the refresh can be tried again.
 func (r *run) refreshLater(failed *credential.Failure) *outcome {
 	r.cause = failed.Err
-	d := r.decision
-	delay := max(failed.Until.Sub(r.p.engine.time()), 0)
-	why := decision.ReasonReauthError
-	if failed.Early {
-		why = decision.ReasonReauthSoon
-	}
-	r.c.decision.WaitToReauth(d, delay, r.p.engine.o.Rand(), why)
-	if d.Action == policy.Fail {
+	r.waitToReauth(failed)
+	if r.decision.Action == policy.Fail {
 		r.until = failed.Until
 		return &outcome{kind: gaveUp, cause: failed.Err}
 	}

@@ -53,14 +53,12 @@ var (
 	reauthRule  = decision.OwnRule(policy.Rule{Name: "reauth", Action: policy.Fail})
 )
 
-// finish ends a call: it completes the decision, tells the observer, and returns the
+// finish ends a call: it makes the decision agree, tells the observer, and returns the
 // call's error. It returns nil if a rule accepts the failure, or if there is a response
 // to return: then the result goes with the response.
 func (r *run) finish(ctx context.Context, end *outcome) error {
 	r.end = end
-	if r.decision == nil {
-		r.ownDecision().Rule = end.rule
-	}
+	r.conclude(end)
 	result := Result{Event: r.event, Attempts: r.decision.State.Attempts}
 	switch end.kind {
 	case deferred:
@@ -75,19 +73,6 @@ func (r *run) finish(ctx context.Context, end *outcome) error {
 
 // handBack is finish for a call that is deferred.
 func (r *run) handBack(ctx context.Context, end *outcome, result Result) error {
-	d := r.decision
-	if d.Action != policy.Retry {
-		d.Action = policy.Wait
-	}
-	d.As, d.Defer = "", true
-	decision.ForgetReauths(&d.State) // when the call comes back, it may have other credentials
-	if end.reason != decision.ReasonRule {
-		d.Reason = end.reason
-	}
-	if r.wait != nil || end.reason == decision.ReasonPaused { // else the delay was decided
-		d.Delay = max(end.until.Sub(r.p.engine.time()), 0)
-		d.MinDelay = d.Delay
-	}
 	result.Until = end.until
 	err, cause := r.err, end.cause
 	if err == nil {
@@ -98,7 +83,7 @@ func (r *run) handBack(ctx context.Context, end *outcome, result Result) error {
 		return nil
 	}
 	return &DeferError{
-		Until: end.until, State: d.State, Decision: *d,
+		Until: end.until, State: r.decision.State, Decision: *r.decision,
 		Operation: r.op.name, Event: r.event, Err: err, Cause: cause, provider: r.c.policy.Name,
 	}
 }
@@ -106,10 +91,6 @@ func (r *run) handBack(ctx context.Context, end *outcome, result Result) error {
 // giveUp is finish for a call that has failed for good.
 func (r *run) giveUp(ctx context.Context, end *outcome, result Result) error {
 	d := r.decision
-	if end.as != "" {
-		d.Exhausted = d.Exhausted || end.reason == decision.ReasonBudget
-		decision.Fail(d, end.as, end.reason)
-	}
 	if d.As == AsDeadline && r.until.IsZero() {
 		r.until = r.p.engine.time() // only its own deadline ended it: it may be made again at once
 	}

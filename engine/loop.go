@@ -83,8 +83,8 @@ func (r *run) loop(ctx context.Context) *outcome {
 // forbids it. No request is sent before every limit that applies allows it, and no limit is
 // charged before all of them can be.
 func (r *run) mayAttempt(ctx context.Context) *outcome {
-	if r.call.Checkpoint != nil {
-		r.checkpoint(ctx)
+	if told := r.call.Checkpoint; told != nil {
+		told(ctx, decision.InAttempt(*r.state(), time.Now()))
 	}
 	if err := r.limit(ctx); err != nil {
 		return r.limited(ctx, err)
@@ -114,9 +114,7 @@ func (r *run) assess(ctx context.Context) (now time.Time, end *outcome) {
 		r.hearFailure()
 	}
 	r.decide(ctx, now)
-	if decision.LeaveToCredentials(r.decision) {
-		r.refreshed = true
-	}
+	r.leaveToCredentials()
 	r.announce(ctx, now)
 
 	// Hold, even if this call goes on or ends: other calls must not be refused too.
@@ -157,18 +155,6 @@ func (r *run) mayWait(ctx context.Context, now time.Time) *outcome {
 	return nil
 }
 
-// checkpoint tells the caller the State to resume with if this process dies in the attempt
-// that comes next.
-func (r *run) checkpoint(ctx context.Context) {
-	s := *r.state()
-	s.Attempts++
-	decision.OutcomeUnknown(&s)
-	if s.Began.IsZero() {
-		s.Began = time.Now()
-	}
-	r.call.Checkpoint(ctx, s)
-}
-
 // attempt makes one attempt.
 func (r *run) attempt(ctx context.Context) attempted {
 	n := r.beginAttempt()
@@ -190,7 +176,7 @@ func (r *run) attempt(ctx context.Context) attempted {
 		r.err = a.err
 	}
 	if a.unknown {
-		decision.OutcomeUnknown(r.state())
+		r.outcomeUnknown()
 	}
 	return a
 }

@@ -162,6 +162,18 @@ func (r *run) notifyLimit(ctx context.Context, kind NoticeKind, d time.Duration,
 	r.p.engine.tell(ctx, n)
 }
 
+// announce remembers the failed attempt for Engine.Recent, and tells the observer of it
+// and of the decision.
+func (r *run) announce(ctx context.Context, now time.Time) {
+	r.record(now)
+	if r.p.engine.observed() {
+		r.notify(ctx, NoticeAttempt, now.Sub(r.start()), r.err)
+		n := r.notice(NoticeDecision, r.decision.Delay)
+		n.Err, n.Before, n.Policy = r.err, r.failure.before, r.deciding.policy
+		r.p.engine.tell(ctx, n)
+	}
+}
+
 // notice returns a Notice that describes the call as it is now.
 func (r *run) notice(kind NoticeKind, d time.Duration) *Notice {
 	n := &Notice{

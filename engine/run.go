@@ -43,7 +43,7 @@ type run struct {
 	deciding  *compiled    // the policy that decides about the latest failure: c, or that of a token endpoint
 	decidingP *Provider    // the provider of deciding
 	event     *rules.Event // the latest failure's facts; nil = there was no failure
-	decision  *Decision    // the decision about the latest failure; nil = none yet
+	decision  *Decision    // the decision about the latest failure, changed in deciding.go; nil = none yet
 	failure   *failure     // the memory of event and decision
 }
 
@@ -120,25 +120,6 @@ func (r *run) forget() {
 	*r.failure = failure{}
 	failurePool.Put(r.failure)
 	r.failure, r.event, r.decision = nil, nil, nil
-}
-
-// state returns what the call has used up so far: the State of the latest decision, or,
-// before the first decision, the one that the caller passed.
-func (r *run) state() *State {
-	if r.decision != nil {
-		return &r.decision.State
-	}
-	return &r.call.State
-}
-
-// ownDecision returns the call's decision, and makes it if there is none yet. From then on it
-// has the call's State.
-func (r *run) ownDecision() *Decision {
-	if r.decision == nil {
-		r.decision = &r.fails().decision
-		r.decision.State = r.call.State
-	}
-	return r.decision
 }
 
 // abandon gives everything back when an attempt or a hook panics, or ends its goroutine.

@@ -217,13 +217,13 @@ func (p *Provider) keepBody(req *http.Request) (*http.Request, error) {
 
 // noBody gives up a call whose body could not be read.
 func (p *Provider) noBody(ctx context.Context, err error) error {
-	d := Decision{Action: policy.Fail, As: AsPermanent, Rule: bodyRule, Reason: decision.ReasonBody}
-	var until time.Time
+	as, why, until := AsPermanent, decision.ReasonBody, time.Time{}
 	switch {
 	case timeUp(ctx):
-		d.As, d.Reason, until = AsDeadline, decision.ReasonTimeUp, time.Now()
+		as, why, until = AsDeadline, decision.ReasonTimeUp, time.Now()
 	case ctx.Err() != nil:
-		d.As, d.Reason = AsCanceled, decision.ReasonCanceled
+		as, why = AsCanceled, decision.ReasonCanceled
 	}
+	d := Decision{Action: policy.Fail, As: as, Rule: bodyRule, Reason: why}
 	return &GiveUpError{Decision: d, Until: until, Err: err, Cause: contextError(ctx), provider: p.name}
 }

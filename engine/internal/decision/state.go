@@ -72,6 +72,17 @@ func backoffID(name string, a policy.Action) uint32 {
 // OutcomeUnknown notes that an attempt of the call may have been carried out.
 func OutcomeUnknown(s *State) { s.unknown = true }
 
+// InAttempt returns the State to resume a call with if its process dies in the attempt that
+// follows s and begins now: the attempt counts, and it may have been carried out.
+func InAttempt(s State, now time.Time) State {
+	s.Attempts++
+	s.unknown = true
+	if s.Began.IsZero() {
+		s.Began = now
+	}
+	return s
+}
+
 // backoff returns the counts of a backoff, or the element to count it in.
 func (s *State) backoff(id uint32) *usedBackoff {
 	for i := range s.used {

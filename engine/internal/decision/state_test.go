@@ -173,3 +173,21 @@ func TestStateOverflow(t *testing.T) {
 		t.Errorf("gave up after %d failures", n+1)
 	}
 }
+
+func TestInAttempt(t *testing.T) {
+	t1, t2 := time.Unix(1, 0), time.Unix(2, 0)
+	tests := []struct {
+		name  string
+		given State
+		want  State
+	}{
+		{"first attempt", State{}, State{Attempts: 1, Began: t2, unknown: true}},
+		{"after a failure", State{Attempts: 2, Waits: 1, Began: t1, reauths: 1}, State{Attempts: 3, Waits: 1, Began: t1, reauths: 1, unknown: true}},
+		{"after an unknown outcome", State{Attempts: 1, Began: t1, unknown: true}, State{Attempts: 2, Began: t1, unknown: true}},
+	}
+	for _, tt := range tests {
+		if got := InAttempt(tt.given, t2); got != tt.want {
+			t.Errorf("%s: InAttempt(%+v) = %+v, want %+v", tt.name, tt.given, got, tt.want)
+		}
+	}
+}
