@@ -11,6 +11,7 @@ import (
 	"github.com/expr-lang/expr/ast"
 
 	"github.com/recourse-go/recourse/internal/closest"
+	"github.com/recourse-go/recourse/internal/regexpsize"
 	"github.com/recourse-go/recourse/rules/internal/cost"
 	"github.com/recourse-go/recourse/rules/internal/exprtree"
 	"github.com/recourse-go/recourse/rules/internal/fact"
@@ -205,7 +206,7 @@ func (c *check) pattern(s *ast.StringNode) {
 		c.addAt(s.Location(), CodeTooLarge, "", "pattern of %d bytes, the most is %d", len(s.Value), maxPattern)
 		return
 	}
-	re, err := syntax.Parse(s.Value, syntax.Perl)
+	n, err := regexpsize.Of(s.Value)
 	if err != nil {
 		var e *syntax.Error
 		if errors.As(err, &e) {
@@ -219,7 +220,7 @@ func (c *check) pattern(s *ast.StringNode) {
 		c.addAt(s.Location(), CodeBadRegexp, "", "not a regular expression")
 		return
 	}
-	if prog, err := syntax.Compile(re.Simplify()); err != nil || len(prog.Inst) > cost.MaxProgram {
+	if n > cost.MaxProgram {
 		c.addAt(s.Location(), CodeTooLarge, "use smaller repeat counts", "pattern compiles to more than %d steps", cost.MaxProgram)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"regexp/syntax"
 	"strings"
 
+	"github.com/recourse-go/recourse/internal/regexpsize"
 	"github.com/recourse-go/recourse/internal/yamlfile"
 )
 
@@ -31,23 +32,10 @@ func readPattern(_ *yamlfile.Field, in yamlfile.Scalar) (any, *yamlfile.Fault) {
 		}
 		return nil, fault
 	}
-	if n := patternSize(s); len(s) > maxPattern || n > maxProgram {
+	if n, _ := regexpsize.Of(s); len(s) > maxPattern || n > maxProgram {
 		return nil, yamlfile.Bad("too-costly", "use a shorter pattern, or smaller repeat counts", "the pattern has %d bytes and %d steps, the most are %d and %d", len(s), n, maxPattern, maxProgram)
 	}
 	return re, nil
-}
-
-// patternSize is the number of instructions of a valid pattern.
-func patternSize(pattern string) int {
-	re, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		return 0
-	}
-	prog, err := syntax.Compile(re.Simplify())
-	if err != nil {
-		return 0
-	}
-	return len(prog.Inst)
 }
 
 // firstMatch returns the value that re yields in s, or "".

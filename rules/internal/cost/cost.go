@@ -8,10 +8,10 @@ package cost
 import (
 	"fmt"
 	"math"
-	"regexp/syntax"
 
 	"github.com/expr-lang/expr/ast"
 	"github.com/recourse-go/recourse/internal/fold"
+	"github.com/recourse-go/recourse/internal/regexpsize"
 	"github.com/recourse-go/recourse/rules/internal/exprtree"
 	"github.com/recourse-go/recourse/rules/internal/fact"
 )
@@ -326,7 +326,8 @@ func (e *estimate) binary(n *ast.BinaryNode) size {
 	switch n.Operator {
 	case "matches":
 		if s, ok := n.Right.(*ast.StringNode); ok {
-			e.spend(e.product(l.bytes, linear{fixed: float64(patternSize(s.Value))}))
+			n, _ := regexpsize.Of(s.Value) // each instruction may look at each byte; 0 = refused, see pattern
+			e.spend(e.product(l.bytes, linear{fixed: float64(n)}))
 		} else {
 			e.spend(linear{fixed: math.Inf(1)}) // refused, see costs
 		}
@@ -355,20 +356,6 @@ func (e *estimate) binary(n *ast.BinaryNode) size {
 		return l.max(r)
 	}
 	return size{}
-}
-
-// patternSize is the number of instructions of a regexp, each of which may look
-// at each byte.
-func patternSize(expr string) int {
-	re, err := syntax.Parse(expr, syntax.Perl)
-	if err != nil {
-		return 0 // refused, see pattern
-	}
-	prog, err := syntax.Compile(re.Simplify())
-	if err != nil {
-		return MaxProgram
-	}
-	return len(prog.Inst)
 }
 
 // overlap bounds how many bytes are compared for each byte of a text in which s is
