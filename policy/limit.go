@@ -64,7 +64,8 @@ func formNames() (names []string) {
 	return names
 }
 
-// fits reports whether a field has a meaning in the limit v, and which forms it needs.
+// fits reports whether a field has a meaning in the limit v, and which forms it needs. One
+// that goes with every limit needs none.
 func fits(v *yamlfile.Value, field string) (needs []string, ok bool) {
 	for _, f := range limitForms {
 		if slices.Contains(f.with, field) {
@@ -194,11 +195,10 @@ func (c *compiler) limitFields(v *yamlfile.Value, l *Limit) bool {
 	if x := v.ByName["on_outage"]; x != nil && l.Process {
 		c.err(x.KeySpan(), "misplaced-field", "remove one of the two", "%q has no meaning with scope: process", "on_outage")
 	}
-	for _, field := range []string{"burst", "cost", "window", "adapt", "learn"} {
-		if x := v.ByName[field]; x != nil {
-			if needs, ok := fits(v, field); !ok {
-				c.err(x.KeySpan(), "misplaced-field", "", "%q has no meaning without %s", field, strings.Join(needs, " or "))
-			}
+	for _, field := range limitObject.Fields {
+		x := v.ByName[field.Name]
+		if needs, ok := fits(v, field.Name); x != nil && len(needs) > 0 && !ok {
+			c.err(x.KeySpan(), "misplaced-field", "", "%q has no meaning without %s", field.Name, strings.Join(needs, " or "))
 		}
 	}
 	if x := v.ByName["burst"]; x != nil && l.Fixed && v.ByName["quota"] != nil {
