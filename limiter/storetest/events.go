@@ -30,7 +30,7 @@ func (m *Memory) SetFault(f func(op string) Fault) {
 	m.fault = f
 }
 
-func (m *Memory) faultOfLocked(op string) Fault {
+func (m *Memory) faultOf(op string) Fault {
 	if m.fault == nil {
 		return Fault{}
 	}
@@ -43,7 +43,7 @@ func (m *Memory) do(ctx context.Context, op string, f func()) error {
 		return err
 	}
 	m.mu.Lock()
-	fault := m.faultOfLocked(op)
+	fault := m.faultOf(op)
 	m.mu.Unlock()
 	if fault.Before != nil {
 		return fault.Before
@@ -135,9 +135,9 @@ func (w *watcher) poke() {
 	}
 }
 
-// tell sends an event to one member, or to all. The store is locked.
+// tell sends an event to one member, or to all.
 func (m *Memory) tell(e limiter.StoreEvent, member *limiter.StoreID) {
-	if m.faultOfLocked("event").Before != nil {
+	if m.faultOf("event").Before != nil {
 		return
 	}
 	for w := range m.watchers {
@@ -150,7 +150,7 @@ func (m *Memory) tell(e limiter.StoreEvent, member *limiter.StoreID) {
 	}
 }
 
-// watched reports whether somebody watches for the member. The store is locked.
+// watched reports whether somebody watches for the member.
 func (m *Memory) watched(member limiter.StoreID) bool {
 	for w := range m.watchers {
 		if w.member == member {

@@ -18,6 +18,7 @@ type Memory struct {
 
 	clock func() time.Time
 
+	// mu guards what follows. The exported methods and do lock it; the others need it locked.
 	mu       sync.Mutex
 	fault    func(op string) Fault
 	values   map[limiter.StoreKey]*value
