@@ -3,10 +3,10 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -20,12 +20,26 @@ import (
 
 // mixedPolicies are what the engines have, one after another: the second has a limit less, the third
 // lower numbers, which all go by then.
-func mixedPolicies(t *testing.T) (texts []string) {
-	t.Helper()
-	first := strings.NewReplacer("rate: 100/s, burst: 100", "rate: 40/s, burst: 10", "min: 10s, initial: 10s", "min: 200ms, initial: 200ms",
-		"rules:\n", "rules:\n  - {name: unreachable, when: network != \"\", action: retry, backoff: held}\n").Replace(fleetPolicy)
-	return []string{first, strings.Replace(first, "  - {name: own, key: account, concurrency: 3, scope: process}\n", "", 1),
-		strings.NewReplacer("concurrency: 2", "concurrency: 1", "burst: 10", "burst: 5").Replace(first)}
+func mixedPolicies() []string {
+	policy := func(concurrency, burst int, more string) string {
+		return fmt.Sprintf(`
+version: 1
+provider: fleet
+match: [{host: fleet.example.com}]
+default: fail
+limits:
+  - {name: inflight, key: account, concurrency: %d}
+  - {name: requests, key: account, rate: 40/s, burst: %d}
+%s
+backoff:
+  held: {min: 200ms, initial: 200ms, max: 1m, jitter: none, attempts: 9}
+rules:
+  - {name: unreachable, when: network != "", action: retry, backoff: held}
+  - {name: throttled, when: status == 429, action: wait, backoff: held, hold: [requests]}
+`, concurrency, burst, more)
+	}
+	const own = "  - {name: own, key: account, concurrency: 3, scope: process}"
+	return []string{policy(2, 10, own), policy(2, 10, ""), policy(1, 5, own)}
 }
 
 // Whatever the engines of a fleet do at once (Transport inside Do and alone, batches, requests that never
@@ -39,7 +53,7 @@ func TestFleetMixedAtRandom(t *testing.T) {
 
 func fleetMixedAtRandom(t *testing.T, seed uint64) {
 	store, _ := fleetEngines(t, 0, Options{})
-	policies := mixedPolicies(t)
+	policies := mixedPolicies()
 	start := func() *Engine {
 		e := testEngine(t, Options{Store: store}, policies[0])
 		t.Cleanup(func() { e.Close() })

@@ -133,7 +133,7 @@ func TestPause(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			told = append(told, *n)
-		})}, loopYAML, strings.NewReplacer("provider: test", "provider: other", "api.test", "other.test").Replace(bareYAML))
+		})}, loopYAML, "version: 1\nprovider: other\nmatch: [{host: other.test}]\ndefault: fail\n")
 		send := func(provider, account string) (sent bool, err error) {
 			err = e.Do(t.Context(), Call{Provider: provider, Keys: limiter.Keys{Account: account}}, func(context.Context) error { sent = true; return nil })
 			return sent, err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -186,9 +185,14 @@ func (f *fleet) fail(err error) {
 	f.failed = cmp.Or(f.failed, err)
 }
 
-// setPolicy gives all workers a policy with this rate, which they find by themselves.
+// setPolicy gives all workers an overlay of their policy with this rate, which they find by themselves.
 func (f *fleet) setPolicy(unitsASecond float64) error {
-	text := bytes.Replace(providerYAML, fmt.Appendf(nil, "rate: %v/s", rate), fmt.Appendf(nil, "rate: %v/s", unitsASecond), 1)
+	text := fmt.Appendf(nil, `
+version: 1
+provider: fleet
+extends: [fleet]
+limits: [{name: units, key: account, rate: %v/s, burst: 20, cost: units}]
+`, unitsASecond)
 	name := filepath.Join(f.policies, providerFile)
 	if err := os.WriteFile(name+".new", text, 0o600); err != nil {
 		return err

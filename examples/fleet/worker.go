@@ -77,8 +77,8 @@ func work(ctx context.Context, url, policies string, store limiter.Store, timeou
 		return err
 	}
 	defer eng.Close()
-	if policies != "" { // another file there replaces the policy
-		go eng.Watch(ctx, engine.WatchOptions{Dir: policies, Interval: 200 * time.Millisecond})
+	if policies != "" { // files there overlay the policy
+		go eng.Watch(ctx, engine.WatchOptions{Dir: policies, Over: set, Interval: 200 * time.Millisecond})
 	}
 
 	client := &http.Client{Transport: eng.Transport(stamping{&http.Transport{MaxIdleConnsPerHost: 64}})}

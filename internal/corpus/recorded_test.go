@@ -90,56 +90,70 @@ func TestStandardHeaders(t *testing.T) {
 
 // What reads a fact has another hash wherever it may read another value, and no other.
 func TestReaders(t *testing.T) {
-	const base = `
+	const template = `
 version: 1
 provider: shop
 extract:
-  type: [{json: type}]
-  codes: [{json: error}, {text: 'E(\d+)'}]
-  message: [{json: text}]
-  retry_after: [{json: wait, as: s}]
-  facts: {doc: [{header: X-Doc}]}
-operations: [{method: GET, path: /a, operation: a}]
-rules: [{name: gone, when: status == 404, action: fail}]
+  type: ${type}
+  codes: ${codes}
+  message: ${message}
+  retry_after: ${retry_after}
+  facts: {doc: ${doc}}
+operations: [{method: GET, path: ${path}, operation: a}]
+rules: [{name: gone, when: status == 404, action: ${action}}]
+backoff: {default: ${backoff}}
 default: fail
 `
-	readers := func(text string) map[string]string {
-		set, found := policy.Load([]policy.File{{Name: "shop.yaml", Data: []byte(text)}}, policy.LoadOptions{})
+	base := map[string]string{
+		"type":        "[{json: type}]",
+		"codes":       `[{json: error}, {text: 'E(\d+)'}]`,
+		"message":     "[{json: text}]",
+		"retry_after": "[{json: wait, as: s}]",
+		"doc":         "[{header: X-Doc}]",
+		"path":        "/a",
+		"action":      "fail",
+		"backoff":     "{attempts: 4}",
+	}
+	// readers are those of a policy with the text in place of one part of base; "" = base itself.
+	readers := func(part, text string) map[string]string {
+		yaml := os.Expand(template, func(name string) string {
+			if name == part {
+				return text
+			}
+			return base[name]
+		})
+		set, found := policy.Load([]policy.File{{Name: "shop.yaml", Data: []byte(yaml)}}, policy.LoadOptions{})
 		if set == nil {
 			t.Fatal(found.Err())
 		}
 		p, _ := set.Policy("shop")
 		return Readers(p)
 	}
-	was := readers(base)
-	for _, tt := range []struct{ old, new, changed string }{
-		{"{json: type}", "{json: kind}", "type"},
-		{"{json: type}", "{json: type, fold: true}", "type"},
-		{"{json: type}", "{xml: type}", "type"},
-		{`'E(\d+)'`, `'F(\d+)'`, "codes"},
-		{"{json: error}, ", "", "codes"},
-		{"{json: error}", "{json: error, when: status == 400}", "codes"},
-		{"{json: error}", "{json: error, match: 'x(.)'}", "codes"},
-		{"{json: text}", "{json: message}", "message retry_after"}, // what text patterns see of the hint
-		{"as: s", "as: ms", "retry_after"},
-		{"X-Doc", "X-Other", "facts.doc"},
-		{"path: /a", "path: /b", "operation"},
-		{"action: fail", "action: retry", ""},
-		{"default: fail", "backoff: {default: {attempts: 3}}\ndefault: fail", ""},
+	was := readers("", "")
+	for _, tt := range []struct{ part, text, changed string }{
+		{"type", "[{json: kind}]", "type"},
+		{"type", "[{json: type, fold: true}]", "type"},
+		{"type", "[{xml: type}]", "type"},
+		{"codes", `[{json: error}, {text: 'F(\d+)'}]`, "codes"},
+		{"codes", `[{text: 'E(\d+)'}]`, "codes"},
+		{"codes", `[{json: error, when: status == 400}, {text: 'E(\d+)'}]`, "codes"},
+		{"codes", `[{json: error, match: 'x(.)'}, {text: 'E(\d+)'}]`, "codes"},
+		{"message", "[{json: message}]", "message retry_after"}, // what text patterns see of the hint
+		{"retry_after", "[{json: wait, as: ms}]", "retry_after"},
+		{"doc", "[{header: X-Other}]", "facts.doc"},
+		{"path", "/b", "operation"},
+		{"action", "retry", ""},
+		{"backoff", "{attempts: 3}", ""},
 	} {
-		text := strings.Replace(base, tt.old, tt.new, 1)
-		if strings.Contains(tt.new, "action: retry") {
-			text += "backoff: {default: {attempts: 3}}\n"
-		}
 		var changed []string
-		for fact, hash := range readers(text) {
+		for fact, hash := range readers(tt.part, tt.text) {
 			if was[fact] != hash {
 				changed = append(changed, fact)
 			}
 		}
 		slices.Sort(changed)
 		if got := strings.Join(changed, " "); got != tt.changed {
-			t.Errorf("given %s in place of %s\nchanged %q, want %q", tt.new, tt.old, got, tt.changed)
+			t.Errorf("given %s: %s\nchanged %q, want %q", tt.part, tt.text, got, tt.changed)
 		}
 	}
 }

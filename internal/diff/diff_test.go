@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -16,30 +17,59 @@ import (
 )
 
 // shop is the policy that the tests change.
-const shop = `
+var shop = with()
+
+// shopTemplate is shop with a ${name} for each part that a test may give in its own words.
+const shopTemplate = `
 version: 1
 provider: shop
 extract:
-  codes: [{json: error}]
+  codes: ${codes}
   message: [{json: text}]
-  retry_after: [{json: wait, as: s}]
+  retry_after: ${retry_after}
   facts: {doc: [{header: X-Doc}]}
 operations:
-  - {method: POST, path: /send, operation: send}
+  - {method: POST, path: /send, operation: ${operation}}
+idempotent: ${idempotent}
 backoff:
-  default: {initial: 1s, min: 1s, max: 8s, attempts: 4}
+  default: ${backoff}
 limits:
   - {name: user, key: account}
   - {name: app, key: app}
 rules:
-  - {name: gone, when: status == 404, action: fail, as: gone}
-  - {name: expired, when: status == 401, action: reauth}
-  - {name: throttled, when: status == 429, action: wait, hold: user}
-  - {name: deleted, when: status == 410, action: accept}
-  - {name: words, when: status == 400 and message contains "slow", action: wait}
-  - {name: server-error, when: status >= 500, action: retry}
+  - {name: gone, ${gone}}
+  - {name: expired, ${expired}}
+  - {name: throttled, ${throttled}}
+  - {name: deleted, ${deleted}}
+  - {name: words, ${words}}
+  - {name: ${name}, ${server-error}}
 default: fail
 `
+
+// with returns shop with other parts, each of which a name and a text give.
+func with(pairs ...string) string {
+	parts := map[string]string{
+		"codes":        "[{json: error}]",
+		"retry_after":  "[{json: wait, as: s}]",
+		"operation":    "send",
+		"idempotent":   "[nothing]",
+		"backoff":      "{initial: 1s, min: 1s, max: 8s, attempts: 4}",
+		"gone":         "when: status == 404, action: fail, as: gone",
+		"expired":      "when: status == 401, action: reauth",
+		"throttled":    "when: status == 429, action: wait, hold: user",
+		"deleted":      "when: status == 410, action: accept",
+		"words":        `when: status == 400 and message contains "slow", action: wait`,
+		"name":         "server-error",
+		"server-error": "when: status >= 500, action: retry",
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		if _, ok := parts[pairs[i]]; !ok {
+			panic("the policy has no part " + pairs[i])
+		}
+		parts[pairs[i]] = pairs[i+1]
+	}
+	return os.Expand(shopTemplate, func(name string) string { return parts[name] })
+}
 
 func load(t testing.TB, text string) *policy.Set {
 	t.Helper()
@@ -59,16 +89,6 @@ func comparer(t testing.TB, old, new string) *Comparer {
 	return c
 }
 
-// edit is shop as somebody has edited it: with pairs of texts replaced, each of which stands there.
-func edit(pairs ...string) string {
-	for i := 0; i < len(pairs); i += 2 {
-		if !strings.Contains(shop, pairs[i]) {
-			panic("the policy has no " + pairs[i])
-		}
-	}
-	return strings.NewReplacer(pairs...).Replace(shop)
-}
-
 func TestClasses(t *testing.T) {
 	const post = `{"provider":"shop","method":"POST","operation":"send","headers":{},"body":"",`
 	const get = `{"provider":"shop","method":"GET","operation":"","headers":{},"body":"",`
@@ -78,66 +98,66 @@ func TestClasses(t *testing.T) {
 	}{
 		{"nothing", shop, get + `"status":503}`, ""},
 		{"a comment", "# words\n" + shop, get + `"status":503}`, ""},
-		{"another part of the policy", edit("status == 404", "status == 407"), get + `"status":503}`, ""},
+		{"another part of the policy", with("gone", "when: status == 407, action: fail, as: gone"), get + `"status":503}`, ""},
 
-		{"a send is repeated", edit("action: retry}", "action: retry, replay: safe}"), post + `"status":503}`, "repeat"},
-		{"a send is idempotent by now", edit("backoff:", "idempotent: [send]\nbackoff:"), post + `"status":503}`, "repeat"},
-		{"a read is repeated", edit("action: fail, as: gone", "action: retry"), get + `"status":404}`, "go-on"},
-		{"a refused send is repeated", edit("action: fail, as: gone", "action: retry"), post + `"status":404}`, "go-on"},
-		{"a lost send is repeated", edit("status >= 500, action: retry", "status >= 500 or network != \"\", action: retry, replay: safe"), post + `"status":0,"network_error":"EOF"}`, "repeat"},
-		{"a send that never left", edit("status >= 500, action: retry", "status >= 500 or network != \"\", action: retry, replay: safe"), post + `"status":0,"network_error":"dial tcp: connection refused"}`, "go-on"},
-		{"retry to fail", edit("action: retry}", "action: fail}"), get + `"status":503}`, "give-up"},
-		{"retry to needs_user", edit("action: retry}", "action: fail, as: needs_user}"), get + `"status":503}`, "give-up"},
-		{"wait to fail", edit("action: wait, hold: user", "action: fail, hold: user"), throttled, "give-up"},
-		{"reauth to fail", edit("action: reauth", "action: fail"), get + `"status":401}`, "give-up"},
-		{"accept to fail", edit("action: accept", "action: fail"), get + `"status":410}`, "give-up"},
-		{"fewer attempts", edit("attempts: 4", "attempts: 2"), get + `"status":503,"attempt":3}`, "give-up"},
-		{"to needs_user", edit("as: gone", "as: needs_user"), get + `"status":404}`, "needs-user"},
-		{"from needs_user", edit("action: reauth", "action: fail, as: resync"), get + `"status":401,"state":{"v":1,"n":1,"r":1}}`, "label"},
-		{"earlier than asked", edit("action: wait, hold", "action: wait, hint: ignore, hold"), throttled, "early"},
-		{"from fail to earlier than asked", edit("action: fail, as: gone", "action: wait, hint: ignore"), get + `"status":404,"headers":{"Retry-After":"20"}}`, "early"},
-		{"a hint that is not read any more", edit("{json: wait, as: s}", "{json: later, as: s}"), get + `"status":429,"body":"{\"wait\":20}"}`, "early"},
-		{"a hold is lost", edit(", hold: user", ""), throttled, "hold-lost"},
-		{"another hold", edit("hold: user", "hold: app"), throttled, "hold-lost"},
-		{"a shorter hold", edit("initial: 1s, min: 1s", "initial: 500ms, min: 100ms"), get + `"status":429}`, "hold-lost"},
-		{"a longer hold", edit("hold: user", "hold: {limit: user, for: 1m}"), get + `"status":429,"headers":{"Retry-After":"7"}}`, "hold-more"},
-		{"fail to accept", edit("action: fail, as: gone", "action: accept"), get + `"status":404}`, "accept"},
-		{"another label", edit("as: gone", "as: missing"), get + `"status":404}`, "label"},
-		{"reauth to retry", edit("action: reauth", "action: retry"), get + `"status":401}`, "go-on"},
-		{"another schedule", edit("initial: 1s, min: 1s", "initial: 4s, min: 2s"), get + `"status":503}`, "delay"},
-		{"more attempts", edit("attempts: 4", "attempts: 9"), get + `"status":503}`, "delay"},
-		{"one hold more", edit("hold: user", "hold: [user, app]"), throttled, "hold-more"},
-		{"another name", edit("name: server-error", "name: broken"), get + `"status":503}`, "rule"},
+		{"a send is repeated", with("server-error", "when: status >= 500, action: retry, replay: safe"), post + `"status":503}`, "repeat"},
+		{"a send is idempotent by now", with("idempotent", "[send]"), post + `"status":503}`, "repeat"},
+		{"a read is repeated", with("gone", "when: status == 404, action: retry"), get + `"status":404}`, "go-on"},
+		{"a refused send is repeated", with("gone", "when: status == 404, action: retry"), post + `"status":404}`, "go-on"},
+		{"a lost send is repeated", with("server-error", `when: status >= 500 or network != "", action: retry, replay: safe`), post + `"status":0,"network_error":"EOF"}`, "repeat"},
+		{"a send that never left", with("server-error", `when: status >= 500 or network != "", action: retry, replay: safe`), post + `"status":0,"network_error":"dial tcp: connection refused"}`, "go-on"},
+		{"retry to fail", with("server-error", "when: status >= 500, action: fail"), get + `"status":503}`, "give-up"},
+		{"retry to needs_user", with("server-error", "when: status >= 500, action: fail, as: needs_user"), get + `"status":503}`, "give-up"},
+		{"wait to fail", with("throttled", "when: status == 429, action: fail, hold: user"), throttled, "give-up"},
+		{"reauth to fail", with("expired", "when: status == 401, action: fail"), get + `"status":401}`, "give-up"},
+		{"accept to fail", with("deleted", "when: status == 410, action: fail"), get + `"status":410}`, "give-up"},
+		{"fewer attempts", with("backoff", "{initial: 1s, min: 1s, max: 8s, attempts: 2}"), get + `"status":503,"attempt":3}`, "give-up"},
+		{"to needs_user", with("gone", "when: status == 404, action: fail, as: needs_user"), get + `"status":404}`, "needs-user"},
+		{"from needs_user", with("expired", "when: status == 401, action: fail, as: resync"), get + `"status":401,"state":{"v":1,"n":1,"r":1}}`, "label"},
+		{"earlier than asked", with("throttled", "when: status == 429, action: wait, hint: ignore, hold: user"), throttled, "early"},
+		{"from fail to earlier than asked", with("gone", "when: status == 404, action: wait, hint: ignore"), get + `"status":404,"headers":{"Retry-After":"20"}}`, "early"},
+		{"a hint that is not read any more", with("retry_after", "[{json: later, as: s}]"), get + `"status":429,"body":"{\"wait\":20}"}`, "early"},
+		{"a hold is lost", with("throttled", "when: status == 429, action: wait"), throttled, "hold-lost"},
+		{"another hold", with("throttled", "when: status == 429, action: wait, hold: app"), throttled, "hold-lost"},
+		{"a shorter hold", with("backoff", "{initial: 500ms, min: 100ms, max: 8s, attempts: 4}"), get + `"status":429}`, "hold-lost"},
+		{"a longer hold", with("throttled", "when: status == 429, action: wait, hold: {limit: user, for: 1m}"), get + `"status":429,"headers":{"Retry-After":"7"}}`, "hold-more"},
+		{"fail to accept", with("gone", "when: status == 404, action: accept"), get + `"status":404}`, "accept"},
+		{"another label", with("gone", "when: status == 404, action: fail, as: missing"), get + `"status":404}`, "label"},
+		{"reauth to retry", with("expired", "when: status == 401, action: retry"), get + `"status":401}`, "go-on"},
+		{"another schedule", with("backoff", "{initial: 4s, min: 2s, max: 8s, attempts: 4}"), get + `"status":503}`, "delay"},
+		{"more attempts", with("backoff", "{initial: 1s, min: 1s, max: 8s, attempts: 9}"), get + `"status":503}`, "delay"},
+		{"one hold more", with("throttled", "when: status == 429, action: wait, hold: [user, app]"), throttled, "hold-more"},
+		{"another name", with("name", "broken"), get + `"status":503}`, "rule"},
 
-		{"the body matters and is missing", edit("status == 404,", "status == 404 and body contains \"x\","), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":404}`, "unknown: body, which the rule gone reads"},
-		{"the body is empty", edit("status == 404,", "status == 404 and body contains \"x\","), get + `"status":404}`, "label"},
-		{"the body is missing and does not matter", edit("status == 404,", "status == 404 and body contains \"x\","), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":503}`, ""},
-		{"what is read from the body is missing", edit("status == 404,", "status == 404 and \"x\" in codes,"), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":404}`, "unknown: codes, which the rule gone reads"},
-		{"a header is missing", edit("status == 404,", "status == 404 and header(\"X-A\") != \"\","), `{"provider":"shop","method":"GET","operation":"","body":"","status":404}`, `unknown: header("X-A"), which the rule gone reads`},
-		{"a fact from a header is missing", edit("status == 404,", "status == 404 and facts.doc != \"\","), `{"provider":"shop","method":"GET","operation":"","body":"","status":404}`, "unknown: facts.doc, which the rule gone reads"},
-		{"a header that is not there", edit("status == 404,", "status == 404 and header(\"X-A\") != \"\","), get + `"status":404}`, "label"},
-		{"the operation is missing", edit("status == 404,", "status == 404 and operation == \"send\","), `{"provider":"shop","method":"GET","headers":{},"body":"","status":404}`, "unknown: operation, which the rule gone reads"},
-		{"the method is missing", edit("status == 404,", "status == 404 and method == \"GET\","), `{"provider":"shop","operation":"","headers":{},"body":"","status":404}`, "unknown: method, which the rule gone reads"},
-		{"both depend on what is missing, alike", edit("as: gone", "as: missing"), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":400}`, ""},
-		{"both depend on what is missing, and do otherwise", edit(`"slow", action: wait`, `"slow", action: fail`), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":400}`, "unknown: message, which the rule words reads"},
-		{"the old one depended on it", edit(` and message contains "slow"`, ""), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":400}`, "unknown: message, which the rule words reads"},
-		{"no reply has no body", edit("status == 404,", "status == 0 and body contains \"x\","), `{"provider":"shop","method":"GET","operation":"","status":0,"network_error":"EOF"}`, ""},
-		{"the method is missing, and a repeat may be harmless", edit("action: retry}", "action: fail, as: gone}"), `{"provider":"shop","operation":"","headers":{},"body":"","status":503}`, "unknown: what tells whether a repeat is harmless (the method, the operation)"},
-		{"the headers are missing, and may forbid it", edit("action: fail, as: gone", "action: retry"), `{"provider":"shop","method":"GET","operation":"","body":"","status":404}`, "unknown: the header X-Should-Retry"},
-		{"a hint in a missing body, which may be too long", edit("action: fail, as: gone", "action: wait, max_wait: 1m, over: fail"), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":404}`, "unknown: the time that the server asked for (retry_after)"},
-		{"a hint in a missing body, which is ignored now", edit("action: wait, hold", "action: wait, hint: ignore, hold"), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":429}`, "unknown: the time that the server asked for (retry_after)"},
+		{"the body matters and is missing", with("gone", `when: status == 404 and body contains "x", action: fail, as: gone`), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":404}`, "unknown: body, which the rule gone reads"},
+		{"the body is empty", with("gone", `when: status == 404 and body contains "x", action: fail, as: gone`), get + `"status":404}`, "label"},
+		{"the body is missing and does not matter", with("gone", `when: status == 404 and body contains "x", action: fail, as: gone`), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":503}`, ""},
+		{"what is read from the body is missing", with("gone", `when: status == 404 and "x" in codes, action: fail, as: gone`), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":404}`, "unknown: codes, which the rule gone reads"},
+		{"a header is missing", with("gone", `when: status == 404 and header("X-A") != "", action: fail, as: gone`), `{"provider":"shop","method":"GET","operation":"","body":"","status":404}`, `unknown: header("X-A"), which the rule gone reads`},
+		{"a fact from a header is missing", with("gone", `when: status == 404 and facts.doc != "", action: fail, as: gone`), `{"provider":"shop","method":"GET","operation":"","body":"","status":404}`, "unknown: facts.doc, which the rule gone reads"},
+		{"a header that is not there", with("gone", `when: status == 404 and header("X-A") != "", action: fail, as: gone`), get + `"status":404}`, "label"},
+		{"the operation is missing", with("gone", `when: status == 404 and operation == "send", action: fail, as: gone`), `{"provider":"shop","method":"GET","headers":{},"body":"","status":404}`, "unknown: operation, which the rule gone reads"},
+		{"the method is missing", with("gone", `when: status == 404 and method == "GET", action: fail, as: gone`), `{"provider":"shop","operation":"","headers":{},"body":"","status":404}`, "unknown: method, which the rule gone reads"},
+		{"both depend on what is missing, alike", with("gone", "when: status == 404, action: fail, as: missing"), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":400}`, ""},
+		{"both depend on what is missing, and do otherwise", with("words", `when: status == 400 and message contains "slow", action: fail`), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":400}`, "unknown: message, which the rule words reads"},
+		{"the old one depended on it", with("words", "when: status == 400, action: wait"), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":400}`, "unknown: message, which the rule words reads"},
+		{"no reply has no body", with("gone", `when: status == 0 and body contains "x", action: fail, as: gone`), `{"provider":"shop","method":"GET","operation":"","status":0,"network_error":"EOF"}`, ""},
+		{"the method is missing, and a repeat may be harmless", with("server-error", "when: status >= 500, action: fail, as: gone"), `{"provider":"shop","operation":"","headers":{},"body":"","status":503}`, "unknown: what tells whether a repeat is harmless (the method, the operation)"},
+		{"the headers are missing, and may forbid it", with("gone", "when: status == 404, action: retry"), `{"provider":"shop","method":"GET","operation":"","body":"","status":404}`, "unknown: the header X-Should-Retry"},
+		{"a hint in a missing body, which may be too long", with("gone", "when: status == 404, action: wait, max_wait: 1m, over: fail"), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":404}`, "unknown: the time that the server asked for (retry_after)"},
+		{"a hint in a missing body, which is ignored now", with("throttled", "when: status == 429, action: wait, hint: ignore, hold: user"), `{"provider":"shop","method":"GET","operation":"","headers":{},"status":429}`, "unknown: the time that the server asked for (retry_after)"},
 
-		{"a recorded fact", edit("status == 404,", "status == 404 and \"x\" in codes,"), recorded(`"status":404,"extracted":{"codes":["x"]}`, shop), ""},
-		{"a recorded fact that is another", edit("status == 404,", "status == 404 and \"x\" in codes,"), recorded(`"status":404,"extracted":{"codes":["y"]}`, shop), "label"},
-		{"recorded by other extractors", edit("{json: error}", "{json: code}", "status == 404,", "status == 404 and \"x\" in codes,"), recorded(`"status":404,"extracted":{"codes":["y"]}`, shop), "unknown: codes, which the rule gone reads"},
-		{"recorded without the body", edit("status == 404,", "status == 404 and body contains \"x\","), recorded(`"status":404,"extracted":{}`, shop), "unknown: body, which the rule gone reads"},
-		{"recorded with the body", edit("status == 404,", "status == 404 and body contains \"x\","), recorded(`"status":404,"body":"x","extracted":{}`, shop), ""},
-		{"recorded without that header", edit("status == 404,", "status == 404 and header(\"X-A\") != \"\","), recorded(`"status":404,"extracted":{}`, shop), `unknown: header("X-A"), which the rule gone reads`},
-		{"recorded, the header was not there", edit("status == 404,", "status == 404 and header(\"X-A\") != \"\","), recorded(`"status":404,"headers":{"X-A":[]},"extracted":{}`, shop), "label"},
-		{"a header that is always recorded", edit("status == 404,", "status == 404 and header(\"Retry-After\") != \"\","), recorded(`"status":404,"extracted":{}`, shop), "label"},
-		{"what was cut", edit("status == 404,", "status == 404 and message contains \"x\","), recorded(`"status":404,"not_recorded":["message"],"extracted":{"message":"y"}`, shop), "unknown: message, which the rule gone reads"},
-		{"operations have other names", edit("operation: send}", "operation: mail}", "status == 404,", "status == 404 and operation == \"mail\","), recorded(`"status":404,"extracted":{}`, shop), "unknown: operation, which the rule gone reads"},
-		{"a hint that was read otherwise", edit("{json: wait, as: s}", "{json: later, as: s}"), recorded(`"status":429,"extracted":{"retry_after":"20s"}`, shop), "unknown: the time that the server asked for (retry_after)"},
+		{"a recorded fact", with("gone", `when: status == 404 and "x" in codes, action: fail, as: gone`), recorded(`"status":404,"extracted":{"codes":["x"]}`, shop), ""},
+		{"a recorded fact that is another", with("gone", `when: status == 404 and "x" in codes, action: fail, as: gone`), recorded(`"status":404,"extracted":{"codes":["y"]}`, shop), "label"},
+		{"recorded by other extractors", with("codes", "[{json: code}]", "gone", `when: status == 404 and "x" in codes, action: fail, as: gone`), recorded(`"status":404,"extracted":{"codes":["y"]}`, shop), "unknown: codes, which the rule gone reads"},
+		{"recorded without the body", with("gone", `when: status == 404 and body contains "x", action: fail, as: gone`), recorded(`"status":404,"extracted":{}`, shop), "unknown: body, which the rule gone reads"},
+		{"recorded with the body", with("gone", `when: status == 404 and body contains "x", action: fail, as: gone`), recorded(`"status":404,"body":"x","extracted":{}`, shop), ""},
+		{"recorded without that header", with("gone", `when: status == 404 and header("X-A") != "", action: fail, as: gone`), recorded(`"status":404,"extracted":{}`, shop), `unknown: header("X-A"), which the rule gone reads`},
+		{"recorded, the header was not there", with("gone", `when: status == 404 and header("X-A") != "", action: fail, as: gone`), recorded(`"status":404,"headers":{"X-A":[]},"extracted":{}`, shop), "label"},
+		{"a header that is always recorded", with("gone", `when: status == 404 and header("Retry-After") != "", action: fail, as: gone`), recorded(`"status":404,"extracted":{}`, shop), "label"},
+		{"what was cut", with("gone", `when: status == 404 and message contains "x", action: fail, as: gone`), recorded(`"status":404,"not_recorded":["message"],"extracted":{"message":"y"}`, shop), "unknown: message, which the rule gone reads"},
+		{"operations have other names", with("operation", "mail", "gone", `when: status == 404 and operation == "mail", action: fail, as: gone`), recorded(`"status":404,"extracted":{}`, shop), "unknown: operation, which the rule gone reads"},
+		{"a hint that was read otherwise", with("retry_after", "[{json: later, as: s}]"), recorded(`"status":429,"extracted":{"retry_after":"20s"}`, shop), "unknown: the time that the server asked for (retry_after)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := comparer(t, shop, tt.new)
@@ -170,11 +190,10 @@ func recorded(fields, by string) string {
 	}
 	p, _ := set.Policy("shop")
 	readBy, _ := json.Marshal(corpus.Readers(p))
-	line := `{"provider":"shop","method":"GET","operation":"",` + fields + `,"read_by":` + string(readBy) + `}`
 	if !strings.Contains(fields, `"headers"`) {
-		line = strings.Replace(line, `"operation":"",`, `"operation":"","headers":{},`, 1)
+		fields = `"headers":{},` + fields
 	}
-	return line
+	return `{"provider":"shop","method":"GET","operation":"",` + fields + `,"read_by":` + string(readBy) + `}`
 }
 
 // Policies against themselves change nothing, whatever a case lacks.
@@ -197,7 +216,7 @@ func TestSamePolicies(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	c := comparer(t, shop, edit("as: gone", "as: missing", "action: retry}", "action: fail}"))
+	c := comparer(t, shop, with("gone", "when: status == 404, action: fail, as: missing", "server-error", "when: status >= 500, action: fail"))
 	var in strings.Builder
 	for i := range 10 {
 		fmt.Fprintf(&in, `{"id":"e%d","provider":"shop","method":"GET","operation":"","headers":{},"body":"","status":%d}`+"\n", i, []int{404, 404, 503, 429, 200}[i%5])
@@ -251,7 +270,7 @@ func (e *endless) Read(p []byte) (int, error) {
 // However many cases there are, however many are unreadable and however they differ, what
 // is held of them is bounded.
 func TestReportIsBounded(t *testing.T) {
-	c := comparer(t, shop, edit("as: gone", "as: missing"))
+	c := comparer(t, shop, with("gone", "when: status == 404, action: fail, as: missing"))
 	rep := NewReport()
 	lines := []string{
 		`{"id":"` + strings.Repeat("n", 1000) + `","provider":"shop","method":"GET","operation":"o","headers":{},"body":"","status":404}` + "\n",
@@ -306,7 +325,7 @@ func FuzzCompare(f *testing.F) {
 	f.Add(`{"provider":"shop","status":503,"headers":{"Retry-After":"7"},"body":"{}","read_by":{"codes":"x"},"extracted":{"codes":["a"]},"not_recorded":["body"]}`)
 	f.Add(`{"provider":"imap","imap_status":"NO","extracted":{"retry_after":"3s"}}`)
 	f.Add(`{"read_by":[],"extracted":{"codes":null}}`)
-	same, other := comparer(f, shop, shop), comparer(f, shop, edit("as: gone", "as: missing"))
+	same, other := comparer(f, shop, shop), comparer(f, shop, with("gone", "when: status == 404, action: fail, as: missing"))
 	f.Fuzz(func(t *testing.T, line string) {
 		k, err := corpus.ParseCase([]byte(line))
 		if err != nil {

@@ -35,8 +35,11 @@ func TestSchemaIsCurrent(t *testing.T) {
 }
 
 // scenarioText is a scenario that is right, with more lines.
-func scenarioText(more string) string {
-	return "version: 1\nscenario: x\nshows: x\nprovider: http\nmailboxes: 10\nduration: 10m\n" + more
+func scenarioText(more string) string { return scenarioWith("1", "10", "10m", more) }
+
+// scenarioWith is a scenario of that version, number of mailboxes and duration, with more lines.
+func scenarioWith(version, mailboxes, duration, more string) string {
+	return "version: " + version + "\nscenario: x\nshows: x\nprovider: http\nmailboxes: " + mailboxes + "\nduration: " + duration + "\n" + more
 }
 
 const someCalls = "calls: [{operation: get, rate: 1/m}]\n"
@@ -51,14 +54,14 @@ func TestMistakes(t *testing.T) {
 		{"not YAML", "{", "1:1 "},
 		{"no calls", scenarioText(""), "1:1 missing-field"},
 		{"an empty list of calls", scenarioText("calls: []\n"), "7:8 empty-value"},
-		{"no mailboxes", strings.Replace(scenarioText(someCalls), "mailboxes: 10", "mailboxes: 0", 1), "5:12 out-of-range"},
-		{"too many mailboxes", strings.Replace(scenarioText(someCalls), "mailboxes: 10", "mailboxes: 100001", 1), "5:12 out-of-range"},
-		{"no duration", strings.Replace(scenarioText(someCalls), "duration: 10m", "duration: 0s", 1), "6:11 out-of-range"},
-		{"too long", strings.Replace(scenarioText(someCalls), "duration: 10m", "duration: 8d", 1), "6:11 out-of-range"},
+		{"no mailboxes", scenarioWith("1", "0", "10m", someCalls), "5:12 out-of-range"},
+		{"too many mailboxes", scenarioWith("1", "100001", "10m", someCalls), "5:12 out-of-range"},
+		{"no duration", scenarioWith("1", "10", "0s", someCalls), "6:11 out-of-range"},
+		{"too long", scenarioWith("1", "10", "8d", someCalls), "6:11 out-of-range"},
 		{"too patient", scenarioText(someCalls + "patience: 8d\n"), "8:11 out-of-range"},
 		{"no workers", scenarioText(someCalls + "workers: 0\n"), "8:10 out-of-range"},
 		{"an unknown field", scenarioText(someCalls + "wokers: 3\n"), "8:1 unknown-field"},
-		{"another version", strings.Replace(scenarioText(someCalls), "version: 1", "version: 2", 1), "1:10 unsupported-version"},
+		{"another version", scenarioWith("2", "10", "10m", someCalls), "1:10 unsupported-version"},
 		{"too many calls", scenarioText("calls: [{operation: get, rate: 10000/s}]\n"), "7:8 too-costly"},
 		{"a rate without a time", scenarioText("calls: [{operation: get, rate: 1}]\n"), "7:32 bad-rate"},
 		{"a rate of nothing", scenarioText("calls: [{operation: get, rate: 0/s}]\n"), "7:32 bad-rate"},
