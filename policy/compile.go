@@ -12,6 +12,7 @@ import (
 
 	"github.com/recourse-go/recourse/internal/closest"
 	"github.com/recourse-go/recourse/internal/extract"
+	"github.com/recourse-go/recourse/internal/jitter"
 	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/internal/units"
 	"github.com/recourse-go/recourse/internal/yamlfile"
@@ -236,7 +237,7 @@ func (c *compiler) backoffs() {
 			Initial:    yamlfile.GetOr(v, "initial", time.Second),
 			Min:        yamlfile.GetOr[time.Duration](v, "min", 0),
 			Multiplier: yamlfile.GetOr[float64](v, "multiplier", 2),
-			Jitter:     JitterKind(yamlfile.GetOr(v, "jitter", string(JitterEqual))),
+			Jitter:     jitter.Kind(yamlfile.GetOr(v, "jitter", string(jitter.Equal))),
 			Attempts:   int(yamlfile.GetOr[int64](v, "attempts", 0)),
 			Elapsed:    yamlfile.GetOr[time.Duration](v, "elapsed", 0)}
 		b.Max = yamlfile.GetOr(v, "max", max(64*time.Second, b.Initial))

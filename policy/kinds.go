@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/recourse-go/recourse/internal/jitter"
 	"github.com/recourse-go/recourse/internal/yamlfile"
 )
 
@@ -12,7 +13,7 @@ var (
 	kindExpr = kindCondition("say when the rule applies; `default` is for everything else") // of package rules
 	kindWhen = kindCondition("say when to look there, or remove the line")
 
-	kindJitter = &yamlfile.Kind{What: "text", Unit: "s", Code: "unknown-value", Read: readJitter, Schema: yamlfile.Pattern(jitterPattern, 60)}
+	kindJitter = &yamlfile.Kind{What: "text", Unit: "s", Code: "unknown-value", Read: readJitter, Schema: yamlfile.Pattern(jitter.Pattern, 60)}
 
 	kindDaily = &yamlfile.Kind{What: `text: a time of day such as "00:00"`, Raw: true, Read: readDaily, Schema: yamlfile.Pattern(dailyPattern, 5)}
 	kindZone  = &yamlfile.Kind{What: "text", Read: readZone, Schema: yamlfile.Pattern(`^[A-Za-z][A-Za-z0-9_+/-]*$`, 64)} // an IANA time zone

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/internal/extract"
+	"github.com/recourse-go/recourse/internal/jitter"
 	"github.com/recourse-go/recourse/internal/yamlfile"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -75,7 +76,7 @@ type Backoff struct {
 	Min        time.Duration // the shortest delay, after jitter
 	Max        time.Duration // the longest delay, before jitter
 	Multiplier float64
-	Jitter     JitterKind
+	Jitter     jitter.Kind   // how chance spreads the delay
 	Attempts   int           // the most attempts, the first included; 0 = bounded by Elapsed only
 	Elapsed    time.Duration // the most time since the first attempt; 0 = bounded by Attempts only
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/jitter"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -139,7 +140,7 @@ default: retry
 	if want := []string{"a", "x", "new"}; !reflect.DeepEqual(p.Idempotent, want) {
 		t.Errorf("idempotent %v, want %v", p.Idempotent, want)
 	}
-	if want := (Backoff{Name: "default", Initial: 2 * time.Second, Max: 64 * time.Second, Multiplier: 2, Jitter: JitterEqual, Attempts: 9}); p.Backoffs[0] != want {
+	if want := (Backoff{Name: "default", Initial: 2 * time.Second, Max: 64 * time.Second, Multiplier: 2, Jitter: jitter.Equal, Attempts: 9}); p.Backoffs[0] != want {
 		t.Errorf("backoff %+v, want %+v", p.Backoffs[0], want)
 	}
 	if p.Backoffs[1].Name != "slow" || p.AttemptTimeout != 10*time.Second {

@@ -191,7 +191,7 @@ func (p *Policy) obey(d *Decision, asked time.Duration, u float64) {
 	spec := d.Rule.spec
 	d.Action = policy.Wait
 	d.MinDelay = max(d.MinDelay, asked)
-	d.Delay = max(d.Delay, asked+jitter(asked, u))
+	d.Delay = max(d.Delay, asked+lengthening(asked, u))
 	if longest := spec.MaxWait; longest > 0 && min(d.Hint, MaxAsked) > longest {
 		if spec.Over == policy.OverFail {
 			Exhaust(d, ReasonMaxWait)
@@ -243,10 +243,10 @@ func (p *Policy) Rule(e *rules.Event) *Rule {
 	return &p.rules[len(p.rules)-1]
 }
 
-// jitter returns by how much a wait that was asked for is lengthened, so that callers that
+// lengthening returns by how much a wait that was asked for is lengthened, so that callers that
 // were told the same time do not all come back at once. It is a random part of a tenth of the
 // wait, where that tenth counts as at least 100 ms and at most 30 s.
-func jitter(wait time.Duration, u float64) time.Duration {
+func lengthening(wait time.Duration, u float64) time.Duration {
 	return time.Duration(u * float64(min(max(wait/10, 100*time.Millisecond), 30*time.Second)))
 }
 

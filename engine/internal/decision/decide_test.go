@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/jitter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -16,8 +17,8 @@ func testPolicy(t testing.TB, rs ...policy.Rule) *Policy {
 	p := &policy.Policy{
 		Name: "test", Version: "v",
 		Backoffs: []policy.Backoff{
-			{Name: "default", Initial: time.Second, Min: time.Second, Max: 8 * time.Second, Multiplier: 2, Jitter: policy.JitterNone, Attempts: 4, Elapsed: time.Minute},
-			{Name: "slow", Initial: 10 * time.Second, Max: time.Minute, Multiplier: 2, Jitter: policy.JitterEqual, Attempts: 3},
+			{Name: "default", Initial: time.Second, Min: time.Second, Max: 8 * time.Second, Multiplier: 2, Jitter: jitter.None, Attempts: 4, Elapsed: time.Minute},
+			{Name: "slow", Initial: 10 * time.Second, Max: time.Minute, Multiplier: 2, Jitter: jitter.Equal, Attempts: 3},
 		},
 		Rules: append(rs, policy.Rule{Name: "default", Action: policy.Fail, Backoff: -1}),
 	}

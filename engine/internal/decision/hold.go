@@ -3,6 +3,7 @@ package decision
 import (
 	"time"
 
+	"github.com/recourse-go/recourse/internal/jitter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -69,5 +70,5 @@ func (d *Decision) Holds(e *rules.Event, u float64) []Hold {
 // fallbackSchedule says how long a hold lasts if there is neither a hint nor a wait or a
 // backoff of the rule.
 var fallbackSchedule = newSchedule(policy.Backoff{
-	Initial: time.Second, Min: time.Second, Max: time.Minute, Multiplier: 2, Jitter: policy.JitterEqual, Attempts: 8,
+	Initial: time.Second, Min: time.Second, Max: time.Minute, Multiplier: 2, Jitter: jitter.Equal, Attempts: 8,
 })

@@ -29,7 +29,7 @@ func ForgetReauths(s *State) { s.reauths = 0 }
 // refreshed. If the call has then waited too often or too long, it is given up instead.
 func (p *Policy) WaitToReauth(d *Decision, delay time.Duration, u float64, why Reason) {
 	d.Action, d.askedFor, d.Reason = policy.Wait, true, why
-	d.MinDelay, d.Delay = delay, delay+jitter(delay, u)
+	d.MinDelay, d.Delay = delay, delay+lengthening(delay, u)
 	NotReauthed(&d.State)
 	p.wait(d, delay)
 }

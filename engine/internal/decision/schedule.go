@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/jitter"
 	"github.com/recourse-go/recourse/policy"
 )
 
@@ -73,11 +74,11 @@ func Clamp(u float64) float64 {
 func (s *Schedule) Delay(n int, u float64, last time.Duration) time.Duration {
 	d := s.base(n)
 	switch s.Jitter {
-	case policy.JitterEqual:
+	case jitter.Equal:
 		d = d/2 + time.Duration(u*float64(d-d/2))
-	case policy.JitterFull:
+	case jitter.Full:
 		d = time.Duration(u * float64(d))
-	case policy.JitterDecorrelated:
+	case jitter.Decorrelated:
 		lo := float64(max(s.Min, 0))
 		hi := 3 * float64(max(last, s.Initial))
 		most := float64(math.MaxInt64 / 4)
@@ -85,7 +86,7 @@ func (s *Schedule) Delay(n int, u float64, last time.Duration) time.Duration {
 			most = float64(s.Max)
 		}
 		d = time.Duration(min(lo+u*max(0, hi-lo), most))
-	case policy.JitterNone:
+	case jitter.None:
 	default:
 		d += time.Duration(u*float64(s.add) + (2*u-1)*s.share*float64(d))
 	}

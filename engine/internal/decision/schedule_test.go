@@ -5,28 +5,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/jitter"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
 )
 
 func TestScheduleJitter(t *testing.T) {
 	for _, tt := range []struct {
-		jitter     policy.JitterKind
+		jitter     jitter.Kind
 		step       int
 		last       time.Duration
 		lo, mid, h time.Duration // u = 0, 0.5, just below 1
 	}{
-		{policy.JitterNone, 3, 0, 4 * time.Second, 4 * time.Second, 4 * time.Second},
-		{policy.JitterEqual, 3, 0, 2 * time.Second, 3 * time.Second, 4 * time.Second},
-		{policy.JitterFull, 3, 0, 500 * time.Millisecond, 2 * time.Second, 4 * time.Second},
-		{policy.JitterDecorrelated, 3, 2 * time.Second, 500 * time.Millisecond, 3250 * time.Millisecond, 6 * time.Second},
-		{policy.JitterDecorrelated, 9, time.Hour, 500 * time.Millisecond, 8 * time.Second, 8 * time.Second},
+		{jitter.None, 3, 0, 4 * time.Second, 4 * time.Second, 4 * time.Second},
+		{jitter.Equal, 3, 0, 2 * time.Second, 3 * time.Second, 4 * time.Second},
+		{jitter.Full, 3, 0, 500 * time.Millisecond, 2 * time.Second, 4 * time.Second},
+		{jitter.Decorrelated, 3, 2 * time.Second, 500 * time.Millisecond, 3250 * time.Millisecond, 6 * time.Second},
+		{jitter.Decorrelated, 9, time.Hour, 500 * time.Millisecond, 8 * time.Second, 8 * time.Second},
 		{"+1s", 3, 0, 4 * time.Second, 4500 * time.Millisecond, 5 * time.Second},
 		{"+1s", 9, 0, 8 * time.Second, 8500 * time.Millisecond, 9 * time.Second}, // what is capped is the delay without it
 		{"25%", 3, 0, 3 * time.Second, 4 * time.Second, 5 * time.Second},
 		{"100%", 3, 0, 500 * time.Millisecond, 4 * time.Second, 8 * time.Second}, // never below min
 		{"", 3, 0, 4 * time.Second, 4 * time.Second, 4 * time.Second},
-		{policy.JitterNone, 100, 0, 8 * time.Second, 8 * time.Second, 8 * time.Second},
+		{jitter.None, 100, 0, 8 * time.Second, 8 * time.Second, 8 * time.Second},
 	} {
 		s := newSchedule(policy.Backoff{Initial: time.Second, Min: 500 * time.Millisecond, Max: 8 * time.Second, Multiplier: 2, Jitter: tt.jitter})
 		for _, c := range []struct {
@@ -47,9 +48,9 @@ func TestScheduleOdd(t *testing.T) {
 		"no cap":            {Initial: time.Hour, Multiplier: 10},
 		"shrinking":         {Initial: time.Second, Multiplier: 0.5, Max: time.Minute},
 		"slow growth":       {Initial: time.Second, Multiplier: 1.0001, Max: time.Hour},
-		"min above initial": {Initial: time.Second, Min: 5 * time.Second, Max: time.Minute, Multiplier: 2, Jitter: policy.JitterFull},
-		"huge":              {Initial: 1 << 62, Max: 1 << 62, Multiplier: 100, Jitter: policy.JitterDecorrelated},
-		"huge, no cap":      {Initial: 1 << 62, Multiplier: 100, Jitter: policy.JitterDecorrelated},
+		"min above initial": {Initial: time.Second, Min: 5 * time.Second, Max: time.Minute, Multiplier: 2, Jitter: jitter.Full},
+		"huge":              {Initial: 1 << 62, Max: 1 << 62, Multiplier: 100, Jitter: jitter.Decorrelated},
+		"huge, no cap":      {Initial: 1 << 62, Multiplier: 100, Jitter: jitter.Decorrelated},
 	} {
 		s := newSchedule(b)
 		if len(s.steps) > maxSteps {
@@ -73,7 +74,7 @@ func TestChanceClamped(t *testing.T) {
 	c := testPolicy(t,
 		policy.Rule{Name: "throttled", When: `status == 429`, Action: policy.Wait, Backoff: 0},
 		policy.Rule{Name: "server", When: `status == 500`, Action: policy.Retry, Backoff: 0})
-	for _, j := range []policy.JitterKind{policy.JitterNone, policy.JitterEqual, policy.JitterFull, policy.JitterDecorrelated} {
+	for _, j := range []jitter.Kind{jitter.None, jitter.Equal, jitter.Full, jitter.Decorrelated} {
 		c.schedules[0].Jitter = j
 		for _, status := range []int{429, 500} {
 			for _, hint := range []time.Duration{0, time.Minute} {
