@@ -21,18 +21,18 @@ var dimensions = []string{"account", "app", "tenant", "host", "ip", "device", "o
 
 var matchObject = &yamlfile.Object{
 	ID: "match", Title: "a match", Example: "{host: api.example.com, path: /v1/**}",
-	Doc: "Requests that this policy is for. The longest path wins.",
+	Doc: "The requests that this policy is for. If several policies match a request, the longest path wins.",
 	Fields: []yamlfile.Field{
-		{Name: "host", Kind: kindHost, Required: true, Doc: `Host name, exact or with a leading "*." that stands for one or more labels. With ":port" it must have that port.`},
-		{Name: "path", Kind: kindPath, Default: "every path", Doc: "Path glob: * within a segment, ** for any number of segments."},
+		{Name: "host", Kind: kindHost, Required: true, Doc: `Host name, either exact or with a leading "*." that stands for one or more labels. If it ends in ":port", only requests to that port match.`},
+		{Name: "path", Kind: kindPath, Default: "every path", Doc: "Path glob: * stands for any text within a segment, ** for any number of segments."},
 	},
 }
 
 // extractorFields are what an extractor reads; the extractors of retry_after also say `as`.
 var extractorFields = append(formFields(),
-	yamlfile.Field{Name: "match", Kind: extract.Pattern, Default: "all of it", Doc: "With anything but text: a regular expression (RE2) over what is found. It yields the first group, or the whole match."},
-	yamlfile.Field{Name: "when", Kind: kindWhen, Default: "always", Doc: `Expression over status, header("NAME"), method and operation: only where it holds is this looked at.`},
-	yamlfile.Field{Name: "fold", Kind: yamlfile.Bool, Default: "false", Doc: "Lower-case what is found."},
+	yamlfile.Field{Name: "match", Kind: extract.Pattern, Default: "all of it", Doc: "A regular expression (RE2) that is applied to the value found. The result is its first group, or the whole match if it has no group. Not allowed with `text`, which is a regular expression already."},
+	yamlfile.Field{Name: "when", Kind: kindWhen, Default: "always", Doc: `Expression over status, header("NAME"), method and operation. The extractor is used only if it is true.`},
+	yamlfile.Field{Name: "fold", Kind: yamlfile.Bool, Default: "false", Doc: "Whether the value found is turned into lower case."},
 )
 
 // formFields are the forms of extractors, of which each says one.
@@ -49,106 +49,106 @@ var extractorFacts = []string{"status", "header", "method", "operation"}
 
 var extractorObject = &yamlfile.Object{
 	ID: "extractor", Title: "an extractor", Example: "{json: error.code}",
-	Doc:    "Where a fact stands in a response.",
+	Doc:    "Where a response has a fact. An extractor says one place.",
 	Fields: extractorFields,
 	OneOf:  extract.Names(),
 }
 
 var hintExtractorObject = &yamlfile.Object{
 	ID: "hint_extractor", Title: "an extractor of retry_after", Example: "{header: X-Retry-In, as: s}",
-	Doc:    "Where the time to come back stands in a response, and how it is written.",
+	Doc:    "Where a response says when to come back, and in which format.",
 	Fields: append(extractorFields[:len(extractorFields):len(extractorFields)], asField),
 	OneOf:  extract.Names(),
 }
 
 // asField says how a time is written.
 var asField = yamlfile.Field{
-	Name: "as", Enum: []string{"s", "ms", "duration", "time", "epoch"}, Default: "by its form", Doc: `How it is written: seconds, milliseconds, "1m30s", a date, or seconds since 1970.`,
+	Name: "as", Enum: []string{"s", "ms", "duration", "time", "epoch"}, Default: "by its form", Doc: `The format of the time. s: seconds. ms: milliseconds. duration: such as "1m30s". time: a date. epoch: seconds since 1970.`,
 }
 
 var extractObject = &yamlfile.Object{
 	ID: "extract", Title: "extract",
-	Doc: "Where this provider keeps the facts of an error. The first extractor that yields something wins.",
+	Doc: "Where this provider's responses have the facts of an error. Each fact has a list of extractors, and the first one that finds a value wins.",
 	Fields: []yamlfile.Field{
-		{Name: "type", Many: yamlfile.OrList, Object: extractorObject, Doc: "The error's type: `type` in a rule."},
-		{Name: "codes", Many: yamlfile.OrList, Object: extractorObject, Doc: "The error's codes, `codes` and `code` in a rule: what all extractors yield, in order, without repeats."},
-		{Name: "message", Many: yamlfile.OrList, Object: extractorObject, Doc: "The text for people: `message` in a rule."},
-		{Name: "retry_after", Many: yamlfile.OrList, Object: hintExtractorObject, Doc: "When to come back, if not in a Retry-After header: `retry_after` in a rule."},
-		{Name: "facts", Elem: &yamlfile.Field{Many: yamlfile.OrList, Object: extractorObject}, Doc: "Facts of the policy's own: `facts.NAME` in a rule."},
+		{Name: "type", Many: yamlfile.OrList, Object: extractorObject, Doc: "The error's type. Rules read it as `type`."},
+		{Name: "codes", Many: yamlfile.OrList, Object: extractorObject, Doc: "The error's codes: the values that all extractors find, in order and without repeats. Rules read them as `codes`, and the first as `code`."},
+		{Name: "message", Many: yamlfile.OrList, Object: extractorObject, Doc: "The error's text for people. Rules read it as `message`."},
+		{Name: "retry_after", Many: yamlfile.OrList, Object: hintExtractorObject, Doc: "When to come back, if the response does not say it in a Retry-After header. Rules read it as `retry_after`."},
+		{Name: "facts", Elem: &yamlfile.Field{Many: yamlfile.OrList, Object: extractorObject}, Doc: "Further facts, by names of your own. Rules read each as `facts.NAME`."},
 	},
 }
 
 var inspectObject = &yamlfile.Object{
 	ID: "inspect", Title: "an inspect entry", Example: "{status: 200, operations: [batch]}",
-	Doc: "Where a 2xx response can hide an error. Only there is its body read, and then replayed.",
+	Doc: "Which 2xx responses can hide an error in the body. Only their bodies are read; the caller still gets the whole body.",
 	Fields: []yamlfile.Field{
-		{Name: "status", Kind: yamlfile.Int, Min: 200, Max: 299, Default: "any 2xx", Doc: "HTTP status."},
-		{Name: "operations", Kind: kindOperation, Many: yamlfile.OrList, Default: "every operation", Doc: "Operations, as globs."},
-		{Name: "content_type", Kind: kindMedia, Default: "any", Doc: "Media type, or its beginning."},
-		{Name: "max", Kind: yamlfile.Size, Min: 1, Max: 1 << 20, Default: "64KiB", Doc: "How much of the body is read, at most 1MiB."},
+		{Name: "status", Kind: yamlfile.Int, Min: 200, Max: 299, Default: "any 2xx", Doc: "The response's HTTP status."},
+		{Name: "operations", Kind: kindOperation, Many: yamlfile.OrList, Default: "every operation", Doc: "Globs over the names of operations."},
+		{Name: "content_type", Kind: kindMedia, Default: "any", Doc: "The response's media type, or the beginning of it."},
+		{Name: "max", Kind: yamlfile.Size, Min: 1, Max: 1 << 20, Default: "64KiB", Doc: "The most bytes of the body that are read, up to 1MiB."},
 	},
 }
 
 var operationObject = &yamlfile.Object{
 	ID: "operation", Title: "an operation", Example: "{method: GET, path: /v1/messages/*, operation: messages.get}",
-	Doc: "Names an HTTP request's operation. All conditions given must hold; the first entry that matches wins.",
+	Doc: "Gives a name to the operation of an HTTP request. A request matches an entry if it meets all conditions of the entry. The first entry that matches wins.",
 	Fields: []yamlfile.Field{
-		{Name: "operation", Kind: yamlfile.Name, Required: true, Doc: "The name, for rules, costs and limits."},
-		{Name: "method", Kind: yamlfile.Method, Default: "any", Doc: "HTTP method."},
-		{Name: "host", Kind: kindHost, Default: "any", Doc: `Host name, exact or with a leading "*.".`},
-		{Name: "path", Kind: kindOperationPath, Default: "any", Doc: "Path glob: * within a segment, ** for any number of segments, {name} for a segment that rules read as facts.name, and that limits may count by."},
-		{Name: "query", Elem: &yamlfile.Field{Kind: kindGlob}, Doc: "Query parameters and globs over their values."},
-		{Name: "header", Elem: &yamlfile.Field{Kind: kindGlob}, Doc: "Request headers and globs over their values."},
-		{Name: "form", Elem: &yamlfile.Field{Kind: kindGlob}, Doc: "Fields of an application/x-www-form-urlencoded body and globs over their values."},
-		{Name: "token", Kind: yamlfile.Bool, Default: "false", Doc: "It is a request for tokens, such as a refresh: its credentials are not the account's access token."},
+		{Name: "operation", Kind: yamlfile.Name, Required: true, Doc: "The name of the operation, which rules, costs and limits refer to."},
+		{Name: "method", Kind: yamlfile.Method, Default: "any", Doc: "The request's HTTP method."},
+		{Name: "host", Kind: kindHost, Default: "any", Doc: `The request's host name, either exact or with a leading "*.".`},
+		{Name: "path", Kind: kindOperationPath, Default: "any", Doc: "Path glob: * stands for any text within a segment, ** for any number of segments. {name} stands for one segment, which rules read as facts.name and which a limit may have as a key."},
+		{Name: "query", Elem: &yamlfile.Field{Kind: kindGlob}, Doc: "Query parameters, each with a glob that its value must match."},
+		{Name: "header", Elem: &yamlfile.Field{Kind: kindGlob}, Doc: "Request headers, each with a glob that its value must match."},
+		{Name: "form", Elem: &yamlfile.Field{Kind: kindGlob}, Doc: "Fields of an application/x-www-form-urlencoded body, each with a glob that its value must match."},
+		{Name: "token", Kind: yamlfile.Bool, Default: "false", Doc: "Whether the operation requests tokens, as a refresh does. Such a request is not sent with the account's access token."},
 	},
 }
 
 var backoffObject = &yamlfile.Object{
 	ID: "backoff", Title: "a backoff", Example: "{initial: 1s, max: 64s, attempts: 6}", Foreign: foreignBackoffFields,
-	Doc: "A schedule of delays: initial·multiplier^(n-1) after the n-th failure, capped at max, then jitter, never below min. It needs attempts or elapsed, so that it ends.",
+	Doc: "A schedule of delays. The delay after the n-th failure is initial·multiplier^(n-1), but at most max; then jitter is applied, and the result is at least min. A backoff needs attempts or elapsed, so that it ends.",
 	Fields: []yamlfile.Field{
-		{Name: "initial", Kind: yamlfile.Duration, Positive: true, Default: "1s", Doc: "Delay after the first failure, before jitter."},
-		{Name: "min", Kind: yamlfile.Duration, Default: "0s", Doc: "No delay is shorter, whatever the jitter."},
-		{Name: "max", Kind: yamlfile.Duration, Positive: true, Default: "64s, or initial where that is longer", Doc: "Cap of the delay, before jitter."},
-		{Name: "multiplier", Kind: yamlfile.Float, Min: 1, Max: 1000, Default: "2", Doc: "Growth from one delay to the next."},
-		{Name: "jitter", Kind: kindJitter, Default: "equal", Doc: "How chance spreads the delay d: none = d, equal = d/2 to d, full = 0 to d, decorrelated = min to three times the delay before, +1s = d to d + 1s, 25% = a quarter less to a quarter more."},
-		{Name: "attempts", Kind: yamlfile.Int, Min: 1, Max: 65535, Default: "no bound but elapsed", Doc: "Attempts in all, the first one included."},
-		{Name: "elapsed", Kind: yamlfile.Duration, Positive: true, Default: "no bound but attempts", Doc: "Time spent trying, looked at from the second retry on. Waits that the server asked for do not count."},
+		{Name: "initial", Kind: yamlfile.Duration, Positive: true, Default: "1s", Doc: "The delay after the first failure, before jitter."},
+		{Name: "min", Kind: yamlfile.Duration, Default: "0s", Doc: "The shortest delay, after jitter."},
+		{Name: "max", Kind: yamlfile.Duration, Positive: true, Default: "64s, or initial where that is longer", Doc: "The longest delay, before jitter."},
+		{Name: "multiplier", Kind: yamlfile.Float, Min: 1, Max: 1000, Default: "2", Doc: "The factor by which each delay is longer than the one before."},
+		{Name: "jitter", Kind: kindJitter, Default: "equal", Doc: "How the delay d is made random. none: d. equal: d/2 to d. full: 0 to d. decorrelated: min to three times the delay before. +1s: d to d + 1s. 25%: a quarter less than d to a quarter more."},
+		{Name: "attempts", Kind: yamlfile.Int, Min: 1, Max: 65535, Default: "no bound but elapsed", Doc: "The most attempts, including the first."},
+		{Name: "elapsed", Kind: yamlfile.Duration, Positive: true, Default: "no bound but attempts", Doc: "The longest time since the first attempt, which is checked from the second retry on. Waits that the server asked for do not count."},
 	},
 }
 
 var budgetObject = &yamlfile.Object{
 	ID: "budget", Title: "budget", Example: "{ratio: 0.2, min: 10/s}",
-	Doc: "Retries may be at most this share of first attempts. Waits that the server asked for are exempt.",
+	Doc: "Limits retries to a share of first attempts. Retries after a wait that the server asked for are exempt.",
 	Fields: []yamlfile.Field{
-		{Name: "ratio", Kind: yamlfile.Float, Min: 0, Max: 1, Required: true, Doc: "Retries for each first attempt."},
-		{Name: "min", Kind: kindRate, Default: "10/s", Doc: "Retries that are always allowed."},
-		{Name: "key", Enum: append([]string{"provider"}, dimensions...), Default: "provider", Doc: "What the budget is kept by."},
+		{Name: "ratio", Kind: yamlfile.Float, Min: 0, Max: 1, Required: true, Doc: "How many retries each first attempt allows."},
+		{Name: "min", Kind: kindRate, Default: "10/s", Doc: "The rate of retries that is always allowed."},
+		{Name: "key", Enum: append([]string{"provider"}, dimensions...), Default: "provider", Doc: "What has a budget of its own: the whole provider, or each account, host and so on."},
 	},
 }
 
 var breakerObject = &yamlfile.Object{
 	ID: "breaker", Title: "breaker", Example: "{failures: 5, open: 30s}",
-	Doc: "A circuit breaker: after failures in a row, or a share of failures in a window, calls fail at once for a while.",
+	Doc: "A circuit breaker. It opens after a number of failures in a row, or a share of failures in a window. While it is open, calls fail at once.",
 	Fields: []yamlfile.Field{
-		{Name: "key", Enum: append([]string{"provider"}, dimensions...), Default: "host", Doc: "What the breaker is kept by."},
-		{Name: "failures", Kind: yamlfile.Int, Min: 1, Max: 1e6, Doc: "Failures in a row that open it."},
-		{Name: "ratio", Kind: yamlfile.Float, Min: 0, Max: 1, Doc: "Share of failures in the window that opens it."},
-		{Name: "min", Kind: yamlfile.Int, Min: 1, Max: 1e6, Default: "20", Doc: "Requests in the window before the share counts."},
-		{Name: "window", Kind: yamlfile.Duration, Positive: true, Default: "10s", Doc: "Window of the share."},
-		{Name: "open", Kind: yamlfile.Duration, Positive: true, Default: "30s", Doc: "How long it stays open before it lets a probe through."},
-		{Name: "probes", Kind: yamlfile.Int, Min: 1, Max: 1e6, Default: "1", Doc: "Requests let through while it is half open."},
+		{Name: "key", Enum: append([]string{"provider"}, dimensions...), Default: "host", Doc: "What has a breaker of its own: each host, each account and so on, or the whole provider."},
+		{Name: "failures", Kind: yamlfile.Int, Min: 1, Max: 1e6, Doc: "How many failures in a row open the breaker."},
+		{Name: "ratio", Kind: yamlfile.Float, Min: 0, Max: 1, Doc: "Which share of failures in the window opens the breaker."},
+		{Name: "min", Kind: yamlfile.Int, Min: 1, Max: 1e6, Default: "20", Doc: "How many requests the window must have before the share counts."},
+		{Name: "window", Kind: yamlfile.Duration, Positive: true, Default: "10s", Doc: "The length of the window in which the share is counted."},
+		{Name: "open", Kind: yamlfile.Duration, Positive: true, Default: "30s", Doc: "How long the breaker stays open before it lets probes through."},
+		{Name: "probes", Kind: yamlfile.Int, Min: 1, Max: 1e6, Default: "1", Doc: "How many requests the breaker lets through as probes, after it was open."},
 	},
 }
 
 var holdObject = &yamlfile.Object{
 	ID: "hold", Title: "a hold",
-	Doc: "A limit that is closed for the call's key, for everyone who uses that.",
+	Doc: "Closes a limit for the call's key, for all calls that have the same key.",
 	Fields: []yamlfile.Field{
-		{Name: "limit", Kind: yamlfile.Name, Required: true, Doc: "The limit's name."},
-		{Name: "for", Kind: yamlfile.Duration, Positive: true, Default: "until the wait is over", Doc: "How long it stays closed, at least; longer where the server asks for that."},
-		{Name: "until", Object: untilObject, Default: "until the wait is over", Doc: "The time of day at which it opens again, and up to five minutes later by chance; later where the server asks for that."},
+		{Name: "limit", Kind: yamlfile.Name, Required: true, Doc: "The name of the limit."},
+		{Name: "for", Kind: yamlfile.Duration, Positive: true, Default: "until the wait is over", Doc: "The shortest time that the limit stays closed. It is longer if the server asks for more."},
+		{Name: "until", Object: untilObject, Default: "until the wait is over", Doc: "The time of day at which the limit opens again, plus a random time of up to five minutes. It opens later if the server asks for that."},
 	},
 	AtMostOne: []string{"for", "until"},
 	Short:     "limit",
@@ -156,30 +156,30 @@ var holdObject = &yamlfile.Object{
 
 var untilObject = &yamlfile.Object{
 	ID: "until", Title: "until",
-	Doc: "A time that comes every day, such as that at which a provider's quota of the day begins anew.",
+	Doc: "A time of day, such as the one at which a provider resets a daily quota.",
 	Fields: []yamlfile.Field{
 		{Name: "daily", Kind: kindDaily, Required: true, Doc: `The time of day, such as "00:00".`},
-		{Name: "zone", Kind: kindZone, Default: "UTC", Doc: "The time zone that it is in, by its IANA name, such as America/Los_Angeles."},
+		{Name: "zone", Kind: kindZone, Default: "UTC", Doc: "The time zone of the time of day, by its IANA name, such as America/Los_Angeles."},
 	},
 }
 
 var ruleObject = &yamlfile.Object{
 	ID: "rule", Title: "a rule", Example: "{name: gone, when: status == 404, action: fail}",
-	Doc: "What to do with the events for which an expression holds. The first rule that matches wins.",
+	Doc: "What to do with an event for which an expression is true. The first rule that matches wins.",
 	Fields: []yamlfile.Field{
-		{Name: "name", Kind: yamlfile.Name, Required: true, Doc: "Unique name; decisions, metrics and tests show it."},
-		{Name: "when", Kind: kindExpr, Required: true, Doc: `Expression over the event, such as: status == 429 and "quotaExceeded" in codes.`},
+		{Name: "name", Kind: yamlfile.Name, Required: true, Doc: "A unique name, which decisions, metrics and tests show."},
+		{Name: "when", Kind: kindExpr, Required: true, Doc: `Expression over the facts of the event, such as: status == 429 and "quotaExceeded" in codes.`},
 		{Name: "action", Required: true, Enum: Actions(), Foreign: foreignActions, Doc: actionDocs()},
-		{Name: "as", Enum: []string{"permanent", "needs_user", "resync", "ambiguous"}, Open: true, NotAllowed: engineLabels, Default: "permanent", Doc: "With fail: the kind of failure, or a label of your own."},
-		{Name: "backoff", Kind: yamlfile.Name, Default: "default", Doc: "With retry and wait: the schedule."},
-		{Name: "wait", Kind: yamlfile.Duration, Positive: true, Doc: "With wait: a fixed time in place of a schedule."},
-		{Name: "hint", Enum: hintNames[:], Default: "floor", Doc: "What a time that the server asks for does. floor: the schedule's delay, and never less than was asked for. exact: what was asked for, and the schedule only without it. ignore: nothing."},
-		{Name: "max_wait", Kind: yamlfile.Duration, Positive: true, Default: "no bound of its own", Doc: "With retry and wait: the longest hint that is obeyed."},
-		{Name: "over", Enum: overNames[:], Default: "defer", Doc: "With max_wait: what a longer hint does. defer hands back a time to resume at, fail gives up, ignore goes on as if there were no hint."},
-		{Name: "hold", Object: holdObject, Many: yamlfile.OrList, Doc: "Limits that stay closed for this key: until the wait is over, or for as long as is said."},
-		{Name: "replay", Enum: []string{"safe", "gate"}, Default: "gate", Doc: "safe: the server refused before processing, a repeat cannot do it twice. gate: only what is idempotent is repeated after an unknown outcome."},
-		{Name: "override", Kind: yamlfile.Bool, Default: "false", Doc: "Takes the place of the inherited rule of this name, also for events that only that one was for. Without it, check warns of those."},
-		{Name: "last", Kind: yamlfile.Bool, Default: "false", Doc: "Comes after the rules of the policies this one extends: a catch-all."},
+		{Name: "as", Enum: []string{"permanent", "needs_user", "resync", "ambiguous"}, Open: true, NotAllowed: engineLabels, Default: "permanent", Doc: "With the action fail: the kind of failure, or a label of your own."},
+		{Name: "backoff", Kind: yamlfile.Name, Default: "default", Doc: "With the actions retry and wait: the name of the backoff that gives the delay."},
+		{Name: "wait", Kind: yamlfile.Duration, Positive: true, Doc: "With the action wait: a fixed delay instead of a backoff."},
+		{Name: "hint", Enum: hintNames[:], Default: "floor", Doc: "How the rule uses a hint, which is the time that the server asks for. floor: wait for the backoff's delay, but at least for the hint. exact: wait for the hint, and use the backoff only if there is none. ignore: do not use it."},
+		{Name: "max_wait", Kind: yamlfile.Duration, Positive: true, Default: "no bound of its own", Doc: "With the actions retry and wait: the longest hint that is obeyed."},
+		{Name: "over", Enum: overNames[:], Default: "defer", Doc: "With max_wait: what to do if the hint is longer. defer: hand the call back with the time to resume it. fail: give up. ignore: go on as if there were no hint."},
+		{Name: "hold", Object: holdObject, Many: yamlfile.OrList, Doc: "The limits that are closed for the call's key, until the wait is over or for the time given."},
+		{Name: "replay", Enum: []string{"safe", "gate"}, Default: "gate", Doc: "Whether a repeat may do the work twice. safe: it cannot, since the server refused the request before it processed it. gate: it may, so after an unknown outcome only what is idempotent is repeated."},
+		{Name: "override", Kind: yamlfile.Bool, Default: "false", Doc: "Says that this rule is meant to replace the inherited rule of the same name, even if it does not match all events that the inherited rule matches. Without it, `check` warns about such events."},
+		{Name: "last", Kind: yamlfile.Bool, Default: "false", Doc: "Whether the rule comes after the inherited rules instead of before them."},
 	},
 	AtMostOne: []string{"wait", "backoff"}, Foreign: foreignRuleFields,
 }
@@ -187,27 +187,27 @@ var ruleObject = &yamlfile.Object{
 // fileObject is the policy file as a whole.
 var fileObject = &yamlfile.Object{
 	ID: "policy", Title: "a policy", Example: "`version: 1`, `provider: acme` and `extends: [http]`, each on a line of its own", Foreign: foreignFileFields, Partial: true, AnyOf: []string{"default", "extends"},
-	Doc: "Recourse policy: what to do after a call to a provider fails, and the limits to stay inside.",
+	Doc: "A policy of Recourse: what to do after a call to a provider fails, and which limits to keep.",
 	Fields: []yamlfile.Field{
-		{Name: "version", Kind: yamlfile.Version, Required: true, Doc: "Version of this file format: 1."},
-		{Name: "provider", Kind: yamlfile.Label, Required: true, Doc: "Unique name: calls name it, rules see it."},
-		{Name: "extends", Kind: yamlfile.Label, Many: yamlfile.OrList, Doc: "Policies to inherit from, the most general first."},
-		{Name: "source", Doc: "Where the provider documents this."},
-		{Name: "protocol", Enum: protocol.Names(), Default: "http", Doc: "What the provider speaks."},
-		{Name: "match", Many: yamlfile.OrList, Object: matchObject, Doc: "Lets a transport pick the policy. Not inherited."},
-		{Name: "extract", Object: extractObject, Doc: "Where this provider keeps the facts of an error."},
-		{Name: "inspect", Many: yamlfile.OrList, Object: inspectObject, Doc: "2xx bodies are read only where this says that an error can hide in them."},
-		{Name: "operations", Many: yamlfile.OrList, Object: operationObject, Doc: "Names an HTTP request's operation."},
-		{Name: "idempotent", Kind: kindOperation, Many: yamlfile.OrList, Doc: "Operations, as globs, that are harmless to repeat although the method says otherwise."},
-		{Name: "attempt_timeout", Kind: yamlfile.Duration, Positive: true, Default: "none", Doc: "Time until the response's headers; the body may be idle for as long."},
-		{Name: "backoff", Elem: &yamlfile.Field{Object: backoffObject}, Doc: "Named schedules of delays."},
-		{Name: "costs", Elem: &yamlfile.Field{Elem: &yamlfile.Field{Kind: yamlfile.Int, Min: 0, Max: 1e12}}, Reserved: BytesCost, Doc: "Named tables: quota units by operation, as globs. The key default is required."},
-		{Name: "limits", Many: yamlfile.OrList, Object: limitObject, Doc: "Limits: a call gets all that apply to it, or none."},
-		{Name: "budget", Object: budgetObject, Doc: "Bounds retries to a share of first attempts."},
+		{Name: "version", Kind: yamlfile.Version, Required: true, Doc: "The version of this file format, which is 1."},
+		{Name: "provider", Kind: yamlfile.Label, Required: true, Doc: "A unique name, by which calls refer to the policy and which rules read as `provider`."},
+		{Name: "extends", Kind: yamlfile.Label, Many: yamlfile.OrList, Doc: "The policies to inherit from, the most general first."},
+		{Name: "source", Doc: "Where the provider documents its errors and limits."},
+		{Name: "protocol", Enum: protocol.Names(), Default: "http", Doc: "The protocol that the provider speaks."},
+		{Name: "match", Many: yamlfile.OrList, Object: matchObject, Doc: "The requests for which a transport picks this policy. It is not inherited."},
+		{Name: "extract", Object: extractObject, Doc: "Where this provider's responses have the facts of an error."},
+		{Name: "inspect", Many: yamlfile.OrList, Object: inspectObject, Doc: "Which 2xx responses can hide an error in the body. No other 2xx bodies are read."},
+		{Name: "operations", Many: yamlfile.OrList, Object: operationObject, Doc: "Gives names to the operations of HTTP requests."},
+		{Name: "idempotent", Kind: kindOperation, Many: yamlfile.OrList, Doc: "Globs over the names of operations that are harmless to repeat although their HTTP method is not idempotent."},
+		{Name: "attempt_timeout", Kind: yamlfile.Duration, Positive: true, Default: "none", Doc: "The longest time from the start of an attempt to the response's headers, and the longest pause while the body is read."},
+		{Name: "backoff", Elem: &yamlfile.Field{Object: backoffObject}, Doc: "Schedules of delays, by name."},
+		{Name: "costs", Elem: &yamlfile.Field{Elem: &yamlfile.Field{Kind: yamlfile.Int, Min: 0, Max: 1e12}}, Reserved: BytesCost, Doc: "Tables of costs, by name. Each table gives the units that an operation costs, by globs over names of operations. The key default is required."},
+		{Name: "limits", Many: yamlfile.OrList, Object: limitObject, Doc: "The limits. A call waits until all that apply to it let it through, and takes from all of them at once."},
+		{Name: "budget", Object: budgetObject, Doc: "Limits retries to a share of first attempts."},
 		{Name: "breaker", Object: breakerObject, Doc: "A circuit breaker."},
-		{Name: "remove", Kind: yamlfile.Text, Many: yamlfile.OrList, Doc: "Inherited rules, limits, backoffs, costs, operations and idempotent globs to drop, by name, or by section and name as in limits.minute."},
-		{Name: "rules", Many: yamlfile.List, Object: ruleObject, Doc: "First match wins."},
-		{Name: "default", Enum: []string{"fail", "retry", "wait"}, Doc: `What to do when no rule matches; required, here or in a policy it extends. Its rule is named "default".`},
+		{Name: "remove", Kind: yamlfile.Text, Many: yamlfile.OrList, Doc: "The inherited rules, limits, backoffs, costs, operations and idempotent globs to drop: each by its name, or by its section and name, as in limits.minute."},
+		{Name: "rules", Many: yamlfile.List, Object: ruleObject, Doc: "The rules, in order. The first rule that matches wins."},
+		{Name: "default", Enum: []string{"fail", "retry", "wait"}, Doc: `What to do if no rule matches. It is required, here or in a policy that this one extends. Decisions show it as the rule "default".`},
 	},
 }
 

@@ -9,31 +9,31 @@ import (
 // learnFields are what the extractors of a `learn` read: headers only, since the body
 // of a success is left alone.
 var learnFields = []yamlfile.Field{
-	{Name: "header", Kind: yamlfile.Header, Required: true, Doc: "Value of a response header."},
-	{Name: "match", Kind: extract.Pattern, Default: "all of it", Doc: "A regular expression (RE2) over what is found. It yields the first group, or the whole match."},
-	{Name: "when", Kind: kindWhen, Default: "always", Doc: `Expression over status, header("NAME"), method and operation: only where it holds is this looked at.`},
+	{Name: "header", Kind: yamlfile.Header, Required: true, Doc: "The name of a response header, whose value is read."},
+	{Name: "match", Kind: extract.Pattern, Default: "all of it", Doc: "A regular expression (RE2) that is applied to the value found. The result is its first group, or the whole match if it has no group."},
+	{Name: "when", Kind: kindWhen, Default: "always", Doc: `Expression over status, header("NAME"), method and operation. The extractor is used only if it is true.`},
 }
 
 var learnNumberObject = &yamlfile.Object{
 	ID: "learn_number", Title: "an extractor of a number", Example: "{header: X-RateLimit-Remaining}",
-	Doc: "The response header that a number stands in.", Fields: learnFields,
+	Doc: "The response header that has a number.", Fields: learnFields,
 }
 
 var learnTimeObject = &yamlfile.Object{
 	ID: "learn_time", Title: "an extractor of a time", Example: "{header: X-RateLimit-Reset, as: epoch}",
-	Doc:    "The response header that a time stands in, and how it is written.",
+	Doc:    "The response header that has a time, and the format of the time.",
 	Fields: append(learnFields[:len(learnFields):len(learnFields)], asField),
 }
 
 var learnObject = &yamlfile.Object{
 	ID: "learn", Title: "learn", Example: "{remaining: {header: X-RateLimit-Remaining}, reset: {header: X-RateLimit-Reset, as: epoch}}",
-	Doc: "Where the headers of every response tell what is left of the limit. What they say only lowers what the limit lets through.",
+	Doc: "Which response headers tell how much of the limit is left. They can only lower what the limit lets through.",
 	Fields: []yamlfile.Field{
-		{Name: "remaining", Object: learnNumberObject, Many: yamlfile.OrList, Required: true, Doc: "How much is left. The first extractor that yields a number wins."},
-		{Name: "reset", Object: learnTimeObject, Many: yamlfile.OrList, Default: "what is left fills at the limit's rate, or lasts for a whole window", Doc: "When the limit begins anew. A response that tells no time to come, or one more than 7 days away, is ignored."},
-		{Name: "limit", Object: learnNumberObject, Many: yamlfile.OrList, Default: "the limit's own number", Doc: "With quota: how much it is in all. It lowers the quota of the key, and never raises it."},
-		{Name: "when", Kind: kindWhen, Default: "always", Doc: `Expression over status, header("NAME"), method and operation: only a response for which it holds tells about this limit.`},
-		{Name: "unit", Kind: yamlfile.Int, Min: 1, Max: 1e9, Default: "1", Doc: "How many units of the limit one of the header's is, where the header counts requests and the limit units."},
+		{Name: "remaining", Object: learnNumberObject, Many: yamlfile.OrList, Required: true, Doc: "How much of the limit is left. The first extractor that finds a number wins."},
+		{Name: "reset", Object: learnTimeObject, Many: yamlfile.OrList, Default: "with rate, what is left grows at that rate; with quota, it lasts for a whole window", Doc: "When the limit is reset. A time that has passed or is more than 7 days away is ignored, and so is the rest of that response."},
+		{Name: "limit", Object: learnNumberObject, Many: yamlfile.OrList, Default: "the limit's own number", Doc: "With quota: the whole quota. It can lower the quota of the key, but never raises it."},
+		{Name: "when", Kind: kindWhen, Default: "always", Doc: `Expression over status, header("NAME"), method and operation. Only a response for which it is true tells about this limit.`},
+		{Name: "unit", Kind: yamlfile.Int, Min: 1, Max: 1e9, Default: "1", Doc: "How many units of the limit one of the header's units is, for a header that counts requests and a limit that counts costs."},
 	},
 }
 

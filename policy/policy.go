@@ -121,10 +121,10 @@ var actions = [...]struct {
 	repeats, waits bool
 }{
 	Fail:   {name: "fail", doc: "give up."},
-	Accept: {name: "accept", doc: "no error after all."},
-	Retry:  {name: "retry", doc: "again after a backoff.", repeats: true, waits: true},
-	Wait:   {name: "wait", doc: "again when the server said.", repeats: true, waits: true},
-	Reauth: {name: "reauth", doc: "refresh the credentials once, then again.", repeats: true},
+	Accept: {name: "accept", doc: "treat it as a success."},
+	Retry:  {name: "retry", doc: "try again after a backoff.", repeats: true, waits: true},
+	Wait:   {name: "wait", doc: "try again when the server says, or after a backoff.", repeats: true, waits: true},
+	Reauth: {name: "reauth", doc: "refresh the credentials once, then try again.", repeats: true},
 }
 
 // String returns the action's name in a policy file; "fail" for an unknown action.

@@ -7,7 +7,7 @@ import (
 
 // headerForm reads the values of a header.
 var headerForm = &Form{
-	Field:   yamlfile.Field{Name: "header", Kind: yamlfile.Header, Doc: "Value of a response header."},
+	Field:   yamlfile.Field{Name: "header", Kind: yamlfile.Header, Doc: "The name of a response header, whose value is read."},
 	hidden:  secretheader.Is,
 	compile: func(name any) reader { return headerName(name.(string)) },
 }

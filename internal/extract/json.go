@@ -11,7 +11,7 @@ import (
 
 // jsonForm reads the scalars at a gjson path.
 var jsonForm = &Form{
-	Field:     yamlfile.Field{Name: "json", Kind: checked(badJSONPath, "%q is not a gjson path"), Doc: "gjson path into a JSON body, such as error.errors.#.reason."},
+	Field:     yamlfile.Field{Name: "json", Kind: checked(badJSONPath, "%q is not a gjson path"), Doc: "A gjson path into a JSON body, such as error.errors.#.reason."},
 	ReadsBody: true,
 	compile:   func(path any) reader { return newJSONPath(path.(string)) },
 }

@@ -10,7 +10,7 @@ import (
 // Text reads what a regular expression matches in the text of the reply: see [Reply.Search].
 var Text = &Form{
 	Field: yamlfile.Field{Name: "text", Kind: Pattern,
-		Doc: "Regular expression (RE2) over the message, else, of a refusal (never of a 2xx), the first 4 KiB of the body. It yields the first group, or the whole match."},
+		Doc: "A regular expression (RE2) that is applied to the message. If there is no message, it is applied to the first 4 KiB of the body, but never of a 2xx response. The result is its first group, or the whole match if it has no group."},
 	ReadsBody: true,
 	compile:   func(re any) reader { return &textPattern{re: re.(*regexp.Regexp)} },
 }

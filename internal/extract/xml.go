@@ -10,14 +10,14 @@ import (
 // xmlForm reads the text of elements.
 var xmlForm = &Form{
 	Field: yamlfile.Field{Name: "xml", Kind: checked(badXMLPath, "%q does not name an XML element"),
-		Doc: `Text of an XML element by local name, or 'Value[@Name="X"]' by the value of an attribute too. 'Fault/faultcode' names its parent, '/Sync/*/Status' all from the root on.`},
+		Doc: `The local name of an XML element, whose text is read. 'Value[@Name="X"]' reads only elements with that attribute. 'Fault/faultcode' also names the parent, and '/Sync/*/Status' all elements from the root on.`},
 	ReadsBody: true,
 	compile:   func(path any) reader { p, _ := parseXMLPath(path.(string)); return p },
 }
 
 // xmlNameForm reads the names of elements.
 var xmlNameForm = &Form{
-	Field:     yamlfile.Field{Name: "xml_name", Kind: checked(badElement, "%q does not name an XML element"), Doc: "Local names of an XML element's children."},
+	Field:     yamlfile.Field{Name: "xml_name", Kind: checked(badElement, "%q does not name an XML element"), Doc: "The local name of an XML element. The local names of its children are read."},
 	ReadsBody: true,
 	compile:   func(name any) reader { return xmlParent(name.(string)) },
 }
