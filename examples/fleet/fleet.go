@@ -36,11 +36,13 @@ type fleet struct {
 	url      string
 	policies string         // the workers' folder
 	watching sync.WaitGroup // goroutines that watch killed workers
+	counted  counted        // by the provider, in the end
 
 	mu            sync.Mutex
 	workers       []*worker
 	sent          map[string]bool
 	asked, grants int64
+	outages       int             // how often a worker went by its share, since the store did not answer in time
 	back          []time.Duration // how long it took until the slots of a killed worker were in use again
 	failed        error
 }
@@ -71,7 +73,8 @@ func (f *fleet) run(ctx context.Context, kill int, d time.Duration) (r report, e
 	to := time.Now()
 	f.end(os.Interrupt)
 
-	c := f.provider.count(from, to, without)
+	f.counted = f.provider.count(from, to, without)
+	c := &f.counted
 	r = report{
 		OverLimit: c.over, PeakConcurrency: c.peak, ConcurrencyLimit: concurrency, Utilisation: c.utilisation,
 		EarlyRetries: c.early, DuplicateSends: c.duplicates, Lost: f.lost(),
@@ -175,6 +178,9 @@ func (f *fleet) hear(l *line) {
 	defer f.mu.Unlock()
 	if l.Sent != "" {
 		f.sent[l.Sent] = true
+	}
+	if l.Outage {
+		f.outages++
 	}
 	f.asked, f.grants = f.asked+l.Asked, f.grants+l.Grants
 }

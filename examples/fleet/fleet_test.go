@@ -108,7 +108,9 @@ func oneStore(t *testing.T, test storeTest) {
 // Eight processes, of which some come late and two are killed, and whose policies are replaced in
 // the middle, exceed no limit and lose nothing. The slots of those that are killed come back when
 // their leases run out. How much is used of the limits is a measurement, which is logged: the
-// aim is 0.97 in the long run, and a busy machine misses it.
+// aim is 0.97 in the long run, and a busy machine misses it. On a machine that is so busy that the
+// store does not answer in time, workers go by their shares for a while, as where it fails; then more
+// may arrive, by what docs/fleet.md says of that, and slots come back later.
 func TestFleet(t *testing.T) {
 	d, timeout := 10*time.Second, busy
 	if *long {
@@ -121,15 +123,19 @@ func TestFleet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%+v; slots back after %v; a request took %v at most from its permit to the provider", r, f.back, f.provider.slowest)
-		if r.OverLimit != 0 || r.PeakConcurrency > r.ConcurrencyLimit || r.EarlyRetries != 0 || r.DuplicateSends != 0 || r.Lost != 0 {
-			t.Errorf("got %+v, want nothing over the limits, early, twice or lost", r)
+		t.Logf("%+v; slots back after %v; a request took %v at most from its permit to the provider; %d outages", r, f.back, f.provider.slowest, f.outages)
+		over, most := f.counted.excess, 0.0
+		if f.outages > 0 {
+			most = mostExcess(f.processes)
+		}
+		if f.counted.overGranted != 0 || over > most || r.PeakConcurrency > r.ConcurrencyLimit || r.EarlyRetries != 0 || r.DuplicateSends != 0 || r.Lost != 0 {
+			t.Errorf("got %+v, %.1f units over the limits, want at most %.1f, and nothing granted over them, early, twice or lost", r, over, most)
 		}
 		if r.PeakConcurrency == 0 || r.Utilisation == 0 {
 			t.Error("nothing was done")
 		}
 		for _, back := range f.back {
-			if back > 2*lease { // twice, since a busy machine is late
+			if back > 2*lease && f.outages == 0 { // twice, since a busy machine is late
 				t.Errorf("slots of a killed worker: got them back after %v, want %v and little more", back, lease)
 			}
 		}

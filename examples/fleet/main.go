@@ -42,7 +42,7 @@ func main() {
 	processes := flag.Int("processes", 8, "worker processes")
 	seconds := flag.Float64("seconds", 20, "how long they work")
 	kill := flag.Int("kill", 2, "how many of them are killed in the middle")
-	timeout := flag.Duration("timeout", 50*time.Millisecond, "how long a request waits for the store at most")
+	timeout := flag.Duration("timeout", 250*time.Millisecond, "how long a request waits for the store at most; one machine with all processes and the store is slow at times")
 	asJSON := flag.Bool("json", false, "print the report as JSON")
 	worker := flag.String("worker", "", "work for the provider at this URL (the command uses it itself)")
 	policies := flag.String("policies", "", "a worker's folder of policies (the command uses it itself)")
@@ -80,6 +80,9 @@ func main() {
 	}}
 	r, err := f.run(ctx, *kill, d)
 	fail(err)
+	if f.outages > 0 {
+		fmt.Fprintf(os.Stderr, "fleet: %d times the store did not answer a worker within %v, which then went by its share for a while\n", f.outages, *timeout)
+	}
 	r.Store = "redis"
 	if *postgresURL != "" {
 		r.Store = "postgres"

@@ -37,6 +37,7 @@ type line struct {
 	Sent    string    `json:"sent,omitempty"`    // a message that was sent
 	Refused string    `json:"refused,omitempty"` // a mailbox, of whose refusal the store knows
 	At      time.Time `json:"at,omitzero"`       // since when
+	Outage  bool      `json:"outage,omitempty"`  // the store did not answer in time, so the worker goes by its share for a while
 	Asked   int64     `json:"asked,omitempty"`   // in the end: how often the store was asked for a permit
 	Grants  int64     `json:"grants,omitempty"`  // and how many it gave
 }
@@ -70,9 +71,14 @@ func work(ctx context.Context, url, policies string, store limiter.Store, timeou
 	out := json.NewEncoder(os.Stdout)
 	say := func(l line) { mu.Lock(); defer mu.Unlock(); out.Encode(l) }
 	counting := &asked{Store: store, say: say}
+	outages := engine.ObserverFunc(func(_ context.Context, n *engine.Notice) {
+		if n.Kind == engine.NoticeStore && n.Store.Kind == limiter.StoreOutageBegan {
+			say(line{Outage: true})
+		}
+	})
 
 	// These two lines are all that a worker needs.
-	eng, err := engine.New(engine.Options{Policies: set, Store: counting, StoreTimeout: timeout, StoreLease: lease, Workers: workers})
+	eng, err := engine.New(engine.Options{Policies: set, Observer: outages, Store: counting, StoreTimeout: timeout, StoreLease: lease, Workers: workers})
 	if err != nil {
 		return err
 	}
