@@ -23,7 +23,8 @@ type callers struct {
 }
 
 // Nobody starves, whoever else asks: many workers of one process, more processes than have a
-// place in the order, cheap calls beside dear ones, interactive calls beside backfill.
+// place in the order, cheap calls beside dear ones, interactive calls beside backfill. And whoever
+// gets them, hardly any units stay unused.
 func TestFleetIsFair(t *testing.T) {
 	const usual = 60 * time.Second
 	units := Limit{Name: "units", Key: byAccount, Rate: 100, Burst: 100, MaxCost: 100}
@@ -66,8 +67,8 @@ func TestFleetIsFair(t *testing.T) {
 			{processes: 1, workers: 1, cost: 100, most: 5 * time.Second},
 		}, usual},
 		{"units and slots: the dearest and cheap", []Limit{units, slots}, []callers{
-			{processes: 8, workers: 8, cost: 1, slots: true, hold: 5 * time.Millisecond},
-			{processes: 1, workers: 1, cost: 100, slots: true, hold: 5 * time.Millisecond, most: 5 * time.Second},
+			{processes: 8, workers: 8, cost: 1, slots: true, hold: 5 * time.Millisecond, trips: 2.2},
+			{processes: 1, workers: 1, cost: 100, slots: true, hold: 5 * time.Millisecond, most: 5 * time.Second, trips: 2.2},
 		}, usual},
 		{"units: backfill and interactive", []Limit{units}, []callers{
 			{processes: 4, workers: 8, cost: 1},
@@ -152,6 +153,7 @@ func TestFleetIsFair(t *testing.T) {
 					}
 				}
 				wg.Wait()
+				used := int64(0)
 				process = 0
 				for i, k := range c.of {
 					of := grants[process : process+k.processes]
@@ -166,12 +168,19 @@ func TestFleetIsFair(t *testing.T) {
 					for _, n := range of {
 						least, most = min(least, n), max(most, n)
 					}
+					used += units[i]
 					t.Logf("%d processes of %d workers, cost %d, priority %v: %d to %d calls each, %d units in all, longest wait %v, %.2f requests a grant", k.processes, k.workers, k.cost, k.prio, least, most, units[i], longest[i], trips)
 					if k.most > 0 && longest[i] > k.most {
 						t.Errorf("a call waited for %v, want %v at most", longest[i], k.most)
 					}
 					if k.trips > 0 && trips > k.trips {
 						t.Errorf("got %.2f requests a grant, want %v at most", trips, k.trips)
+					}
+				}
+				if m := c.limits[0]; m.Rate > 0 {
+					all := float64(m.Burst) + m.Rate*c.d.Seconds()
+					if float64(used) < 0.97*all {
+						t.Errorf("%d units were used, want 97 %% of %.0f at least", used, all)
 					}
 				}
 			})

@@ -342,6 +342,7 @@ func zoneless(answer any) any {
 		a.Cause.At = a.Cause.At.UTC()
 		return a
 	case limiter.StoreRenewed:
+		slices.SortFunc(a.Lost, func(a, b limiter.StoreID) int { return bytes.Compare(a[:], b[:]) }) // in no order
 		if len(a.Lost) == 0 {
 			a.Lost = nil
 		}

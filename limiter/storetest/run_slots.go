@@ -250,6 +250,26 @@ var slotTests = []suiteTest{
 		s.refused("another newcomer", ask(caller{}))
 		s.granted("who came late", ask(late))
 	}},
+	{"slots are kept from when the units come on, not before", true, func(s *suite) {
+		k := s.key()
+		cheap, dear := caller{member: newID()}, caller{member: newID()}
+		askFor := func(c caller, cost int64) permit {
+			return s.ask(c, part(k, bucketOf(100, time.Second, cost), slotsOf(1, 1)))
+		}
+		p := s.granted("the slot", askFor(caller{}, 100))
+		s.refused("cheap, which waits for the slot", s.ask(cheap, part(k, slotsOf(1, 1))))
+		p.end(limiter.StoreReleased) // cheap is told
+		s.refused("dear, which lacks units", askFor(dear, 50))
+		s.refused("cheap, whose units come after those", askFor(cheap, 1))
+		p = s.granted("another, which needs no units", s.ask(caller{}, part(k, slotsOf(1, 1))))
+		p.end(limiter.StoreReleased)
+		s.advance(505 * ms)
+		s.refused("another, once the dear one's units have come", s.ask(caller{}, part(k, slotsOf(1, 1))))
+		p = s.granted("dear", askFor(dear, 50))
+		s.advance(10 * ms)
+		p.end(limiter.StoreReleased)
+		s.granted("cheap", askFor(cheap, 1))
+	}},
 	{"who lacks units for long does not wait for slots", true, func(s *suite) {
 		k := s.key()
 		p := s.granted("free", s.ask(caller{}, part(k, slotsOf(1, 1), bucketOf(1, 2*time.Second, 0))))

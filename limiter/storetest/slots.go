@@ -6,7 +6,8 @@ import "github.com/recourse-go/recourse/limiter"
 //
 // A member that is refused waits, for a second after each time that it asks. Members get free
 // slots in the order in which they came: the store tells them, and keeps the slots that they
-// want for a moment. Others get slots only if there are more than the waiting members want.
+// want for a moment. Others get slots only if there are more than the waiting members want. For a
+// member that lacks units slots are kept from when those come.
 //
 // There are waiterMost places in that order for each priority. If all are taken, who asks takes one
 // of the last from the member that has it, by lot. So nobody stays without a place for long.
@@ -28,7 +29,7 @@ type waiter struct {
 	priority limiter.Priority
 	slots    int64
 	until    int64
-	told     int64 // when it was told that it is its turn; 0 = not yet
+	told     int64 // when it was told that it is its turn, or may come since its units will be there; 0 = neither
 }
 
 func (x *slots) leaseOf(id limiter.StoreID) int {
@@ -69,22 +70,27 @@ func (x *slots) newAt() (at int64) {
 // claim reports whether a member may have n slots of all that there are. If not, the member
 // waits. told are the members that may ask for slots now.
 func (s *state) claim(member limiter.StoreID, priority limiter.Priority, n, all, now int64) (ok bool, told []limiter.StoreID) {
-	i := s.waiterOf(member, priority)
-	if i < 0 {
-		if n := s.waiting(priority); n >= waiterMost {
-			s.displace(priority, n-1-lot(now))
-		}
-		s.waiters = append(s.waiters, waiter{member: member, priority: priority})
-		i = len(s.waiters) - 1
-	}
-	w := &s.waiters[i]
+	w := s.place(member, priority, now)
 	w.until = now + waiterFor
-	if w.told != 0 && (n > w.slots || s.used()+n > all) {
-		w.told = 0 // another call than that which it was told for, or a limit that is lower now
+	if w.told > now || w.told != 0 && (n > w.slots || s.used()+n > all) {
+		w.told = 0 // another call than that which it was told for, a time too early, or a limit that is lower now
 	}
 	w.slots = n
 	told = s.offer(all, now, w)
 	return w.told != 0, told
+}
+
+// place returns the place of a member among those that wait: the last one, if it has none yet.
+func (x *slots) place(member limiter.StoreID, priority limiter.Priority, now int64) *waiter {
+	i := x.waiterOf(member, priority)
+	if i < 0 {
+		if n := x.waiting(priority); n >= waiterMost {
+			x.displace(priority, n-1-lot(now))
+		}
+		x.waiters = append(x.waiters, waiter{member: member, priority: priority})
+		i = len(x.waiters) - 1
+	}
+	return &x.waiters[i]
 }
 
 // waiting returns how many members of a priority wait.
@@ -113,22 +119,11 @@ func (x *slots) displace(priority limiter.Priority, n int) {
 // so that most members of the order come to their turn.
 func lot(now int64) int { return int(now % lotOf) }
 
-// keepFor keeps a member's place, and the slots that are kept for it, until the time at, when
-// the units that it lacks will be there. Slots are kept for a second at most: a member that lacks
-// units for longer loses its place, since it would not come when it is told.
-func (x *slots) keepFor(member limiter.StoreID, priority limiter.Priority, at, now int64) {
-	if at-now > waiterFor {
-		x.losePlace(member, priority)
-	}
-	i := x.waiterOf(member, priority)
-	if i < 0 {
-		return
-	}
-	w := &x.waiters[i]
-	w.until = max(w.until, at+keptFor)
-	if w.told != 0 {
-		w.told = max(w.told, at)
-	}
+// keepFrom keeps n slots for a member from the time at on, when the units that it lacks will be
+// there. Until then others may have them.
+func (x *slots) keepFrom(at int64, member limiter.StoreID, priority limiter.Priority, n, now int64) {
+	w := x.place(member, priority, now)
+	w.slots, w.told, w.until = n, at, at+keptFor
 }
 
 // losePlace ends a member's place among those that wait.
@@ -150,7 +145,9 @@ func (s *state) offer(all, now int64, self *waiter) (told []limiter.StoreID) {
 	free, credit := all-s.used(), s.credit
 	for i := range s.waiters {
 		if w := &s.waiters[i]; w.told != 0 {
-			free -= min(w.slots, all)
+			if w.told <= now {
+				free -= min(w.slots, all)
+			}
 			if w.priority == limiter.Backfill {
 				credit -= owed(w.slots)
 			}

@@ -224,10 +224,14 @@ func (d *decision) noteRefused() {
 		}
 	}
 	for _, u := range d.uses {
-		if d.spare {
+		if u.state.kind != limiter.StoreSlots || u.Cost == 0 {
+			continue
+		}
+		if d.spare { // it keeps no slots from others
 			u.state.losePlace(d.Member, d.Priority)
 		} else {
-			u.state.keepFor(d.Member, d.Priority, d.at, d.now)
+			all := u.state.lowered(units(u.Limit.Units))
+			u.state.keepFrom(d.at, d.Member, d.Priority, min(u.Cost, all), d.now)
 		}
 	}
 }

@@ -307,51 +307,59 @@ begin
 				end if;
 				at := at + n;
 				wait := wait + n;
-				for u in 1..uses loop
+				for u in 1..uses loop -- slots are kept for it from then on
 					blk := blocks[u];
 					q := first + 8 * (u - 1);
-					n := 0;
-					k := 0;
+					cost := p[q+6];
+					if p[q+3] = {bucket} and blk = any (refused) then
+						n := {claim};
+					elsif p[q+3] = {slots} and cost > 0 then
+						n := {waiter};
+						b := (blk - 1) * {limSize} + 1;
+						if lim[b+{cut}] > 0 then
+							cost := least(cost, greatest(1, floor(p[q+4]::float8 * ({whole} - lim[b+{cut}])::float8 / {whole})::bigint));
+						end if;
+						cost := least(cost, p[q+4]);
+					else
+						continue;
+					end if;
+					k := 0; -- those that have claimed units, or wait for slots in its priority
 					self := null;
 					for o in 0..cardinality(lists)/{listSize}-1 loop
 						m := o * {listSize};
-						if lists[m+1] = blk and lists[m+2] = {claim} then
+						if lists[m+1] = blk and lists[m+2] = n and (n = {claim} or lists[m+4] = p[3]) then
 							k := k + 1;
 							if lists[m+3] = p[2] and lists[m+4] = p[3] then
 								self := m;
 							end if;
-						elsif lists[m+1] = blk and lists[m+2] = {waiter} and lists[m+3] = p[2] and lists[m+4] = p[3] then
-							if spare or at - now > {waiterFor} then -- it would not come when it is told
-								lists := lists[1:m] || lists[m+{listSize}+1:];
-								exit;
-							end if;
-							lists[m+6] := greatest(lists[m+6], at + {keptFor});
-							if lists[m+7] <> 0 then
-								lists[m+7] := greatest(lists[m+7], at);
-							end if;
 						end if;
 					end loop;
-					if p[q+3] = {bucket} and blk = any (refused) then
+					if spare and n = {waiter} then -- it keeps no slots from others
 						if self is not null then
-							lists[self+5] := p[q+6];
-							lists[self+6] := at + {keptFor};
-							lists[self+7] := spare::int;
-						elsif k < {waiterMost} or not spare then
-							pick := k - now % {lotOf}; -- which of those before it loses its place if there is none
-							for o in 0..cardinality(lists)/{listSize}-1 loop
-								exit when k < {waiterMost};
-								m := o * {listSize};
-								if lists[m+1] = blk and lists[m+2] = {claim} then
-									pick := pick - 1;
-									if pick = 0 then
-										lists := lists[1:m] || lists[m+{listSize}+1:];
-										exit;
-									end if;
-								end if;
-							end loop;
-							lists := lists || array[blk, {claim}, p[2], p[3], p[q+6], at + {keptFor}, spare::int];
+							lists := lists[1:self] || lists[self+{listSize}+1:];
 						end if;
+						continue;
 					end if;
+					if self is null then
+						continue when spare and k >= {waiterMost};
+						pick := k - now % {lotOf}; -- which of those before it loses its place if there is none
+						for o in 0..cardinality(lists)/{listSize}-1 loop
+							exit when k < {waiterMost};
+							m := o * {listSize};
+							if lists[m+1] = blk and lists[m+2] = n and (n = {claim} or lists[m+4] = p[3]) then
+								pick := pick - 1;
+								if pick = 0 then
+									lists := lists[1:m] || lists[m+{listSize}+1:];
+									exit;
+								end if;
+							end if;
+						end loop;
+						self := cardinality(lists);
+						lists := lists || array[blk, n, p[2], p[3], 0, 0, 0];
+					end if;
+					lists[self+5] := cost;
+					lists[self+6] := at + {keptFor};
+					lists[self+7] := case when n = {claim} then spare::int else at end;
 				end loop;
 			end if;
 			exit decide;
@@ -413,7 +421,7 @@ begin
 							lists := lists || array[blk, {waiter}, p[2], p[3], 0, 0, 0];
 						end if;
 						lists[self+6] := now + {waiterFor};
-						if lists[self+7] <> 0 and (cost > lists[self+5] or cost > free) then
+						if lists[self+7] > now or lists[self+7] <> 0 and (cost > lists[self+5] or cost > free) then
 							lists[self+7] := 0;
 						end if;
 						lists[self+5] := cost;

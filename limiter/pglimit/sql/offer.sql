@@ -8,7 +8,9 @@
 					if lists[m+2] = {lease} then
 						free := free - lists[m+4];
 					elsif lists[m+2] = {waiter} and lists[m+7] <> 0 then
-						free := free - least(lists[m+5], whole);
+						if lists[m+7] <= now then -- else others may have its slots until then
+							free := free - least(lists[m+5], whole);
+						end if;
 						if lists[m+4] = {backfill} then
 							credit := credit - greatest(lists[m+5], 1) * 1000;
 						end if;

@@ -9,7 +9,7 @@ local function offer(x, all, key, self)
   for i = 1, #x.waiters do
     local w = x.waiters[i]
     if w.told ~= 0 then
-      free = free - min(w.slots, all)
+      if w.told <= now then free = free - min(w.slots, all) end
       if w.priority == 1 then credit = credit - owed(w.slots) end
     end
   end

@@ -53,23 +53,6 @@ local function unclaim(x, member, priority)
   end
 end
 
--- keepFor keeps the place of a member, and the slots that it was told it may have, until
--- the units have come at the time at that it lacks, if that is within a second. Spare calls keep
--- no slots from others.
-local function keepFor(x, member, priority, spare, at)
-  for i = 1, #x.waiters do
-    local w = x.waiters[i]
-    if w.member == member and w.priority == priority then
-      if spare or at - now > SECOND then
-        table.remove(x.waiters, i)
-        return
-      end
-      w.till = max(w.till, at + 250000)
-      if w.told ~= 0 then w.told = max(w.told, at) end
-    end
-  end
-end
-
 -- ready is when x.cost may pass, and whether another time than now can be promised.
 local function ready(x, member, priority)
   local at, fits, n, kind = now, true, x.cost, x.kind
@@ -128,23 +111,43 @@ local function displace(x, priority)
   if #same >= WAITERS_MOST then table.remove(x.waiters, same[#same - now % LOT_OF]) end
 end
 
+-- placeOf is the place of a member among those that wait: the last one, if it has none yet.
+local function placeOf(x, member, priority)
+  for i = 1, #x.waiters do
+    local w = x.waiters[i]
+    if w.member == member and w.priority == priority then return w end
+  end
+  displace(x, priority)
+  local w = {member = member, priority = priority, slots = 0, told = 0}
+  x.waiters[#x.waiters + 1] = w
+  return w
+end
+
+local function losePlace(x, member, priority)
+  for i = 1, #x.waiters do
+    local w = x.waiters[i]
+    if w.member == member and w.priority == priority then
+      table.remove(x.waiters, i)
+      return
+    end
+  end
+end
+
+-- keepFrom keeps n slots for a member from the time at on, when the units that it lacks will be
+-- there. Until then others may have them.
+local function keepFrom(x, at, member, priority, n)
+  local w = placeOf(x, member, priority)
+  w.slots, w.told, w.till = n, at, at + 250000
+end
+
 -- claim reports whether a member may have n of all slots. If not, it waits.
 local function claim(x, member, priority, n, all, key)
-  local w
-  for i = 1, #x.waiters do
-    local o = x.waiters[i]
-    if o.member == member and o.priority == priority then w = o end
-  end
-  if not w then
-    displace(x, priority)
-    w = {member = member, priority = priority, slots = 0, told = 0}
-    x.waiters[#x.waiters + 1] = w
-  end
+  local w = placeOf(x, member, priority)
   w.till = now + SECOND
   if w.told ~= 0 then
     local used = n
     for i = 1, #x.leases do used = used + x.leases[i].slots end
-    if n > w.slots or used > all then w.told = 0 end
+    if w.told > now or n > w.slots or used > all then w.told = 0 end
   end
   w.slots = n
   offer(x, all, key, w)
@@ -329,9 +332,14 @@ if any and not reserve then
       end
     end
     for i = 1, n do
-      if uses[i].waiters then
-        keepFor(uses[i], member, priority, spare, at)
-        values[uses[i].part + 1].dirty = true
+      local x = uses[i]
+      if x.kind == 4 and x.cost > 0 then
+        if spare then -- it keeps no slots from others
+          losePlace(x, member, priority)
+        else
+          keepFrom(x, at, member, priority, min(x.cost, lowered(x, x.most)))
+        end
+        values[x.part + 1].dirty = true
       end
     end
   end
@@ -371,13 +379,7 @@ for i = 1, n do
     if kind == 4 and cost > 0 then
       cost = min(cost, lowered(x, x.most))
       x.leases[#x.leases + 1] = {id = id, member = member, slots = cost, at = now, till = now + lease}
-      for k = 1, #x.waiters do
-        local w = x.waiters[k]
-        if w.member == member and w.priority == priority then
-          table.remove(x.waiters, k)
-          break
-        end
-      end
+      losePlace(x, member, priority)
       ends = true
     end
     if x.claims then unclaim(x, member, priority) end
