@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/recourse-go/recourse/internal/errtree"
+	"github.com/recourse-go/recourse/internal/neterr"
 	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/policy"
 	"github.com/recourse-go/recourse/rules"
@@ -69,14 +71,14 @@ func Error(p *policy.Policy, f *Failure, e *rules.Event) (rep Report) {
 	if err == nil {
 		return Report{}
 	}
-	tree, whole := grow(err)
+	tree, whole := errtree.Grow(err)
 	if !whole {
 		return Report{}
 	}
-	a := tree.answer()
+	a := answerIn(&tree)
 	if a == nil {
-		found := tree.network()
-		e.Network, e.Sent = found.kind, found.sent
+		lost := neterr.Of(&tree)
+		e.Network, e.Sent = lost.Kind, lost.Sent
 		if e.Network != "" {
 			t.add("network", "error "+reflect.TypeOf(err).String(), e.Network, "")
 		}
@@ -105,30 +107,31 @@ type answer struct {
 	http   Response // HTTP only
 }
 
-// answer returns the outermost answer that an error holds, or nil. Of joined errors it
+// answerIn returns the outermost answer that an error holds, or nil. Of joined errors it
 // returns an answer that leaves open whether the request was carried out, else a refusal.
 // But if one of the others is a request that was lost, it returns nil instead of a refusal,
 // so that the failure of the network counts.
-func (t *tree) answer() *answer {
+func answerIn(t *errtree.Tree) *answer {
 	a := new(answer)
-	for ; !readShape(t.err, a); t = &t.kids[0] {
-		if t.joined {
-			return t.joinedAnswer()
+	for ; !readShape(t.Err, a); t = &t.Kids[0] {
+		if t.Joined {
+			return joinedAnswer(t)
 		}
-		if len(t.kids) == 0 {
+		if len(t.Kids) == 0 {
 			return nil
 		}
 	}
 	return a
 }
 
-func (t *tree) joinedAnswer() *answer {
+// joinedAnswer is answerIn for joined errors.
+func joinedAnswer(t *errtree.Tree) *answer {
 	var refusal *answer
-	var others []*tree
-	for i := range t.kids {
-		switch a := t.kids[i].answer(); {
+	var others []*errtree.Tree
+	for i := range t.Kids {
+		switch a := answerIn(&t.Kids[i]); {
 		case a == nil:
-			others = append(others, &t.kids[i])
+			others = append(others, &t.Kids[i])
 		case !a.refused():
 			return a
 		case refusal == nil:
@@ -139,7 +142,7 @@ func (t *tree) joinedAnswer() *answer {
 		return nil
 	}
 	for _, t := range others {
-		if f := t.network(); f.sent && f.kind != "" {
+		if f := neterr.Of(t); f.Sent && f.Kind != "" {
 			return nil
 		}
 	}

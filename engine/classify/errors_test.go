@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -163,8 +164,15 @@ func TestError(t *testing.T) {
 	}
 }
 
+// retryErrors is a list of errors like that of avast/retry-go.
+type retryErrors []error
+
+func (e retryErrors) Error() string          { return errors.Join(e...).Error() }
+func (e retryErrors) WrappedErrors() []error { return e }
+
 // What refused one attempt does not speak for another that was lost.
 func TestErrorJoined(t *testing.T) {
+	unnamed := &net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}
 	busy, failed := &googleapiError{Code: 429, Body: "x"}, &googleapiError{Code: 503, Body: "x"}
 	for _, tt := range []struct {
 		name string
@@ -173,9 +181,9 @@ func TestErrorJoined(t *testing.T) {
 	}{
 		{"lost, refused", errors.Join(io.ErrUnexpectedEOF, busy), rules.Event{Network: "eof"}},
 		{"refused, lost", fmt.Errorf("backup: %w, primary: %w", busy, io.ErrUnexpectedEOF), rules.Event{Network: "eof"}},
-		{"lost, refused, in a list", retryErrors{listed{io.ErrUnexpectedEOF, busy}}, rules.Event{Network: "eof"}},
+		{"lost, refused, in a list", retryErrors{io.ErrUnexpectedEOF, busy}, rules.Event{Network: "eof"}},
 		{"lost, refused, deeper", errors.Join(fmt.Errorf("a: %w", errors.Join(errors.New("x"), io.EOF)), errors.Join(errors.New("y"), busy)), rules.Event{Network: "eof"}},
-		{"no connection, refused", errors.Join(refused, busy), rules.Event{Status: 429}},
+		{"no connection, refused", errors.Join(unnamed, busy), rules.Event{Status: 429}},
 		{"nothing about the network, refused", fmt.Errorf("%w: %w", errors.New("sync"), busy), rules.Event{Status: 429}},
 		{"refused, failed", errors.Join(busy, failed), rules.Event{Status: 503}},
 		{"lost, failed", errors.Join(io.ErrUnexpectedEOF, failed), rules.Event{Status: 503}},

@@ -9,19 +9,6 @@ import (
 // MaxHint is the longest wait that is believed.
 const MaxHint = maxHint
 
-// Network is what an error below the protocol tells.
-func Network(err error) (kind string, sent bool) {
-	if err == nil {
-		return "", true
-	}
-	t, whole := grow(err)
-	if !whole {
-		return "", true
-	}
-	f := t.network()
-	return f.kind, f.sent
-}
-
 // Hint is the wait that headers ask for and the header that says so, which is
 // there also where the wait is too long to be believed.
 func Hint(h http.Header, status int, now time.Time) (d time.Duration, from string) {

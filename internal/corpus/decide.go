@@ -11,6 +11,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine"
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/internal/neterr"
 	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/internal/units"
 	"github.com/recourse-go/recourse/policy"
@@ -208,7 +209,8 @@ func (c *Case) event(s *Subject, spoken *protocol.Protocol) {
 	e.Attempt, e.Elapsed = c.Attempt, c.Elapsed
 	e.Sent = true
 	if c.NetworkError != "" {
-		e.Network, e.Sent = classify.NetworkText(c.NetworkError)
+		lost := neterr.Text(c.NetworkError)
+		e.Network, e.Sent = lost.Kind, lost.Sent
 		s.note("network", "network_error", c.NetworkError)
 	}
 	if c.Sent != nil {

@@ -158,3 +158,45 @@ func TestLikeErrors(t *testing.T) {
 		}
 	}
 }
+
+func TestGrow(t *testing.T) {
+	one, two := errors.New("one"), errors.New("two")
+	tests := []struct {
+		name  string
+		given error
+		want  string // the texts of the leaves, joined ones in brackets
+		whole bool
+	}{
+		{"nothing inside", one, "one", true},
+		{"wrapped", fmt.Errorf("a: %w", fmt.Errorf("b: %w", one)), "one", true},
+		{"joined", errors.Join(one, fmt.Errorf("c: %w", two)), "[one two]", true},
+		{"wraps nil", wrapsNil{}, "wraps nil", true},
+		{"wraps itself", &itself{}, "", false},
+		{"panics", panics{"Unwrap"}, "", false},
+	}
+	for _, tt := range tests {
+		tree, whole := Grow(tt.given)
+		if whole != tt.whole || whole && leaves(&tree) != tt.want {
+			t.Errorf("%s: given %q\ngot  %+v, whole %v\nwant %s, whole %v", tt.name, tt.given, tree, whole, tt.want, tt.whole)
+		}
+	}
+}
+
+type wrapsNil struct{}
+
+func (wrapsNil) Error() string { return "wraps nil" }
+func (wrapsNil) Unwrap() error { return nil }
+
+func leaves(t *Tree) string {
+	if len(t.Kids) == 0 {
+		return t.Err.Error()
+	}
+	var all []string
+	for i := range t.Kids {
+		all = append(all, leaves(&t.Kids[i]))
+	}
+	if t.Joined {
+		return fmt.Sprint(all)
+	}
+	return all[0]
+}

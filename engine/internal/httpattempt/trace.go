@@ -15,6 +15,7 @@ import (
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/internal/hostport"
+	"github.com/recourse-go/recourse/internal/neterr"
 	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/rules"
 )
@@ -231,7 +232,7 @@ func keyed(h http.Header) bool { return classify.Idempotent(nil, "http", http.Me
 // which ended with err, although it had a connection. t may be nil.
 func (t *Trace) Unprocessed(err error) bool {
 	if t == nil {
-		return classify.Unprocessed(err)
+		return neterr.Unprocessed(err)
 	}
 	t.mu.Lock()
 	again, known, conns := t.again, t.refused || !t.wrote, t.conns
@@ -240,7 +241,7 @@ func (t *Trace) Unprocessed(err error) bool {
 		return known
 	}
 	// Another base than net/http may have sent the request on an earlier connection.
-	return (t.plain || conns <= 1) && classify.Unprocessed(err)
+	return (t.plain || conns <= 1) && neterr.Unprocessed(err)
 }
 
 // HadConn reports whether the base reported a connection of the try. t may be nil.

@@ -1,4 +1,4 @@
-package classify
+package neterr
 
 import (
 	"strings"
@@ -9,34 +9,38 @@ import (
 // maxErrorText is how many bytes of an error's text are read.
 const maxErrorText = 4 << 10
 
-// NetworkText reads the kind of a network failure from the text of an error, for logs and
-// test cases that hold only the text. kind is [rules.NetworkOther] for an unknown text, and
+// Text reads the kind of a network failure from the text of an error, for logs and
+// test cases that hold only the text. Kind is [rules.NetworkOther] for an unknown text, and
 // "" for an empty one and for an error about the request itself.
 //
-// sent is false if the text proves that no request was sent: the text, or the part after
+// Sent is false if the text proves that no request was sent: the text, or the part after
 // the method and the URL of a *url.Error, begins like an error that comes before any request
 // ("dial tcp 192.0.2.1:443: connect: connection refused") or as people call such an error
 // ("connection refused"), or it is one of the words dns and connect. The same words further
 // inside a text prove nothing, since they may be those of one of several errors, or of a
 // server.
-func NetworkText(s string) (kind string, sent bool) {
+func Text(s string) Failure {
 	s = strings.TrimSpace(s)
 	if s == "" {
-		return "", true
+		return Failure{Sent: true}
 	}
 	// The text may be just the name of a kind.
 	switch k := strings.ToLower(s); k {
 	case rules.NetworkDNS, rules.NetworkConnect:
-		return k, false
+		return Failure{Kind: k}
 	case rules.NetworkTimeout, rules.NetworkReset, rules.NetworkEOF, rules.NetworkCanceled, rules.NetworkTLS, rules.NetworkOther:
-		return k, true
+		return Failure{Kind: k, Sent: true}
 	}
 	if aboutRequest(s) {
-		return "", true
+		return Failure{Sent: true}
 	}
-	sent = !beforeRequest(s)
-	if kind := networkPhrase(s); kind != "" {
-		return kind, sent
+	return Failure{Kind: textKind(s), Sent: !beforeRequest(s)}
+}
+
+// textKind returns the kind that the text of a network error says.
+func textKind(s string) string {
+	if kind := phraseKind(s); kind != "" {
+		return kind
 	}
 	if len(s) > maxErrorText {
 		s = s[:maxErrorText]
@@ -44,13 +48,13 @@ func NetworkText(s string) (kind string, sent bool) {
 	s = strings.ToLower(s)
 	for _, w := range looseWords {
 		if strings.Contains(s, w.text) {
-			return w.kind, sent
+			return w.kind
 		}
 	}
 	if strings.Contains(s, "dial ") {
-		return rules.NetworkConnect, sent
+		return rules.NetworkConnect
 	}
-	return rules.NetworkOther, sent
+	return rules.NetworkOther
 }
 
 // starts are the beginnings, in lower case, of the texts of errors that occur before a
@@ -180,7 +184,8 @@ var looseWords = [...]phrase{
 	{"aborted", rules.NetworkReset},
 }
 
-func networkPhrase(s string) (kind string) {
+// phraseKind returns the kind of the first of phrases that occurs in s, else "".
+func phraseKind(s string) (kind string) {
 	if len(s) > maxErrorText {
 		s = s[:maxErrorText]
 	}

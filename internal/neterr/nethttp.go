@@ -1,4 +1,4 @@
-package classify
+package neterr
 
 import (
 	"net/url"

@@ -1,4 +1,4 @@
-package classify_test
+package neterr_test
 
 import (
 	"bufio"
@@ -16,8 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/internal/h2test"
+	"github.com/recourse-go/recourse/internal/neterr"
 )
 
 func TestMain(m *testing.M) {
@@ -178,7 +178,7 @@ func TestUnprocessedWrapped(t *testing.T) {
 	unusable := errors.New("http2: client conn not usable")
 	for _, tt := range []struct {
 		err           error
-		instead, bare bool // Unprocessed, and not sent to Network
+		instead, bare bool // Unprocessed, and not sent to Of
 	}{
 		{refused, true, false}, // it may have come after the response's headers
 		{&url.Error{Op: "Post", URL: "https://x", Err: refused}, true, true},
@@ -195,11 +195,11 @@ func TestUnprocessedWrapped(t *testing.T) {
 		{io.EOF, false, false},
 		{nil, false, false},
 	} {
-		if got := classify.Unprocessed(tt.err); got != tt.instead {
+		if got := neterr.Unprocessed(tt.err); got != tt.instead {
 			t.Errorf("given %v\ngot  %v, want %v", tt.err, got, tt.instead)
 		}
-		if _, sent := classify.Network(tt.err); sent == tt.bare {
-			t.Errorf("given %v\ngot  sent %v of Network, want %v", tt.err, sent, !tt.bare)
+		if _, sent := read(tt.err); sent == tt.bare {
+			t.Errorf("given %v\ngot  sent %v of Of, want %v", tt.err, sent, !tt.bare)
 		}
 	}
 }
@@ -209,11 +209,11 @@ func checkUnprocessed(t *testing.T, err error, words string, want bool) {
 	if err.Error() != words {
 		t.Errorf("got  %v\nwant %s", err, words)
 	}
-	if got := classify.Unprocessed(err); got != want {
+	if got := neterr.Unprocessed(err); got != want {
 		t.Errorf("given %v\ngot  %v, want %v", err, got, want)
 	}
 	err = &url.Error{Op: "Post", URL: "https://example.com", Err: err}
-	if kind, sent := classify.Network(err); sent == want || kind == "" {
+	if kind, sent := read(err); sent == want || kind == "" {
 		t.Errorf("given %v\ngot  %q sent %v, want a kind and sent %v", err, kind, sent, !want)
 	}
 }

@@ -1,4 +1,4 @@
-package classify_test
+package neterr_test
 
 import (
 	"context"
@@ -20,7 +20,36 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/classify"
+	"github.com/recourse-go/recourse/internal/errtree"
+	"github.com/recourse-go/recourse/internal/neterr"
+	"github.com/recourse-go/recourse/rules"
 )
+
+// read is what the types of an error say.
+func read(err error) (kind string, sent bool) {
+	if err == nil {
+		return "", true
+	}
+	t, whole := errtree.Grow(err)
+	if !whole {
+		return "", true
+	}
+	f := neterr.Of(&t)
+	return f.Kind, f.Sent
+}
+
+// text is what the text of an error says.
+func text(s string) (kind string, sent bool) {
+	f := neterr.Text(s)
+	return f.Kind, f.Sent
+}
+
+// inEvent is what classify.Error makes of an error.
+func inEvent(err error) (kind string, sent bool) {
+	var e rules.Event
+	classify.Error(nil, &classify.Failure{Err: err}, &e)
+	return e.Network, e.Sent
+}
 
 type timeoutError struct{}
 
@@ -28,7 +57,7 @@ func (timeoutError) Error() string   { return "slow" }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return true }
 
-func TestNetwork(t *testing.T) {
+func TestOf(t *testing.T) {
 	op := func(op string, err error) error { return &net.OpError{Op: op, Net: "tcp", Err: err} }
 	sys := func(call string, err error) error { return os.NewSyscallError(call, err) }
 	for _, tt := range []struct {
@@ -99,21 +128,19 @@ func TestNetwork(t *testing.T) {
 		{"other, in a request", &url.Error{Op: "Get", URL: "https://x", Err: errors.New("malformed HTTP response")}, "other", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			kind, sent := classify.Network(tt.err)
+			kind, sent := read(tt.err)
 			if kind != tt.kind || sent != tt.sent {
 				t.Errorf("given %v\ngot  %q sent %v\nwant %q sent %v", tt.err, kind, sent, tt.kind, tt.sent)
 			}
-			var e = newEvent()
-			classify.Error(google, &classify.Failure{Err: tt.err}, e)
-			if e.Network != tt.kind || e.Sent != tt.sent || e.Status != 0 || e.Provider != "gmail" {
-				t.Errorf("given %v\ngot  %+v\nwant %q sent %v", tt.err, e, tt.kind, tt.sent)
+			if kind, sent := inEvent(tt.err); kind != tt.kind || sent != tt.sent {
+				t.Errorf("given %v\ngot  %q sent %v of Error\nwant %q sent %v", tt.err, kind, sent, tt.kind, tt.sent)
 			}
 		})
 	}
 }
 
 // What net/http really returns.
-func TestNetworkReal(t *testing.T) {
+func TestReal(t *testing.T) {
 	hang := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -178,7 +205,7 @@ func TestNetworkReal(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := get(tt.ctx, tt.url)
-			kind, sent := classify.Network(err)
+			kind, sent := read(err)
 			if kind != tt.kind || tt.ctx.Err() == nil && sent != tt.sent {
 				t.Errorf("given %v (%T)\ngot  %q sent %v\nwant %q sent %v", err, err, kind, sent, tt.kind, tt.sent)
 			}
@@ -186,14 +213,14 @@ func TestNetworkReal(t *testing.T) {
 				return
 			}
 			// The text alone tells the same.
-			if kind, sent := classify.NetworkText(err.Error()); kind != tt.kind || tt.ctx.Err() == nil && sent != tt.sent {
+			if kind, sent := text(err.Error()); kind != tt.kind || tt.ctx.Err() == nil && sent != tt.sent {
 				t.Errorf("given the text %q\ngot  %q sent %v\nwant %q sent %v", err, kind, sent, tt.kind, tt.sent)
 			}
 		})
 	}
 }
 
-func TestNetworkText(t *testing.T) {
+func TestText(t *testing.T) {
 	for _, tt := range []struct {
 		text string
 		kind string
@@ -255,7 +282,7 @@ func TestNetworkText(t *testing.T) {
 		{"tls: bad record MAC", "tls", true},
 		{"451 4.4.1 dial of the next hop: connection refused", "connect", true},
 	} {
-		kind, sent := classify.NetworkText(tt.text)
+		kind, sent := text(tt.text)
 		if kind != tt.kind || sent != tt.sent {
 			t.Errorf("given %q\ngot  %q sent %v\nwant %q sent %v", tt.text, kind, sent, tt.kind, tt.sent)
 		}
@@ -292,7 +319,7 @@ func (e silentList) Error() string {
 func (e silentList) Unwrap() error { return e.last }
 
 // One attempt may have lost its answer before the next found no server.
-func TestNetworkJoined(t *testing.T) {
+func TestJoined(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		err  error
@@ -329,26 +356,27 @@ func TestNetworkJoined(t *testing.T) {
 		{"too many words", fmt.Errorf("%5000d: %w", 1, refused), "connect", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			kind, sent := classify.Network(tt.err)
+			kind, sent := read(tt.err)
 			if kind != tt.kind || sent != tt.sent {
 				t.Errorf("given %.200q\ngot  %q sent %v\nwant %q sent %v", tt.err, kind, sent, tt.kind, tt.sent)
 			}
-			e := newEvent()
-			classify.Error(google, &classify.Failure{Err: tt.err}, e)
-			if e.Network != tt.kind || e.Sent != tt.sent {
-				t.Errorf("given %.200q\ngot  %q sent %v of Error\nwant %q sent %v", tt.err, e.Network, e.Sent, tt.kind, tt.sent)
+			if kind, sent := inEvent(tt.err); kind != tt.kind || sent != tt.sent {
+				t.Errorf("given %.200q\ngot  %q sent %v of Error\nwant %q sent %v", tt.err, kind, sent, tt.kind, tt.sent)
 			}
 		})
 	}
 }
 
 type (
+	loop      struct{}              // wraps itself
 	branching struct{ again error } // wraps itself twice
 	panics    struct{}              // in Unwrap
 	fickle    struct{ n *int }      // answers differently each time
 	quarrel   struct{ _ int }       // panics where it is compared
 )
 
+func (loop) Error() string           { return "x" }
+func (l loop) Unwrap() error         { return l }
 func (e *branching) Error() string   { return "x" }
 func (e *branching) Unwrap() []error { return []error{e.again, e} }
 func (panics) Error() string         { return "x" }
@@ -366,7 +394,7 @@ func (e quarrel) Unwrap() error { return refused }
 
 // Whatever an error wraps, the time that it takes is bounded, and what is not
 // read to its end counts as sent.
-func TestNetworkHostile(t *testing.T) {
+func TestHostile(t *testing.T) {
 	twice := &branching{}
 	twice.again = twice
 	deep, wide, nested, shared := error(refused), make([]error, 1e5), error(refused), error(refused)
@@ -400,17 +428,15 @@ func TestNetworkHostile(t *testing.T) {
 		{"read once", fickle{new(int)}, "connect", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			kind, sent := classify.Network(tt.err)
+			kind, sent := read(tt.err)
 			if kind != tt.kind || sent != tt.sent {
 				t.Errorf("got  %q sent %v\nwant %q sent %v", kind, sent, tt.kind, tt.sent)
 			}
-			e := newEvent()
 			if f, ok := tt.err.(fickle); ok {
 				*f.n = 0
 			}
-			classify.Error(google, &classify.Failure{Err: tt.err}, e)
-			if e.Network != tt.kind || e.Sent != tt.sent {
-				t.Errorf("got  %q sent %v of Error\nwant %q sent %v", e.Network, e.Sent, tt.kind, tt.sent)
+			if kind, sent := inEvent(tt.err); kind != tt.kind || sent != tt.sent {
+				t.Errorf("got  %q sent %v of Error\nwant %q sent %v", kind, sent, tt.kind, tt.sent)
 			}
 		})
 	}
@@ -431,7 +457,7 @@ func (c corruptConn) Read(b []byte) (int, error) {
 }
 
 // What crypto/tls returns before the request was sent, and after.
-func TestNetworkTLS(t *testing.T) {
+func TestTLS(t *testing.T) {
 	var served atomic.Int32
 	var bad atomic.Bool
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -486,7 +512,7 @@ func TestNetworkTLS(t *testing.T) {
 				resp.Body.Close()
 				t.Fatalf("got %s, want an error", resp.Status)
 			}
-			kind, sent := classify.Network(err)
+			kind, sent := read(err)
 			if kind != tt.kind || sent != tt.sent {
 				t.Errorf("given %v\ngot  %q sent %v\nwant %q sent %v", err, kind, sent, tt.kind, tt.sent)
 			}
@@ -498,7 +524,7 @@ func TestNetworkTLS(t *testing.T) {
 }
 
 // What comes up at proxies and after redirects.
-func TestNetworkOnTheWay(t *testing.T) {
+func TestOnTheWay(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -557,7 +583,7 @@ func TestNetworkOnTheWay(t *testing.T) {
 				resp.Body.Close()
 				t.Fatalf("got %s, want an error", resp.Status)
 			}
-			if kind, sent := classify.Network(err); kind != tt.kind || sent != tt.sent {
+			if kind, sent := read(err); kind != tt.kind || sent != tt.sent {
 				t.Errorf("given %v\ngot  %q sent %v\nwant %q sent %v", err, kind, sent, tt.kind, tt.sent)
 			}
 		})

@@ -1,9 +1,10 @@
-package classify
+package neterr
 
 import (
 	"net/url"
 	"strings"
 
+	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/rules"
 )
 
@@ -73,7 +74,7 @@ func refused(s string) bool {
 // wrapped in other errors, but not joined with others, and the text of those around it
 // must not speak of a lost request.
 //
-// Unprocessed is false for a request that never had a connection; [Error] sets Sent to
+// Unprocessed is false for a request that never had a connection; [Of] sets Sent to
 // false for it.
 func Unprocessed(err error) (ok bool) {
 	defer func() {
@@ -81,18 +82,18 @@ func Unprocessed(err error) (ok bool) {
 			ok = false
 		}
 	}()
-	t, whole := grow(err)
+	t, whole := errtree.Grow(err)
 	if !whole || err == nil {
 		return false
 	}
 	at := &t
-	for len(at.kids) == 1 && !at.joined {
-		if at.tellsMore() {
+	for len(at.Kids) == 1 && !at.Joined {
+		if tellsMore(at) {
 			return false
 		}
-		at = &at.kids[0]
+		at = &at.Kids[0]
 	}
-	return len(at.kids) == 0 && unprocessed(at.err.Error())
+	return len(at.Kids) == 0 && unprocessed(at.Err.Error())
 }
 
 // unprocessedKind returns the kind of an error that is proof by its text, else "". A
