@@ -48,11 +48,14 @@ type CredentialRequest struct {
 	// Known is the generation that the process has. A store that has lost its own goes on from it.
 	Known uint64
 
-	// Fence is the lease's number, of all steps but Begin and Renewed.
+	// Fence is the lease's number, of all steps but Begin. Of Renewed it is that of the latest lease that
+	// may be about an older credential, as an answer has told. That lease ends. If another has begun
+	// since, nothing is done: the request may have come much later than it was sent.
 	Fence uint64
 
-	// Spent says of Extend that the refresh token was spent, and Reusable of Spend and Extend that
-	// it can be used more than once, so that a lease that runs out is free.
+	// Spent says of Extend that the refresh token was spent, and of Renewed that it may have been spent by
+	// the lease with Fence when that was asked: without it nothing is done if it is. Reusable says of
+	// Spend and Extend that it can be used more than once, so that a lease that runs out is free.
 	Spent, Reusable bool
 
 	// Of Failed: how long nobody else should try, and what the calls end as meanwhile; "" = they wait.

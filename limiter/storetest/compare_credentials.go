@@ -41,9 +41,6 @@ func CompareCredentials(t *testing.T, seed uint64, steps int, volatile bool, sta
 		if rnd.IntN(3) == 0 {
 			r.Step = limiter.CredentialBegin
 		}
-		if r.Step == limiter.CredentialRenewed && rnd.IntN(5) > 0 {
-			continue
-		}
 		if r.Fence > 0 && rnd.IntN(10) == 0 {
 			r.Fence--
 		}

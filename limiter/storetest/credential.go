@@ -103,15 +103,20 @@ func (s *Credentials) Credential(ctx context.Context, r *limiter.CredentialReque
 	case limiter.CredentialFailed:
 		if latest {
 			c.owner, c.unknown, c.retry, c.as = limiter.StoreID{}, time.Time{}, now.Add(r.Retry), r.As
+			c.spent = false
 			c.fence++ // so that an Extend that arrives later does not bring the lease back
 		}
 	case limiter.CredentialLost:
 		if mine {
 			c.owner, c.unknown = limiter.StoreID{}, now
+			c.spent, c.reusable = true, false // also for an Extend that was sent before Spend, and arrives now
 		}
 	case limiter.CredentialRenewed:
-		c.renew(now)
-		c.fence++ // ends the lease of a process that has begun a refresh before
+		// Else a lease has begun since, or has spent its token since: it may be the new credential's.
+		if c.fence == r.Fence && (r.Spent || !c.spent) {
+			c.renew(now)
+			c.fence++ // ends the lease of a process that has begun a refresh before
+		}
 	}
 	return c.state(r, now), nil
 }
@@ -124,6 +129,8 @@ func (c *credentialRecord) expire(now time.Time) {
 	c.owner = limiter.StoreID{}
 	if c.spent && !c.reusable {
 		c.unknown = c.until
+	} else {
+		c.spent = false
 	}
 }
 

@@ -12,17 +12,19 @@ import (
 // known not to be.
 func TestCredentialToldLate(t *testing.T) {
 	const (
-		begin  = limiter.CredentialBegin
-		extend = limiter.CredentialExtend
-		spend  = limiter.CredentialSpend
-		saved  = limiter.CredentialSaved
-		failed = limiter.CredentialFailed
+		begin   = limiter.CredentialBegin
+		extend  = limiter.CredentialExtend
+		spend   = limiter.CredentialSpend
+		saved   = limiter.CredentialSaved
+		failed  = limiter.CredentialFailed
+		lost    = limiter.CredentialLost
+		renewed = limiter.CredentialRenewed
 	)
 	type step struct {
 		by    byte // the process
 		step  limiter.CredentialStep
 		turn  int           // which of the leases that were given before it is about: 1 = the first
-		spent bool          // what Extend says
+		spent bool          // what Extend and Renewed say
 		after time.Duration // how long after the step before
 		want  limiter.CredentialPhase
 	}
@@ -66,6 +68,27 @@ func TestCredentialToldLate(t *testing.T) {
 			{by: 1, step: failed, turn: 1, want: limiter.CredentialBusy},
 			{by: 3, step: begin, after: lease, want: limiter.CredentialUnknown},
 			{by: 2, step: saved, turn: 2, want: limiter.CredentialNewer},
+		}},
+		{"an extension, after the store has heard of a loss and of nothing before", []step{
+			{by: 1, step: begin, want: limiter.CredentialYours},
+			{by: 1, step: lost, turn: 1, want: limiter.CredentialUnknown},
+			{by: 1, step: extend, turn: 1, want: limiter.CredentialYours},
+			{by: 2, step: begin, after: lease, want: limiter.CredentialUnknown},
+		}},
+		{"that a user has signed in, in a refresh that began later", []step{
+			{by: 1, step: begin, want: limiter.CredentialYours},
+			{by: 1, step: failed, turn: 1, want: limiter.CredentialIdle},
+			{by: 2, step: begin, want: limiter.CredentialYours},
+			{by: 2, step: spend, turn: 2, want: limiter.CredentialYours},
+			{by: 1, step: renewed, turn: 1, spent: true, want: limiter.CredentialBusy},
+			{by: 3, step: begin, after: lease, want: limiter.CredentialUnknown},
+		}},
+		{"that a user has signed in, in a refresh that has spent its token since", []step{
+			{by: 2, step: begin, want: limiter.CredentialYours},
+			{by: 2, step: spend, turn: 1, want: limiter.CredentialYours},
+			{by: 1, step: renewed, turn: 1, want: limiter.CredentialBusy},
+			{by: 1, step: renewed, turn: 1, spent: true, want: limiter.CredentialNewer},
+			{by: 2, step: failed, turn: 1, want: limiter.CredentialNewer},
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -231,8 +231,65 @@ func (t *Turn) tell(r limiter.CredentialRequest, done <-chan struct{}) (generati
 	return nil
 }
 
-// renewed tells the store, in the background, that there is a new credential from elsewhere.
+// renewed tells the store, in the background, that there is a new credential from elsewhere. That
+// ends what was known of the one before, but must not end a refresh of the new one, also where the
+// store hears of it late. So it asks first how things stand, and then names what is to end.
 func (f *Fleet) renewed(k Key, done <-chan struct{}) {
 	t := &Turn{fleet: f, key: f.Key(k)}
-	go t.tell(limiter.CredentialRequest{Step: limiter.CredentialRenewed}, done)
+	go t.tellRenewed(done)
+}
+
+func (t *Turn) tellRenewed(done <-chan struct{}) {
+	began, late, wait := time.Now(), false, time.Duration(0)
+	for asked := false; time.Since(began) < tellFor; {
+		if wait > 0 {
+			select {
+			case <-time.After(wait):
+			case <-done:
+				return
+			}
+		}
+		state, err := t.step(context.Background(), limiter.CredentialRequest{Step: limiter.CredentialRenewed})
+		if err != nil {
+			late, wait = true, min(max(2*wait, askAgain), 10*time.Second)
+			continue
+		}
+		if state.Phase == limiter.CredentialNewer && asked {
+			return // it is done, or another process has got a newer credential
+		}
+		fence, spent := t.Fence, t.spent.Load()
+		if !t.nameRenewed(&state, late, time.Since(began)) {
+			return
+		}
+		if wait = 0; t.Fence == 0 || t.Fence == fence && t.spent.Load() == spent {
+			wait = askAgain
+		}
+		asked = true
+	}
+}
+
+// nameRenewed names, in t, what a new credential from elsewhere ends: the latest lease, and that its
+// refresh token is spent. late says that the store could not be told at once, and ago is how long ago
+// that credential came. It returns false if there is nothing to end.
+func (t *Turn) nameRenewed(state *limiter.CredentialState, late bool, ago time.Duration) bool {
+	named := t.Fence
+	switch state.Phase {
+	case limiter.CredentialYours, limiter.CredentialBusy:
+		if !late && named != 0 && named != state.Fence {
+			return false // it began after this was asked
+		}
+		t.spent.Store(!late && named != 0) // the lease is not over otherwise, and its old token is spent
+	case limiter.CredentialUnknown:
+		if late && state.Since < ago {
+			return false // it may be the new refresh token that is spent
+		}
+		t.spent.Store(true)
+	default:
+		t.spent.Store(false)
+	}
+	t.generation = state.Generation
+	if t.Fence = state.Fence; late && (state.Phase == limiter.CredentialBusy || state.Phase == limiter.CredentialNewer) {
+		t.Fence = 0 // it may be a refresh of the new credential: wait for its end
+	}
+	return true
 }

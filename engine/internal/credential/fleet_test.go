@@ -3,6 +3,7 @@ package credential
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -13,6 +14,8 @@ import (
 	"github.com/recourse-go/recourse/limiter"
 	"github.com/recourse-go/recourse/limiter/storetest"
 )
+
+var neverTwiceSeeds = flag.Uint64("never-twice.seeds", 300, "seeds of TestFleetNeverTwice")
 
 const (
 	lease   = 15 * time.Second
@@ -25,6 +28,7 @@ type process struct {
 	store limiter.CredentialStore
 	cut   func(*limiter.CredentialRequest) bool // the store is not reached
 	lose  func(*limiter.CredentialRequest) bool // the store's answer is not
+	late  func() (first, again time.Duration)   // how late the store does what it is asked for; again = once more, 0 = it does not
 	done  chan struct{}
 }
 
@@ -33,6 +37,23 @@ var errCut = errors.New("no way to the store")
 func (p *process) Credential(ctx context.Context, r *limiter.CredentialRequest) (limiter.CredentialState, error) {
 	if p.cut != nil && p.cut(r) {
 		return limiter.CredentialState{}, errCut
+	}
+	if p.late != nil {
+		first, again := p.late()
+		request := *r
+		repeat := func(d time.Duration) {
+			time.Sleep(d)
+			p.store.Credential(context.Background(), &request)
+		}
+		if again > 0 {
+			go repeat(first + again)
+		}
+		if deadline, ok := ctx.Deadline(); ok && first > time.Until(deadline) {
+			go repeat(first)
+			<-ctx.Done()
+			return limiter.CredentialState{}, ctx.Err()
+		}
+		time.Sleep(first)
 	}
 	state, err := p.store.Credential(ctx, r)
 	if p.lose != nil && p.lose(r) {
@@ -252,7 +273,8 @@ func TestFleetStoreGone(t *testing.T) {
 // processes save them.
 type grants struct {
 	mu           sync.Mutex
-	token, saved int // the one that is good, and the one that is saved
+	token, saved int // the newest, and the one that is saved
+	spent        map[int]bool
 	fence        uint64
 	twice        int
 }
@@ -260,35 +282,58 @@ type grants struct {
 func (g *grants) spend(token int) (next int, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if token != g.token {
+	if g.spent[token] {
 		g.twice++
 		return 0, false
 	}
+	g.spent[token] = true
 	g.token++
 	return g.token, true
 }
 
-// Processes refresh a credential, die at any moment, and lose their way to the store; or the
-// store forgets everything while they live: no refresh token is spent twice.
+// signIn saves another token, as after a user has signed in.
+func (g *grants) signIn() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.token++
+	g.saved = g.token
+}
+
+// Processes refresh a credential, die at any moment, and lose their way to the store; what they
+// tell it comes late, and twice; users sign in; or the store forgets everything while they live:
+// no refresh token is spent twice, and no account ends for good while nobody dies.
 func TestFleetNeverTwice(t *testing.T) {
 	ends := map[string]int{}
-	for seed := range uint64(300) {
+	for seed := range *neverTwiceSeeds {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
-			store, g, over := storetest.NewCredentials(nil), new(grants), make(chan struct{})
-			forgets := seed%3 == 0
+			store, g, over := storetest.NewCredentials(nil), &grants{spent: map[int]bool{}}, make(chan struct{})
+			forgets, late, dying := seed%3 == 0, seed%3 == 2, seed%3 != 0 && seed%6 != 2
 			var chance sync.Mutex // guards rnd and ends
 			for i := range 6 {
 				p := newProcess(t, byte(i+1), store)
 				chance.Lock()
 				dies := time.Now().Add(time.Duration(rnd.IntN(300)) * time.Second)
-				dead := func() bool { return i > 0 && !forgets && time.Now().After(dies) }
+				dead := func() bool { return i > 0 && dying && time.Now().After(dies) }
 				gone, back := rnd.IntN(100), rnd.IntN(30)
 				chance.Unlock()
 				start := time.Now()
 				away := func() bool { s := int(time.Since(start).Seconds()); return !forgets && s >= gone && s < gone+back }
 				p.cut = func(*limiter.CredentialRequest) bool { return dead() || away() }
 				p.lose = func(*limiter.CredentialRequest) bool { chance.Lock(); defer chance.Unlock(); return rnd.IntN(20) == 0 }
+				if late {
+					p.late = func() (first, again time.Duration) {
+						chance.Lock()
+						defer chance.Unlock()
+						if rnd.IntN(6) == 0 {
+							first = time.Duration(rnd.IntN(30_000)) * time.Millisecond
+						}
+						if rnd.IntN(6) == 0 {
+							again = time.Duration(rnd.IntN(30_000)) * time.Millisecond
+						}
+						return first, again
+					}
+				}
 				pauses := func(most int) bool { // false = it has died meanwhile
 					chance.Lock()
 					d := time.Duration(rnd.IntN(most)) * time.Millisecond
@@ -322,7 +367,7 @@ func TestFleetNeverTwice(t *testing.T) {
 						return died()
 					}
 					g.mu.Lock()
-					if turn.Fence > g.fence {
+					if turn.Fence > g.fence && g.saved == saved {
 						g.saved, g.fence = next, turn.Fence
 					}
 					g.mu.Unlock()
@@ -336,9 +381,20 @@ func TestFleetNeverTwice(t *testing.T) {
 						if !pauses(40_000) {
 							return
 						}
+						chance.Lock()
+						signsIn := late && rnd.IntN(3) == 0
+						chance.Unlock()
+						if signsIn {
+							g.signIn()
+							p.Renewed(mailbox)
+							continue
+						}
 						ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 						result := p.Refresh(ctx, p.refusal(hook))
 						cancel()
+						if f := result.Failure; f != nil && f.As != "" && !dying && !forgets {
+							t.Errorf("seed %d: ends as %q, and nobody has died", seed, f.As)
+						}
 						chance.Lock()
 						ends[fmt.Sprint(result.Verdict)]++
 						chance.Unlock()

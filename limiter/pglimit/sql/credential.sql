@@ -43,6 +43,8 @@ begin
 		c.owner := null;
 		if c.spent and not c.reusable then
 			c.unknown := c.until;
+		else
+			c.spent := false;
 		end if;
 	end if;
 	mine := c.owner is not distinct from p_member and c.fence = p_fence;
@@ -83,6 +85,7 @@ begin
 		if latest then
 			c.owner := null;
 			c.unknown := 0;
+			c.spent := false;
 			c.retry := now + p[7];
 			c.ends_as := p_as;
 			c.fence := c.fence + 1; -- so that an Extend that arrives later does not bring the lease back
@@ -91,10 +94,15 @@ begin
 		if mine then
 			c.owner := null;
 			c.unknown := now;
+			c.spent := true; -- also for an Extend that was sent before Spend, and arrives now
+			c.reusable := false;
 		end if;
 	else
-		renews := true;
-		c.fence := c.fence + 1; -- so that a lease from before has ended
+		-- Else a lease has begun since, or has spent its token since: it may be the new credential's.
+		renews := c.fence = p_fence and (p[5] <> 0 or not c.spent);
+		if renews then
+			c.fence := c.fence + 1; -- so that a lease from before has ended
+		end if;
 	end case;
 	if renews then
 		c.generation := greatest(c.generation + 1, ms);

@@ -27,7 +27,7 @@ local c = {
 
 if c.owner ~= '' and now >= c.till then -- the lease has run out
   c.owner = ''
-  if c.spent == 1 and c.reusable == 0 then c.unknown = c.till end
+  if c.spent == 1 and c.reusable == 0 then c.unknown = c.till else c.spent = 0 end
 end
 if missing and step ~= BEGIN then c.owner, c.till = member, now + lease end
 local mine = c.owner == member and c.fence == fence
@@ -69,14 +69,20 @@ elseif step == SAVED or step == FOUND then
   if c.fence == fence and c.generation == known then renew() end
 elseif step == FAILED then
   if latest then
-    c.owner, c.unknown, c.retry, c.as = '', 0, now + tonumber(ARGV[8]), ARGV[9]
+    c.owner, c.unknown, c.spent, c.retry, c.as = '', 0, 0, now + tonumber(ARGV[8]), ARGV[9]
     c.fence = c.fence + 1 -- so that an Extend that arrives later does not bring the lease back
   end
 elseif step == LOST then
-  if mine then c.owner, c.unknown = '', now end
+  if mine then
+    c.owner, c.unknown = '', now
+    c.spent, c.reusable = 1, 0 -- also for an Extend that was sent before Spend, and arrives now
+  end
 elseif step == RENEWED then
-  renew()
-  c.fence = c.fence + 1 -- so that a lease from before has ended
+  -- Else a lease has begun since, or has spent its token since: it may be the new credential's.
+  if c.fence == fence and (ARGV[6] == '1' or c.spent == 0) then
+    renew()
+    c.fence = c.fence + 1 -- so that a lease from before has ended
+  end
 end
 
 redis.call('HSET', KEYS[2], 'generation', string.format('%d', c.generation), 'fence', string.format('%d', c.fence), 'owner', c.owner,
