@@ -59,7 +59,8 @@ type PauseChange struct {
 	After uint64
 
 	// Late says of a change with Version 0 that the store could not be told at once. Then it
-	// is as old as Ago says: a newer entry than After stands if it was made later.
+	// is as old as Ago says. Where the store has a newer entry than After, who asks compares the two
+	// ages: the store cannot know how long the request was under way.
 	Late bool
 }
 

@@ -19,6 +19,9 @@ type Fault struct {
 	// ends meanwhile, the caller gets its error, and the call is done all the same. Events
 	// ignore Delay.
 	Delay time.Duration
+
+	// Again does the call once more so long after that, and nobody hears of it; 0 = it does not.
+	Again time.Duration
 }
 
 // SetFault sets the function that says what goes wrong with each call from now on; nil =
@@ -38,36 +41,40 @@ func (m *Memory) faultOf(op string) Fault {
 }
 
 // do calls f, which is the operation op, with the store locked, or fails as fault says.
-func (m *Memory) do(ctx context.Context, op string, f func()) error {
+func do[T any](ctx context.Context, m *Memory, op string, f func() T) (T, error) {
+	var none T
 	if err := ctx.Err(); err != nil {
-		return err
+		return none, err
+	}
+	locked := func() T {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return f()
 	}
 	m.mu.Lock()
 	fault := m.faultOf(op)
 	m.mu.Unlock()
 	if fault.Before != nil {
-		return fault.Before
+		return none, fault.Before
 	}
+	if fault.Again > 0 {
+		time.AfterFunc(fault.Delay+fault.Again, func() { locked() })
+	}
+	result := make(chan T, 1)
 	if fault.Delay > 0 {
-		done := make(chan struct{})
-		go func() {
-			time.Sleep(fault.Delay)
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			f()
-			close(done)
-		}()
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-done:
-			return fault.After
-		}
+		time.AfterFunc(fault.Delay, func() { result <- locked() })
+	} else {
+		result <- locked()
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	f()
-	return fault.After
+	select {
+	case done := <-result:
+		if fault.After != nil {
+			return none, fault.After
+		}
+		return done, nil
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
 }
 
 // watcher is one call of Watch.

@@ -129,11 +129,13 @@ func (m *Memory) End(ctx context.Context, ends []limiter.StoreEnd) error {
 		}
 		ends[i].Parts = cloneParts(ends[i].Parts)
 	}
-	return m.do(ctx, "end", func() {
+	_, err := do(ctx, m, "end", func() any {
 		for i := range ends {
 			m.end(&ends[i])
 		}
+		return nil
 	})
+	return err
 }
 
 func (m *Memory) end(e *limiter.StoreEnd) {
@@ -196,12 +198,7 @@ func (m *Memory) endPart(e *limiter.StoreEnd, p *limiter.StorePart) {
 func (m *Memory) Change(ctx context.Context, c *limiter.StoreChange) (limiter.StoreState, error) {
 	change := *c
 	change.Steps = slices.Clone(c.Steps)
-	var done limiter.StoreState // apart from the result, since it may be done once this has returned
-	err := m.do(ctx, "change", func() { done = m.change(&change) })
-	if err != nil {
-		return limiter.StoreState{}, err
-	}
-	return done, nil
+	return do(ctx, m, "change", func() limiter.StoreState { return m.change(&change) })
 }
 
 func (m *Memory) change(c *limiter.StoreChange) limiter.StoreState {

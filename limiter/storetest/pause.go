@@ -51,18 +51,14 @@ func (m *Memory) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.Pa
 	if len(request.Changes) > limiter.MaxPauseChanges {
 		return limiter.PauseAnswer{}, errPauses
 	}
-	var done limiter.PauseAnswer // apart from the result, since it may be done once this has returned
-	err := m.do(ctx, "pause", func() {
+	return do(ctx, m, "pause", func() limiter.PauseAnswer {
 		before := m.pauses.last
-		done = m.pauses.request(&request, m.now())
+		done := m.pauses.request(&request, m.now())
 		if m.pauses.last != before {
 			m.tell(limiter.StoreEvent{Paused: true}, nil)
 		}
+		return done
 	})
-	if err != nil {
-		return limiter.PauseAnswer{}, err
-	}
-	return done, nil
 }
 
 // request makes the changes, and returns what has changed since the mark r.Known.
@@ -152,6 +148,8 @@ func (p *pauses) change(c *limiter.PauseChange, now int64) (done limiter.PauseRe
 		e.version = max(now-ago, after+1)
 	default:
 		e.version, e.at = max(p.next(now), after+1, known+1), now
+	}
+	if c.Version == 0 {
 		done.Newer = min(known, maxVersion) > after
 	}
 	switch {

@@ -14,12 +14,7 @@ import (
 func (m *Memory) Renew(ctx context.Context, r *limiter.StoreRenewal) (limiter.StoreRenewed, error) {
 	renewal := *r
 	renewal.Leases, renewal.Debts, renewal.Table = slices.Clone(r.Leases), slices.Clone(r.Debts), slices.Clone(r.Table)
-	var done limiter.StoreRenewed // apart from the result, since it may be done once this has returned
-	err := m.do(ctx, "renew", func() { done = m.renew(&renewal) })
-	if err != nil {
-		return limiter.StoreRenewed{}, err
-	}
-	return done, nil
+	return do(ctx, m, "renew", func() limiter.StoreRenewed { return m.renew(&renewal) })
 }
 
 func (m *Memory) renew(r *limiter.StoreRenewal) (a limiter.StoreRenewed) {

@@ -16,12 +16,7 @@ func (m *Memory) Take(ctx context.Context, t *limiter.StoreTake) (limiter.StoreA
 	if err := checkParts(t.Parts); err != nil {
 		return limiter.StoreAnswer{}, err
 	}
-	var done limiter.StoreAnswer // apart from the result, since it may be done once this has returned
-	err := m.do(ctx, "take", func() { done = m.take(t) })
-	if err != nil {
-		return limiter.StoreAnswer{}, err
-	}
-	return done, nil
+	return do(ctx, m, "take", func() limiter.StoreAnswer { return m.take(t) })
 }
 
 func (m *Memory) take(t *limiter.StoreTake) limiter.StoreAnswer {

@@ -43,6 +43,7 @@ type known struct {
 	version uint64          // the version in the store; 0 = the entry is not known to be there
 	by      limiter.StoreID // the process that has made that version
 	number  uint64          // the change of that process which has made it
+	mine    uint64          // the latest change by this process that the store has answered
 	round   uint64          // the round in which the store last sent the entry: see fleet.round
 	asked   *asked          // a change by this process that the store has not confirmed; nil = none
 }
@@ -293,7 +294,7 @@ func (s *Set) hearLocked(a *limiter.PauseAnswer, entries []*entry, asks []*asked
 	}
 	f.contact, f.mark = now, a.Known
 	for i, e := range entries {
-		if s.confirmLocked(e, asks[i], &a.Changed[i]) {
+		if s.confirmLocked(e, asks[i], &a.Changed[i], now) {
 			s.entryLocked(&a.Changed[i].AccountPause, now, &c)
 		}
 	}
@@ -314,17 +315,20 @@ func (s *Set) hearLocked(a *limiter.PauseAnswer, entries []*entry, asks []*asked
 // confirmLocked applies the store's answer to one change of a request: this process's change
 // asked of e, or nil if the entry was only put back. It reports whether the entry is to become
 // as the store has it.
-func (s *Set) confirmLocked(e *entry, asked *asked, r *limiter.PauseResult) bool {
+func (s *Set) confirmLocked(e *entry, asked *asked, r *limiter.PauseResult, now time.Time) bool {
 	f := s.fleet
 	if e.asked != asked { // this process has changed the entry again
 		return false
 	}
-	if asked != nil && r.Newer { // another process had changed it, but this change is later: send it again
-		asked.after, asked.tries = r.Version, 0
+	if asked != nil && r.Newer && (asked.tries == 1 || asked.at.After(now.Add(-r.Ago))) {
+		asked.after = r.Version // another process had changed it, but this change is later: send it again
 		return false
 	}
 	delete(f.toTell, e)
 	e.asked = nil
+	if asked != nil {
+		e.mine = asked.number
+	}
 	switch {
 	case asked == nil:
 		return !r.Full
@@ -381,7 +385,7 @@ func (s *Set) entryLocked(r *limiter.AccountPause, now time.Time, c *changes) {
 	case r.Version == e.version:
 		e.round = s.fleet.round
 		return
-	case r.By == s.fleet.o.Member && r.By == e.by && r.Number < e.number:
+	case r.By == s.fleet.o.Member && r.Number <= e.mine && (r.By != e.by || r.Number < e.number):
 		// An old request of this process arrived very late, after the store had lost the newer
 		// change: send that again.
 		e.version = r.Version + 1

@@ -1,6 +1,7 @@
 package pause
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -11,14 +12,15 @@ import (
 	"github.com/recourse-go/recourse/limiter/storetest"
 )
 
+var randomSeeds = flag.Uint64("pauses.seeds", 150, "seeds of TestRandom")
+
 // However pauses, resumptions, outages, lost answers and events, restarts without data and
 // new processes meet: in the end all processes agree, and what was asked for last holds.
 func TestRandom(t *testing.T) {
-	seeds := uint64(150)
 	if testing.Short() {
-		seeds = 20
+		*randomSeeds = min(*randomSeeds, 20)
 	}
-	for seed := range seeds {
+	for seed := range *randomSeeds {
 		synctest.Test(t, func(t *testing.T) { random(t, seed) })
 		if t.Failed() {
 			return
@@ -35,6 +37,28 @@ func random(t *testing.T, seed uint64) {
 	}
 	begun(ps...)
 	alone := seed%3 == 2 // one alone asks for changes, and its requests may come much later
+	late := seed%3 == 1  // requests of all come late, or twice
+	type by struct {
+		process int
+		at      time.Time
+	}
+	changed, unsure := map[string]by{}, map[string]bool{} // unsure = two have changed it at about the same time
+	asks := func(i int, account string) {
+		unsure[account] = late && changed[account].process != i && time.Since(changed[account].at) < 10*time.Second
+		changed[account] = by{i, time.Now()}
+	}
+	stuck := func() func() storetest.Fault {
+		rnd := rand.New(rand.NewPCG(rnd.Uint64(), 2))
+		return func() (f storetest.Fault) {
+			if rnd.IntN(4) == 0 {
+				f.Delay = time.Duration(rnd.Int64N(int64(30 * time.Second)))
+			}
+			if rnd.IntN(6) == 0 {
+				f.Again = time.Duration(rnd.Int64N(int64(30 * time.Second)))
+			}
+			return f
+		}
+	}
 	want, ends := map[string]bool{}, map[string]time.Time{}
 	var history []string
 	log := func(format string, args ...any) {
@@ -46,7 +70,9 @@ func random(t *testing.T, seed uint64) {
 		}
 		time.Sleep(5 * time.Second)
 		for account, paused := range want {
-			if end := ends[account]; !end.IsZero() && time.Since(end).Abs() < 10*time.Second { // a request that is under way for long makes it end later
+			if unsure[account] {
+				_, paused = ps[0].Of(account)
+			} else if end := ends[account]; !end.IsZero() && time.Since(end).Abs() < 10*time.Second { // a request that is under way for long makes it end later
 				continue
 			} else if !end.IsZero() && time.Now().After(end) {
 				paused = false
@@ -71,6 +97,7 @@ func random(t *testing.T, seed uint64) {
 			if rnd.IntN(3) == 0 {
 				p.Until = time.Now().Add(time.Duration(rnd.IntN(120)) * time.Second)
 			}
+			asks(i, account)
 			want[account], ends[account] = true, p.Until
 			log("%d pauses %s until %v: %v", i, account, p.Until.Sub(start), ps[i].Pause(p))
 		case k < 12:
@@ -78,6 +105,7 @@ func random(t *testing.T, seed uint64) {
 				i = 0
 			}
 			account := fmt.Sprint("account", rnd.IntN(3))
+			asks(i, account)
 			want[account], ends[account] = false, time.Time{}
 			log("%d resumes %s: %v", i, account, ps[i].Resume(account))
 		case k < 14:
@@ -96,6 +124,9 @@ func random(t *testing.T, seed uint64) {
 			d := time.Duration(rnd.Int64N(int64(8 * time.Second)))
 			log("requests of 0 take %v", d)
 			ps[0].link.set(func() storetest.Fault { return storetest.Fault{Delay: d} })
+		case k < 16 && late:
+			log("requests of %d come late", i)
+			ps[i].link.set(stuck())
 		case k < 18:
 			log("%d is back", i)
 			ps[i].link.set(nil)

@@ -36,15 +36,19 @@ func (l *link) Pause(ctx context.Context, r *limiter.PauseRequest) (limiter.Paus
 	if f.Before != nil {
 		return limiter.PauseAnswer{}, f.Before
 	}
-	if f.Delay > 0 { // the store does it later, whoever waits
-		request := *r
-		go func() {
-			select {
-			case <-time.After(f.Delay):
-				l.Memory.Pause(context.Background(), &request)
-			case <-l.done:
-			}
-		}()
+	request := *r
+	later := func(d time.Duration) { // the store does it then, whoever waits
+		select {
+		case <-time.After(d):
+			l.Memory.Pause(context.Background(), &request)
+		case <-l.done:
+		}
+	}
+	if f.Again > 0 {
+		go later(f.Delay + f.Again)
+	}
+	if f.Delay > 0 {
+		go later(f.Delay)
 		<-ctx.Done()
 		return limiter.PauseAnswer{}, ctx.Err()
 	}

@@ -96,9 +96,9 @@ begin
 		elsif version_ = 0 then
 			version_ := greatest(last_ + 1, now, after_ + 1, known + 1);
 			at_ := now;
-			if least(known, 4503599627370496) > after_ and not again then
-				full_ := 2;
-			end if;
+		end if;
+		if p[q+1] = 0 and least(known, 4503599627370496) > after_ and not again then
+			full_ := 2;
 		end if;
 		if resumed_ then
 			until_ := now;

@@ -108,8 +108,8 @@ for _ = 1, changes do
     version = max(now - ago, newer + 1)
   elseif not back then
     version, at = max(last + 1, now, newer + 1, known + 1), now
-    if min(known, 2 ^ 52) > newer and not again then full = 2 end
   end
+  if not back and min(known, 2 ^ 52) > newer and not again then full = 2 end
   if resumes == 1 then
     till = now
     if back and left > 0 then till = now - KEPT + min(left, KEPT) end
