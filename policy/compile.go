@@ -19,8 +19,8 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// From a resolved policy to what the engine runs, and the checks that need
-// the whole policy: names, numbers that must fit together, rules.
+// Compiling a resolved policy into what the engine runs, and the checks that need the whole
+// policy: names that must exist, and numbers that must fit together.
 
 // compiler compiles one policy.
 type compiler struct {
@@ -38,14 +38,14 @@ type compiler struct {
 	ruleOf    []*yamlfile.Value // the entry behind each of p.Rules but the default
 
 	unreadRules []*yamlfile.Value // those whose condition is broken, and which p.Rules lacks
-	probes      int               // how often lint may still probe
+	probes      int               // how many more made-up events lint may match
 }
 
 func (c *compiler) err(at yamlfile.Span, code, hint, format string, args ...any) {
 	c.r.Errorf(at, code, hint, c.in(at, format), args...)
 }
 
-// in makes a message name the policy when it is about a line of a policy that it extends.
+// in adds the policy's name to a message about a line of another policy, which this one extends.
 func (c *compiler) in(at yamlfile.Span, format string) string {
 	if at.File != c.top.src && c.top.name != "" {
 		return format + fmt.Sprintf(" (in %s, which extends this)", strings.ReplaceAll(c.top.name, "%", "%%"))
@@ -53,7 +53,7 @@ func (c *compiler) in(at yamlfile.Span, format string) string {
 	return format
 }
 
-// compile checks the policy. What it returns is only fit for use if nothing was reported.
+// compile compiles and checks the policy. The result may be used only if no error was reported.
 func (c *compiler) compile() *Policy {
 	top := c.top.root
 	c.p = &Policy{Name: c.top.name, File: c.top.src.Name}
@@ -79,8 +79,8 @@ func (c *compiler) compile() *Policy {
 	return c.p
 }
 
-// didYouMean is a hint about a name that nothing has, but perhaps a policy that
-// could not be extended.
+// didYouMean returns a hint about an unknown name. The name may come from a policy that could
+// not be read.
 func (c *compiler) didYouMean(name string, known []string, what string) string {
 	if hint := closest.Hint(name, known); hint != "" || !c.partial {
 		return cmp.Or(hint, closest.HintOf(name, known, what))
@@ -88,7 +88,7 @@ func (c *compiler) didYouMean(name string, known []string, what string) string {
 	return "mend `extends` first: it may be inherited"
 }
 
-// written returns the text of a field, for messages, also that of a bad one.
+// written returns the text of a field for messages, even if the field is bad.
 func written(v *yamlfile.Value, field string) string {
 	if f := v.Child(field); f != nil {
 		return f.Text()
@@ -155,8 +155,8 @@ func (c *compiler) extractor(v *yamlfile.Value, form *extract.Form, f *yamlfile.
 	return x
 }
 
-// maxConditionNodes is how large a condition may be that stands elsewhere than in a rule, in
-// syntax nodes: an answer may be asked several of them before it meets the rules.
+// maxConditionNodes is the most syntax nodes that a condition outside of rules may have. Several
+// of them may be evaluated for one answer before its rules are.
 const maxConditionNodes = 60
 
 // condition compiles a condition that may read only the facts in only. It returns nil if

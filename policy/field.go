@@ -9,14 +9,15 @@ import (
 	"github.com/recourse-go/recourse/internal/yamlfile"
 )
 
-// The fields of a policy file, in one table.
+// The table of all fields of a policy file. The decoder checks files against it, and the schema
+// is rendered from it.
 
-// engineLabels are what the engine says of calls that it ends itself. A worker
-// acts on each in one way (comes back at the time that is known, tells whoever
-// runs it), so no rule about a reply may say them.
+// engineLabels are the labels of calls that the engine itself ends. A worker acts on each in one
+// way: it comes back at a known time, or tells whoever runs it. So no rule may give these labels
+// to a reply.
 var engineLabels = []string{"exhausted", "budget", "deadline", "canceled", "unavailable", "misconfigured"}
 
-// dimensions are what a limit, budget or breaker may be kept by.
+// dimensions are the keys of limits, budgets and breakers, apart from facts.
 var dimensions = []string{"account", "app", "tenant", "host", "ip", "device", "operation"}
 
 var matchObject = &yamlfile.Object{
@@ -28,14 +29,14 @@ var matchObject = &yamlfile.Object{
 	},
 }
 
-// extractorFields are what an extractor reads; the extractors of retry_after also say `as`.
+// extractorFields are the fields of an extractor. The extractors of retry_after also have `as`.
 var extractorFields = append(formFields(),
 	yamlfile.Field{Name: "match", Kind: extract.Pattern, Default: "all of it", Doc: "A regular expression (RE2) that is applied to the value found. The result is its first group, or the whole match if it has no group. Not allowed with `text`, which is a regular expression already."},
 	yamlfile.Field{Name: "when", Kind: kindWhen, Default: "always", Doc: `Expression over status, header("NAME"), method and operation. The extractor is used only if it is true.`},
 	yamlfile.Field{Name: "fold", Kind: yamlfile.Bool, Default: "false", Doc: "Whether the value found is turned into lower case."},
 )
 
-// formFields are the forms of extractors, of which each says one.
+// formFields returns the fields of which an extractor has exactly one: what to read.
 func formFields() (fields []yamlfile.Field) {
 	for _, form := range extract.Forms {
 		fields = append(fields, form.Field)
@@ -43,8 +44,8 @@ func formFields() (fields []yamlfile.Field) {
 	return fields
 }
 
-// extractorFacts are what an extractor's condition may read: what is known before
-// anything has been extracted.
+// extractorFacts are the facts that an extractor's condition may read: those that are known
+// before anything has been extracted.
 var extractorFacts = []string{"status", "header", "method", "operation"}
 
 var extractorObject = &yamlfile.Object{
@@ -61,7 +62,7 @@ var hintExtractorObject = &yamlfile.Object{
 	OneOf:  extract.Names(),
 }
 
-// asField says how a time is written.
+// asField says which format a time has.
 var asField = yamlfile.Field{
 	Name: "as", Enum: []string{"s", "ms", "duration", "time", "epoch"}, Default: "by its form", Doc: `The format of the time. s: seconds. ms: milliseconds. duration: such as "1m30s". time: a date. epoch: seconds since 1970.`,
 }

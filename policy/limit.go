@@ -12,8 +12,8 @@ import (
 	"github.com/recourse-go/recourse/internal/yamlfile"
 )
 
-// The forms of a limit: its fields, their values, and what must fit together. Which
-// operations a limit counts is in limit_operations.go.
+// The fields of a limit, their values, and the checks that they fit together.
+// limit_operations.go says which operations a limit counts.
 
 // Limit is one limit of a provider. Exactly one of these forms: a bucket
 // (Rate, Burst), a quota (Quota, Window, Burst), a number of concurrent
@@ -33,8 +33,8 @@ type Limit struct {
 
 	operations []string // globs, see Applies; "!" before one excludes what it matches
 
-	// Of processes that share a store: Process says that each keeps the limit by itself, and
-	// OnOutage what it lets through while the store does not answer.
+	// Process and OnOutage matter if processes share a store. Process says that each process keeps
+	// the limit by itself. OnOutage says what a process lets through while the store does not answer.
 	Process  bool
 	OnOutage string // OutageShare, OutageClosed or OutageOpen
 }
@@ -46,8 +46,8 @@ const (
 	OutageOpen   = "open"   // what this process's own count allows
 )
 
-// limitForms are the fields that say how a limit counts, of which it has at most one,
-// and the fields that have a meaning with each.
+// limitForms are the fields that say how a limit counts, and for each the fields that have a
+// meaning with it. A limit has at most one form.
 var limitForms = []struct {
 	field string
 	with  []string
@@ -173,7 +173,7 @@ func (c *compiler) limit(v *yamlfile.Value, name string) Limit {
 	return l
 }
 
-// limitKey checks what a limit counts by.
+// limitKey checks the key of a limit.
 func (c *compiler) limitKey(v *yamlfile.Value, name string) {
 	seen := map[string]bool{}
 	facts := c.p.facts()
@@ -189,8 +189,8 @@ func (c *compiler) limitKey(v *yamlfile.Value, name string) {
 	}
 }
 
-// limitFields reports fields of a limit that exclude each other. It returns false where the
-// limit's numbers are not worth a check then.
+// limitFields reports fields of a limit that exclude each other. It returns false if the limit's
+// numbers need no further check.
 func (c *compiler) limitFields(v *yamlfile.Value, l *Limit) bool {
 	if x := v.ByName["on_outage"]; x != nil && l.Process {
 		c.err(x.KeySpan(), "misplaced-field", "remove one of the two", "%q has no meaning with scope: process", "on_outage")
@@ -209,7 +209,7 @@ func (c *compiler) limitFields(v *yamlfile.Value, l *Limit) bool {
 }
 
 // dearestCost returns the highest cost of the operations that a limit counts. known is false
-// if the limit names a table of costs that there is not.
+// if there is no table of costs with the name that the limit gives.
 func (c *compiler) dearestCost(v *yamlfile.Value, l *Limit) (dearest int64, known bool) {
 	x := v.ByName["cost"]
 	if x == nil || x.Bad || l.Cost == BytesCost {
@@ -229,7 +229,7 @@ func (c *compiler) dearestCost(v *yamlfile.Value, l *Limit) (dearest int64, know
 	return 1, false
 }
 
-// defaultBurst returns the burst of a limit whose policy does not say one; 0 = it has none.
+// defaultBurst returns the burst of a limit for which the policy gives none; 0 = it has no burst.
 func (l *Limit) defaultBurst(dearest int64) int64 {
 	switch {
 	case l.Rate > 0:
@@ -244,8 +244,8 @@ func (l *Limit) defaultBurst(dearest int64) int64 {
 	return max(1, l.Quota/100, dearest)
 }
 
-// checkBurst reports a burst that the dearest operation never gets through, or that leaves
-// nothing of the quota to refill.
+// checkBurst reports a burst that is too small for the dearest operation, which could never be
+// sent, or so large that it leaves nothing of the quota to refill.
 func (c *compiler) checkBurst(v *yamlfile.Value, l *Limit, dearest int64) {
 	at, given := v.ByName["burst"], true
 	if at == nil {
@@ -273,8 +273,8 @@ func (c *compiler) checkBurst(v *yamlfile.Value, l *Limit, dearest int64) {
 	}
 }
 
-// exactQuota is the largest quota that is kept exactly unless the policy asks for
-// a burst: all of it may pass at once, and the limiter remembers each grant. A
-// bucket would spread so few units over the window, or give out only half of them;
-// of more units it gives nearly all, for less memory.
+// exactQuota is the largest quota that is kept exactly if the policy gives no burst: all of it
+// may pass at once, and the limiter remembers each grant. A token bucket would spread so few
+// units over the window, or give out only half of them. Of a larger quota it gives out nearly
+// all, and needs less memory.
 const exactQuota = 64

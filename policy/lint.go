@@ -12,9 +12,9 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// Warnings about what is legal and surely not meant. Two mistakes are found by asking the
-// rules about made-up events: to refresh credentials because a refresh failed, and to repeat
-// a send that may have gone out.
+// Warnings about what a policy may say but surely does not mean. Two mistakes are found by
+// matching the rules against made-up events: to refresh credentials because a refresh failed,
+// and to repeat a send that may have been carried out.
 
 // lint reports on the policy's rules, as far as they could be compiled.
 func (c *compiler) lint() {
@@ -167,7 +167,7 @@ var (
 	sendWord      = regexp.MustCompile(`^(.*[._:/-])?[sS]end([A-Z._:/-].*)?$|(?:\b|[._:/-])[sS]ubmit`)
 )
 
-// literalsOf are the strings and statuses that an expression names.
+// literalsOf returns the strings and the statuses that an expression has.
 func literalsOf(when string) (texts []string, statuses []int) {
 	for _, q := range stringLiteral.FindAllString(when, -1) {
 		texts = append(texts, strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(q[1:len(q)-1]))
@@ -267,8 +267,8 @@ func (c *compiler) sendRetry(rule int, v *yamlfile.Value) {
 	}
 }
 
-// broken reports whether a condition that could not be compiled speaks of the
-// operation, so that its rule may well be the one that decides.
+// broken reports whether a condition that could not be compiled names the operation. Then
+// its rule may be the one that decides.
 func (c *compiler) broken(operation string) bool {
 	return slices.ContainsFunc(c.unreadRules, func(v *yamlfile.Value) bool {
 		when := v.Child("when")

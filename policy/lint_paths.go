@@ -7,9 +7,9 @@ import (
 	"github.com/recourse-go/recourse/internal/yamlfile"
 )
 
-// deadOperations warns of operations of the policy's own that no request can be
-// named: none of the requests that the policy claims has such a path, mostly since a
-// '*' stops at the next '/', or an earlier entry matches all of them first.
+// deadOperations warns of entries of the policy's own `operations` that name no request. Either
+// no request that the policy claims has such a path, mostly because a '*' stops at the next
+// '/', or an earlier entry matches all such requests.
 func (c *compiler) deadOperations() {
 	const tooMany = 500
 	list := slices.DeleteFunc(good(c.operations), func(v *yamlfile.Value) bool {
@@ -64,7 +64,7 @@ func hostsMeet(a, b string) bool {
 	return globsMeet(strings.ToLower(bare(a)), strings.ToLower(bare(b)))
 }
 
-// anySegment is a path with '*' in place of each captured segment.
+// anySegment returns a path with a '*' in place of each {name}.
 func anySegment(path string) string {
 	segments := strings.Split(path, "/")
 	for i, s := range segments {
@@ -75,7 +75,7 @@ func anySegment(path string) string {
 	return strings.Join(segments, "/")
 }
 
-// coversOperation reports whether an entry surely matches every request that another one does.
+// coversOperation reports whether the entry first surely matches every request that v matches.
 func coversOperation(first, v *yamlfile.Value) bool {
 	for _, name := range []string{"method", "host"} {
 		if f := written(first, name); f != "" && f != written(v, name) {
@@ -95,9 +95,9 @@ func coversOperation(first, v *yamlfile.Value) bool {
 	return pathCovers(anySegment(written(first, "path")), anySegment(written(v, "path")))
 }
 
-// pathCovers reports whether a path glob matches all that another one does. A '*' is matched
-// as if it were a character, which only a '*' matches, and a "**" as if it were any of so
-// many segments.
+// pathCovers reports whether the path glob wide surely matches all paths that narrow matches.
+// It matches wide against narrow itself: a '*' in narrow is a character that only a '*' in wide
+// matches. For a "**" in narrow it tries every number of segments up to one more than wide has.
 func pathCovers(wide, narrow string) bool {
 	if wide == "" || wide == narrow {
 		return true

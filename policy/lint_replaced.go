@@ -10,9 +10,9 @@ import (
 	"github.com/recourse-go/recourse/rules"
 )
 
-// replacements warns of rules of the policy's own that take the place of inherited ones and
-// may cover less: what only the inherited rule was for is then left to later rules,
-// or to the default. That they cover as much is proved or not said.
+// replacements warns of rules that replace an inherited rule but may not match all events that
+// it matches. Such events are then left to later rules, or to the default. There is no warning
+// only if the new rule provably matches all of them.
 func (c *compiler) replacements() {
 	own := map[*yamlfile.Value]*yamlfile.Value{} // what each rule replaces
 	for _, x := range c.replaced {
@@ -55,8 +55,8 @@ func (c *compiler) replacements() {
 	}
 }
 
-// meetHere reports whether two inherited rules of one name come together in this policy,
-// since it extends several, and it has no rule of that name itself.
+// meetHere reports whether two inherited rules of the same name first meet in this policy: it
+// extends several policies, none of which inherits both rules, and has no such rule itself.
 func (c *compiler) meetHere(x replacement) bool {
 	parents := c.top.root.Strings("extends")
 	if len(parents) < 2 || slices.ContainsFunc(c.replaced, func(y replacement) bool { return y.of == x.by && y.by.File == c.top.src }) {
@@ -70,7 +70,7 @@ func (c *compiler) meetHere(x replacement) bool {
 	return true
 }
 
-// below adds the name of a policy that is inherited, and of all that it extends, to names.
+// below adds the name of an inherited policy, and those of all policies that it extends, to names.
 func (c *compiler) below(name string, names map[string]bool) map[string]bool {
 	for _, l := range c.layers {
 		if l.name == name && !names[name] {
@@ -83,8 +83,8 @@ func (c *compiler) below(name string, names map[string]bool) map[string]bool {
 	return names
 }
 
-// coversAll reports whether a rule surely holds wherever the one that it replaces does.
-// It is also true where that cannot be asked, since one of the two is broken.
+// coversAll reports whether a rule surely matches all events that the rule it replaces matches.
+// It is also true if one of the two conditions is broken, since then nothing can be said.
 func (c *compiler) coversAll(x replacement) bool {
 	by, ok := yamlfile.Get[string](x.by, "when")
 	of, also := yamlfile.Get[string](x.of, "when")
@@ -95,7 +95,7 @@ func (c *compiler) coversAll(x replacement) bool {
 	return err != nil || set.Covers(0, 1)
 }
 
-// shortened is an expression in one line, cut where it is long.
+// shortened returns an expression in one line, cut if it is long.
 func shortened(when string) string {
 	const most = 100
 	if when = strings.Join(strings.Fields(when), " "); len(when) > most {

@@ -2,11 +2,11 @@ package policy
 
 import "github.com/recourse-go/recourse/internal/yamlfile"
 
-// What somebody has written stands in most successes, so no word in one may decide
-// anything: where a policy looks into them, its facts come from places in the
-// body that only the server fills.
+// Most successes have text that some user wrote, such as a message. So no word in the body of a
+// success may decide anything: the facts of a success must come from places in the body that
+// only the server fills.
 
-// successes warns of what looks for words in the bodies of successes.
+// successes warns of rules and patterns that look for words in the bodies of successes.
 func (c *compiler) successes() {
 	if len(c.p.Inspect) == 0 {
 		return
@@ -36,8 +36,8 @@ func (c *compiler) successes() {
 	}
 }
 
-// textOfSuccess warns of patterns that can only ever see the body as a whole,
-// since the file that has them does not say where a message stands.
+// textOfSuccess warns of text patterns of a file that does not say where the message is. They
+// can only search the whole body, which they may not do in a success.
 func (c *compiler) textOfSuccess() {
 	e := c.extract
 	if e == nil || e.Bad {
@@ -50,7 +50,7 @@ func (c *compiler) textOfSuccess() {
 			}
 		}
 	}
-	says := false // where a message stands
+	says := false // whether the file says where the message is
 	for _, v := range good(e.Items("message")) {
 		says = says || v.File == c.top.src && v.Child("text") == nil
 	}
@@ -59,7 +59,7 @@ func (c *compiler) textOfSuccess() {
 			"of a success that `inspect` covers, a text pattern does not see the body, only the message")
 	}
 	if says {
-		return // then a pattern is for refusals that have no such place
+		return // then the patterns are for refusals without a message
 	}
 	for _, name := range []string{"message", "type", "codes", "retry_after"} {
 		own(e.Items(name), warn)

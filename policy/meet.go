@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// meeting finds, of many globs, the few that may have a name in common with
-// another one: the text before the first '*' of one begins that of the other, and
-// the text after the last '*' of one ends that of the other. Whether they do have
-// one is for globsMeet or pathsMeet to say, which compare all of two patterns.
+// meeting is an index of many globs. It finds the few that may match a name that another
+// glob matches too. Two globs can only do so if the text before the first '*' of one is a
+// prefix of that of the other, and the text after the last '*' of one is a suffix of that of
+// the other. Whether they really do is for globsMeet or pathsMeet to say, which compare the
+// whole patterns.
 type meeting struct {
 	prefixes []string // sorted
 	buckets  map[string][]meetingEnd
@@ -40,8 +41,8 @@ func newMeeting(patterns []string) *meeting {
 	return m
 }
 
-// fixedEnds are the texts that every name of a pattern begins and ends with, less
-// the slashes that "**" may swallow.
+// fixedEnds returns the texts with which every name that matches the pattern begins and ends,
+// without a slash beside a "*", since "**" may match it.
 func fixedEnds(pattern string) (prefix, suffix string) {
 	i := strings.IndexByte(pattern, '*')
 	if i < 0 {
@@ -57,8 +58,8 @@ func reversed(s string) string {
 	return string(b)
 }
 
-// each calls f with the indices of the patterns that may meet one, until f
-// returns false.
+// each calls f with the index of each pattern that may match a name that pattern matches too,
+// until f returns false.
 func (m *meeting) each(pattern string, f func(i int) bool) {
 	prefix, suffix := fixedEnds(pattern)
 	suffix = reversed(suffix)

@@ -10,26 +10,25 @@ import (
 	"github.com/recourse-go/recourse/internal/yamlfile"
 )
 
-// Part is one piece of a policy, as the file says it that it comes from: a field, a rule, a
-// limit, the extractors of one fact, the cost of one operation.
+// Part is one piece of a policy as its file has it: a field, a rule, a limit, the extractors
+// of one fact, or the cost of one operation.
 type Part struct {
-	Section string   // the field of the policy file that it stands in: "rules", "extract", "extract.facts", "costs.units" …
+	Section string   // the field of the policy file that has it: "rules", "extract", "extract.facts", "costs.units" …
 	Name    string   // its name there; "" where there is none, as of `default` and of an `inspect` entry
-	Policy  string   // whose file says it: this policy, or one that it extends
-	Pos     Position // where
-	// Text is what it says, as YAML that fits into its section: an entry of a list
-	// without the dash, an entry of a map and a plain field with its key. The comments
-	// above it are kept.
+	Policy  string   // the policy whose file has it: this one, or one that it extends
+	Pos     Position // in that file
+	// Text is its YAML, with the comments above it. An entry of a list has no dash; an entry
+	// of a map and a plain field have their key.
 	Text string
-	// In place of which inherited entry of its name it stands: that one's policy and
-	// place; "" = of none, or of no rule.
+	// Replaced and ReplacedPos are the policy and the place of the inherited rule of the same
+	// name that this rule replaces; "" = it replaces none, or is no rule.
 	Replaced    string
 	ReplacedPos Position
 }
 
-// Parts are the parts of a policy with all that it inherits, in the order of a policy
-// file, and the rules in that of their evaluation. ok is false where there is no such
-// policy. Files that are overlaid (see LoadOptions.Over) count as this policy's own.
+// Parts returns the parts of a policy with all that it inherits, in the order of a policy
+// file, and its rules in the order in which they are tried. ok is false if there is no such
+// policy. The parts of a file that this policy overlays (see LoadOptions.Over) count as its own.
 func (s *Set) Parts(name string) (_ []Part, ok bool) {
 	l := s.layers[name]
 	if l == nil || s.byName[name] == nil {
@@ -92,7 +91,7 @@ func (b *partsBuilder) field(name string, v *yamlfile.Value) {
 	}
 }
 
-// list adds the entries of a list, which a field of theirs names; "" = nothing does.
+// list adds the entries of a list. key is the field that has an entry's name; "" = there is none.
 func (b *partsBuilder) list(section, key string, list []*yamlfile.Value) {
 	for _, v := range list {
 		name, _ := yamlfile.Get[string](v, key)
@@ -129,7 +128,7 @@ func (b *partsBuilder) extract(v *yamlfile.Value) {
 	}
 }
 
-// keyText is a map's entry with its key.
+// keyText returns an entry of a map as YAML, with its key.
 func keyText(v *yamlfile.Value) string {
 	if v.Key == nil {
 		return nodeText(v.Node)
@@ -137,7 +136,7 @@ func keyText(v *yamlfile.Value) string {
 	return nodeText(&yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{v.Key, v.Node}})
 }
 
-// nodeText is a node as YAML, in the style of its file.
+// nodeText returns a node as YAML, in the style of its file.
 func nodeText(n *yaml.Node) string {
 	var out bytes.Buffer
 	e := yaml.NewEncoder(&out)
@@ -148,7 +147,7 @@ func nodeText(n *yaml.Node) string {
 	e.Close()
 	lines := strings.Split(strings.TrimRight(out.String(), "\n"), "\n")
 	comment := func(l string) bool { return strings.HasPrefix(l, "#") }
-	// What stands below the last entry of a section in its file is about what follows.
+	// A comment below the last entry of a section is about what follows it in the file.
 	for len(lines) > 1 && (comment(lines[len(lines)-1]) || lines[len(lines)-1] == "") {
 		lines = lines[:len(lines)-1]
 	}
@@ -167,7 +166,7 @@ func nodeText(n *yaml.Node) string {
 	return strings.Join(kept, "\n")
 }
 
-// foldedTexts adds the folded scalars of one line in n, which the encoder does not fold.
+// foldedTexts appends the folded scalars in n that have one line. The encoder does not fold them.
 func foldedTexts(n *yaml.Node, texts []string) []string {
 	if n.Kind == yaml.ScalarNode && n.Style&yaml.FoldedStyle != 0 && !strings.Contains(n.Value, "\n") {
 		texts = append(texts, n.Value)
@@ -178,7 +177,7 @@ func foldedTexts(n *yaml.Node, texts []string) []string {
 	return texts
 }
 
-// fold breaks the line of a folded scalar where that reads as one space.
+// fold breaks the line of a folded scalar at single spaces, since a break there is read as a space.
 func fold(line string) (lines []string) {
 	const width = 100
 	indent := line[:len(line)-len(strings.TrimLeft(line, " "))]

@@ -185,9 +185,11 @@ var renewTests = []suiteTest{
 		p := s.refused("at most the burst below empty", s.ask(caller{}, part(k, u)))
 		s.waits("at most the burst below empty", p.Wait, 11*time.Hour, from)
 		for _, u := range []limiter.StoreUse{fixedOf(10, time.Hour, 1), logOf(10, time.Hour, 1)} {
-			debt.Key, debt.Limit, debt.Units = s.key(), u.Limit, 9
-			debt.ID = newID()
-			s.renew(limiter.StoreRenewal{Debts: []limiter.StoreDebt{debt}})
+			debt.Key, debt.Limit = s.key(), u.Limit
+			for _, n := range []int64{8, 1} {
+				debt.Units, debt.ID = n, newID()
+				s.renew(limiter.StoreRenewal{Debts: []limiter.StoreDebt{debt}})
+			}
 			s.granted(u.Limit.Name, s.ask(caller{}, part(debt.Key, u)))
 			s.refused(u.Limit.Name, s.ask(caller{}, part(debt.Key, u)))
 		}
