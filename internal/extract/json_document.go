@@ -1,11 +1,6 @@
 package extract
 
-import (
-	"encoding/binary"
-	"math/bits"
-	"strings"
-	"unsafe"
-)
+import "strings"
 
 // maxDepth bounds the nesting of JSON that is read.
 const maxDepth = 512
@@ -48,131 +43,6 @@ type member struct {
 	start, end int
 }
 
-// Read sets d, which must be the zero value, to the part of s that can be read as JSON. Of a valid document that
-// is all of it. Of one that is cut short or broken it is everything before the
-// fault, with the open arrays and objects closed; only then is the text copied.
-// Trailing commas, which Google's published samples have, and control characters
-// in strings are accepted.
-func (d *JSON) Read(s string) {
-	s = strings.TrimPrefix(skipSpace(s), ")]}'")
-	var buf [64]byte
-	open := buf[:0]            // the closing brackets that are due
-	safe := 0                  // s is valid up to here, and no bracket opens or closes between here and i
-	key := false               // the next string is an object's key
-	named, due := false, false // the last token was a key; the last one was a colon, so a value comes next
-	ended := false             // the last token ended a value
-	cur := [3]int{0: -1}       // by depth: the index of the member being read; -1 = it is not noted
-	d.noted = true
-	i := 0
-	// ends is called after each value, when open holds only the brackets around it.
-	ends := func() {
-		safe, ended = i, true
-		if n := len(open); n <= 2 && n > 0 && cur[n] >= 0 && open[n-1] == '}' {
-			d.members[cur[n]].end = i
-			cur[n] = -1
-		}
-	}
-	cur[1], cur[2] = -1, -1
-scan:
-	for i < len(s) {
-		c := s[i]
-		switch c {
-		case ' ', '\n', '\t', '\r':
-			i++
-			continue
-		}
-		if named != (c == ':') {
-			d.keys = allKeys // not JSON to the letter: gjson may take other strings for keys
-		}
-		switch c {
-		case ',':
-			i++
-			key = len(open) > 0 && open[len(open)-1] == '}'
-			named, due, ended = false, false, false
-			continue
-		case ':':
-			i++
-			key, named, due = false, false, true
-			continue
-		case '}', ']':
-			if len(open) == 0 || open[len(open)-1] != c {
-				break scan
-			}
-			open = open[:len(open)-1]
-			i++
-			if len(open) == 0 {
-				d.text = s[:i]
-				return
-			}
-			key, named, due = false, false, false
-			ends()
-			continue
-		}
-		if ended || !due && (!key || c != '"') && len(open) > 0 && open[len(open)-1] == '}' {
-			d.keys = allKeys
-		}
-		ended = false
-		named, due = key, false
-		if n := len(open); n > 0 && n <= 2 && !key && cur[n] >= 0 && d.members[cur[n]].start == 0 {
-			d.members[cur[n]].start = i
-		}
-		switch c {
-		case '{', '[':
-			if len(open) >= maxDepth {
-				break scan
-			}
-			open = append(open, c+2) // '{'+2 is '}', '['+2 is ']'
-			i++
-			key = c == '{'
-			if len(open) == 2 {
-				cur[2] = -1
-			}
-			safe = i
-		case '"':
-			start := i
-			end := stringEnd(s, i)
-			if end < 0 {
-				break scan
-			}
-			i = end
-			switch {
-			case len(open) == 0:
-				d.text = s[:i]
-				return
-			case key:
-				d.keys |= keySetOf(s[start+1 : end-1])
-				if strings.IndexByte(s[start+1:end-1], '\\') >= 0 {
-					d.keys = allKeys
-				}
-				d.note(s[start+1:end-1], open, &cur)
-			default:
-				ends()
-			}
-		default:
-			j := i
-			for j < len(s) && isLiteral(s[j]) {
-				j++
-			}
-			if j == i || j == len(s) || key || len(open) == 0 {
-				break scan
-			}
-			i = j
-			ends()
-		}
-	}
-	d.n, d.noted, d.cut = 0, false, true
-	if safe == 0 {
-		return
-	}
-	var b strings.Builder
-	b.Grow(safe + len(open))
-	b.WriteString(s[:safe])
-	for k := len(open) - 1; k >= 0; k-- {
-		b.WriteByte(open[k])
-	}
-	d.text = b.String()
-}
-
 // note records the key of the member whose value comes next, if it stands on one of
 // the first two levels.
 func (d *JSON) note(key string, open []byte, cur *[3]int) {
@@ -206,41 +76,6 @@ func (d *JSON) find(in int, key string) int {
 		}
 	}
 	return -1
-}
-
-// stringEnd returns the index after the string that starts at s[i], or -1 if the
-// string does not end.
-func stringEnd(s string, i int) int {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	b := unsafe.Slice(unsafe.StringData(s), len(s))
-	i++
-	for i+8 <= len(b) { // eight bytes at a time
-		x := binary.LittleEndian.Uint64(b[i:])
-		quote, escape := x^'"'*ones, x^'\\'*ones // a byte is zero where x has a quote, or a backslash
-		found := ((quote-ones)&^quote | (escape-ones)&^escape) & high
-		if found == 0 {
-			i += 8
-			continue
-		}
-		i += bits.TrailingZeros64(found) / 8
-		if b[i] == '"' {
-			return i + 1
-		}
-		i += 2
-	}
-	for ; i < len(b); i++ {
-		switch b[i] {
-		case '"':
-			return i + 1
-		case '\\':
-			i++
-		}
-	}
-	return -1
-}
-
-func isLiteral(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '-' || c == '+' || c == '.'
 }
 
 // Text returns the part that can be read; "" = none.
