@@ -76,7 +76,7 @@ func (f *fleet) run(ctx context.Context, kill int, d time.Duration) (r report, e
 	f.counted = f.provider.count(from, to, without)
 	c := &f.counted
 	r = report{
-		OverLimit: c.over, PeakConcurrency: c.peak, ConcurrencyLimit: concurrency, Utilisation: c.utilisation,
+		OverLimit: c.over, PeakConcurrency: c.peak, ConcurrencyLimit: concurrency, Utilisation: c.utilisation, measured: c.measured,
 		EarlyRetries: c.early, DuplicateSends: c.duplicates, Lost: f.lost(),
 	}
 	if f.grants > 0 {

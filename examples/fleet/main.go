@@ -25,15 +25,16 @@ const lease = 3 * time.Second
 
 // report is the result that is printed at the end.
 type report struct {
-	OverLimit          int     `json:"over_limit"` // requests that came when their mailbox had no units left
-	PeakConcurrency    int     `json:"peak_concurrency"`
-	ConcurrencyLimit   int     `json:"concurrency_limit"`
-	Utilisation        float64 `json:"utilisation"`   // of the units that the limit allows
-	EarlyRetries       int     `json:"early_retries"` // requests after a refusal, before the time that it named
-	DuplicateSends     int     `json:"duplicate_sends"`
-	Lost               int     `json:"lost"` // messages that a worker takes for sent, and the provider does not know
-	RoundTripsPerGrant float64 `json:"round_trips_per_grant"`
-	Store              string  `json:"store"`
+	OverLimit          int           `json:"over_limit"` // requests that came when their mailbox had no units left
+	PeakConcurrency    int           `json:"peak_concurrency"`
+	ConcurrencyLimit   int           `json:"concurrency_limit"`
+	Utilisation        float64       `json:"utilisation"` // of the units that the limit allows
+	measured           time.Duration // what the utilisation is of, all mailboxes together
+	EarlyRetries       int           `json:"early_retries"` // requests after a refusal, before the time that it named
+	DuplicateSends     int           `json:"duplicate_sends"`
+	Lost               int           `json:"lost"` // messages that a worker takes for sent, and the provider does not know
+	RoundTripsPerGrant float64       `json:"round_trips_per_grant"`
+	Store              string        `json:"store"`
 }
 
 func main() {
@@ -80,6 +81,9 @@ func main() {
 	}}
 	r, err := f.run(ctx, *kill, d)
 	fail(err)
+	if r.measured < shortest {
+		fmt.Fprintf(os.Stderr, "fleet: the utilisation is of %v only, which is too short to tell much: give more -seconds, since the times after a refusal or a kill do not count\n", r.measured)
+	}
 	if f.outages > 0 {
 		fmt.Fprintf(os.Stderr, "fleet: %d times the store did not answer a worker within %v, which then went by its share for a while\n", f.outages, *timeout)
 	}
@@ -102,6 +106,7 @@ func main() {
 
 const (
 	day           = 24 * 60 * 60
+	shortest      = 2 * time.Second // of which a utilisation is told without a warning
 	mostProcesses = 256
 )
 

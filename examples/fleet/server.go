@@ -200,11 +200,13 @@ type counted struct {
 	overGranted                   int     // of over, by the store's own grants
 	excess                        float64 // the most units of a mailbox that were in use above what it may use
 	utilisation                   float64
+	measured                      time.Duration // of mailboxes together: what utilisation is about
 	slowest                       time.Duration
 }
 
 // count counts what came between two times. Utilisation is of what the buckets allow outside
-// the times to leave out, in which a worker had been killed and its permits were not back.
+// the times to leave out, in which a worker had been killed and its permits were not back. It is 1 at
+// most: units that came back before a time that counts can be used in it.
 func (p *provider) count(from, to time.Time, without []span) (c counted) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -228,6 +230,7 @@ func (p *provider) count(from, to time.Time, without []span) (c counted) {
 		for t := from; t.Before(to); t = t.Add(step) {
 			if !in(out, t) {
 				allowed += drained(t, t.Add(step), p.lower)
+				c.measured += step
 			}
 		}
 		for _, a := range m.arrivals {
@@ -237,7 +240,7 @@ func (p *provider) count(from, to time.Time, without []span) (c counted) {
 		}
 	}
 	if allowed > 0 {
-		c.utilisation = used / allowed
+		c.utilisation = min(1, used/allowed)
 	}
 	for _, n := range p.sent {
 		c.duplicates += n - 1

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -41,6 +42,33 @@ func TestCount(t *testing.T) {
 			granted, arrived, _ := c.m.over(c.slowest, c.lower)
 			if over, early := max(granted, arrived), c.m.early(c.slowest); over != c.over || early != c.early {
 				t.Errorf("got %d over the limit and %d early, want %d and %d", over, early, c.over, c.early)
+			}
+		})
+	}
+}
+
+// Utilisation is 1 at most, however short the time is that counts.
+func TestUtilisation(t *testing.T) {
+	zero := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(ms int) time.Time { return zero.Add(time.Duration(ms) * time.Millisecond) }
+	for _, c := range []struct {
+		name     string
+		to       int // counted from 1000 on
+		without  []span
+		want     float64
+		measured time.Duration
+	}{
+		{"a part", 1500, nil, 20.0 / 30, 500 * time.Millisecond},
+		{"a burst in a short time", 1010, nil, 1, 10 * time.Millisecond},
+		{"a time to leave out", 1500, []span{{at(1250), at(1500)}}, 1, 250 * time.Millisecond},
+		{"nothing but that", 1500, []span{{at(0), at(1500)}}, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := &mailbox{arrivals: []arrival{{at: at(1000), cost: 10}, {at: at(1000), cost: 10}}}
+			p := &provider{mailboxes: map[string]*mailbox{"mail": m}}
+			got := p.count(at(1000), at(c.to), c.without)
+			if math.Abs(got.utilisation-c.want) > 1e-9 || got.measured != c.measured {
+				t.Errorf("got %v of %v, want %v of %v", got.utilisation, got.measured, c.want, c.measured)
 			}
 		})
 	}
