@@ -6,6 +6,7 @@ import (
 	"github.com/recourse-go/recourse/engine/internal/breaker"
 	"github.com/recourse-go/recourse/engine/internal/decision"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
+	"github.com/recourse-go/recourse/engine/internal/oauth2error"
 	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/internal/protocol"
 	"github.com/recourse-go/recourse/internal/redact"
@@ -77,7 +78,7 @@ func (r *run) elsewhere() bool {
 	if _, own := r.err.(*httpattempt.UploadError); own {
 		return true
 	}
-	_, token := retrieveError(r.err)
+	_, token := oauth2error.Endpoint(r.err)
 	return token && !r.op.token
 }
 

@@ -189,30 +189,3 @@ func TestManyFacts(t *testing.T) {
 		t.Errorf("a key of %d bytes", len(long))
 	}
 }
-
-// TestFactValuesAreForgotten holds that values which are no longer seen make room.
-func TestFactValuesAreForgotten(t *testing.T) {
-	var f factValues
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	admit := func(i int) bool {
-		own, _ := f.admit("a", "base", fmt.Sprint(i), now)
-		return own
-	}
-	for i := range maxFactValues {
-		if !admit(i) {
-			t.Fatalf("value %d has no key", i)
-		}
-	}
-	now = now.Add(factsFor)
-	if !admit(0) || admit(maxFactValues) {
-		t.Error("after a day the old values still count")
-	}
-	now = now.Add(factsFor)
-	if !admit(0) || !admit(maxFactValues) {
-		t.Error("after two days only what was seen since counts")
-	}
-	now = now.Add(10 * factsFor)
-	if !admit(1) || len(f.older) != 0 {
-		t.Error("after a long time all is forgotten")
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"github.com/recourse-go/recourse/engine/internal/breaker"
 	"github.com/recourse-go/recourse/engine/internal/budget"
 	"github.com/recourse-go/recourse/engine/internal/credential"
+	"github.com/recourse-go/recourse/engine/internal/factvalues"
 	"github.com/recourse-go/recourse/engine/internal/gate"
 	"github.com/recourse-go/recourse/engine/internal/nesting"
 	"github.com/recourse-go/recourse/limiter"
@@ -30,7 +31,7 @@ type Provider struct {
 	gates       gate.Gates
 	nesting     nesting.Detector
 	shadow      atomic.Pointer[shadow]
-	facts       factValues
+	facts       factvalues.Values
 	nobody      atomic.Bool // the observer was told of a call without an account
 }
 

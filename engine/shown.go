@@ -10,6 +10,7 @@ import (
 
 	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/httpattempt"
+	"github.com/recourse-go/recourse/engine/internal/oauth2error"
 	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/limiter"
@@ -41,7 +42,7 @@ func knownText(err error) (text string, ok bool) {
 	if err == httpattempt.ErrTimeout || err == httpattempt.ErrCanceled {
 		return err.Error(), true
 	}
-	if resp, ok := retrieved(err); ok {
+	if resp, ok := oauth2error.Answer(err); ok {
 		return tokenAnswer(err, resp), true
 	}
 	return "", false
@@ -54,9 +55,8 @@ func tokenAnswer(err error, resp *http.Response) string {
 	if resp != nil {
 		text = "oauth2: " + redact.Status(resp.StatusCode)
 	}
-	v, _ := fields(err)
-	if code := v.FieldByName("ErrorCode"); code.Kind() == reflect.String && code.Len() > 0 {
-		text += fmt.Sprintf(" (%s)", redact.Code(code.String()))
+	if code := oauth2error.Code(err); code != "" {
+		text += fmt.Sprintf(" (%s)", redact.Code(code))
 	}
 	return text
 }

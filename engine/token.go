@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"reflect"
 	"runtime"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/recourse-go/recourse/engine/classify"
 	"github.com/recourse-go/recourse/engine/internal/credential"
 	"github.com/recourse-go/recourse/engine/internal/decision"
+	"github.com/recourse-go/recourse/engine/internal/oauth2error"
 	"github.com/recourse-go/recourse/internal/errtree"
 	"github.com/recourse-go/recourse/internal/redact"
 	"github.com/recourse-go/recourse/policy"
@@ -62,44 +62,6 @@ func (e *Engine) endpoint(u *url.URL) (p *Provider, operation string, claimed bo
 
 var refreshForm = map[string][]string{"grant_type": {"refresh_token"}}
 
-// fields returns the struct that an error is, or that it points to.
-func fields(err error) (v reflect.Value, ok bool) {
-	v = reflect.ValueOf(err)
-	if v.Kind() == reflect.Pointer && !v.IsNil() {
-		v = v.Elem()
-	}
-	return v, v.Kind() == reflect.Struct
-}
-
-// retrieved returns the response that golang.org/x/oauth2's *RetrieveError has, which
-// may be nil. ok reports whether err itself is such an error. It is known by the name
-// and the field of its type, so that this module need not import that one.
-func retrieved(err error) (resp *http.Response, ok bool) {
-	v, ok := fields(err)
-	if !ok || !strings.HasSuffix(v.Type().String(), ".RetrieveError") { // Type.Name is slow
-		return nil, false
-	}
-	f := v.FieldByName("Response")
-	if !f.IsValid() || !f.CanInterface() {
-		return nil, false
-	}
-	resp, ok = f.Interface().(*http.Response)
-	return resp, ok
-}
-
-// retrieveError reports whether err wraps golang.org/x/oauth2's *RetrieveError, and
-// returns the URL of the endpoint that answered; nil = the error does not say it.
-func retrieveError(err error) (u *url.URL, ok bool) {
-	ok = errtree.Walk(err, func(err error) bool {
-		resp, is := retrieved(err)
-		if is && resp != nil && resp.Request != nil {
-			u = resp.Request.URL
-		}
-		return is
-	})
-	return u, ok
-}
-
 // tokenEvent reads the error of a request to a token endpoint into ev, and finds the
 // provider whose policy decides about it. ok is false where the error tells neither an
 // answer of the endpoint nor a failure of the network.
@@ -109,7 +71,7 @@ func retrieveError(err error) (u *url.URL, ok bool) {
 // Any other failure happened elsewhere, for example in the store of a hook, and the
 // request to the endpoint was not sent.
 func (e *Engine) tokenEvent(err error, now time.Time, ev *rules.Event) (p *Provider, ok bool) {
-	u, asked := retrieveError(err)
+	u, asked := oauth2error.Endpoint(err)
 	if !asked {
 		if ue, is := errtree.As[*url.Error](err); is {
 			u, _ = url.Parse(ue.URL)
@@ -233,7 +195,7 @@ func (r *run) tokenError(e *rules.Event, now time.Time) bool {
 	}
 	_, hook := errtree.As[*authorizeError](r.err)
 	if !hook {
-		if _, ok := retrieveError(r.err); !ok {
+		if _, ok := oauth2error.Endpoint(r.err); !ok {
 			u := r.innerURL()
 			if u == nil {
 				return false
