@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -17,17 +16,15 @@ import (
 type answer struct {
 	resp     *http.Response
 	body     *httpattempt.Body // that of resp, where an attempt of Transport holds something for it
-	head     []byte            // the start of its body
-	most     int               // how many bytes of it count
-	whole    bool              // head is all of it
-	readErr  error             // what ended reading head, if not its length or the end
+	most     int               // how many bytes of its body count
+	head     httpattempt.Head  // the start of its body
 	stranger bool              // its host must not have the account's credentials
 	known    *rules.Event      // the facts that need no body
 }
 
 // forget drops the response of the attempt before.
 func (a *answer) forget() {
-	a.resp, a.body, a.head, a.whole, a.readErr = nil, nil, nil, false, nil
+	a.resp, a.body, a.head = nil, nil, httpattempt.Head{}
 }
 
 // notFinal reports whether a response, which should be final, has a status that no final
@@ -71,7 +68,7 @@ func (a *answer) needsDecision(c *compiled, operation, method string, attempt in
 // responseError returns the response as an error.
 func (a *answer) responseError(e *rules.Event) *ResponseError {
 	err := &ResponseError{
-		Status: a.resp.StatusCode, Header: a.resp.Header, Body: a.text(),
+		Status: a.resp.StatusCode, Header: a.resp.Header, Body: a.head.Text(),
 		Provider: e.Provider, Operation: e.Operation, Method: e.Method, Code: e.Code(), foreign: a.stranger,
 	}
 	if err.Code == "" {
@@ -80,79 +77,21 @@ func (a *answer) responseError(e *rules.Event) *ResponseError {
 	return err
 }
 
-// maxHeadTime bounds the time in which a body is read to be classified: that of a failed
-// response, or of a success that the policy inspects. The rest of a body that comes byte by
-// byte is not worth a worker.
-const maxHeadTime = 10 * time.Second
-
 // read reads the head of the response's body, which is what is classified of it.
 func (a *answer) read() {
-	if a.resp.Body == nil {
-		a.whole = true
-		return
-	}
-	body, cut := io.Closer(a.resp.Body), make(chan struct{})
+	closer := io.Closer(a.resp.Body)
 	if a.body != nil {
-		body = a.body.ReadCloser // its permit goes back later
+		closer = a.body.ReadCloser // its permit goes back later
 	}
-	t := time.AfterFunc(maxHeadTime, func() { body.Close(); close(cut) })
-	defer func() {
-		if !t.Stop() {
-			<-cut
-			a.readErr, a.whole = io.ErrUnexpectedEOF, false
-		}
-	}()
-	// One byte more than the head tells a body that ends here from a longer one.
-	a.head, a.readErr = io.ReadAll(&headReader{io.LimitedReader{R: a.resp.Body, N: int64(a.most) + 1}, cut})
-	a.whole = len(a.head) <= a.most
-}
-
-// headReader reads until cut is closed. It is for bodies whose reads do not end when the
-// body is closed, such as those within an io.NopCloser.
-type headReader struct {
-	io.LimitedReader
-	cut <-chan struct{}
-}
-
-// Read implements io.Reader.
-func (r *headReader) Read(p []byte) (int, error) {
-	select {
-	case <-r.cut:
-		return 0, io.ErrUnexpectedEOF
-	default:
-		return r.LimitedReader.Read(p)
-	}
-}
-
-// text returns the part of the body that is classified.
-func (a *answer) text() []byte {
-	return a.head[:min(len(a.head), a.most)]
+	a.head = httpattempt.ReadHead(a.resp.Body, closer, a.most)
 }
 
 // replay puts back what has been read of the response's body, so that the caller reads all of it.
 func (a *answer) replay() {
-	if a.resp.Body == nil {
-		return
-	}
-	head := bytes.NewReader(a.head)
-	switch {
-	case a.readErr != nil:
-		a.resp.Body = replayedBody{io.MultiReader(head, failingReader{a.readErr}), a.resp.Body}
-	case a.whole:
-		a.resp.Body = replayedBody{head, a.resp.Body}
-	default:
-		a.resp.Body = replayedBody{io.MultiReader(head, a.resp.Body), a.resp.Body}
+	if a.resp.Body != nil {
+		a.resp.Body = a.head.Replay(a.resp.Body)
 	}
 }
-
-type replayedBody struct {
-	io.Reader
-	io.Closer
-}
-
-type failingReader struct{ err error }
-
-func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
 
 // drain closes the body before the request is repeated, since an open body keeps its
 // connection from other requests. A short body was read to its end, so its connection can be
@@ -162,9 +101,7 @@ func (a *answer) drain() {
 	if a.resp.Body == nil {
 		return
 	}
-	if !a.whole {
-		a.readErr = io.ErrUnexpectedEOF // if it is returned after all, it is not whole
-	}
+	a.head.Cut() // if it is returned after all, it may not be whole
 	a.resp.Body.Close()
 }
 
@@ -200,7 +137,7 @@ func (a *answer) answersBatch(c *compiled) bool {
 		return false
 	}
 	items, _ := classify.Batch(c.policy, &classify.Response{
-		Status: a.resp.StatusCode, Header: a.resp.Header, Body: a.text(), Now: time.Now(),
+		Status: a.resp.StatusCode, Header: a.resp.Header, Body: a.head.Text(), Now: time.Now(),
 	}, nil)
 	return len(items) > 0
 }
@@ -214,6 +151,6 @@ func (a *answer) readBatch(c *compiled, operation string) bool {
 		return true
 	}
 	a.replay()
-	a.head, a.whole, a.readErr = nil, false, nil
+	a.head = httpattempt.Head{}
 	return false
 }

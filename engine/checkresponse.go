@@ -66,7 +66,7 @@ func (p *Provider) CheckResponse(ctx context.Context, resp *http.Response) error
 	ev := new(rules.Event)
 	classify.HTTP(c.policy, &classify.Response{
 		Operation: operation, Method: method, Status: resp.StatusCode,
-		Header: resp.Header, Body: a.text(), Now: time.Now(),
+		Header: resp.Header, Body: a.head.Text(), Now: time.Now(),
 	}, ev)
 	addFacts(ev, facts)
 	switch {

@@ -400,7 +400,7 @@ func (x *roundTrip) facts(c *compiled, operation string, e *rules.Event, now tim
 	}
 	classify.HTTP(c.policy, &classify.Response{
 		Operation: operation, Method: x.method,
-		Status: x.resp.StatusCode, Header: x.resp.Header, Body: x.text(), Now: now,
+		Status: x.resp.StatusCode, Header: x.resp.Header, Body: x.head.Text(), Now: now,
 	}, e)
 	e.Sent = true
 	e.Idempotent = e.Idempotent || classify.Idempotent(c.policy, "http", x.method, operation, x.req.Header)
@@ -418,7 +418,7 @@ func (x *roundTrip) release(e *rules.Event, permit limiter.Permit) {
 	switch {
 	case x.resp == nil:
 		release(e, permit)
-	case x.whole: // else the permit goes back with the body
+	case x.head.Whole(): // else the permit goes back with the body
 		if x.resp.Body != nil {
 			x.resp.Body.Close()
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/engine/internal/decision"
+	"github.com/recourse-go/recourse/engine/internal/httpattempt"
 )
 
 // What is returned in the end is whole, however large.
@@ -230,7 +231,7 @@ func TestDrippingErrorBody(t *testing.T) {
 		}
 		b, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if took := time.Since(start); took > maxHeadTime+time.Second || resp.StatusCode != 404 || len(b) < 5 || err != io.ErrUnexpectedEOF {
+		if took := time.Since(start); took > httpattempt.MaxHeadTime+time.Second || resp.StatusCode != 404 || len(b) < 5 || err != io.ErrUnexpectedEOF {
 			t.Errorf("HTTP %d with %d bytes and error %v after %v", resp.StatusCode, len(b), err, took)
 		}
 		time.Sleep(2 * time.Second) // until the server has noticed

@@ -182,8 +182,8 @@ func TestInspectedDrip(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
 			resp, err := e.Transport(tr).RoundTrip(request(t, ctx, "GET", "/items/1", ""))
-			if took := time.Since(began); err != nil || took != maxHeadTime {
-				t.Fatalf("HTTP %d: got %v, %v after %v, want a response after %v", status, resp, err, took, maxHeadTime)
+			if took := time.Since(began); err != nil || took != httpattempt.MaxHeadTime {
+				t.Fatalf("HTTP %d: got %v, %v after %v, want a response after %v", status, resp, err, took, httpattempt.MaxHeadTime)
 			}
 			body, err := io.ReadAll(resp.Body)
 			resp.Body.Close()
@@ -199,8 +199,8 @@ func TestInspectedDrip(t *testing.T) {
 				defer resp.Body.Close()
 				return e.CheckResponse(ctx, resp)
 			})
-			if took := time.Since(began); took != maxHeadTime {
-				t.Errorf("HTTP %d: Do took %v, want %v", status, took, maxHeadTime)
+			if took := time.Since(began); took != httpattempt.MaxHeadTime {
+				t.Errorf("HTTP %d: Do took %v, want %v", status, took, httpattempt.MaxHeadTime)
 			}
 			time.Sleep(time.Minute) // the handlers see that nobody listens
 		})
@@ -220,8 +220,8 @@ func TestInspectedDripThatCloseDoesNotEnd(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if took := time.Since(began); took > maxHeadTime+time.Second { // with the read that was under way
-				t.Errorf("HTTP %d: took %v, want %v", status, took, maxHeadTime)
+			if took := time.Since(began); took > httpattempt.MaxHeadTime+time.Second { // with the read that was under way
+				t.Errorf("HTTP %d: took %v, want %v", status, took, httpattempt.MaxHeadTime)
 			}
 			if body, err := io.ReadAll(resp.Body); len(body) < 9 || err != io.ErrUnexpectedEOF {
 				t.Errorf("HTTP %d: %d bytes of body, %v, want what has come and %v", status, len(body), err, io.ErrUnexpectedEOF)
