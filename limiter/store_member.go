@@ -115,7 +115,7 @@ type Member struct {
 	keys    map[[16]byte]*sharedKey
 	leases  map[StoreID]*lease
 	holds   map[holdKey]*knownState
-	debts   map[holdKey]*StoreDebt
+	debts   map[holdKey]*debtOwed
 	ends    []pendingEnd
 	changes []pendingChange
 	closing bool
@@ -139,7 +139,7 @@ func NewMember(store Store, o MemberOptions) *Member {
 	m := &Member{
 		store: store, o: o, base: time.Now(), done: make(chan struct{}),
 		keys: map[[16]byte]*sharedKey{}, leases: map[StoreID]*lease{}, holds: map[holdKey]*knownState{},
-		debts: map[holdKey]*StoreDebt{}, limits: map[string][]numbered{}, warned: map[string]bool{}, kickEnds: make(chan struct{}, 1), kickRenew: make(chan struct{}, 1),
+		debts: map[holdKey]*debtOwed{}, limits: map[string][]numbered{}, warned: map[string]bool{}, kickEnds: make(chan struct{}, 1), kickRenew: make(chan struct{}, 1),
 	}
 	_, _ = rand.Read(m.id[:]) // it never fails
 	m.numbers.Store(new([8]byte))

@@ -163,7 +163,12 @@ func (m *Member) renewal(now int64) (r *StoreRenewal, owed []holdKey) {
 		r.Leases = append(r.Leases, h.told(now))
 	}
 	for at, d := range m.debts {
-		r.Debts = append(r.Debts, *d)
+		if d.told == 0 {
+			d.told = d.Units
+		}
+		told := d.StoreDebt
+		told.Units = d.told
+		r.Debts = append(r.Debts, told)
 		owed = append(owed, at)
 	}
 	return r, owed
@@ -200,7 +205,7 @@ func (m *Member) renewed(r *StoreRenewal, a *StoreRenewed, owed []holdKey, sent 
 			if d.Units -= r.Debts[i].Units; d.Units <= 0 {
 				delete(m.debts, at)
 			} else {
-				d.ID = m.newID()
+				d.ID, d.told = m.newID(), 0
 			}
 		}
 	}
@@ -256,6 +261,13 @@ func (m *Member) warn(text string) {
 	}
 }
 
+// debtOwed is what is owed of one limit of a key. What the store was told once it is told again as it was,
+// since it charges that only once: what has come to it meanwhile is told after that.
+type debtOwed struct {
+	StoreDebt
+	told int64 // units; 0 = none yet
+}
+
 // owe notes units that were granted without the store.
 func (m *Member) owe(key StoreKey, limit StoreLimit, units int64) {
 	m.mu.Lock()
@@ -266,7 +278,7 @@ func (m *Member) owe(key StoreKey, limit StoreLimit, units int64) {
 		if len(m.debts) >= maxEnds {
 			return
 		}
-		d = &StoreDebt{Key: key, Limit: limit, ID: m.newID()}
+		d = &debtOwed{StoreDebt: StoreDebt{Key: key, Limit: limit, ID: m.newID()}}
 		m.debts[at] = d
 	}
 	d.Units += units
