@@ -1,3 +1,8 @@
+// It plays minutes of many processes, which takes the race detector half a minute of CI. What they share is
+// raced by the tests of random faults.
+
+//go:build !race
+
 package limiter_test
 
 import (

@@ -39,6 +39,7 @@ func TestDebtToldTwice(t *testing.T) {
 		shared := m.State().Shared
 		store.SetFault(nil)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		sum := int64(0)
 		for _, n := range store.charged {
 			sum += n
@@ -52,7 +53,7 @@ func TestDebtToldTwice(t *testing.T) {
 // debts is a store that notes what it was told first of each debt, which is what it charges.
 type debts struct {
 	*storetest.Memory
-	charged map[StoreID]int64
+	charged map[StoreID]int64 // written by the one goroutine that renews
 }
 
 func (d *debts) Renew(ctx context.Context, r *StoreRenewal) (StoreRenewed, error) {
