@@ -304,8 +304,13 @@ func startRefresh(t *testing.T, url, account, redisAddr, postgresURL string) *re
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.cmd.Process.Kill(); p.cmd.Wait() })
 	return p
+}
+
+// stop kills the process, if it still runs, and waits until it has ended.
+func (p *refreshProcess) stop() {
+	p.cmd.Process.Kill()
+	p.cmd.Wait()
 }
 
 // No refresh token is spent twice, whenever a process is killed. A mailbox whose process died
@@ -325,7 +330,9 @@ func testRefreshKilled(t *testing.T, runs int, redisAddr, postgresURL string) {
 			defer server.Close()
 			account := fmt.Sprintf("%s-%d-%d", t.Name(), run, time.Now().UnixNano())
 			one := startRefresh(t, server.URL, account, redisAddr, postgresURL)
+			defer one.stop()
 			two := startRefresh(t, server.URL, account, redisAddr, postgresURL)
+			defer two.stop() // now, since each has connections of PostgreSQL
 			for _, p := range []*refreshProcess{one, two} {
 				if end, ok := p.await(30*time.Second, "ok"); !ok {
 					t.Errorf("run %d: a process has not begun: %q", run, end)
@@ -340,8 +347,7 @@ func testRefreshKilled(t *testing.T, runs int, redisAddr, postgresURL string) {
 			two.reset()
 			g.expire()
 			time.Sleep(time.Duration(rand.IntN(120)) * time.Millisecond)
-			one.cmd.Process.Kill()
-			one.cmd.Wait()
+			one.stop()
 			spending := one.said("spending") || two.said("spending")
 			// The lease runs out, then nobody knows for a while whether the token is spent.
 			bound := lease + refreshUnknown + 10*time.Second
