@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/limiter/internal/storecodec"
 )
 
 // This file shares which accounts are paused.
@@ -16,9 +17,6 @@ var errPauses = errors.New("pglimit: too many changes of pauses in one request")
 
 // pausesMessage is the notification that accounts were paused or resumed.
 const pausesMessage = "p"
-
-// longestPause is the longest duration of a pause; longer ones are cut to it.
-const longestPause = 100 * 366 * 24 * time.Hour
 
 // Pause implements [limiter.PauseStore]. Its data is in logged tables, so that it survives a
 // crash of the server.
@@ -80,7 +78,7 @@ func markOf(v uint64) int64 { return int64(min(v, 1<<52)) }
 
 // pauseSpan returns a duration of a pause in microseconds, rounded up.
 func pauseSpan(d time.Duration) int64 {
-	d = min(max(d, 0), longestPause)
+	d = min(max(d, 0), storecodec.LongestPause)
 	us := d / time.Microsecond
 	if d%time.Microsecond > 0 {
 		us++

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/recourse-go/recourse/limiter"
+	"github.com/recourse-go/recourse/limiter/internal/storecodec"
 )
 
 var _ limiter.PauseStore = (*Store)(nil)
@@ -14,9 +15,6 @@ var errPauses = errors.New("redislimit: too many changes of pauses in one reques
 
 // pausesMessage is the message that accounts were paused or resumed. It is no key's name.
 const pausesMessage = "pauses"
-
-// longestPause is the longest duration of a pause; longer ones are cut to it.
-const longestPause = 100 * 366 * 24 * time.Hour
 
 // Pause implements [limiter.PauseStore]. All its data is in one slot of a cluster, and never
 // expires.
@@ -77,7 +75,7 @@ func (w *writer) change(v uint64) { w.version(min(v, 1<<52)) }
 
 // pause writes a duration of a pause, in microseconds rounded up.
 func (w *writer) pause(d time.Duration) {
-	d = min(max(d, 0), longestPause)
+	d = min(max(d, 0), storecodec.LongestPause)
 	us := d / time.Microsecond
 	if d%time.Microsecond > 0 {
 		us++

@@ -41,3 +41,6 @@ func Lease(d time.Duration) int64 {
 	}
 	return min(max(Micros(d, true), shortestLease), MaxLease)
 }
+
+// LongestPause is the longest duration of a pause; longer ones are cut to it.
+const LongestPause = 100 * 366 * 24 * time.Hour
